@@ -1,0 +1,1 @@
+"""pybuild: a declarative, Dockerfile-compatible image builder."""

@@ -1,0 +1,41 @@
+"""The text of a build file, and places in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class Position(NamedTuple):
+    """A character in a text: line and column, both from 1."""
+
+    line: int
+    column: int
+
+
+class Span(NamedTuple):
+    """A run of characters; `end` is the position behind the last one."""
+
+    start: Position
+    end: Position
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A build file's name, as the user gave it, and its text, decoded and without BOM."""
+
+    name: str
+    text: str
+
+    def line(self, number: int) -> str:
+        """The physical line `number` (from 1) without its line end; empty past the end of the file."""
+        lines = self.text.split("\n")
+        return lines[number - 1].rstrip("\r") if 0 < number <= len(lines) else ""
+
+    def excerpt(self, span: Span) -> str:
+        """The first line of `span` with a marker line below it, both indented for a message."""
+        text = self.line(span.start.line)
+        begin = span.start.column - 1
+        end = span.end.column - 1 if span.end.line == span.start.line else len(text)
+        lead = "".join("\t" if char == "\t" else " " for char in text[:begin])
+        return f"  {text}\n  {lead}{'^' * max(1, end - begin)}"

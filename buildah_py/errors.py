@@ -1,0 +1,100 @@
+"""Every error that pybuild raises on purpose, and the exit status that each one ends the program with.
+
+    PybuildError                   125  the builder itself could not do it
+    ├── UsageError                   2  the command line is wrong
+    ├── BuildFileError             125  the build file is wrong; knows file, line and column
+    ├── StepFailed              status  a RUN ended with a status other than 0
+    ├── Interrupted                130  the user, or whoever runs us, asked us to stop
+    ├── NotFound                   125  an image, a stage, a file of the context is not there
+    ├── StoreError                 125  the state directory cannot be used
+    ├── ArchiveError               125  a tar or a layer is damaged or hostile
+    ├── SandboxError               125  the kernel refused something a container needs
+    ├── SourceError                125  a build context cannot be read
+    └── OutputError                125  a result cannot be written where it was asked for
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from buildah_py.buildfile.source import Source, Span
+
+EXIT_USAGE = 2
+EXIT_BUILDER = 125
+EXIT_INTERRUPTED = 130
+
+
+class PybuildError(Exception):
+    """Base of the tree.
+
+    `message` says what was wrong and where, `hint` (may be empty) what to do about it. `str()` gives both.
+    """
+
+    exit_status = EXIT_BUILDER
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  hint: {self.hint}" if self.hint else self.message
+
+
+class UsageError(PybuildError):
+    """The command line does not fit together."""
+
+    exit_status = EXIT_USAGE
+
+
+class BuildFileError(PybuildError):
+    """One fault in a build file, shown with its line and a marker below the faulty characters."""
+
+    def __init__(self, message: str, source: Source, span: Span, *, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.source = source
+        self.span = span
+
+    def __str__(self) -> str:
+        start = self.span.start
+        shown = f"{self.source.name}:{start.line}:{start.column}: {self.message}\n{self.source.excerpt(self.span)}"
+        return f"{shown}\n  hint: {self.hint}" if self.hint else shown
+
+
+class StepFailed(PybuildError):
+    """A RUN ended with `status` (1 to 255; 128 + signal number when a signal ended it)."""
+
+    def __init__(self, message: str, status: int, *, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.exit_status = status
+
+
+class Interrupted(PybuildError):
+    """SIGINT or SIGTERM arrived; whatever was running has been ended."""
+
+    exit_status = EXIT_INTERRUPTED
+
+
+class NotFound(PybuildError):
+    """Something that was named does not exist."""
+
+
+class StoreError(PybuildError):
+    """The state directory is damaged, full, or not ours."""
+
+
+class ArchiveError(PybuildError):
+    """A tar archive or layer that must not be unpacked."""
+
+
+class SandboxError(PybuildError):
+    """A container could not be made; `hint` names the kernel facility that was refused."""
+
+
+class SourceError(PybuildError):
+    """A build context or ADD source that cannot be read."""
+
+
+class OutputError(PybuildError):
+    """A result that cannot be written."""

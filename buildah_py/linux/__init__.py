@@ -1,0 +1,1 @@
+"""System calls that Python lacks: one typed function each, OSError on failure, no policy."""
