@@ -1,0 +1,36 @@
+"""One entry of a layer: everything about a path that an image can hold."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+FILE: Final = "file"
+DIR: Final = "dir"
+SYMLINK: Final = "symlink"
+HARDLINK: Final = "hardlink"
+FIFO: Final = "fifo"
+CHAR: Final = "char"
+BLOCK: Final = "block"
+WHITEOUT: Final = "whiteout"
+
+
+class Entry(NamedTuple):
+    """A path of a tree and what it is.
+
+    `path` is relative to the root, without a leading slash, `""` for the root itself; bytes that are not UTF-8 are kept
+    as surrogate escapes. `mode` holds the twelve permission bits, `size` bytes of a file, `digest` a file's
+    `sha256:<hex>` (`""` while unknown), `link` a symlink's target or the first path of a hard link, `device` a node's
+    (major, minor), `xattrs` sorted (name, value) pairs without overlay's own, `mtime` nanoseconds since 1970.
+    """
+
+    path: str
+    kind: str
+    mode: int = 0
+    uid: int = 0
+    gid: int = 0
+    size: int = 0
+    digest: str = ""
+    link: str = ""
+    device: tuple[int, int] = (0, 0)
+    xattrs: tuple[tuple[str, bytes], ...] = ()
+    mtime: int = 0
