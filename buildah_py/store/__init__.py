@@ -1,1 +1,9 @@
-"""store"""
+"""Durable state: blobs, layer trees, the database, locks, leases, garbage collection."""
+
+from buildah_py.store.images import StoredImage
+from buildah_py.store.layers import StoredLayer
+from buildah_py.store.location import state_root
+from buildah_py.store.records import StoredRecord
+from buildah_py.store.store import Store
+
+__all__ = ["Store", "StoredImage", "StoredLayer", "StoredRecord", "state_root"]

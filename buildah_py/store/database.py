@@ -1,0 +1,161 @@
+"""The SQLite database of a store: opening it, its schema, and transactions.
+
+One connection serves all threads of a process, one at a time. WAL mode lets several processes read while one writes;
+`synchronous=NORMAL` means that a power cut may lose the last transactions but never the file (sqlite.org/wal.html).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import threading
+from typing import TYPE_CHECKING
+
+from buildah_py.errors import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+SCHEMA_VERSION = 1
+_BUSY_SECONDS = 60
+_SCHEMA = """
+CREATE TABLE layers (
+    diff_id TEXT PRIMARY KEY,       -- sha256 of the canonical tar; names the directory below layers/
+    layer_digest TEXT NOT NULL,     -- of the inventory without times
+    size INTEGER NOT NULL,          -- bytes of the uncompressed tar
+    entries INTEGER NOT NULL,
+    root TEXT,                      -- "mode uid gid" where the layer changes / itself
+    created INTEGER NOT NULL,       -- nanoseconds since 1970
+    used INTEGER NOT NULL,
+    boot TEXT                       -- boot id until the layer is known to be on the disk
+) STRICT;
+CREATE INDEX layers_by_digest ON layers(layer_digest);
+CREATE INDEX layers_in_flight ON layers(boot) WHERE boot IS NOT NULL;
+CREATE TABLE records (
+    key TEXT PRIMARY KEY,
+    diff_id TEXT NOT NULL REFERENCES layers(diff_id) ON DELETE CASCADE,
+    data BLOB NOT NULL,
+    created INTEGER NOT NULL
+) STRICT;
+CREATE INDEX records_by_layer ON records(diff_id);
+CREATE TABLE configs (
+    digest TEXT PRIMARY KEY,        -- the image id
+    data BLOB NOT NULL,
+    created INTEGER NOT NULL
+) STRICT;
+CREATE TABLE config_layers (
+    config TEXT NOT NULL REFERENCES configs(digest) ON DELETE CASCADE,
+    position INTEGER NOT NULL,
+    diff_id TEXT NOT NULL REFERENCES layers(diff_id),
+    PRIMARY KEY (config, position)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX config_layers_by_layer ON config_layers(diff_id);
+CREATE TABLE names (
+    name TEXT PRIMARY KEY,
+    config TEXT NOT NULL REFERENCES configs(digest),
+    tagged INTEGER NOT NULL
+) STRICT;
+CREATE INDEX names_by_config ON names(config);
+"""
+
+
+class Database:
+    """A connection to `path`; context manager. Raises StoreError where the file is not a database of ours."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._lock = threading.RLock()
+        self._depth = 0
+        try:
+            self._connection = sqlite3.connect(
+                path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+            )
+            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._connection.execute("PRAGMA synchronous=NORMAL")
+            self._connection.execute("PRAGMA foreign_keys=ON")
+            self._prepare_schema()
+        except sqlite3.Error as error:
+            raise _translate(error, path) from error
+
+    def _prepare_schema(self) -> None:
+        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+        if version == SCHEMA_VERSION:
+            return
+        with self.transaction():
+            (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+            if version == SCHEMA_VERSION:
+                return
+            if version:
+                raise StoreError(
+                    f"{self.path} has format {version}; this pybuild knows format {SCHEMA_VERSION}",
+                    hint="use the pybuild that made it, or name another state directory with PYBUILD_ROOT",
+                )
+            for statement in _SCHEMA.split(";\n"):
+                if statement.strip():
+                    self._connection.execute(statement)
+            self._connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing, and nobody else writes meanwhile; nested calls join the outer transaction."""
+        with self._lock:
+            try:
+                if self._depth == 0:
+                    self._connection.execute("BEGIN IMMEDIATE")
+                self._depth += 1
+                try:
+                    yield
+                except BaseException:
+                    self._depth -= 1
+                    if self._depth == 0 and self._connection.in_transaction:
+                        self._connection.execute("ROLLBACK")
+                    raise
+                self._depth -= 1
+                if self._depth == 0:
+                    self._connection.execute("COMMIT")
+            except sqlite3.Error as error:
+                if self._depth == 0 and self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise _translate(error, self.path) from error
+
+    def query(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[object, ...]]:
+        """All rows of a statement."""
+        with self._lock:
+            try:
+                return self._connection.execute(sql, parameters).fetchall()
+            except sqlite3.Error as error:
+                raise _translate(error, self.path) from error
+
+    def change(self, sql: str, parameters: Sequence[object] = ()) -> int:
+        """Run a statement that writes; the number of rows that it touched."""
+        with self._lock:
+            try:
+                return self._connection.execute(sql, parameters).rowcount
+            except sqlite3.Error as error:
+                raise _translate(error, self.path) from error
+
+    def change_many(self, sql: str, rows: Sequence[Sequence[object]]) -> int:
+        """Run a statement once for each row; the number of rows that it touched in all."""
+        with self._lock:
+            try:
+                return self._connection.executemany(sql, rows).rowcount
+            except sqlite3.Error as error:
+                raise _translate(error, self.path) from error
+
+    def close(self) -> None:
+        """Close the connection; the write-ahead log is folded in when the last process leaves."""
+        with self._lock:
+            self._connection.close()
+
+
+def _translate(error: sqlite3.Error, path: str) -> StoreError:
+    if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
+        return StoreError(f"{path} stayed locked for {_BUSY_SECONDS} s", hint="is another pybuild stuck?")
+    if "full" in str(error):
+        return StoreError(f"no space left for {path}", hint="free some space, for example with `pybuild prune`")
+    if not os.access(os.path.dirname(path), os.W_OK):
+        return StoreError(
+            f"{path} cannot be written: {error}", hint="name a state directory of yours with PYBUILD_ROOT"
+        )
+    return StoreError(f"{path}: {error}", hint="move the file away; pybuild then starts with an empty store")

@@ -1,0 +1,94 @@
+"""Image configs by digest, and the names that people gave them."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from buildah_py.store.database import Database
+
+
+class StoredImage(NamedTuple):
+    """An image: its id (the digest of its config), the config's bytes, its names; `created` in ns since 1970."""
+
+    id: str
+    config: bytes
+    names: tuple[str, ...]
+    created: int
+
+
+class Images:
+    """The tables of configs and names."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def put(self, digest: str, config: bytes, diff_ids: Sequence[str], names: Sequence[str]) -> None:
+        """Keep an image under `names`; a name that another image had moves here.
+
+        All layers must be in the store.
+        """
+        now = time.time_ns()
+        with self._database.transaction():
+            known = self._database.query("SELECT 1 FROM configs WHERE digest = ?", (digest,))
+            if not known:
+                self._database.change(
+                    "INSERT INTO configs (digest, data, created) VALUES (?, ?, ?)", (digest, config, now)
+                )
+                self._database.change_many(
+                    "INSERT INTO config_layers (config, position, diff_id) VALUES (?, ?, ?)",
+                    [(digest, position, diff_id) for position, diff_id in enumerate(diff_ids)],
+                )
+            for name in names:
+                self._database.change(
+                    "INSERT OR REPLACE INTO names (name, config, tagged) VALUES (?, ?, ?)", (name, digest, now)
+                )
+
+    def by_name(self, name: str) -> StoredImage | None:
+        """The image of that full name."""
+        rows = self._database.query("SELECT config FROM names WHERE name = ?", (name,))
+        return self.by_id(str(rows[0][0])) if rows else None
+
+    def by_id(self, prefix: str) -> StoredImage | None:
+        """The image whose id is or begins with `prefix` (with or without `sha256:`); None also where several do."""
+        start = prefix if prefix.startswith("sha256:") else f"sha256:{prefix}"
+        rows = self._database.query(
+            "SELECT digest, data, created FROM configs WHERE digest >= ? AND digest < ? LIMIT 2", (start, start + "g")
+        )
+        if len(rows) != 1:
+            return None
+        digest, data, created = cast("tuple[str, bytes, int]", rows[0])
+        names = self._database.query("SELECT name FROM names WHERE config = ? ORDER BY name", (digest,))
+        return StoredImage(digest, data, tuple(str(name) for (name,) in names), created)
+
+    def all(self) -> list[StoredImage]:
+        """All images, the newest first."""
+        rows = self._database.query("SELECT digest FROM configs ORDER BY created DESC, digest")
+        found = [self.by_id(str(digest)) for (digest,) in rows]
+        return [image for image in found if image is not None]
+
+    def remove_name(self, name: str) -> bool:
+        """Take a name away, and the image with its last name; whether the name was there."""
+        with self._database.transaction():
+            rows = self._database.query("SELECT config FROM names WHERE name = ?", (name,))
+            self._database.change("DELETE FROM names WHERE name = ?", (name,))
+            for row in rows:
+                self._database.change(
+                    "DELETE FROM configs WHERE digest = ? AND digest NOT IN (SELECT config FROM names)", row
+                )
+        return bool(rows)
+
+    def remove(self, digest: str) -> list[str]:
+        """Remove an image with all its names, which are returned."""
+        with self._database.transaction():
+            names = self._database.query("SELECT name FROM names WHERE config = ? ORDER BY name", (digest,))
+            self._database.change("DELETE FROM names WHERE config = ?", (digest,))
+            self._database.change("DELETE FROM configs WHERE digest = ?", (digest,))
+        return [str(name) for (name,) in names]
+
+    def remove_unnamed(self) -> int:
+        """Remove images that have no name; how many."""
+        return self._database.change("DELETE FROM configs WHERE digest NOT IN (SELECT config FROM names)")

@@ -1,0 +1,21 @@
+"""Where the state directory lies."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def state_root(environ: Mapping[str, str], uid: int) -> str:
+    """`$PYBUILD_ROOT`, else /var/lib/pybuild for root and `$XDG_DATA_HOME/pybuild` for others (XDG base directories)."""
+    if root := environ.get("PYBUILD_ROOT"):
+        return os.path.abspath(root)
+    if uid == 0:
+        return "/var/lib/pybuild"
+    data = environ.get("XDG_DATA_HOME", "")
+    if not data.startswith("/"):
+        data = os.path.join(environ.get("HOME", "/"), ".local/share")
+    return os.path.join(data, "pybuild")

@@ -1,0 +1,119 @@
+"""Locks and leases between processes that share a store.
+
+Both are flock(2) on files that a crashed process lets go of by dying: nothing has to be cleaned up to be correct.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from buildah_py.errors import Interrupted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_POLL_SECONDS = 0.02
+
+
+@contextlib.contextmanager
+def named_lock(directory: str, name: str, cancelled: Callable[[], bool] = lambda: False) -> Iterator[bool]:
+    """Hold the lock `name`, against other threads and other processes.
+
+    Yields true where somebody else held it first. Waits without end, but for `cancelled()`, which raises Interrupted.
+    """
+    path = os.path.join(directory, hashlib.sha256(name.encode()).hexdigest())
+    waited = False
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            while not _try_flock(descriptor):
+                waited = True
+                if cancelled():
+                    raise Interrupted("interrupted while another build was executing the same step")
+                time.sleep(_POLL_SECONDS)
+            if _is_still(path, descriptor):
+                break
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+    try:
+        yield waited
+    finally:
+        os.unlink(path)
+        os.close(descriptor)
+
+
+def _try_flock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in (errno.EAGAIN, errno.EACCES):
+            raise
+        return False
+    return True
+
+
+def _is_still(path: str, descriptor: int) -> bool:
+    """Whether `path` still names the open file: its last holder removes it."""
+    try:
+        named = os.stat(path)
+    except FileNotFoundError:
+        return False
+    opened = os.fstat(descriptor)
+    return (named.st_dev, named.st_ino) == (opened.st_dev, opened.st_ino)
+
+
+class Lease:
+    """Says that this process uses the store since `started` (nanoseconds since 1970).
+
+    Whatever was marked as used after a living lease's start belongs to its holder, so that collection leaves it alone.
+    """
+
+    def __init__(self, directory: str) -> None:
+        self.started = time.time_ns()
+        self._path = os.path.join(directory, f"{self.started}-{os.getpid()}-{threading.get_ident()}")
+        self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+
+    @property
+    def name(self) -> str:
+        """A name that no other living or dead process on this store has."""
+        return os.path.basename(self._path)
+
+    def release(self) -> None:
+        """Let go."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._path)
+        os.close(self._descriptor)
+
+
+def living_leases(directory: str) -> dict[str, int]:
+    """The names of leases whose holders live, with their starts; files of the dead are removed."""
+    found = {}
+    for name in os.listdir(directory):
+        path = os.path.join(directory, name)
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue
+        try:
+            if _try_flock(descriptor):
+                # A lease is created and locked in two calls: one that is younger than this look may still lock it.
+                if time.time_ns() - int(name.split("-")[0]) > 1_000_000_000:
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(path)
+                else:
+                    found[name] = int(name.split("-")[0])
+            else:
+                found[name] = int(name.split("-")[0])
+        finally:
+            os.close(descriptor)
+    return found
