@@ -1,1 +1,5 @@
-"""System calls that Python lacks: one typed function each, OSError on failure, no policy."""
+"""One typed function per system call that Python lacks.
+
+Every function raises OSError and holds no policy. The modules import nothing but ctypes and os, because the process
+that forks containers starts with them alone.
+"""
