@@ -8,6 +8,7 @@
     ├── NotFound                   125  an image, a stage, a file of the context is not there
     ├── StoreError                 125  the state directory cannot be used
     ├── ArchiveError               125  a tar or a layer is damaged or hostile
+    ├── ImageError                 125  an image's config, manifest or index is not what it has to be
     ├── SandboxError               125  the kernel refused something a container needs
     ├── SourceError                125  a build context cannot be read
     └── OutputError                125  a result cannot be written where it was asked for
@@ -86,6 +87,10 @@ class StoreError(PybuildError):
 
 class ArchiveError(PybuildError):
     """A tar archive or layer that must not be unpacked."""
+
+
+class ImageError(PybuildError):
+    """An image's metadata (digest, config, manifest, index) is malformed or contradicts itself."""
 
 
 class SandboxError(PybuildError):

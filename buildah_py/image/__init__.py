@@ -1,1 +1,1 @@
-"""image"""
+"""The data of the OCI image specification: digests, references, platforms, configs, manifests. No input or output."""

@@ -1,0 +1,102 @@
+"""JSON as pybuild writes it: compact, UTF-8, in the order given; and the reading of JSON that others wrote."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from buildah_py.errors import ImageError
+
+MAX_BYTES = 8 << 20
+"""Larger metadata is refused: registries allow manifests of 4 MiB, and no config comes near this."""
+
+
+def to_bytes(value: Any) -> bytes:
+    """Encode `value`; dictionaries keep the order in which they were filled.
+
+    Raises ImageError for text that has no UTF-8 form (undecodable bytes kept as surrogate escapes).
+    """
+    import json
+
+    try:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    except UnicodeEncodeError as error:
+        around = ascii(error.object[max(error.start - 20, 0) : error.end + 20])
+        raise ImageError(
+            f"the image's metadata holds text that is not UTF-8: {around}",
+            hint="image configs are JSON, which knows no other encoding; remove these bytes",
+        ) from error
+
+
+def from_bytes(data: bytes, what: str) -> dict[str, Any]:
+    """Decode the JSON object `data`; `what` names it in the ImageError that is raised where it is none."""
+    import json
+
+    if len(data) > MAX_BYTES:
+        raise ImageError(f"{what} is {len(data)} bytes long; more than {MAX_BYTES} are refused")
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise ImageError(f"{what} is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise ImageError(f"{what} is not a JSON object")
+    return value
+
+
+def text(raw: dict[str, Any], key: str, what: str) -> str:
+    """The string `raw[key]`, `""` where it is missing or null."""
+    value = raw.get(key)
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise ImageError(f"{what}: `{key}` is not a string")
+    return value
+
+
+def number(raw: dict[str, Any], key: str, what: str) -> int:
+    """The integer `raw[key]`, 0 where it is missing or null."""
+    value = raw.get(key)
+    if value is None:
+        return 0
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ImageError(f"{what}: `{key}` is not an integer")
+    return value
+
+
+def texts(raw: dict[str, Any], key: str, what: str) -> tuple[str, ...]:
+    """The list of strings `raw[key]`, empty where it is missing or null."""
+    value = raw.get(key)
+    if value is None:
+        return ()
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise ImageError(f"{what}: `{key}` is not a list of strings")
+    return tuple(value)
+
+
+def pairs(raw: dict[str, Any], key: str, what: str) -> dict[str, str]:
+    """The object of strings `raw[key]`, sorted by key; empty where it is missing or null."""
+    value = table(raw, key, what)
+    if not all(isinstance(item, str) for item in value.values()):
+        raise ImageError(f"{what}: `{key}` holds values that are not strings")
+    return dict(sorted(value.items()))
+
+
+def table(raw: dict[str, Any], key: str, what: str) -> dict[str, Any]:
+    """The object `raw[key]`, empty where it is missing or null."""
+    value = raw.get(key)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise ImageError(f"{what}: `{key}` is not an object")
+    return value
+
+
+def tables(raw: dict[str, Any], key: str, what: str) -> list[dict[str, Any]]:
+    """The list of objects `raw[key]`, empty where it is missing or null."""
+    value = raw.get(key)
+    if value is None:
+        return []
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        raise ImageError(f"{what}: `{key}` is not a list of objects")
+    return value

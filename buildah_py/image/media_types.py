@@ -1,0 +1,86 @@
+"""The media types of the OCI image specification, those of Docker, and how one becomes the other."""
+
+from __future__ import annotations
+
+from typing import Final
+
+OCI_INDEX: Final = "application/vnd.oci.image.index.v1+json"
+OCI_MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
+OCI_CONFIG: Final = "application/vnd.oci.image.config.v1+json"
+OCI_EMPTY: Final = "application/vnd.oci.empty.v1+json"
+OCI_LAYER: Final = "application/vnd.oci.image.layer.v1.tar"
+OCI_LAYER_GZIP: Final = "application/vnd.oci.image.layer.v1.tar+gzip"
+OCI_LAYER_ZSTD: Final = "application/vnd.oci.image.layer.v1.tar+zstd"
+
+DOCKER_INDEX: Final = "application/vnd.docker.distribution.manifest.list.v2+json"
+DOCKER_MANIFEST: Final = "application/vnd.docker.distribution.manifest.v2+json"
+DOCKER_CONFIG: Final = "application/vnd.docker.container.image.v1+json"
+DOCKER_LAYER: Final = "application/vnd.docker.image.rootfs.diff.tar"
+DOCKER_LAYER_GZIP: Final = "application/vnd.docker.image.rootfs.diff.tar.gzip"
+DOCKER_LAYER_ZSTD: Final = "application/vnd.docker.image.rootfs.diff.tar.zstd"
+DOCKER_FOREIGN: Final = "application/vnd.docker.image.rootfs.foreign.diff.tar"
+
+UNCOMPRESSED: Final = "uncompressed"
+GZIP: Final = "gzip"
+ZSTD: Final = "zstd"
+COMPRESSIONS: Final = (UNCOMPRESSED, GZIP, ZSTD)
+
+INDEXES: Final = frozenset({OCI_INDEX, DOCKER_INDEX})
+MANIFESTS: Final = frozenset({OCI_MANIFEST, DOCKER_MANIFEST})
+CONFIGS: Final = frozenset({OCI_CONFIG, DOCKER_CONFIG})
+
+_OCI_LAYERS: Final = {UNCOMPRESSED: OCI_LAYER, GZIP: OCI_LAYER_GZIP, ZSTD: OCI_LAYER_ZSTD}
+_DOCKER_LAYERS: Final = {UNCOMPRESSED: DOCKER_LAYER, GZIP: DOCKER_LAYER_GZIP, ZSTD: DOCKER_LAYER_ZSTD}
+_TO_OCI: Final = {
+    DOCKER_INDEX: OCI_INDEX,
+    DOCKER_MANIFEST: OCI_MANIFEST,
+    DOCKER_CONFIG: OCI_CONFIG,
+    DOCKER_LAYER: OCI_LAYER,
+    DOCKER_LAYER_GZIP: OCI_LAYER_GZIP,
+    DOCKER_LAYER_ZSTD: OCI_LAYER_ZSTD,
+}
+_TO_DOCKER: Final = {oci: docker for docker, oci in _TO_OCI.items()}
+# Layers that were once not allowed to be passed on: `nondistributable` for OCI, `foreign` for Docker. Both are
+# deprecated and are passed on like any other layer.
+_NONDISTRIBUTABLE: Final = "application/vnd.oci.image.layer.nondistributable.v1.tar"
+
+
+def layer(compression: str, *, docker: bool = False) -> str:
+    """The media type of a layer that is compressed so: `uncompressed`, `gzip` or `zstd`."""
+    return (_DOCKER_LAYERS if docker else _OCI_LAYERS)[compression]
+
+
+def compression_of(media_type: str) -> str | None:
+    """How a layer of this media type is compressed; None where the media type is no file-system layer's."""
+    ordinary = distributable(media_type)
+    for names in (_OCI_LAYERS, _DOCKER_LAYERS):
+        for compression, name in names.items():
+            if name == ordinary:
+                return compression
+    return None
+
+
+def is_nondistributable(media_type: str) -> bool:
+    """Whether this is a layer that a registry may lack, so that it is fetched from the descriptor's URLs."""
+    return media_type.startswith((_NONDISTRIBUTABLE, DOCKER_FOREIGN))
+
+
+def distributable(media_type: str) -> str:
+    """The ordinary media type of a foreign layer; every other media type as it is."""
+    if media_type.startswith(_NONDISTRIBUTABLE):
+        return OCI_LAYER + media_type.removeprefix(_NONDISTRIBUTABLE)
+    if media_type.startswith(DOCKER_FOREIGN):
+        return DOCKER_LAYER + media_type.removeprefix(DOCKER_FOREIGN)
+    return media_type
+
+
+def to_oci(media_type: str) -> str:
+    """The OCI media type that says the same; unknown ones as they are."""
+    ordinary = distributable(media_type)
+    return _TO_OCI.get(ordinary, ordinary)
+
+
+def to_docker(media_type: str) -> str:
+    """Docker's media type that says the same; unknown ones as they are."""
+    ordinary = distributable(media_type)
+    return _TO_DOCKER.get(ordinary, ordinary)

@@ -1,0 +1,38 @@
+"""Points in time between nanoseconds since 1970 and the RFC 3339 text that image configs hold."""
+
+from __future__ import annotations
+
+import re
+import time
+
+from buildah_py.errors import ImageError
+
+_RFC3339 = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:[Zz]|([+-])(\d\d):(\d\d))", re.ASCII
+)
+_SECOND = 1_000_000_000
+
+
+def to_text(nanoseconds: int) -> str:
+    """RFC 3339 in UTC, with as many digits after the second as are needed."""
+    seconds, fraction = divmod(nanoseconds, _SECOND)
+    year, month, day, hour, minute, second, *_ = time.gmtime(seconds)
+    digits = f".{fraction:09d}".rstrip("0") if fraction else ""
+    return f"{year:04d}-{month:02d}-{day:02d}T{hour:02d}:{minute:02d}:{second:02d}{digits}Z"
+
+
+def from_text(text: str) -> int:
+    """Nanoseconds since 1970. Raises ImageError where `text` is not RFC 3339."""
+    from calendar import timegm
+
+    match = _RFC3339.fullmatch(text)
+    if match is None:
+        raise ImageError(f"`{text}` is not a time", hint="times look like 2026-01-31T12:00:00Z")
+    year, month, day, hour, minute, second = (int(part) for part in match.groups()[:6])
+    if not (1 <= month <= 12 and 1 <= day <= 31 and hour <= 23 and minute <= 59 and second <= 60):
+        raise ImageError(f"`{text}` is not a time: a part of it is out of range")
+    seconds = timegm((year, month, day, hour, minute, second))
+    if match[8]:
+        offset = int(match[9]) * 3600 + int(match[10]) * 60
+        seconds += offset if match[8] == "-" else -offset
+    return seconds * _SECOND + int((match[7] or "").ljust(9, "0")[:9])

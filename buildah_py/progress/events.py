@@ -1,0 +1,92 @@
+"""The events of a build. The engine makes them; a sink is called with each one, from several threads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+HIT: Final = "hit"
+RAN: Final = "ran"
+FAILED: Final = "failed"
+CANCELLED: Final = "cancelled"
+
+STDOUT: Final = 1
+STDERR: Final = 2
+
+
+class BuildStarted(NamedTuple):
+    """First of all. `total` is the number of steps that the build needs."""
+
+    total: int
+
+
+class StepStarted(NamedTuple):
+    """A step was taken up: looked up first, executed if need be.
+
+    `id` counts the steps of a build from 1. `stage` is the stage's name (or number, or `""`), `number` of `total` the
+    step's place in it (0 for steps without one, such as loading a context), `text` the instruction as written.
+    """
+
+    id: int
+    stage: str
+    number: int
+    total: int
+    text: str
+
+
+class StepOutput(NamedTuple):
+    """Bytes that a running step wrote to `stream` (STDOUT or STDERR): any piece, not necessarily whole lines."""
+
+    id: int
+    stream: int
+    data: bytes
+
+
+class StepDone(NamedTuple):
+    """A step came to an end: `outcome` is HIT, RAN, FAILED or CANCELLED.
+
+    `reason` says why it had to run (`""` for a hit), or what failed; `seconds` is how long it took.
+    """
+
+    id: int
+    outcome: str
+    reason: str = ""
+    seconds: float = 0.0
+
+
+class Note(NamedTuple):
+    """Something worth knowing that belongs to no step (or to step `id`)."""
+
+    text: str
+    id: int = 0
+
+
+class Warning(NamedTuple):  # noqa: A001 - the field's word; used as events.Warning
+    """Something that is probably not meant so."""
+
+    text: str
+    id: int = 0
+
+
+class BuildDone(NamedTuple):
+    """Last of all, if the build succeeded. `image` is the image's id, `names` what it is called now."""
+
+    image: str
+    names: tuple[str, ...] = ()
+    seconds: float = 0.0
+    hits: int = 0
+    ran: int = 0
+
+
+class BuildFailed(NamedTuple):
+    """Last of all, if it did not succeed. The error itself is raised, and shown by the program's edge."""
+
+    seconds: float = 0.0
+
+
+Event = BuildStarted | StepStarted | StepOutput | StepDone | Note | Warning | BuildDone | BuildFailed
+
+if TYPE_CHECKING:
+    Sink = Callable[[Event], None]
