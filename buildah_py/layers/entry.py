@@ -21,6 +21,9 @@ class Entry(NamedTuple):
     as surrogate escapes. `mode` holds the twelve permission bits, `size` bytes of a file, `digest` a file's
     `sha256:<hex>` (`""` while unknown), `link` a symlink's target or the first path of a hard link, `device` a node's
     (major, minor), `xattrs` sorted (name, value) pairs without overlay's own, `mtime` nanoseconds since 1970.
+
+    Two flags concern directories of layers alone. `opaque`: nothing of the layers below shows through. `implied`: the
+    layer does not say what the directory is like, it only has something inside; a layer below decides.
     """
 
     path: str
@@ -34,3 +37,10 @@ class Entry(NamedTuple):
     device: tuple[int, int] = (0, 0)
     xattrs: tuple[tuple[str, bytes], ...] = ()
     mtime: int = 0
+    opaque: bool = False
+    implied: bool = False
+
+
+def sort_key(path: str) -> bytes:
+    """Order paths component by component as bytes: a directory stands before what it holds, on every machine."""
+    return path.encode("utf-8", "surrogateescape").replace(b"/", b"\0")

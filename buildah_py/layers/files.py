@@ -1,0 +1,54 @@
+"""Read a regular file in pieces; its holes are not read."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING
+
+from buildah_py.layers.stream import PIECE, ZEROS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def read_pieces(descriptor: int, size: int) -> Iterator[bytes | memoryview]:
+    """Give the `size` bytes of an open file in pieces of at most 1 MiB, zeros for its holes.
+
+    Raises EOFError when the file ends earlier.
+    """
+    for is_data, start, end in ranges(descriptor, size):
+        position = start
+        while position < end:
+            if is_data:
+                data: bytes | memoryview = os.pread(descriptor, min(PIECE, end - position), position)
+                if not data:
+                    raise EOFError
+            else:
+                data = ZEROS[: end - position]
+            position += len(data)
+            yield data
+
+
+def ranges(descriptor: int, size: int) -> Iterator[tuple[bool, int, int]]:
+    """Give a file's parts in order as (is data, start, end); the others are holes.
+
+    A file system that knows no holes, or a file that has none, is one range of data.
+    """
+    if os.fstat(descriptor).st_blocks * 512 >= size:
+        yield True, 0, size
+        return
+    position = 0
+    while position < size:
+        try:
+            start = min(os.lseek(descriptor, position, os.SEEK_DATA), size)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            start = size
+        if start > position:
+            yield False, position, start
+        if start == size:
+            return
+        position = min(os.lseek(descriptor, start, os.SEEK_HOLE), size)
+        yield True, start, position

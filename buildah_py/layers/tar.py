@@ -1,0 +1,133 @@
+"""Write a layer's canonical tar: the same bytes for the same inventory on any machine."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import TYPE_CHECKING, Final
+
+from buildah_py.errors import ArchiveError
+from buildah_py.layers.entry import FILE, WHITEOUT, sort_key
+from buildah_py.layers.files import read_pieces
+from buildah_py.layers.header import BLOCK_SIZE, END, header, opaque_marker
+from buildah_py.layers.stream import TarStream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from _typeshed import ReadableBuffer
+
+    from buildah_py.layers.entry import Entry
+    from buildah_py.layers.inventory import Inventory
+
+SECOND: Final = 1_000_000_000
+_SMALL: Final = 1 << 18
+_PADDING: Final = [bytes(-length % BLOCK_SIZE) for length in range(BLOCK_SIZE)]
+_OPEN: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+
+
+def pack(
+    inventory: Inventory,
+    fs: str,
+    write: Callable[[ReadableBuffer], object],
+    *,
+    clamp_mtime: int | None = None,
+) -> str:
+    """Write the tar of the layer whose files are below `fs`; return its diff_id, `sha256:<hex>`.
+
+    Later mtimes than `clamp_mtime` (seconds since 1970) become that. Without it the bytes are those that the diff_id
+    of `capture` and of a layer writer stands for. Memory stays flat. Raises ArchiveError where a file is not what the
+    inventory says: such a layer is damaged.
+    """
+    limit = None if clamp_mtime is None else clamp_mtime
+    root = os.open(fs, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with TarStream(write) as stream:
+            for entry in tar_order(inventory.entries):
+                if entry.implied:
+                    if entry.opaque:
+                        stream.add(opaque_marker(entry.path))
+                    continue
+                seconds = entry.mtime // SECOND
+                if limit is not None and seconds > limit:
+                    seconds = limit
+                if entry.kind == FILE:
+                    if entry.size <= _SMALL:
+                        stream.add(header(entry, seconds), _small(root, entry), _PADDING[entry.size % BLOCK_SIZE])
+                    else:
+                        stream.add(header(entry, seconds))
+                        _large(root, entry, stream)
+                        stream.add(_PADDING[entry.size % BLOCK_SIZE])
+                else:
+                    stream.add(header(entry, seconds))
+                    if entry.opaque:
+                        stream.add(opaque_marker(entry.path))
+            stream.add(END)
+            return stream.finish()
+    finally:
+        os.close(root)
+
+
+def tar_order(entries: Sequence[Entry]) -> Sequence[Entry]:
+    """Return an inventory's entries as they stand in the tar: a directory's whiteouts before its other children."""
+    if any(entry.kind == WHITEOUT for entry in entries):
+        return sorted(entries, key=tar_key)
+    return entries
+
+
+def tar_key(entry: Entry) -> bytes:
+    """Return what orders the entries of a tar."""
+    key = sort_key(entry.path)
+    if entry.kind != WHITEOUT:
+        return b"\0" + key if key else b""
+    parent, separator, name = key.rpartition(b"\0")
+    return b"\0" + parent + separator + b"\0" + name
+
+
+def padding(size: int) -> bytes:
+    """Return the zeros that follow a file of `size` bytes."""
+    return _PADDING[size % BLOCK_SIZE]
+
+
+def _small(root: int, entry: Entry) -> bytes:
+    descriptor = _open(root, entry)
+    try:
+        data = os.read(descriptor, entry.size + 1)
+    finally:
+        os.close(descriptor)
+    if len(data) != entry.size or "sha256:" + hashlib.sha256(data).hexdigest() != entry.digest:
+        raise _damaged(entry)
+    return data
+
+
+def _large(root: int, entry: Entry, stream: TarStream) -> None:
+    hashed = hashlib.sha256()
+    descriptor = _open(root, entry)
+    try:
+        if os.fstat(descriptor).st_size != entry.size:
+            raise _damaged(entry)
+        for piece in read_pieces(descriptor, entry.size):
+            stream.add_large(piece)
+            hashed.update(piece)
+    except EOFError:
+        raise _damaged(entry) from None
+    finally:
+        os.close(descriptor)
+    if "sha256:" + hashed.hexdigest() != entry.digest:
+        raise _damaged(entry)
+
+
+def _open(root: int, entry: Entry) -> int:
+    try:
+        return os.open(entry.path, _OPEN, dir_fd=root)
+    except OSError as error:
+        raise ArchiveError(
+            f"/{entry.path} of a stored layer cannot be read: {error.strerror}", hint="check the store"
+        ) from error
+
+
+def _damaged(entry: Entry) -> ArchiveError:
+    return ArchiveError(
+        f"a stored layer is damaged: /{entry.path} is not what it was when the layer was made",
+        hint="`pybuild fsck --repair` drops the layer; the next build makes it again",
+    )

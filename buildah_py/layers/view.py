@@ -1,0 +1,183 @@
+"""The merged view of a chain of layers, answered from their inventories: nothing is mounted."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from buildah_py.errors import NotFound
+from buildah_py.layers.entry import DIR, FILE, HARDLINK, WHITEOUT, Entry, sort_key
+from buildah_py.linux.paths import RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, openat2
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from buildah_py.layers.inventory import Inventory
+
+_ROOT: Final = Entry("", DIR, 0o755)
+_RESOLVE: Final = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS
+
+
+class LayerTree:
+    """One layer: the directory with its files in overlay form, and its inventory, loaded when it is asked for."""
+
+    __slots__ = ("_inventory", "_load", "fs")
+
+    def __init__(self, fs: str, inventory: Inventory | Callable[[], Inventory]) -> None:
+        self.fs = fs
+        if callable(inventory):
+            self._load: Callable[[], Inventory] | None = inventory
+            self._inventory: Inventory | None = None
+        else:
+            self._load = None
+            self._inventory = inventory
+
+    @property
+    def inventory(self) -> Inventory:
+        """What the layer holds."""
+        if self._inventory is None:
+            assert self._load is not None
+            self._inventory = self._load()
+        return self._inventory
+
+
+class _Found(NamedTuple):
+    """The entry that shows, the index of its layer, and for a directory the layers that make it up."""
+
+    entry: Entry
+    layer: int
+    merged: tuple[int, ...] = ()
+
+
+class MergedView:
+    """The Tree of a chain of layers, top-most first.
+
+    A hard link is given as what lstat would show, a file; its `link` names the first path of that file where this view
+    shows that one too, so that a copy can link them again.
+    """
+
+    def __init__(self, layers: Sequence[LayerTree]) -> None:
+        self._layers = tuple(layers)
+        self._directories: dict[str, _Found | None] = {}
+
+    def entry(self, path: str) -> Entry | None:
+        """Return what `path` is, or None."""
+        found = self._find(path)
+        if found is None:
+            return None
+        entry = found.entry
+        return self._linked(found) if entry.kind == HARDLINK else entry
+
+    def names(self, path: str) -> Sequence[str]:
+        """Return the sorted names in the directory `path`; NotFound where that is none."""
+        found = self._directory(path)
+        if found is None:
+            raise NotFound(f"/{path} is no directory in the image")
+        if len(found.merged) == 1:
+            inventory = self._layers[found.merged[0]].inventory
+            prefix = f"{path}/" if path else ""
+            names = inventory.names(path)
+            return [name for name in names if not _is_whiteout(inventory.get(prefix + name))]
+        shown: dict[str, bool] = {}
+        prefix = f"{path}/" if path else ""
+        for layer in found.merged:
+            inventory = self._layers[layer].inventory
+            for name in inventory.names(path):
+                if name not in shown:
+                    shown[name] = not _is_whiteout(inventory.get(prefix + name))
+        return sorted((name for name, shows in shown.items() if shows), key=sort_key)
+
+    def digest(self, path: str) -> str:
+        """Return the `sha256:<hex>` of the regular file `path`; NotFound where that is none."""
+        entry = self.entry(path)
+        if entry is None or entry.kind != FILE:
+            raise NotFound(f"/{path} is no regular file in the image")
+        return entry.digest
+
+    def open(self, path: str) -> int:
+        """Open the regular file `path` for reading; NotFound where that is none."""
+        entry, where = self.entry(path), self._find(path)
+        if entry is None or where is None or entry.kind != FILE:
+            raise NotFound(f"/{path} is no regular file in the image")
+        root = os.open(self._layers[where.layer].fs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            return openat2(root, path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, resolve=_RESOLVE)
+        finally:
+            os.close(root)
+
+    def layer_of(self, path: str) -> int | None:
+        """Return the index of the layer that `path` comes from, None where nothing is."""
+        found = self._find(path)
+        return None if found is None else found.layer
+
+    def _linked(self, found: _Found) -> Entry:
+        entry, layer = found.entry, found.layer
+        first = self._layers[layer].inventory.get(entry.link)
+        if first is None:
+            raise NotFound(f"/{entry.path} is a hard link to /{entry.link}, which is not in its layer")
+        shown = self._find(entry.link)
+        same = first.kind == FILE and shown is not None and shown.layer == layer and shown.entry is first
+        return first._replace(path=entry.path, link=entry.link if same else first.link)
+
+    def _find(self, path: str) -> _Found | None:
+        if path in self._directories:
+            return self._directories[path]
+        if not path:
+            return self._directory("")
+        parent = self._directory(path.rpartition("/")[0])
+        return None if parent is None else self._look(path, parent.merged)
+
+    def _directory(self, path: str) -> _Found | None:
+        """Find a directory; a stack of our own, for a path may be deeper than the interpreter's."""
+        known = self._directories
+        todo = [path]
+        while todo:
+            at = todo[-1]
+            if at in known:
+                todo.pop()
+            elif not at:
+                known[at] = self._look(at, tuple(range(len(self._layers))))
+            elif (parent := at.rpartition("/")[0]) not in known:
+                todo.append(parent)
+            else:
+                above = known[parent]
+                found = None if above is None else self._look(at, above.merged)
+                known[at] = found if found is not None and found.entry.kind == DIR else None
+                todo.pop()
+                if known[at] is None and found is not None:
+                    del known[at]  # it is something, only no directory
+                    return None
+        return known[path]
+
+    def _look(self, path: str, layers: tuple[int, ...]) -> _Found | None:
+        shown: Entry | None = None
+        first = -1
+        merged: list[int] = []
+        for layer in layers:
+            entry = self._layers[layer].inventory.get(path)
+            if entry is None:
+                if not path:  # every layer has a root, whether its inventory says something of it or not
+                    merged.append(layer)
+                continue
+            if entry.kind == WHITEOUT:
+                break
+            if entry.kind != DIR:
+                if shown is None:
+                    return _Found(entry, layer)
+                break
+            if shown is None or (shown.implied and not entry.implied):
+                shown = entry
+            if first < 0:
+                first = layer
+            merged.append(layer)
+            if entry.opaque:
+                break
+        if shown is None:
+            if path:
+                return None
+            shown = _ROOT
+        return _Found(shown, max(first, 0), tuple(merged))
+
+
+def _is_whiteout(entry: Entry | None) -> bool:
+    return entry is not None and entry.kind == WHITEOUT

@@ -1,0 +1,470 @@
+"""Build a layer directory entry by entry: what COPY copies, what an archive holds."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from typing import TYPE_CHECKING, Final
+
+from buildah_py.errors import ArchiveError
+from buildah_py.layers import xattrs as attributes
+from buildah_py.layers.entry import BLOCK, CHAR, DIR, FIFO, FILE, HARDLINK, SYMLINK, WHITEOUT, Entry, sort_key
+from buildah_py.layers.files import read_pieces
+from buildah_py.layers.header import END, WHITEOUT_PREFIX, header
+from buildah_py.layers.inventory import Captured, Inventory
+from buildah_py.layers.stream import PIECE, ZEROS, TarStream
+from buildah_py.layers.tar import SECOND, pack, padding, tar_key
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import TracebackType
+    from typing import Self
+
+    Xattrs = tuple[tuple[str, bytes], ...]
+    Source = int | bytes | Callable[[int], bytes | memoryview]
+
+_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_OPEN_DIRECTORIES: Final = 64
+_PATH_MAX: Final = 4095
+_SMALL: Final = 1 << 18
+_NODES: Final = {FIFO: 0o010000, CHAR: 0o020000, BLOCK: 0o060000}
+
+
+class LayerWriter:
+    """Writes a layer in overlay form into the empty directory `dest`, and knows its inventory and diff_id.
+
+    Paths are as in Entry. A parent has to be added before what is in it. What is added later replaces what is there; a
+    directory added over a directory changes its attributes alone. Nothing but this writer may write to `dest`: then
+    every directory on the way is one that it made, and no path goes through a symbolic link.
+
+    While entries come in the order of the tar (sorted, a directory's whiteouts first) the diff_id is computed on the
+    way, otherwise `finish` reads the files again; `digest=False` leaves it out. `owners=False` keeps owners in the
+    inventory only, for user namespaces that map a single id.
+    """
+
+    def __init__(self, dest: str, *, userxattr: bool = False, digest: bool = True, owners: bool = True) -> None:
+        self._dest = dest
+        self._opaque = attributes.overlay_prefix(userxattr=userxattr) + "opaque"
+        self._owners = owners
+        self._own = (os.geteuid(), os.getegid())
+        self._entries: dict[str, Entry] = {}
+        self._links: dict[str, list[str]] = {}
+        self._open: dict[str, int] = {}
+        self._stream: TarStream | None = TarStream() if digest else None
+        self._digest = digest
+        self._last = b""
+        if os.listdir(dest):
+            raise ArchiveError(f"{dest} is not empty: a layer is only written into an empty directory")
+        self._root = os.open(dest, _DIRECTORY)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close descriptors and end threads; what was written stays."""
+        while self._open:
+            os.close(self._open.popitem()[1])
+        if self._root >= 0:
+            os.close(self._root)
+            self._root = -1
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+
+    def get(self, path: str) -> Entry | None:
+        """Return what was added at `path`."""
+        return self._entries.get(path)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def add_dir(
+        self,
+        path: str,
+        mode: int = 0o755,
+        uid: int = 0,
+        gid: int = 0,
+        xattrs: Xattrs = (),
+        mtime: int = 0,
+        *,
+        implied: bool = False,
+    ) -> None:
+        """Make a directory, `""` for the root; over an existing one, change its attributes.
+
+        Where a whiteout is, the directory becomes opaque: it replaces what is below instead of merging with it.
+        """
+        old = self._entries.get(path)
+        opaque = old is not None and (old.opaque or old.kind == WHITEOUT)
+        entry = Entry(path, DIR, mode, uid, gid, 0, "", "", (0, 0), _kept(xattrs), mtime, opaque, implied)
+        if old is not None and old.kind == DIR:
+            self._lose_order()
+            self._entries[path] = entry
+            return
+        if path:
+            parent, name = self._place(path, old)
+            # Its owner can do with it what is needed; the real mode is set when it is full.
+            os.mkdir(name, 0o700, dir_fd=parent)
+        if opaque:
+            self._mark_opaque(path)
+        self._record(entry)
+
+    def add_file(
+        self,
+        path: str,
+        source: Source,
+        mode: int = 0o644,
+        uid: int = 0,
+        gid: int = 0,
+        xattrs: Xattrs = (),
+        mtime: int = 0,
+        *,
+        size: int | None = None,
+    ) -> Entry:
+        """Write a regular file and return its entry with size and digest.
+
+        `source` is its bytes, a descriptor open for reading (from its beginning, whatever its position; holes are
+        kept), or a function that returns up to that many of `size` bytes at each call. Raises EOFError where it
+        gives fewer.
+        """
+        parent, name = self._place(path, self._entries.get(path))
+        entry = Entry(path, FILE, mode, uid, gid, 0, "", "", (0, 0), _kept(xattrs), mtime)
+        descriptor = os.open(name, _CREATE, 0o600, dir_fd=parent)
+        try:
+            if isinstance(source, int):
+                size = os.fstat(source).st_size if size is None else size
+                if size <= _SMALL:
+                    data = os.pread(source, size, 0) if size else b""
+                    if len(data) != size:
+                        raise EOFError(path)
+                    entry = self._whole(descriptor, entry, data)
+                else:
+                    entry = self._pieces(descriptor, entry, size, read_pieces(source, size))
+            elif isinstance(source, bytes):
+                entry = self._whole(descriptor, entry, source)
+            else:
+                assert size is not None
+                entry = self._pieces(descriptor, entry, size, _called(source, size))
+            self._finish_file(descriptor, entry)
+        finally:
+            os.close(descriptor)
+        return entry
+
+    def add_symlink(self, path: str, target: str, uid: int = 0, gid: int = 0, mtime: int = 0) -> None:
+        """Make a symbolic link; its target is kept as it is."""
+        parent, name = self._place(path, self._entries.get(path))
+        os.symlink(target, name, dir_fd=parent)
+        self._own_node(parent, name, uid, gid)
+        os.utime(name, ns=(mtime, mtime), dir_fd=parent, follow_symlinks=False)
+        self._record(Entry(path, SYMLINK, 0o777, uid, gid, 0, "", target, (0, 0), (), mtime))
+
+    def add_hardlink(self, path: str, target: str) -> None:
+        """Make `path` another name of what was added at `target`, which is no directory."""
+        first = self._entries.get(target)
+        if first is not None and first.kind == HARDLINK:
+            first = self._entries[first.link]
+        if first is None or first.kind in (DIR, WHITEOUT):
+            what = "not in this layer" if first is None or first.kind == WHITEOUT else "a directory"
+            raise ArchiveError(f"/{path} is a hard link to /{target}, which is {what}")
+        if path in (target, first.path):
+            return
+        parent, name = self._place(path, self._entries.get(path))
+        # Where `path` was the first name of the file, another name has become that.
+        first = self._entries[target]
+        first = self._entries[first.link] if first.kind == HARDLINK else first
+        source = self._directory_of(target)
+        os.link(target.rpartition("/")[2], name, src_dir_fd=source, dst_dir_fd=parent, follow_symlinks=False)
+        self._links.setdefault(first.path, []).append(path)
+        self._record(Entry(path, HARDLINK, first.mode, first.uid, first.gid, link=first.path, mtime=first.mtime))
+
+    def add_node(
+        self,
+        path: str,
+        kind: str,
+        mode: int = 0o644,
+        uid: int = 0,
+        gid: int = 0,
+        device: tuple[int, int] = (0, 0),
+        mtime: int = 0,
+    ) -> None:
+        """Make a fifo or device node. Raises ArchiveError where the kernel refuses that to us."""
+        if kind == CHAR and device == (0, 0):
+            raise ArchiveError(f"/{path} is a character device 0:0, which in a layer means that the path was deleted")
+        parent, name = self._place(path, self._entries.get(path))
+        try:
+            os.mknod(name, _NODES[kind] | 0o600, os.makedev(*device), dir_fd=parent)
+        except PermissionError as error:
+            raise ArchiveError(
+                f"/{path} is a {kind} device, and making one takes privileges that are missing here",
+                hint="run pybuild as root, or use an image without device nodes",
+            ) from error
+        self._own_node(parent, name, uid, gid)
+        os.chmod(name, mode, dir_fd=parent)
+        os.utime(name, ns=(mtime, mtime), dir_fd=parent, follow_symlinks=False)
+        self._record(Entry(path, kind, mode, uid, gid, device=device, mtime=mtime))
+
+    def add_whiteout(self, path: str) -> None:
+        """Hide what the layers below have at `path`."""
+        parent, name = self._place(path, self._entries.get(path))
+        os.mknod(name, 0o020000, 0, dir_fd=parent)
+        self._record(Entry(path, WHITEOUT))
+
+    def set_opaque(self, path: str) -> None:
+        """Hide what the layers below have in the directory `path`, which was added before."""
+        entry = self._entries[path]
+        assert entry.kind == DIR
+        if not entry.opaque:
+            self._mark_opaque(path)
+            self._lose_order()
+            self._entries[path] = entry._replace(opaque=True)
+
+    def finish(self) -> Captured:
+        """Set what could not be set before, and return the layer. `diff_id` is "" with `digest=False`."""
+        self._sort_links()
+        self._finish_directories()
+        inventory = Inventory(self._entries.values())
+        diff_id, size = "", 0
+        if self._stream is not None:
+            self._stream.add(END)
+            diff_id, size = self._stream.finish(), self._stream.size
+        elif self._digest:
+            with TarStream() as counter:
+                diff_id = pack(inventory, self._dest, counter.add_large)
+                counter.finish()
+                size = counter.size
+        self.close()
+        return Captured(inventory, diff_id, size)
+
+    # Below: one file.
+
+    def _whole(self, descriptor: int, entry: Entry, data: bytes) -> Entry:
+        size = len(data)
+        entry = entry._replace(size=size, digest="sha256:" + hashlib.sha256(data).hexdigest())
+        self._record(entry)
+        if size:
+            written = os.write(descriptor, data)
+            if written != size:
+                _write_all(descriptor, memoryview(data)[written:])
+            if self._stream is not None:
+                self._stream.add(data, padding(size))
+        return entry
+
+    def _pieces(self, descriptor: int, entry: Entry, size: int, pieces: Iterator[bytes | memoryview]) -> Entry:
+        entry = entry._replace(size=size)
+        self._record(entry)
+        stream = self._stream
+        hashed = hashlib.sha256()
+        hole = 0
+        for piece in pieces:
+            if stream is not None:
+                stream.add_large(piece)
+            hashed.update(piece)
+            if isinstance(piece, memoryview) and piece.obj is ZEROS.obj:
+                hole += len(piece)
+                continue
+            if hole:
+                os.lseek(descriptor, hole, os.SEEK_CUR)
+                hole = 0
+            _write_all(descriptor, piece)
+        if hole:
+            os.ftruncate(descriptor, size)
+        if stream is not None:
+            stream.add(padding(size))
+        entry = entry._replace(digest="sha256:" + hashed.hexdigest())
+        self._entries[entry.path] = entry
+        return entry
+
+    def _finish_file(self, descriptor: int, entry: Entry) -> None:
+        if self._owners and (entry.uid, entry.gid) != self._own:
+            os.fchown(descriptor, entry.uid, entry.gid)
+        os.fchmod(descriptor, entry.mode)  # after chown, which takes setuid away
+        if entry.xattrs:
+            _set_xattrs(descriptor, entry)
+        os.utime(descriptor, ns=(entry.mtime, entry.mtime))
+
+    def _own_node(self, parent: int, name: str, uid: int, gid: int) -> None:
+        if self._owners and (uid, gid) != self._own:
+            os.chown(name, uid, gid, dir_fd=parent, follow_symlinks=False)
+
+    # Below: the tree.
+
+    def _place(self, path: str, old: Entry | None) -> tuple[int, str]:
+        """Make room for `path`; return its parent's descriptor and its name."""
+        parent, _, name = path.rpartition("/")
+        if len(path) * 4 > _PATH_MAX and len(os.fsencode(path)) > _PATH_MAX:
+            raise ArchiveError(f"/{path[:80]}…: a path of more than {_PATH_MAX} bytes does not fit into a layer")
+        if name.startswith(WHITEOUT_PREFIX):
+            raise ArchiveError(f"/{path}: in an image, a name that begins with .wh. deletes the file named after it")
+        if not name or name in (".", ".."):
+            raise ArchiveError(f"{path!r} is no path of a layer")
+        if old is not None:
+            self._remove(old)
+        return self._directory(parent), name
+
+    def _directory_of(self, path: str) -> int:
+        return self._directory(path.rpartition("/")[0])
+
+    def _directory(self, path: str) -> int:
+        if not path:
+            return self._root
+        descriptor = self._open.get(path)
+        if descriptor is None:
+            entry = self._entries.get(path)
+            if entry is None or entry.kind != DIR:
+                raise ArchiveError(f"/{path} has to be added as a directory before what is in it")
+            descriptor = os.open(path, _DIRECTORY, dir_fd=self._root)
+            if len(self._open) >= _OPEN_DIRECTORIES:
+                os.close(self._open.pop(next(iter(self._open))))
+            self._open[path] = descriptor
+        return descriptor
+
+    def _record(self, entry: Entry) -> None:
+        self._entries[entry.path] = entry
+        stream = self._stream
+        if stream is None or entry.implied:
+            return
+        key = tar_key(entry)
+        if key <= self._last and self._last:
+            self._lose_order()
+            return
+        self._last = key
+        if entry.opaque:
+            self._lose_order()
+            return
+        stream.add(header(entry, entry.mtime // SECOND))
+
+    def _lose_order(self) -> None:
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+
+    def _remove(self, old: Entry) -> None:
+        self._lose_order()
+        parent, _, name = old.path.rpartition("/")
+        if old.kind == DIR:
+            self._remove_tree(old.path)
+        else:
+            os.unlink(name, dir_fd=self._directory(parent))
+        self._forget(old)
+
+    def _remove_tree(self, path: str) -> None:
+        """Remove a directory; a stack of our own, for a tree may be deeper than the interpreter's."""
+        stack = [path]
+        while stack:
+            here = stack[-1]
+            descriptor = os.open(here, _DIRECTORY, dir_fd=self._root)
+            try:
+                deeper = []
+                for name in os.listdir(descriptor):
+                    inner = self._entries[f"{here}/{name}"]
+                    if inner.kind == DIR:
+                        deeper.append(inner.path)
+                    else:
+                        os.unlink(name, dir_fd=descriptor)
+                        self._forget(inner)
+            finally:
+                os.close(descriptor)
+            if deeper:
+                stack += deeper
+                continue
+            stack.pop()
+            self._close_directory(here)
+            os.rmdir(here, dir_fd=self._root)
+            if here != path:
+                self._forget(self._entries[here])
+
+    def _close_directory(self, path: str) -> None:
+        descriptor = self._open.pop(path, None)
+        if descriptor is not None:
+            os.close(descriptor)
+
+    def _forget(self, old: Entry) -> None:
+        """Drop an entry; another name of a file with several becomes the first."""
+        del self._entries[old.path]
+        if old.kind == HARDLINK:
+            names = self._links[old.link]
+            names.remove(old.path)
+            if not names:
+                del self._links[old.link]
+        else:
+            names = self._links.pop(old.path, [])
+            if names:
+                self._lead(names[0], old, names[1:])
+
+    def _lead(self, path: str, old: Entry, others: list[str]) -> None:
+        self._entries[path] = old._replace(path=path)
+        for other in others:
+            self._entries[other] = self._entries[other]._replace(link=path)
+        if others:
+            self._links[path] = others
+
+    def _sort_links(self) -> None:
+        """Make the first path in order the file, whichever was added first."""
+        for first, names in list(self._links.items()):
+            lowest = min(names, key=sort_key)
+            if sort_key(lowest) < sort_key(first):
+                old = self._entries[first]
+                del self._links[first]
+                others = [name for name in names if name != lowest]
+                self._entries[first] = self._entries[lowest]._replace(path=first, link=lowest)
+                self._lead(lowest, old, [first, *others])
+
+    def _mark_opaque(self, path: str) -> None:
+        os.setxattr(self._directory(path), self._opaque, b"y")
+
+    def _finish_directories(self) -> None:
+        """Set owners, modes and times, the innermost first: making and removing things changes a directory's time."""
+        directories = [entry for entry in self._entries.values() if entry.kind == DIR]
+        if "" not in self._entries:
+            directories.append(Entry("", DIR, 0o755, implied=True))
+        directories.sort(key=lambda entry: sort_key(entry.path), reverse=True)
+        for entry in directories:
+            self._close_directory(entry.path)
+            descriptor = os.open(entry.path or ".", _DIRECTORY, dir_fd=self._root)
+            try:
+                self._finish_file(descriptor, entry)
+            finally:
+                os.close(descriptor)
+
+
+def _kept(xattrs: Xattrs) -> Xattrs:
+    if not xattrs:
+        return ()
+    return tuple(
+        sorted((name, attributes.normalise(name, value)) for name, value in xattrs if attributes.is_kept(name))
+    )
+
+
+def _set_xattrs(descriptor: int, entry: Entry) -> None:
+    for name, value in entry.xattrs:
+        try:
+            os.setxattr(descriptor, name, value)
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EPERM, errno.ENOSPC, errno.E2BIG, errno.ERANGE):
+                raise
+            raise ArchiveError(
+                f"/{entry.path}: the extended attribute {name} cannot be set: {error.strerror}",
+                hint="keep pybuild's state on a file system that has extended attributes (ext4, xfs, btrfs)",
+            ) from error
+
+
+def _called(source: Callable[[int], bytes | memoryview], size: int) -> Iterator[bytes | memoryview]:
+    left = size
+    while left:
+        data = source(min(left, PIECE))
+        if not data:
+            raise EOFError
+        left -= len(data)
+        yield data
+
+
+def _write_all(descriptor: int, data: bytes | memoryview) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
