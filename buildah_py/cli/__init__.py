@@ -1,1 +1,102 @@
-"""cli"""
+"""The command `pybuild`: arguments in, exit status out. One module for each command, imported when it is used."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from buildah_py.errors import EXIT_BUILDER, Interrupted, PybuildError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+COMMANDS = {
+    "build": "build an image from a build file (the word may be left out)",
+    "run": "run a command in a container of an image",
+    "images": "list the images in the store",
+    "inspect": "show an image's config",
+    "rmi": "remove images",
+    "prune": "remove what nothing uses any more",
+    "import": "make a base image of a root file system",
+    "bootstrap": "make a base image without a registry",
+    "check": "find mistakes in a build file",
+    "fmt": "print a build file in canonical form",
+    "context": "look at what the build context holds",
+    "doctor": "tell what this machine allows and what is missing",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line `argv` (without the program's name); its exit status.
+
+    0 for success, a failed RUN's own status, 125 for errors of the builder, 2 for usage, 130 when interrupted.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = os.environ.get("PYBUILD_DEBUG", "") not in ("", "0")
+    if "--debug" in arguments[:1]:
+        arguments, debug = arguments[1:], True
+    try:
+        return _dispatch(arguments)
+    except PybuildError as error:
+        if debug:
+            raise
+        return _complain(str(error), error.exit_status)
+    except KeyboardInterrupt:
+        if debug:
+            raise
+        return _complain("interrupted", Interrupted.exit_status)
+    except BrokenPipeError:
+        # Whoever read our output has gone: nothing is left to say, nor anyone to say it to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_BUILDER
+    except OSError as error:
+        if debug:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        return _complain(f"{where}{error.strerror or error}", EXIT_BUILDER)
+
+
+def _dispatch(arguments: list[str]) -> int:
+    first = arguments[0] if arguments else ""
+    if first in ("-h", "--help", "help"):
+        print(_overview())
+        return 0
+    if first in ("-V", "--version", "version"):
+        from buildah_py import __version__
+
+        print(f"pybuild {__version__}")
+        return 0
+    command = first if first in COMMANDS else "build"
+    rest = arguments[1:] if first in COMMANDS else arguments
+    from importlib import import_module
+
+    from buildah_py.cli.arguments import make_parser
+
+    module = import_module(f"buildah_py.cli.{'import_' if command == 'import' else command}")
+    parser = make_parser(command, COMMANDS[command])
+    module.configure(parser)
+    return int(module.run(parser.parse_args(rest)))
+
+
+def _complain(message: str, status: int) -> int:
+    print(f"pybuild: {message}", file=sys.stderr)
+    return status
+
+
+def _overview() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {text}" for name, text in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: pybuild [build] [-f FILE] [-t NAME[:TAG]] [OPTION…] CONTEXT",
+            "       pybuild COMMAND [OPTION…] [ARGUMENT…]",
+            "",
+            "Builds OCI images from Dockerfiles: no daemon, root or not.",
+            "",
+            "commands:",
+            *lines,
+            "",
+            "`pybuild COMMAND --help` tells more about one of them.",
+        ]
+    )

@@ -1,1 +1,6 @@
-"""engine"""
+"""Scheduling the graph of steps: look up, execute, deduplicate, cancel."""
+
+from buildah_py.engine.engine import Engine
+from buildah_py.engine.workshop import Result, Workshop
+
+__all__ = ["Engine", "Result", "Workshop"]

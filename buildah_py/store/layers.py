@@ -13,7 +13,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from buildah_py.errors import StoreError
+from buildah_py.errors import ArchiveError, StoreError
 from buildah_py.layers.inventory import Inventory
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Layers:
         try:
             with open(path, "rb") as file:
                 inventory = Inventory.from_bytes(file.read())
-        except (OSError, ValueError) as error:
+        except (OSError, ArchiveError) as error:
             raise StoreError(
                 f"the inventory of layer {diff_id} is damaged: {error}", hint="remove the image and build it again"
             ) from error

@@ -1,0 +1,176 @@
+"""Building an image: from a build file and a context to a named image in the store and whatever else was asked for."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from buildah_py.api.images import familiar_name, find_config, full_name
+from buildah_py.api.state import open_store
+from buildah_py.buildfile import parse
+from buildah_py.cache import Cache
+from buildah_py.engine import Engine, Workshop
+from buildah_py.errors import NotFound, UsageError
+from buildah_py.image import platform as platforms
+from buildah_py.plan import PlanOptions, make_plan
+from buildah_py.plan.assemble import MadeLayer, finish_config
+from buildah_py.progress import events
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from buildah_py.buildfile.tree import BuildFile
+    from buildah_py.image.config import ImageConfig
+    from buildah_py.layers.tree import Tree
+    from buildah_py.plan import Plan
+    from buildah_py.progress.events import Event
+    from buildah_py.sandbox import Sandbox
+    from buildah_py.store import Store
+
+STDIN = "-"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildRequest:
+    """What to build and how. `context` is a directory; `file` None for the usual names in there, `-` for stdin."""
+
+    context: str = "."
+    file: str | None = None
+    names: tuple[str, ...] = ()
+    target: str = ""
+    build_args: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    no_cache: bool = False
+    network: str = "default"
+    allow: frozenset[str] = frozenset()
+    platform: str = ""
+    outputs: tuple[str, ...] = ()
+    extensions: bool = False
+    environ: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class BuildResult:
+    """The image's id, its full names, and how many steps were hits and how many ran."""
+
+    image: str
+    names: tuple[str, ...]
+    hits: int
+    ran: int
+
+
+def read_build_file(request: BuildRequest) -> BuildFile:
+    """Find, read and parse the build file. Raises NotFound, BuildFileError."""
+    from buildah_py.sources.find import find_build_file
+
+    if request.file == STDIN:
+        return parse(sys.stdin.buffer.read(), "<stdin>", extensions=request.extensions)
+    path = find_build_file(request.context, request.file)
+    try:
+        with open(path, "rb") as file:
+            text = file.read()
+    except OSError as error:
+        raise NotFound(f"the build file {path} cannot be read: {error.strerror}") from error
+    return parse(text, path, extensions=request.extensions)
+
+
+def build(request: BuildRequest, emit: Callable[[Event], None]) -> BuildResult:
+    """Build the target; events go to `emit`.
+
+    Raises BuildFileError, NotFound, StepFailed with the command's status, Interrupted, StoreError, SandboxError.
+    """
+    from buildah_py.outputs import parse_output
+
+    started = time.monotonic()
+    names = tuple(dict.fromkeys(map(full_name, request.names)))
+    outputs = [parse_output(spec) for spec in request.outputs]
+    if not os.path.isdir(request.context):
+        raise NotFound(f"the build context {request.context} is not a directory")
+    build_file = read_build_file(request)
+    with open_store(request.environ) as store:
+        plan = make_plan(build_file, _plan_options(request, store))
+        for warning in plan.warnings:
+            emit(events.Warning(warning))
+        _refuse_what_is_not_allowed(plan, request)
+        emit(events.BuildStarted(len(plan.nodes)))
+        workshop = Workshop(
+            store,
+            Cache(store),
+            open_context=lambda name: _open_context(request, store, name),
+            make_sandbox=lambda: _make_sandbox(store),
+            emit=emit,
+        )
+        engine = Engine(plan, workshop, no_cache=request.no_cache)
+        try:
+            results = engine.run()
+            made = {index: MadeLayer(result.layers[-1], result.created) for index, result in results.items() if result.layers}
+            config = finish_config(plan, made)
+            image = config.digest()
+            store.images.put(image, config.to_bytes(), config.diff_ids, names)
+            if outputs:
+                from buildah_py.api.write import write_outputs
+
+                write_outputs(outputs, store, config, names)
+            if engine.ran:
+                store.make_durable()
+        except BaseException:
+            emit(events.BuildFailed(time.monotonic() - started))
+            raise
+        finally:
+            workshop.close()
+    shown = tuple(map(familiar_name, names))
+    emit(events.BuildDone(image, shown, time.monotonic() - started, engine.hits, engine.ran))
+    return BuildResult(image, names, engine.hits, engine.ran)
+
+
+def _plan_options(request: BuildRequest, store: Store) -> PlanOptions:
+    host = str(platforms.host())
+    platform = str(platforms.parse(request.platform)) if request.platform else host
+
+    def resolve(name: str, wanted: str) -> ImageConfig:
+        config = find_config(store, name)
+        if not platforms.matches(platforms.parse(wanted), config.platform):
+            raise NotFound(f"the image `{name}` in the store is for {config.platform}, not for {wanted}")
+        return config
+
+    return PlanOptions(
+        resolve=resolve,
+        build_args=request.build_args,
+        target=request.target,
+        platform=platform,
+        build_platform=host,
+        network=request.network,
+        labels=request.labels,
+    )
+
+
+def _refuse_what_is_not_allowed(plan: Plan, request: BuildRequest) -> None:
+    """Whatever weakens the sandbox has to be asked for on the command line, not only in the file."""
+    from buildah_py.plan.steps import RunStep
+
+    allowed = request.allow | ({"network.host"} if request.network == "host" else set())
+    for node in plan.nodes:
+        if isinstance(node.step, RunStep):
+            asked = {"security.insecure": node.step.security == "insecure", "network.host": node.step.network == "host"}
+            for right in sorted(right for right, wanted in asked.items() if wanted and right not in allowed):
+                raise UsageError(f"`{node.text}` asks for {right}, which is not allowed", hint=f"add --allow {right}")
+
+
+def _open_context(request: BuildRequest, store: Store, name: str) -> Tree:
+    from buildah_py.sources.directory import open_directory
+
+    assert not name
+    return open_directory(
+        request.context,
+        build_file=None if request.file in (None, STDIN) else request.file,
+        cache_dir=store.path("stat-cache"),
+    )
+
+
+def _make_sandbox(store: Store) -> Sandbox:
+    from buildah_py.sandbox import Sandbox
+
+    return Sandbox(store.path("sandbox"))

@@ -1,0 +1,133 @@
+"""Images in the store: finding, listing, showing and removing them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from buildah_py.errors import NotFound, UsageError
+from buildah_py.image import config as image_config
+from buildah_py.image import reference
+
+if TYPE_CHECKING:
+    from buildah_py.image.config import ImageConfig
+    from buildah_py.store import Store, StoredImage
+
+
+class ListedImage(NamedTuple):
+    """A line of `pybuild images`; an image without a name has `<none>` for both parts of it. `size` in bytes."""
+
+    repository: str
+    tag: str
+    id: str
+    created: str
+    size: int
+
+
+def full_name(name: str) -> str:
+    """Spell a name as the store keeps it: every default filled in. Raises UsageError."""
+    return reference.parse(name).with_default_tag().full
+
+
+def familiar_name(name: str) -> str:
+    """Spell a name of the store as people do."""
+    return reference.parse(name).familiar
+
+
+def find_image(store: Store, name: str) -> StoredImage:
+    """Find an image by name, or by the beginning of its id. Raises NotFound."""
+    try:
+        found = store.images.by_name(full_name(name))
+    except UsageError:
+        if not name.startswith("sha256:"):
+            raise
+        found = None
+    if found is None and _may_be_id(name):
+        found = store.images.by_id(name)
+    if found is None:
+        raise NotFound(f"there is no image `{name}` in the store", hint=_how_to_get(store, name))
+    return found
+
+
+def find_config(store: Store, name: str) -> ImageConfig:
+    """The config of an image of the store. Raises NotFound."""
+    image = find_image(store, name)
+    return image_config.from_bytes(image.config, f"the config of {name}")
+
+
+def list_images(store: Store, name: str | None = None) -> list[ListedImage]:
+    """List every name of every image, the newest image first."""
+    wanted = full_name(name) if name else None
+    found = []
+    for image in store.images.all():
+        config = image_config.from_bytes(image.config)
+        size = sum(layer.size for layer in map(store.layers.get, config.diff_ids) if layer)
+        for full in image.names or ("",):
+            if wanted and full != wanted:
+                continue
+            repository, _, tag = familiar_name(full).rpartition(":") if full else ("<none>", "", "<none>")
+            found.append(ListedImage(repository, tag, image.id, config.created, size))
+    return found
+
+
+def inspect_image(store: Store, name: str) -> dict[str, Any]:
+    """Give an image's id, names, layers and config, as they are written as JSON. Raises NotFound."""
+    image = find_image(store, name)
+    config = image_config.from_bytes(image.config)
+    layers = [store.layers.get(diff_id) for diff_id in config.diff_ids]
+    return {
+        "id": image.id,
+        "names": [familiar_name(full) for full in image.names],
+        "size": sum(layer.size for layer in layers if layer),
+        "layers": [
+            {"diff_id": layer.diff_id, "digest": layer.layer_digest, "size": layer.size, "entries": layer.entries}
+            for layer in layers
+            if layer
+        ],
+        **config.to_dict(),
+    }
+
+
+def remove_image(store: Store, name: str, *, force: bool = False) -> list[str]:
+    """Remove a name, and the image with its last one; an id with all its names if `force`. What was done, a line each."""
+    image = find_image(store, name)
+    try:
+        full = full_name(name)
+    except UsageError:
+        full = ""
+    if full in image.names:
+        store.images.remove_name(full)
+        last = len(image.names) == 1
+        return [f"untagged {familiar_name(full)}", *([f"deleted {image.id}"] if last else [])]
+    if len(image.names) > 1 and not force:
+        names = ", ".join(map(familiar_name, image.names))
+        raise UsageError(f"{name} has several names: {names}", hint="remove the names, or all of them with --force")
+    return [*(f"untagged {familiar_name(one)}" for one in store.images.remove(image.id)), f"deleted {image.id}"]
+
+
+def prune(store: Store, *, everything: bool = False) -> tuple[int, int]:
+    """Remove images without a name (with `everything`, all), the cache and layers left over: (images, bytes) removed."""
+    count = 0
+    if everything:
+        for image in store.images.all():
+            store.images.remove(image.id)
+            count += 1
+    else:
+        count = store.images.remove_unnamed()
+    return count, store.collect()
+
+
+def _may_be_id(name: str) -> bool:
+    text = name.removeprefix("sha256:")
+    return len(text) >= 4 and all(char in "0123456789abcdef" for char in text)
+
+
+def _how_to_get(store: Store, name: str) -> str:
+    from difflib import get_close_matches
+
+    known = [familiar_name(full) for image in store.images.all() for full in image.names]
+    if close := get_close_matches(name, known, 1):
+        return f"did you mean `{close[0]}`?"
+    stem = name.partition(":")[0]
+    if stem in ("busybox", "debian"):
+        return f"`pybuild bootstrap {name}` makes it without a registry"
+    return f"`pybuild import ROOTFS -t {name}` makes an image of a root file system; `pybuild images` lists what is there"

@@ -1,0 +1,92 @@
+"""Running a command in a container of an image; whatever it writes is thrown away."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from buildah_py.api.images import find_config
+from buildah_py.cache import Cache
+from buildah_py.engine import Workshop
+from buildah_py.errors import NotFound, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from buildah_py.store import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRequest:
+    """What to run. Empty values mean the image's own; an empty `entrypoint` means none, None the image's own."""
+
+    image: str
+    command: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    cwd: str = ""
+    user: str = ""
+    entrypoint: str | None = None
+    hostname: str = ""
+    network: str = "default"
+    interactive: bool = False
+
+
+def run_image(store: Store, request: RunRequest) -> int:
+    """Run it on this process's own standard streams; the command's exit status.
+
+    Raises NotFound for an image that is not there, UsageError where there is nothing to run, SandboxError.
+    """
+    from buildah_py.sandbox import ContainerSpec, Sandbox
+
+    config = find_config(store, request.image)
+    entrypoint = config.entrypoint
+    if request.entrypoint is not None:
+        entrypoint = (request.entrypoint,) if request.entrypoint else ()
+    command = request.command or (config.cmd if request.entrypoint is None else ())
+    argv = (*entrypoint, *command)
+    if not argv:
+        raise UsageError(f"the image `{request.image}` names no command", hint="give one behind the image's name")
+    if not store.layers.use(config.diff_ids):
+        raise NotFound(f"layers of the image `{request.image}` are missing", hint="build or import it again")
+    environment = {**config.environment(), **request.env}
+    workshop = Workshop(
+        store,
+        Cache(store),
+        open_context=_no_context,
+        make_sandbox=lambda: Sandbox(store.path("sandbox")),
+        emit=lambda _: None,
+    )
+    staged = store.stage()
+    upper, work, init = (os.path.join(staged, name) for name in ("upper", "work", "init"))
+    workshop.make_root(upper, config.diff_ids)
+    os.mkdir(work)
+    os.mkdir(init)
+    spec = ContainerSpec(
+        lowers=workshop.lowers(config.diff_ids),
+        upper=upper,
+        work=work,
+        init=init,
+        argv=argv,
+        env=tuple(f"{name}={value}" for name, value in environment.items()),
+        cwd=request.cwd or config.working_dir or "/",
+        user=request.user or config.user,
+        hostname=request.hostname or "pybuild",
+        network=request.network,
+    )
+    try:
+        container = workshop.start(spec, stdin=0 if request.interactive else None, stdout=1, stderr=2)
+        try:
+            return container.wait().status
+        except BaseException:
+            container.kill()
+            container.wait()
+            raise
+        finally:
+            workshop.finished(container)
+    finally:
+        workshop.close()
+
+
+def _no_context(name: str) -> None:
+    raise AssertionError(f"a container has no build context {name}")

@@ -1,0 +1,46 @@
+"""Digests that name results before they exist: of chains and of steps.
+
+Everything is hashed as canonical JSON, so that no two different ingredients can be written alike, and so that a key's
+ingredients can be kept beside it and compared later.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+KEY_VERSION = 1
+"""Raised when a step's result can change though its ingredients look the same: older records then miss."""
+
+
+def canonical_json(value: object) -> bytes:
+    """One spelling for equal data: sorted keys, no blanks, ASCII (lone surrogates are escaped)."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
+
+
+def digest_of(value: object) -> str:
+    """`sha256:<hex>` of plain data."""
+    return "sha256:" + hashlib.sha256(canonical_json(value)).hexdigest()
+
+
+def base_chain(diff_ids: Sequence[str]) -> str:
+    """Chain digest of an image's file system, from the diff_ids in its config alone; of none for scratch."""
+    return digest_of(["base", KEY_VERSION, *diff_ids])
+
+
+def next_chain(parent: str, layer_digest: str) -> str:
+    """Chain digest of a file system with one more layer on it."""
+    return digest_of(["chain", parent, layer_digest])
+
+
+def step_key(parent: str, canonical: Mapping[str, object], inputs: Mapping[str, str]) -> str:
+    """Digest of all that can change a step's result.
+
+    `parent` is the chain digest that the step runs on, `canonical` the step as plain data, `inputs` a digest for each
+    named input.
+    """
+    return digest_of(["step", KEY_VERSION, parent, canonical, inputs])

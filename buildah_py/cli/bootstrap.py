@@ -1,0 +1,30 @@
+"""`pybuild bootstrap`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "what",
+        metavar="busybox|debian[:SUITE]",
+        help="busybox from this machine's static busybox, or Debian with mmdebstrap",
+    )
+    parser.add_argument(
+        "-t", "--tag", metavar="NAME[:TAG]", default="", help="name of the image; default: what was asked for"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Make the image; print its id."""
+    from buildah_py.api.bootstrap import bootstrap
+    from buildah_py.api.state import open_store
+
+    with open_store() as store:
+        print(bootstrap(store, args.what, args.tag))
+    return 0

@@ -1,0 +1,107 @@
+"""`pybuild build`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from buildah_py.cli.arguments import key_values
+from buildah_py.errors import UsageError
+
+if TYPE_CHECKING:
+    import argparse
+
+_NETWORKS = ("default", "none", "host")
+_PROGRESS = ("auto", "tty", "plain", "json", "quiet")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options; spelled as `docker buildx build` spells them."""
+    add = parser.add_argument
+    add("context", metavar="CONTEXT", nargs="?", default=".", help="directory whose files COPY and ADD take")
+    add(
+        "-f",
+        "--file",
+        metavar="FILE",
+        help="build file; default: Buildfile, Dockerfile or Containerfile in CONTEXT; - for stdin",
+    )
+    add("-t", "--tag", metavar="NAME[:TAG]", action="append", default=[], help="name of the image; may be repeated")
+    add("--target", metavar="STAGE", default="", help="stage to build, by name or number; default: the last")
+    add(
+        "--build-arg",
+        metavar="K=V",
+        action="append",
+        default=[],
+        help="value of an ARG; `K` alone takes it from the environment",
+    )
+    add("--label", metavar="K=V", action="append", default=[], help="label of the image")
+    add("--no-cache", action="store_true", help="execute every step")
+    add("--network", choices=_NETWORKS, default="default", help="network of RUN steps; default: %(default)s")
+    add(
+        "--allow",
+        metavar="RIGHT",
+        action="append",
+        default=[],
+        help="let the build file ask for network.host or security.insecure",
+    )
+    add("--platform", metavar="OS/ARCH", default="", help="platform of the image; default: this machine's")
+    add(
+        "-o",
+        "--output",
+        metavar="SPEC",
+        action="append",
+        default=[],
+        help="what else to write, such as type=oci,dest=app.tar",
+    )
+    add("--iidfile", metavar="FILE", help="write the image's id to FILE")
+    add("-q", "--quiet", action="store_true", help="print nothing but the image's id")
+    add("--progress", choices=_PROGRESS, default="auto", help="how to show the build; default: %(default)s")
+    add(
+        "--call",
+        metavar="METHOD",
+        default="build",
+        help="build, check, outline or targets; `,format=json` for programs",
+    )
+    add("--check", action="store_true", help="the same as --call=check")
+    add("--extensions", action="store_true", help="allow pybuild's extensions of the language")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Build; 0 or an error that knows its exit status."""
+    from buildah_py.api.build import BuildRequest, build, read_build_file
+
+    if os.path.isfile(args.context) or args.context == "-":
+        raise UsageError(
+            f"the context `{args.context}` is not a directory",
+            hint="name a build file with -f and its directory as CONTEXT",
+        )
+    request = BuildRequest(
+        context=args.context,
+        file=args.file,
+        names=tuple(args.tag),
+        target=args.target,
+        build_args=key_values(args.build_arg, "--build-arg", dict(os.environ)),
+        labels=key_values(args.label, "--label"),
+        no_cache=args.no_cache,
+        network=args.network,
+        allow=frozenset(args.allow),
+        platform=args.platform,
+        outputs=tuple(args.output),
+        extensions=args.extensions,
+        environ=dict(os.environ),
+    )
+    call = "check" if args.check else args.call
+    if call != "build":
+        from buildah_py.cli.call import run_call
+
+        return run_call(call, read_build_file(request), request.build_args, request.target or None)
+    from buildah_py.progress import renderer
+
+    mode = "quiet" if args.quiet else args.progress
+    with renderer(mode, stdout=sys.stdout, stderr=sys.stderr, environ=os.environ) as sink:
+        result = build(request, sink)
+    if args.iidfile:
+        with open(args.iidfile, "w", encoding="ascii") as file:
+            file.write(result.image)
+    return 0

@@ -1,0 +1,26 @@
+"""`pybuild rmi`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("name", metavar="IMAGE", nargs="+", help="name or id")
+    parser.add_argument("-f", "--force", action="store_true", help="remove an id that has several names")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Remove names and images; layers stay as cache until `pybuild prune`."""
+    from buildah_py.api.images import remove_image
+    from buildah_py.api.state import open_store
+
+    with open_store() as store:
+        for name in args.name:
+            for line in remove_image(store, name, force=args.force):
+                print(line)
+    return 0

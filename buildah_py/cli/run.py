@@ -1,0 +1,52 @@
+"""`pybuild run`."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options; spelled as `docker run` spells them."""
+    import argparse
+
+    add = parser.add_argument
+    add("-e", "--env", metavar="K[=V]", action="append", default=[], help="set a variable")
+    add("-w", "--workdir", metavar="DIR", default="", help="working directory")
+    add("-u", "--user", metavar="USER[:GROUP]", default="", help="user")
+    add("-i", "--interactive", action="store_true", help="let the command read standard input")
+    add(
+        "--entrypoint",
+        metavar="PROGRAM",
+        default=None,
+        help="run this instead of the image's entry point; empty for none",
+    )
+    add("--hostname", metavar="NAME", default="", help="host name in the container")
+    add("--network", choices=("default", "none", "host"), default="default", help="default: %(default)s")
+    add("--rm", action="store_true", help="accepted and without effect: nothing of a container is kept")
+    add("image", metavar="IMAGE", help="name or id")
+    add("command", metavar="COMMAND", nargs=argparse.REMAINDER, help="instead of the image's own command")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run a container; the command's exit status."""
+    from buildah_py.api.run import RunRequest, run_image
+    from buildah_py.api.state import open_store
+    from buildah_py.cli.arguments import key_values
+
+    request = RunRequest(
+        image=args.image,
+        command=tuple(args.command),
+        env=key_values(args.env, "--env", dict(os.environ)),
+        cwd=args.workdir,
+        user=args.user,
+        entrypoint=args.entrypoint,
+        hostname=args.hostname,
+        network=args.network,
+        interactive=args.interactive,
+    )
+    with open_store() as store:
+        return run_image(store, request)

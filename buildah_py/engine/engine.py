@@ -1,0 +1,230 @@
+"""Runs a plan's graph: looks each step up, executes what is not known, several at once where the graph allows.
+
+Hits are found in the calling thread first: a build in which nothing changed starts no thread and no container.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from buildah_py.cache import base_chain, next_chain, step_key
+from buildah_py.engine.executions import make_execution
+from buildah_py.engine.workshop import Result
+from buildah_py.errors import Interrupted, NotFound, SourceChanged, StepFailed
+from buildah_py.plan.steps import BaseStep, CopyStep
+from buildah_py.progress import events
+
+if TYPE_CHECKING:
+    from buildah_py.cache import Record
+    from buildah_py.engine.executions import Execution
+    from buildah_py.engine.workshop import Workshop
+    from buildah_py.plan import Node, Plan
+
+MAX_THREADS = 64
+_TRIES = 3
+
+
+class Engine:
+    """One run of a plan. `hits` and `ran` count its steps when it is over."""
+
+    def __init__(self, plan: Plan, workshop: Workshop, *, no_cache: bool = False) -> None:
+        self._plan = plan
+        self._workshop = workshop
+        self._no_cache = no_cache
+        self._results: dict[int, Result] = {}
+        self._made: dict[str, str] = {}
+        self._condition = threading.Condition()
+        self._running: set[int] = set()
+        self._error: BaseException | None = None
+        self.hits = 0
+        self.ran = 0
+
+    def run(self) -> dict[int, Result]:
+        """Execute the plan; the result of each node by its index.
+
+        Raises StepFailed for a command that failed, Interrupted, and whatever stood in the way of a step. All that
+        was running has ended by then.
+        """
+        try:
+            waiting = self._find_hits()
+            if waiting:
+                self._execute(waiting)
+        except BaseException:
+            self._workshop.cancel()
+            self._join()
+            raise
+        if self._error is not None:
+            raise self._error
+        return self._results
+
+    # scheduling
+
+    def _find_hits(self) -> list[Node]:
+        """Go through the nodes as far as all are hits; the rest."""
+        for position, node in enumerate(self._plan.nodes):
+            known = self._look_up(node)
+            if known is None:
+                return list(self._plan.nodes[position:])
+            self._results[node.index] = known
+        return []
+
+    def _execute(self, waiting: list[Node]) -> None:
+        threads = []
+        with self._condition:
+            while True:
+                if self._error is None:
+                    ready = [node for node in waiting if self._is_ready(node)]
+                    for node in ready[: max(0, MAX_THREADS - len(self._running))]:
+                        waiting.remove(node)
+                        self._running.add(node.index)
+                        thread = threading.Thread(target=self._work, args=(node,), name=f"step {node.index}", daemon=True)
+                        threads.append(thread)
+                        thread.start()
+                if not self._running:
+                    break
+                self._condition.wait()
+        for thread in threads:
+            thread.join()
+
+    def _is_ready(self, node: Node) -> bool:
+        needed = [node.parent, *(one.node for one in node.inputs)]
+        return all(index is None or index in self._results for index in needed)
+
+    def _work(self, node: Node) -> None:
+        try:
+            result = self._process(node)
+        except BaseException as error:  # noqa: BLE001 - it is raised again by the thread that waits
+            with self._condition:
+                if self._error is None:
+                    self._error = error
+                    self._workshop.cancel()
+                self._running.discard(node.index)
+                self._condition.notify_all()
+        else:
+            with self._condition:
+                self._results[node.index] = result
+                self._running.discard(node.index)
+                self._condition.notify_all()
+
+    def _join(self) -> None:
+        with self._condition:
+            if self._error is None:
+                self._error = Interrupted("interrupted")
+            while self._running:
+                self._condition.wait()
+
+    # one step
+
+    def _look_up(self, node: Node) -> Result | None:
+        """Tell a hit and what it led to, or None; says nothing of a miss."""
+        started = time.monotonic()
+        if isinstance(node.step, BaseStep):
+            return self._base(node, node.step, started)
+        if self._no_cache:
+            return None
+        execution = self._execution(node)
+        found = self._find(self._key(node, execution))
+        return self._hit(node, found, started) if found else None
+
+    def _process(self, node: Node) -> Result:
+        started = time.monotonic()
+        if isinstance(node.step, BaseStep):
+            return self._base(node, node.step, started)
+        self._start(node)
+        try:
+            return self._make(node, started)
+        except Interrupted:
+            self._done(node, events.CANCELLED, "", started)
+            raise
+        except Exception as error:
+            cancelled = isinstance(error, StepFailed) and self._workshop.cancelled()
+            self._done(node, events.CANCELLED if cancelled else events.FAILED, "" if cancelled else str(error), started)
+            raise
+
+    def _make(self, node: Node, started: float) -> Result:
+        for attempt in range(1, _TRIES + 1):
+            self._workshop.check()
+            execution = self._execution(node)
+            key = self._key(node, execution)
+            with self._workshop.store.lock(key, self._workshop.cancelled):
+                found = self._find(key)
+                if found is not None:
+                    return self._hit(node, found, started, announced=True)
+                try:
+                    record = self._run_execution(node, execution)
+                except SourceChanged as error:
+                    if attempt == _TRIES:
+                        raise
+                    self._workshop.emit(events.Note(f"{error.message}; reading it again", node.index + 1))
+                    continue
+            self._made[key] = record.diff_id
+            self.ran += 1
+            self._done(node, events.RAN, "", started)
+            return self._result(node, record)
+        raise AssertionError("unreachable")
+
+    def _run_execution(self, node: Node, execution: Execution) -> Record:
+        began = time.monotonic()
+        captured, staged = execution.execute(self._workshop.store.stage())
+        self._workshop.check()
+        layer = self._workshop.store.layers.add(staged, captured.inventory, captured.diff_id, captured.size)
+        seconds = round(time.monotonic() - began, 3)
+        return self._workshop.cache.keep(
+            self._chain_below(node), node.step.canonical(), execution.inputs(), layer.diff_id, seconds
+        )
+
+    def _execution(self, node: Node) -> Execution:
+        parent = self._parent(node)
+        inputs = [None if one.node is None else self._results[one.node] for one in node.inputs]
+        return make_execution(self._workshop, node, parent, inputs)
+
+    def _parent(self, node: Node) -> Result:
+        return Result(base_chain(()), ()) if node.parent is None else self._results[node.parent]
+
+    def _chain_below(self, node: Node) -> str:
+        """The chain that the key starts from: none for COPY --link, which is independent of what lies below."""
+        if isinstance(node.step, CopyStep) and node.step.link:
+            return base_chain(())
+        return self._parent(node).chain
+
+    def _key(self, node: Node, execution: Execution) -> str:
+        return step_key(self._chain_below(node), node.step.canonical(), execution.inputs())
+
+    def _find(self, key: str) -> Record | None:
+        """Look a key up. With --no-cache only what this build itself has made counts."""
+        if self._no_cache and key not in self._made:
+            return None
+        record = self._workshop.cache.lookup(key)
+        if record is None or not self._workshop.store.layers.use([record.diff_id]):
+            return None
+        return record
+
+    def _base(self, node: Node, step: BaseStep, started: float) -> Result:
+        self._start(node)
+        if not self._workshop.store.layers.use(step.diff_ids):
+            error = NotFound(f"layers of the base image {step.name} are missing", hint="make or import the image again")
+            self._done(node, events.FAILED, str(error), started)
+            raise error
+        self._done(node, events.HIT, "", started)
+        return Result(base_chain(step.diff_ids), step.diff_ids)
+
+    def _hit(self, node: Node, record: Record, started: float, *, announced: bool = False) -> Result:
+        if not announced:
+            self._start(node)
+        self.hits += 1
+        self._done(node, events.HIT, "", started)
+        return self._result(node, record)
+
+    def _result(self, node: Node, record: Record) -> Result:
+        parent = self._parent(node)
+        chain = next_chain(parent.chain, record.layer_digest)
+        return Result(chain, (*parent.layers, record.diff_id), record.created)
+
+    def _start(self, node: Node) -> None:
+        total = self._plan.stages[node.stage]
+        self._workshop.emit(events.StepStarted(node.index + 1, node.stage, node.number, total, node.text))
+
+    def _done(self, node: Node, outcome: str, reason: str, started: float) -> None:
+        self._workshop.emit(events.StepDone(node.index + 1, outcome, reason, time.monotonic() - started))

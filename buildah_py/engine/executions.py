@@ -1,0 +1,45 @@
+"""What can be done with a step: name the digests of its inputs, and execute it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from buildah_py.plan.steps import CopyStep, RunStep, WorkdirStep
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from buildah_py.engine.workshop import Result, Workshop
+    from buildah_py.layers.capture import Captured
+    from buildah_py.plan import Node
+
+
+class Execution(Protocol):
+    """A step about to be looked up, and executed if need be."""
+
+    def inputs(self) -> Mapping[str, str]:
+        """The digests of what the step reads, by names that mean something to a person."""
+        ...
+
+    def execute(self, staged: str) -> tuple[Captured, str]:
+        """Execute it in the empty directory `staged`; what came of it, and the directory below that holds the layer."""
+        ...
+
+
+def make_execution(
+    workshop: Workshop, node: Node, parent: Result, inputs: Sequence[Result | None]
+) -> Execution:
+    """Make the execution of a node. `inputs` go with the node's; None for a build context."""
+    step = node.step
+    if isinstance(step, RunStep):
+        from buildah_py.engine.run import RunExecution
+
+        return RunExecution(workshop, node, step, parent, inputs)
+    if isinstance(step, CopyStep):
+        from buildah_py.engine.copy import CopyExecution
+
+        return CopyExecution(workshop, node, step, parent, inputs)
+    assert isinstance(step, WorkdirStep), step
+    from buildah_py.engine.workdir import WorkdirExecution
+
+    return WorkdirExecution(workshop, step, parent)

@@ -1,0 +1,151 @@
+"""RUN: a command in a container on the parent's layers; what it wrote is the layer."""
+
+from __future__ import annotations
+
+import os
+import select
+from typing import TYPE_CHECKING
+
+from buildah_py.errors import StepFailed
+from buildah_py.layers.capture import capture
+from buildah_py.progress import events
+from buildah_py.sandbox import BindMount, ContainerSpec, FileMount, TmpfsMount
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from buildah_py.engine.workshop import Result, Workshop
+    from buildah_py.layers.capture import Captured
+    from buildah_py.plan import Node
+    from buildah_py.plan.steps import RunStep
+
+_PIECE = 64 * 1024
+
+
+class RunExecution:
+    """A RUN on the file system `parent`."""
+
+    def __init__(
+        self, workshop: Workshop, node: Node, step: RunStep, parent: Result, inputs: Sequence[Result | None]
+    ) -> None:
+        self._workshop = workshop
+        self._node = node
+        self._step = step
+        self._parent = parent
+        self._trees = inputs
+        self._digests: dict[str, str] | None = None
+
+    def inputs(self) -> Mapping[str, str]:
+        """The content that bind mounts show."""
+        if self._digests is None:
+            self._digests = {}
+            for mount in self._step.mounts:
+                if mount.input is not None:
+                    from buildah_py.engine.mounts import shown_digest
+
+                    self._digests[f"mount {mount.target}"] = shown_digest(
+                        self._workshop, self._node, mount, self._trees[mount.input]
+                    )
+        return self._digests
+
+    def execute(self, staged: str) -> tuple[Captured, str]:
+        """Run the command. Raises StepFailed with its status where that is not 0."""
+        upper, work, init = (os.path.join(staged, name) for name in ("upper", "work", "init"))
+        self._workshop.make_root(upper, self._parent.layers)
+        os.mkdir(work)
+        os.mkdir(init)
+        lowers = self._workshop.lowers(self._parent.layers)
+        spec = self._spec(lowers, upper, work, init, staged)
+        self._run(spec)
+        return capture(upper, lowers, stubs=init), upper
+
+    def _spec(self, lowers: tuple[str, ...], upper: str, work: str, init: str, staged: str) -> ContainerSpec:
+        step = self._step
+        mounts: list[BindMount | TmpfsMount | FileMount] = [
+            FileMount(target=f"/dev/pipes/{file.name}", content=file.content, mode=file.mode) for file in step.files
+        ]
+        for mount in step.mounts:
+            from buildah_py.engine.mounts import make_mount
+
+            tree = self._trees[mount.input] if mount.input is not None else None
+            mounts += make_mount(self._workshop, self._node, mount, tree, staged)
+        environment = dict(step.proxies) | dict(step.env)
+        return ContainerSpec(
+            lowers=lowers,
+            upper=upper,
+            work=work,
+            init=init,
+            argv=step.args,
+            env=tuple(f"{name}={value}" for name, value in environment.items()),
+            cwd=step.cwd,
+            user=step.user,
+            hostname=step.hostname,
+            network=step.network,
+            security=step.security,
+            mounts=tuple(mounts),
+        )
+
+    def _run(self, spec: ContainerSpec) -> None:
+        read_out, write_out = os.pipe2(os.O_CLOEXEC)
+        read_err, write_err = os.pipe2(os.O_CLOEXEC)
+        try:
+            try:
+                container = self._workshop.start(spec, stdin=None, stdout=write_out, stderr=write_err)
+            finally:
+                os.close(write_out)
+                os.close(write_err)
+            try:
+                self._pump({read_out: events.STDOUT, read_err: events.STDERR})
+                status = container.wait()
+            finally:
+                self._workshop.finished(container)
+        finally:
+            os.close(read_out)
+            os.close(read_err)
+        self._workshop.check()
+        if status.status != 0:
+            raise StepFailed(f"{_first_line(self._node.text)}\n  {_how(status.status, status.signal)}", status.status)
+
+    def _pump(self, streams: Mapping[int, int]) -> None:
+        """Pass output on, and keep all of it in the log, until all writers are gone."""
+        number = self._node.index + 1
+        poll = select.poll()
+        for descriptor in streams:
+            poll.register(descriptor, select.POLLIN)
+        left = len(streams)
+        log = -1
+        try:
+            while left:
+                for descriptor, _ in poll.poll():
+                    data = os.read(descriptor, _PIECE)
+                    if not data:
+                        poll.unregister(descriptor)
+                        left -= 1
+                        continue
+                    if log < 0:
+                        log = self._workshop.open_log(number)
+                    os.write(log, data)
+                    self._workshop.emit(events.StepOutput(number, streams[descriptor], data))
+        finally:
+            if log >= 0:
+                os.close(log)
+
+
+def _first_line(text: str) -> str:
+    line, newline, _ = text.partition("\n")
+    return f"{line} …" if newline else line
+
+
+def _how(status: int, signal: int | None) -> str:
+    if signal is None:
+        hint = {126: " (found, but it cannot be executed)", 127: " (command not found)"}.get(status, "")
+        return f"the command ended with status {status}{hint}"
+    from signal import Signals
+
+    try:
+        name = Signals(signal).name
+    except ValueError:
+        name = f"signal {signal}"
+    return f"the command was ended by {name}"
+
+

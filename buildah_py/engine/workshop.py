@@ -1,0 +1,169 @@
+"""What all steps of a build share: the store, the cache, the sandbox, the contexts, and where events go."""
+
+from __future__ import annotations
+
+import os
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from buildah_py.errors import Interrupted
+from buildah_py.layers.view import LayerTree, MergedView
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from buildah_py.cache import Cache
+    from buildah_py.layers.tree import Tree
+    from buildah_py.progress.events import Event
+    from buildah_py.sandbox import Container, ContainerSpec, Sandbox
+    from buildah_py.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A file system that a node led to: its chain digest, and its layers by diff_id, the lowest first.
+
+    `created` is when the top-most layer was first made, in nanoseconds since 1970.
+    """
+
+    chain: str
+    layers: tuple[str, ...]
+    created: int = 0
+
+
+class RootAttributes(NamedTuple):
+    """Mode, owner and group of `/`."""
+
+    mode: int = 0o755
+    uid: int = 0
+    gid: int = 0
+
+
+class Workshop:
+    """Shared by the threads of one build.
+
+    `open_context` gives a build context by its name, `make_sandbox` the sandbox; both are called when first needed.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        cache: Cache,
+        *,
+        open_context: Callable[[str], Tree],
+        make_sandbox: Callable[[], Sandbox],
+        emit: Callable[[Event], None],
+    ) -> None:
+        self.store = store
+        self.cache = cache
+        self.emit = emit
+        self._open_context = open_context
+        self._make_sandbox = make_sandbox
+        self._sandbox: Sandbox | None = None
+        self._contexts: dict[str, Tree] = {}
+        self._views: dict[tuple[str, ...], MergedView] = {}
+        self._containers: set[Container] = set()
+        self._lock = threading.RLock()
+        self._cancelled = threading.Event()
+
+    # file systems
+
+    def lowers(self, layers: Sequence[str]) -> tuple[str, ...]:
+        """The directories of layers for an overlay, the top-most first; empty layers are left out."""
+        found = []
+        for diff_id in reversed(layers):
+            layer = self.store.layers.get(diff_id)
+            if layer is None or layer.entries:
+                found.append(self.store.layers.fs(diff_id))
+        return tuple(found)
+
+    def view(self, layers: tuple[str, ...]) -> MergedView:
+        """The merged file system of layers, to be looked at without mounting."""
+        with self._lock:
+            if layers not in self._views:
+                self._views[layers] = MergedView([self._layer_tree(diff_id) for diff_id in reversed(layers)])
+            return self._views[layers]
+
+    def _layer_tree(self, diff_id: str) -> LayerTree:
+        layers = self.store.layers
+        return LayerTree(layers.fs(diff_id), lambda: layers.inventory(diff_id))
+
+    def root_attributes(self, layers: Sequence[str]) -> RootAttributes:
+        """What `/` is like on top of layers."""
+        for diff_id in reversed(layers):
+            layer = self.store.layers.get(diff_id)
+            if layer is not None and layer.root is not None:
+                return RootAttributes(*layer.root)
+        return RootAttributes()
+
+    def make_root(self, path: str, layers: Sequence[str]) -> None:
+        """Make the directory `path` with the attributes of the root of `layers`."""
+        root = self.root_attributes(layers)
+        os.mkdir(path)
+        os.chown(path, root.uid, root.gid)
+        os.chmod(path, root.mode)
+
+    def context(self, name: str) -> Tree:
+        """The build context `name`; "" is the main one."""
+        with self._lock:
+            if name not in self._contexts:
+                self._contexts[name] = self._open_context(name)
+            return self._contexts[name]
+
+    def open_log(self, number: int) -> int:
+        """A descriptor for appending to the log of step `number` of this build, which nothing clips."""
+        directory = self.store.path("logs", self.store.lease.name)
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        return os.open(os.path.join(directory, f"{number}.log"), flags, 0o600)
+
+    # containers
+
+    def start(self, spec: ContainerSpec, *, stdin: int | None, stdout: int, stderr: int) -> Container:
+        """Start a container that `cancel` kills."""
+        with self._lock:
+            self.check()
+            if self._sandbox is None:
+                self._sandbox = self._make_sandbox()
+                self._sandbox.start()
+            sandbox = self._sandbox
+        container = sandbox.start_container(spec, stdin=stdin, stdout=stdout, stderr=stderr)
+        with self._lock:
+            self._containers.add(container)
+            if self._cancelled.is_set():
+                container.kill()
+        return container
+
+    def finished(self, container: Container) -> None:
+        """Forget a container that has ended."""
+        with self._lock:
+            self._containers.discard(container)
+
+    def cancel(self) -> None:
+        """Kill what runs; whatever asks `check` from now on is interrupted."""
+        with self._lock:
+            self._cancelled.set()
+            for container in self._containers:
+                container.kill()
+
+    def cancelled(self) -> bool:
+        """Whether the build is being ended early."""
+        return self._cancelled.is_set()
+
+    def check(self) -> None:
+        """Raise Interrupted where the build is being ended early."""
+        if self._cancelled.is_set():
+            raise Interrupted("interrupted")
+
+    def close(self) -> None:
+        """End the sandbox; nothing of it is left."""
+        with self._lock:
+            if self._sandbox is not None:
+                self._sandbox.close()
+                self._sandbox = None
+            for context in self._contexts.values():
+                close = getattr(context, "close", None)
+                if close is not None:
+                    close()
+            self._contexts.clear()

@@ -1,0 +1,36 @@
+"""The finished image config: the planned one, completed with what execution told."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from buildah_py.image import timestamp
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from buildah_py.image.config import ImageConfig
+    from buildah_py.plan.graph import Plan
+
+COMMENT = "pybuild"
+
+
+class MadeLayer(NamedTuple):
+    """What a node made: the layer's diff_id, and when it was first made (nanoseconds since 1970)."""
+
+    diff_id: str
+    created: int
+
+
+def finish_config(plan: Plan, made: Mapping[int, MadeLayer]) -> ImageConfig:
+    """Add history and layers. The image is as old as its newest layer, so that equal builds give equal images."""
+    config = plan.config.with_complete_history(created=plan.config.created)
+    created = config.created
+    for item in plan.history:
+        if item.node is None:
+            config = config.with_history(item.created_by, created=created, comment=COMMENT)
+            continue
+        layer = made[item.node]
+        created = timestamp.to_text(layer.created)
+        config = config.with_layer(layer.diff_id, item.created_by, created=created, comment=COMMENT)
+    return config.with_created(created)

@@ -1,0 +1,56 @@
+"""The graph that a build file becomes, and the image config that goes with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from buildah_py.image.config import ImageConfig
+    from buildah_py.plan.steps import Step
+
+
+class Input(NamedTuple):
+    """A tree that a step reads: the result of node `node`, or of a build context by its `context` name ("" is the main one)."""
+
+    node: int | None = None
+    context: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A step with what it runs on and reads; indices point to earlier nodes of the plan.
+
+    `stage` is the stage's name or number for people, `number` its place in there from 1, `text` the instruction.
+    """
+
+    index: int
+    step: Step
+    parent: int | None
+    inputs: tuple[Input, ...]
+    stage: str
+    number: int
+    text: str
+
+
+class HistoryItem(NamedTuple):
+    """A line of the image's history; `node` made its layer, None where there is none."""
+
+    created_by: str
+    node: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be executed for a target, in an order in which each node follows all that it needs.
+
+    `config` is the target's image config but for what only execution tells: `history` and the diff_ids that belong to
+    its nodes. `stages` gives each planned stage's number of nodes.
+    """
+
+    nodes: tuple[Node, ...]
+    target: int
+    config: ImageConfig
+    history: tuple[HistoryItem, ...]
+    stages: dict[str, int]
+    warnings: tuple[str, ...]

@@ -1,0 +1,347 @@
+"""One stage: a fold of its instructions over an image config, which leaves steps behind.
+
+Each method `_fold_…` treats one instruction as the Dockerfile reference describes it. All words of an
+instruction see the variables from before it.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from typing import TYPE_CHECKING
+
+from buildah_py.buildfile import expand as expansion
+from buildah_py.buildfile import tree
+from buildah_py.errors import BuildFileError
+from buildah_py.image.config import Healthcheck
+from buildah_py.plan import created_by, ports
+from buildah_py.plan.graph import HistoryItem, Input
+from buildah_py.plan.steps import CopyStep, InlineFile, MountStep, RunStep, WorkdirStep
+from buildah_py.plan.variables import split_environment
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from buildah_py.buildfile.source import Source, Span
+    from buildah_py.image.config import ImageConfig
+    from buildah_py.plan.planner import Planner
+    from buildah_py.plan.steps import Step
+
+DEFAULT_SHELL = ("/bin/sh", "-c")
+_SHEBANG = "#!"
+_LONE_HEREDOC = re.compile(r"\s*\d*<<-?\s*(\"[^\"]*\"|'[^']*'|[^\s<>&|;()\"'$`\\]+)\s*")
+_SIGNAL = re.compile(r"(SIG)?([A-Z][A-Z0-9+-]*)|[0-9]+", re.IGNORECASE)
+
+
+class StageFold:
+    """The state of a stage while its instructions are read."""
+
+    def __init__(self, planner: Planner, label: str, source: Source, escape: str) -> None:
+        self.planner = planner
+        self.label = label
+        self.source = source
+        self.escape = escape
+        self.config: ImageConfig
+        self.node: int
+        self.history: list[HistoryItem] = []
+        self.arguments: dict[str, str] = {}
+        self._cmd_set = False
+
+    # what instructions see
+
+    def variables(self) -> dict[str, str]:
+        """ARGs and ENVs; ENV wins."""
+        return self.arguments | split_environment(self.config.env)
+
+    def expand(self, word: tree.Word, variables: Mapping[str, str] | None = None) -> str:
+        """Expand a word where it stands; BuildFileError at its span where that fails."""
+        return self.expand_text(word.text, word.span, self.variables() if variables is None else variables)
+
+    def expand_text(self, text: str, span: Span, variables: Mapping[str, str]) -> str:
+        """Expand `text`, which stands at `span`."""
+        try:
+            return expansion.expand(text, variables, self.escape)
+        except expansion.ExpansionError as error:
+            raise self.error(str(error), span) from error
+
+    def error(self, message: str, span: Span, hint: str = "") -> BuildFileError:
+        """An error of the build file at a place of it."""
+        return BuildFileError(message, self.source, span, hint=hint)
+
+    # the fold
+
+    def apply(self, instruction: tree.Instruction) -> None:
+        """Fold one instruction."""
+        getattr(self, f"_fold_{type(instruction).__name__.lower()}")(instruction)
+
+    def _note(self, text: str, node: int | None = None) -> None:
+        self.history.append(HistoryItem(text, node))
+
+    def _step(self, step: Step, text: str, history: str, inputs: tuple[Input, ...] = ()) -> None:
+        self.node = self.planner.add(step, parent=self.node, inputs=inputs, stage=self.label, text=text)
+        self._note(history, self.node)
+
+    def _shell(self) -> tuple[str, ...]:
+        return self.config.shell or DEFAULT_SHELL
+
+    def _command(self, command: tree.Command) -> tuple[str, ...]:
+        if isinstance(command, tree.ExecForm):
+            return command.args
+        return (*self._shell(), command.text)
+
+    def _fold_env(self, instruction: tree.Env) -> None:
+        variables = self.variables()
+        pairs = [(self.expand(key, variables), self.expand(value, variables)) for key, value in instruction.pairs]
+        for (key, value), (word, _) in zip(pairs, instruction.pairs, strict=True):
+            if not key:
+                raise self.error("ENV: a variable needs a name", word.span)
+            self.config = self.config.with_env(key, value)
+        self._note(created_by.pairs("ENV", pairs))
+
+    def _fold_label(self, instruction: tree.Label) -> None:
+        variables = self.variables()
+        pairs = [(self.expand(key, variables), self.expand(value, variables)) for key, value in instruction.pairs]
+        for (key, _), (word, _) in zip(pairs, instruction.pairs, strict=True):
+            if not key:
+                raise self.error("LABEL: a label needs a name", word.span)
+        self.config = self.config.with_labels(dict(pairs))
+        self._note(created_by.pairs("LABEL", pairs))
+
+    def _fold_arg(self, instruction: tree.Arg) -> None:
+        variables = self.variables()
+        shown = []
+        for argument in instruction.arguments:
+            value = self.planner.arguments.get(argument.name)
+            if value is None and argument.default is not None:
+                value = self.expand(argument.default, variables)
+            if value is None:
+                value = self.planner.global_arguments.get(argument.name)
+            if value is not None:
+                self.arguments[argument.name] = value
+                variables.setdefault(argument.name, value)
+            shown.append(argument.name if value is None else f"{argument.name}={value}")
+        self._note(f"ARG {' '.join(shown)}")
+
+    def _fold_maintainer(self, instruction: tree.Maintainer) -> None:
+        self.config = self.config.with_author(instruction.name)
+        self._note(f"MAINTAINER {instruction.name}")
+
+    def _fold_user(self, instruction: tree.User) -> None:
+        user = self.expand(instruction.user)
+        if not user:
+            raise self.error("USER: the user is empty after expansion", instruction.user.span)
+        self.config = self.config.with_user(user)
+        self._note(f"USER {user}")
+
+    def _fold_workdir(self, instruction: tree.Workdir) -> None:
+        given = self.expand(instruction.path)
+        if not given:
+            raise self.error("WORKDIR: the path is empty after expansion", instruction.path.span)
+        path = self._absolute(given)
+        self.config = self.config.with_working_dir(path)
+        if path == "/":
+            self._note("WORKDIR /")
+        else:
+            self._step(WorkdirStep(path, self.config.user), instruction.text, f"WORKDIR {path}")
+
+    def _absolute(self, path: str) -> str:
+        joined = posixpath.normpath(posixpath.join("/", self.config.working_dir or "/", path))
+        return "/" + joined.lstrip("/")
+
+    def _fold_cmd(self, instruction: tree.Cmd) -> None:
+        args = self._command(instruction.command)
+        self.config = self.config.with_cmd(args).with_args_escaped(isinstance(instruction.command, tree.ShellForm))
+        self._cmd_set = True
+        self._note(created_by.command("CMD", args))
+
+    def _fold_entrypoint(self, instruction: tree.Entrypoint) -> None:
+        args = self._command(instruction.command)
+        self.config = self.config.with_entrypoint(args)
+        if not self._cmd_set:
+            self.config = self.config.with_cmd(())
+        self._note(created_by.command("ENTRYPOINT", args))
+
+    def _fold_shell(self, instruction: tree.Shell) -> None:
+        self.config = self.config.with_shell(instruction.args)
+        self._note(created_by.command("SHELL", instruction.args))
+
+    def _fold_expose(self, instruction: tree.Expose) -> None:
+        variables = self.variables()
+        found: list[str] = []
+        for word in instruction.ports:
+            try:
+                words = expansion.expand_words(word.text, variables, self.escape)
+                found += [port for text in words for port in ports.parse(text)]
+            except ValueError as error:
+                raise self.error(f"EXPOSE: {error}", word.span) from error
+        self.config = self.config.with_exposed_ports(found)
+        self._note(f"EXPOSE {' '.join(sorted(found))}")
+
+    def _fold_volume(self, instruction: tree.Volume) -> None:
+        paths = []
+        for word in instruction.paths:
+            path = self.expand(word)
+            if not path:
+                raise self.error("VOLUME: a path is empty after expansion", word.span)
+            paths.append(path)
+        self.config = self.config.with_volumes(paths)
+        self._note(f"VOLUME {' '.join(paths)}")
+
+    def _fold_stopsignal(self, instruction: tree.StopSignal) -> None:
+        signal = self.expand(instruction.signal)
+        if not _SIGNAL.fullmatch(signal) or not ports.is_signal(signal):
+            raise self.error(
+                f"STOPSIGNAL: `{signal}` is no signal", instruction.signal.span, "for example SIGTERM or 15"
+            )
+        self.config = self.config.with_stop_signal(signal)
+        self._note(f"STOPSIGNAL {signal}")
+
+    def _fold_healthcheck(self, instruction: tree.Healthcheck) -> None:
+        command = instruction.command
+        if command is None:
+            test: tuple[str, ...] = ("NONE",)
+        elif isinstance(command, tree.ExecForm):
+            test = ("CMD", *command.args)
+        else:
+            test = ("CMD-SHELL", command.text)
+        self.config = self.config.with_healthcheck(
+            Healthcheck(
+                test,
+                instruction.interval,
+                instruction.timeout,
+                instruction.start_period,
+                instruction.start_interval,
+                instruction.retries,
+            )
+        )
+        self._note(f"HEALTHCHECK {' '.join(test)}")
+
+    def _fold_onbuild(self, instruction: tree.Onbuild) -> None:
+        self.config = self.config.with_onbuild(instruction.trigger)
+        self._note(f"ONBUILD {instruction.trigger}")
+
+    # the instructions that become steps
+
+    def _fold_run(self, instruction: tree.Run) -> None:
+        command, files = instruction.command, ()
+        if instruction.heredocs and isinstance(command, tree.ShellForm):
+            args, files = self._script(command, instruction.heredocs)
+        else:
+            args = self._command(command)
+        mounts, inputs = self._mounts(instruction)
+        environment = split_environment(self.config.env)
+        step = RunStep(
+            args=args,
+            env=tuple((environment | {k: v for k, v in self.arguments.items() if k not in environment}).items()),
+            cwd=self.config.working_dir or "/",
+            user=self.config.user,
+            network=instruction.network if instruction.network not in (None, "default") else self.planner.network,
+            security=instruction.security or "sandbox",
+            platform=self.planner.platform,
+            hostname=self.planner.hostname,
+            mounts=mounts,
+            files=files,
+            proxies=self.planner.arguments.proxies(),
+        )
+        self._step(step, instruction.text, created_by.run(step.args, self.arguments), inputs)
+
+    def _script(
+        self, command: tree.ShellForm, heredocs: tuple[tree.Heredoc, ...]
+    ) -> tuple[tuple[str, ...], tuple[InlineFile, ...]]:
+        """What a RUN with here-documents starts: the body itself, a script file, or line and bodies for the shell."""
+        if not _LONE_HEREDOC.fullmatch(command.text):
+            bodies = "".join(f"\n{heredoc.body}{heredoc.name}" for heredoc in heredocs)
+            return (*self._shell(), command.text + bodies), ()
+        (heredoc,) = heredocs
+        body = re.sub(r"(?m)^\t+", "", heredoc.body) if heredoc.strip_tabs else heredoc.body
+        if not body.startswith(_SHEBANG):
+            return (*self._shell(), body), ()
+        file = InlineFile(heredoc.name, body.encode("utf-8", "surrogateescape"), 0o755)
+        return (f"/dev/pipes/{heredoc.name}",), (file,)
+
+    def _mounts(self, instruction: tree.Run) -> tuple[tuple[MountStep, ...], tuple[Input, ...]]:
+        if not instruction.mounts:
+            return (), ()
+        from buildah_py.plan.mounts import plan_mount
+
+        steps: list[MountStep] = []
+        inputs: list[Input] = []
+        for mount in instruction.mounts:
+            step, tree_input = plan_mount(self, mount, len(inputs))
+            steps.append(step)
+            if tree_input is not None:
+                inputs.append(tree_input)
+        return tuple(steps), tuple(inputs)
+
+    def _fold_copy(self, instruction: tree.Copy) -> None:
+        origin = Input()
+        if instruction.from_ is not None:
+            origin = self.planner.origin(self, instruction.from_)
+        self._place(instruction, origin, parents=instruction.parents, link=instruction.link)
+
+    def _fold_add(self, instruction: tree.Add) -> None:
+        self._place(
+            instruction,
+            Input(),
+            link=instruction.link,
+            add=True,
+            unpack=instruction.unpack,
+            checksum=self.expand(instruction.checksum) if instruction.checksum else "",
+            keep_git_dir=bool(instruction.keep_git_dir),
+        )
+
+    def _place(
+        self,
+        instruction: tree.Copy | tree.Add,
+        origin: Input,
+        *,
+        parents: bool = False,
+        link: bool = False,
+        add: bool = False,
+        unpack: bool | None = None,
+        checksum: str = "",
+        keep_git_dir: bool = False,
+    ) -> None:
+        variables = self.variables()
+        sources = tuple(self.expand(word, variables) for word in instruction.sources)
+        destination = self.expand(instruction.destination, variables)
+        if not destination:
+            raise self.error(
+                f"{instruction.keyword}: the destination is empty after expansion", instruction.destination.span
+            )
+        absolute = self._absolute(destination)
+        if destination.endswith("/") or posixpath.basename(destination) in (".", ".."):
+            absolute = absolute.rstrip("/") + "/"
+        step = CopyStep(
+            sources=sources,
+            destination=absolute,
+            files=tuple(self._inline(heredoc, variables) for heredoc in instruction.heredocs),
+            chown=self.expand(instruction.chown, variables) if instruction.chown else "",
+            chmod=self.expand(instruction.chmod, variables) if instruction.chmod else "",
+            exclude=tuple(word.text for word in instruction.exclude),
+            parents=parents,
+            link=link,
+            add=add,
+            unpack=unpack,
+            checksum=checksum,
+            keep_git_dir=keep_git_dir,
+        )
+        names = [*(file.name for file in step.files), *sources]
+        if len(names) > 1 and not absolute.endswith("/"):
+            raise self.error(
+                f"{instruction.keyword}: several sources need a directory as destination",
+                instruction.destination.span,
+                f"end it with a slash: {destination}/",
+            )
+        self._step(
+            step, instruction.text, created_by.copy(instruction.keyword.upper(), names, step, destination), (origin,)
+        )
+
+    def _inline(self, heredoc: tree.Heredoc, variables: Mapping[str, str]) -> InlineFile:
+        body = re.sub(r"(?m)^\t+", "", heredoc.body) if heredoc.strip_tabs else heredoc.body
+        if heredoc.expand:
+            try:
+                body = expansion.expand_body(body, variables)
+            except expansion.ExpansionError as error:
+                raise self.error(str(error), heredoc.span) from error
+        return InlineFile(heredoc.name, body.encode("utf-8", "surrogateescape"))
