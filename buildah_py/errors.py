@@ -1,17 +1,18 @@
 """Every error that pybuild raises on purpose, and the exit status that each one ends the program with.
 
-    PybuildError                   125  the builder itself could not do it
-    ├── UsageError                   2  the command line is wrong
-    ├── BuildFileError             125  the build file is wrong; knows file, line and column
-    ├── StepFailed              status  a RUN ended with a status other than 0
-    ├── Interrupted                130  the user, or whoever runs us, asked us to stop
-    ├── NotFound                   125  an image, a stage, a file of the context is not there
-    ├── StoreError                 125  the state directory cannot be used
-    ├── ArchiveError               125  a tar or a layer is damaged or hostile
-    ├── ImageError                 125  an image's config, manifest or index is not what it has to be
-    ├── SandboxError               125  the kernel refused something a container needs
-    ├── SourceError                125  a build context cannot be read
-    └── OutputError                125  a result cannot be written where it was asked for
+PybuildError                   125  the builder itself could not do it
+├── UsageError                   2  the command line is wrong
+├── BuildFileError             125  the build file is wrong; knows file, line and column
+├── StepFailed              status  a RUN ended with a status other than 0
+├── Interrupted                130  the user, or whoever runs us, asked us to stop
+├── NotFound                   125  an image, a stage, a file of the context is not there
+├── StoreError                 125  the state directory cannot be used
+├── ArchiveError               125  a tar or a layer is damaged or hostile
+├── ImageError                 125  an image's config, manifest or index is not what it has to be
+├── SandboxError               125  the kernel refused something a container needs
+├── SourceError                125  a build context cannot be read
+│   └── SourceChanged          125  a file changed while it was read; trying again may help
+└── OutputError                125  a result cannot be written where it was asked for
 """
 
 from __future__ import annotations
@@ -50,17 +51,25 @@ class UsageError(PybuildError):
 
 
 class BuildFileError(PybuildError):
-    """One fault in a build file, shown with its line and a marker below the faulty characters."""
+    """A fault in a build file, shown with its line and a marker below the faulty characters.
 
-    def __init__(self, message: str, source: Source, span: Span, *, hint: str = "") -> None:
+    `others` are the further faults of the same file, in the order of the file; `str()` shows them too.
+    """
+
+    def __init__(
+        self, message: str, source: Source, span: Span, *, hint: str = "", others: tuple[BuildFileError, ...] = ()
+    ) -> None:
         super().__init__(message, hint=hint)
         self.source = source
         self.span = span
+        self.others = others
 
     def __str__(self) -> str:
         start = self.span.start
         shown = f"{self.source.name}:{start.line}:{start.column}: {self.message}\n{self.source.excerpt(self.span)}"
-        return f"{shown}\n  hint: {self.hint}" if self.hint else shown
+        if self.hint:
+            shown += f"\n  hint: {self.hint}"
+        return "\n".join((shown, *map(str, self.others)))
 
 
 class StepFailed(PybuildError):
@@ -99,6 +108,10 @@ class SandboxError(PybuildError):
 
 class SourceError(PybuildError):
     """A build context or ADD source that cannot be read."""
+
+
+class SourceChanged(SourceError):
+    """A file of a context is no longer what it was when it was looked at: the step may be tried again."""
 
 
 class OutputError(PybuildError):

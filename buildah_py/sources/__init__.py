@@ -1,1 +1,1 @@
-"""sources"""
+"""Where files come from: build contexts and what ADD fetches."""

@@ -1,0 +1,332 @@
+"""Which paths of a build context an ignore file hides; also the matcher behind `--exclude` and `--parents`.
+
+The rules are those of Docker's .dockerignore: a `#` in the first column starts a comment, blanks around a pattern fall
+away, `!` brings back, paths are cleaned and a leading `/` means nothing; `*` and `?` stay within a name, `**` crosses
+directories, `[…]` is a class and a backslash takes the next character as it is. A pattern that matches a directory
+covers everything below it, and the last line that matches a path or one of its parents decides.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from buildah_py.errors import SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+
+class Decision(NamedTuple):
+    """The pattern that decided about a path: its text as written, the line it stands in, and what it decided."""
+
+    ignored: bool
+    line: int
+    pattern: str
+
+
+class _Pattern(NamedTuple):
+    """One cleaned pattern; `negated` is true for those that bring paths back."""
+
+    text: str
+    negated: bool
+    line: int
+    written: str
+
+
+class _Run:
+    """Neighbouring patterns of the same sign, matched together: within a run it does not matter which one matched."""
+
+    __slots__ = ("_exact", "_prefixes", "_regex", "_suffixes", "negated", "patterns")
+
+    def __init__(self, patterns: Sequence[_Pattern]) -> None:
+        self.patterns = patterns
+        self.negated = patterns[0].negated
+        exact: set[str] = set()
+        prefixes: list[str] = []
+        suffixes: list[str] = []
+        regexes: list[str] = []
+        for pattern in patterns:
+            _sort_in(pattern.text, exact, prefixes, suffixes, regexes)
+        self._exact = frozenset(exact)
+        self._prefixes = tuple(prefixes)
+        self._suffixes = tuple(suffixes)
+        self._regex = re.compile("|".join(regexes), re.DOTALL) if regexes else None
+
+    def matches(self, path: str) -> bool:
+        return (
+            path in self._exact
+            or path.endswith(self._suffixes)
+            or path.startswith(self._prefixes)
+            or (self._regex is not None and self._regex.fullmatch(path) is not None)
+        )
+
+
+class IgnorePatterns:
+    """The patterns of one ignore file. Text in, decisions out: no method touches a file.
+
+    Paths are relative to the context, clean, without a leading slash. A directory's state, as `step` gives it, is what
+    its children need to be decided without looking at their parents again.
+    """
+
+    def __init__(self, lines: Iterable[str], *, name: str = ".dockerignore", flag: bool = False) -> None:
+        """Read the lines of an ignore file called `name`, or with `flag` patterns as --exclude gives them.
+
+        A flag's patterns know no comments and keep a leading slash. Raises SourceError for a malformed pattern.
+        """
+        patterns = _take(lines, name) if flag else _read(lines, name)
+        self.name = name
+        self.patterns = tuple(patterns)
+        runs: list[list[_Pattern]] = []
+        for pattern in patterns:
+            if runs and runs[-1][0].negated == pattern.negated:
+                runs[-1].append(pattern)
+            else:
+                runs.append([pattern])
+        self._runs = tuple(_Run(run) for run in runs)
+        self._states: dict[str, int] = {"": 0}
+
+    def __bool__(self) -> bool:
+        return bool(self.patterns)
+
+    def step(self, path: str, parent: int) -> int:
+        """Give the state of `path` from its parent directory's state; the root's is 0."""
+        runs = self._runs
+        for index in range(len(runs), parent, -1):
+            if runs[index - 1].matches(path):
+                return index
+        return parent
+
+    def ignores(self, state: int) -> bool:
+        """Whether a path of this state is ignored."""
+        return state > 0 and not self._runs[state - 1].negated
+
+    def state(self, directory: str) -> int:
+        """Give the state of a directory, remembered for the next question."""
+        found = self._states.get(directory)
+        if found is None:
+            found = self.step(directory, self.state(posixpath.dirname(directory)))
+            self._states[directory] = found
+        return found
+
+    def matches(self, path: str) -> bool:
+        """Whether `path` is ignored, because of its own name or a directory above it."""
+        if not path:
+            return False
+        return self.ignores(self.step(path, self.state(posixpath.dirname(path))))
+
+    def decision(self, path: str) -> Decision | None:
+        """Give the line that decided about `path`; None where no line speaks of it or of a directory above it."""
+        ancestors = [path]
+        while above := posixpath.dirname(ancestors[-1]):
+            ancestors.append(above)
+        for pattern in reversed(self.patterns):
+            alone = _Run([pattern])
+            if any(alone.matches(ancestor) for ancestor in ancestors if ancestor):
+                return Decision(not pattern.negated, pattern.line, pattern.written)
+        return None
+
+    def may_contain_included(self, directory: str) -> bool:
+        """Whether something below an ignored directory can be brought back: if not, it need not be walked."""
+        state = self.state(directory)
+        return any(run.negated and _reaches_below(run, directory) for run in self._runs[state:])
+
+    def may_match_below(self, directory: str) -> bool:
+        """Whether any pattern, whatever its sign, can match a path below `directory`."""
+        return any(_reaches_below(run, directory) for run in self._runs)
+
+
+def _take(values: Iterable[str], name: str) -> list[_Pattern]:
+    stripped = ((number, value.strip()) for number, value in enumerate(values, 1))
+    return [_pattern(text, number, text, name) for number, text in stripped if text]
+
+
+def _read(lines: Iterable[str], name: str) -> list[_Pattern]:
+    found = []
+    for number, line in enumerate(lines, 1):
+        written = line.removeprefix("\ufeff") if number == 1 else line
+        if written.startswith("#"):
+            continue
+        text = written.strip()
+        if not text:
+            continue
+        negated = text.startswith("!")
+        if negated:
+            text = text[1:].strip()
+        if text:
+            text = clean(text)
+            if len(text) > 1:
+                text = text.removeprefix("/")
+        found.append(_pattern("!" + text if negated else text, number, written.strip(), name))
+    return found
+
+
+def _pattern(text: str, line: int, written: str, name: str) -> _Pattern:
+    text = clean(text)
+    negated = text.startswith("!")
+    if negated:
+        text = text[1:]
+        if not text:
+            raise SourceError(
+                f"{name}:{line}: a lone “!” brings nothing back", hint="write the path to bring back behind it"
+            )
+    problem = malformed(text)
+    if problem:
+        raise SourceError(
+            f"{name}:{line}: the pattern {written!r} is malformed: {problem}",
+            hint="put a backslash before [ or ] where they are part of a name",
+        )
+    return _Pattern(text, negated, line, written)
+
+
+def clean(path: str) -> str:
+    """Shorten a path the way Go's filepath.Clean does: no `.`, no doubled slash, `..` resolved in the text."""
+    cleaned = posixpath.normpath(path) if path else "."
+    return cleaned[1:] if cleaned.startswith("//") else cleaned
+
+
+def malformed(pattern: str) -> str:
+    """Say what is wrong with a pattern by the rules of Go's filepath.Match; empty when nothing is."""
+    position = 0
+    while position < len(pattern):
+        character = pattern[position]
+        position += 1
+        if character == "\\":
+            if position == len(pattern):
+                return "nothing follows its last backslash"
+            position += 1
+        elif character == "[":
+            position, problem = _end_of_class(pattern, position)
+            if problem:
+                return problem
+    return ""
+
+
+def _end_of_class(pattern: str, position: int) -> tuple[int, str]:
+    """Find what follows the class whose inside starts at `position`."""
+    if pattern[position : position + 1] == "^":
+        position += 1
+    ranges = 0
+    while True:
+        if pattern[position : position + 1] == "]" and ranges:
+            return position + 1, ""
+        position, problem = _end_of_character(pattern, position)
+        if problem:
+            return position, problem
+        if pattern[position : position + 1] == "-":
+            position, problem = _end_of_character(pattern, position + 1)
+            if problem:
+                return position, problem
+        ranges += 1
+
+
+def _end_of_character(pattern: str, position: int) -> tuple[int, str]:
+    character = pattern[position : position + 1]
+    if not character:
+        return position, "its [ is never closed"
+    if character in "-]":
+        return position, f"{character} stands where its [ wants a character"
+    if character == "\\":
+        position += 1
+    if position + 1 >= len(pattern):
+        return position, "its [ is never closed"
+    return position + 1, ""
+
+
+def class_to_regex(pattern: str, position: int) -> tuple[str, int]:
+    """Translate the class whose inside starts at `position`; gives the regex and where the pattern goes on."""
+    negated = pattern[position] == "^"
+    if negated:
+        position += 1
+    parts = []
+    start = position
+    while pattern[position] != "]" or position == start:
+        low, position = _class_character(pattern, position)
+        high = low
+        if pattern[position] == "-":
+            high, position = _class_character(pattern, position + 1)
+        if low == high:
+            parts.append(re.escape(low))
+        elif low < high:
+            parts.append(f"{re.escape(low)}-{re.escape(high)}")
+    if not parts:  # nothing but ranges that run backwards
+        return ("." if negated else "(?!)"), position + 1
+    return f"[{'^' if negated else ''}{''.join(parts)}]", position + 1
+
+
+def _class_character(pattern: str, position: int) -> tuple[str, int]:
+    if pattern[position] == "\\":
+        position += 1
+    return pattern[position], position + 1
+
+
+def _sort_in(text: str, exact: set[str], prefixes: list[str], suffixes: list[str], regexes: list[str]) -> None:
+    """File a pattern under the cheapest test that decides it."""
+    plain = not any(character in text for character in "*?[\\")
+    if plain:
+        exact.add(text)
+        return
+    inner = text.removeprefix("**").removesuffix("**")
+    special = any(character in inner for character in "*?[\\")
+    if not special and text.startswith("**") and (not text.endswith("**") or text == "**"):
+        suffix = text[2:]
+        suffixes.append(suffix)
+        if suffix.startswith("/"):
+            exact.add(suffix[1:])
+        return
+    if not special and text.endswith("**") and not text.startswith("**"):
+        prefixes.append(text[:-2])
+        return
+    tail = text.removeprefix("**/*")
+    if tail != text and tail and not any(character in tail for character in "*?[\\/"):
+        suffixes.append(tail)  # "**/*.pyc": whatever the directories, the name ends so
+        return
+    regexes.append(to_regex(text))
+
+
+def to_regex(text: str) -> str:
+    """Translate a well-formed pattern with `**` into a regex for `fullmatch`."""
+    parts = []
+    position = 0
+    while position < len(text):
+        character = text[position]
+        position += 1
+        if character == "*":
+            if text[position : position + 1] == "*":
+                position += 1
+                if text[position : position + 1] == "/":
+                    position += 1
+                parts.append(".*" if position == len(text) else "(?:.*/)?")
+            else:
+                parts.append("[^/]*")
+        elif character == "?":
+            parts.append("[^/]")
+        elif character == "[":
+            part, position = class_to_regex(text, position)
+            parts.append(part)
+        elif character == "\\":
+            parts.append(re.escape(text[position]))
+            position += 1
+        else:
+            parts.append(re.escape(character))
+    return "".join(parts)
+
+
+def _reaches_below(run: _Run, directory: str) -> bool:
+    names = directory.split("/") if directory else []
+    return any(_can_match_below(pattern.text, names) for pattern in run.patterns)
+
+
+def _can_match_below(text: str, names: Sequence[str]) -> bool:
+    """Whether a pattern can match a path below a directory; says yes where a closer look would not pay."""
+    components = text.split("/")
+    for index, name in enumerate(names):
+        if index == len(components):
+            return False
+        component = components[index]
+        if "**" in component or "[" in component or "\\" in component:  # may run over a slash, or be cut by one
+            return True
+        if re.fullmatch(to_regex(component), name, re.DOTALL) is None:
+            return False
+    return len(components) > len(names)

@@ -1,0 +1,207 @@
+"""Find what the sources of a COPY or ADD stand for in a tree."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from buildah_py.buildfile.ignore import IgnorePatterns, clean
+from buildah_py.copy import wildcard
+from buildah_py.copy.selection import Selection, Source
+from buildah_py.errors import NotFound
+from buildah_py.layers.entry import DIR, FILE, SYMLINK, sort_key
+from buildah_py.layers.resolve import resolve
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from buildah_py.layers.entry import Entry
+    from buildah_py.layers.tree import Tree
+
+
+def select(
+    tree: Tree,
+    sources: Sequence[str],
+    *,
+    exclude: Sequence[str] = (),
+    parents: bool = False,
+    where: str = "the build context",
+) -> Selection:
+    """Find what `sources` (already expanded) stand for in `tree`, and know the digests of it all.
+
+    `..` and a leading slash stop at the root. Symbolic links in an argument are followed inside the tree, those below a
+    directory are not. `exclude` are patterns relative to each source, `parents` is --parents. `where` names the tree in
+    messages. A pattern that matches nothing selects nothing.
+
+    Raises NotFound for a path without wildcards that is not there, UsageError for a malformed pattern, SourceError or
+    its SourceChanged for what cannot be read.
+    """
+    excluded = IgnorePatterns(exclude, name="--exclude", flag=True) if exclude else None
+    found: list[Source] = []
+    for argument in sources:
+        if parents:
+            found.append(_with_parents(tree, argument, excluded, where))
+        else:
+            found += _plain(tree, argument, excluded, where)
+    return Selection(tree, where, tuple(_complete(tree, source) for source in found))
+
+
+def _plain(tree: Tree, argument: str, excluded: IgnorePatterns | None, where: str) -> Iterable[Source]:
+    path = _inside(argument)
+    base, pattern = wildcard.split(path)
+    if not pattern:
+        yield _source(tree, argument, path, excluded, where)
+        return
+    for found in wildcard.find(tree, resolve(tree, base), pattern):
+        name = found.rpartition("/")[2]
+        source = _source(tree, argument, found, excluded, where)
+        if source.is_dir or excluded is None or not excluded.matches(name):
+            yield source
+
+
+def _source(tree: Tree, argument: str, path: str, excluded: IgnorePatterns | None, where: str) -> Source:
+    base = resolve(tree, path)
+    root = tree.entry(base)
+    if root is None:
+        raise missing(tree, argument, path, where)
+    name = path.rpartition("/")[2]
+    if root.kind != DIR:
+        return Source(argument, name, base, [root])
+    entries, implied = _walk(tree, root, None, excluded)
+    return Source(argument, name, base, entries, implied)
+
+
+def _with_parents(tree: Tree, argument: str, excluded: IgnorePatterns | None, where: str) -> Source:
+    before, pivot, after = argument.partition("/./")
+    base = resolve(tree, _inside(before)) if pivot else ""
+    pattern = _inside(after if pivot else argument)
+    root = tree.entry(base)
+    if root is None or root.kind != DIR:
+        raise missing(tree, argument, _inside(before), where)
+    included = IgnorePatterns([pattern] if pattern else ["**"], name="COPY --parents", flag=True)
+    entries, implied = _walk(tree, root, included, excluded)
+    if pattern and not wildcard.has_wildcard(argument):
+        wanted = f"{base}/{pattern}" if base else pattern
+        if tree.entry(wanted) is None:
+            raise missing(tree, argument, wanted, where)
+    return Source(argument, base.rpartition("/")[2], base, entries, implied)
+
+
+def _inside(path: str) -> str:
+    """Clean a source's path: relative to the root, which `..` cannot leave."""
+    return clean("/" + path).removeprefix("/")
+
+
+def _walk(
+    tree: Tree, root: Entry, included: IgnorePatterns | None, excluded: IgnorePatterns | None
+) -> tuple[list[Entry], frozenset[str]]:
+    """List what is below `root`, parents first, names in order, with a stack of our own: trees may be deep."""
+    entries = [root]
+    implied: set[str] = set()
+    cut = len(root.path) + 1 if root.path else 0
+    listing: Any = getattr(tree, "children", None)
+    stack: list[Entry] = list(reversed(_children(tree, root.path, listing)))
+    waiting: list[Entry] = []  # directories that are taken along once something in them is
+    while stack:
+        entry = stack.pop()
+        path = entry.path
+        relative = path[cut:]
+        while waiting and not path.startswith(waiting[-1].path + "/"):
+            waiting.pop()
+        taken = (included is None or included.matches(relative)) and (
+            excluded is None or not excluded.matches(relative)
+        )
+        if taken:
+            for above in waiting:
+                entries.append(above)
+                implied.add(above.path)
+            waiting.clear()
+            entries.append(entry)
+        if entry.kind == DIR:
+            if not taken:
+                if included is not None and not included.matches(relative) and not included.may_match_below(relative):
+                    continue
+                if excluded is not None and excluded.matches(relative) and not excluded.may_contain_included(relative):
+                    continue
+                waiting.append(entry)
+            stack += reversed(_children(tree, path, listing))
+    return entries, frozenset(implied)
+
+
+def _children(tree: Tree, path: str, listing: Any) -> Sequence[Entry]:
+    if listing is not None:
+        found: Sequence[Entry] = listing(path)
+        return found
+    prefix = path + "/" if path else ""
+    entries = (tree.entry(prefix + name) for name in tree.names(path))
+    return [entry for entry in entries if entry is not None]
+
+
+def _complete(tree: Tree, source: Source) -> Source:
+    """Fill in digests, and find the files that are selected under several names."""
+    entries = source.entries
+    complete: Any = getattr(tree, "complete", None)
+    if complete is not None:
+        entries = complete(entries)
+    for index, entry in enumerate(entries):
+        if entry.kind == FILE and not entry.digest:
+            entries[index] = entry._replace(digest=tree.digest(entry.path))
+    return source._replace(entries=entries, links=_links(tree, entries))
+
+
+def _links(tree: Tree, entries: Sequence[Entry]) -> dict[str, str]:
+    group_of: Any = getattr(tree, "link_group", None)
+    targets = {entry.link for entry in entries if entry.kind == FILE and entry.link}
+    links: dict[str, str] = {}
+    if group_of is None and not targets:
+        return links
+    first: dict[object, str] = {}
+    for entry in entries:
+        if entry.kind != FILE:
+            continue
+        group: object = entry.link or (entry.path if entry.path in targets else None)
+        if group is None and group_of is not None:
+            group = group_of(entry.path)
+        if group is not None:
+            known = first.setdefault(group, entry.path)
+            if known != entry.path:
+                links[entry.path] = known
+    return links
+
+
+def missing(tree: Tree, argument: str, path: str, where: str) -> NotFound:
+    """Say that a source is not there, and why that may be: an ignore file, a link to nowhere, a slip of the pen."""
+    shown = path or "/"
+    decide: Any = getattr(tree, "decision", None)
+    decision = decide(path) if decide is not None and path else None
+    if decision is not None and decision.ignored:
+        ignore: Any = getattr(tree, "ignore", None)
+        name = getattr(ignore, "name", "the ignore file")
+        return NotFound(
+            f"{argument}: {where} has no {shown}: {name} line {decision.line} ({decision.pattern}) hides it",
+            hint=f"take that line out of {name}, or add a line !{path} below it",
+        )
+    entry = tree.entry(path)
+    if entry is not None and entry.kind == SYMLINK:
+        return NotFound(
+            f"{argument}: {shown} in {where} is a symbolic link to {entry.link}, which leads to nothing inside of it",
+            hint="links cannot lead out of where they are copied from: copy the file itself",
+        )
+    return NotFound(f"{argument}: {where} has no {shown}", hint=_did_you_mean(tree, path))
+
+
+def _did_you_mean(tree: Tree, path: str) -> str:
+    import difflib
+
+    above, _, name = path.rpartition("/")
+    while above and (tree.entry(above) is None):
+        above, _, name = above.rpartition("/")
+    names = sorted(tree.names(resolve(tree, above)), key=sort_key)
+    close = difflib.get_close_matches(name, names, n=1) or [
+        other for other in names if other.casefold() == name.casefold()
+    ]
+    if close:
+        return f"did you mean {above + '/' if above else ''}{close[0]}?"
+    if not names:
+        return f"{above or 'it'} is empty"
+    listed = ", ".join(names[:8])
+    return f"{above or 'it'} holds {listed}{', …' if len(names) > 8 else ''}"

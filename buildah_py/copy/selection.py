@@ -1,0 +1,130 @@
+"""What the sources of a COPY or ADD stand for: plain data with a content key, made before anything is copied."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from buildah_py.layers.entry import DIR, FILE, SYMLINK
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from buildah_py.copy.mode import Mode
+    from buildah_py.layers.entry import Entry
+    from buildah_py.layers.tree import Tree
+
+_MAGIC: Final = b"pybuild selection 1\n"
+
+
+class InputRow(NamedTuple):
+    """One selected path: enough to say later what changed. `content` is a digest, a link target or a device."""
+
+    path: str
+    kind: str
+    mode: int
+    content: str
+
+
+class Source(NamedTuple):
+    """One path that a source argument led to.
+
+    `argument` is the source as written, `name` the last component of the path before links were followed, `base` the
+    path after that. `entries` are parents first; a file's is its only one. `parents` is how many leading
+    components of `base` the copy keeps. `implied` are directories that no pattern named, only something in them.
+    `links` maps the further names of files with several names to their first name in `entries`.
+    """
+
+    argument: str
+    name: str
+    base: str
+    entries: list[Entry]
+    implied: frozenset[str] = frozenset()
+    links: dict[str, str] = {}  # noqa: RUF012 - never written to
+
+    @property
+    def is_dir(self) -> bool:
+        """Whether the source is a directory, which stands for what it holds."""
+        return self.entries[0].kind == DIR
+
+
+class Selection(NamedTuple):
+    """The sources of one instruction in one tree, in order; the same path may be selected more than once."""
+
+    tree: Tree
+    where: str
+    sources: tuple[Source, ...]
+
+    @property
+    def files(self) -> int:
+        """How many entries are selected."""
+        return sum(len(source.entries) for source in self.sources)
+
+    @property
+    def size(self) -> int:
+        """Bytes in the selected regular files."""
+        return sum(entry.size for source in self.sources for entry in source.entries)
+
+    def digest(self, *, chmod: Mode | None = None, chown: bool = False) -> str:
+        """Give the `sha256:<hex>` of all that can change what is copied.
+
+        That is names below each source, kinds, bytes, link targets, devices, extended attributes, modes as `chmod`
+        leaves them, owners unless `chown` sets them. Not: times, hard links, where a source lies, the name of a
+        directory and its own mode, which no copy keeps.
+        """
+        from hashlib import sha256
+
+        hashed = sha256(_MAGIC)
+        for source in self.sources:
+            name = "" if source.is_dir else source.name
+            kind = "dir" if source.is_dir else "other"
+            head = f"{kind}\0{name}\0{len(source.entries)}\0"
+            rows = "".join(_rows(source, chmod, chown=chown))
+            hashed.update((head + rows).encode("utf-8", "surrogateescape"))
+        return "sha256:" + hashed.hexdigest()
+
+    def input_inventory(self) -> list[InputRow]:
+        """Give every selected path with what it holds, to explain a later miss file by file."""
+        return [
+            InputRow(entry.path, entry.kind, entry.mode, content(entry))
+            for source in self.sources
+            for entry in source.entries
+        ]
+
+
+def content(entry: Entry) -> str:
+    """Give what an entry holds as a short text: a digest, a link target, a device's numbers."""
+    if entry.kind == FILE:
+        return entry.digest
+    if entry.kind == SYMLINK:
+        return entry.link
+    return f"{entry.device[0]}:{entry.device[1]}" if entry.device != (0, 0) else ""
+
+
+def _rows(source: Source, chmod: Mode | None, *, chown: bool) -> Iterator[str]:
+    """Give each entry as fields that end with NUL, which no name and no link target can hold."""
+    entries = source.entries
+    cut = len(source.base) + 1 if source.base else 0
+    if source.is_dir:
+        entries = entries[1:]
+    else:
+        cut = len(entries[0].path)
+    implied = source.implied
+    for entry in entries:
+        path, kind, mode, uid, gid, _, digest, link, device, xattrs, *_ = entry
+        if chmod is not None and kind != SYMLINK:
+            mode = chmod.apply(mode, directory=kind == DIR)
+        if kind == FILE:
+            held = digest
+        elif kind == SYMLINK:
+            held = link
+        else:
+            held = f"{device[0]}:{device[1]}" if device != (0, 0) else ""
+            if implied and path in implied:
+                held = "implied"
+        owner = "" if chown else f"{uid}:{gid}"
+        extra = (
+            ",".join(f"{name.encode('utf-8', 'surrogateescape').hex()}={value.hex()}" for name, value in xattrs)
+            if xattrs
+            else ""
+        )
+        yield f"{path[cut:]}\0{kind}\0{mode:o}\0{owner}\0{held}\0{extra}\0"

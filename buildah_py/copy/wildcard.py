@@ -1,0 +1,100 @@
+"""Wildcards of COPY and ADD sources, as Go's filepath.Match decides: `*`, `?`, `[…]` and a backslash, no `**`."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from buildah_py.buildfile.ignore import class_to_regex, malformed
+from buildah_py.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from buildah_py.layers.tree import Tree
+
+
+def has_wildcard(text: str) -> bool:
+    """Whether `text` has a `*`, `?` or `[` that no backslash takes the meaning from."""
+    escaped = False
+    for character in text:
+        if escaped:
+            escaped = False
+        elif character == "\\":
+            escaped = True
+        elif character in "*?[":
+            return True
+    return False
+
+
+def split(path: str) -> tuple[str, str]:
+    """Split a clean path before its first component with a wildcard; the second part is empty where there is none."""
+    components = path.split("/")
+    for index, component in enumerate(components):
+        if has_wildcard(component):
+            return "/".join(components[:index]), "/".join(components[index:])
+    return path, ""
+
+
+def to_regex(pattern: str) -> str:
+    """Translate a pattern into a regex for `fullmatch` with DOTALL; raises UsageError where it is malformed."""
+    problem = malformed(pattern)
+    if problem:
+        raise UsageError(
+            f"the pattern {pattern!r} is malformed: {problem}",
+            hint="put a backslash before [ or ] where they are part of a name",
+        )
+    parts = []
+    position = 0
+    while position < len(pattern):
+        character = pattern[position]
+        position += 1
+        if character == "*":
+            parts.append("[^/]*")
+        elif character == "?":
+            parts.append("[^/]")
+        elif character == "[":
+            part, position = class_to_regex(pattern, position)
+            parts.append(part)
+        elif character == "\\":
+            parts.append(re.escape(pattern[position]))
+            position += 1
+        else:
+            parts.append(re.escape(character))
+    return "".join(parts)
+
+
+def match(pattern: str, name: str) -> bool:
+    """Whether `pattern` matches the whole of `name`; raises UsageError where it is malformed."""
+    return re.fullmatch(to_regex(pattern), name, re.DOTALL) is not None
+
+
+def find(tree: Tree, base: str, pattern: str) -> Iterator[str]:
+    """Give the paths below the directory `base` that `pattern` matches, in order; nothing is searched below a match.
+
+    Symbolic links on the way are not followed.
+    """
+    whole = re.compile(to_regex(pattern), re.DOTALL)
+    components = pattern.split("/")
+    # A class may match a slash: then the pattern's components are not those of the path.
+    steps = (
+        None if "[" in pattern or "\\" in pattern else [re.compile(to_regex(part), re.DOTALL) for part in components]
+    )
+    yield from _search(tree, base, "", whole, steps)
+
+
+def _search(
+    tree: Tree, base: str, inside: str, whole: re.Pattern[str], steps: list[re.Pattern[str]] | None
+) -> Iterator[str]:
+    depth = inside.count("/") + 1 if inside else 0
+    for name in tree.names(f"{base}/{inside}" if base and inside else base or inside):
+        path = f"{inside}/{name}" if inside else name
+        full = f"{base}/{path}" if base else path
+        if whole.fullmatch(path):
+            yield full
+            continue
+        if steps is not None and (depth + 1 >= len(steps) or not steps[depth].fullmatch(name)):
+            continue
+        entry = tree.entry(full)
+        if entry is not None and entry.kind == "dir":
+            yield from _search(tree, base, path, whole, steps)

@@ -1,0 +1,345 @@
+"""A directory of this machine as a build context: a tree without owners, without what its ignore file hides."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from buildah_py.errors import NotFound, SourceChanged, SourceError
+from buildah_py.layers import xattrs as attributes
+from buildah_py.layers.entry import BLOCK, CHAR, DIR, FIFO, FILE, SYMLINK, Entry
+from buildah_py.linux.paths import RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, openat2
+from buildah_py.sources.hashing import hash_files
+from buildah_py.sources.stat_cache import Known, is_settled, now
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+    from typing import Self
+
+    from buildah_py.buildfile.ignore import Decision, IgnorePatterns
+    from buildah_py.sources.hashing import Hashed
+    from buildah_py.sources.stat_cache import StatCache
+
+_RESOLVE: Final = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS
+_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+_FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
+_TRIES: Final = 3
+_ROOT: Final = "the root of the context"
+_KINDS: Final = {
+    stat.S_IFREG: FILE,
+    stat.S_IFLNK: SYMLINK,
+    stat.S_IFDIR: DIR,
+    stat.S_IFIFO: FIFO,
+    stat.S_IFCHR: CHAR,
+    stat.S_IFBLK: BLOCK,
+}
+
+
+class _Listing(NamedTuple):
+    """One directory: what shows, by name and in order, and what is hidden."""
+
+    entries: dict[str, Entry]
+    hidden: frozenset[str]
+
+
+class DirectoryContext:
+    """The tree below `path`; a context manager that holds one descriptor.
+
+    Every owner is 0:0. Sockets do not exist, nor does what `ignore` hides; an ignored directory exists where something
+    in it is brought back. Each directory is listed once, when it is first asked for: after SourceChanged, `refresh`
+    forgets all that. A file's extended attributes are known once its digest is: `complete` makes entries whole.
+    `git_modes` shows files as git keeps them, 0644 or 0755, and directories as 0755.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        ignore: IgnorePatterns | None = None,
+        stat_cache: StatCache | None = None,
+        *,
+        name: str = "the build context",
+        git_modes: bool = False,
+    ) -> None:
+        self.path = path
+        self.name = name
+        self.ignore = ignore
+        self._stat_cache = stat_cache
+        self._git_modes = git_modes
+        self._listings: dict[str, _Listing | None] = {}
+        self._groups: dict[str, tuple[int, int]] = {}
+        try:
+            self._root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise _unusable(path, error) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the descriptor. The stat cache is the caller's to save."""
+        if self._root >= 0:
+            os.close(self._root)
+            self._root = -1
+
+    def refresh(self) -> None:
+        """Forget what was seen: the directory is looked at anew."""
+        self._listings.clear()
+        self._groups.clear()
+
+    # The protocol of a tree.
+
+    def entry(self, path: str) -> Entry | None:
+        """What `path` is, as lstat would say; None where nothing is or nothing shows."""
+        if not path:
+            status = os.fstat(self._root)
+            return self._made("", DIR, status, attributes.read(self._root))
+        parent, _, name = path.rpartition("/")
+        listing = self._listing(parent)
+        return listing.entries.get(name) if listing else None
+
+    def names(self, path: str) -> Sequence[str]:
+        """The sorted names in the directory `path`; NotFound where that is none."""
+        return list(self._directory(path).entries)
+
+    def children(self, path: str) -> Sequence[Entry]:
+        """The entries of the directory `path`, in the order of their names; NotFound where that is none."""
+        return list(self._directory(path).entries.values())
+
+    def digest(self, path: str) -> str:
+        """The `sha256:<hex>` of the bytes of the regular file `path`."""
+        entry = self.entry(path)
+        if entry is None or entry.kind != FILE:
+            raise NotFound(f"/{path} is no file of {self.name}")
+        return entry.digest or self.complete([entry])[0].digest
+
+    def open(self, path: str) -> int:
+        """A descriptor for reading the regular file `path`; the caller closes it."""
+        try:
+            descriptor = openat2(self._root, path, _FILE, resolve=_RESOLVE)
+        except OSError as error:
+            raise self._unreadable(path, error) from error
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise self._changed(path)
+        return descriptor
+
+    # What a context knows beyond that.
+
+    def complete(self, entries: Sequence[Entry]) -> list[Entry]:
+        """Give the same entries with all digests and extended attributes, reading the files that are not known."""
+        missing = [entry.path for entry in entries if entry.kind == FILE and not entry.digest]
+        if not missing:
+            return list(entries)
+        done: dict[str, Entry] = {}
+        for _ in range(_TRIES):
+            hashed_at = now()
+            again = []
+            for path, result in hash_files(self._root, missing):
+                if isinstance(result, OSError):
+                    raise self._unreadable(path, result) from result
+                if result is None:
+                    again.append(path)
+                else:
+                    done[path] = self._keep(path, result, hashed_at)
+            if not again:
+                return [done.get(entry.path, entry) for entry in entries]
+            missing = again
+        raise self._changed(missing[0])
+
+    def link_group(self, path: str) -> object | None:
+        """Something equal for all names of one file, None for a file with a single name."""
+        return self._groups.get(path)
+
+    def decision(self, path: str) -> Decision | None:
+        """The line of the ignore file that hides `path`, or brings it back; None where none speaks of it."""
+        return self.ignore.decision(path) if self.ignore is not None and path else None
+
+    def hidden_names(self, path: str) -> Sequence[str]:
+        """The names in the directory `path` that the ignore file hides."""
+        return sorted(self._directory(path).hidden)
+
+    # Below: listing.
+
+    def _directory(self, path: str) -> _Listing:
+        listing = self._listing(path)
+        if listing is None:
+            raise NotFound(f"/{path} is no directory of {self.name}")
+        return listing
+
+    def _listing(self, path: str) -> _Listing | None:
+        if path in self._listings:
+            return self._listings[path]
+        if path:
+            parent, _, name = path.rpartition("/")
+            above = self._listing(parent)
+            if above is None or name not in above.entries or above.entries[name].kind != DIR:
+                return None
+        return self._list(path)
+
+    def _list(self, path: str) -> _Listing:
+        try:
+            descriptor = openat2(self._root, path or ".", _DIRECTORY, resolve=_RESOLVE)
+        except OSError as error:
+            raise self._unreadable(path, error) from error
+        try:
+            listing = self._scan(path, descriptor)
+        except OSError as error:
+            raise self._unreadable(path, error) from error
+        finally:
+            os.close(descriptor)
+        self._listings[path] = listing
+        return listing
+
+    def _scan(self, path: str, descriptor: int) -> _Listing:
+        ignore = self.ignore
+        state = ignore.state(path) if ignore is not None else 0
+        prefix = path + "/" if path else ""
+        cache = self._stat_cache
+        known = cache.directories.get(path, {}) if cache is not None else {}
+        found: list[tuple[str, Entry]] = []
+        doubtful: list[tuple[str, Entry]] = []  # ignored directories in which something may show
+        hidden: list[str] = []
+        directories: list[str] = []
+        files: list[str] = []
+        git_modes = self._git_modes
+        with os.scandir(descriptor) as scan:
+            for item in scan:
+                name = item.name
+                inner = prefix + name
+                ignored = False
+                if ignore is not None and ignore.ignores(ignore.step(inner, state)):
+                    if not item.is_dir(follow_symlinks=False) or not ignore.may_contain_included(inner):
+                        hidden.append(name)
+                        continue
+                    ignored = True
+                status = item.stat(follow_symlinks=False)
+                mode = status.st_mode
+                kind = mode & 0o170000
+                if kind == 0o100000:
+                    files.append(name)
+                    size = status.st_size
+                    mtime = status.st_mtime_ns
+                    bits = (0o755 if mode & 0o100 else 0o644) if git_modes else mode & 0o7777
+                    record = known.get(name)
+                    if (
+                        record is not None
+                        and record[4] == status.st_ctime_ns
+                        and record[3] == mtime
+                        and record[2] == size
+                        and record[1] == status.st_ino
+                        and record[0] == status.st_dev
+                    ):
+                        entry = Entry(inner, FILE, bits, 0, 0, size, record[5], "", (0, 0), record[6], mtime)
+                    else:
+                        entry = Entry(inner, FILE, bits, 0, 0, size, "", "", (0, 0), (), mtime)
+                    if status.st_nlink > 1:
+                        self._groups[inner] = (status.st_dev, status.st_ino)
+                elif kind == 0o040000:
+                    directories.append(name)
+                    entry = self._made(inner, DIR, status, self._directory_xattrs(descriptor, name))
+                    if ignored:
+                        doubtful.append((name, entry))
+                        continue
+                elif kind in _KINDS:
+                    entry = self._other(inner, name, status, descriptor)
+                else:
+                    continue  # a socket
+                found.append((name, entry))
+        if cache is not None:
+            cache.seen(path, directories, files)
+        return self._with_doubtful(path, found, doubtful, hidden)
+
+    def _with_doubtful(
+        self, path: str, found: list[tuple[str, Entry]], doubtful: list[tuple[str, Entry]], hidden: list[str]
+    ) -> _Listing:
+        """Show an ignored directory where something in it shows."""
+        for name, entry in doubtful:
+            if self._list(f"{path}/{name}" if path else name).entries:
+                found.append((name, entry))
+            else:
+                hidden.append(name)
+        found.sort()
+        return _Listing(dict(found), frozenset(hidden))
+
+    def _made(self, path: str, kind: str, status: os.stat_result, pairs: tuple[tuple[str, bytes], ...] = ()) -> Entry:
+        mode = 0o755 if self._git_modes else status.st_mode & 0o7777
+        return Entry(path, kind, mode, xattrs=pairs, mtime=status.st_mtime_ns)
+
+    def _directory_xattrs(self, parent: int, name: str) -> tuple[tuple[str, bytes], ...]:
+        try:
+            descriptor = os.open(name, _DIRECTORY | os.O_CLOEXEC, dir_fd=parent)
+        except PermissionError:
+            return ()  # whoever asks what is in it is told
+        try:
+            return attributes.read(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _other(self, path: str, name: str, status: os.stat_result, parent: int) -> Entry:
+        kind = _KINDS[stat.S_IFMT(status.st_mode)]
+        if kind == SYMLINK:
+            return Entry(path, kind, 0o777, link=os.readlink(name, dir_fd=parent), mtime=status.st_mtime_ns)
+        device = (os.major(status.st_rdev), os.minor(status.st_rdev)) if kind != FIFO else (0, 0)
+        return Entry(path, kind, status.st_mode & 0o7777, device=device, mtime=status.st_mtime_ns)
+
+    def _keep(self, path: str, hashed: Hashed, hashed_at: int) -> Entry:
+        """Note what hashing a file told, and give its entry."""
+        status = hashed.status
+        mode = (0o755 if status.st_mode & 0o100 else 0o644) if self._git_modes else status.st_mode & 0o7777
+        entry = Entry(
+            path, FILE, mode, size=status.st_size, digest=hashed.digest, xattrs=hashed.xattrs, mtime=status.st_mtime_ns
+        )
+        parent, _, name = path.rpartition("/")
+        listing = self._listings.get(parent)
+        if listing is not None and name in listing.entries:
+            listing.entries[name] = entry
+        if self._stat_cache is not None:
+            if is_settled(status.st_ctime_ns, hashed_at):
+                known = Known(
+                    status.st_dev,
+                    status.st_ino,
+                    status.st_size,
+                    status.st_mtime_ns,
+                    status.st_ctime_ns,
+                    hashed.digest,
+                    hashed.xattrs,
+                )
+                self._stat_cache.remember(parent, name, known)
+            else:
+                self._stat_cache.forget(parent, name)
+        return entry
+
+    # Below: what to say.
+
+    def _changed(self, path: str) -> SourceChanged:
+        return SourceChanged(
+            f"{path or _ROOT} of {self.name} changed while it was read",
+            hint="let whatever writes there finish, then build again",
+        )
+
+    def _unreadable(self, path: str, error: OSError) -> SourceError:
+        shown = path or _ROOT
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV, errno.ENXIO):
+            return self._changed(path)
+        return SourceError(
+            f"{shown} of {self.name} ({self.path}) cannot be read: {error.strerror}",
+            hint="change its permissions, or add it to .dockerignore" if error.errno == errno.EACCES else "",
+        )
+
+
+def _unusable(path: str, error: OSError) -> SourceError | NotFound:
+    if error.errno == errno.ENOENT:
+        return NotFound(f"the build context {path} does not exist", hint="give a directory, or `.` for this one")
+    if error.errno == errno.ENOTDIR:
+        return SourceError(
+            f"the build context {path} is no directory", hint="give the directory, and the build file with -f"
+        )
+    return SourceError(f"the build context {path} cannot be opened: {error.strerror}")

@@ -1,0 +1,102 @@
+"""Digests of many files below one directory descriptor, in threads where that pays."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from buildah_py.layers import xattrs as attributes
+from buildah_py.layers.files import read_pieces
+from buildah_py.linux.paths import RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, openat2
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+_RESOLVE: Final = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS
+_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_SMALL: Final = 1 << 18
+_BATCH: Final = 256
+
+
+class Hashed(NamedTuple):
+    """A file's digest, and its stat and extended attributes at the time of reading."""
+
+    digest: str
+    status: os.stat_result
+    xattrs: tuple[tuple[str, bytes], ...]
+
+
+def hash_files(root: int, paths: Sequence[str]) -> Iterator[tuple[str, Hashed | OSError | None]]:
+    """Hash regular files; None stands for one that changed meanwhile, an OSError for one that cannot be read.
+
+    No path is followed through a symbolic link, nor out of the directory that `root` is open on.
+    """
+    batches = [paths[start : start + _BATCH] for start in range(0, len(paths), _BATCH)]
+    workers = min(len(batches), os.cpu_count() or 1, 8)
+    if workers < 2:
+        for batch in batches:
+            yield from _hash_batch(root, batch)
+        return
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(workers) as pool:
+        for results in pool.map(lambda batch: _hash_batch(root, batch), batches):
+            yield from results
+
+
+def _hash_batch(root: int, paths: Sequence[str]) -> list[tuple[str, Hashed | OSError | None]]:
+    results: list[tuple[str, Hashed | OSError | None]] = []
+    opened = ""
+    directory = -1
+    try:
+        for path in paths:
+            parent, _, name = path.rpartition("/")
+            try:
+                if directory < 0 or parent != opened:
+                    if directory >= 0:
+                        os.close(directory)
+                        directory = -1
+                    directory = openat2(root, parent or ".", _DIRECTORY, resolve=_RESOLVE)
+                    opened = parent
+                results.append((path, _hash(directory, name)))
+            except OSError as error:
+                results.append((path, error))
+    finally:
+        if directory >= 0:
+            os.close(directory)
+    return results
+
+
+def _hash(directory: int, name: str) -> Hashed | None:
+    descriptor = os.open(name, _FILE, dir_fd=directory)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.ENXIO, os.strerror(errno.ENXIO), name)
+        size = status.st_size
+        if size <= _SMALL:
+            data = os.read(descriptor, size + 1)
+            digest = hashlib.sha256(data)
+            whole = len(data) == size
+        else:
+            digest = hashlib.sha256()
+            try:
+                for piece in read_pieces(descriptor, size):
+                    digest.update(piece)
+                whole = True
+            except EOFError:
+                whole = False
+        pairs = attributes.read(descriptor)
+        after = os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
+    same = (status.st_size, status.st_mtime_ns, status.st_ctime_ns) == (
+        after.st_size,
+        after.st_mtime_ns,
+        after.st_ctime_ns,
+    )
+    return Hashed("sha256:" + digest.hexdigest(), after, pairs) if whole and same else None

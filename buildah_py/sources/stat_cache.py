@@ -1,0 +1,134 @@
+"""Digests of a context's files remembered by what stat said, so that an unchanged context is not read again."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    Record = tuple[int, int, int, int, int, str, tuple[tuple[str, bytes], ...]]
+
+_MAGIC: Final = b"pybuild stat cache 1\n"
+_TICK: Final = 50_000_000  # ns: the kernel stamps files with a clock that may lag by a timer tick, at most 10 ms
+_COARSE: Final = 2_000_000_000  # ns: FAT, ext3 and old NFS servers
+
+
+class Known(NamedTuple):
+    """What is known of one file: the stat that it had, its digest and its extended attributes."""
+
+    device: int
+    inode: int
+    size: int
+    mtime: int
+    ctime: int
+    digest: str
+    xattrs: tuple[tuple[str, bytes], ...] = ()
+
+
+def is_settled(ctime: int, hashed_at: int) -> bool:
+    """Whether a change after the hashing would show in the ctime (both in ns since 1970).
+
+    A file written in the same tick of the clock in which it was hashed can change once more and keep its times. Nobody
+    but the kernel sets a ctime, so it alone is looked at; one in whole seconds comes from a coarse clock.
+    """
+    granule = _TICK if ctime % 1_000_000_000 else _COARSE
+    return ctime < hashed_at - granule
+
+
+class StatCache:
+    """The remembered files of one context, kept in one file.
+
+    `directories` maps a directory's path to its files: name to a tuple in the order of `Known`. A damaged or foreign
+    file counts as empty: what it holds can be had again.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.directories: dict[str, dict[str, Record]] = {}
+        self._seen: dict[str, frozenset[str]] = {}
+        self._changed = False
+        self._load()
+
+    @classmethod
+    def of(cls, directory: str, context: str) -> StatCache:
+        """Open the cache of the context at the absolute path `context`, kept below `directory`."""
+        from hashlib import sha256
+
+        name = sha256(os.fsencode(os.path.realpath(context))).hexdigest()[:32]
+        return cls(os.path.join(directory, name))
+
+    def seen(self, directory: str, subdirectories: Iterable[str], files: Iterable[str]) -> None:
+        """Note what a directory holds now; what it holds no longer is forgotten."""
+        self._seen[directory] = frozenset(subdirectories)
+        known = self.directories.get(directory)
+        if known:
+            gone = known.keys() - files
+            if gone:
+                self._changed = True
+                for name in gone:
+                    del known[name]
+
+    def remember(self, directory: str, name: str, known: Known) -> None:
+        """Keep what is known of a file."""
+        self.directories.setdefault(directory, {})[name] = known[:]
+        self._changed = True
+
+    def forget(self, directory: str, name: str) -> None:
+        """Drop a file whose record no longer holds."""
+        if self.directories.get(directory, {}).pop(name, None) is not None:
+            self._changed = True
+
+    def save(self) -> None:
+        """Write the cache, if it changed, in place of the old one: a reader sees either whole."""
+        if not self._changed:
+            return
+        import marshal
+        from hashlib import sha256
+        from tempfile import mkstemp
+
+        payload = marshal.dumps({path: files for path, files in self.directories.items() if self._alive(path)}, 4)
+        folder = os.path.dirname(self.path)
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        descriptor, temporary = mkstemp(prefix=".stat-", dir=folder)
+        try:
+            with open(descriptor, "wb") as file:
+                file.write(_MAGIC + sha256(payload).digest())
+                file.write(payload)
+            os.replace(temporary, self.path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+        self._changed = False
+
+    def _alive(self, path: str) -> bool:
+        """Whether a directory is still there, as far as this run has looked."""
+        if not self.directories[path]:
+            return False
+        while path:
+            parent, _, name = path.rpartition("/")
+            inside = self._seen.get(parent)
+            if inside is not None and name not in inside:
+                return False
+            path = parent
+        return True
+
+    def _load(self) -> None:
+        import marshal
+        from hashlib import sha256
+
+        try:
+            with open(self.path, "rb") as file:
+                data = file.read()
+        except FileNotFoundError:
+            return
+        start = len(_MAGIC) + 32
+        if data[: len(_MAGIC)] == _MAGIC and sha256(memoryview(data)[start:]).digest() == data[len(_MAGIC) : start]:
+            self.directories = marshal.loads(memoryview(data)[start:])  # noqa: S302 - its own file, checked above
+
+
+def now() -> int:
+    """The clock that `is_settled` compares with."""
+    return time.time_ns()
