@@ -1,0 +1,51 @@
+"""Which way of showing progress: what `--progress` says."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from buildah_py.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import TextIO
+
+    from buildah_py.progress.renderer import Renderer
+
+MODES = ("auto", "tty", "plain", "json", "quiet")
+
+
+def renderer(mode: str, *, err: TextIO, out: TextIO, env: Mapping[str, str]) -> Renderer:
+    """Make the renderer of that name, a context manager and a sink; `auto` is tty where `err` is a terminal.
+
+    `env` is asked for NO_COLOR and TERM. Raises UsageError for a mode that does not exist, and for tty where there is
+    no terminal.
+    """
+    terminal = err.isatty()
+    dumb = env.get("TERM", "dumb") in ("", "dumb")
+    colour = terminal and not dumb and not env.get("NO_COLOR")
+    if mode == "auto":
+        mode = "tty" if terminal and not dumb else "plain"
+    if mode == "plain":
+        from buildah_py.progress.plain import Plain
+
+        plain = Plain(err, out)
+        plain.colour = colour
+        return plain
+    if mode == "tty":
+        if not terminal:
+            raise UsageError(
+                "--progress=tty: the standard error is no terminal", hint="use --progress=plain, or auto, which decides"
+            )
+        from buildah_py.progress.tty import Tty
+
+        return Tty(err, out, colour=colour)
+    if mode == "json":
+        from buildah_py.progress.jsonlines import JsonLines
+
+        return JsonLines(err, out)
+    if mode == "quiet":
+        from buildah_py.progress.quiet import Quiet
+
+        return Quiet(err, out)
+    raise UsageError(f"--progress={mode}: there is no such mode", hint=f"the modes are {', '.join(MODES)}")

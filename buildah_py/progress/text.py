@@ -1,0 +1,102 @@
+"""Text for people: lines out of a step's bytes, harmless on a terminal; labels of steps; widths."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from buildah_py.progress.events import StepStarted
+
+MAX_LINE = 64 << 10
+"""A line longer than this many bytes is shown in pieces, so that output without line ends needs no memory."""
+
+# What a terminal takes as commands (ECMA-48): CSI, OSC and its kin up to their end, two-character escapes, C1 controls.
+_COMMANDS = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]|\x9b[0-?]*[ -/]*[@-~]|\x1b[\]PX^_][^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c|$)"
+    r"|\x1b[ -/]*[0-~]?|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
+)
+_COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
+_RESET = "\x1b[0m"
+# Characters that turn the direction of writing, and so can make a line show what it does not say.
+_BIDI = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_WHITE = re.compile(r"\s*\\?\n\s*")
+
+
+class Lines:
+    """Cuts one stream of a step into lines. A carriage return ends a line too: progress bars repaint with it."""
+
+    __slots__ = ("_rest", "_returned")
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._returned = False
+
+    def feed(self, data: bytes) -> list[str]:
+        """The lines that `data` completes."""
+        if self._returned and data:
+            data = data.removeprefix(b"\n")  # the second half of "\r\n"
+        self._returned = data.endswith(b"\r") or (self._returned and not data)
+        pieces = (self._rest + data).replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+        rest = pieces.pop()
+        while len(rest) > MAX_LINE:
+            cut = MAX_LINE
+            while cut > MAX_LINE - 4 and rest[cut] & 0xC0 == 0x80:
+                cut -= 1  # not within a character
+            pieces.append(rest[:cut])
+            rest = rest[cut:]
+        self._rest = rest
+        return [_decoded(piece) for piece in pieces]
+
+    def flush(self) -> list[str]:
+        """The last line, where it had no end."""
+        rest, self._rest = self._rest, b""
+        return [_decoded(rest)] if rest else []
+
+
+def _decoded(piece: bytes) -> str:
+    return piece.decode("utf-8", "backslashreplace")
+
+
+def clean(line: str, *, colour: bool) -> str:
+    """`line` without what would move the cursor or change the terminal; colours stay if `colour`."""
+    if line.isascii() and line.isprintable():
+        return line
+    line = _BIDI.sub("", line)
+    if not colour:
+        return _COMMANDS.sub("", line)
+    kept = _COMMANDS.sub(lambda match: match[0] if _COLOUR.fullmatch(match[0]) else "", line)
+    return kept + _RESET if "\x1b" in kept and not kept.endswith((_RESET, "\x1b[m")) else kept
+
+
+def label(step: StepStarted) -> str:
+    """What a step is called on one line: `[build 2/5] RUN make`."""
+    text = clean(_WHITE.sub(" ", step.text.strip()), colour=False)
+    place = " ".join(part for part in (step.stage, f"{step.number}/{step.total}" if step.number else "") if part)
+    return f"[{place}] {text}" if place else text
+
+
+def width(text: str) -> int:
+    """How many columns `text` (without control characters) takes on a terminal."""
+    return len(text) if text.isascii() else sum(map(_columns, text))
+
+
+def fit(text: str, columns: int) -> str:
+    """`text` cut to that many columns, with an ellipsis where something is missing. Tabs become blanks."""
+    text = text.expandtabs(8)
+    if width(text) <= columns:
+        return text
+    used = 0
+    for position, character in enumerate(text):
+        used += _columns(character)
+        if used > columns - 1:
+            return text[:position] + "\u2026"
+    return text
+
+
+def _columns(character: str) -> int:
+    from unicodedata import category, east_asian_width
+
+    if category(character) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if east_asian_width(character) in "WF" else 1

@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pexpect
+import pytest
+
+from buildah_py.progress import events
+
+pyte = pytest.importorskip("pyte", reason="needs pyte, a terminal emulator")
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+SCRIPT = Path(__file__).with_name("terminal_build.py")
+
+
+class Terminal:
+    """A build on a pseudo-terminal, and what a person would see there."""
+
+    def __init__(self, pipe: Path, rows: int = 20, columns: int = 60, **env: str) -> None:
+        os.mkfifo(pipe)
+        self.screen = pyte.HistoryScreen(columns, rows, history=1000)
+        self.stream = pyte.ByteStream(self.screen)
+        self.raw = b""
+        environment = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
+        self.child = pexpect.spawn(
+            sys.executable,
+            [str(SCRIPT), str(pipe)],
+            env={**environment, "TERM": "xterm", "PYTHONPATH": os.pathsep.join(sys.path), **env},
+            dimensions=(rows, columns),
+            timeout=20,
+        )
+        self.input = pipe.open("w", buffering=1, encoding="utf-8")
+
+    def tell(self, *told: events.Event) -> None:
+        for event in told:
+            name = type(event).__name__
+            self.input.write(f"e.{name}{tuple(event)!r}\n")
+
+    def read(self) -> bool:
+        """Take in what there is; False at the end."""
+        try:
+            data = self.child.read_nonblocking(65536, timeout=20)
+        except pexpect.EOF:
+            return False
+        self.raw += data
+        self.stream.feed(data)
+        return True
+
+    def wait(self, seen: Callable[[str], bool]) -> None:
+        while not seen(self.text()):
+            assert self.read(), f"the build ended; the screen was:\n{self.text()}"
+
+    def resize(self, rows: int, columns: int) -> None:
+        """Change the window between two pictures."""
+        os.kill(self.child.pid, signal.SIGSTOP)
+        os.waitpid(self.child.pid, os.WUNTRACED)
+        with contextlib.suppress(pexpect.TIMEOUT):
+            while True:
+                self.stream.feed(self.child.read_nonblocking(65536, timeout=0))
+        self.child.setwinsize(rows, columns)
+        self.screen.resize(rows, columns)
+        os.kill(self.child.pid, signal.SIGCONT)
+
+    def finish(self) -> None:
+        self.input.close()
+        while self.read():
+            pass
+        self.child.wait()
+
+    def text(self) -> str:
+        return "\n".join(line.rstrip() for line in self.screen.display).rstrip()
+
+    def everything(self) -> list[str]:
+        """The lines that scrolled away, and the screen's."""
+        columns = range(self.screen.columns)
+        gone = ["".join(line[x].data for x in columns).rstrip() for line in self.screen.history.top]
+        return [*gone, *self.text().splitlines()]
+
+
+@pytest.fixture
+def terminals(tmp_path: Path) -> Iterator[Callable[..., Terminal]]:
+    made: list[Terminal] = []
+
+    def make(rows: int = 20, columns: int = 60, **env: str) -> Terminal:
+        made.append(Terminal(tmp_path / f"pipe{len(made)}", rows, columns, **env))
+        return made[-1]
+
+    yield make
+    for terminal in made:
+        terminal.input.close()
+        terminal.child.close(force=True)
+
+
+START: list[events.Event] = [events.BuildStarted(2), events.StepStarted(1, "app", 1, 2, "RUN make")]
+
+
+def test_a_build(terminals: Callable[..., Terminal]) -> None:
+    terminal = terminals()
+    terminal.tell(*START, events.StepOutput(1, events.STDOUT, b"compiling\n"))
+    terminal.wait(lambda text: "> [app 1/2] RUN make" in text and "compiling" in text and "0/2 steps" in text)
+    terminal.tell(
+        events.StepDone(1, events.RAN, "Makefile changed", 1.5), events.StepStarted(2, "app", 2, 2, "COPY a b")
+    )
+    terminal.wait(lambda text: "1/2 steps" in text and "> [app 2/2] COPY a b" in text)
+    lines = terminal.text().splitlines()
+    assert lines[0] == "\u2713 [app 1/2] RUN make  DONE 1.5s (Makefile changed)"
+    assert lines[1].startswith("building ")
+    assert len(lines) == 3
+    terminal.tell(events.StepDone(2, events.HIT), events.BuildDone("sha256:12", ("app",), 2.0, 1, 1))
+    terminal.finish()
+    assert terminal.text().splitlines() == [
+        "\u2713 [app 1/2] RUN make  DONE 1.5s (Makefile changed)",
+        "\u2713 [app 2/2] COPY a b  HIT",
+        "built sha256:12 as app in 2.0s: 1 from the cache, 1 executed",
+        "prompt$",
+    ]
+
+
+def test_a_failed_step_says_its_last_words_at_the_end(terminals: Callable[..., Terminal]) -> None:
+    terminal = terminals()
+    terminal.tell(*START, events.StepStarted(2, "other", 1, 1, "RUN sleep"))
+    terminal.tell(events.StepOutput(1, events.STDERR, b"".join(b"word %d\n" % number for number in range(200))))
+    terminal.wait(lambda text: "word 199" in text)
+    terminal.tell(
+        events.StepDone(1, events.FAILED, "status 2", 0.5), events.StepDone(2, events.CANCELLED), events.BuildFailed(1)
+    )
+    terminal.finish()
+    lines = terminal.everything()
+    end = lines.index("[app 1/2] RUN make")
+    assert lines[:end] == ["\u2717 [app 1/2] RUN make  ERROR: status 2", "\u2013 [other 1/1] RUN sleep  CANCELLED", ""]
+    assert lines[end + 1 :] == [f"word {number}" for number in range(150, 200)] + ["", "prompt$"]
+
+
+def test_an_exception_leaves_a_clean_terminal(terminals: Callable[..., Terminal]) -> None:
+    terminal = terminals(NO_COLOR="1")
+    terminal.tell(*START)
+    terminal.wait(lambda text: "building" in text)
+    terminal.input.write("raise\n")
+    terminal.finish()
+    assert "building" not in terminal.text()
+    assert terminal.text().startswith("Traceback")
+    assert not terminal.screen.cursor.hidden
+    assert b"\x1b[3" not in terminal.raw  # no colours
+
+
+def test_output_cannot_leave_its_place(terminals: Callable[..., Terminal]) -> None:
+    terminal = terminals()
+    terminal.tell(
+        *START, events.StepOutput(1, events.STDOUT, b"\x1b[2J\x1b[1;1Hhere\x1b[?25l\x1b]0;owned\x07\xff\t!\n")
+    )
+    terminal.tell(events.StepOutput(1, events.STDOUT, "\u4e16".encode() * 100 + b"\n" + b"w" * 100_000 + b"\n"))
+    terminal.wait(lambda text: "www" in text)
+    lines = terminal.text().splitlines()
+    assert lines[0].startswith("building")
+    assert lines[2] == "  here\\xff        !"
+    assert lines[3].startswith("  \u4e16")
+    assert len(lines) == 5
+    assert all(len(line) < 60 for line in lines)
+    assert terminal.screen.title == ""
+    assert not terminal.screen.cursor.hidden
+    terminal.finish()
+
+
+def test_more_steps_than_lines(terminals: Callable[..., Terminal]) -> None:
+    terminal = terminals(rows=6, columns=30)
+    terminal.tell(events.BuildStarted(9), *(events.StepStarted(n, "s", n, 9, f"RUN {n}") for n in range(1, 10)))
+    terminal.wait(lambda text: "RUN 4" in text)
+    assert len(terminal.text().splitlines()) == 5
+    terminal.tell(*(events.StepDone(n, events.RAN) for n in range(1, 10)), events.BuildDone("sha256:1"))
+    terminal.finish()
+    assert [line for line in terminal.everything() if "building" in line] == []
+    assert sum("DONE" in line for line in terminal.everything()) == 9
+
+
+def test_a_window_that_changes(terminals: Callable[..., Terminal]) -> None:
+    terminal = terminals(rows=20, columns=60)
+    terminal.tell(*START, events.StepOutput(1, events.STDOUT, b"z" * 200 + b"\n"))
+    terminal.wait(lambda text: "z" * 55 in text)
+    terminal.resize(rows=20, columns=30)
+    terminal.wait(lambda text: any(line == "  " + "z" * 26 + "\u2026" for line in text.splitlines()))
+    terminal.tell(events.StepDone(1, events.RAN), events.BuildDone("sha256:1"))
+    terminal.finish()
+    assert "building" not in terminal.text()
+    assert "zz" not in terminal.text()
+
+
+def test_a_fast_build_draws_nothing(terminals: Callable[..., Terminal]) -> None:
+    terminal = terminals()
+    terminal.tell(*START, events.StepDone(1, events.HIT), events.BuildDone("sha256:1"))
+    terminal.finish()
+    assert terminal.text().splitlines()[0] == "\u2713 [app 1/2] RUN make  HIT"
