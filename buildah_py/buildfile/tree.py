@@ -7,8 +7,11 @@ into text when the planner knows the variables.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from buildah_py.buildfile.source import Source, Span
+if TYPE_CHECKING:
+    from buildah_py.buildfile.source import Source, Span
+    from buildah_py.errors import BuildFileError
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,13 @@ class Heredoc:
     strip_tabs: bool
     body: str
     span: Span
+
+    @property
+    def text(self) -> str:
+        """The body as it is to be used: without the leading tabs that `<<-` takes away."""
+        if not self.strip_tabs:
+            return self.body
+        return "\n".join(line.lstrip("\t") for line in self.body.split("\n"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,26 +66,32 @@ class Mount:
 
     options: tuple[tuple[str, str | None], ...]
     span: Span
+    source: Source | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instruction:
-    """What all instructions have: the keyword as written, the logical line, and the comments right above."""
+    """What all instructions have: the keyword as written, the logical line, and the comments right above.
+
+    `blank_line` is the number of the instruction's last line where empty lines stand in its continuation, else 0.
+    """
 
     span: Span
     keyword: str
     text: str
     doc: tuple[str, ...] = ()
     heredocs: tuple[Heredoc, ...] = ()
+    blank_line: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class From(Instruction):
-    """FROM [--platform=P] IMAGE [AS NAME]; `name` is lower-cased."""
+    """FROM [--platform=P] IMAGE [AS NAME]; `name` is lower-cased, `as_` holds the keyword and the name as written."""
 
     image: Word
     platform: Word | None = None
     name: str | None = None
+    as_: tuple[Word, Word] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +107,7 @@ class Run(Instruction):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Copy(Instruction):
-    """COPY; heredoc sources stand in `heredocs`, the others in `sources`."""
+    """COPY; heredoc sources stand in `heredocs`, the others in `sources`. `json`: written as a JSON array."""
 
     sources: tuple[Word, ...]
     destination: Word
@@ -101,11 +117,12 @@ class Copy(Instruction):
     link: bool = False
     parents: bool = False
     exclude: tuple[Word, ...] = ()
+    json: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Add(Instruction):
-    """ADD; `unpack` and `keep_git_dir` are None where the flag was not given."""
+    """ADD; `unpack` and `keep_git_dir` are None where the flag was not given. `json`: written as a JSON array."""
 
     sources: tuple[Word, ...]
     destination: Word
@@ -116,20 +133,23 @@ class Add(Instruction):
     keep_git_dir: bool | None = None
     unpack: bool | None = None
     exclude: tuple[Word, ...] = ()
+    json: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Env(Instruction):
-    """ENV; key and value pairs."""
+    """ENV; key and value pairs. `legacy`: written as `ENV key value`."""
 
     pairs: tuple[tuple[Word, Word], ...]
+    legacy: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Label(Instruction):
-    """LABEL; key and value pairs."""
+    """LABEL; key and value pairs. `legacy`: written as `LABEL key value`."""
 
     pairs: tuple[tuple[Word, Word], ...]
+    legacy: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,9 +212,10 @@ class Expose(Instruction):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Volume(Instruction):
-    """VOLUME, from words or from a JSON array."""
+    """VOLUME, from words or from a JSON array (`json`)."""
 
     paths: tuple[Word, ...]
+    json: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,6 +252,54 @@ class Maintainer(Instruction):
     name: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unreadable(Instruction):
+    """An ONBUILD trigger that is no instruction. It may be kept in an image; using it gives `error`."""
+
+    error: BuildFileError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvFromRun(Instruction):
+    """ENV --from-run NAME COMMAND (extension): the command's output, without its last newlines, becomes the value."""
+
+    name: str
+    command: ShellForm
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unset(Instruction):
+    """UNSET ENV|LABEL|EXPOSE|VOLUME NAME … (extension); `kind` in upper case."""
+
+    kind: str
+    names: tuple[Word, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Include(Instruction):
+    """INCLUDE PATH (extension), where it could not be read because no reader was given."""
+
+    path: Word
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """The condition of an IF: the text, and the parsed tree for `conditions.holds`."""
+
+    text: str
+    tree: tuple[object, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class If(Instruction):
+    """IF … ELSE … END (extension)."""
+
+    condition: Condition
+    then: tuple[Instruction, ...]
+    otherwise: tuple[Instruction, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Stage:
     """A FROM and what follows it. `index` counts from 0 in the order of the file."""
@@ -263,3 +332,4 @@ class BuildFile:
     arguments: tuple[Arg, ...]
     stages: tuple[Stage, ...]
     comments: tuple[tuple[int, str], ...] = field(default=())
+    extensions: bool = False

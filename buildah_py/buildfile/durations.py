@@ -1,0 +1,47 @@
+"""Durations as HEALTHCHECK takes them: `1m30s`, `1.5h`, `500ms`."""
+
+from __future__ import annotations
+
+import re
+
+_UNITS = {
+    "ns": 1,
+    "us": 1_000,
+    "\u00b5s": 1_000,
+    "\u03bcs": 1_000,
+    "ms": 1_000_000,
+    "s": 1_000_000_000,
+    "m": 60_000_000_000,
+    "h": 3_600_000_000_000,
+}
+_PART = re.compile(r"([0-9]*)(?:\.([0-9]*))?(ns|us|\u00b5s|\u03bcs|ms|s|m|h)")
+_LIMIT = 1 << 63
+
+
+def parse_duration(text: str) -> int:
+    """A duration in nanoseconds.
+
+    Raises:
+        ValueError: with a message for people.
+
+    """
+    rest = text[1:] if text[:1] in ("+", "-") else text
+    if rest == "0":
+        return 0
+    total = 0
+    position = 0
+    while position < len(rest):
+        part = _PART.match(rest, position)
+        if part is None or not (part.group(1) or part.group(2)):
+            break
+        unit = _UNITS[part.group(3)]
+        digits = part.group(2) or ""
+        total += int(part.group(1) or 0) * unit + int(digits or 0) * unit // 10 ** len(digits)
+        position = part.end()
+    if not rest or position < len(rest):
+        missing = re.fullmatch(r"[0-9]*\.?[0-9]+", rest[position:]) is not None
+        why = "missing unit in duration" if missing else "invalid duration"
+        raise ValueError(f"{why} {text!r}, write something like 30s or 1m30s")
+    if total >= _LIMIT:
+        raise ValueError(f"invalid duration {text!r}, it is too long")
+    return -total if text[0] == "-" else total

@@ -1,0 +1,322 @@
+"""Expand variables, quotes and escapes in a word, as BuildKit's front end does.
+
+The forms: `$x`, `${x}`, `${x:-w}`, `${x-w}`, `${x:+w}`, `${x+w}`, `${x:?m}`, `${x?m}`, `${x#p}`, `${x##p}`, `${x%p}`,
+`${x%%p}`, `${x/p/r}`, `${x//p/r}`. Operands may hold variables and quotes, and are evaluated whether they are needed or
+not. Patterns know `*` and `?`. An unset variable is empty.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from buildah_py.buildfile.driver import MismatchError, driver
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SPACES = (
+    "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+    "\u2028\u2029\u202f\u205f\u3000"
+)
+"""What Go calls a space. Python's own notion has the ASCII separators too."""
+
+MAX_DEPTH = 100
+"""How deep substitutions may be nested; more than that no file means."""
+
+_SPECIAL = re.compile(r"[$'\"\\`]").search
+_BODY_SPECIAL = re.compile(r"[$\\]").search
+_SPACE_RUN = re.compile(f"[{SPACES}]+").split
+_SWAP = {ord("\\"): "`", ord("`"): "\\"}
+
+
+class ExpansionError(ValueError):
+    """A word that cannot be expanded; `offset` is the place in the word."""
+
+    def __init__(self, message: str, offset: int = 0) -> None:
+        super().__init__(message)
+        self.message = message
+        self.offset = offset
+
+
+class Expansion:
+    """What became of a word, and which names were looked up on the way."""
+
+    __slots__ = ("text", "unset", "used", "words")
+
+    def __init__(self, text: str, words: list[str], used: list[str], unset: list[str]) -> None:
+        self.text = text
+        self.words = words
+        self.used = used
+        self.unset = unset
+
+
+def expand(word: str, env: Mapping[str, str], escape: str = "\\") -> str:
+    """`word` without its quotes and escapes and with its variables replaced.
+
+    Raises:
+        ExpansionError: a quote or brace is not closed, an operator is unknown, or `${x?message}` found x unset.
+
+    """
+    if _SPECIAL(word) is None:
+        return word
+    return trace(word, env, escape).text
+
+
+def expand_words(word: str, env: Mapping[str, str], escape: str = "\\") -> list[str]:
+    """Like `expand`, then split at unquoted spaces, those in the values of variables among them."""
+    return trace(word, env, escape).words
+
+
+def expand_body(text: str, env: Mapping[str, str]) -> str:
+    """Expand the body of a here-document: quotes are ordinary characters, the escape character is a backslash."""
+    if _BODY_SPECIAL(text) is None:
+        return text
+    return _Evaluator(text, env, "body").run(text).text
+
+
+def trace_body(text: str, env: Mapping[str, str]) -> Expansion:
+    """`expand_body`, with the names that were looked up."""
+    return _Evaluator(text, env, "body").run(text)
+
+
+def trace(word: str, env: Mapping[str, str], escape: str = "\\") -> Expansion:
+    """Expand `word` and say which names were found and which were not, each in the order of first use."""
+    if _SPECIAL(word) is None:
+        return Expansion(word, [part for part in _SPACE_RUN(word) if part], [], [])
+    return _Evaluator(word, env, "word").run(word.translate(_SWAP) if escape == "`" else word)
+
+
+def split_raw(line: str) -> list[str] | None:
+    """The words of `line` with quotes, escapes and variables left in them; None where a quote is not closed."""
+    evaluator = _Evaluator(line, {}, "word", keep_quotes=True, keep_escapes=True, keep_unset=True)
+    try:
+        return evaluator.run(line).words
+    except ExpansionError:
+        return None
+
+
+def split_delimiter(text: str, *, keep_quotes: bool) -> list[str]:
+    """The words of a here-document's delimiter; variables stay as they are."""
+    return _Evaluator(text, {}, "word", keep_quotes=keep_quotes, keep_unset=True).run(text).words
+
+
+class _Evaluator:
+    """Walks the tree of one word. Offsets of the tree are offsets in `_text`."""
+
+    def __init__(
+        self,
+        text: str,
+        env: Mapping[str, str],
+        start: str,
+        *,
+        keep_quotes: bool = False,
+        keep_escapes: bool = False,
+        keep_unset: bool = False,
+    ) -> None:
+        self._text = text
+        self._env = env
+        self._start = start
+        self._keep_quotes = keep_quotes
+        self._keep_escapes = keep_escapes
+        self._keep_unset = keep_unset
+        self._used: dict[str, None] = {}
+        self._unset: dict[str, None] = {}
+
+    def run(self, mapped: str) -> Expansion:
+        try:
+            _, nodes = driver("word").parse(mapped, self._start)
+        except MismatchError as error:
+            raise _explain(mapped, error, body=self._start == "body") from None
+        pieces: list[str] = []
+        words: list[str] = []
+        word = ""
+        for node in nodes:
+            kind = node[0]
+            value = self._node(node, raw=self._keep_escapes, depth=0)
+            pieces.append(value)
+            if kind in _UNSPLIT:
+                word += value
+                continue
+            parts = _SPACE_RUN(value)
+            word += parts[0]
+            for part in parts[1:]:
+                if word:
+                    words.append(word)
+                word = part
+        if word:
+            words.append(word)
+        return Expansion("".join(pieces), words, list(self._used), list(self._unset))
+
+    def _lookup(self, name: str) -> str | None:
+        value = self._env.get(name)
+        (self._unset if value is None else self._used)[name] = None
+        return value
+
+    def _operand(self, node: tuple[str, Any], *, raw: bool, depth: int) -> str:
+        return "".join([self._node(child, raw=raw, depth=depth) for child in node[1]])
+
+    def _node(self, node: Any, *, raw: bool, depth: int) -> str:
+        """The text that `node` stands for; `raw` keeps escape characters, as patterns need them."""
+        kind = node[0]
+        text = self._text
+        if kind in _LITERAL:
+            return text[node[1] : node[2]]
+        if kind == "VARIABLE":
+            name = text[node[1] + 1 : node[2]]
+            value = self._lookup(name)
+            if value is None:
+                return f"${name}" if self._keep_unset else ""
+            return value
+        if kind == "ESCAPED":
+            return text[node[1] if raw else node[1] + 1 : node[2]]
+        if kind == "LAST_ESCAPE":
+            return text[node[1]] if raw else ""
+        if kind == "SINGLE":
+            return text[node[1] : node[2]] if self._keep_quotes else text[node[1] + 1 : node[2] - 1]
+        if kind == "double":
+            inside = "".join([self._node(child, raw=raw, depth=depth) for child in node[1]])
+            return f'"{inside}"' if self._keep_quotes else inside
+        if kind == "DOUBLE_ESCAPED":
+            return text[node[1] if raw else node[1] + 1 : node[2]]
+        if kind == "BACKSLASH":
+            return text[node[1]] * (2 if raw else 1)
+        if depth >= MAX_DEPTH:
+            raise ExpansionError("substitutions are nested too deeply", _offset(node))
+        return self._substitution(node, depth + 1)
+
+    def _substitution(self, node: Any, depth: int) -> str:
+        kind, children = node
+        text = self._text
+        if kind.startswith("nameless"):
+            name = ""
+            rest = children
+        else:
+            name = text[children[0][1] : children[0][2]]
+            rest = children[1:]
+        operator = text[rest[0][1] : rest[0][2]]
+        if kind == "value":
+            value = self._lookup(name)
+            if value is None:
+                return f"${{{name}}}" if self._keep_unset else ""
+            return value
+        if kind.endswith("replace"):
+            pattern = self._operand(rest[1], raw=True, depth=depth)
+            replacement = self._operand(rest[3], raw=True, depth=depth)
+            value = self._lookup(name)
+            if value is None and self._keep_unset:
+                return f"${{{name}/{pattern}/{replacement}}}"
+            return _replace(value or "", pattern, replacement, everywhere=operator == "//", offset=_offset(node))
+        word = self._operand(rest[1], raw=kind.endswith("trim"), depth=depth)
+        value = self._lookup(name)
+        if value is None and self._keep_unset:
+            return f"${{{name}{operator}{word}}}"
+        if kind.endswith("trim"):
+            return _trim(value or "", operator, word, _offset(node))
+        missing = value is None or (operator[0] == ":" and not value)
+        if operator[-1] == "-":
+            return word if missing else value or ""
+        if operator[-1] == "+":
+            return "" if missing else word
+        if missing:
+            why = word or ("is not allowed to be unset" if value is None else "is not allowed to be empty")
+            raise ExpansionError(f"{name}: {why}", _offset(node))
+        return value or ""
+
+
+_LITERAL = frozenset({"TEXT", "BODY_TEXT", "DOUBLE_TEXT", "SLASH", "CLOSE", "DOLLAR"})
+_UNSPLIT = frozenset({"ESCAPED", "SINGLE", "double"})
+
+
+def _offset(node: Any) -> int:
+    while isinstance(node[1], list):
+        node = node[1][0]
+    return max(0, int(node[1]) - 2)
+
+
+def _pattern(pattern: str, *, greedy: bool, offset: int) -> re.Pattern[str]:
+    """A regular expression for a shell pattern: `*`, `?`, and escapes of these, of themselves, of `/` and `}`."""
+    out = []
+    position = 0
+    while position < len(pattern):
+        char = pattern[position]
+        position += 1
+        if char == "*":
+            out.append(".*" if greedy else ".*?")
+        elif char == "?":
+            out.append(".")
+        elif char == "\\":
+            following = pattern[position : position + 1]
+            if following and following in "}/":
+                continue
+            if not following or following not in "*?\\":
+                raise ExpansionError(
+                    f"invalid pattern ({pattern}) in substitution: invalid escape \\{following}", offset
+                )
+            out.append("\\" + following)
+            position += 1
+        else:
+            out.append(re.escape(char))
+    return re.compile("".join(out))
+
+
+def _replace(value: str, pattern: str, replacement: str, *, everywhere: bool, offset: int) -> str:
+    compiled = _pattern(pattern, greedy=True, offset=offset)
+    if not everywhere:
+        found = compiled.search(value)
+        return value[: found.start()] + replacement + value[found.end() :] if found else value
+    out = []
+    end = 0
+    last = -1
+    for found in compiled.finditer(value):
+        # Go drops an empty match right behind the match before it.
+        if found.start() == found.end() == last:
+            continue
+        out.append(value[end : found.start()])
+        out.append(_template(replacement, found.group()))
+        end = last = found.end()
+    return "".join(out) + value[end:]
+
+
+def _template(replacement: str, whole: str) -> str:
+    """Go's replacement templates: `$0` is the match, any other `$name` is empty, `$$` a dollar."""
+    if "$" not in replacement:
+        return replacement
+
+    def value(found: re.Match[str]) -> str:
+        if found.group() == "$$":
+            return "$"
+        return whole if (found.group(1) or found.group(2)) == "0" else ""
+
+    return re.sub(r"\$\$|\$\{(\w+)\}|\$(\w+)", value, replacement)
+
+
+def _trim(value: str, operator: str, word: str, offset: int) -> str:
+    greedy = word.startswith(operator)
+    if greedy:
+        word = word[1:]
+    if operator == "#":
+        found = _pattern(word, greedy=greedy, offset=offset).match(value)
+        return value[found.end() :] if found else value
+    # Regular expressions find the leftmost match, so the end is trimmed from the front of the reversed text.
+    turned = re.sub(r"(?s)\\.|.", lambda part: part.group()[::-1], word)[::-1] if "\\" in word else word[::-1]
+    found = _pattern(turned, greedy=greedy, offset=offset).match(value[::-1])
+    return value[: len(value) - found.end()] if found else value
+
+
+def _explain(text: str, error: MismatchError, *, body: bool) -> ExpansionError:
+    """Say in words why `text` is no word."""
+    offset = error.offset
+    at_end = offset >= len(text)
+    start = text.rfind("${", 0, offset)
+    if "SINGLE" not in error.expected and "DOUBLE_TEXT" in error.expected:
+        return ExpansionError("unexpected end of statement while looking for matching double-quote", text.find('"'))
+    if not body and not at_end and text[offset] == "'":
+        return ExpansionError("unexpected end of statement while looking for matching single-quote", offset)
+    if at_end:
+        what = "missing '/' in ${}" if "SLASH" in error.expected and "CLOSE" in error.expected else "missing '}'"
+        return ExpansionError(f"syntax error: {what}", max(start, 0))
+    if text.startswith("${", max(offset - 2, 0)) and text[offset] in "{}:":
+        return ExpansionError("syntax error: bad substitution", max(offset - 2, 0))
+    modifier = text[offset : offset + 2] if text[offset] == ":" else text[offset]
+    return ExpansionError(f"unsupported modifier ({modifier}) in substitution", max(start, 0))

@@ -1,0 +1,143 @@
+"""The flags in front of an instruction's arguments."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from buildah_py.buildfile.driver import driver
+from buildah_py.buildfile.expand import SPACES
+from buildah_py.buildfile.suggest import closest
+from buildah_py.buildfile.tree import Word
+
+if TYPE_CHECKING:
+    from buildah_py.buildfile.source import Span
+    from buildah_py.buildfile.statement import Statement
+
+_SWAP = {ord("\\"): "`", ord("`"): "\\"}
+
+
+class Flag(NamedTuple):
+    """`--name` or `--name=value`, quotes and escapes removed; the offsets are those of the logical line."""
+
+    name: str
+    value: str | None
+    start: int
+    end: int
+    value_start: int
+
+
+def split_flags(text: str, offset: int, escape: str) -> tuple[tuple[Flag, ...], str, int]:
+    """Take the flags off `text`, which stands at `offset`: the flags, what is left, and where that begins."""
+    if not text.startswith("--"):
+        lead = len(text) - len(text.lstrip(SPACES))
+        if not text.startswith("--", lead):
+            return (), text[lead:], offset + lead
+        text = text[lead:]
+        offset += lead
+    mapped = text.translate(_SWAP) if escape == "`" else text
+    _, nodes = driver("arguments").parse(mapped, "flags")
+    flags = []
+    rest = ""
+    rest_offset = offset + len(text)
+    position = 0
+    for kind, *where in nodes:
+        if kind == "flag":
+            flags.append(_flag(text, where[0], text.index("--", position), offset, escape))
+            position = flags[-1].end - offset
+        else:
+            rest = text[where[0] : where[1]]
+            lead = len(rest) - len(rest.lstrip(SPACES))
+            rest = rest[lead:]
+            rest_offset = offset + where[0] + lead
+    return tuple(flags), rest, rest_offset
+
+
+def _flag(text: str, pieces: list[tuple[str, int, int]], start: int, offset: int, escape: str) -> Flag:
+    parts = []
+    for kind, begin, end in pieces:
+        piece = text[begin:end]
+        if kind == "FLAG_TEXT":
+            parts.append(piece)
+        elif kind == "FLAG_ESCAPED":
+            parts.append(piece[1:])
+        else:
+            parts.append(_unquote(piece, escape))
+    word = "".join(parts)
+    name, equals, value = word.partition("=")
+    end = pieces[-1][2] if pieces else start + 2
+    written = text.find("=", start, end)
+    value_start = written + 1 if written >= 0 else end
+    return Flag(name, value if equals else None, start + offset, end + offset, value_start + offset)
+
+
+def _unquote(piece: str, escape: str) -> str:
+    quote = piece[0]
+    out = []
+    position = 1
+    while position < len(piece):
+        char = piece[position]
+        if char == quote:
+            break
+        if char == escape:
+            position += 1
+            char = piece[position : position + 1]
+        out.append(char)
+        position += 1
+    return "".join(out)
+
+
+class Flags:
+    """The flags of one statement, as its instruction takes them."""
+
+    def __init__(self, statement: Statement, strings: tuple[str, ...], booleans: tuple[str, ...] = ()) -> None:
+        """Read `statement`'s flags: `strings` need a value, those that end in `*` may be repeated."""
+        self._statement = statement
+        self._found: dict[str, list[Flag]] = {}
+        if not statement.flags:
+            return
+        several = {name[:-1] for name in strings if name.endswith("*")}
+        known = [*(name.rstrip("*") for name in strings), *booleans]
+        for flag in statement.flags:
+            if flag.name not in known:
+                match = closest(flag.name, known)
+                hint = f"did you mean --{match}?" if match else ""
+                raise statement.error(f"unknown flag: --{flag.name}", flag.start, flag.end, hint=hint)
+            if flag.name in self._found and flag.name not in several:
+                raise statement.error(f"duplicate flag specified: --{flag.name}", flag.start, flag.end)
+            if flag.name in booleans:
+                if flag.value is not None and flag.value.lower() not in ("true", "false"):
+                    wrong = f"expecting boolean value for flag --{flag.name}, not: {flag.value}"
+                    missing = f"missing a value on flag: --{flag.name}"
+                    raise statement.error(wrong if flag.value else missing, flag.start, flag.end)
+            elif flag.value is None:
+                raise statement.error(
+                    f"missing a value on flag: --{flag.name}", flag.start, flag.end, hint=f"write --{flag.name}=VALUE"
+                )
+            self._found.setdefault(flag.name, []).append(flag)
+
+    def text(self, name: str) -> str | None:
+        """The value of a flag; None where it was not given."""
+        found = self._found.get(name)
+        return found[0].value if found else None
+
+    def word(self, name: str) -> Word | None:
+        """The value of a flag as a word; None where it was not given or is empty."""
+        words = self.words(name)
+        return words[0] if words and words[0].text else None
+
+    def words(self, name: str) -> tuple[Word, ...]:
+        """The values of a flag that may be repeated."""
+        return tuple(Word(flag.value or "", self._span(flag)) for flag in self._found.get(name, ()))
+
+    def boolean(self, name: str) -> bool | None:
+        """A flag without a value, or with `=true` or `=false`; None where it was not given."""
+        found = self._found.get(name)
+        return (found[0].value or "true").lower() == "true" if found else None
+
+    def span(self, name: str) -> Span:
+        """Where a flag that was given stands."""
+        flag = self._found[name][0]
+        return self._statement.line.span(flag.start, flag.end)
+
+    def _span(self, flag: Flag) -> Span:
+        return self._statement.line.span(flag.value_start, flag.end)

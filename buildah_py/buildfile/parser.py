@@ -1,0 +1,169 @@
+"""From the text of a build file to its syntax tree."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from buildah_py.buildfile.instructions import Common, build, has_json
+from buildah_py.buildfile.lines import LogicalLine, Reader
+from buildah_py.buildfile.source import Position, Source, Span
+from buildah_py.buildfile.statement import Statement
+from buildah_py.buildfile.tree import Arg, BuildFile, Directives, From, Instruction, Stage
+from buildah_py.errors import BuildFileError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    IncludeReader = Callable[[str], tuple[str, str | bytes]]
+    """Given the path of an INCLUDE, gives the name to show in errors and the text."""
+
+_HEREDOC_KEYWORDS = ("RUN", "COPY", "ADD")
+_EXTENSIONS = re.compile(r"pybuild/1(?:\.|\s|$)").match
+_MAX_ERRORS = 100
+
+
+def parse(text: str | bytes, name: str, *, extensions: bool = False, include: IncludeReader | None = None) -> BuildFile:
+    """Read a build file.
+
+    Bytes that are no UTF-8 become replacement characters. `extensions` turns pybuild's extensions on; a file does so
+    itself with `# syntax=pybuild/1`. `include` is asked for the text of an INCLUDE's file.
+
+    Raises:
+        BuildFileError: the file is wrong; `others` holds further faults.
+
+    """
+    source = Source(name, _decode(text))
+    parser = _Parser(source, extensions=extensions, include=include)
+    return parser.run()
+
+
+def parse_trigger(text: str, source: Source) -> Instruction:
+    """Read an ONBUILD trigger from an image's config; `source` holds that text under a telling name.
+
+    Raises:
+        BuildFileError: it is not exactly one instruction that may stand in a stage.
+
+    """
+    parser = _Parser(Source(source.name, text), extensions=False, include=None)
+    instructions = parser.instructions()
+    whole = Span(Position(1, 1), Position(1, 1))
+    if parser.errors:
+        raise _joined(parser.errors)
+    if len(instructions) != 1:
+        raise BuildFileError("onbuild trigger should be a single expression", parser.source, whole)
+    instruction = instructions[0]
+    if isinstance(instruction, From):
+        raise BuildFileError("FROM isn't allowed as an ONBUILD trigger", parser.source, instruction.span)
+    return instruction
+
+
+def _decode(text: str | bytes) -> str:
+    if isinstance(text, bytes):
+        text = text.decode("utf-8", "replace")
+    return text.removeprefix("\ufeff")
+
+
+def _joined(errors: list[BuildFileError]) -> BuildFileError:
+    first, *others = sorted(errors[:_MAX_ERRORS], key=lambda error: error.span.start)
+    first.others = tuple(others)
+    return first
+
+
+class _Parser:
+    def __init__(self, source: Source, *, extensions: bool, include: IncludeReader | None) -> None:
+        self.source = source
+        self.errors: list[BuildFileError] = []
+        self._reader = Reader(source)
+        self._extensions = extensions
+        self._include = include
+
+    def run(self) -> BuildFile:
+        instructions = self.instructions()
+        arguments, stages = self._stages(instructions)
+        if self.errors:
+            raise _joined(self.errors)
+        given = self._reader.directives
+        directives = Directives(given.get("syntax", ""), self._reader.escape, given.get("check", ""))
+        return BuildFile(
+            self.source, directives, arguments, stages, tuple(self._reader.comments), extensions=self._extensions
+        )
+
+    def instructions(self) -> list[Instruction]:
+        """All instructions of the file, as far as they can be read; faults are in `errors`."""
+        instructions: list[Instruction] = []
+        seen = False
+        while True:
+            line = self._reader.next_line()
+            if line is None:
+                break
+            if not seen and _EXTENSIONS(self._reader.directives.get("syntax", "")):
+                self._extensions = True
+            seen = True
+            try:
+                instructions.append(self._instruction(line))
+            except BuildFileError as error:
+                self.errors.append(error)
+        self.errors += self._reader.errors
+        if not seen and not self.errors:
+            self.errors.append(self._empty())
+        return instructions
+
+    def _empty(self) -> BuildFileError:
+        message = "the file is empty" if not self.source.text.strip() else "file with no instructions"
+        return BuildFileError(
+            message, self.source, Span(Position(1, 1), Position(1, 1)), hint="a build file begins with FROM IMAGE"
+        )
+
+    def _instruction(self, line: LogicalLine) -> Instruction:
+        reader = self._reader
+        statement = Statement(self.source, line, reader.escape)
+        if "<<" in line.text and self._takes_heredocs(statement):
+            statement.heredocs = reader.heredocs(line)
+        start = line.pieces[0]
+        if statement.heredocs:
+            last = reader.line_number
+            end = Position(last, len(self.source_line(last)) + 1)
+        elif len(line.pieces) == 1 and not line.has_blank:
+            end = Position(start.line, start.column + len(line.text))
+        else:
+            end = Position(line.last_line, len(self.source_line(line.last_line)) + 1)
+        common = Common(statement, Span(Position(start.line, start.column), end))
+        return build(statement, common, extensions=self._extensions)
+
+    def source_line(self, number: int) -> str:
+        """A physical line, without splitting the file again."""
+        return self._reader.physical(number)
+
+    def _takes_heredocs(self, statement: Statement) -> bool:
+        if statement.name == "ONBUILD" and statement.args:
+            statement = Statement(statement.source, statement.line, statement.escape, statement.offset)
+        return statement.name in _HEREDOC_KEYWORDS and not has_json(statement)
+
+    def _stages(self, instructions: list[Instruction]) -> tuple[tuple[Arg, ...], tuple[Stage, ...]]:
+        arguments: list[Arg] = []
+        stages: list[tuple[From, list[Instruction]]] = []
+        for instruction in instructions:
+            if isinstance(instruction, From):
+                stages.append((instruction, []))
+            elif stages:
+                stages[-1][1].append(instruction)
+            elif isinstance(instruction, Arg):
+                arguments.append(instruction)
+            else:
+                self.errors.append(
+                    BuildFileError(
+                        "no build stage in current context",
+                        self.source,
+                        instruction.span,
+                        hint=f"{instruction.keyword} has to stand after a FROM; only ARG may stand before it",
+                    )
+                )
+        if not stages and not self.errors:
+            last = instructions[-1].span if instructions else Span(Position(1, 1), Position(1, 1))
+            self.errors.append(
+                BuildFileError(
+                    "dockerfile contains no stages to build", self.source, last, hint="add FROM IMAGE after it"
+                )
+            )
+        return tuple(arguments), tuple(Stage(index, base, tuple(body)) for index, (base, body) in enumerate(stages))

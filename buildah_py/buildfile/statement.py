@@ -1,0 +1,151 @@
+"""One instruction's text, split into keyword, flags and arguments, with the way back to places in the file."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from buildah_py.buildfile.driver import MismatchError, driver
+from buildah_py.buildfile.expand import SPACES
+from buildah_py.buildfile.flags import Flag, split_flags
+from buildah_py.buildfile.tree import Word
+from buildah_py.errors import BuildFileError
+
+if TYPE_CHECKING:
+    from buildah_py.buildfile.lines import LogicalLine
+    from buildah_py.buildfile.source import Source
+    from buildah_py.buildfile.tree import Heredoc
+
+_BLANKS = re.compile(r"[\t\v\f\r ]+")
+_ITEM = re.compile(r"[^\t\v\f\r ]+")
+_QUOTING = re.compile(r"['\"\\`]").search
+_ODD_SPACE = re.compile("[\n\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]").search
+_SWAP = {ord("\\"): "`", ord("`"): "\\"}
+_SIMPLE_JSON = re.compile(r'\[[ \t]*"[^"\\\x00-\x1f]*"(?:[ \t]*,[ \t]*"[^"\\\x00-\x1f]*")*[ \t]*\]').fullmatch
+_JSON_STRING = re.compile(r'"([^"]*)"').findall
+
+
+class NotStringsError(Exception):
+    """A JSON array that holds something else than strings."""
+
+
+class Statement:
+    """An instruction as text: `keyword`, `flags`, and `args`, which begin at `offset` of the logical line."""
+
+    __slots__ = ("args", "escape", "flags", "heredocs", "keyword", "line", "name", "offset", "source", "start")
+
+    def __init__(self, source: Source, line: LogicalLine, escape: str, start: int = 0) -> None:
+        self.source = source
+        self.line = line
+        self.escape = escape
+        self.heredocs: tuple[Heredoc, ...] = ()
+        text = line.text[start:]
+        lead = len(text) - len(text.lstrip(SPACES))
+        text = text.strip(SPACES)
+        self.start = start + lead
+        blank = _BLANKS.search(text)
+        self.flags: tuple[Flag, ...] = ()
+        if blank is None:
+            self.keyword = text
+            self.args = ""
+            self.offset = self.start + len(text)
+        else:
+            self.keyword = text[: blank.start()]
+            self.flags, args, self.offset = split_flags(text[blank.end() :], self.start + blank.end(), escape)
+            self.args = args.rstrip(SPACES)
+        self.name = self.keyword.upper()
+
+    def error(
+        self, message: str, start: int | None = None, end: int | None = None, *, hint: str = ""
+    ) -> BuildFileError:
+        """A fault from `start` up to `end` of the logical line; in all of the instruction by default."""
+        if start is None:
+            start, end = self.start, len(self.line.text.rstrip(SPACES))
+        return BuildFileError(message, self.source, self.line.span(start, start if end is None else end), hint=hint)
+
+    def word(self, start: int, end: int) -> Word:
+        """The argument from `start` up to `end` of `args`."""
+        return Word(self.args[start:end], self.line.span(self.offset + start, self.offset + end))
+
+    def whole(self) -> Word:
+        """All of `args` as one word."""
+        return self.word(0, len(self.args))
+
+    def items(self) -> list[Word]:
+        """The arguments between blanks; quotes mean nothing here."""
+        return [self.word(found.start(), found.end()) for found in _ITEM.finditer(self.args)]
+
+    def words(self) -> list[Word]:
+        """The arguments between spaces that no quote or escape character protects."""
+        args = self.args
+        if not _QUOTING(args) and not _ODD_SPACE(args):
+            return self.items()
+        mapped = args.translate(_SWAP) if self.escape == "`" else args
+        _, nodes = driver("arguments").parse(mapped, "words")
+        words = []
+        for _, pieces in nodes:
+            if not pieces:
+                continue
+            words.append(self.word(pieces[0][1], pieces[-1][2]))
+        return words
+
+    def json(self) -> list[str] | None:
+        """The arguments as a JSON array of strings; None where they are no JSON.
+
+        Raises:
+            NotStringsError: an array with something else in it.
+
+        """
+        args = self.args
+        if not args.startswith("["):
+            return None
+        if _SIMPLE_JSON(args):
+            return list(_JSON_STRING(args))
+        try:
+            _, nodes = driver("json").parse(args, "array")
+        except MismatchError:
+            return None
+        if any(node[0] != "STRING" for node in nodes):
+            raise NotStringsError
+        return [_json_string(args[start + 1 : end - 1]) for _, start, end in nodes]
+
+    def fits(self, grammar: str, rule: str) -> list[tuple[str, int, int]] | None:
+        """The tokens of `args`, read as a flat rule; None where they do not fit."""
+        try:
+            nodes: list[tuple[str, int, int]] = driver(grammar).parse(self.args, rule)[1]
+        except MismatchError:
+            return None
+        return nodes
+
+
+_ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
+
+
+def _json_string(text: str) -> str:
+    if "\\" not in text:
+        return text
+
+    def unescape(found: re.Match[str]) -> str:
+        char = found.group(1)
+        if char[0] != "u":
+            return _ESCAPES.get(char, char)
+        return _utf16(found.group()[2:].split("\\u"))
+
+    return re.sub(r"\\(u[0-9a-fA-F]{4}(?:\\u[0-9a-fA-F]{4})*|.)", unescape, text, flags=re.DOTALL)
+
+
+def _utf16(units: list[str]) -> str:
+    """UTF-16 code units to text; half a pair becomes a replacement character, as in Go."""
+    out = []
+    position = 0
+    while position < len(units):
+        unit = int(units[position], 16)
+        position += 1
+        if 0xD800 <= unit <= 0xDBFF and position < len(units):
+            low = int(units[position], 16)
+            if 0xDC00 <= low <= 0xDFFF:
+                out.append(chr(0x10000 + ((unit - 0xD800) << 10) + (low - 0xDC00)))
+                position += 1
+                continue
+        out.append("\ufffd" if 0xD800 <= unit <= 0xDFFF else chr(unit))
+    return "".join(out)

@@ -1,0 +1,133 @@
+"""Compile the lark grammars into the data that `driver` runs: `python -m buildah_py.buildfile.tables` rewrites it.
+
+lark is needed to make the tables, not to use them. What is written is what lark computed for a contextual lexer: the
+terminals in the order in which they are tried, the rules, and for each state what to do on each terminal.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from buildah_py.buildfile.driver import Grammar
+
+GRAMMARS: dict[str, tuple[str, ...]] = {
+    "arguments": ("flags", "words", "list", "from", "healthcheck"),
+    "json": ("array",),
+    "mount": ("mount",),
+    "word": ("word", "body"),
+    "condition": ("condition",),
+}
+
+
+def grammar_path(name: str) -> str:
+    """Where the grammar `name` lies, in an installed package or in a working copy."""
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    for folder in (os.path.join(package, "grammar"), os.path.join(os.path.dirname(package), "grammar")):
+        path = os.path.join(folder, f"{name}.lark")
+        if os.path.exists(path):
+            return path
+    raise FileNotFoundError(f"the grammar {name}.lark is missing from this installation of pybuild")
+
+
+def read_grammar(name: str) -> str:
+    """The text of the grammar `name`."""
+    with open(grammar_path(name), encoding="utf-8") as file:
+        return file.read()
+
+
+def compile_grammar(name: str) -> Grammar:
+    """Have lark compute the tables of the grammar `name`."""
+    from lark import Lark
+    from lark.parsers.lalr_analysis import Shift
+
+    # lark has no public way to its tables, nor types for it.
+    lark: Any = Lark(read_grammar(name), parser="lalr", lexer="contextual", start=list(GRAMMARS[name]))
+    lexer = lark.parser.lexer
+    parser = lark.parser.parser
+    table = parser._parse_table  # noqa: SLF001
+    order = [terminal.name for terminal in lexer.root_lexer.terminals]
+    patterns = {terminal.name: terminal.pattern.to_regexp() for terminal in lexer.root_lexer.terminals}
+    number = {terminal: index for index, terminal in enumerate(order)}
+    number["$END"] = -1
+
+    rules: list[tuple[str, int, int]] = []
+    rule_number: dict[object, int] = {}
+    for rule in parser.parser_conf.rules:
+        kept = 0
+        for position, symbol in enumerate(rule.expansion):
+            if not (symbol.is_term and symbol.filter_out):
+                kept |= 1 << position
+        rule_number[rule] = len(rules)
+        shown = str(rule.alias or rule.origin.name)
+        rules.append(("" if shown.startswith("_") else shown, len(rule.expansion), kept))
+
+    origin = {rule_number[rule]: str(rule.origin.name) for rule in parser.parser_conf.rules}
+    nonterminals = sorted(set(origin.values()))
+    states = []
+    for state in sorted(table.states):
+        actions: dict[int, int] = {}
+        gotos: dict[int, int] = {}
+        for symbol, (action, argument) in table.states[state].items():
+            if symbol in nonterminals:
+                gotos[nonterminals.index(symbol)] = argument
+            elif action is Shift:
+                actions[number[symbol]] = argument + 1
+            else:
+                actions[number[symbol]] = -rule_number[argument] - 1
+        states.append((dict(sorted(actions.items())), dict(sorted(gotos.items()))))
+    return (
+        tuple((terminal, patterns[terminal]) for terminal in order),
+        tuple((*rule, nonterminals.index(origin[index])) for index, rule in enumerate(rules)),
+        tuple(states),
+        dict(table.start_states),
+        dict(table.end_states),
+    )
+
+
+def render() -> str:
+    """The text of the module `_tables`."""
+    import hashlib
+
+    lines = [
+        '"""Made from grammar/*.lark by `python -m buildah_py.buildfile.tables`; not for editing."""',
+        "",
+        "# fmt: off",
+        "# ruff: noqa: E501, Q000",
+        "from __future__ import annotations",
+        "",
+        "from typing import TYPE_CHECKING",
+        "",
+        "if TYPE_CHECKING:",
+        "    from buildah_py.buildfile.driver import Grammar",
+        "",
+        "DIGESTS = {",
+    ]
+    lines += [
+        f"    {name!r}: {hashlib.sha256(read_grammar(name).encode()).hexdigest()!r}," for name in sorted(GRAMMARS)
+    ]
+    lines += ["}", ""]
+    for name in sorted(GRAMMARS):
+        terminals, rules, states, starts, ends = compile_grammar(name)
+        lines.append(f"{name.upper()}: Grammar = (")
+        for part in (terminals, rules, states):
+            lines.append("    (")
+            lines += [f"        {item!r}," for item in part]
+            lines.append("    ),")
+        lines += [f"    {starts!r},", f"    {ends!r},", ")", ""]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Write the tables beside this module."""
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "_tables.py")
+    text = render()
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+    sys.stdout.write(f"{path}: {len(text)} bytes\n")
+
+
+if __name__ == "__main__":
+    main()
