@@ -1,0 +1,195 @@
+"""The main process's side: a sandbox that starts containers, and a container that runs."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+import sys
+import termios
+import threading
+from typing import TYPE_CHECKING, Any, Self
+
+from buildah_py.errors import SandboxError
+from buildah_py.sandbox import plan, wire
+from buildah_py.sandbox.spec import ExitStatus
+
+if TYPE_CHECKING:
+    import _socket
+
+    from buildah_py.sandbox.spec import ContainerSpec
+
+_SIGKILL = 9
+
+
+class Container:
+    """A container that was started. `terminal` is the master of its pty (close it after use), -1 without."""
+
+    def __init__(self, channel: _socket.socket) -> None:
+        self._channel = channel
+        self._lock = threading.Lock()
+        self.terminal = -1
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the command; after its end nothing happens."""
+        with self._lock:
+            if self._channel.fileno() != -1:
+                wire.send(self._channel, number)
+
+    def kill(self) -> None:
+        """End everything in the container at once."""
+        self.signal(_SIGKILL)
+
+    def resize(self, rows: int, columns: int) -> None:
+        """Tell the terminal its size."""
+        fcntl.ioctl(self.terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def open_terminal(self) -> int:
+        """Wait for the terminal of a container that was started with one and give its master."""
+        message, descriptors = wire.receive(self._channel)
+        if descriptors:
+            self.terminal = descriptors[0]
+            return self.terminal
+        self._close()
+        raise _refusal(message)
+
+    def wait(self) -> ExitStatus:
+        """Wait until the container is gone with all its processes. Raises SandboxError where it could not be made."""
+        result: ExitStatus | None = None
+        error: SandboxError | None = None
+        while True:
+            event, _ = wire.receive(self._channel)
+            if event is None:
+                self._close()
+                raise error or SandboxError("the process that runs containers has ended unexpectedly")
+            if event[0] == "error":
+                error = error or _refusal(event)
+            elif event[0] == "exit":
+                result = ExitStatus(
+                    status=event[1],
+                    signal=event[2] or None,
+                    user_seconds=event[3],
+                    system_seconds=event[4],
+                    max_rss=event[5],
+                )
+            elif event[0] == "gone":
+                self._close()
+                if error:
+                    raise error
+                return result or _killed(event[1])
+
+    def _close(self) -> None:
+        with self._lock:
+            self._channel.close()
+
+
+def _killed(status: int) -> ExitStatus:
+    number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
+    code = 128 + number if number else os.WEXITSTATUS(status)
+    return ExitStatus(status=code, signal=number, user_seconds=0, system_seconds=0, max_rss=0)
+
+
+def _refusal(event: tuple[Any, ...] | None) -> SandboxError:
+    if event is None or event[0] != "error":
+        return SandboxError("the container ended before it was made")
+    _, what, why, _number = event
+    return SandboxError(f"cannot run the container: {what}: {why}")
+
+
+class Sandbox:
+    """Makes containers. The helper process is started by `start`, or with the first container."""
+
+    def __init__(self, state_dir: str) -> None:
+        self._state_dir = state_dir
+        self._lock = threading.Lock()
+        self._control: _socket.socket | None = None
+        self._helper = 0
+        self._unprivileged = _in_user_namespace()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+    def start(self) -> None:
+        """Start the helper process, unless it runs. Safe with threads at any time: it is executed, not forked."""
+        with self._lock:
+            if self._control is None:
+                self._control, self._helper = _start_helper()
+
+    def start_container(
+        self, container: ContainerSpec, *, stdin: int | None = None, stdout: int = 1, stderr: int = 2
+    ) -> Container:
+        """Start a command on the given descriptors (no stdin is /dev/null; with a tty they are not used)."""
+        plan.check(container)
+        self.start()
+        description, descriptors = plan.description(container, unprivileged=self._unprivileged)
+        streams = [] if container.tty else [(0, stdin), (1, stdout), (2, stderr)]
+        given = [(place, stream) for place, stream in streams if stream is not None]
+        ours, theirs = wire.pair()
+        memory = os.memfd_create("container", os.MFD_CLOEXEC)
+        try:
+            data = wire.pack(description)
+            size = len(data)
+            view = memoryview(data)
+            while view:
+                view = view[os.write(memory, view) :]
+            request = {"size": size, "streams": tuple(place for place, _ in given), "network": False}
+            sent = [theirs.fileno(), memory, *(stream for _, stream in given), *descriptors]
+            self._send(request, sent)
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+            os.close(memory)
+        return Container(ours)
+
+    def run(
+        self, container: ContainerSpec, *, stdin: int | None = None, stdout: int = 1, stderr: int = 2
+    ) -> ExitStatus:
+        """Run a command to its end; an exception meanwhile (KeyboardInterrupt) kills it."""
+        running = self.start_container(container, stdin=stdin, stdout=stdout, stderr=stderr)
+        try:
+            return running.wait()
+        except BaseException:
+            running.kill()
+            raise
+
+    def close(self) -> None:
+        """End the helper with whatever still runs, and wait until all is gone."""
+        with self._lock:
+            control, self._control = self._control, None
+        if control is not None:
+            control.close()
+            os.waitpid(self._helper, 0)
+
+    def _send(self, request: dict[str, Any], descriptors: list[int]) -> None:
+        assert self._control is not None
+        if not wire.send(self._control, request, descriptors):
+            raise SandboxError("the process that runs containers has ended unexpectedly")
+
+
+def _start_helper() -> tuple[_socket.socket, int]:
+    ours, theirs = wire.pair()
+    package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    program = f"import sys; sys.path.append({package!r}); from buildah_py.sandbox.helper import main; main(3)"
+    actions = [
+        (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0),
+        (os.POSIX_SPAWN_DUP2, theirs.fileno(), 3),
+    ]
+    try:
+        pid = os.posix_spawn(sys.executable, [sys.executable, "-I", "-S", "-c", program], {}, file_actions=actions)
+    except OSError as error:
+        ours.close()
+        raise SandboxError(f"cannot execute {sys.executable}: {error.strerror}") from None
+    finally:
+        theirs.close()
+    return ours, pid
+
+
+def _in_user_namespace() -> bool:
+    with open("/proc/self/uid_map", encoding="ascii") as file:
+        return file.read().split() != ["0", "0", "4294967295"]

@@ -1,0 +1,324 @@
+"""The life of a container's first process: namespaces, mounts, the command, and reaping until nothing is left.
+
+Runs in the child that the helper forks, as process 1 of a new pid namespace. What it has to say goes over `channel` as
+marshalled tuples: ("terminal",) with a descriptor, ("error", what, why, errno), ("exit", status, signal,
+user seconds, system seconds, bytes of the largest process).
+"""
+
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]  # `signal` itself takes 3 ms for its enums
+import _socket
+import errno
+import fcntl
+import os
+import resource
+
+from buildah_py.linux import mounts, namespaces, process
+from buildah_py.linux.mounts import MOUNT_ATTR_RDONLY
+from buildah_py.sandbox import users, wire
+from buildah_py.sandbox.initlayer import InitLayer
+from buildah_py.sandbox.operations import Root, from_wire, overlay
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+_SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
+_TIOCSPTLCK, _TIOCGPTPEER, _TIOCSCTTY = 0x40045431, 0x5441, 0x540E
+_FORWARDED = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGWINCH", "SIGCONT", "SIGALRM")
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_NOT_FOUND, _NOT_EXECUTABLE = 127, 126
+
+
+class RefusedError(Exception):
+    """Something a container needs was refused; `what` was being done, `why` it failed."""
+
+    def __init__(self, what: str, why: str, number: int = 0) -> None:
+        super().__init__(what, why, number)
+        self.what = what
+        self.why = why
+        self.number = number
+
+
+class Step:
+    """Names what is being done, so that an OSError within becomes a RefusedError that says so."""
+
+    __slots__ = ("what",)
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError):
+            where = f": {error.filename}" if error.filename else ""
+            raise RefusedError(self.what, f"{error.strerror}{where}", error.errno or 0) from None
+
+
+def main(
+    container: dict[str, Any],
+    channel: _socket.socket,
+    streams: tuple[int, int, int],
+    network: int,
+    given: tuple[int, ...],
+) -> NoReturn:
+    """Be process 1 of a container; never returns."""
+    try:
+        _run(container, channel, streams, network, given)
+    except RefusedError as refused:
+        _tell(channel, ("error", refused.what, refused.why, refused.number))
+    except users.UnknownUserError as error:
+        _tell(channel, ("error", "USER", str(error), 0))
+    finally:
+        os._exit(125)
+
+
+def _tell(channel: _socket.socket, message: tuple[Any, ...], *descriptors: int) -> None:
+    if not wire.send(channel, message, descriptors):
+        os._exit(125)
+
+
+def _run(
+    container: dict[str, Any],
+    channel: _socket.socket,
+    streams: tuple[int, int, int],
+    network: int,
+    given: tuple[int, ...],
+) -> None:
+    process.set_parent_death_signal(9)
+    process.set_dumpable(False)
+    for name in _FORWARDED:
+        _signal.signal(getattr(_signal, name), _signal.SIG_IGN)
+    with Step("making namespaces"):
+        _make_namespaces(container, network)
+    root = Root(given, scratch=container["work"], unprivileged=container["unprivileged"], devices=container["devices"])
+    _mount_all(container, root)
+    with Step("pivot_root"):
+        _enter(root.descriptor)
+    os.close(root.descriptor)
+    here = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    who = users.resolve(here, container["user"])
+    os.close(here)
+    if container["tty"]:
+        with Step("making a terminal"):
+            master, slave = _terminal()
+        _tell(channel, ("terminal",), master)
+        os.close(master)
+        streams = (slave, slave, slave)
+    for name, soft, hard in container["rlimits"]:
+        with Step(f"setting the limit {name}"):
+            resource.setrlimit(getattr(resource, name), (soft, hard))
+    command = os.fork()
+    if command == 0:
+        try:
+            _become_command(container, channel, streams, who)
+        except RefusedError as refused:
+            _tell(channel, ("error", refused.what, refused.why, refused.number))
+        finally:
+            os._exit(125)
+    for stream in {*streams, *given} - {-1}:
+        os.close(stream)
+    _reap(command, channel)
+
+
+def _make_namespaces(container: dict[str, Any], network: int) -> None:
+    flags = namespaces.CLONE_NEWNS | namespaces.CLONE_NEWIPC | namespaces.CLONE_NEWUTS | namespaces.CLONE_NEWCGROUP
+    if network != -1:
+        namespaces.setns(network, namespaces.CLONE_NEWNET)
+        os.close(network)
+    elif container["network"] == "none":
+        flags |= namespaces.CLONE_NEWNET
+    namespaces.unshare(flags)
+    if flags & namespaces.CLONE_NEWNET:
+        loopback_up()
+    namespaces.sethostname(container["hostname"])
+    mounts.mount_setattr(mounts.AT_FDCWD, "/", propagation=mounts.MS_PRIVATE, recursive=True)
+
+
+def loopback_up() -> None:
+    """Bring up `lo` in this network namespace."""
+    with_socket = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC)
+    request = bytearray(b"lo".ljust(40, b"\0"))
+    fcntl.ioctl(with_socket.fileno(), _SIOCGIFFLAGS, request)
+    request[16] |= _IFF_UP
+    fcntl.ioctl(with_socket.fileno(), _SIOCSIFFLAGS, request)
+    with_socket.close()
+
+
+def _mount_all(container: dict[str, Any], root: Root) -> None:
+    operations = [from_wire(wire) for wire in container["operations"]]
+    for operation in operations:
+        with Step(operation.describe()):
+            operation.prepare(root)
+    lowers: tuple[str, ...] = container["lowers"]
+    init: str = container["init"]
+    chain = -1
+    if lowers:
+        with Step(f"reading the {len(lowers)} layers below"):
+            chain = overlay(lowers, "", "", root, anchor=container["work"])
+    layer = InitLayer(init, chain)
+    files = [_stub(layer, init, path, content) for path, content in container["files"]]
+    for operation in operations:
+        if operation.target:
+            with Step(f"making the mount target {operation.target}"):
+                operation.target = layer.add(operation.target, operation.directory)
+    layer.close()
+    if chain != -1:
+        os.close(chain)
+    with Step(f"mounting the root of {len(lowers)} layers"):
+        root.descriptor = overlay((init, *lowers), container["upper"], container["work"], root, anchor=init)
+        if container["readonly"]:
+            mounts.mount_setattr(root.descriptor, "", MOUNT_ATTR_RDONLY)
+        mounts.move_mount(root.descriptor, mounts.AT_FDCWD, init)
+    for target, source in files:
+        with Step(f"mounting {target}"):
+            root.attach(source, target, directory=False)
+    for operation in operations:
+        with Step(operation.describe()):
+            operation.execute(root)
+
+
+def _stub(layer: InitLayer, init: str, path: str, content: bytes) -> tuple[str, int]:
+    with Step(f"making {path}"):
+        target = layer.add_file(path, content)
+        return target, mounts.open_tree(mounts.AT_FDCWD, init + target)
+
+
+def _enter(root: int) -> None:
+    """Make the mount behind `root` the root and let go of the host's tree."""
+    os.fchdir(root)
+    try:
+        # The old root ends up on top of the new one and can be detached at once: no directory for it is needed.
+        mounts.pivot_root(".", ".")
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        mounts.mount(".", "/", flags=mounts.MS_MOVE)  # on the first ramfs of a machine nothing can be pivoted
+        os.chroot(".")
+    else:
+        mounts.umount2(".", mounts.MNT_DETACH)
+    os.chdir("/")
+
+
+def _terminal() -> tuple[int, int]:
+    master = os.open("/dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    fcntl.ioctl(master, _TIOCSPTLCK, b"\0\0\0\0")
+    return master, fcntl.ioctl(master, _TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+
+
+def _become_command(
+    container: dict[str, Any], channel: _socket.socket, streams: tuple[int, int, int], who: users.Identity
+) -> None:
+    os.setsid()
+    for name in (*_FORWARDED, "SIGPIPE", "SIGXFSZ"):  # Python and we ignore some; that would outlive the exec
+        _signal.signal(getattr(_signal, name), _signal.SIG_DFL)
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC) if -1 in streams else -1
+    high = [fcntl.fcntl(null if stream == -1 else stream, fcntl.F_DUPFD_CLOEXEC, 10) for stream in streams]
+    kept = fcntl.fcntl(channel.fileno(), fcntl.F_DUPFD_CLOEXEC, 10)
+    for number, stream in enumerate(high):
+        os.dup2(stream, number)
+    os.dup2(kept, 3, inheritable=False)
+    process.close_range(4)
+    channel.detach()
+    channel = _socket.socket(fileno=3)
+    if container["tty"]:
+        fcntl.ioctl(0, _TIOCSCTTY, 0)
+    with Step(f"working directory {container['cwd']}"):
+        os.chdir(container["cwd"])
+        if not os.getcwd().startswith("/"):
+            raise FileNotFoundError(errno.ENOENT, "lies outside of the container", container["cwd"])
+    os.umask(container["umask"])
+    environment = dict(entry.partition("=")[::2] for entry in container["env"])
+    environment.setdefault("PATH", DEFAULT_PATH)
+    environment.setdefault("HOME", who.home)
+    with Step("giving up privileges"):
+        _drop_privileges(container, who)
+    try:
+        _exec(container["argv"], environment)
+    except OSError as error:
+        status, why = _explain(error, container["argv"][0])
+        os.write(2, f"pybuild: {container['argv'][0]}: {why}\n".encode("utf-8", "surrogateescape"))
+        os._exit(status)
+
+
+def _drop_privileges(container: dict[str, Any], who: users.Identity) -> None:
+    wanted: int = container["capabilities"]
+    for capability in range(64):
+        if not wanted >> capability & 1 and not process.drop_bounding_capability(capability):
+            break
+    process.clear_ambient_capabilities()
+    if container["no_new_privileges"]:
+        process.set_no_new_privileges()
+    if container["seccomp"]:
+        process.set_seccomp_filter(container["seccomp"])
+    if not container["keep_groups"]:
+        os.setgroups(who.groups)
+    os.setresgid(who.gid, who.gid, who.gid)
+    os.setresuid(who.uid, who.uid, who.uid)
+    _, permitted, _ = process.capget()
+    process.capset(permitted & wanted, permitted & wanted, 0)
+
+
+def _exec(argv: tuple[str, ...], environment: dict[str, str]) -> None:
+    """Execute as execvpe does, with the container's PATH. Raises the OSError that says most."""
+    name = argv[0]
+    if "/" in name:
+        os.execve(name, argv, environment)  # noqa: S606
+    worst: OSError = FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+    for directory in environment["PATH"].split(":"):
+        try:
+            os.execve(f"{directory or '.'}/{name}", argv, environment)  # noqa: S606
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            if error.errno not in {errno.EACCES, errno.EPERM}:
+                raise
+            worst = error
+    raise worst
+
+
+def _explain(error: OSError, name: str) -> tuple[int, str]:
+    if error.errno in {errno.ENOENT, errno.ENOTDIR}:
+        if "/" not in name:
+            return _NOT_FOUND, "command not found"
+        if os.path.exists(name):
+            return _NOT_FOUND, "its interpreter or dynamic loader does not exist"
+        return _NOT_FOUND, "no such file"
+    if error.errno == errno.ENOEXEC:
+        return _NOT_EXECUTABLE, "not in a format this machine can execute (for another architecture?)"
+    return _NOT_EXECUTABLE, error.strerror or str(error)
+
+
+def _reap(command: int, channel: _socket.socket) -> None:
+    def forward(number: int, _frame: object) -> None:
+        try:
+            os.kill(command, number)
+        except ProcessLookupError:
+            return
+
+    for name in _FORWARDED:
+        _signal.signal(getattr(_signal, name), forward)
+    result = -1
+    while result == -1:
+        pid, status = os.waitpid(-1, 0)
+        if pid == command:
+            result = status
+    try:
+        os.kill(-1, 9)
+    except ProcessLookupError:  # nothing is left
+        alive = False
+    else:
+        alive = True
+    while alive:
+        try:
+            os.waitpid(-1, 0)
+        except ChildProcessError:
+            alive = False
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    killed = os.WTERMSIG(result) if os.WIFSIGNALED(result) else 0
+    status = 128 + killed if killed else os.WEXITSTATUS(result)
+    _tell(channel, ("exit", status, killed, used.ru_utime, used.ru_stime, used.ru_maxrss * 1024))
+    os._exit(0)

@@ -1,0 +1,137 @@
+"""The small process that forks containers, so that the main process may have threads and never forks.
+
+It is executed as a clean interpreter, imports os, a few C modules and `linux`, and is told everything over one socket:
+each datagram on it asks for one container and carries descriptors: the container's own channel, a memory file with its
+description, what it needs of streams and networks. It ends when the main process does, and nothing it started survives.
+"""
+
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]  # `signal` itself takes 3 ms for its enums
+import _socket
+import os
+import select
+
+from buildah_py.linux import namespaces, process
+from buildah_py.sandbox import container, wire
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+class _Running:
+    """A container that lives: its first process and the socket over which the main process hears of it."""
+
+    __slots__ = ("channel", "listening", "pid", "pidfd")
+
+    def __init__(self, pid: int, channel: _socket.socket) -> None:
+        self.pid = pid
+        self.pidfd = os.pidfd_open(pid)
+        self.channel = channel
+        self.listening = True
+
+
+def main(control: int) -> None:
+    """Serve until the other end of `control` is closed."""
+    os.setsid()  # ^C on the terminal is for the main process
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGPIPE"):
+        _signal.signal(getattr(_signal, name), _signal.SIG_IGN)
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, [])
+    process.set_name("pybuild-helper")
+    os.umask(0)
+    Helper(_socket.socket(fileno=control)).serve()
+
+
+class Helper:
+    """The loop: requests on the control socket, signals on each container's, ends of containers."""
+
+    def __init__(self, control: _socket.socket) -> None:
+        self._control = control
+        self._poll = select.epoll()
+        self._running: dict[int, _Running] = {}
+        self._own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+        self._poll.register(control.fileno(), select.EPOLLIN)
+
+    def serve(self) -> None:
+        """Serve until the main process is gone and every container with it."""
+        serving = True
+        while serving or self._running:
+            for descriptor, _event in self._poll.poll():
+                if descriptor == self._control.fileno():
+                    serving = self._request()
+                    continue
+                running = self._running.get(descriptor)
+                if running is None:
+                    continue
+                if descriptor == running.pidfd:
+                    self._ended(running)
+                else:
+                    self._told(running)
+
+    def _request(self) -> bool:
+        message, descriptors = wire.receive(self._control)
+        if message is None:
+            self._poll.unregister(self._control.fileno())
+            for running in set(self._running.values()):
+                os.kill(running.pid, _signal.SIGKILL)
+            return False
+        try:
+            self._start(_socket.socket(fileno=descriptors[0]), message, descriptors[1:])
+        finally:
+            for descriptor in descriptors[1:]:
+                os.close(descriptor)
+        return True
+
+    def _start(self, channel: _socket.socket, request: dict[str, Any], descriptors: list[int]) -> None:
+        try:
+            namespaces.unshare(namespaces.CLONE_NEWPID)
+            pid = os.fork()
+        except OSError as error:
+            wire.send(channel, ("error", "making a process", error.strerror, error.errno))
+            channel.close()
+            return
+        if pid == 0:
+            try:
+                self._child(channel, request, descriptors)
+            finally:
+                os._exit(125)
+        # Children of this process, but for containers, belong to its own pid namespace.
+        namespaces.setns(self._own_pids, namespaces.CLONE_NEWPID)
+        running = _Running(pid, channel)
+        for descriptor in (running.pidfd, channel.fileno()):
+            self._running[descriptor] = running
+            self._poll.register(descriptor, select.EPOLLIN)
+
+    def _child(self, channel: _socket.socket, request: dict[str, Any], descriptors: list[int]) -> None:
+        wanted = sorted({0, 1, 2, channel.fileno(), *descriptors})
+        for below, above in zip(wanted, [*wanted[1:], 1 << 31], strict=True):
+            if above - below > 1:
+                process.close_range(below + 1, above - 1)
+        memory, *rest = descriptors
+        description = wire.unpack(os.pread(memory, request["size"], 0))
+        os.close(memory)
+        streams = [-1, -1, -1]
+        for place in request["streams"]:
+            streams[place] = rest.pop(0)
+        network = rest.pop(0) if request["network"] else -1
+        container.main(description, channel, (streams[0], streams[1], streams[2]), network, tuple(rest))
+
+    def _told(self, running: _Running) -> None:
+        message, _ = wire.receive(running.channel)
+        if message is not None:
+            os.kill(running.pid, message)
+        else:
+            self._poll.unregister(running.channel.fileno())
+            running.listening = False
+            os.kill(running.pid, _signal.SIGKILL)
+
+    def _ended(self, running: _Running) -> None:
+        _, status = os.waitpid(running.pid, 0)
+        if running.listening:
+            self._poll.unregister(running.channel.fileno())
+            wire.send(running.channel, ("gone", status))
+        self._poll.unregister(running.pidfd)
+        del self._running[running.pidfd], self._running[running.channel.fileno()]
+        os.close(running.pidfd)
+        running.channel.close()

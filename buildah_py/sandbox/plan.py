@@ -1,0 +1,165 @@
+"""From a specification to what the container's first process is told: the mounts in order, and plain data."""
+
+from __future__ import annotations
+
+import resource
+from typing import TYPE_CHECKING, Any
+
+from buildah_py.errors import SandboxError
+from buildah_py.sandbox import capabilities, spec
+from buildah_py.sandbox.operations import (
+    BindMount,
+    CgroupMount,
+    DeviceTree,
+    Mask,
+    Operation,
+    ProcMount,
+    ReadOnlyPaths,
+    SysMount,
+)
+from buildah_py.sandbox.resolver import hosts_file, resolver_file
+
+if TYPE_CHECKING:
+    from buildah_py.sandbox.spec import ContainerSpec
+
+MASKED = (
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+)
+READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+_HOSTNAME_BYTES = 64
+
+
+def mount_plan(container: ContainerSpec) -> list[Operation]:
+    """List all mounts in the order in which they have to be made."""
+    insecure = container.security == "insecure"
+    plan: list[Operation] = [
+        ProcMount(),
+        SysMount(readonly=not insecure),
+        CgroupMount(readonly=not insecure),
+        DeviceTree(shm_size=container.shm_size, console=container.tty),
+    ]
+    if not insecure:
+        plan += [Mask(MASKED), ReadOnlyPaths(READ_ONLY)]
+    plan += sorted(container.mounts, key=lambda operation: _depth(operation.target))
+    return plan
+
+
+def _depth(target: str) -> int:
+    return sum(1 for name in target.split("/") if name)
+
+
+def describe(container: ContainerSpec) -> str:
+    """Print the plan, one line for each thing that is done, for people and for replaying by hand."""
+    lines = [
+        f"overlay / of {len(container.lowers)} layers, init layer {container.init}, upper {container.upper}",
+        *(operation.describe() for operation in mount_plan(container)),
+        f"network {container.network}",
+        f"user {container.user or 'root'}, working directory {container.cwd}",
+        f"execute {' '.join(container.argv)}",
+    ]
+    return "\n".join(lines)
+
+
+def check(container: ContainerSpec) -> None:
+    """Refuse what makes no sense or is not known. Raises SandboxError."""
+    if container.network not in spec.NETWORKS:
+        raise SandboxError(f"unknown network mode {container.network!r}", hint=f"one of {', '.join(spec.NETWORKS)}")
+    if container.security not in spec.SECURITIES:
+        raise SandboxError(f"unknown security mode {container.security!r}", hint=f"one of {', '.join(spec.SECURITIES)}")
+    if container.seccomp not in {"default", "unconfined"}:
+        raise SandboxError(f"unknown seccomp policy {container.seccomp!r}", hint="one of default, unconfined")
+    if not container.argv:
+        raise SandboxError("there is no command to run")
+    if not container.cwd.startswith("/"):
+        raise SandboxError(f"the working directory {container.cwd!r} is not absolute")
+    for text in (*container.argv, *container.env, container.cwd, container.user, container.hostname):
+        if "\0" in text:
+            raise SandboxError(f"{text!r} holds a null byte, which no argument, variable or path can")
+    if not 0 < len(container.hostname) <= _HOSTNAME_BYTES or "/" in container.hostname or "\n" in container.hostname:
+        raise SandboxError(f"{container.hostname!r} cannot be a host name")
+    for operation in container.mounts:
+        names = [name for name in operation.target.split("/") if name]
+        if not operation.target.startswith("/") or not names or ".." in names:
+            raise SandboxError(f"mount target {operation.target!r} has to be an absolute path below the root")
+        if names[0] == "proc":
+            raise SandboxError(f"nothing can be mounted inside /proc: {operation.target}")
+
+
+def capability_mask(container: ContainerSpec) -> int:
+    """Give the capabilities that the command gets: the defaults, what is added, minus what is dropped."""
+    try:
+        if container.security == "insecure":
+            return capabilities.ALL & ~capabilities.mask(container.cap_drop)
+        everything = "ALL" in {name.upper().removeprefix("CAP_") for name in container.cap_drop}
+        start = 0 if everything else capabilities.DEFAULT
+        dropped = capabilities.mask(name for name in container.cap_drop if not everything or name.upper() != "ALL")
+        if everything:
+            return capabilities.mask(container.cap_add)
+        return (start | capabilities.mask(container.cap_add)) & ~dropped
+    except ValueError as error:
+        raise SandboxError(str(error), hint="see capabilities(7) for the names") from None
+
+
+def rlimits(container: ContainerSpec) -> tuple[tuple[str, int, int], ...]:
+    """Give the resource limits by the names of the `resource` module."""
+    found = []
+    for name, soft, hard in container.rlimits:
+        known = f"RLIMIT_{name.upper()}"
+        if not hasattr(resource, known):
+            raise SandboxError(f"unknown resource limit {name!r}", hint="for example nofile, nproc, core, memlock")
+        found.append((known, soft, hard))
+    return tuple(found)
+
+
+def description(container: ContainerSpec, *, unprivileged: bool) -> tuple[dict[str, Any], list[int]]:
+    """Give what is sent to the helper, and the descriptors that its bind mounts count from 0."""
+    operations = []
+    descriptors: list[int] = []
+    for operation in mount_plan(container):
+        if isinstance(operation, BindMount) and isinstance(operation.source, int):
+            descriptors.append(operation.source)
+            sent = BindMount(len(descriptors) - 1, operation.target, operation.readonly, operation.recursive)
+            operations.append(sent.wire())
+        else:
+            operations.append(operation.wire())
+    host = container.network == "host"
+    files = (
+        ("/etc/hosts", hosts_file(container.hostname, container.add_hosts, host=host)),
+        ("/etc/resolv.conf", resolver_file(container.dns, container.dns_search, container.dns_options, host=host)),
+        ("/etc/hostname", f"{container.hostname}\n".encode()),
+    )
+    return {
+        "operations": tuple(operations),
+        "files": files,
+        "lowers": container.lowers,
+        "upper": container.upper,
+        "work": container.work,
+        "init": container.init,
+        "argv": container.argv,
+        "env": container.env,
+        "cwd": container.cwd,
+        "user": container.user,
+        "hostname": container.hostname,
+        "network": container.network,
+        "tty": container.tty,
+        "readonly": container.readonly,
+        "umask": container.umask,
+        "capabilities": capability_mask(container),
+        "no_new_privileges": container.no_new_privileges,
+        "rlimits": rlimits(container),
+        "seccomp": b"",
+        "unprivileged": unprivileged,
+        "devices": container.security == "insecure",
+        "keep_groups": False,
+    }, descriptors

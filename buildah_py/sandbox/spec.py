@@ -1,0 +1,79 @@
+"""What a container is made of, and how it ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from buildah_py.sandbox.operations import Operation
+
+NETWORKS = ("default", "none", "host")
+SECURITIES = ("sandbox", "insecure")
+
+
+@dataclass(kw_only=True, frozen=True, slots=True)
+class Limits:
+    """What a container may use; 0 is no limit. Bytes, CPUs (1.5 is one and a half), processes."""
+
+    memory: int = 0
+    memory_swap: int = 0
+    """Memory and swap together, as docker counts; -1 for swap without limit."""
+    cpus: float = 0
+    cpu_shares: int = 0
+    cpuset_cpus: str = ""
+    pids: int = 0
+
+
+@dataclass(kw_only=True, frozen=True, slots=True)
+class ContainerSpec:
+    """Everything about one run. Paths of layers are absolute paths of directories on the host.
+
+    `init` is an empty directory, filled as the init layer; `upper` and `work` lie on one file system. The root
+    directory of `upper` has the attributes that "/" shall have.
+    """
+
+    lowers: tuple[str, ...]
+    """Top-most first; none for a container from scratch."""
+    upper: str
+    work: str
+    init: str
+    argv: tuple[str, ...]
+    env: tuple[str, ...] = ()
+    cwd: str = "/"
+    user: str = ""
+    """`name|id[:group|id]`, resolved in the container's own /etc/passwd and /etc/group."""
+    hostname: str = "buildkitsandbox"
+    network: str = "default"
+    security: str = "sandbox"
+    mounts: tuple[Operation, ...] = ()
+    add_hosts: tuple[tuple[str, str], ...] = ()
+    """Pairs of host name and address."""
+    dns: tuple[str, ...] = ()
+    dns_search: tuple[str, ...] = ()
+    dns_options: tuple[str, ...] = ()
+    tty: bool = False
+    readonly: bool = False
+    """The root cannot be written to."""
+    shm_size: int = 64 << 20
+    umask: int = 0o022
+    cap_add: tuple[str, ...] = ()
+    cap_drop: tuple[str, ...] = ()
+    no_new_privileges: bool = False
+    seccomp: str = "default"
+    """`default` or `unconfined`."""
+    rlimits: tuple[tuple[str, int, int], ...] = ()
+    """Name as in `ulimit` ("nofile"), soft and hard limit; -1 for none."""
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(kw_only=True, frozen=True, slots=True)
+class ExitStatus:
+    """How a command ended: `status` as a shell gives it, the signal that ended it, what it used with its children."""
+
+    status: int
+    signal: int | None
+    user_seconds: float
+    system_seconds: float
+    max_rss: int
+    """Bytes of the largest of its processes."""

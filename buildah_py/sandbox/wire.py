@@ -1,0 +1,52 @@
+"""Messages between our own processes: one marshalled value in one datagram, with descriptors if need be."""
+
+from __future__ import annotations
+
+import _socket
+import array
+import marshal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+_MOST_DESCRIPTORS = 250
+_SIZE = 8192
+
+pack = marshal.dumps
+
+
+def unpack(data: bytes) -> Any:
+    """Read what `pack` wrote. Both ends are this program."""
+    return marshal.loads(data)  # noqa: S302
+
+
+def pair() -> tuple[_socket.socket, _socket.socket]:
+    """Make the two ends of a connection that keeps datagrams apart and knows when the other end is closed."""
+    return _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
+
+
+def send(channel: _socket.socket, message: Any, descriptors: Sequence[int] = ()) -> bool:
+    """Send one message; False when nobody listens any more."""
+    rights = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
+    try:
+        channel.sendmsg([pack(message)], rights)
+    except (BrokenPipeError, ConnectionResetError):
+        return False
+    return True
+
+
+def receive(channel: _socket.socket) -> tuple[Any, list[int]]:
+    """Receive one message and the descriptors that came with it; None when the other end is closed."""
+    descriptors = array.array("i")
+    try:
+        message, extra, _, _ = channel.recvmsg(
+            _SIZE, _socket.CMSG_SPACE(_MOST_DESCRIPTORS * descriptors.itemsize), _socket.MSG_CMSG_CLOEXEC
+        )
+    except ConnectionResetError:
+        return None, []
+    for level, kind, data in extra:
+        if level == _socket.SOL_SOCKET and kind == _socket.SCM_RIGHTS:
+            descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
+    return unpack(message) if message else None, list(descriptors)
