@@ -1,0 +1,180 @@
+"""What a copy will make of a file system: entries planned over the view of what is there, written at once in order."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from buildah_py.errors import SourceChanged, SourceError
+from buildah_py.layers.entry import DIR, FILE, SYMLINK, Entry, sort_key
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from buildah_py.layers.tree import Tree
+    from buildah_py.layers.writer import LayerWriter
+
+
+class Origin(NamedTuple):
+    """Where a planned file's bytes come from: `path` in `tree`, or `data`. Equal `group`s are names of one file."""
+
+    tree: Tree | None
+    path: str
+    where: str = ""
+    data: bytes = b""
+    group: tuple[int, str] | None = None
+
+
+class Layout:
+    """Entries planned over `view`; asked as a tree, it shows both.
+
+    What is planned replaces what was there, as a later source of an instruction replaces what an earlier one brought. A
+    directory of the view in which something changes is planned too, as it is: in a layer its attributes count.
+    """
+
+    def __init__(self, view: Tree) -> None:
+        self._view = view
+        self._planned: dict[str, tuple[Entry, Origin | None]] = {}
+        self._written: dict[str, Entry] = {}
+        self._fresh: set[str] = set()  # directories below which the view has nothing to say
+
+    # As a tree. Nobody reads files through it.
+
+    def entry(self, path: str) -> Entry | None:
+        """What `path` will be."""
+        found = self._own(path)
+        if found is not None:
+            return found
+        above = path
+        while above:
+            above = above.rpartition("/")[0]
+            own = self._own(above)
+            if own is not None:
+                return None if above in self._fresh or own.kind != DIR else self._view.entry(path)
+        return self._view.entry(path)
+
+    def names(self, path: str) -> Sequence[str]:
+        """The names that the view has in a directory."""
+        return self._view.names(path)
+
+    def digest(self, path: str) -> str:
+        """The digest of a file of the view."""
+        return self._view.digest(path)
+
+    def open(self, path: str) -> int:
+        """A descriptor of a file of the view."""
+        return self._view.open(path)
+
+    # Planning.
+
+    def make_dirs(self, path: str, mode: int, owner: tuple[int, int], mtime: int) -> None:
+        """Plan a directory and those above it where they are missing; SourceError where one is something else."""
+        missing = []
+        while True:
+            found = self.entry(path)
+            if found is not None:
+                break
+            missing.append(path)
+            if not path:
+                break
+            path = path.rpartition("/")[0]
+        if found is not None and found.kind != DIR:
+            raise SourceError(
+                f"/{path} is a {_called(found)} in the image, and something has to go into it",
+                hint="copy to another path, or remove it in an earlier RUN",
+            )
+        if found is not None:
+            self.touch(path)
+        for inner in reversed(missing):
+            self.put(Entry(inner, DIR, mode, *owner, mtime=mtime))
+
+    def touch(self, path: str) -> None:
+        """Plan an existing directory, and those above it, as they are."""
+        while self._own(path) is None:
+            found = self._view.entry(path)
+            if found is None:
+                found = Entry(path, DIR, 0o755)
+            self._planned[path] = (found._replace(implied=not path, opaque=False), None)
+            if not path:
+                return
+            path = path.rpartition("/")[0]
+
+    def put(self, entry: Entry, origin: Origin | None = None) -> None:
+        """Plan `entry` at its path, in a directory that is planned; directories stay, and what else is there goes.
+
+        Raises SourceError where a directory would have to give way to something else, or the other way round.
+        """
+        path = entry.path
+        found = self._own(path)
+        if found is None and path.rpartition("/")[0] not in self._fresh:
+            found = self._view.entry(path)
+        if found is None:
+            if entry.kind == DIR:
+                self._fresh.add(path)
+        elif entry.kind == DIR:
+            if found.kind != DIR:
+                raise SourceError(
+                    f"/{path} is a {_called(found)}, and a directory cannot be copied onto it",
+                    hint="copy what the directory holds to where the link leads, or remove it in an earlier RUN",
+                )
+        elif found.kind == DIR:
+            raise SourceError(
+                f"/{path} is a directory, and a {_called(entry)} cannot be copied onto it",
+                hint="a destination that ends with a slash puts the file into the directory",
+            )
+        self._planned[path] = (entry, origin)
+
+    def _own(self, path: str) -> Entry | None:
+        planned = self._planned.get(path)
+        return planned[0] if planned is not None else self._written.get(path)
+
+    # Writing.
+
+    def write(self, writer: LayerWriter) -> None:
+        """Write what is planned in the order of a layer's tar; raises SourceChanged for a file that changed."""
+        names: dict[tuple[int, str], str] = {}
+        for path in sorted(self._planned, key=sort_key):
+            entry, origin = self._planned[path]
+            kind = entry.kind
+            if kind == FILE:
+                assert origin is not None
+                if origin.group is not None:
+                    first = names.setdefault(origin.group, path)
+                    if first != path:
+                        writer.add_hardlink(path, first)
+                        continue
+                _write_file(writer, entry, origin)
+            elif kind == DIR:
+                writer.add_dir(path, entry.mode, entry.uid, entry.gid, entry.xattrs, entry.mtime, implied=entry.implied)
+            elif kind == SYMLINK:
+                writer.add_symlink(path, entry.link, entry.uid, entry.gid, entry.mtime)
+            else:
+                writer.add_node(path, kind, entry.mode, entry.uid, entry.gid, entry.device, entry.mtime)
+        self._written.update((path, entry) for path, (entry, _) in self._planned.items())
+        self._planned.clear()
+
+
+def _write_file(writer: LayerWriter, entry: Entry, origin: Origin) -> None:
+    import os
+
+    attributes = (entry.mode, entry.uid, entry.gid, entry.xattrs, entry.mtime)
+    if origin.tree is None:
+        writer.add_file(entry.path, origin.data, *attributes)
+        return
+    descriptor = origin.tree.open(origin.path)
+    try:
+        written = writer.add_file(entry.path, descriptor, *attributes)
+    except EOFError:
+        written = None
+    finally:
+        os.close(descriptor)
+    if written is None or written.digest != entry.digest:
+        raise SourceChanged(
+            f"/{origin.path} of {origin.where} changed while it was copied",
+            hint="let whatever writes there finish, then build again",
+        )
+
+
+def _called(entry: Entry) -> str:
+    if entry.kind == SYMLINK:
+        return f"symbolic link to {entry.link}"
+    return "file" if entry.kind == FILE else entry.kind

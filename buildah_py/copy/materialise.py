@@ -1,0 +1,201 @@
+"""Copy what was selected to where an instruction wants it, as one layer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from buildah_py.buildfile.ignore import clean
+from buildah_py.copy.layout import Layout, Origin
+from buildah_py.copy.selection import Selection, Source
+from buildah_py.errors import UsageError
+from buildah_py.layers.entry import DIR, FILE, SYMLINK, Entry
+from buildah_py.layers.resolve import resolve
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from buildah_py.copy.mode import Mode
+    from buildah_py.layers.tree import Tree
+    from buildah_py.layers.writer import LayerWriter
+
+
+class Inline(NamedTuple):
+    """A file whose content stands in the build file: a here-document."""
+
+    name: str
+    data: bytes
+    mode: int = 0o644
+    mtime: int = 0
+
+    def digest(self) -> str:
+        """Give the `sha256:<hex>` of name, mode and content, as Selection's digest does for files."""
+        from hashlib import sha256
+
+        head = f"pybuild inline 1\0{self.name}\0{self.mode:o}\0".encode("utf-8", "surrogateescape")
+        return "sha256:" + sha256(head + self.data).hexdigest()
+
+
+class _Options(NamedTuple):
+    chown: tuple[int, int] | None
+    chmod: Mode | None
+    now: int
+
+    def entry(self, entry: Entry, path: str) -> Entry:
+        """Give the entry that `entry` becomes at `path`."""
+        kind, mode = entry.kind, entry.mode
+        if self.chmod is not None and kind != SYMLINK:
+            mode = self.chmod.apply(mode, directory=kind == DIR)
+        uid, gid = self.chown or (entry.uid, entry.gid)
+        link = entry.link if kind == SYMLINK else ""
+        return Entry(
+            path, kind, mode, uid, gid, entry.size, entry.digest, link, entry.device, entry.xattrs, entry.mtime
+        )
+
+    @property
+    def parents(self) -> tuple[int, tuple[int, int]]:
+        """Mode and owner of directories that are made on the way."""
+        octal = self.chmod.octal if self.chmod is not None else None
+        return (0o755 if octal is None else octal & 0o777), self.chown or (0, 0)
+
+
+class _Empty:
+    """A tree in which nothing is."""
+
+    def entry(self, path: str) -> Entry | None:
+        return None if path else Entry("", DIR, 0o755)
+
+    def names(self, path: str) -> Sequence[str]:  # noqa: ARG002
+        return ()
+
+    def digest(self, path: str) -> str:
+        raise NotImplementedError(path)
+
+    def open(self, path: str) -> int:
+        raise NotImplementedError(path)
+
+
+def materialise(
+    pieces: Sequence[Selection | Inline],
+    destination: str,
+    view: Tree,
+    writer: LayerWriter,
+    *,
+    chown: tuple[int, int] | None = None,
+    chmod: Mode | None = None,
+    link: bool = False,
+    now: int = 0,
+) -> None:
+    """Add to `writer` what copying `pieces`, in order, to `destination` changes in the file system that `view` shows.
+
+    `destination` is absolute, joined with the working directory; one that ends with `/` or `/.` is a directory. It is
+    followed through the image's symbolic links, never out of its root. Missing directories are made with mode 0755, or
+    an octal `chmod`, owner `chown` or 0:0 and time `now` (ns). With `link` nothing that is there is looked at: the
+    layer fits on any other.
+
+    Raises SourceError where a file and a directory are in each other's way, UsageError where several files would become
+    one, SourceChanged where a file is no longer what was selected.
+    """
+    layout = Layout(_Empty() if link else view)
+    options = _Options(chown, chmod, now)
+    taken: str | None = None
+    for number, (tree, where, source) in enumerate(_each(pieces)):
+        into = _into(layout, destination, source, options)
+        if not source.is_dir and into == taken:
+            raise UsageError(
+                f"several files would all become {destination}",
+                hint=f"end the destination with a slash to copy them into it: {destination}/",
+            )
+        if source.is_dir:
+            _copy_directory(layout, tree, where, source, into, options, number)
+        else:
+            entry = source.entries[0]
+            layout.put(options.entry(entry, into), _origin(tree, where, source, entry, number))
+            taken = into if not _is_directory(destination) else None
+    layout.write(writer)
+
+
+class _InlineTree(NamedTuple):
+    data: bytes
+
+
+def _each(pieces: Sequence[Selection | Inline]) -> list[tuple[Tree | _InlineTree, str, Source]]:
+    found: list[tuple[Tree | _InlineTree, str, Source]] = []
+    for piece in pieces:
+        if isinstance(piece, Selection):
+            found += [(piece.tree, piece.where, source) for source in piece.sources]
+        else:
+            entry = Entry(piece.name, FILE, piece.mode, size=len(piece.data), mtime=piece.mtime)
+            found.append(
+                (
+                    _InlineTree(piece.data),
+                    "the build file",
+                    Source(piece.name, piece.name.rpartition("/")[2], "", [entry]),
+                )
+            )
+    return found
+
+
+def _is_directory(destination: str) -> bool:
+    return destination.endswith(("/", "/."))
+
+
+def _into(layout: Layout, destination: str, source: Source, options: _Options) -> str:
+    """Make the directories on the way, and give the path that the source itself goes to."""
+    mode, owner = options.parents
+    path = clean("/" + destination)
+    above = path if _is_directory(destination) else path.rpartition("/")[0]
+    layout.make_dirs(resolve(layout, above), mode, owner, options.now)
+    into = resolve(layout, path)
+    found = layout.entry(into)
+    if source.is_dir:
+        if found is None:
+            layout.make_dirs(into, mode, owner, options.now)
+            return into
+    elif found is not None and found.kind == DIR:
+        into = f"{into}/{source.name}" if into else source.name
+    layout.make_dirs(into.rpartition("/")[0], mode, owner, options.now)
+    return into
+
+
+def _copy_directory(
+    layout: Layout,
+    tree: Tree | _InlineTree,
+    where: str,
+    source: Source,
+    into: str,
+    options: _Options,
+    number: int,
+) -> None:
+    """Copy what a directory holds; of the directory itself only its time is kept."""
+    root = source.entries[0]
+    found = layout.entry(into)
+    if found is None or found.kind != DIR:
+        layout.put(root._replace(path=into))  # says what is in the way
+        return
+    layout.touch(into)
+    if into:
+        layout.put(found._replace(mtime=root.mtime))
+    cut = len(source.base) + 1 if source.base else 0
+    prefix = into + "/" if into else ""
+    for entry in source.entries[1:]:
+        path = prefix + entry.path[cut:]
+        if entry.kind == DIR:
+            planned = options.entry(entry, path)
+            old = layout.entry(path) if entry.path in source.implied else None
+            if old is not None and old.kind == DIR:
+                planned = old._replace(mode=planned.mode)
+            layout.put(planned)
+        else:
+            layout.put(options.entry(entry, path), _origin(tree, where, source, entry, number))
+
+
+def _origin(tree: Tree | _InlineTree, where: str, source: Source, entry: Entry, number: int) -> Origin | None:
+    if entry.kind != FILE:
+        return None
+    if isinstance(tree, _InlineTree):
+        return Origin(None, entry.path, where, tree.data)
+    group = None
+    if source.links:
+        first = source.links.get(entry.path, entry.path)
+        group = (number, first)
+    return Origin(tree, entry.path, where, b"", group)
