@@ -22,7 +22,7 @@ from buildah_py.plan.variables import DEFAULT_PATH
 if TYPE_CHECKING:
     from typing import BinaryIO
 
-    from buildah_py.layers.capture import Captured
+    from buildah_py.layers.inventory import Captured
     from buildah_py.store import Store
 
 _BUSYBOX_DIRS = (

@@ -20,11 +20,12 @@ from buildah_py.plan.assemble import MadeLayer, finish_config
 from buildah_py.progress import events
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from buildah_py.buildfile.tree import BuildFile
     from buildah_py.image.config import ImageConfig
     from buildah_py.layers.tree import Tree
+    from buildah_py.outputs.spec import OutputSpec
     from buildah_py.plan import Plan
     from buildah_py.progress.events import Event
     from buildah_py.sandbox import Sandbox
@@ -82,11 +83,9 @@ def build(request: BuildRequest, emit: Callable[[Event], None]) -> BuildResult:
 
     Raises BuildFileError, NotFound, StepFailed with the command's status, Interrupted, StoreError, SandboxError.
     """
-    from buildah_py.outputs import parse_output
-
     started = time.monotonic()
     names = tuple(dict.fromkeys(map(full_name, request.names)))
-    outputs = [parse_output(spec) for spec in request.outputs]
+    outputs = _read_outputs(request.outputs)
     if not os.path.isdir(request.context):
         raise NotFound(f"the build context {request.context} is not a directory")
     build_file = read_build_file(request)
@@ -106,7 +105,11 @@ def build(request: BuildRequest, emit: Callable[[Event], None]) -> BuildResult:
         engine = Engine(plan, workshop, no_cache=request.no_cache)
         try:
             results = engine.run()
-            made = {index: MadeLayer(result.layers[-1], result.created) for index, result in results.items() if result.layers}
+            made = {
+                index: MadeLayer(result.layers[-1], result.created)
+                for index, result in results.items()
+                if result.layers
+            }
             config = finish_config(plan, made)
             image = config.digest()
             store.images.put(image, config.to_bytes(), config.diff_ids, names)
@@ -126,13 +129,21 @@ def build(request: BuildRequest, emit: Callable[[Event], None]) -> BuildResult:
     return BuildResult(image, names, engine.hits, engine.ran)
 
 
+def _read_outputs(specs: Sequence[str]) -> list[OutputSpec]:
+    if not specs:
+        return []
+    from buildah_py.outputs.spec import parse_output
+
+    return [parse_output(spec) for spec in specs]
+
+
 def _plan_options(request: BuildRequest, store: Store) -> PlanOptions:
     host = str(platforms.host())
     platform = str(platforms.parse(request.platform)) if request.platform else host
 
     def resolve(name: str, wanted: str) -> ImageConfig:
         config = find_config(store, name)
-        if not platforms.matches(platforms.parse(wanted), config.platform):
+        if platforms.choose(platforms.parse(wanted), [config.platform]) is None:
             raise NotFound(f"the image `{name}` in the store is for {config.platform}, not for {wanted}")
         return config
 
@@ -160,14 +171,10 @@ def _refuse_what_is_not_allowed(plan: Plan, request: BuildRequest) -> None:
 
 
 def _open_context(request: BuildRequest, store: Store, name: str) -> Tree:
-    from buildah_py.sources.directory import open_directory
+    from buildah_py.sources.directory import DirectoryContext
 
     assert not name
-    return open_directory(
-        request.context,
-        build_file=None if request.file in (None, STDIN) else request.file,
-        cache_dir=store.path("stat-cache"),
-    )
+    return DirectoryContext(request.context)
 
 
 def _make_sandbox(store: Store) -> Sandbox:

@@ -130,4 +130,6 @@ def _how_to_get(store: Store, name: str) -> str:
     stem = name.partition(":")[0]
     if stem in ("busybox", "debian"):
         return f"`pybuild bootstrap {name}` makes it without a registry"
-    return f"`pybuild import ROOTFS -t {name}` makes an image of a root file system; `pybuild images` lists what is there"
+    return (
+        f"`pybuild import ROOTFS -t {name}` makes an image of a root file system; `pybuild images` lists what is there"
+    )

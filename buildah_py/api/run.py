@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from buildah_py.api.images import find_config
 from buildah_py.cache import Cache
@@ -88,5 +88,5 @@ def run_image(store: Store, request: RunRequest) -> int:
         workshop.close()
 
 
-def _no_context(name: str) -> None:
+def _no_context(name: str) -> NoReturn:
     raise AssertionError(f"a container has no build context {name}")

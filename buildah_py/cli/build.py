@@ -96,10 +96,10 @@ def run(args: argparse.Namespace) -> int:
         from buildah_py.cli.call import run_call
 
         return run_call(call, read_build_file(request), request.build_args, request.target or None)
-    from buildah_py.progress import renderer
+    from buildah_py.progress.choose import renderer
 
     mode = "quiet" if args.quiet else args.progress
-    with renderer(mode, stdout=sys.stdout, stderr=sys.stderr, environ=os.environ) as sink:
+    with renderer(mode, err=sys.stderr, out=sys.stdout, env=os.environ) as sink:
         result = build(request, sink)
     if args.iidfile:
         with open(args.iidfile, "w", encoding="ascii") as file:

@@ -79,7 +79,9 @@ class Engine:
                     for node in ready[: max(0, MAX_THREADS - len(self._running))]:
                         waiting.remove(node)
                         self._running.add(node.index)
-                        thread = threading.Thread(target=self._work, args=(node,), name=f"step {node.index}", daemon=True)
+                        thread = threading.Thread(
+                            target=self._work, args=(node,), name=f"step {node.index}", daemon=True
+                        )
                         threads.append(thread)
                         thread.start()
                 if not self._running:

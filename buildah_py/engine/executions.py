@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from buildah_py.engine.workshop import Result, Workshop
-    from buildah_py.layers.capture import Captured
+    from buildah_py.layers.inventory import Captured
     from buildah_py.plan import Node
 
 
@@ -26,9 +26,7 @@ class Execution(Protocol):
         ...
 
 
-def make_execution(
-    workshop: Workshop, node: Node, parent: Result, inputs: Sequence[Result | None]
-) -> Execution:
+def make_execution(workshop: Workshop, node: Node, parent: Result, inputs: Sequence[Result | None]) -> Execution:
     """Make the execution of a node. `inputs` go with the node's; None for a build context."""
     step = node.step
     if isinstance(step, RunStep):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from buildah_py.engine.workshop import Result, Workshop
-    from buildah_py.layers.capture import Captured
+    from buildah_py.layers.inventory import Captured
     from buildah_py.plan import Node
     from buildah_py.plan.steps import RunStep
 
@@ -147,5 +147,3 @@ def _how(status: int, signal: int | None) -> str:
     except ValueError:
         name = f"signal {signal}"
     return f"the command was ended by {name}"
-
-

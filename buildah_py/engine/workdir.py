@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from buildah_py.engine.workshop import Result, Workshop
-    from buildah_py.layers.capture import Captured
+    from buildah_py.layers.inventory import Captured
     from buildah_py.plan.steps import WorkdirStep
 
 

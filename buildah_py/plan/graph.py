@@ -11,10 +11,14 @@ if TYPE_CHECKING:
 
 
 class Input(NamedTuple):
-    """A tree that a step reads: the result of node `node`, or of a build context by its `context` name ("" is the main one)."""
+    """A tree that a step reads: the result of node `node`, or of a build context by its `context` name.
+
+    The main context is "". `name` is what a message calls the tree.
+    """
 
     node: int | None = None
     context: str = ""
+    name: str = "the build context"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import posixpath
 from typing import TYPE_CHECKING
 
+from buildah_py.buildfile.mounts import read_mount, target_of
 from buildah_py.plan.graph import Input
 from buildah_py.plan.steps import MountStep
 
@@ -12,32 +12,36 @@ if TYPE_CHECKING:
     from buildah_py.buildfile import tree
     from buildah_py.plan.stage import StageFold
 
+SECRETS = "/run/secrets"
+_FILE_MODES = {"secret": 0o400, "ssh": 0o600}
+
 
 def plan_mount(fold: StageFold, mount: tree.Mount, place: int) -> tuple[MountStep, Input | None]:
     """Plan one mount; its tree, where it shows one, will be input number `place` of the node."""
-    from buildah_py.buildfile.mounts import read_mount
-
     variables = fold.variables()
-    spec = read_mount(mount, lambda text: fold.expand_text(text, mount.span, variables), fold.source)
+    spec = read_mount(mount, lambda text: fold.expand_text(text, mount.span, variables))
     shown: Input | None = None
     if spec.from_:
         shown = fold.planner.origin_by_name(fold, spec.from_, mount.span)
     elif spec.type == "bind":
         shown = Input()
-    target = posixpath.normpath(posixpath.join("/", fold.config.workdir or "/", spec.target)) if spec.target else ""
+    if spec.type in _FILE_MODES:
+        target = spec.target or ("" if spec.env or spec.type == "ssh" else f"{SECRETS}/{spec.id.rpartition('/')[2]}")
+    else:
+        target = target_of(spec, fold.config.working_dir or "/", fold.source)
     return (
         MountStep(
             type=spec.type,
             target=target,
-            source=spec.source or "",
+            source=spec.source,
             input=place if shown is not None else None,
             readonly=spec.readonly,
             id=spec.id or (target if spec.type == "cache" else ""),
-            sharing=spec.sharing or "",
-            size=spec.size,
-            mode=spec.mode,
-            uid=spec.uid,
-            gid=spec.gid,
+            sharing=spec.sharing,
+            size=spec.size or None,
+            mode=_FILE_MODES.get(spec.type) if spec.mode is None else spec.mode,
+            uid=spec.uid or 0,
+            gid=spec.gid or 0,
             required=spec.required,
             env=spec.env or "",
         ),

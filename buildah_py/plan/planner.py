@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from buildah_py.buildfile import expand as expansion
+from buildah_py.buildfile.source import Source
 from buildah_py.errors import BuildFileError, NotFound, PybuildError, UsageError
 from buildah_py.image import config as image_config
 from buildah_py.image import platform as platforms
@@ -108,7 +109,7 @@ class Planner:
     def origin_by_name(self, fold: StageFold, name: str, span: Span) -> Input:
         """Find a stage, its number, a context or an image of that name."""
         if name in self._options.contexts:
-            return Input(context=name)
+            return Input(context=name, name=f"the context {name}")
         index = self._stage_index(name, len(self._file.stages))
         if index is None and name.isdigit():
             raise fold.error(
@@ -122,12 +123,12 @@ class Planner:
                 raise fold.error(
                     f"`{name}` is no stage of this file, and as an image: {error.message}", span, hint
                 ) from error
-            return Input(node=node)
+            return Input(node=node, name=f"the image {name}")
         if index in self._open:
             own = index == self._open[-1]
             what = "itself" if own else "a stage that in turn needs this one"
-            raise fold.error(f"stage {fold.label} takes files from {what}", span)
-        return Input(node=self._stage(index).node)
+            raise fold.error(f"the stage takes files from {what}", span)
+        return Input(node=self._stage(index).node, name=f"the stage {name}")
 
     # stages
 
@@ -165,7 +166,7 @@ class Planner:
         if index in self._folds:
             return self._folds[index]
         stage = self._file.stages[index]
-        label = stage.name or str(index)
+        label = stage.name or (f"stage-{index}" if len(self._file.stages) > 1 else "")
         if self._counts.get(label):
             label = f"{label}#{index}"
         fold = StageFold(self, label, self._file.source, self._file.directives.escape)
@@ -218,8 +219,11 @@ class Planner:
         from buildah_py.buildfile import parse_trigger
 
         fold.config = fold.config.without_onbuild()
-        for text in triggers:
-            fold.apply(parse_trigger(text, self._file.directives.escape))
+        own = fold.source
+        for number, text in enumerate(triggers, 1):
+            fold.source = Source(f"ONBUILD {number} of the base of {fold.label or 'the stage'}", text)
+            fold.apply(parse_trigger(text, fold.source))
+        fold.source = own
 
     def _image(self, name: str, platform: str, label: str) -> tuple[int, ImageConfig]:
         """Make the node of a base image, once for each image."""

@@ -223,7 +223,8 @@ class StageFold:
     # the instructions that become steps
 
     def _fold_run(self, instruction: tree.Run) -> None:
-        command, files = instruction.command, ()
+        command = instruction.command
+        files: tuple[InlineFile, ...] = ()
         if instruction.heredocs and isinstance(command, tree.ShellForm):
             args, files = self._script(command, instruction.heredocs)
         else:

@@ -1,0 +1,87 @@
+"""RUN --mount: what each mount shows, as the sandbox wants it, and the digest of that for the step's key."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from buildah_py.copy.materialise import materialise
+from buildah_py.copy.select import select
+from buildah_py.errors import NotFound, PybuildError
+from buildah_py.layers.resolve import resolve
+from buildah_py.layers.writer import LayerWriter
+from buildah_py.sandbox import BindMount, OverlayMount, TmpfsMount
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from buildah_py.engine.workshop import Result, Workshop
+    from buildah_py.layers.tree import Tree
+    from buildah_py.plan import Node
+    from buildah_py.plan.steps import MountStep
+    from buildah_py.sandbox import Operation
+
+
+
+def shown_digest(workshop: Workshop, node: Node, mount: MountStep, tree: Result | None) -> str:
+    """The digest of what a mount shows: names, bytes, modes and owners below its source."""
+    shown, where = _tree(workshop, node, mount, tree)
+    return select(shown, [mount.source or "/"], where=where).digest()
+
+
+def make_mount(workshop: Workshop, node: Node, mount: MountStep, tree: Result | None, staged: str) -> Sequence[Operation]:
+    """Make what the sandbox mounts. Directories that are thrown away afterwards lie below `staged`."""
+    if mount.type == "tmpfs":
+        return [TmpfsMount(mount.target, mount.size or 0)]
+    if mount.type == "bind":
+        return [_bind(workshop, node, mount, tree, staged)]
+    if mount.type == "cache":
+        return [_cache(workshop, mount)]
+    raise PybuildError(
+        f"{node.text}: --mount=type={mount.type} is not supported yet", hint="bind, cache and tmpfs mounts are"
+    )
+
+
+def _tree(workshop: Workshop, node: Node, mount: MountStep, tree: Result | None) -> tuple[Tree, str]:
+    assert mount.input is not None
+    source = node.inputs[mount.input]
+    return workshop.context(source.context) if tree is None else workshop.view(tree.layers), source.name
+
+
+def _bind(workshop: Workshop, node: Node, mount: MountStep, tree: Result | None, staged: str) -> Operation:
+    shown, where = _tree(workshop, node, mount, tree)
+    path = resolve(shown, mount.source)
+    if path and shown.entry(path) is None:
+        raise NotFound(f"--mount={mount.target}: `{mount.source}` is not in {where}")
+    if tree is not None:
+        lowers = workshop.lowers(tree.layers)
+    else:
+        # A copy, so that the mount shows what .dockerignore leaves, and that alone, whatever happens to the context.
+        lowers = (_copy(shown, path, where, os.path.join(staged, f"bind-{mount.input}")),)
+    if mount.readonly:
+        return OverlayMount(lowers, mount.target, path)
+    upper, work = (os.path.join(staged, f"{name}-{mount.input}") for name in ("upper", "work"))
+    os.mkdir(upper)
+    os.mkdir(work)
+    return OverlayMount(lowers, mount.target, path, upper, work)
+
+
+def _copy(shown: Tree, path: str, where: str, directory: str) -> str:
+    os.mkdir(directory)
+    empty = LayerWriter(directory)
+    with empty as writer:
+        selection = select(shown, [path or "/"], where=where, parents=bool(path))
+        materialise([selection], "/", shown, writer, link=True)
+        writer.finish()
+    return directory
+
+
+def _cache(workshop: Workshop, mount: MountStep) -> Operation:
+    from hashlib import sha256
+
+    directory = workshop.store.path("cache-mounts", sha256(mount.id.encode("utf-8", "surrogateescape")).hexdigest())
+    if not os.path.isdir(directory):
+        os.makedirs(directory, exist_ok=True)
+        os.chown(directory, mount.uid, mount.gid)
+        os.chmod(directory, 0o755 if mount.mode is None else mount.mode)
+    return BindMount(directory, mount.target, readonly=mount.readonly)
