@@ -10,12 +10,15 @@ from __future__ import annotations
 import re
 from typing import Any
 
+_State = tuple[Any, tuple[int, ...], dict[int, int], dict[int, int]]
+_Pairs = tuple[tuple[int, int], ...]
+
+# Constants through and through, so that loading them is nothing but reading a file.
 Grammar = tuple[
     tuple[tuple[str, str], ...],  # terminals in the order in which they are tried: name, regular expression
     tuple[tuple[str, int, int, int], ...],  # rules: shown name or "", length, bits of kept symbols, number of origin
-    tuple[tuple[dict[int, int], dict[int, int]], ...],  # states: terminal -> shift + 1 or -rule - 1; origin -> state
-    dict[str, int],  # start rule -> first state
-    dict[str, int],  # start rule -> state in which all has been read
+    tuple[tuple[_Pairs, _Pairs], ...],  # states: (terminal, shift + 1 or -rule - 1), (origin, state)
+    tuple[tuple[str, int, int], ...],  # start rule, first state, state in which all has been read
 ]
 
 
@@ -32,21 +35,24 @@ class Driver:
     """The parser of one grammar."""
 
     def __init__(self, name: str) -> None:
-        terminals, self._rules, self._states, self._starts, self._ends = load(name)
+        terminals, self._rules, self._table, starts = load(name)
+        self._starts = {start: (first, end) for start, first, end in starts}
         self._names = [name for name, _ in terminals]
         self._patterns = [pattern for _, pattern in terminals]
         # Compiled when first needed: most files need few of them.
-        self._scanners: list[tuple[Any, tuple[int, ...]] | None] = [None] * len(self._states)
-        self._compiled: dict[tuple[int, ...], tuple[Any, tuple[int, ...]]] = {}
+        self._states: list[_State | None] = [None] * len(self._table)
+        self._compiled: dict[tuple[int, ...], Any] = {}
 
-    def _scanner(self, state: int) -> tuple[Any, tuple[int, ...]]:
-        accepted = tuple(sorted(number for number in self._states[state][0] if number >= 0))
+    def _state(self, number: int) -> _State:
+        """A state made ready: what matches its terminals, which these are, what to do on each, where to go on."""
+        actions, gotos = self._table[number]
+        accepted = tuple(terminal for terminal, _ in actions if terminal >= 0)
         scanner = self._compiled.get(accepted)
         if scanner is None:
-            expression = "|".join(f"({self._patterns[number]})" for number in accepted) or r"(?!)"
-            scanner = self._compiled[accepted] = (re.compile(expression).match, accepted)
-        self._scanners[state] = scanner
-        return scanner
+            expression = "|".join(f"({self._patterns[terminal]})" for terminal in accepted) or r"(?!)"
+            scanner = self._compiled[accepted] = re.compile(expression).match
+        state = self._states[number] = (scanner, accepted, dict(actions), dict(gotos))
+        return state
 
     def parse(self, text: str, start: str) -> tuple[str, list[Any]]:
         """The tree of `text`, read as the rule `start`.
@@ -56,61 +62,56 @@ class Driver:
 
         """
         states, rules, names = self._states, self._rules, self._names
-        scanners = self._scanners
-        state = self._starts[start]
-        end_state = self._ends[start]
-        state_stack = [state]
-        value_stack: list[Any] = []
+        number, end_number = self._starts[start]
+        state = states[number] or self._state(number)
+        stack = [state]
+        values: list[Any] = []
         offset = 0
         length = len(text)
         while True:
             if offset < length:
-                scanner = scanners[state] or self._scanner(state)
-                match = scanner[0](text, offset)
+                match = state[0](text, offset)
                 if match is None:
                     raise MismatchError(offset, self._expected(state))
-                terminal = scanner[1][match.lastindex - 1]
+                terminal = state[1][match.lastindex - 1]
             else:
                 terminal = -1
             while True:
-                action = states[state][0].get(terminal)
+                action = state[2].get(terminal)
                 if action is None:
                     raise MismatchError(offset, self._expected(state))
                 if action > 0:
-                    state = action - 1
+                    state = states[action - 1] or self._state(action - 1)
                     break
                 name, size, kept, origin = rules[-action - 1]
                 children: list[Any] = []
                 if size:
-                    first = len(value_stack) - size
-                    for position in range(size):
-                        if kept >> position & 1:
-                            value = value_stack[first + position]
-                            if type(value) is list:
-                                # Left recursion: take over the long list instead of copying it.
-                                if children:
-                                    children += value
-                                else:
-                                    children = value
-                            else:
+                    for value in values[-size:]:
+                        if kept & 1:
+                            if type(value) is not list:
                                 children.append(value)
-                    del value_stack[first:]
-                    del state_stack[first + 1 :]
-                value_stack.append((name, children) if name else children)
-                state = states[state_stack[-1]][1][origin]
-                state_stack.append(state)
-                if terminal == -1 and state == end_state:
-                    result: tuple[str, list[Any]] = value_stack[-1]
+                            elif children:
+                                children += value
+                            else:
+                                # Left recursion: take over the long list instead of copying it.
+                                children = value
+                        kept >>= 1
+                    del values[-size:]
+                    del stack[-size:]
+                values.append((name, children) if name else children)
+                number = stack[-1][3][origin]
+                if terminal == -1 and number == end_number:
+                    result: tuple[str, list[Any]] = values[-1]
                     return result
-            state_stack.append(state)
-            if terminal == -1:
-                return value_stack[-1]  # type: ignore[no-any-return]
+                state = states[number] or self._state(number)
+                stack.append(state)
+            stack.append(state)
             end = match.end()
-            value_stack.append((names[terminal], offset, end))
+            values.append((names[terminal], offset, end))
             offset = end
 
-    def _expected(self, state: int) -> tuple[str, ...]:
-        return tuple(self._names[number] if number >= 0 else "$END" for number in self._states[state][0])
+    def _expected(self, state: _State) -> tuple[str, ...]:
+        return tuple(self._names[terminal] if terminal >= 0 else "$END" for terminal in state[2])
 
 
 def load(name: str) -> Grammar:

@@ -11,23 +11,17 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from buildah_py.buildfile.driver import MismatchError, driver
+from buildah_py.buildfile.spaces import split_spaces, swap_escape
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-SPACES = (
-    "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
-    "\u2028\u2029\u202f\u205f\u3000"
-)
-"""What Go calls a space. Python's own notion has the ASCII separators too."""
-
 MAX_DEPTH = 100
 """How deep substitutions may be nested; more than that no file means."""
 
-_SPECIAL = re.compile(r"[$'\"\\`]").search
-_BODY_SPECIAL = re.compile(r"[$\\]").search
-_SPACE_RUN = re.compile(f"[{SPACES}]+").split
-_SWAP = {ord("\\"): "`", ord("`"): "\\"}
+
+def _is_plain(word: str) -> bool:
+    return not ("$" in word or '"' in word or "'" in word or "\\" in word or "`" in word)
 
 
 class ExpansionError(ValueError):
@@ -58,7 +52,7 @@ def expand(word: str, env: Mapping[str, str], escape: str = "\\") -> str:
         ExpansionError: a quote or brace is not closed, an operator is unknown, or `${x?message}` found x unset.
 
     """
-    if _SPECIAL(word) is None:
+    if _is_plain(word):
         return word
     return trace(word, env, escape).text
 
@@ -70,7 +64,7 @@ def expand_words(word: str, env: Mapping[str, str], escape: str = "\\") -> list[
 
 def expand_body(text: str, env: Mapping[str, str]) -> str:
     """Expand the body of a here-document: quotes are ordinary characters, the escape character is a backslash."""
-    if _BODY_SPECIAL(text) is None:
+    if "$" not in text and "\\" not in text:
         return text
     return _Evaluator(text, env, "body").run(text).text
 
@@ -82,9 +76,9 @@ def trace_body(text: str, env: Mapping[str, str]) -> Expansion:
 
 def trace(word: str, env: Mapping[str, str], escape: str = "\\") -> Expansion:
     """Expand `word` and say which names were found and which were not, each in the order of first use."""
-    if _SPECIAL(word) is None:
-        return Expansion(word, [part for part in _SPACE_RUN(word) if part], [], [])
-    return _Evaluator(word, env, "word").run(word.translate(_SWAP) if escape == "`" else word)
+    if _is_plain(word):
+        return Expansion(word, [part for part in split_spaces(word) if part], [], [])
+    return _Evaluator(word, env, "word").run(swap_escape(word, escape))
 
 
 def split_raw(line: str) -> list[str] | None:
@@ -138,7 +132,7 @@ class _Evaluator:
             if kind in _UNSPLIT:
                 word += value
                 continue
-            parts = _SPACE_RUN(value)
+            parts = split_spaces(value)
             word += parts[0]
             for part in parts[1:]:
                 if word:

@@ -5,15 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from buildah_py.buildfile.driver import driver
-from buildah_py.buildfile.expand import SPACES
+from buildah_py.buildfile.spaces import BLANKS, ITEM, SPACES, has_odd_space, swap_escape
 from buildah_py.buildfile.suggest import closest
 from buildah_py.buildfile.tree import Word
 
 if TYPE_CHECKING:
     from buildah_py.buildfile.source import Span
     from buildah_py.buildfile.statement import Statement
-
-_SWAP = {ord("\\"): "`", ord("`"): "\\"}
 
 
 class Flag(NamedTuple):
@@ -34,8 +32,10 @@ def split_flags(text: str, offset: int, escape: str) -> tuple[tuple[Flag, ...], 
             return (), text[lead:], offset + lead
         text = text[lead:]
         offset += lead
-    mapped = text.translate(_SWAP) if escape == "`" else text
-    _, nodes = driver("arguments").parse(mapped, "flags")
+    simple = _split_simple(text, offset, escape)
+    if simple is not None:
+        return simple
+    _, nodes = driver("arguments").parse(swap_escape(text, escape), "flags")
     flags = []
     rest = ""
     rest_offset = offset + len(text)
@@ -50,6 +50,30 @@ def split_flags(text: str, offset: int, escape: str) -> tuple[tuple[Flag, ...], 
             rest = rest[lead:]
             rest_offset = offset + where[0] + lead
     return tuple(flags), rest, rest_offset
+
+
+def _split_simple(text: str, offset: int, escape: str) -> tuple[tuple[Flag, ...], str, int] | None:
+    """What the grammar would give where there are no quotes and escapes in the flags; None where there are."""
+    flags = []
+    position = 0
+    while text.startswith("--", position):
+        found = ITEM.match(text, position)
+        assert found is not None
+        word = found.group()
+        if "'" in word or '"' in word or escape in word or has_odd_space(word):
+            return None
+        end = found.end()
+        position = end
+        blank = BLANKS.match(text, position)
+        position = blank.end() if blank else end
+        if word == "--":
+            break
+        name, equals, value = word[2:].partition("=")
+        value_start = end - len(value) if equals else end
+        flags.append(Flag(name, value if equals else None, found.start() + offset, end + offset, value_start + offset))
+    if has_odd_space(text[position : position + 1]):
+        return None
+    return tuple(flags), text[position:], offset + position
 
 
 def _flag(text: str, pieces: list[tuple[str, int, int]], start: int, offset: int, escape: str) -> Flag:

@@ -6,18 +6,31 @@ import re
 from typing import TYPE_CHECKING
 
 from buildah_py.buildfile import tree
-from buildah_py.buildfile.expand import SPACES, ExpansionError
+from buildah_py.buildfile.copying import add, copy
 from buildah_py.buildfile.flags import Flags
-from buildah_py.buildfile.lines import read_delimiter
+from buildah_py.buildfile.running import command_of, healthcheck, run
 from buildah_py.buildfile.source import Span
+from buildah_py.buildfile.spaces import BLANKS, SPACES
 from buildah_py.buildfile.statement import NotStringsError, Statement
 from buildah_py.buildfile.suggest import closest
 from buildah_py.errors import BuildFileError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import TypedDict
 
-    from buildah_py.buildfile.tree import Command, Heredoc, Instruction, Word
+    from buildah_py.buildfile.tree import Heredoc, Instruction, Word
+
+    class Common(TypedDict):
+        """The fields that all nodes have."""
+
+        span: Span
+        keyword: str
+        text: str
+        doc: tuple[str, ...]
+        heredocs: tuple[Heredoc, ...]
+        blank_line: int
+
 
 KEYWORDS = (
     "ADD",
@@ -41,23 +54,21 @@ KEYWORDS = (
 )
 EXTENSION_KEYWORDS = ("INCLUDE", "UNSET", "IF", "ELSE", "END")
 
-_STAGE_NAME = re.compile(r"[a-z][a-z0-9\-_.]*$").match
-_BLANKS = re.compile(r"[\t\v\f\r ]+")
+_STAGE_NAME = r"[a-z][a-z0-9\-_.]*"
 _MIN_DURATION = 1_000_000
 
 
-class Common:
+def common_of(statement: Statement, span: Span) -> Common:
     """What every node takes over from its statement."""
-
-    __slots__ = ("blank_line", "doc", "heredocs", "keyword", "span", "text")
-
-    def __init__(self, statement: Statement, span: Span) -> None:
-        self.span = span
-        self.keyword = statement.keyword
-        self.text = statement.line.text
-        self.doc = statement.line.doc
-        self.heredocs = statement.heredocs
-        self.blank_line = statement.line.last_line if statement.line.has_blank else 0
+    line = statement.line
+    return {
+        "span": span,
+        "keyword": statement.keyword,
+        "text": line.text,
+        "doc": line.doc,
+        "heredocs": statement.heredocs,
+        "blank_line": line.last_line if line.has_blank else 0,
+    }
 
 
 def build(statement: Statement, common: Common, *, extensions: bool) -> Instruction:
@@ -68,14 +79,16 @@ def build(statement: Statement, common: Common, *, extensions: bool) -> Instruct
 
     """
     builder = _BUILDERS.get(statement.name)
-    if builder is None and extensions:
-        builder = _EXTENSIONS.get(statement.name)
-    if builder is None:
-        raise _unknown(statement, extensions=extensions)
     try:
-        return builder(statement, common, extensions)
+        if builder is not None:
+            return builder(statement, common, extensions)
+        if extensions and statement.name in EXTENSION_KEYWORDS:
+            from buildah_py.buildfile.extensions import extension
+
+            return extension(statement, common)
     except NotStringsError:
         raise _not_strings(statement) from None
+    raise _unknown(statement, extensions=extensions)
 
 
 def has_json(statement: Statement) -> bool:
@@ -107,12 +120,6 @@ def _not_strings(statement: Statement) -> BuildFileError:
     )
 
 
-def _command(statement: Statement) -> Command:
-    args = statement.json()
-    span = statement.whole().span
-    return tree.ShellForm(statement.args, span) if args is None else tree.ExecForm(tuple(args), span)
-
-
 def _one(statement: Statement) -> Word:
     if not statement.args:
         raise statement.error(f"{statement.name} requires exactly one argument")
@@ -120,18 +127,17 @@ def _one(statement: Statement) -> Word:
 
 
 def _from(statement: Statement, common: Common, extensions: bool) -> Instruction:  # noqa: ARG001
-    tokens = statement.fits("arguments", "from")
-    if tokens is None:
+    words = statement.items()
+    if len(words) != 1 and not (len(words) == 3 and words[1].text.lower() == "as"):
         raise statement.error(
             "FROM requires either one or three arguments", hint="write FROM IMAGE, or FROM IMAGE AS NAME"
         )
-    words = [statement.word(start, end) for _, start, end in tokens]
     name = None
     as_ = None
     if len(words) == 3:
         as_ = (words[1], words[2])
         name = words[2].text.lower()
-        if not _STAGE_NAME(name):
+        if not re.fullmatch(_STAGE_NAME, name):
             raise BuildFileError(
                 f'invalid name for build stage: "{words[2].text}", name can\'t start with a number or contain symbols',
                 statement.source,
@@ -139,164 +145,11 @@ def _from(statement: Statement, common: Common, extensions: bool) -> Instruction
             )
     flags = Flags(statement, ("platform",))
     return tree.From(
-        span=common.span,
-        keyword=common.keyword,
-        text=common.text,
-        doc=common.doc,
-        blank_line=common.blank_line,
+        **common,
         image=words[0],
         platform=flags.word("platform"),
         name=name,
         as_=as_,
-    )
-
-
-def _run(statement: Statement, common: Common, extensions: bool) -> Instruction:
-    from buildah_py.buildfile.mounts import check_device, parse_mount
-
-    flags = Flags(statement, ("mount*", "network", "security", "device*"))
-    if not statement.flags:
-        mounts: tuple[tree.Mount, ...] = ()
-        devices: tuple[str, ...] = ()
-    else:
-        mounts = tuple(
-            parse_mount(word.text, word.span, statement.source, variables_in_from=extensions)
-            for word in flags.words("mount")
-        )
-        for word in flags.words("device"):
-            check_device(word.text, word.span, statement.source)
-        devices = tuple(word.text for word in flags.words("device"))
-    return tree.Run(
-        span=common.span,
-        keyword=common.keyword,
-        text=common.text,
-        doc=common.doc,
-        heredocs=common.heredocs,
-        blank_line=common.blank_line,
-        command=_command(statement),
-        mounts=mounts,
-        network=_choice(statement, flags, "network", ("default", "none", "host")),
-        security=_choice(statement, flags, "security", ("sandbox", "insecure")),
-        devices=devices,
-    )
-
-
-def _choice(statement: Statement, flags: Flags, name: str, allowed: tuple[str, ...]) -> str | None:
-    value = flags.text(name)
-    if value is None:
-        return None
-    if value not in allowed:
-        match = closest(value, allowed)
-        raise BuildFileError(
-            f'invalid value "{value}" for --{name}',
-            statement.source,
-            flags.span(name),
-            hint=f"did you mean {match}?" if match else f"use one of {', '.join(allowed)}",
-        )
-    return value
-
-
-def _copied(statement: Statement) -> tuple[tuple[Word, ...], Word, tuple[Heredoc, ...], bool]:
-    """Sources, destination, here-documents among the sources, and whether it was written in JSON."""
-    strings = statement.json()
-    span = statement.whole().span
-    words = statement.items() if strings is None else [tree.Word(text, span) for text in strings]
-    if len(words) < 2:
-        raise statement.error(
-            f"{statement.name} requires at least two arguments, but only one was provided. "
-            "Destination could not be determined",
-            hint=f"write {statement.name} SOURCE DESTINATION",
-        )
-    if _heredoc(words[-1].text) is not None:
-        raise BuildFileError(
-            f"{statement.name} cannot accept a heredoc as a destination", statement.source, words[-1].span
-        )
-    sources = []
-    documents = []
-    bodies = {document.name: document for document in statement.heredocs}
-    for word in words[:-1]:
-        document = _heredoc(word.text)
-        if document is None:
-            sources.append(word)
-        else:
-            body = bodies[document.name].body if document.name in bodies else ""
-            documents.append(
-                tree.Heredoc(document.name, document.fd, document.expand, document.strip_tabs, body, word.span)
-            )
-    return tuple(sources), words[-1], tuple(documents), strings is not None
-
-
-def _heredoc(text: str) -> Heredoc | None:
-    if "<<" not in text:
-        return None
-    try:
-        return read_delimiter(text)
-    except ExpansionError:
-        return None
-
-
-def _copy(statement: Statement, common: Common, extensions: bool) -> Instruction:
-    sources, destination, documents, json = _copied(statement)
-    flags = Flags(statement, ("chown", "from", "chmod", "exclude*"), ("link", "parents"))
-    from_ = flags.word("from")
-    if from_ is not None and not extensions:
-        _check_from(statement, from_)
-    return tree.Copy(
-        span=common.span,
-        keyword=common.keyword,
-        text=common.text,
-        doc=common.doc,
-        heredocs=documents,
-        blank_line=common.blank_line,
-        sources=sources,
-        destination=destination,
-        from_=from_,
-        chown=flags.word("chown"),
-        chmod=flags.word("chmod"),
-        link=flags.boolean("link") or False,
-        parents=flags.boolean("parents") or False,
-        exclude=flags.words("exclude"),
-        json=json,
-    )
-
-
-def _check_from(statement: Statement, from_: Word) -> None:
-    from buildah_py.buildfile.expand import expand
-
-    try:
-        if expand(from_.text, {}, statement.escape) == from_.text:
-            return
-    except ExpansionError as error:
-        raise BuildFileError(error.message, statement.source, from_.span) from None
-    raise BuildFileError(
-        "variable expansion is not supported for --from, "
-        "define a new stage with FROM using ARG from global scope as a workaround",
-        statement.source,
-        from_.span,
-        hint="a file that starts with `# syntax=pybuild/1` may have variables here",
-    )
-
-
-def _add(statement: Statement, common: Common, extensions: bool) -> Instruction:  # noqa: ARG001
-    sources, destination, documents, json = _copied(statement)
-    flags = Flags(statement, ("chown", "chmod", "checksum", "exclude*"), ("link", "keep-git-dir", "unpack"))
-    return tree.Add(
-        span=common.span,
-        keyword=common.keyword,
-        text=common.text,
-        doc=common.doc,
-        heredocs=documents,
-        blank_line=common.blank_line,
-        sources=sources,
-        destination=destination,
-        chown=flags.word("chown"),
-        chmod=flags.word("chmod"),
-        checksum=flags.word("checksum"),
-        link=flags.boolean("link") or False,
-        keep_git_dir=flags.boolean("keep-git-dir"),
-        unpack=flags.boolean("unpack"),
-        exclude=flags.words("exclude"),
-        json=json,
     )
 
 
@@ -306,7 +159,7 @@ def _pairs(statement: Statement) -> tuple[tuple[tuple[Word, Word], ...], bool]:
         Flags(statement, ())
         raise statement.error(f"{statement.name} requires at least one argument")
     if "=" not in words[0].text:
-        blank = _BLANKS.search(statement.args)
+        blank = BLANKS.search(statement.args)
         if blank is None:
             raise BuildFileError(
                 f"{statement.name} must have two arguments",
@@ -348,46 +201,21 @@ def _split_pair(word: Word, key: str, value: str) -> tuple[Word, Word]:
 
 def _env(statement: Statement, common: Common, extensions: bool) -> Instruction:
     if extensions and any(flag.name == "from-run" for flag in statement.flags):
-        return _env_from_run(statement, common)
+        from buildah_py.buildfile.extensions import env_from_run
+
+        return env_from_run(statement, common)
     pairs, legacy = _pairs(statement)
     return tree.Env(
-        span=common.span,
-        keyword=common.keyword,
-        text=common.text,
-        doc=common.doc,
-        blank_line=common.blank_line,
+        **common,
         pairs=pairs,
         legacy=legacy,
-    )
-
-
-def _env_from_run(statement: Statement, common: Common) -> Instruction:
-    Flags(statement, (), ("from-run",))
-    found = re.match(r"([A-Za-z_][A-Za-z0-9_]*)[\t\v\f\r ]+(?=\S)", statement.args)
-    if found is None:
-        raise statement.error(
-            "ENV --from-run needs a variable's name and a command", hint="write ENV --from-run NAME COMMAND"
-        )
-    command = statement.word(found.end(), len(statement.args))
-    return tree.EnvFromRun(
-        span=common.span,
-        keyword=common.keyword,
-        text=common.text,
-        doc=common.doc,
-        blank_line=common.blank_line,
-        name=found.group(1),
-        command=tree.ShellForm(command.text, command.span),
     )
 
 
 def _label(statement: Statement, common: Common, extensions: bool) -> Instruction:  # noqa: ARG001
     pairs, legacy = _pairs(statement)
     return tree.Label(
-        span=common.span,
-        keyword=common.keyword,
-        text=common.text,
-        doc=common.doc,
-        blank_line=common.blank_line,
+        **common,
         pairs=pairs,
         legacy=legacy,
     )
@@ -405,11 +233,7 @@ def _arg(statement: Statement, common: Common, extensions: bool) -> Instruction:
         default = _split_pair(word, key, value)[1] if equals else None
         arguments.append(tree.Argument(key, default, word.span))
     return tree.Arg(
-        span=common.span,
-        keyword=common.keyword,
-        text=common.text,
-        doc=common.doc,
-        blank_line=common.blank_line,
+        **common,
         arguments=tuple(arguments),
     )
 
@@ -418,11 +242,7 @@ def _workdir(statement: Statement, common: Common, extensions: bool) -> Instruct
     path = _one(statement)
     Flags(statement, ())
     return tree.Workdir(
-        span=common.span,
-        keyword=common.keyword,
-        text=common.text,
-        doc=common.doc,
-        blank_line=common.blank_line,
+        **common,
         path=path,
     )
 
@@ -431,22 +251,14 @@ def _user(statement: Statement, common: Common, extensions: bool) -> Instruction
     user = _one(statement)
     Flags(statement, ())
     return tree.User(
-        span=common.span,
-        keyword=common.keyword,
-        text=common.text,
-        doc=common.doc,
-        blank_line=common.blank_line,
+        **common,
         user=user,
     )
 
 
 def _stopsignal(statement: Statement, common: Common, extensions: bool) -> Instruction:  # noqa: ARG001
     return tree.StopSignal(
-        span=common.span,
-        keyword=common.keyword,
-        text=common.text,
-        doc=common.doc,
-        blank_line=common.blank_line,
+        **common,
         signal=_one(statement),
     )
 
@@ -455,11 +267,7 @@ def _maintainer(statement: Statement, common: Common, extensions: bool) -> Instr
     name = _one(statement).text
     Flags(statement, ())
     return tree.Maintainer(
-        span=common.span,
-        keyword=common.keyword,
-        text=common.text,
-        doc=common.doc,
-        blank_line=common.blank_line,
+        **common,
         name=name,
     )
 
@@ -467,24 +275,16 @@ def _maintainer(statement: Statement, common: Common, extensions: bool) -> Instr
 def _cmd(statement: Statement, common: Common, extensions: bool) -> Instruction:  # noqa: ARG001
     Flags(statement, ())
     return tree.Cmd(
-        span=common.span,
-        keyword=common.keyword,
-        text=common.text,
-        doc=common.doc,
-        blank_line=common.blank_line,
-        command=_command(statement),
+        **common,
+        command=command_of(statement),
     )
 
 
 def _entrypoint(statement: Statement, common: Common, extensions: bool) -> Instruction:  # noqa: ARG001
     Flags(statement, ())
     return tree.Entrypoint(
-        span=common.span,
-        keyword=common.keyword,
-        text=common.text,
-        doc=common.doc,
-        blank_line=common.blank_line,
-        command=_command(statement),
+        **common,
+        command=command_of(statement),
     )
 
 
@@ -501,11 +301,7 @@ def _shell(statement: Statement, common: Common, extensions: bool) -> Instructio
             hint='write SHELL ["/bin/bash", "-c"], with double quotes',
         )
     return tree.Shell(
-        span=common.span,
-        keyword=common.keyword,
-        text=common.text,
-        doc=common.doc,
-        blank_line=common.blank_line,
+        **common,
         args=tuple(args),
     )
 
@@ -516,11 +312,7 @@ def _expose(statement: Statement, common: Common, extensions: bool) -> Instructi
         raise statement.error("EXPOSE requires at least one argument")
     Flags(statement, ())
     return tree.Expose(
-        span=common.span,
-        keyword=common.keyword,
-        text=common.text,
-        doc=common.doc,
-        blank_line=common.blank_line,
+        **common,
         ports=tuple(ports),
     )
 
@@ -535,90 +327,10 @@ def _volume(statement: Statement, common: Common, extensions: bool) -> Instructi
     if any(not path.text for path in paths):
         raise statement.error("VOLUME specified can not be an empty string")
     return tree.Volume(
-        span=common.span,
-        keyword=common.keyword,
-        text=common.text,
-        doc=common.doc,
-        blank_line=common.blank_line,
+        **common,
         paths=tuple(paths),
         json=strings is not None,
     )
-
-
-def _healthcheck(statement: Statement, common: Common, extensions: bool) -> Instruction:  # noqa: ARG001
-    tokens = statement.fits("arguments", "healthcheck") if statement.args else None
-    if tokens is None:
-        raise statement.error("HEALTHCHECK requires at least one argument", hint="write HEALTHCHECK CMD COMMAND")
-    _, start, end = tokens[0]
-    kind = statement.args[start:end]
-    rest_start = tokens[1][1] if len(tokens) > 1 else len(statement.args)
-    rest = Statement.__new__(Statement)
-    rest.args = statement.args[rest_start:]
-    rest.offset = statement.offset + rest_start
-    rest.line, rest.source, rest.escape = statement.line, statement.source, statement.escape
-    strings = rest.json()
-    span = rest.whole().span
-    durations = {"interval": 0, "timeout": 0, "start_period": 0, "start_interval": 0}
-    retries = 0
-    command: Command | None = None
-    if kind.upper() == "NONE":
-        if rest.args and strings != []:
-            raise statement.error("HEALTHCHECK NONE takes no arguments", rest.offset, rest.offset + len(rest.args))
-    else:
-        flags = Flags(statement, ("interval", "timeout", "start-period", "start-interval", "retries"))
-        if kind.upper() != "CMD":
-            match = closest(kind.upper(), ("CMD", "NONE"))
-            raise statement.error(
-                f'Unknown type "{kind.upper()}" in HEALTHCHECK (try CMD)',
-                statement.offset + start,
-                statement.offset + end,
-                hint=f"did you mean {match}?" if match else "",
-            )
-        if not rest.args or strings == []:
-            raise statement.error("Missing command after HEALTHCHECK CMD")
-        command = tree.ShellForm(rest.args, span) if strings is None else tree.ExecForm(tuple(strings), span)
-        for name in durations:
-            durations[name] = _duration(statement, flags, name.replace("_", "-"))
-        retries = _retries(statement, flags)
-    return tree.Healthcheck(
-        span=common.span,
-        keyword=common.keyword,
-        text=common.text,
-        doc=common.doc,
-        blank_line=common.blank_line,
-        command=command,
-        interval=durations["interval"],
-        timeout=durations["timeout"],
-        start_period=durations["start_period"],
-        start_interval=durations["start_interval"],
-        retries=retries,
-    )
-
-
-def _duration(statement: Statement, flags: Flags, name: str) -> int:
-    from buildah_py.buildfile.durations import parse_duration
-
-    value = flags.text(name)
-    if not value:
-        return 0
-    try:
-        duration = parse_duration(value)
-    except ValueError as error:
-        raise BuildFileError(str(error), statement.source, flags.span(name)) from None
-    if duration != 0 and duration < _MIN_DURATION:
-        raise BuildFileError(f'Interval "{name}" cannot be less than 1ms', statement.source, flags.span(name))
-    return duration
-
-
-def _retries(statement: Statement, flags: Flags) -> int:
-    value = flags.text("retries")
-    if not value:
-        return 0
-    if not re.fullmatch(r"[+-]?[0-9]+", value) or not -(1 << 31) <= int(value) < 1 << 31:
-        raise BuildFileError(f'--retries needs a number, not "{value}"', statement.source, flags.span("retries"))
-    if int(value) < 0:
-        raise BuildFileError(f"--retries cannot be negative ({int(value)})", statement.source, flags.span("retries"))
-    return int(value)
 
 
 def _onbuild(statement: Statement, common: Common, extensions: bool) -> Instruction:
@@ -638,21 +350,20 @@ def _onbuild(statement: Statement, common: Common, extensions: bool) -> Instruct
     _check_words(inner)
     trigger = re.sub(r"(?i)^\s*ONBUILD\s*", "", statement.line.text, count=1)
     trigger += "".join(f"\n{document.body}{document.name}" for document in statement.heredocs)
-    inner_common = Common(inner, common.span)
-    inner_common.doc = ()
+    inner_common = common_of(inner, common["span"])
+    inner_common["doc"] = ()
     try:
         instruction = build(inner, inner_common, extensions=extensions)
     except BuildFileError as error:
         instruction = tree.Unreadable(
-            span=common.span, keyword=inner.keyword, text=common.text, heredocs=common.heredocs, error=error
+            span=common["span"],
+            keyword=inner.keyword,
+            text=common["text"],
+            heredocs=common["heredocs"],
+            error=error,
         )
     return tree.Onbuild(
-        span=common.span,
-        keyword=common.keyword,
-        text=common.text,
-        doc=common.doc,
-        heredocs=common.heredocs,
-        blank_line=common.blank_line,
+        **common,
         trigger=trigger,
         instruction=instruction,
     )
@@ -662,7 +373,7 @@ def _check_words(inner: Statement) -> None:
     """What is refused in a trigger before anyone uses it: arrays of other things than strings, ENV without `=`."""
     if inner.name in ("ENV", "LABEL") and inner.args:
         words = inner.words()
-        if words and ("=" in words[0].text or _BLANKS.search(inner.args) is None):
+        if words and ("=" in words[0].text or BLANKS.search(inner.args) is None):
             flags, inner.flags = inner.flags, ()
             try:
                 _pairs(inner)
@@ -678,61 +389,23 @@ def _check_words(inner: Statement) -> None:
             raise _not_strings(inner) from None
 
 
-def _include(statement: Statement, common: Common, extensions: bool) -> Instruction:  # noqa: ARG001
-    path = _one(statement)
-    Flags(statement, ())
-    return tree.Include(
-        span=common.span,
-        keyword=common.keyword,
-        text=common.text,
-        doc=common.doc,
-        blank_line=common.blank_line,
-        path=path,
-    )
-
-
-def _unset(statement: Statement, common: Common, extensions: bool) -> Instruction:  # noqa: ARG001
-    words = statement.words()
-    kinds = ("ENV", "LABEL", "EXPOSE", "VOLUME")
-    if not words or words[0].text.upper() not in kinds:
-        match = closest(words[0].text.upper(), kinds) if words else ""
-        raise statement.error(
-            "UNSET needs to know what: ENV, LABEL, EXPOSE or VOLUME",
-            hint=f"did you mean UNSET {match}?" if match else "write UNSET ENV NAME",
-        )
-    Flags(statement, ())
-    if len(words) < 2:
-        raise statement.error(f"UNSET {words[0].text.upper()} needs a name")
-    return tree.Unset(
-        span=common.span,
-        keyword=common.keyword,
-        text=common.text,
-        doc=common.doc,
-        blank_line=common.blank_line,
-        kind=words[0].text.upper(),
-        names=tuple(words[1:]),
-    )
-
-
 _BUILDERS: dict[str, Callable[[Statement, Common, bool], Instruction]] = {
-    "ADD": _add,
+    "ADD": add,
     "ARG": _arg,
     "CMD": _cmd,
-    "COPY": _copy,
+    "COPY": copy,
     "ENTRYPOINT": _entrypoint,
     "ENV": _env,
     "EXPOSE": _expose,
     "FROM": _from,
-    "HEALTHCHECK": _healthcheck,
+    "HEALTHCHECK": healthcheck,
     "LABEL": _label,
     "MAINTAINER": _maintainer,
     "ONBUILD": _onbuild,
-    "RUN": _run,
+    "RUN": run,
     "SHELL": _shell,
     "STOPSIGNAL": _stopsignal,
     "USER": _user,
     "VOLUME": _volume,
     "WORKDIR": _workdir,
 }
-
-_EXTENSIONS: dict[str, Callable[[Statement, Common, bool], Instruction]] = {"INCLUDE": _include, "UNSET": _unset}

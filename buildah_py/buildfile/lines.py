@@ -5,16 +5,15 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from buildah_py.buildfile.expand import SPACES, ExpansionError, split_delimiter, split_raw
+from buildah_py.buildfile.expand import ExpansionError, split_delimiter, split_raw
 from buildah_py.buildfile.source import Position, Source, Span
+from buildah_py.buildfile.spaces import SPACES
 from buildah_py.buildfile.tree import Heredoc
 from buildah_py.errors import BuildFileError
 
 DIRECTIVES = ("syntax", "escape", "check")
-_DIRECTIVE = re.compile(rf"#[{SPACES}]*([a-zA-Z][a-zA-Z0-9]*)[ \t\n\f\r]*=[ \t\n\f\r]*(.+?)[ \t\n\f\r]*$").match
-_HEREDOC = re.compile(r"([0-9]*)<<(-?)([^<]*)$").match
-# The last character but blanks, unless the same character stands before it.
-_CONTINUATION = {"\\": re.compile(r"(?:^|[^\\])(\\)[ \t]*$"), "`": re.compile(r"(?:^|[^`])(`)[ \t]*$")}
+_DIRECTIVE = r"#%s*([a-zA-Z][a-zA-Z0-9]*)[ \t\n\f\r]*=[ \t\n\f\r]*(.+?)[ \t\n\f\r]*$"
+_HEREDOC = r"([0-9]*)<<(-?)([^<]*)"
 
 
 class Piece(NamedTuple):
@@ -66,7 +65,6 @@ class Reader:
             self._lines.pop()
         self._next = 0
         self._in_directives = True
-        self._continuation = _CONTINUATION["\\"].search
 
     def error(self, message: str, line: int, start: int = 0, end: int | None = None, hint: str = "") -> BuildFileError:
         """A fault in the physical line `line`, counted from 1."""
@@ -101,7 +99,7 @@ class Reader:
         return None
 
     def _directive(self, line: str, number: int) -> bool:
-        found = _DIRECTIVE(line)
+        found = re.match(_DIRECTIVE % f"[{SPACES}]", line) if line.startswith("#") and "=" in line else None
         name = found.group(1).lower() if found else ""
         if found is None or name not in DIRECTIVES:
             self._in_directives = False
@@ -112,19 +110,25 @@ class Reader:
             return True
         self.directives[name] = value
         if name == "escape":
-            if value not in _CONTINUATION:
+            if value not in ("\\", "`"):
                 self.errors.append(self.error(f"invalid escape token '{value}' does not match ` or \\", number))
             else:
                 self.escape = value
-                self._continuation = _CONTINUATION[value].search
         return True
 
+    def _continued(self, line: str) -> int:
+        """Where the escape character stands that continues `line`; -1 where none does."""
+        bare = line.rstrip(" \t")
+        if bare[-1:] != self.escape or bare[-2:-1] == self.escape:
+            return -1
+        return len(bare) - 1
+
     def _join(self, number: int, first: str, column: int, doc: tuple[str, ...]) -> LogicalLine | None:
-        found = self._continuation(first)
-        if found is None:
+        end = self._continued(first)
+        if end < 0:
             return LogicalLine(first, (Piece(0, number, column + 1),), doc, number, has_blank=False)
         lines = self._lines
-        texts = [first[: found.start(1)]]
+        texts = [first[:end]]
         length = len(texts[0])
         pieces = [Piece(0, number, column + 1)]
         has_blank = False
@@ -139,12 +143,12 @@ class Reader:
                 self.comments.append((self._next, stripped))
                 continue
             pieces.append(Piece(length, self._next, 1))
-            found = self._continuation(line)
-            if found is not None:
-                line = line[: found.start(1)]
+            end = self._continued(line)
+            if end >= 0:
+                line = line[:end]
             texts.append(line)
             length += len(line)
-            if found is None:
+            if end < 0:
                 break
         return LogicalLine("".join(texts), tuple(pieces), doc, self._next, has_blank)
 
@@ -211,7 +215,7 @@ def read_delimiter(word: str) -> Heredoc | None:
         ExpansionError: the delimiter's quotes do not match.
 
     """
-    found = _HEREDOC(word)
+    found = re.fullmatch(_HEREDOC, word)
     if found is None or not found.group(3):
         return None
     rest = found.group(3)

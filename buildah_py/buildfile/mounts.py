@@ -42,7 +42,7 @@ KEYS = (
 )
 _TRUE = ("1", "t", "T", "true", "TRUE", "True")
 _FALSE = ("0", "f", "F", "false", "FALSE", "False")
-_SIZE = re.compile(r"([0-9]+(?:\.[0-9]*)?) ?(?:([kKmMgGtTpP])i?[bB]?|[bB])?$").match
+_SIZE = r"([0-9]+(?:\.[0-9]*)?) ?(?:([kKmMgGtTpP])i?[bB]?|[bB])?"
 
 
 class MountSpec(NamedTuple):
@@ -77,6 +77,9 @@ def split_options(text: str, span: Span, source: Source) -> tuple[tuple[str, str
     """
     if not text:
         raise BuildFileError("an empty list of options", source, span, hint="write something like type=cache,target=/x")
+    if '"' not in text and "\n" not in text:
+        cut = [option.partition("=") for option in text.split(",")]
+        return tuple((key, value if equals else None) for key, equals, value in cut)
     try:
         _, nodes = driver("mount").parse(text, "mount")
     except MismatchError as error:
@@ -300,7 +303,7 @@ class _Reading:
         raise self._error(f"invalid value {value} for {key}")
 
     def _bytes(self, value: str) -> int:
-        found = _SIZE(value)
+        found = re.fullmatch(_SIZE, value)
         if found is None:
             raise self._error(f"invalid value for size: {value}", hint="write something like 64m or 1g")
         factor = 1024 ** (" kmgtp".index((found.group(2) or " ").lower()))

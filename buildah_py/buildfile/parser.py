@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
-from buildah_py.buildfile.instructions import Common, build, has_json
+from buildah_py.buildfile.instructions import build, common_of, has_json
 from buildah_py.buildfile.lines import LogicalLine, Reader
 from buildah_py.buildfile.source import Position, Source, Span
 from buildah_py.buildfile.statement import Statement
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     """Given the path of an INCLUDE, gives the name to show in errors and the text."""
 
 _HEREDOC_KEYWORDS = ("RUN", "COPY", "ADD")
-_EXTENSIONS = re.compile(r"pybuild/1(?:\.|\s|$)").match
 _MAX_ERRORS = 100
 
 
@@ -64,6 +62,11 @@ def _decode(text: str | bytes) -> str:
     return text.removeprefix("\ufeff")
 
 
+def _wants_extensions(syntax: str) -> bool:
+    name = syntax.split(" ", 1)[0]
+    return name == "pybuild/1" or name.startswith("pybuild/1.")
+
+
 def _joined(errors: list[BuildFileError]) -> BuildFileError:
     first, *others = sorted(errors[:_MAX_ERRORS], key=lambda error: error.span.start)
     first.others = tuple(others)
@@ -97,7 +100,7 @@ class _Parser:
             line = self._reader.next_line()
             if line is None:
                 break
-            if not seen and _EXTENSIONS(self._reader.directives.get("syntax", "")):
+            if not seen and _wants_extensions(self._reader.directives.get("syntax", "")):
                 self._extensions = True
             seen = True
             try:
@@ -128,7 +131,7 @@ class _Parser:
             end = Position(start.line, start.column + len(line.text))
         else:
             end = Position(line.last_line, len(self.source_line(line.last_line)) + 1)
-        common = Common(statement, Span(Position(start.line, start.column), end))
+        common = common_of(statement, Span(Position(start.line, start.column), end))
         return build(statement, common, extensions=self._extensions)
 
     def source_line(self, number: int) -> str:

@@ -6,8 +6,8 @@ import re
 from typing import TYPE_CHECKING
 
 from buildah_py.buildfile.driver import MismatchError, driver
-from buildah_py.buildfile.expand import SPACES
 from buildah_py.buildfile.flags import Flag, split_flags
+from buildah_py.buildfile.spaces import BLANKS, ITEM, SPACES, has_odd_space, swap_escape
 from buildah_py.buildfile.tree import Word
 from buildah_py.errors import BuildFileError
 
@@ -16,13 +16,14 @@ if TYPE_CHECKING:
     from buildah_py.buildfile.source import Source
     from buildah_py.buildfile.tree import Heredoc
 
-_BLANKS = re.compile(r"[\t\v\f\r ]+")
-_ITEM = re.compile(r"[^\t\v\f\r ]+")
-_QUOTING = re.compile(r"['\"\\`]").search
-_ODD_SPACE = re.compile("[\n\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]").search
-_SWAP = {ord("\\"): "`", ord("`"): "\\"}
-_SIMPLE_JSON = re.compile(r'\[[ \t]*"[^"\\\x00-\x1f]*"(?:[ \t]*,[ \t]*"[^"\\\x00-\x1f]*")*[ \t]*\]').fullmatch
-_JSON_STRING = re.compile(r'"([^"]*)"').findall
+
+def _simple_json(text: str) -> list[str] | None:
+    """The strings of an array without escapes, or None: then the grammar has to look at it."""
+    parts = text.split('"')
+    between = [part.strip(" ") for part in parts[::2]]
+    if len(parts) < 3 or between[0] != "[" or between[-1] != "]" or between[1:-1] != [","] * (len(between) - 2):
+        return None
+    return parts[1::2]
 
 
 class NotStringsError(Exception):
@@ -43,7 +44,7 @@ class Statement:
         lead = len(text) - len(text.lstrip(SPACES))
         text = text.strip(SPACES)
         self.start = start + lead
-        blank = _BLANKS.search(text)
+        blank = BLANKS.search(text)
         self.flags: tuple[Flag, ...] = ()
         if blank is None:
             self.keyword = text
@@ -63,6 +64,16 @@ class Statement:
             start, end = self.start, len(self.line.text.rstrip(SPACES))
         return BuildFileError(message, self.source, self.line.span(start, start if end is None else end), hint=hint)
 
+    def rest(self, start: int) -> Statement:
+        """The same instruction, as if its arguments began at `start`."""
+        rest = Statement.__new__(Statement)
+        rest.source, rest.line, rest.escape = self.source, self.line, self.escape
+        rest.keyword, rest.name, rest.start, rest.flags = self.keyword, self.name, self.start, ()
+        rest.heredocs = self.heredocs
+        rest.args = self.args[start:]
+        rest.offset = self.offset + start
+        return rest
+
     def word(self, start: int, end: int) -> Word:
         """The argument from `start` up to `end` of `args`."""
         return Word(self.args[start:end], self.line.span(self.offset + start, self.offset + end))
@@ -73,14 +84,14 @@ class Statement:
 
     def items(self) -> list[Word]:
         """The arguments between blanks; quotes mean nothing here."""
-        return [self.word(found.start(), found.end()) for found in _ITEM.finditer(self.args)]
+        return [self.word(found.start(), found.end()) for found in ITEM.finditer(self.args)]
 
     def words(self) -> list[Word]:
         """The arguments between spaces that no quote or escape character protects."""
         args = self.args
-        if not _QUOTING(args) and not _ODD_SPACE(args):
+        if not ("'" in args or '"' in args or self.escape in args or has_odd_space(args)):
             return self.items()
-        mapped = args.translate(_SWAP) if self.escape == "`" else args
+        mapped = swap_escape(args, self.escape)
         _, nodes = driver("arguments").parse(mapped, "words")
         words = []
         for _, pieces in nodes:
@@ -99,8 +110,10 @@ class Statement:
         args = self.args
         if not args.startswith("["):
             return None
-        if _SIMPLE_JSON(args):
-            return list(_JSON_STRING(args))
+        if "\\" not in args and args.isprintable():
+            simple = _simple_json(args)
+            if simple is not None:
+                return simple
         try:
             _, nodes = driver("json").parse(args, "array")
         except MismatchError:

@@ -68,22 +68,21 @@ def compile_grammar(name: str) -> Grammar:
     nonterminals = sorted(set(origin.values()))
     states = []
     for state in sorted(table.states):
-        actions: dict[int, int] = {}
-        gotos: dict[int, int] = {}
+        actions: list[tuple[int, int]] = []
+        gotos: list[tuple[int, int]] = []
         for symbol, (action, argument) in table.states[state].items():
             if symbol in nonterminals:
-                gotos[nonterminals.index(symbol)] = argument
+                gotos.append((nonterminals.index(symbol), argument))
             elif action is Shift:
-                actions[number[symbol]] = argument + 1
+                actions.append((number[symbol], argument + 1))
             else:
-                actions[number[symbol]] = -rule_number[argument] - 1
-        states.append((dict(sorted(actions.items())), dict(sorted(gotos.items()))))
+                actions.append((number[symbol], -rule_number[argument] - 1))
+        states.append((tuple(sorted(actions)), tuple(sorted(gotos))))
     return (
         tuple((terminal, patterns[terminal]) for terminal in order),
         tuple((*rule, nonterminals.index(origin[index])) for index, rule in enumerate(rules)),
         tuple(states),
-        dict(table.start_states),
-        dict(table.end_states),
+        tuple((start, table.start_states[start], table.end_states[start]) for start in GRAMMARS[name]),
     )
 
 
@@ -110,13 +109,13 @@ def render() -> str:
     ]
     lines += ["}", ""]
     for name in sorted(GRAMMARS):
-        terminals, rules, states, starts, ends = compile_grammar(name)
+        terminals, rules, states, starts = compile_grammar(name)
         lines.append(f"{name.upper()}: Grammar = (")
         for part in (terminals, rules, states):
             lines.append("    (")
             lines += [f"        {item!r}," for item in part]
             lines.append("    ),")
-        lines += [f"    {starts!r},", f"    {ends!r},", ")", ""]
+        lines += [f"    {starts!r},", ")", ""]
     return "\n".join(lines)
 
 

@@ -6,8 +6,9 @@ into text when the planner knows the variables.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from buildah_py.buildfile.node import dataclass
 
 if TYPE_CHECKING:
     from buildah_py.buildfile.source import Source, Span
@@ -331,5 +332,5 @@ class BuildFile:
     directives: Directives
     arguments: tuple[Arg, ...]
     stages: tuple[Stage, ...]
-    comments: tuple[tuple[int, str], ...] = field(default=())
+    comments: tuple[tuple[int, str], ...] = ()
     extensions: bool = False
