@@ -1,1 +1,1 @@
-"""outputs"""
+"""Where the result of a build goes: OCI layouts, archives for Docker, tars and directories."""

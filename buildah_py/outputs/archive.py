@@ -1,0 +1,130 @@
+"""An OCI layout as one tar: members with fixed owners, modes and times, in an order that depends on the image alone."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import TYPE_CHECKING, Final
+
+from buildah_py.outputs import target
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_BLOCK: Final = 512
+_OCTAL_SIZE: Final = 0o77777777777
+
+
+class TarLayout:
+    """Writes members to the descriptor `out`, which `dest` names in errors.
+
+    A blob's size and digest are known only at its end: where `out` is a regular file, room for the header is left and
+    filled in afterwards, so that every byte is written once; else the blob waits in a nameless file in `scratch`.
+    """
+
+    def __init__(self, out: int, dest: str, *, scratch: str | None = None) -> None:
+        import stat
+
+        self._out = out
+        self._dest = dest
+        self._scratch = scratch
+        self._offset = 0
+        self._added: set[str] = set()
+        # Where bytes are appended (`>> file`), no header can be filled in afterwards.
+        self._seekable = stat.S_ISREG(os.fstat(out).st_mode) and not _appends(out)
+        if self._seekable:
+            self._start = os.lseek(out, 0, os.SEEK_CUR)
+        for name in ("blobs/", "blobs/sha256/"):
+            self._write(_header(name, 0))
+
+    def add(self, name: str, data: bytes) -> None:
+        """Add a small file; a second one of the same name is left out."""
+        if name not in self._added:
+            self._added.add(name)
+            self._write(_header(name, len(data)) + data + _padding(len(data)))
+
+    def add_file(self, name: str, path: str, size: int) -> None:
+        """Add the file at `path`; a second one of the same name is left out."""
+        if name not in self._added:
+            self._added.add(name)
+            self._write(_header(name, size))
+            target.copy(path, self._out, size, self._dest)
+            self._offset += size
+            self._write(_padding(size))
+
+    def add_blob(self, pieces: Iterable[bytes]) -> tuple[str, int]:
+        """Add `blobs/sha256/<hex>` with the bytes of `pieces`; return its digest and size."""
+        if self._seekable:
+            return self._add_in_place(pieces)
+        import tempfile
+
+        with tempfile.TemporaryFile(dir=self._scratch, buffering=0) as file:
+            hashed, size = _spool(pieces, file.fileno(), self._scratch or tempfile.gettempdir())
+            name = f"blobs/sha256/{hashed}"
+            self.add_file(name, f"/proc/self/fd/{file.fileno()}", size)
+        return f"sha256:{hashed}", size
+
+    def finish(self) -> None:
+        """Write the end of the archive."""
+        self._write(bytes(2 * _BLOCK))
+
+    def _add_in_place(self, pieces: Iterable[bytes]) -> tuple[str, int]:
+        begin = self._offset
+        self._write(bytes(_BLOCK))
+        hashed = hashlib.sha256()
+        for piece in pieces:
+            hashed.update(piece)
+            self._write(piece)
+        size = self._offset - begin - _BLOCK
+        name = f"blobs/sha256/{hashed.hexdigest()}"
+        with target.naming(self._dest):
+            if name in self._added:  # two layers whose compressed bytes are equal
+                os.ftruncate(self._out, self._start + begin)
+                self._offset = os.lseek(self._out, self._start + begin, os.SEEK_SET) - self._start
+                return f"sha256:{hashed.hexdigest()}", size
+            self._added.add(name)
+            os.pwrite(self._out, _header(name, size), self._start + begin)
+        self._write(_padding(size))
+        return f"sha256:{hashed.hexdigest()}", size
+
+    def _write(self, data: bytes) -> None:
+        with target.naming(self._dest):
+            target.write(self._out, data)
+        self._offset += len(data)
+
+
+def _appends(descriptor: int) -> bool:
+    import fcntl
+
+    return bool(fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_APPEND)
+
+
+def _spool(pieces: Iterable[bytes], descriptor: int, where: str) -> tuple[str, int]:
+    hashed = hashlib.sha256()
+    size = 0
+    for piece in pieces:
+        hashed.update(piece)
+        size += len(piece)
+        with target.naming(where):
+            target.write(descriptor, piece)
+    return hashed.hexdigest(), size
+
+
+def _header(name: str, size: int) -> bytes:
+    """One ustar block for a file or, with a slash at the end, a directory. Sizes from 8 GiB on are binary, as GNU's."""
+    directory = name.endswith("/")
+    length = b"%011o\0" % size if size <= _OCTAL_SIZE else b"\x80" + size.to_bytes(11, "big")
+    block = bytearray(_BLOCK)
+    block[: len(name)] = name.encode()
+    block[100:124] = b"0000755\0" * 1 + b"0000000\0" * 2 if directory else b"0000644\0" + b"0000000\0" * 2
+    block[124:136] = length
+    block[136:148] = b"%011o\0" % 0
+    block[148:156] = b" " * 8
+    block[156:157] = b"5" if directory else b"0"
+    block[257:265] = b"ustar\x0000"
+    block[148:156] = b"%06o\0 " % sum(block)
+    return bytes(block)
+
+
+def _padding(size: int) -> bytes:
+    return bytes(-size % _BLOCK)

@@ -1,0 +1,33 @@
+"""What an output has to know of a layer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from _typeshed import ReadableBuffer
+
+    Write = Callable[[ReadableBuffer], object]
+    """Takes the next bytes, which must not change afterwards."""
+
+    WriteTar = Callable[[Write], str]
+    """Passes a layer's canonical uncompressed tar on piece by piece, and returns its diff_id."""
+
+
+class Blob(NamedTuple):
+    """A form of a layer that lies in a file already: `compression` is `uncompressed`, `gzip` or `zstd`."""
+
+    compression: str
+    digest: str
+    size: int
+    path: str
+
+
+class LayerSource(NamedTuple):
+    """A layer. `write_tar` is called only where none of `blobs` will do."""
+
+    diff_id: str
+    write_tar: WriteTar
+    blobs: tuple[Blob, ...] = ()

@@ -1,0 +1,183 @@
+"""Write an image as an OCI layout (image-layout.md): a tar or a directory, with Docker's manifest.json if asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from buildah_py.errors import OutputError, UsageError
+from buildah_py.image import canonical, descriptor, media_types, reference
+from buildah_py.image.descriptor import Descriptor
+from buildah_py.image.index import CONTAINERD_NAME, CREATED, REF_NAME, Index
+from buildah_py.image.manifest import Manifest
+from buildah_py.outputs import compress, target
+from buildah_py.outputs.archive import TarLayout
+from buildah_py.outputs.directory import DirectoryLayout
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from buildah_py.image.config import ImageConfig
+    from buildah_py.image.reference import Reference
+    from buildah_py.outputs.layer_source import LayerSource
+
+_LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
+
+
+class Written(NamedTuple):
+    """What was written: the manifest's descriptor, with its platform, and the manifest."""
+
+    descriptor: Descriptor
+    manifest: Manifest
+
+
+class _Layout(Protocol):
+    def add(self, name: str, data: bytes, /) -> None: ...
+
+    def add_file(self, name: str, path: str, size: int, /) -> None: ...
+
+    def add_blob(self, pieces: Iterable[bytes], /) -> tuple[str, int]: ...
+
+
+def write_oci(
+    dest: str,
+    config: ImageConfig,
+    layers: Sequence[LayerSource],
+    *,
+    names: Sequence[str] = (),
+    tar: bool = True,
+    compression: str = media_types.GZIP,
+    level: int | None = None,
+    annotations: Mapping[str, str] | None = None,
+    docker: bool = False,
+    threads: int = 0,
+    scratch: str | None = None,
+    stdout: int = 1,
+) -> Written:
+    """Write the image to the tar file `dest` (`-`: to `stdout`), or with `tar=False` to the directory `dest`.
+
+    `names` are references; each becomes a descriptor in the index, so that `skopeo`, `podman` and `docker` find it.
+    With `docker` the media types are Docker's and a manifest.json lets `docker load` read it. A layer that has a blob
+    of that `compression` is copied, any other is packed and compressed; `annotations` go into the manifest. `scratch`
+    is where blobs wait that go to a pipe. `dest` is whole or not there. Raises OutputError that names it.
+    """
+    if tuple(layer.diff_id for layer in layers) != config.diff_ids:
+        raise OutputError("the layers to be written are not those of the image's config")
+    compress.check(compression, level)
+    image = _Image(config, layers, [reference.parse(name).with_default_tag() for name in names])
+    image.compression, image.level, image.threads, image.docker = compression, level, threads, docker
+    image.annotations = annotations or {}
+    if not tar:
+        if dest == target.STDOUT:
+            raise UsageError("a directory cannot be written to the standard output", hint="leave out tar=false")
+        with DirectoryLayout(dest) as directory:
+            written = image.write(directory, directory.existing())
+            directory.finish()
+        return written
+    with target.opened(dest, stdout=stdout) as out:
+        archive = TarLayout(out, dest, scratch=scratch)
+        written = image.write(archive, None)
+        archive.finish()
+    return written
+
+
+class _Image:
+    """One image on its way to a layout."""
+
+    compression: str
+    level: int | None
+    threads: int
+    docker: bool
+    annotations: Mapping[str, str]
+
+    def __init__(self, config: ImageConfig, layers: Sequence[LayerSource], names: Sequence[Reference]) -> None:
+        self._config = config
+        self._layers = layers
+        self._names = list(dict.fromkeys(names))
+
+    def write(self, layout: _Layout, before: Index | None) -> Written:
+        config = self._config.to_bytes()
+        config_type = media_types.DOCKER_CONFIG if self.docker else media_types.OCI_CONFIG
+        config_descriptor = descriptor.of(config_type, config)
+        layout.add(blob_name(config_descriptor.digest), config)
+        manifest = Manifest(
+            config_descriptor,
+            self._write_layers(layout),
+            self.annotations,
+            media_types.DOCKER_MANIFEST if self.docker else media_types.OCI_MANIFEST,
+        )
+        own = manifest.descriptor()._replace(platform=self._config.platform)
+        layout.add(blob_name(own.digest), manifest.to_bytes())
+        layout.add("oci-layout", _LAYOUT)
+        if self.docker:
+            layout.add("manifest.json", self._docker_manifest(manifest))
+        # The index last: in a directory it is what makes the image appear.
+        layout.add("index.json", Index((*self._others(before, own.digest), *self._entries(own))).to_bytes())
+        return Written(own, manifest)
+
+    def _write_layers(self, layout: _Layout) -> tuple[Descriptor, ...]:
+        """Copy or compress each layer once, even where the image has it twice."""
+        kind = media_types.layer(self.compression, docker=self.docker)
+        written: dict[str, Descriptor] = {}
+        missing = []
+        for layer in {one.diff_id: one for one in self._layers}.values():
+            blob = next((one for one in layer.blobs if one.compression == self.compression), None)
+            if blob is None:
+                missing.append(layer)
+            else:
+                layout.add_file(blob_name(blob.digest), blob.path, blob.size)
+                written[layer.diff_id] = Descriptor(kind, blob.digest, blob.size)
+        if missing:
+            with compress.LayerStreams(missing, self.compression, self.level, threads=self.threads) as streams:
+                for layer in missing:
+                    digest, size = layout.add_blob(streams.pieces())
+                    written[layer.diff_id] = Descriptor(kind, digest, size)
+        return tuple(written[layer.diff_id] for layer in self._layers)
+
+    def _entries(self, own: Descriptor) -> list[Descriptor]:
+        """The manifest once for each name; the tag stands at the first of its kind, for tools that know only tags."""
+        created = {CREATED: self._config.created} if self._config.created else {}
+        if not self._names:
+            return [own._replace(annotations=created)]
+        tags: set[str | None] = set()
+        entries = []
+        for name in self._names:
+            called = {CONTAINERD_NAME: name.full}
+            if name.tag and name.tag not in tags:
+                called[REF_NAME] = name.tag
+            tags.add(name.tag)
+            entries.append(own._replace(annotations=created | called))
+        return entries
+
+    def _others(self, before: Index | None, digest: str) -> list[Descriptor]:
+        """The images of an existing layout that are neither this one nor called as it is."""
+        if before is None:
+            return []
+        full = {name.full for name in self._names}
+        tags = {name.tag for name in self._names if name.tag}
+        kept = []
+        for other in before.manifests:
+            tag, name = other.annotations.get(REF_NAME), other.annotations.get(CONTAINERD_NAME)
+            nameless = name is None and tag is None
+            if name in full or (name is None and tag in tags) or (nameless and other.digest == digest):
+                continue
+            if tag in tags:  # a tag names one image; the other one keeps its whole name
+                rest = {key: value for key, value in other.annotations.items() if key != REF_NAME}
+                kept.append(other._replace(annotations=rest))
+            else:
+                kept.append(other)
+        return kept
+
+    def _docker_manifest(self, manifest: Manifest) -> bytes:
+        """Docker's manifest.json, whose names of files are those of the layout."""
+        return canonical.to_bytes([
+            {
+                "Config": blob_name(manifest.config.digest),
+                "RepoTags": [name.familiar for name in self._names if name.tag and not name.digest],
+                "Layers": [blob_name(layer.digest) for layer in manifest.layers],
+            }
+        ])  # fmt: skip
+
+
+def blob_name(digest: str) -> str:
+    """Where a blob lies in a layout."""
+    return "blobs/" + digest.replace(":", "/", 1)
