@@ -120,7 +120,12 @@ def call(builder: Builder, words: list[str], **values: object) -> float:
     os.sync()
     started = time.perf_counter()
     result = subprocess.run(
-        argv, check=False, capture_output=True, text=True, env={**os.environ, **builder.environ}, stdin=subprocess.DEVNULL
+        argv,
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **builder.environ},
+        stdin=subprocess.DEVNULL,
     )
     seconds = time.perf_counter() - started
     if result.returncode:
@@ -165,7 +170,9 @@ def main() -> None:
     (root / "empty").mkdir(exist_ok=True)
     (root / "empty/Dockerfile").write_text(f"FROM {BASE}\n")
     call(own, [*own.build[:1], "-q", "-o", f"type=oci,dest={root}/base.tar", str(root / "empty")])
-    print(f"{platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}, Python {platform.python_version()}")
+    print(
+        f"{platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}, Python {platform.python_version()}"
+    )
     for builder in chosen:
         print(subprocess.run(builder.version, check=True, capture_output=True, text=True).stdout.strip())
     print("\n| workload | " + " | ".join(builder.name for builder in chosen) + " |")

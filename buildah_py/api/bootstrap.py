@@ -15,12 +15,13 @@ from buildah_py.image import platform as platforms
 from buildah_py.image import timestamp
 from buildah_py.layers.apply import unpack
 from buildah_py.layers.capture import capture
+from buildah_py.layers.compression import decompress
 from buildah_py.layers.tar import pack
 from buildah_py.layers.writer import LayerWriter
 from buildah_py.plan.variables import DEFAULT_PATH
 
 if TYPE_CHECKING:
-    from typing import BinaryIO
+    from typing import IO
 
     from buildah_py.layers.inventory import Captured
     from buildah_py.store import Store
@@ -177,9 +178,9 @@ def _apt_sources(suite: str) -> str:
     return "".join(lines)
 
 
-def _unpack(stream: BinaryIO, staged: str) -> Captured:
+def _unpack(stream: IO[bytes], staged: str) -> Captured:
     os.mkdir(staged, 0o755)
-    return unpack(stream, staged)
+    return unpack(decompress(stream), staged)
 
 
 def _copy_directory(rootfs: str, staged: str) -> Captured:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from buildah_py.api.contexts import Contexts
 from buildah_py.api.images import familiar_name, find_config, full_name
 from buildah_py.api.state import open_store
 from buildah_py.buildfile import parse
@@ -18,13 +18,13 @@ from buildah_py.image import platform as platforms
 from buildah_py.plan import PlanOptions, make_plan
 from buildah_py.plan.assemble import MadeLayer, finish_config
 from buildah_py.progress import events
+from buildah_py.sources.find import find_build_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from buildah_py.buildfile.tree import BuildFile
     from buildah_py.image.config import ImageConfig
-    from buildah_py.layers.tree import Tree
     from buildah_py.outputs.spec import OutputSpec
     from buildah_py.plan import Plan
     from buildah_py.progress.events import Event
@@ -63,19 +63,12 @@ class BuildResult:
     ran: int
 
 
-def read_build_file(request: BuildRequest) -> BuildFile:
-    """Find, read and parse the build file. Raises NotFound, BuildFileError."""
-    from buildah_py.sources.find import find_build_file
-
+def read_build_file(request: BuildRequest) -> tuple[BuildFile, str]:
+    """Find, read and parse the build file; with its path, "" where it has none. Raises NotFound, BuildFileError."""
     if request.file == STDIN:
-        return parse(sys.stdin.buffer.read(), "<stdin>", extensions=request.extensions)
-    path = find_build_file(request.context, request.file)
-    try:
-        with open(path, "rb") as file:
-            text = file.read()
-    except OSError as error:
-        raise NotFound(f"the build file {path} cannot be read: {error.strerror}") from error
-    return parse(text, path, extensions=request.extensions)
+        return parse(sys.stdin.buffer.read(), "<stdin>", extensions=request.extensions), ""
+    found = find_build_file(request.context, request.file)
+    return parse(found.data, found.name, extensions=request.extensions), found.path
 
 
 def build(request: BuildRequest, emit: Callable[[Event], None]) -> BuildResult:
@@ -86,19 +79,18 @@ def build(request: BuildRequest, emit: Callable[[Event], None]) -> BuildResult:
     started = time.monotonic()
     names = tuple(dict.fromkeys(map(full_name, request.names)))
     outputs = _read_outputs(request.outputs)
-    if not os.path.isdir(request.context):
-        raise NotFound(f"the build context {request.context} is not a directory")
-    build_file = read_build_file(request)
+    build_file, path = read_build_file(request)
     with open_store(request.environ) as store:
         plan = make_plan(build_file, _plan_options(request, store))
         for warning in plan.warnings:
             emit(events.Warning(warning))
         _refuse_what_is_not_allowed(plan, request)
         emit(events.BuildStarted(len(plan.nodes)))
+        contexts = Contexts(request.context, path, store.path("stat-cache"))
         workshop = Workshop(
             store,
             Cache(store),
-            open_context=lambda name: _open_context(request, store, name),
+            open_context=contexts.open,
             make_sandbox=lambda: _make_sandbox(store),
             emit=emit,
         )
@@ -124,6 +116,7 @@ def build(request: BuildRequest, emit: Callable[[Event], None]) -> BuildResult:
             raise
         finally:
             workshop.close()
+            contexts.close()
     shown = tuple(map(familiar_name, names))
     emit(events.BuildDone(image, shown, time.monotonic() - started, engine.hits, engine.ran))
     return BuildResult(image, names, engine.hits, engine.ran)
@@ -168,13 +161,6 @@ def _refuse_what_is_not_allowed(plan: Plan, request: BuildRequest) -> None:
             asked = {"security.insecure": node.step.security == "insecure", "network.host": node.step.network == "host"}
             for right in sorted(right for right, wanted in asked.items() if wanted and right not in allowed):
                 raise UsageError(f"`{node.text}` asks for {right}, which is not allowed", hint=f"add --allow {right}")
-
-
-def _open_context(request: BuildRequest, store: Store, name: str) -> Tree:
-    from buildah_py.sources.directory import DirectoryContext
-
-    assert not name
-    return DirectoryContext(request.context)
 
 
 def _make_sandbox(store: Store) -> Sandbox:

@@ -95,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
     if call != "build":
         from buildah_py.cli.call import run_call
 
-        return run_call(call, read_build_file(request), request.build_args, request.target or None)
+        return run_call(call, read_build_file(request)[0], request.build_args, request.target or None)
     from buildah_py.progress.choose import renderer
 
     mode = "quiet" if args.quiet else args.progress

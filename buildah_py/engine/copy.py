@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from buildah_py.copy.selection import Selection
     from buildah_py.engine.workshop import Result, Workshop
     from buildah_py.layers.inventory import Captured
-    from buildah_py.layers.tree import Tree
     from buildah_py.plan import Node
     from buildah_py.plan.steps import CopyStep
 
@@ -69,13 +68,14 @@ class CopyExecution:
 
     def _select(self) -> Selection:
         if self._selection is None:
-            tree, where = self._tree()
-            self._selection = select(
-                tree, self._step.sources, exclude=self._step.exclude, parents=self._step.parents, where=where
-            )
+            source = self._node.inputs[0]
+            with self._workshop.context_lock:
+                tree = (
+                    self._workshop.context(source.context)
+                    if self._origin is None
+                    else self._workshop.view(self._origin.layers)
+                )
+                self._selection = select(
+                    tree, self._step.sources, exclude=self._step.exclude, parents=self._step.parents, where=source.name
+                )
         return self._selection
-
-    def _tree(self) -> tuple[Tree, str]:
-        if self._origin is not None:
-            return self._workshop.view(self._origin.layers), self._node.inputs[0].name
-        return self._workshop.context(self._node.inputs[0].context), "the build context"

@@ -160,6 +160,7 @@ class Engine:
                     if attempt == _TRIES:
                         raise
                     self._workshop.emit(events.Note(f"{error.message}; reading it again", node.index + 1))
+                    self._workshop.refresh_contexts()
                     continue
             self._made[key] = record.diff_id
             self.ran += 1

@@ -22,14 +22,15 @@ if TYPE_CHECKING:
     from buildah_py.sandbox import Operation
 
 
-
 def shown_digest(workshop: Workshop, node: Node, mount: MountStep, tree: Result | None) -> str:
     """The digest of what a mount shows: names, bytes, modes and owners below its source."""
     shown, where = _tree(workshop, node, mount, tree)
     return select(shown, [mount.source or "/"], where=where).digest()
 
 
-def make_mount(workshop: Workshop, node: Node, mount: MountStep, tree: Result | None, staged: str) -> Sequence[Operation]:
+def make_mount(
+    workshop: Workshop, node: Node, mount: MountStep, tree: Result | None, staged: str
+) -> Sequence[Operation]:
     """Make what the sandbox mounts. Directories that are thrown away afterwards lie below `staged`."""
     if mount.type == "tmpfs":
         return [TmpfsMount(mount.target, mount.size or 0)]

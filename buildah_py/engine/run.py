@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from buildah_py.errors import StepFailed
 from buildah_py.layers.capture import capture
 from buildah_py.progress import events
-from buildah_py.sandbox import BindMount, ContainerSpec, FileMount, TmpfsMount
+from buildah_py.sandbox import ContainerSpec, FileMount
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from buildah_py.layers.inventory import Captured
     from buildah_py.plan import Node
     from buildah_py.plan.steps import RunStep
+    from buildah_py.sandbox import Operation
 
 _PIECE = 64 * 1024
 
@@ -61,7 +62,7 @@ class RunExecution:
 
     def _spec(self, lowers: tuple[str, ...], upper: str, work: str, init: str, staged: str) -> ContainerSpec:
         step = self._step
-        mounts: list[BindMount | TmpfsMount | FileMount] = [
+        mounts: list[Operation] = [
             FileMount(target=f"/dev/pipes/{file.name}", content=file.content, mode=file.mode) for file in step.files
         ]
         for mount in step.mounts:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import TYPE_CHECKING
 
+from buildah_py.copy.layout import Layout
 from buildah_py.copy.owner import parse_owner
 from buildah_py.errors import PybuildError
 from buildah_py.layers.writer import LayerWriter
@@ -34,26 +36,16 @@ class WorkdirExecution:
     def execute(self, staged: str) -> tuple[Captured, str]:
         """Write the missing directories as a layer."""
         view = self._workshop.view(self._parent.layers)
-        path = resolve(view, self._step.path.strip("/"))
+        path = resolve(view, self._step.path)
         fs = os.path.join(staged, "fs")
         self._workshop.make_root(fs, self._parent.layers)
         with LayerWriter(fs) as writer:
-            uid, gid = parse_owner(self._step.user, view) if self._step.user else (0, 0)
-            missing: list[str] = []
-            walk = path
-            while walk and view.entry(walk) is None:
-                missing.append(walk)
-                walk = walk.rpartition("/")[0]
-            existing = view.entry(walk) if walk else None
-            if existing is not None and existing.kind != DIR:
-                raise PybuildError(f"WORKDIR {self._step.path}: /{walk} is there and is no directory")
-            above = walk.split("/") if walk and missing else []
-            for depth in range(1, len(above) + 1):
-                entry = view.entry("/".join(above[:depth]))
-                assert entry is not None
-                writer.add_dir(
-                    entry.path, mode=entry.mode, uid=entry.uid, gid=entry.gid, xattrs=entry.xattrs, mtime=entry.mtime
-                )
-            for directory in reversed(missing):
-                writer.add_dir(directory, mode=0o755, uid=uid, gid=gid)
+            existing = view.entry(path)
+            if existing is None:
+                owner = parse_owner(self._step.user, view) if self._step.user else (0, 0)
+                layout = Layout(view)
+                layout.make_dirs(path, 0o755, owner, time.time_ns())
+                layout.write(writer)
+            elif existing.kind != DIR:
+                raise PybuildError(f"WORKDIR {self._step.path}: /{path} is there and is no directory")
             return writer.finish(), fs

@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from buildah_py.errors import Interrupted
+from buildah_py.layers.tree import Tree
 from buildah_py.layers.view import LayerTree, MergedView
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from buildah_py.cache import Cache
-    from buildah_py.layers.tree import Tree
     from buildah_py.progress.events import Event
     from buildah_py.sandbox import Container, ContainerSpec, Sandbox
     from buildah_py.store import Store
@@ -32,6 +32,14 @@ class Result:
     created: int = 0
 
 
+class Context(Tree, Protocol):
+    """A build context: a tree that can change while it is read."""
+
+    def refresh(self) -> None:
+        """Forget what was seen of it."""
+        ...
+
+
 class RootAttributes(NamedTuple):
     """Mode, owner and group of `/`."""
 
@@ -44,6 +52,7 @@ class Workshop:
     """Shared by the threads of one build.
 
     `open_context` gives a build context by its name, `make_sandbox` the sandbox; both are called when first needed.
+    Contexts are for one thread at a time, the one that holds `context_lock`.
     """
 
     def __init__(
@@ -51,7 +60,7 @@ class Workshop:
         store: Store,
         cache: Cache,
         *,
-        open_context: Callable[[str], Tree],
+        open_context: Callable[[str], Context],
         make_sandbox: Callable[[], Sandbox],
         emit: Callable[[Event], None],
     ) -> None:
@@ -61,10 +70,11 @@ class Workshop:
         self._open_context = open_context
         self._make_sandbox = make_sandbox
         self._sandbox: Sandbox | None = None
-        self._contexts: dict[str, Tree] = {}
+        self._contexts: dict[str, Context] = {}
         self._views: dict[tuple[str, ...], MergedView] = {}
         self._containers: set[Container] = set()
         self._lock = threading.RLock()
+        self.context_lock = threading.Lock()
         self._cancelled = threading.Event()
 
     # file systems
@@ -104,12 +114,18 @@ class Workshop:
         os.chown(path, root.uid, root.gid)
         os.chmod(path, root.mode)
 
-    def context(self, name: str) -> Tree:
+    def context(self, name: str) -> Context:
         """The build context `name`; "" is the main one."""
         with self._lock:
             if name not in self._contexts:
                 self._contexts[name] = self._open_context(name)
             return self._contexts[name]
+
+    def refresh_contexts(self) -> None:
+        """Have the contexts look at their files again."""
+        with self.context_lock:
+            for context in self._contexts.values():
+                context.refresh()
 
     def open_log(self, number: int) -> int:
         """A descriptor for appending to the log of step `number` of this build, which nothing clips."""
@@ -162,8 +178,3 @@ class Workshop:
             if self._sandbox is not None:
                 self._sandbox.close()
                 self._sandbox = None
-            for context in self._contexts.values():
-                close = getattr(context, "close", None)
-                if close is not None:
-                    close()
-            self._contexts.clear()

@@ -5,28 +5,33 @@ from __future__ import annotations
 import fcntl
 import os
 import struct
-import sys
 import termios
 import threading
 from typing import TYPE_CHECKING, Any, Self
 
 from buildah_py.errors import SandboxError
-from buildah_py.sandbox import plan, wire
+from buildah_py.sandbox import capabilities, plan, wire
+from buildah_py.sandbox.network import Networks
+from buildah_py.sandbox.resolver import servers
+from buildah_py.sandbox.spawn import spawn
 from buildah_py.sandbox.spec import ExitStatus
 
 if TYPE_CHECKING:
     import _socket
+    from collections.abc import Callable
 
     from buildah_py.sandbox.spec import ContainerSpec
 
 _SIGKILL = 9
+_CHANGES_NETWORK = capabilities.mask(("NET_ADMIN", "SYS_ADMIN", "SYS_MODULE", "SYS_PTRACE", "SYS_RAWIO", "BPF"))
 
 
 class Container:
     """A container that was started. `terminal` is the master of its pty (close it after use), -1 without."""
 
-    def __init__(self, channel: _socket.socket) -> None:
+    def __init__(self, channel: _socket.socket, done: Callable[[], None]) -> None:
         self._channel = channel
+        self._done: Callable[[], None] | None = done
         self._lock = threading.Lock()
         self.terminal = -1
 
@@ -81,6 +86,9 @@ class Container:
     def _close(self) -> None:
         with self._lock:
             self._channel.close()
+            done, self._done = self._done, None
+        if done is not None:
+            done()
 
 
 def _killed(status: int) -> ExitStatus:
@@ -104,6 +112,7 @@ class Sandbox:
         self._lock = threading.Lock()
         self._control: _socket.socket | None = None
         self._helper = 0
+        self._networks = Networks(tuple(servers()))
         self._unprivileged = _in_user_namespace()
 
     def __enter__(self) -> Self:
@@ -112,21 +121,27 @@ class Sandbox:
     def __exit__(self, *_exception: object) -> None:
         self.close()
 
-    def start(self) -> None:
-        """Start the helper process, unless it runs. Safe with threads at any time: it is executed, not forked."""
+    def start(self, *, network: bool = False) -> None:
+        """Start the helper process, unless it runs. Safe with threads at any time: it is executed, not forked.
+
+        With `network`, begin to make the network that containers with the default one will want.
+        """
+        if network:
+            self._networks.start()
         with self._lock:
             if self._control is None:
-                self._control, self._helper = _start_helper()
+                self._control, self._helper = spawn("buildah_py.sandbox.helper", "main(3)")
 
     def start_container(
         self, container: ContainerSpec, *, stdin: int | None = None, stdout: int = 1, stderr: int = 2
     ) -> Container:
         """Start a command on the given descriptors (no stdin is /dev/null; with a tty they are not used)."""
         plan.check(container)
-        self.start()
+        self.start(network=container.network == "default")
         description, descriptors = plan.description(container, unprivileged=self._unprivileged)
         streams = [] if container.tty else [(0, stdin), (1, stdout), (2, stderr)]
         given = [(place, stream) for place, stream in streams if stream is not None]
+        lease = self._networks.take() if container.network == "default" else None
         ours, theirs = wire.pair()
         memory = os.memfd_create("container", os.MFD_CLOEXEC)
         try:
@@ -135,16 +150,25 @@ class Sandbox:
             view = memoryview(data)
             while view:
                 view = view[os.write(memory, view) :]
-            request = {"size": size, "streams": tuple(place for place, _ in given), "network": False}
-            sent = [theirs.fileno(), memory, *(stream for _, stream in given), *descriptors]
+            request = {"size": size, "streams": tuple(place for place, _ in given), "network": lease is not None}
+            sent = [theirs.fileno(), memory, *(stream for _, stream in given)]
+            sent += [*([lease.descriptor] if lease else []), *descriptors]
             self._send(request, sent)
         except BaseException:
             ours.close()
+            if lease:
+                self._networks.give(lease, reusable=True)
             raise
         finally:
             theirs.close()
             os.close(memory)
-        return Container(ours)
+        reusable = not description["capabilities"] & _CHANGES_NETWORK
+
+        def done() -> None:
+            if lease:
+                self._networks.give(lease, reusable=reusable)
+
+        return Container(ours, done)
 
     def run(
         self, container: ContainerSpec, *, stdin: int | None = None, stdout: int = 1, stderr: int = 2
@@ -164,30 +188,12 @@ class Sandbox:
         if control is not None:
             control.close()
             os.waitpid(self._helper, 0)
+        self._networks.close()
 
     def _send(self, request: dict[str, Any], descriptors: list[int]) -> None:
         assert self._control is not None
         if not wire.send(self._control, request, descriptors):
             raise SandboxError("the process that runs containers has ended unexpectedly")
-
-
-def _start_helper() -> tuple[_socket.socket, int]:
-    ours, theirs = wire.pair()
-    package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    program = f"import sys; sys.path.append({package!r}); from buildah_py.sandbox.helper import main; main(3)"
-    actions = [
-        (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
-        (os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0),
-        (os.POSIX_SPAWN_DUP2, theirs.fileno(), 3),
-    ]
-    try:
-        pid = os.posix_spawn(sys.executable, [sys.executable, "-I", "-S", "-c", program], {}, file_actions=actions)
-    except OSError as error:
-        ours.close()
-        raise SandboxError(f"cannot execute {sys.executable}: {error.strerror}") from None
-    finally:
-        theirs.close()
-    return ours, pid
 
 
 def _in_user_namespace() -> bool:

@@ -54,6 +54,11 @@ def resolver_file(
     return ("\n".join([*(f"nameserver {server}" for server in found), *kept]) + "\n").encode()
 
 
+def servers(path: str = _HOST_RESOLVER) -> list[str]:
+    """List the name servers that containers with a network of their own are given."""
+    return _servers(resolver_file((), (), (), host=False, path=path).decode().splitlines())
+
+
 def _read(path: str) -> list[str]:
     try:
         with open(path, encoding="utf-8", errors="replace") as file:

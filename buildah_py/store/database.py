@@ -24,7 +24,7 @@ CREATE TABLE layers (
     diff_id TEXT PRIMARY KEY,       -- sha256 of the canonical tar; names the directory below layers/
     layer_digest TEXT NOT NULL,     -- of the inventory without times
     size INTEGER NOT NULL,          -- bytes of the uncompressed tar
-    entries INTEGER NOT NULL,
+    entries INTEGER NOT NULL,       -- without directories that are only on the way to others
     root TEXT,                      -- "mode uid gid" where the layer changes / itself
     created INTEGER NOT NULL,       -- nanoseconds since 1970
     used INTEGER NOT NULL,

@@ -106,14 +106,15 @@ class Layers:
                 shutil.rmtree(home)
             os.rename(new, home)
             root = inventory.get("")
+            changed = [entry for entry in inventory if not entry.implied]
             self._database.change(
                 f"INSERT INTO layers ({_COLUMNS}, boot) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     diff_id,
                     inventory.layer_digest,
                     size,
-                    len(inventory),
-                    f"{root.mode} {root.uid} {root.gid}" if root else None,
+                    len(changed),
+                    f"{root.mode} {root.uid} {root.gid}" if root and not root.implied else None,
                     now,
                     now,
                     boot_id(),

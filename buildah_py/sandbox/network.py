@@ -1,0 +1,82 @@
+"""The main process's side of networks: a namespace for each container that wants one."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING
+
+from buildah_py.errors import SandboxError
+from buildah_py.sandbox import wire
+from buildah_py.sandbox.spawn import spawn
+
+if TYPE_CHECKING:
+    import _socket
+
+_HINT = "--network=host and --network=none need no network of their own"
+RUN_DIRECTORY = "/run/pybuild/network"
+
+
+class Lease:
+    """A network namespace on loan: hand `descriptor` on, then give the lease back."""
+
+    def __init__(self, number: int, descriptor: int, address: str) -> None:
+        self.number = number
+        self.descriptor = descriptor
+        self.address = address
+
+
+class Networks:
+    """The process that makes networks, started by `start` and asked by `take`; safe with threads."""
+
+    def __init__(self, servers: tuple[str, ...], directory: str = RUN_DIRECTORY) -> None:
+        self._servers = servers
+        self._directory = directory
+        self._lock = threading.Lock()
+        self._control: _socket.socket | None = None
+        self._process = 0
+        self._ready = False
+
+    def start(self) -> None:
+        """Begin to make the bridge and a first namespace; returns at once."""
+        with self._lock:
+            if self._control is None:
+                call = f"main(3, {self._directory!r}, {self._servers!r})"
+                self._control, self._process = spawn("buildah_py.sandbox.network_helper", call, packages=True)
+
+    def take(self) -> Lease:
+        """Get a namespace that nobody else uses. Raises SandboxError where no network can be made."""
+        self.start()
+        with self._lock:
+            assert self._control is not None
+            if not self._ready:
+                self._answer("ready")
+                self._ready = True
+            wire.send(self._control, ("take",))
+            message, descriptors = self._answer("network")
+            return Lease(message[1], descriptors[0], message[2])
+
+    def give(self, lease: Lease, *, reusable: bool) -> None:
+        """Return a namespace in which no process is left; `reusable` if its user could not change its interfaces."""
+        with self._lock:
+            os.close(lease.descriptor)
+            if self._control is not None:
+                wire.send(self._control, ("give", lease.number, reusable))
+
+    def close(self) -> None:
+        """Remove everything and wait until that is done."""
+        with self._lock:
+            control, self._control = self._control, None
+        if control is not None:
+            control.close()
+            os.waitpid(self._process, 0)
+
+    def _answer(self, kind: str) -> tuple[tuple[str, int, str], list[int]]:
+        assert self._control is not None
+        message, descriptors = wire.receive(self._control)
+        if message is None:
+            raise SandboxError("the process that makes networks has ended unexpectedly", hint=_HINT)
+        if message[0] == "error":
+            raise SandboxError(f"{message[1]}: {message[2]}", hint=_HINT)
+        assert message[0] == kind
+        return message, descriptors

@@ -1,0 +1,316 @@
+"""The process that makes networks: a bridge for one build, address translation, and network namespaces on the bridge.
+
+It is executed beside the main process, so that the time it takes is not on the way, and it outlives the main process
+by what it takes to remove everything, even if that was killed. What a killed one of these leaves, the next one removes: all
+interfaces of a build are in one group, whose number is in the name of a file that its owner keeps locked.
+
+Messages: ("take",) is answered by ("network", number, address) with a namespace's descriptor, or ("error", what, why);
+("give", number, reusable) has no answer.
+"""
+
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]  # `signal` itself takes 3 ms for its enums
+import _socket
+import errno
+import fcntl
+import os
+
+from buildah_py.linux import namespaces, process
+from buildah_py.linux.netlink import NETLINK_ROUTE, Netlink
+from buildah_py.sandbox import links, wire
+from buildah_py.sandbox.nat import PacketFilter
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PREFIX = "pyb"
+INTERFACE = "eth0"
+_LOOPBACK_INDEX, _INNER_INDEX = 1, 2
+_BITS = 22
+_GATEWAY = 1
+_MOST = (1 << (32 - _BITS)) - 2
+_ALL_LOCK = "lock"
+_FORWARDED = "forwarding"
+
+
+def main(control: int, directory: str, servers: tuple[str, ...]) -> None:
+    """Serve until the other end of `control` is closed, then remove everything."""
+    os.setsid()
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGPIPE"):
+        _signal.signal(getattr(_signal, name), _signal.SIG_IGN)
+    process.set_name("pybuild-network")
+    channel = _socket.socket(fileno=control)
+    network = None
+    try:
+        network = Network(directory)
+        network.open(servers)
+    except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
+        wire.send(channel, ("error", "making a network for containers", f"{error.strerror}{where}"))
+    else:
+        wire.send(channel, ("ready",))
+        network.serve(channel)
+    finally:
+        if network is not None:
+            network.close()
+
+
+class Namespace:
+    """A network namespace with its address, whose interface is a port of the bridge."""
+
+    __slots__ = ("address", "descriptor", "number")
+
+    def __init__(self, number: int, descriptor: int, address: str) -> None:
+        self.number = number
+        self.descriptor = descriptor
+        self.address = address
+
+
+class Network:
+    """One build's bridge and everything on it. `directory` holds the locks of all builds of this machine."""
+
+    def __init__(self, directory: str) -> None:
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+        self._directory = directory
+        self._route = Netlink(NETLINK_ROUTE)
+        self._own = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        self._name = ""
+        self._lock = -1
+        self._bridge = 0
+        self._base = 0
+        self._mtu = 1500
+        self._filter: PacketFilter | None = None
+        self._ready: list[Namespace] = []
+        self._taken: dict[int, Namespace] = {}
+        self._count = 0
+
+    def open(self, servers: tuple[str, ...]) -> None:
+        """Remove what dead builds left, make the bridge and the packet filter, and one namespace for the first step."""
+        with _Locked(self._path(_ALL_LOCK)):
+            self._sweep()
+            self._claim()
+            routes = list(read_routes())
+            self._base = free_network(routes)
+            uplinks = {interface for interface, destination, mask in routes if not interface.startswith(PREFIX)}
+            self._mtu = min([_mtu(interface) for interface in uplinks], default=1500)
+            self._route.request([links.new_bridge(self._name, _group(self._name), self._mtu)])
+            self._bridge = _socket.if_nametoindex(self._name)
+            gateway, last = dotted(self._base + _GATEWAY), dotted(self._base + _MOST + 1)
+            self._route.request([links.new_address(self._bridge, gateway, _BITS, last)])
+            switched = self._forward(uplinks)
+            self._filter = PacketFilter(self._name)
+            mask = (0xFFFFFFFF << (32 - _BITS)) & 0xFFFFFFFF
+            allowed = [_socket.inet_aton(server) for server in servers if _is_ipv4(server)]
+            self._filter.install(
+                self._name, self._base.to_bytes(4), mask.to_bytes(4), allowed, PREFIX if switched else ""
+            )
+        self._ready.append(self._make())
+
+    def serve(self, channel: _socket.socket) -> None:
+        """Hand out namespaces and take them back."""
+        while True:
+            message, _ = wire.receive(channel)
+            if message is None:
+                return
+            if message[0] == "take":
+                try:
+                    namespace = self._ready.pop() if self._ready else self._make()
+                except OSError as error:
+                    where = f": {error.filename}" if error.filename else ""
+                    wire.send(channel, ("error", "making a network namespace", f"{error.strerror}{where}"))
+                    continue
+                self._taken[namespace.number] = namespace
+                wire.send(channel, ("network", namespace.number, namespace.address), (namespace.descriptor,))
+            else:
+                namespace = self._taken.pop(message[1])
+                if message[2]:
+                    self._ready.append(namespace)
+                else:
+                    os.close(namespace.descriptor)
+
+    def close(self) -> None:
+        """Remove everything that was made."""
+        for namespace in (*self._ready, *self._taken.values()):
+            os.close(namespace.descriptor)
+        if not self._name:
+            return
+        with _Locked(self._path(_ALL_LOCK)):
+            self._delete_links(self._name)
+            if self._filter is not None:
+                self._filter.remove()
+            os.unlink(self._path(self._name))
+            os.close(self._lock)
+            if not self._others():
+                self._stop_forwarding()
+
+    def _path(self, name: str) -> str:
+        return f"{self._directory}/{name}"
+
+    def _claim(self) -> None:
+        while True:
+            name = PREFIX + os.urandom(4).hex()[:7]
+            try:
+                self._lock = os.open(self._path(name), os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            except FileExistsError:
+                continue
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
+            self._name = name
+            return
+
+    def _others(self) -> list[str]:
+        return [name for name in os.listdir(self._directory) if name.startswith(PREFIX)]
+
+    def _sweep(self) -> None:
+        dead = []
+        for name in self._others():
+            descriptor = os.open(self._path(name), os.O_RDWR | os.O_CLOEXEC)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            else:
+                dead.append(name)
+            finally:
+                os.close(descriptor)
+        for name in dead:
+            self._delete_links(name)
+            PacketFilter(name).remove()
+            os.unlink(self._path(name))
+        if dead and not self._others():
+            self._stop_forwarding()
+
+    def _delete_links(self, name: str) -> None:
+        try:
+            self._route.request([links.delete_group(_group(name))])
+        except OSError as error:
+            if error.errno != errno.ENODEV:
+                raise
+
+    def _forward(self, uplinks: set[str]) -> bool:
+        """Have the kernel forward for the bridge and the interfaces that lead outside; remember which did not.
+
+        The answers to a container's packets arrive on those interfaces, and are forwarded only if they may.
+        """
+        _write(_switch(self._name), "1")
+        switched = [interface for interface in sorted(uplinks) if _read(_switch(interface)).strip() == "0"]
+        if switched:
+            with open(self._path(_FORWARDED), "a", encoding="utf-8") as file:
+                file.writelines(f"{interface}\n" for interface in switched)
+        for interface in switched:
+            _write(_switch(interface), "1")
+        return os.path.exists(self._path(_FORWARDED))
+
+    def _stop_forwarding(self) -> None:
+        try:
+            interfaces = _read(self._path(_FORWARDED)).split()
+        except FileNotFoundError:
+            return
+        for interface in interfaces:
+            if os.path.exists(_switch(interface)):
+                _write(_switch(interface), "0")
+        os.unlink(self._path(_FORWARDED))
+
+    def _make(self) -> Namespace:
+        number = self._count + 1
+        if number + _GATEWAY > _MOST:
+            raise OSError(errno.EADDRNOTAVAIL, f"more than {_MOST} containers on one bridge")
+        self._count = number
+        address = dotted(self._base + _GATEWAY + number)
+        namespaces.unshare(namespaces.CLONE_NEWNET)
+        try:
+            descriptor = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+            inner = Netlink(NETLINK_ROUTE)
+        finally:
+            namespaces.setns(self._own, namespaces.CLONE_NEWNET)
+        try:
+            name = f"{self._name}.{number}"
+            pair = links.new_pair(
+                name, _group(self._name), self._mtu, self._bridge, descriptor, INTERFACE, _INNER_INDEX
+            )
+            self._route.request([pair])
+            _write(f"/sys/class/net/{name}/brport/isolated", "1")  # steps see the gateway, not each other
+            inner.request(
+                [
+                    links.bring_up(_LOOPBACK_INDEX),
+                    links.bring_up(_INNER_INDEX),
+                    links.new_address(_INNER_INDEX, address, _BITS, dotted(self._base + _MOST + 1)),
+                    links.default_route(dotted(self._base + _GATEWAY), _INNER_INDEX),
+                ]
+            )
+        except BaseException:
+            os.close(descriptor)
+            raise
+        finally:
+            inner.close()
+        return Namespace(number, descriptor, address)
+
+
+class _Locked:
+    """A file that one process at a time holds."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+
+    def __exit__(self, *_exception: object) -> None:
+        os.close(self._descriptor)
+
+
+def read_routes(path: str = "/proc/net/route") -> Iterator[tuple[str, int, int]]:
+    """Give interface, destination and mask of every IPv4 route."""
+    for line in _read(path).splitlines()[1:]:
+        words = line.split()
+        if len(words) > 7:
+            destination, mask = (int.from_bytes(bytes.fromhex(words[place]), "little") for place in (1, 7))
+            yield words[0], destination, mask
+
+
+def free_network(routes: list[tuple[str, int, int]]) -> int:
+    """Choose a network of 1024 addresses in 10.64.0.0/10 that no route but the default one overlaps."""
+    size = 1 << (32 - _BITS)
+    mask = 0xFFFFFFFF ^ (size - 1)
+    start, end = 0x0A400000, 0x0A800000
+    for base in range(start, end, size):
+        if not any(other and base & other & mask == destination & mask & other for _, destination, other in routes):
+            return base
+    raise OSError(errno.EADDRINUSE, "every network in 10.64.0.0/10 is routed elsewhere")
+
+
+def dotted(address: int) -> str:
+    """Write an IPv4 address as people do."""
+    return _socket.inet_ntoa(address.to_bytes(4))
+
+
+def _group(name: str) -> int:
+    return int(name.removeprefix(PREFIX), 16) | 1 << 28
+
+
+def _switch(interface: str) -> str:
+    return f"/proc/sys/net/ipv4/conf/{interface}/forwarding"
+
+
+def _mtu(interface: str) -> int:
+    return int(_read(f"/sys/class/net/{interface}/mtu"))
+
+
+def _is_ipv4(server: str) -> bool:
+    try:
+        _socket.inet_pton(_socket.AF_INET, server)
+    except OSError:
+        return False
+    return True
+
+
+def _read(path: str) -> str:
+    with open(path, encoding="utf-8") as file:
+        return file.read()
+
+
+def _write(path: str, value: str) -> None:
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(value)

@@ -1,0 +1,278 @@
+"""The main job: a build file becomes an image whose containers do what was written."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+from .conftest import EXAMPLES
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .conftest import Pybuild
+
+pytestmark = pytest.mark.root
+
+
+def test_hello(busybox: Pybuild) -> None:
+    busybox.run("-t", "hello", EXAMPLES / "hello")
+    assert busybox.run("run", "hello").stdout == (
+        "Hello from an image that pybuild made.\nHELLO FROM AN IMAGE THAT PYBUILD MADE.\n"
+    )
+
+
+def test_the_word_build_and_the_build_file_may_be_named(busybox: Pybuild) -> None:
+    context = busybox.context("FROM scratch\n", greeting_txt="hi")
+    (context / "other").write_text("FROM busybox\nCOPY greeting.txt /\nCMD cat /greeting.txt\n")
+    busybox.run("build", "-f", context / "other", "-t", "a", "-t", "b:2", context)
+    assert busybox.run("run", "a").stdout == "hi"
+    assert busybox.run("run", "b:2").stdout == "hi"
+
+
+@pytest.mark.parametrize("name", ["Buildfile", "Dockerfile", "Containerfile"])
+def test_usual_names_of_the_build_file(busybox: Pybuild, name: str) -> None:
+    context = busybox.work / "context"
+    context.mkdir()
+    (context / name).write_text("FROM busybox\nRUN echo hi > /hi\n")
+    busybox.build(context)
+    assert busybox.sh("cat /hi") == "hi\n"
+
+
+def test_the_second_build_is_all_hits(busybox: Pybuild) -> None:
+    context = busybox.context("FROM busybox\nWORKDIR /w\nCOPY a.txt .\nRUN cat a.txt > b\nRUN echo c > c\n", a_txt="1")
+    assert busybox.build(context).outcomes() == ["RAN"] * 4
+    first = busybox.run("inspect", "test").stdout
+    assert busybox.build(context).outcomes() == ["HIT"] * 4
+    assert busybox.run("inspect", "test").stdout == first
+
+
+def test_what_changed_misses_from_there_on(busybox: Pybuild) -> None:
+    text = "FROM busybox\nRUN echo start > /start\nCOPY a.txt /\nRUN cat /a.txt > /b\nRUN echo end >> /b\n"
+    context = busybox.context(text, a_txt="1", other_txt="x")
+    busybox.build(context)
+    (context / "other.txt").write_text("not copied")
+    (context / "a.txt").touch()
+    assert busybox.build(context).outcomes() == ["HIT"] * 4
+    (context / "a.txt").write_text("2")
+    assert busybox.build(context).outcomes() == ["HIT", "RAN", "RAN", "RAN"]
+    assert busybox.sh("cat /b") == "2end\n"
+    (context / "Buildfile").write_text(text.replace("echo end", "echo END"))
+    assert busybox.build(context).outcomes() == ["HIT", "HIT", "HIT", "RAN"]
+    (context / "Buildfile").write_text(text)
+    (context / "a.txt").write_text("1")
+    assert busybox.build(context).outcomes() == ["HIT"] * 4, "both results are kept"
+
+
+def test_a_changed_base_misses(busybox: Pybuild) -> None:
+    base = busybox.context("FROM busybox\nRUN echo 1 > /v\n", "base")
+    app = busybox.context("FROM base\nRUN cat /v > /w\n", "app")
+    busybox.run("-t", "base", base)
+    busybox.build(app)
+    (base / "Buildfile").write_text("FROM busybox\nRUN echo 2 > /v\n")
+    busybox.run("-t", "base", base)
+    assert busybox.build(app).outcomes() == ["RAN"]
+    assert busybox.sh("cat /w") == "2\n"
+
+
+def test_equal_content_lets_later_steps_hit(busybox: Pybuild) -> None:
+    context = busybox.context("FROM busybox\nRUN echo same > /x\nRUN cat /x > /y\n")
+    busybox.build(context)
+    (context / "Buildfile").write_text("FROM busybox\nRUN printf 'same\\n' > /x\nRUN cat /x > /y\n")
+    assert busybox.build(context).outcomes() == ["RAN", "HIT"]
+
+
+def test_no_cache_runs_everything_and_gives_the_same_image(busybox: Pybuild) -> None:
+    context = busybox.context("FROM busybox\nRUN echo 1 > /x\nRUN echo 2 > /y\n")
+    busybox.build(context)
+    first = json.loads(busybox.run("inspect", "test").stdout)[0]["id"]
+    assert busybox.build(context, "--no-cache").outcomes() == ["RAN", "RAN"]
+    assert json.loads(busybox.run("inspect", "test").stdout)[0]["id"] == first
+
+
+def test_stages(busybox: Pybuild) -> None:
+    context = busybox.context(
+        "FROM busybox AS one\nRUN echo 1 > /out\n"
+        "FROM busybox AS unneeded\nRUN false\n"
+        "FROM one AS two\nRUN echo 2 >> /out\n"
+        "FROM busybox\nCOPY --from=one /out /one\nCOPY --from=2 /out /two\n"
+    )
+    shown = busybox.build(context).shown
+    assert "RUN false" not in shown
+    assert busybox.sh("cat /one /two") == "1\n1\n2\n"
+    busybox.build(context, "--target", "two")
+    assert busybox.sh("cat /out") == "1\n2\n"
+    assert "no such stage" in busybox.run("--target", "tow", context, status=2).stderr
+
+
+def test_independent_stages_run_side_by_side(busybox: Pybuild) -> None:
+    # Each stage waits for a file that only the other one's shared cache mount brings: one by one they would not end.
+    meet = "RUN --mount=type=cache,id=meet,target=/m touch /m/{0} && for i in $(seq 100); do [ -e /m/{1} ] && exit 0; sleep 0.1; done; exit 9\n"
+    context = busybox.context(
+        "FROM busybox AS a\n"
+        + meet.format("a", "b")
+        + "FROM busybox AS b\n"
+        + meet.format("b", "a")
+        + "FROM scratch\nCOPY --from=a /bin/busybox /a\nCOPY --from=b /bin/busybox /b\n"
+    )
+    busybox.build(context)
+
+
+def test_equal_steps_are_executed_once(busybox: Pybuild) -> None:
+    step = "RUN sleep 0.3; echo x > /x\n"
+    context = busybox.context(
+        f"FROM busybox AS a\n{step}FROM busybox AS b\n{step}FROM busybox\nCOPY --from=a /x /a\nCOPY --from=b /x /b\n"
+    )
+    assert sorted(busybox.build(context).outcomes()) == ["HIT", "RAN", "RAN", "RAN"]
+
+
+def test_variables(busybox: Pybuild) -> None:
+    context = busybox.context(
+        'ARG BASE=busybox\nFROM ${BASE}\nARG WHO=world\nENV GREETING=hello\nENV BOTH="$GREETING $WHO"\n'
+        "RUN echo $BOTH $WHO > /x\nLABEL who=$WHO\nCMD cat /x\n"
+    )
+    busybox.build(context)
+    assert busybox.sh("cat /x") == "hello world world\n"
+    busybox.build(context, "--build-arg", "WHO=moon")
+    assert busybox.sh("cat /x; echo $BOTH") == "hello moon moon\nhello moon\n"
+    shown = busybox.build(context, "--build-arg", "NOBODY=1").shown
+    assert "NOBODY" in shown
+
+
+def test_the_image_config(busybox: Pybuild) -> None:
+    context = busybox.context(
+        'FROM busybox\nLABEL a=1 b="2 3"\nEXPOSE 80 53/udp\nVOLUME /data\nUSER 1000:1000\nWORKDIR /srv/x\nSTOPSIGNAL SIGINT\n'
+        'HEALTHCHECK --interval=5s CMD true\nSHELL ["/bin/sh", "-ec"]\nENTRYPOINT ["/bin/echo", "-n"]\nCMD ["hi"]\n'
+        "ONBUILD RUN echo triggered > /tmp/t\nMAINTAINER me\n"
+    )
+    busybox.build(context)
+    image = json.loads(busybox.run("inspect", "test").stdout)[0]
+    config = image["config"]
+    assert config["Labels"] == {"a": "1", "b": "2 3"}
+    assert config["ExposedPorts"] == {"80/tcp": {}, "53/udp": {}}
+    assert config["Volumes"] == {"/data": {}}
+    assert (config["User"], config["WorkingDir"], config["StopSignal"]) == ("1000:1000", "/srv/x", "SIGINT")
+    assert config["Healthcheck"] == {"Test": ["CMD-SHELL", "true"], "Interval": 5_000_000_000}
+    assert config["Shell"] == ["/bin/sh", "-ec"]
+    assert config["OnBuild"] == ["RUN echo triggered > /tmp/t"]
+    assert image["author"] == "me"
+    assert len(image["rootfs"]["diff_ids"]) == sum(not item.get("empty_layer") for item in image["history"])
+    assert busybox.run("run", "test").stdout == "hi"
+    assert busybox.run("run", "test", "you").stdout == "you"
+    child = busybox.context("FROM test\n", "child")
+    busybox.run("-t", "child", child)
+    assert (
+        busybox.sh("cat /tmp/t; stat -c %u:%g /tmp/t; stat -c %u:%a /srv/x", "child")
+        == "triggered\n1000:1000\n1000:755\n"
+    )
+    assert "OnBuild" not in json.loads(busybox.run("inspect", "child").stdout)[0]["config"]
+
+
+def test_deleted_and_replaced_files(busybox: Pybuild) -> None:
+    context = busybox.context(
+        "FROM busybox\nRUN mkdir -p /d/e /o && touch /d/a /d/b /d/e/c /o/old\n"
+        "RUN rm /d/a && rm -r /d/e && rm -r /o && mkdir /o && touch /o/new && ln -s b /d/link\n"
+        "RUN rmdir /o 2>/dev/null; ls /d /o > /seen\n"
+    )
+    busybox.build(context)
+    assert busybox.sh("ls -1 /d /o; cat /seen") == "/d:\nb\nlink\n\n/o:\nnew\n" + "/d:\nb\nlink\n\n/o:\nnew\n"
+
+
+def test_nothing_of_the_sandbox_gets_into_a_layer(busybox: Pybuild) -> None:
+    context = busybox.context(
+        "FROM busybox\nRUN --mount=type=tmpfs,target=/mnt/deep/er touch /mnt/deep/er/x; "
+        "echo 1.2.3.4 x >> /etc/hosts; touch /dev/shm/x /tmp/kept; cat /etc/resolv.conf /etc/hostname > /dev/null\n"
+    )
+    busybox.build(context, "-o", "type=oci,dest=out,tar=false")
+    layers = json.loads(busybox.run("inspect", "test").stdout)[0]["layers"]
+    # tmp and tmp/kept
+    assert layers[-1]["entries"] == 2
+    assert busybox.sh("grep -c 1.2.3.4 /etc/hosts; ls -d /mnt /.dockerenv 2>&1; ls /tmp").endswith("kept\n")
+
+
+def test_heredocs(busybox: Pybuild) -> None:
+    context = busybox.context(
+        "FROM busybox\nARG WHO=me\nRUN <<EOF\necho one > /x\necho $WHO >> /x\nEOF\n"
+        "RUN <<EOF cat > /y\n  by $WHO\nEOF\n"
+        "RUN <<EOF\n#!/bin/cat\nshown\nEOF\n"
+        "COPY <<one <<'two' /files/\nfor $WHO\none\nfor $WHO\ntwo\n"
+    )
+    shown = busybox.build(context).shown
+    assert re.search(r"#\d+ [0-9.]+ shown", shown)
+    assert busybox.sh("cat /x /y /files/one /files/two") == "one\nme\n  by me\nfor me\nfor $WHO\n"
+
+
+def test_users(busybox: Pybuild) -> None:
+    context = busybox.context(
+        "FROM busybox\nUSER www-data\nWORKDIR /w\nRUN id -u > id; echo $HOME > home\nCOPY --chown=nobody:users a.txt b\n"
+        "USER 12:34\nRUN id -u > /tmp/id; id -g >> /tmp/id\n",
+        a_txt="1",
+    )
+    busybox.build(context)
+    assert busybox.sh("cat /w/id /w/home /tmp/id; stat -c %u:%g /w /w/id /w/b") == (
+        "33\n/var/www\n12\n34\n33:33\n33:33\n65534:100\n"
+    )
+
+
+def test_ignored_files_stay_out(busybox: Pybuild) -> None:
+    context = busybox.context("FROM busybox\nCOPY . /c\n", a_txt="1", secret_txt="2", sub__b_txt="3", sub__c_txt="4")
+    (context / ".dockerignore").write_text("secret*\nsub\n!sub/c.txt\nBuildfile\n.dockerignore\n")
+    busybox.build(context)
+    assert busybox.sh("cd /c; find . -type f | sort") == "./a.txt\n./sub/c.txt\n"
+    (context / "secret.txt").write_text("changed")
+    assert busybox.build(context).outcomes() == ["HIT"]
+
+
+def test_import_of_a_directory_and_of_an_archive(busybox: Pybuild, tmp_path: Path) -> None:
+    rootfs = tmp_path / "rootfs"
+    (rootfs / "bin").mkdir(parents=True)
+    program = shutil.which("busybox")
+    assert program
+    shutil.copy(program, rootfs / "bin/sh")
+    (rootfs / "hi").write_text("hi\n")
+    busybox.run("import", rootfs, "-t", "one")
+    assert busybox.run("run", "--network=none", "one", "/bin/sh", "-c", "read x < /hi; echo $x").stdout == "hi\n"
+    archive = shutil.make_archive(str(tmp_path / "rootfs"), "gztar", rootfs)
+    busybox.run("import", archive, "-t", "two")
+    assert busybox.run("run", "--network=none", "two", "/bin/sh", "-c", "read x < /hi; echo $x").stdout == "hi\n"
+    assert "no such file" in busybox.run("import", tmp_path / "missing", "-t", "x", status=125).stderr
+
+
+def test_images_rmi_and_prune(busybox: Pybuild) -> None:
+    context = busybox.context("FROM busybox\nRUN echo 1 > /x\n")
+    busybox.build(context)
+    listed = busybox.run("images").stdout
+    assert re.search(r"^test +latest +[0-9a-f]{12} ", listed, re.MULTILINE)
+    busybox.run("rmi", "test")
+    assert "no image" in busybox.run("run", "test", status=125).stderr
+    assert busybox.build(context).outcomes() == ["HIT"], "layers stay as cache"
+    busybox.run("rmi", "test")
+    assert "removed 0 images" in busybox.run("prune").stdout
+    assert busybox.build(context).outcomes() == ["RAN"]
+    busybox.run("prune", "--all")
+    assert busybox.run("images", "-q").stdout == ""
+    assert not list((busybox.root / "layers").iterdir())
+
+
+def test_a_base_that_is_scratch(busybox: Pybuild) -> None:
+    context = busybox.context(
+        'FROM busybox AS b\nFROM scratch\nCOPY --from=b /bin/busybox /busybox\nRUN ["/busybox", "sh", "-c", "echo made > /made"]\n'
+        'ENTRYPOINT ["/busybox", "cat", "/made"]\n'
+    )
+    busybox.build(context)
+    assert busybox.run("run", "test").stdout == "made\n"
+    image = json.loads(busybox.run("inspect", "test").stdout)[0]
+    assert sum(layer["entries"] for layer in image["layers"]) == 2
+
+
+def test_quiet_and_json(busybox: Pybuild) -> None:
+    context = busybox.context("FROM busybox\nRUN echo shown\n")
+    result = busybox.run("-q", "-t", "test", context)
+    assert re.fullmatch(r"sha256:[0-9a-f]{64}\n", result.stdout)
+    assert result.stderr == ""
+    lines = [json.loads(line) for line in busybox.run("--no-cache", "--progress=json", context).stderr.splitlines()]
+    assert len(lines) > 4
