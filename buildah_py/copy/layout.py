@@ -123,6 +123,42 @@ class Layout:
             )
         self._planned[path] = (entry, origin)
 
+    # What others have written into the same layer.
+
+    def wrote(self, entry: Entry) -> None:
+        """Note what was written at a path."""
+        path = entry.path
+        if entry.kind == DIR and path not in self._written and not self.covers_directory(path):
+            self._fresh.add(path)
+        self._written[path] = entry
+
+    def gone(self, path: str, *, alone: bool = False) -> None:
+        """Note that what was written at a path, and below it, is no longer there.
+
+        `alone` says that nothing of the view will show through the directory that is to come there.
+        """
+        old = self._written.pop(path, None)
+        self._fresh.discard(path)
+        if alone:
+            self._fresh.add(path)
+        if old is not None and old.kind == DIR:
+            for inner in [inner for inner in self._written if inner.startswith(path + "/")]:
+                del self._written[inner]
+                self._fresh.discard(inner)
+
+    def covers_directory(self, path: str) -> bool:
+        """Whether the view has a directory at a path whose parent is merged with the view's."""
+        above = path
+        while above:
+            above = above.rpartition("/")[0]
+            own = self._own(above)
+            if own is not None:
+                if above in self._fresh or own.kind != DIR:
+                    return False
+                break
+        found = self._view.entry(path)
+        return found is not None and found.kind == DIR
+
     def _own(self, path: str) -> Entry | None:
         planned = self._planned.get(path)
         return planned[0] if planned is not None else self._written.get(path)

@@ -83,6 +83,7 @@ def materialise(
     chown: tuple[int, int] | None = None,
     chmod: Mode | None = None,
     link: bool = False,
+    unpack: bool = False,
     now: int = 0,
 ) -> None:
     """Add to `writer` what copying `pieces`, in order, to `destination` changes in the file system that `view` shows.
@@ -90,15 +91,22 @@ def materialise(
     `destination` is absolute, joined with the working directory; one that ends with `/` or `/.` is a directory. It is
     followed through the image's symbolic links, never out of its root. Missing directories are made with mode 0755, or
     an octal `chmod`, owner `chown` or 0:0 and time `now` (ns). With `link` nothing that is there is looked at: the
-    layer fits on any other.
+    layer fits on any other. With `unpack` a file that is a tar archive, compressed or not, is unpacked into the
+    destination.
 
     Raises SourceError where a file and a directory are in each other's way, UsageError where several files would become
-    one, SourceChanged where a file is no longer what was selected.
+    one, SourceChanged where a file is no longer what was selected, ArchiveError for a hostile or damaged archive.
     """
     layout = Layout(_Empty() if link else view)
     options = _Options(chown, chmod, now)
     taken: str | None = None
     for number, (tree, where, source) in enumerate(_each(pieces)):
+        if (
+            unpack
+            and not isinstance(tree, _InlineTree)
+            and _unpacked(layout, writer, tree, source, destination, options)
+        ):
+            continue
         into = _into(layout, destination, source, options)
         if not source.is_dir and into == taken:
             raise UsageError(
@@ -116,6 +124,22 @@ def materialise(
 
 class _InlineTree(NamedTuple):
     data: bytes
+
+
+def _unpacked(
+    layout: Layout, writer: LayerWriter, tree: Tree, source: Source, destination: str, options: _Options
+) -> bool:
+    """Unpack the source if it is an archive."""
+    from buildah_py.copy import archive
+
+    entry = source.entries[0]
+    if entry.kind != FILE or not archive.is_archive(tree, entry.path):
+        return False
+    into = resolve(layout, clean("/" + destination))
+    layout.make_dirs(into, 0o755, options.chown or (0, 0), options.now)
+    layout.write(writer)
+    archive.unpack(layout, writer, tree, entry, into, chown=options.chown)
+    return True
 
 
 def _each(pieces: Sequence[Selection | Inline]) -> list[tuple[Tree | _InlineTree, str, Source]]:

@@ -78,6 +78,7 @@ class Bench:
         link: bool = False,
         exclude: Sequence[str] = (),
         parents: bool = False,
+        unpack: bool = False,
         context: DirectoryContext | None = None,
     ) -> dict[str, Entry]:
         """Copy, and give the entries of the new layer by path."""
@@ -93,7 +94,9 @@ class Bench:
             pieces += [source for source in sources if isinstance(source, Inline)]
         mode = parse_mode(chmod) if chmod is not None else None
         with self.writer() as writer:
-            materialise(pieces, destination, self.view(), writer, chown=chown, chmod=mode, link=link, now=7)
+            materialise(
+                pieces, destination, self.view(), writer, chown=chown, chmod=mode, link=link, unpack=unpack, now=7
+            )
             captured = writer.finish()
         self.keep(captured)
         entries = {entry.path: entry for entry in captured.inventory}

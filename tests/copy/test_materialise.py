@@ -4,11 +4,11 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
-from copybench import MTIME, Bench
 
 from buildah_py.copy.materialise import Inline
 from buildah_py.copy.select import select
 from buildah_py.errors import NotFound, SourceChanged, SourceError, UsageError
+from tests.copy.copybench import MTIME, Bench
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

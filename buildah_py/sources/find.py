@@ -1,0 +1,164 @@
+"""Which build file a build takes, and which ignore file applies to its context."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from buildah_py.buildfile.ignore import IgnorePatterns
+from buildah_py.errors import NotFound, SourceError
+from buildah_py.linux.paths import openat2
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+BUILD_FILES: Final = ("Buildfile", "Dockerfile", "dockerfile", "Containerfile")
+IGNORE_FILES: Final = (".containerignore", ".dockerignore")
+_MAX_BYTES: Final = 16 << 20
+
+
+class FoundFile(NamedTuple):
+    """A file that was found: its name for messages, where it is (`""` where it has no path), and its bytes."""
+
+    name: str
+    path: str
+    data: bytes
+
+
+def find_build_file(context: str | None, file: str | None = None, *, cwd: str | None = None) -> FoundFile:
+    """Find the build file: `file` as the user gave it, else the first of `BUILD_FILES` in the directory `context`.
+
+    A given path is relative to `cwd`, or else to the context. A default in the context may be a symbolic link, but only
+    to something inside of it. Raises NotFound, naming what is there instead, and SourceError for what cannot be read.
+    """
+    if file is not None:
+        return _given(context, file, cwd or os.getcwd())
+    if context is None:
+        raise NotFound("there is no build file", hint="name it with -f FILE")
+    root = _open_context(context)
+    try:
+        for name in BUILD_FILES:
+            data = _read_inside(root, name, f"{context}/{name}")
+            if data is not None:
+                return FoundFile(os.path.normpath(f"{context}/{name}"), os.path.abspath(f"{context}/{name}"), data)
+        names = os.listdir(root)
+    finally:
+        os.close(root)
+    raise NotFound(f"there is no build file in {context} (looked for {', '.join(BUILD_FILES)})", hint=_nearest(names))
+
+
+def find_ignore(
+    context: str, build_file: str | None = None, *, ignore_file: str | None = None
+) -> IgnorePatterns | None:
+    """Read the ignore file that applies to the directory `context`; None where there is none.
+
+    That is `ignore_file` if one is given, else `BUILD_FILE.dockerignore` beside the build file (a path), else
+    `.containerignore`, else `.dockerignore` in the context. Only one counts. One in the context may be a symbolic link,
+    but only to something inside of it. Raises SourceError for a malformed pattern, NotFound for a given file that is
+    not there.
+    """
+    if ignore_file is not None:
+        found = _read(ignore_file)
+        if found is None:
+            raise NotFound(f"the ignore file {ignore_file} does not exist")
+        return _patterns(ignore_file, found)
+    if build_file:
+        found = _read(build_file + ".dockerignore")
+        if found is not None:
+            return _patterns(os.path.basename(build_file) + ".dockerignore", found)
+    root = _open_context(context)
+    try:
+        for name in IGNORE_FILES:
+            found = _read_inside(root, name, f"{context}/{name}")
+            if found is not None:
+                return _patterns(name, found)
+    finally:
+        os.close(root)
+    return None
+
+
+def _patterns(name: str, data: bytes) -> IgnorePatterns:
+    return IgnorePatterns(data.decode("utf-8", "surrogateescape").replace("\r\n", "\n").split("\n"), name=name)
+
+
+def _given(context: str | None, file: str, cwd: str) -> FoundFile:
+    candidates = [os.path.join(cwd, file)]
+    if context is not None and not os.path.isabs(file):
+        candidates.append(os.path.join(cwd, context, file))
+    for path in candidates:
+        data = _read(path)
+        if data is not None:
+            return FoundFile(file, os.path.abspath(path), data)
+    folder = os.path.dirname(candidates[0])
+    names = os.listdir(folder) if os.path.isdir(folder) else []
+    raise NotFound(f"the build file {file} does not exist", hint=_nearest(names, os.path.basename(file)))
+
+
+def _nearest(names: Sequence[str], wanted: str = "Buildfile") -> str:
+    import difflib
+
+    folded = {name.casefold(): name for name in sorted(names)}
+    likely = [name for key, name in folded.items() if key.startswith(("buildfile", "dockerfile", "containerfile"))]
+    close = difflib.get_close_matches(wanted.casefold(), list(folded), n=1)
+    if close:
+        likely.insert(0, folded[close[0]])
+    if likely:
+        return f"did you mean -f {likely[0]}?"
+    return "name it with -f FILE"
+
+
+def _open_context(context: str) -> int:
+    try:
+        return os.open(context, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise NotFound(
+            f"the build context {context} does not exist", hint="give a directory, or `.` for this one"
+        ) from None
+    except OSError as error:
+        raise SourceError(f"the build context {context} cannot be opened: {error.strerror}") from error
+
+
+def _read_inside(root: int, name: str, shown: str) -> bytes | None:
+    """Read a file of the context; a symbolic link is followed with the context as its root."""
+    try:
+        descriptor = openat2(root, name, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno != errno.ENOENT:
+            raise SourceError(f"{shown} cannot be read: {error.strerror}") from error
+        try:
+            link = os.readlink(name, dir_fd=root)
+        except OSError:
+            return None
+        raise SourceError(
+            f"{shown} is a symbolic link to {link}, which leads to nothing inside of the context",
+            hint="links cannot lead out of the context: name the build file itself with -f",
+        ) from None
+    return _take(descriptor, shown, regular=True)
+
+
+def _read(path: str) -> bytes | None:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # may be a pipe, as <(...) gives
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read: {error.strerror}") from error
+    return _take(descriptor, path)
+
+
+def _take(descriptor: int, shown: str, *, regular: bool = False) -> bytes:
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISDIR(mode) or (regular and not stat.S_ISREG(mode)):
+        os.close(descriptor)
+        what = "a directory" if stat.S_ISDIR(mode) else "no regular file"
+        raise SourceError(f"{shown} is {what}", hint="name the build file itself with -f")
+    with open(descriptor, "rb") as file:
+        try:
+            data = file.read(_MAX_BYTES + 1)
+        except OSError as error:
+            raise SourceError(f"{shown} cannot be read: {error.strerror}") from error
+    if len(data) > _MAX_BYTES:
+        raise SourceError(f"{shown} is larger than {_MAX_BYTES >> 20} MiB: that is no build file")
+    return data
