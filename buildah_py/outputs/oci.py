@@ -49,6 +49,7 @@ def write_oci(
     level: int | None = None,
     annotations: Mapping[str, str] | None = None,
     docker: bool = False,
+    oci_media_types: bool = True,
     threads: int = 0,
     scratch: str | None = None,
     stdout: int = 1,
@@ -56,15 +57,20 @@ def write_oci(
     """Write the image to the tar file `dest` (`-`: to `stdout`), or with `tar=False` to the directory `dest`.
 
     `names` are references; each becomes a descriptor in the index, so that `skopeo`, `podman` and `docker` find it.
-    With `docker` the media types are Docker's and a manifest.json lets `docker load` read it. A layer that has a blob
-    of that `compression` is copied, any other is packed and compressed; `annotations` go into the manifest. `scratch`
-    is where blobs wait that go to a pipe. `dest` is whole or not there. Raises OutputError that names it.
+    With `docker` a manifest.json lets every `docker load` read it; without `oci_media_types` the media types are
+    Docker's. A layer that has a blob of that `compression` is copied, any other is packed and compressed; `annotations`
+    go into the manifest. `scratch` is where blobs wait that go to a pipe. `dest` is whole or not there. Raises
+    OutputError that names it.
     """
     if tuple(layer.diff_id for layer in layers) != config.diff_ids:
         raise OutputError("the layers to be written are not those of the image's config")
     compress.check(compression, level)
+    if not oci_media_types and (compression == media_types.ZSTD or annotations):
+        what = "annotations" if annotations else "layers compressed with zstd"
+        raise UsageError(f"Docker's media types know no {what}", hint="leave out oci-mediatypes=false")
     image = _Image(config, layers, [reference.parse(name).with_default_tag() for name in names])
-    image.compression, image.level, image.threads, image.docker = compression, level, threads, docker
+    image.compression, image.level, image.threads = compression, level, threads
+    image.docker, image.docker_types = docker, not oci_media_types
     image.annotations = annotations or {}
     if not tar:
         if dest == target.STDOUT:
@@ -87,6 +93,7 @@ class _Image:
     level: int | None
     threads: int
     docker: bool
+    docker_types: bool
     annotations: Mapping[str, str]
 
     def __init__(self, config: ImageConfig, layers: Sequence[LayerSource], names: Sequence[Reference]) -> None:
@@ -96,14 +103,14 @@ class _Image:
 
     def write(self, layout: _Layout, before: Index | None) -> Written:
         config = self._config.to_bytes()
-        config_type = media_types.DOCKER_CONFIG if self.docker else media_types.OCI_CONFIG
+        config_type = media_types.DOCKER_CONFIG if self.docker_types else media_types.OCI_CONFIG
         config_descriptor = descriptor.of(config_type, config)
         layout.add(blob_name(config_descriptor.digest), config)
         manifest = Manifest(
             config_descriptor,
             self._write_layers(layout),
             self.annotations,
-            media_types.DOCKER_MANIFEST if self.docker else media_types.OCI_MANIFEST,
+            media_types.DOCKER_MANIFEST if self.docker_types else media_types.OCI_MANIFEST,
         )
         own = manifest.descriptor()._replace(platform=self._config.platform)
         layout.add(blob_name(own.digest), manifest.to_bytes())
@@ -116,7 +123,7 @@ class _Image:
 
     def _write_layers(self, layout: _Layout) -> tuple[Descriptor, ...]:
         """Copy or compress each layer once, even where the image has it twice."""
-        kind = media_types.layer(self.compression, docker=self.docker)
+        kind = media_types.layer(self.compression, docker=self.docker_types)
         written: dict[str, Descriptor] = {}
         missing = []
         for layer in {one.diff_id: one for one in self._layers}.values():
