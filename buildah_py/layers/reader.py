@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # how much is taken from the stream at once
 PIECE: Final = 1 << 20
 _MAX_ID: Final = 0xFFFFFFFE  # one more means "leave it" to chown
-_MAX_TIME: Final = 1 << 62
+_MAX_TIME: Final = 1_000_000_000 << 40
 _BLOCK: Final = 512
 _ZERO: Final = bytes(_BLOCK)
 _KINDS: Final = {

@@ -93,6 +93,8 @@ def _small(root: int, entry: Entry) -> bytes:
     descriptor = _open(root, entry)
     try:
         data = os.read(descriptor, entry.size + 1)
+    except IsADirectoryError:
+        raise _damaged(entry) from None
     finally:
         os.close(descriptor)
     if len(data) != entry.size or "sha256:" + hashlib.sha256(data).hexdigest() != entry.digest:

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from buildah_py.errors import ArchiveError
+from buildah_py.layers.entry import DIR, FILE, SYMLINK, WHITEOUT, Entry
+from buildah_py.layers.inventory import Inventory
+
+if TYPE_CHECKING:
+    import random
+
+NAMES = st.one_of(
+    st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=8),
+    st.binary(min_size=1, max_size=4)
+    .map(lambda name: name.replace(b"/", b"").replace(b"\0", b"").decode("utf-8", "surrogateescape"))
+    .filter(bool),
+)
+PATHS = st.lists(NAMES, max_size=4).map("/".join)
+ENTRIES = st.builds(
+    Entry,
+    path=PATHS,
+    kind=st.sampled_from([FILE, DIR, SYMLINK, WHITEOUT]),
+    mode=st.integers(0, 0o7777),
+    uid=st.integers(0, 2**32),
+    size=st.integers(0, 2**60),
+    digest=st.sampled_from(["", "sha256:" + "0" * 64]),
+    link=PATHS,
+    device=st.tuples(st.integers(0, 9), st.integers(0, 9)),
+    xattrs=st.dictionaries(NAMES, st.binary(max_size=9), max_size=2).map(lambda pairs: tuple(sorted(pairs.items()))),
+    mtime=st.integers(-(2**60), 2**60),
+    opaque=st.booleans(),
+    implied=st.booleans(),
+)
+
+
+@given(st.lists(ENTRIES, max_size=6))
+def test_what_is_written_is_read_back(entries: list[Entry]) -> None:
+    inventory = Inventory(entries)
+    again = Inventory.from_bytes(inventory.to_bytes())
+    assert again == inventory
+    assert again.layer_digest == inventory.layer_digest
+
+
+@given(ENTRIES, ENTRIES)
+def test_the_layer_digest_tells_all_but_times_apart(one: Entry, other: Entry) -> None:
+    same = one._replace(mtime=0) == other._replace(mtime=0)
+    assert (Inventory([one]).layer_digest == Inventory([other]).layer_digest) == same
+
+
+@given(st.lists(ENTRIES, max_size=6, unique_by=lambda entry: entry.path), st.randoms())
+def test_the_order_is_that_of_path_components(entries: list[Entry], chance: random.Random) -> None:
+    def parts(entry: Entry) -> list[bytes]:
+        return [part.encode("utf-8", "surrogateescape") for part in entry.path.split("/") if entry.path]
+
+    wanted = sorted(entries, key=parts)
+    chance.shuffle(entries)
+    assert list(Inventory(entries)) == wanted
+
+
+@given(st.lists(ENTRIES, max_size=4), st.data())
+def test_damage_is_an_archive_error_or_another_inventory(entries: list[Entry], data: st.DataObject) -> None:
+    good = Inventory(entries).to_bytes()
+    cut = data.draw(st.integers(0, len(good)))
+    try:
+        again = Inventory.from_bytes(good[:cut])
+    except ArchiveError:
+        return
+    assert list(again) == list(Inventory(entries))[: len(again)]
+
+
+def test_lookups() -> None:
+    inventory = Inventory(
+        [Entry("b/y", FILE, size=5), Entry("b", DIR), Entry("a", WHITEOUT), Entry("b/x", WHITEOUT), Entry("", DIR)]
+    )
+    assert inventory.names("") == ["a", "b"]
+    assert inventory.names("b") == ["x", "y"]
+    assert list(inventory.names("c")) == []
+    assert inventory.get("b/y") == Entry("b/y", FILE, size=5)
+    assert inventory.get("c") is None
+    assert inventory.size == 5
+    assert [entry.path for entry in inventory.whiteouts] == ["a", "b/x"]
+    assert len(inventory) == 5
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"{}", b"pybuild inventory 2\n", b"pybuild inventory 1\nx", b"pybuild inventory 1\n" + b"x\0" * 11]
+)
+def test_something_else_is_refused(data: bytes) -> None:
+    with pytest.raises(ArchiveError):
+        Inventory.from_bytes(data)
