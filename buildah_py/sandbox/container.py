@@ -114,7 +114,8 @@ def _run(
     command = os.fork()
     if command == 0:
         try:
-            _become_command(container, channel, streams, who)
+            channel = _arrange_descriptors(channel, streams)
+            _become_command(container, who)
         except RefusedError as refused:
             _tell(channel, ("error", refused.what, refused.why, refused.number))
         finally:
@@ -209,21 +210,22 @@ def _terminal() -> tuple[int, int]:
     return master, fcntl.ioctl(master, _TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
 
 
-def _become_command(
-    container: dict[str, Any], channel: _socket.socket, streams: tuple[int, int, int], who: users.Identity
-) -> None:
-    os.setsid()
-    for name in (*_FORWARDED, "SIGPIPE", "SIGXFSZ"):  # Python and we ignore some; that would outlive the exec
-        _signal.signal(getattr(_signal, name), _signal.SIG_DFL)
+def _arrange_descriptors(channel: _socket.socket, streams: tuple[int, int, int]) -> _socket.socket:
+    """Leave nothing open but 0, 1, 2 and, until the exec, the channel; gives the channel."""
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC) if -1 in streams else -1
     high = [fcntl.fcntl(null if stream == -1 else stream, fcntl.F_DUPFD_CLOEXEC, 10) for stream in streams]
-    kept = fcntl.fcntl(channel.fileno(), fcntl.F_DUPFD_CLOEXEC, 10)
+    kept = fcntl.fcntl(channel.detach(), fcntl.F_DUPFD_CLOEXEC, 10)
     for number, stream in enumerate(high):
         os.dup2(stream, number)
     os.dup2(kept, 3, inheritable=False)
     process.close_range(4)
-    channel.detach()
-    channel = _socket.socket(fileno=3)
+    return _socket.socket(fileno=3)
+
+
+def _become_command(container: dict[str, Any], who: users.Identity) -> None:
+    os.setsid()
+    for name in (*_FORWARDED, "SIGPIPE", "SIGXFSZ"):  # Python and we ignore some; that would outlive the exec
+        _signal.signal(getattr(_signal, name), _signal.SIG_DFL)
     if container["tty"]:
         fcntl.ioctl(0, _TIOCSCTTY, 0)
     with Step(f"working directory {container['cwd']}"):

@@ -63,13 +63,19 @@ class Networks:
             if self._control is not None:
                 wire.send(self._control, ("give", lease.number, reusable))
 
-    def close(self) -> None:
-        """Remove everything and wait until that is done."""
+    def release(self) -> None:
+        """Have everything removed, without waiting; nothing can be taken any more."""
         with self._lock:
             control, self._control = self._control, None
         if control is not None:
             control.close()
+
+    def close(self) -> None:
+        """Remove everything and wait until that is done."""
+        self.release()
+        if self._process:
             os.waitpid(self._process, 0)
+            self._process = 0
 
     def _answer(self, kind: str) -> tuple[tuple[str, int, str], list[int]]:
         assert self._control is not None

@@ -84,7 +84,9 @@ class Root:
     def scratch_file(self, content: bytes, mode: int, uid: int, gid: int) -> int:
         """Write a file in memory and give a detached mount of it."""
         if self._scratch == -1:
-            self._scratch = new_file_system("tmpfs", {"mode": "0700"}, _INERT)
+            self._scratch = new_file_system(
+                "tmpfs", {"mode": "0700"}, mounts.MOUNT_ATTR_NOSUID | mounts.MOUNT_ATTR_NODEV
+            )
             mounts.move_mount(self._scratch, mounts.AT_FDCWD, self.scratch)
         self._files += 1
         name = str(self._files)
