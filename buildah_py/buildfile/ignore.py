@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from buildah_py.errors import SourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 
 class Decision(NamedTuple):
@@ -38,29 +38,31 @@ class _Pattern(NamedTuple):
 class _Run:
     """Neighbouring patterns of the same sign, matched together: within a run it does not matter which one matched."""
 
-    __slots__ = ("_exact", "_prefixes", "_regex", "_suffixes", "negated", "patterns")
+    __slots__ = ("matches", "negated", "patterns")
 
     def __init__(self, patterns: Sequence[_Pattern]) -> None:
         self.patterns = patterns
         self.negated = patterns[0].negated
-        exact: set[str] = set()
-        prefixes: list[str] = []
-        suffixes: list[str] = []
-        regexes: list[str] = []
-        for pattern in patterns:
-            _sort_in(pattern.text, exact, prefixes, suffixes, regexes)
-        self._exact = frozenset(exact)
-        self._prefixes = tuple(prefixes)
-        self._suffixes = tuple(suffixes)
-        self._regex = re.compile("|".join(regexes), re.DOTALL) if regexes else None
+        self.matches: Callable[[str], bool] = _test(patterns)
 
-    def matches(self, path: str) -> bool:
-        return (
-            path in self._exact
-            or path.endswith(self._suffixes)
-            or path.startswith(self._prefixes)
-            or (self._regex is not None and self._regex.fullmatch(path) is not None)
-        )
+
+def _test(patterns: Sequence[_Pattern]) -> Callable[[str], bool]:
+    """Make the cheapest function that says whether one of the patterns matches a path."""
+    exact: set[str] = set()
+    ends: list[str] = []
+    starts: list[str] = []
+    regexes: list[str] = []
+    for pattern in patterns:
+        _sort_in(pattern.text, exact, starts, ends, regexes)
+    suffixes, prefixes = tuple(ends), tuple(starts)
+    if not regexes:
+        if not prefixes:
+            if not suffixes:
+                return exact.__contains__
+            return lambda path: path in exact or path.endswith(suffixes)
+        return lambda path: path in exact or path.endswith(suffixes) or path.startswith(prefixes)
+    regex = re.compile("|".join(regexes), re.DOTALL).fullmatch
+    return lambda path: path in exact or path.endswith(suffixes) or path.startswith(prefixes) or regex(path) is not None
 
 
 class IgnorePatterns:
@@ -86,6 +88,7 @@ class IgnorePatterns:
                 runs.append([pattern])
         self._runs = tuple(_Run(run) for run in runs)
         self._states: dict[str, int] = {"": 0}
+        self._by_depth: dict[int, tuple[_Run | None, ...]] = {}
 
     def __bool__(self) -> bool:
         return bool(self.patterns)
@@ -108,6 +111,44 @@ class IgnorePatterns:
         if found is None:
             found = self.step(directory, self.state(posixpath.dirname(directory)))
             self._states[directory] = found
+        return found
+
+    def child_test(self, directory: str) -> Callable[[str], bool] | None:
+        """Give a function that says of the paths right in `directory` whether they are ignored; None where none is."""
+        state = self.state(directory)
+        base = self.ignores(state)
+        depth = directory.count("/") + 1 if directory else 0
+        runs = [run for run in self._at_depth(depth)[state:] if run is not None]
+        while runs and runs[0].negated != base:  # says nothing that is not so anyway
+            runs.pop(0)
+        if not runs:
+            return (lambda _path: True) if base else None
+        if len(runs) == 1:
+            matches = runs[0].matches
+            return (lambda path: not matches(path)) if base else matches
+        runs.reverse()
+
+        def test(path: str) -> bool:
+            for run in runs:
+                if run.matches(path):
+                    return not run.negated
+            return base
+
+        return test
+
+    def _at_depth(self, depth: int) -> tuple[_Run | None, ...]:
+        """Give the runs, each without the patterns that have too few or too many components for that depth."""
+        found = self._by_depth.get(depth)
+        if found is None:
+            reduced = []
+            for run in self._runs:
+                patterns = [
+                    pattern
+                    for pattern in run.patterns
+                    if pattern.text.count("/") == depth or any(mark in pattern.text for mark in ("**", "[", "\\"))
+                ]
+                reduced.append(_Run(patterns) if patterns else None)
+            found = self._by_depth[depth] = tuple(reduced)
         return found
 
     def matches(self, path: str) -> bool:

@@ -12,7 +12,7 @@ from buildah_py.layers.entry import DIR, FILE, SYMLINK, sort_key
 from buildah_py.layers.resolve import resolve
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from buildah_py.layers.entry import Entry
     from buildah_py.layers.tree import Tree
@@ -141,26 +141,23 @@ def _complete(tree: Tree, source: Source) -> Source:
     entries = source.entries
     complete: Any = getattr(tree, "complete", None)
     if complete is not None:
-        entries = complete(entries)
+        groups: Any = tree.link_groups()  # type: ignore[attr-defined]
+        return source._replace(entries=complete(entries), links=_links(entries, groups) if groups else {})
     for index, entry in enumerate(entries):
         if entry.kind == FILE and not entry.digest:
             entries[index] = entry._replace(digest=tree.digest(entry.path))
-    return source._replace(entries=entries, links=_links(tree, entries))
+    firsts = {entry.link: entry.link for entry in entries if entry.link and entry.kind == FILE}
+    if not firsts:
+        return source
+    return source._replace(links=_links(entries, {entry.path: entry.link for entry in entries if entry.link} | firsts))
 
 
-def _links(tree: Tree, entries: Sequence[Entry]) -> dict[str, str]:
-    group_of: Any = getattr(tree, "link_group", None)
-    targets = {entry.link for entry in entries if entry.kind == FILE and entry.link}
-    links: dict[str, str] = {}
-    if group_of is None and not targets:
-        return links
+def _links(entries: Sequence[Entry], groups: Mapping[str, object]) -> dict[str, str]:
+    """Map the further names of a file to the first that is selected."""
     first: dict[object, str] = {}
+    links: dict[str, str] = {}
     for entry in entries:
-        if entry.kind != FILE:
-            continue
-        group: object = entry.link or (entry.path if entry.path in targets else None)
-        if group is None and group_of is not None:
-            group = group_of(entry.path)
+        group = groups.get(entry.path) if entry.kind == FILE else None
         if group is not None:
             known = first.setdefault(group, entry.path)
             if known != entry.path:

@@ -109,7 +109,16 @@ def _rows(source: Source, chmod: Mode | None, *, chown: bool) -> Iterator[str]:
     else:
         cut = len(entries[0].path)
     implied = source.implied
+    plain = chmod is None and not chown
+    heads: dict[tuple[object, ...], str] = {}
     for entry in entries:
+        if plain and entry[1] == FILE and not entry[9]:
+            key = entry[2:5]
+            head = heads.get(key)
+            if head is None:
+                head = heads[key] = f"\0{FILE}\0{entry[2]:o}\0{entry[3]}:{entry[4]}\0"
+            yield f"{entry[0][cut:]}{head}{entry[6]}\0\0"
+            continue
         path, kind, mode, uid, gid, _, digest, link, device, xattrs, *_ = entry
         if chmod is not None and kind != SYMLINK:
             mode = chmod.apply(mode, directory=kind == DIR)

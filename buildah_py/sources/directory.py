@@ -15,7 +15,7 @@ from buildah_py.sources.hashing import hash_files
 from buildah_py.sources.stat_cache import Known, is_settled, now
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from types import TracebackType
     from typing import Self
 
@@ -135,28 +135,28 @@ class DirectoryContext:
 
     def complete(self, entries: Sequence[Entry]) -> list[Entry]:
         """Give the same entries with all digests and extended attributes, reading the files that are not known."""
-        missing = [entry.path for entry in entries if entry.kind == FILE and not entry.digest]
+        missing = [(entry.path, entry.size) for entry in entries if not entry.digest and entry.kind == FILE]
         if not missing:
             return list(entries)
         done: dict[str, Entry] = {}
         for _ in range(_TRIES):
             hashed_at = now()
-            again = []
+            again: list[tuple[str, int]] = []
             for path, result in hash_files(self._root, missing):
                 if isinstance(result, OSError):
                     raise self._unreadable(path, result) from result
                 if result is None:
-                    again.append(path)
+                    again.append((path, 0))
                 else:
                     done[path] = self._keep(path, result, hashed_at)
             if not again:
                 return [done.get(entry.path, entry) for entry in entries]
             missing = again
-        raise self._changed(missing[0])
+        raise self._changed(missing[0][0])
 
-    def link_group(self, path: str) -> object | None:
-        """Something equal for all names of one file, None for a file with a single name."""
-        return self._groups.get(path)
+    def link_groups(self) -> Mapping[str, object]:
+        """Files with several names, as far as directories were listed; the names of one file have equal values."""
+        return self._groups
 
     def decision(self, path: str) -> Decision | None:
         """The line of the ignore file that hides `path`, or brings it back; None where none speaks of it."""
@@ -200,7 +200,7 @@ class DirectoryContext:
 
     def _scan(self, path: str, descriptor: int) -> _Listing:
         ignore = self.ignore
-        state = ignore.state(path) if ignore is not None else 0
+        is_ignored = ignore.child_test(path) if ignore is not None else None
         prefix = path + "/" if path else ""
         cache = self._stat_cache
         known = cache.directories.get(path, {}) if cache is not None else {}
@@ -215,7 +215,8 @@ class DirectoryContext:
                 name = item.name
                 inner = prefix + name
                 ignored = False
-                if ignore is not None and ignore.ignores(ignore.step(inner, state)):
+                if is_ignored is not None and is_ignored(inner):
+                    assert ignore is not None
                     if not item.is_dir(follow_symlinks=False) or not ignore.may_contain_included(inner):
                         hidden.append(name)
                         continue

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import resource
 import stat
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -20,6 +21,7 @@ _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _SMALL: Final = 1 << 18
 _BATCH: Final = 256
+_LARGE: Final = 1 << 20
 
 
 class Hashed(NamedTuple):
@@ -30,17 +32,32 @@ class Hashed(NamedTuple):
     xattrs: tuple[tuple[str, bytes], ...]
 
 
-def hash_files(root: int, paths: Sequence[str]) -> Iterator[tuple[str, Hashed | OSError | None]]:
-    """Hash regular files; None stands for one that changed meanwhile, an OSError for one that cannot be read.
+def hash_files(root: int, files: Sequence[tuple[str, int]]) -> Iterator[tuple[str, Hashed | OSError | None]]:
+    """Hash regular files, given as path and likely size; in any order.
 
-    No path is followed through a symbolic link, nor out of the directory that `root` is open on.
+    None stands for a file that changed meanwhile, an OSError for one that cannot be read. No path is followed through a
+    symbolic link, nor out of the directory that `root` is open on.
     """
-    batches = [paths[start : start + _BATCH] for start in range(0, len(paths), _BATCH)]
-    workers = min(len(batches), os.cpu_count() or 1, 8)
-    if workers < 2:
-        for batch in batches:
-            yield from _hash_batch(root, batch)
+    # Threads pay where the interpreter is let go: while large files are hashed, and while a disk is waited for.
+    large = [[path] for path, size in files if size > _LARGE]
+    small = [path for path, size in files if size <= _LARGE]
+    batches = [small[start : start + _BATCH] for start in range(0, len(small), _BATCH)]
+    workers = min(os.cpu_count() or 1, 8)
+    if workers > 1 and len(large) > 1:
+        yield from _in_threads(root, large + batches, workers)
         return
+    for number, batch in enumerate(large + batches):
+        before = resource.getrusage(resource.RUSAGE_THREAD).ru_inblock
+        yield from _hash_batch(root, batch)
+        waited = resource.getrusage(resource.RUSAGE_THREAD).ru_inblock > before
+        if waited and workers > 1 and len(large) + len(batches) - number > 2:
+            yield from _in_threads(root, (large + batches)[number + 1 :], workers)
+            return
+
+
+def _in_threads(
+    root: int, batches: Sequence[Sequence[str]], workers: int
+) -> Iterator[tuple[str, Hashed | OSError | None]]:
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(workers) as pool:
