@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -91,9 +92,21 @@ def copy(path: str, descriptor: int, size: int, dest: str) -> None:
         left = size
         with naming(dest):
             while left:
-                sent = os.sendfile(descriptor, source, None, min(left, 1 << 30))
+                sent = _send(descriptor, source, left)
                 if not sent:
                     raise ArchiveError(f"{path} became shorter while it was read")
                 left -= sent
     finally:
         os.close(source)
+
+
+def _send(descriptor: int, source: int, length: int) -> int:
+    """Copy some bytes within the kernel; through a buffer where the target (opened for appending) does not allow it."""
+    try:
+        return os.sendfile(descriptor, source, None, min(length, 1 << 30))
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+    data = os.read(source, min(length, 1 << 20))
+    write(descriptor, data)
+    return len(data)
