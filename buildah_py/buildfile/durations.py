@@ -36,6 +36,8 @@ def parse_duration(text: str) -> int:
             break
         unit = _UNITS[part.group(3)]
         digits = part.group(2) or ""
+        if len(part.group(1)) + len(digits) > 40:
+            raise ValueError(f"invalid duration {text!r}, it is too long")
         total += int(part.group(1) or 0) * unit + int(digits or 0) * unit // 10 ** len(digits)
         position = part.end()
     if not rest or position < len(rest):

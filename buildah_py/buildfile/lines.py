@@ -227,4 +227,4 @@ def read_delimiter(word: str) -> Heredoc | None:
         raise ExpansionError(f"the delimiter {rest} of a heredoc makes no sense")
     quotes = sum(names[0].count(quote) for quote in "'\"")
     expand = quotes == sum(raw[0].count(quote) for quote in "'\"")
-    return Heredoc(names[0], int(found.group(1) or 0), expand, found.group(2) == "-", "", _NOWHERE)
+    return Heredoc(names[0], int(found.group(1)[:18] or 0), expand, found.group(2) == "-", "", _NOWHERE)

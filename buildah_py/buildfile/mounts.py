@@ -42,7 +42,7 @@ KEYS = (
 )
 _TRUE = ("1", "t", "T", "true", "TRUE", "True")
 _FALSE = ("0", "f", "F", "false", "FALSE", "False")
-_SIZE = r"([0-9]+(?:\.[0-9]*)?) ?(?:([kKmMgGtTpP])i?[bB]?|[bB])?"
+_SIZE = r"([0-9]{1,18}(?:\.[0-9]*)?) ?(?:([kKmMgGtTpP])i?[bB]?|[bB])?"
 
 
 class MountSpec(NamedTuple):
@@ -297,7 +297,7 @@ class _Reading:
         raise self._error(f"invalid value for {key}: {value}", hint="use true or false")
 
     def _number(self, key: str, value: str) -> int:
-        digits, base = (r"[0-7]+", 8) if key == "mode" else (r"[0-9]+", 10)
+        digits, base = (r"0*[0-7]{1,11}", 8) if key == "mode" else (r"0*[0-9]{1,10}", 10)
         if re.fullmatch(digits, value) and int(value, base) < 1 << 32:
             return int(value, base)
         raise self._error(f"invalid value {value} for {key}")

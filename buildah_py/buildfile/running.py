@@ -129,7 +129,7 @@ def _retries(statement: Statement, flags: Flags) -> int:
     value = flags.text("retries")
     if not value:
         return 0
-    if not re.fullmatch(r"[+-]?[0-9]+", value) or not -(1 << 31) <= int(value) < 1 << 31:
+    if not re.fullmatch(r"[+-]?0*[0-9]{1,10}", value) or not -(1 << 31) <= int(value) < 1 << 31:
         raise BuildFileError(f'--retries needs a number, not "{value}"', statement.source, flags.span("retries"))
     if int(value) < 0:
         raise BuildFileError(f"--retries cannot be negative ({int(value)})", statement.source, flags.span("retries"))

@@ -1,0 +1,187 @@
+"""Find mistakes in a build file: BuildKit's checks under their names, and a few of our own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from buildah_py.buildfile import tree
+from buildah_py.buildfile.check_options import CheckOptions, directive_of, options_of_comments, parse_options
+from buildah_py.buildfile.rules import RULES
+from buildah_py.buildfile.source import Position, Span
+from buildah_py.errors import BuildFileError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from buildah_py.buildfile.tree import BuildFile, Instruction
+
+CHECK_ARGUMENT = "BUILDKIT_DOCKERFILE_CHECK"
+"""The build argument that overrides the check directive."""
+
+
+class Warning(NamedTuple):  # noqa: A001  # this is what everyone calls it
+    """What a check found. `level` is "warning", or "note" for our own checks."""
+
+    rule: str
+    line: int
+    message: str
+    url: str
+    level: str
+
+
+class Findings(NamedTuple):
+    """All that was found: warnings by line, the fault that a build would end with, and whether warnings are errors."""
+
+    warnings: tuple[Warning, ...]
+    error: BuildFileError | None
+    fails: bool
+
+
+def lint(
+    file: BuildFile,
+    *,
+    build_args: Mapping[str, str] | None = None,
+    target: str | None = None,
+    ignored: Callable[[str], bool] | None = None,
+) -> list[Warning]:
+    """The warnings for `file`.
+
+    `ignored` tells whether a clean relative path of the context is left out by the ignore file.
+
+    Raises:
+        BuildFileError: the file is wrong in a way that shows only when variables are expanded.
+        UsageError: there is no such target.
+
+    """
+    findings = find(file, build_args=build_args, target=target, ignored=ignored)
+    if findings.error is not None:
+        raise findings.error
+    return list(findings.warnings)
+
+
+def find(
+    file: BuildFile,
+    *,
+    build_args: Mapping[str, str] | None = None,
+    target: str | None = None,
+    platform: str = "",
+    contexts: frozenset[str] = frozenset(),
+    base_env: Callable[[str], Mapping[str, str]] | None = None,
+    ignored: Callable[[str], bool] | None = None,
+) -> Findings:
+    """Everything that can be said about `file` without images, network and context.
+
+    `platform` is the target's, this machine's by default. `base_env` gives the variables of a base image, where they
+    are known; else a base image is taken to set PATH alone.
+
+    Raises:
+        UsageError: there is no such target.
+
+    """
+    from buildah_py.buildfile.evaluate import Evaluation, Settings
+    from buildah_py.buildfile.own_checks import own_checks
+    from buildah_py.image import platform as platforms
+
+    given = dict(build_args or {})
+    found: list[Warning] = []
+    try:
+        options = _options(file, given)
+    except BuildFileError as error:
+        return Findings((), error, fails=False)
+
+    def report(name: str, line: int, message: str, own: CheckOptions | None) -> None:
+        rule = RULES[name]
+        wanted = options.merged(own) if own is not None else options
+        if wanted.wants(name, experimental=rule.experimental):
+            found.append(Warning(name, line, message, rule.url, "note" if rule.own else "warning"))
+
+    host = str(platforms.host())
+    settings = Settings(given, target, platform or host, host, contexts, base_env or _no_env, ignored)
+    _written(file, report)
+    fault = None
+    try:
+        Evaluation(file, settings, report).run()
+    except BuildFileError as error:
+        fault = error
+    own_checks(file, report)
+    fails = options.error and any(warning.level == "warning" for warning in found)
+    return Findings(tuple(sorted(found, key=lambda warning: warning.line)), fault, fails)
+
+
+def _no_env(name: str) -> Mapping[str, str]:  # noqa: ARG001
+    return {}
+
+
+def _options(file: BuildFile, given: Mapping[str, str]) -> CheckOptions:
+    line = 1
+    text = given.get(CHECK_ARGUMENT)
+    if text is None:
+        directive = directive_of(file.source.text)
+        if directive is None:
+            return CheckOptions()
+        line, text = directive
+    try:
+        return parse_options(text)
+    except ValueError as error:
+        width = len(file.source.line(line))
+        span = Span(Position(line, 1), Position(line, width + 1))
+        raise BuildFileError(
+            f"failed to parse check options: {error}",
+            file.source,
+            span,
+            hint="write something like # check=skip=JSONArgsRecommended;error=true",
+        ) from None
+
+
+def _written(file: BuildFile, report: Callable[[str, int, str, CheckOptions | None], None]) -> None:
+    """The checks that need no variables."""
+    instructions: list[Instruction] = [*file.arguments]
+    for stage in file.stages:
+        instructions += [stage.base, *stage.instructions]
+    for instruction in instructions:
+        own = options_of_comments(instruction.doc) if instruction.doc else None
+        line = instruction.span.start.line
+        if instruction.blank_line:
+            report(
+                "NoEmptyContinuation", instruction.blank_line, "an empty line in an instruction will be an error", own
+            )
+        if isinstance(instruction, tree.Maintainer):
+            report("MaintainerDeprecated", line, "write LABEL org.opencontainers.image.authors=… instead", own)
+        elif isinstance(instruction, tree.From):
+            _written_from(instruction, report, own)
+        elif isinstance(instruction, tree.Arg):
+            _description(instruction, "ARG", [argument.name for argument in instruction.arguments], report, own)
+
+
+def _written_from(
+    base: tree.From, report: Callable[[str, int, str, CheckOptions | None], None], own: CheckOptions | None
+) -> None:
+    if base.as_ is None or base.name is None:
+        return
+    line = base.span.start.line
+    as_, name = base.as_[0].text, base.as_[1].text
+    if name != name.lower():
+        report("StageNameCasing", line, f"the stage name '{name}' should be in lower case", own)
+    keyword = base.keyword
+    if (keyword == keyword.lower() and as_ != as_.lower()) or (keyword == keyword.upper() and as_ != as_.upper()):
+        report("FromAsCasing", line, f"'{as_}' and '{keyword}' are not in the same case", own)
+    _description(base, "FROM", [base.name], report, own)
+
+
+def _description(
+    instruction: Instruction,
+    keyword: str,
+    names: list[str],
+    report: Callable[[str, int, str, CheckOptions | None], None],
+    own: CheckOptions | None,
+) -> None:
+    if not instruction.doc or instruction.doc[-1].split(" ", 1)[0] in names:
+        return
+    example = names[0] if len(names) == 1 else "NAME"
+    report(
+        "InvalidDefinitionDescription",
+        instruction.span.start.line,
+        f"a comment that describes this {keyword} begins with its name: `# {example} …`; "
+        "put an empty line below one that does not describe it",
+        own,
+    )
