@@ -181,28 +181,86 @@ class _Zlib:
 
 
 class _Zstd:
-    """Whole frames: zstandard's own object gives all that its input holds at once, so it is fed little by little."""
+    """One frame, given to zstandard block by block.
+
+    Its decompressor returns at once all that its input holds, which for 4 bytes can be 128 KiB: cut at the borders of
+    blocks (RFC 8878, 3.1.1.2), no call gives more than one block. The cutting also shows where a frame ends.
+    """
 
     def __init__(self) -> None:
-        import zstandard
-
+        try:
+            import zstandard
+        except ImportError as error:
+            raise ArchiveError(
+                "this is compressed with zstd, and the Python package zstandard is not installed",
+                hint="pip install zstandard",
+            ) from error
         self._inner = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW).decompressobj()
         self._waiting = b""
+        self._state = "frame"
+        self._skip = 0
+        self._checksum = False
+        self.needs_input = True
 
     @property
     def eof(self) -> bool:
-        return self._inner.eof
+        return self._state == "end"
 
     @property
     def unused_data(self) -> bytes:
-        return self._inner.unused_data + self._waiting
+        return self._waiting
 
-    @property
-    def needs_input(self) -> bool:
-        return not self._waiting
+    def decompress(self, data: bytes, _: int = -1, /) -> bytes:
+        self._waiting += data
+        while self._state != "end":
+            length = self._unit()
+            if not length or len(self._waiting) < length:
+                self.needs_input = True
+                return b""
+            unit, self._waiting = self._waiting[:length], self._waiting[length:]
+            self.needs_input = False
+            if self._state == "skip":
+                self._skip -= length
+                if not self._skip:
+                    self._state = "end"
+                continue
+            out = self._feed(unit)
+            if out:
+                return out
+        return b""
 
-    def decompress(self, data: bytes, max_length: int = -1, /) -> bytes:
-        data = self._waiting + data if self._waiting else data
-        step = max(1, max_length // 16)
-        self._waiting = data[step:]
-        return self._inner.decompress(data[:step])
+    def _unit(self) -> int:
+        """Return how many bytes come next, 0 while that cannot be told."""
+        have = self._waiting
+        if self._state == "checksum":
+            return 4
+        if self._state == "skip":
+            return min(self._skip, len(have))
+        if self._state == "block":
+            if len(have) < 3:
+                return 0
+            head = int.from_bytes(have[:3], "little")
+            return 3 + (1 if head >> 1 & 3 == 1 else head >> 3)
+        if len(have) < 8:
+            return 0
+        if have[1:4] == b"\x2a\x4d\x18":
+            return 8
+        flags = have[4]
+        single = flags >> 5 & 1
+        size_field = (single, 2, 4, 8)[flags >> 6]
+        return 5 + (1 - single) + (0, 1, 2, 4)[flags & 3] + size_field
+
+    def _feed(self, unit: bytes) -> bytes:
+        state = self._state
+        if state == "frame":
+            if unit[1:4] == b"\x2a\x4d\x18":
+                self._skip = int.from_bytes(unit[4:8], "little")
+                self._state = "skip" if self._skip else "end"
+                return b""
+            self._checksum = bool(unit[4] & 4)
+            self._state = "block"
+        elif state == "checksum":
+            self._state = "end"
+        elif unit[0] & 1:
+            self._state = "checksum" if self._checksum else "end"
+        return self._inner.decompress(unit)

@@ -111,9 +111,9 @@ class LayerWriter:
             parent, name = self._place(path, old)
             # Its owner can do with it what is needed; the real mode is set when it is full.
             os.mkdir(name, 0o700, dir_fd=parent)
+        self._record(entry)
         if opaque:
             self._mark_opaque(path)
-        self._record(entry)
 
     def add_file(
         self,

@@ -248,5 +248,8 @@ def test_the_bytes_are_the_same_for_ever(tmp_path: Path) -> None:
         writer.add_symlink("d/é", "target", os.geteuid(), os.getegid(), mtime=2 * SECOND)
         captured = writer.finish()
     if os.geteuid() == 0:
-        assert captured.diff_id == "sha256:6832d18edd3c7ea2f9229c4e14a6fba0ceefb9532ff5c5153eb59e7bef0bc93c"
-        assert captured.inventory.layer_digest == "sha256:2e906"
+        digests = (captured.diff_id, captured.inventory.layer_digest)
+        assert digests == (
+            "sha256:6832d18edd3c7ea2f9229c4e14a6fba0ceefb9532ff5c5153eb59e7bef0bc93c",
+            "sha256:2e906c5f9e5756ce6d5f0c6c4d5b03ddac48f5152f9d850801c062fe80ecb970",
+        )
