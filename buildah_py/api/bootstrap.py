@@ -42,13 +42,13 @@ _BUSYBOX_DIRS = (
     ("var", 0o755),
     ("var/tmp", 0o1777),
 )
-_PASSWD = (
+_USERS = (
     "root:x:0:0:root:/root:/bin/sh\n"
     "daemon:x:1:1:daemon:/usr/sbin:/bin/false\n"
     "www-data:x:33:33:www-data:/var/www:/bin/false\n"
     "nobody:x:65534:65534:nobody:/home:/bin/false\n"
 )
-_GROUP = "root:x:0:\ndaemon:x:1:\nwww-data:x:33:\nusers:x:100:\nnogroup:x:65534:\n"
+_GROUPS = "root:x:0:\ndaemon:x:1:\nwww-data:x:33:\nusers:x:100:\nnogroup:x:65534:\n"
 
 
 def import_rootfs(store: Store, rootfs: str, name: str, *, platform: str = "") -> str:
@@ -104,8 +104,8 @@ def _busybox(store: Store, name: str) -> str:
     for applet in sorted({_applet_path(path) for path in applets} - {"bin/busybox"}):
         up = "../" * applet.count("/")
         writer.add_symlink(applet, "busybox" if applet.startswith("bin/") else f"{up}bin/busybox", mtime=mtime)
-    writer.add_file("etc/passwd", _PASSWD.encode(), mode=0o644, mtime=mtime)
-    writer.add_file("etc/group", _GROUP.encode(), mode=0o644, mtime=mtime)
+    writer.add_file("etc/passwd", _USERS.encode(), mode=0o644, mtime=mtime)
+    writer.add_file("etc/group", _GROUPS.encode(), mode=0o644, mtime=mtime)
     return _keep(store, staged, writer.finish(), name, "", "BOOTSTRAP busybox", cmd=("sh",), created=mtime)
 
 

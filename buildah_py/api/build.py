@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from buildah_py.buildfile.tree import BuildFile
     from buildah_py.image.config import ImageConfig
-    from buildah_py.outputs.spec import OutputSpec
+    from buildah_py.outputs.spec import Output
     from buildah_py.plan import Plan
     from buildah_py.progress.events import Event
     from buildah_py.sandbox import Sandbox
@@ -50,6 +50,7 @@ class BuildRequest:
     platform: str = ""
     outputs: tuple[str, ...] = ()
     extensions: bool = False
+    ca_bundle: str = ""
     environ: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -80,6 +81,11 @@ def build(request: BuildRequest, emit: Callable[[Event], None]) -> BuildResult:
     names = tuple(dict.fromkeys(map(full_name, request.names)))
     outputs = _read_outputs(request.outputs)
     build_file, path = read_build_file(request)
+    trust = None
+    if request.ca_bundle:
+        from buildah_py.sandbox.trust import read_trust
+
+        trust = read_trust(request.ca_bundle, request.environ)
     with open_store(request.environ) as store:
         plan = make_plan(build_file, _plan_options(request, store))
         for warning in plan.warnings:
@@ -93,6 +99,7 @@ def build(request: BuildRequest, emit: Callable[[Event], None]) -> BuildResult:
             open_context=contexts.open,
             make_sandbox=lambda: _make_sandbox(store),
             emit=emit,
+            trust=trust,
         )
         engine = Engine(plan, workshop, no_cache=request.no_cache)
         try:
@@ -106,9 +113,10 @@ def build(request: BuildRequest, emit: Callable[[Event], None]) -> BuildResult:
             image = config.digest()
             store.images.put(image, config.to_bytes(), config.diff_ids, names)
             if outputs:
-                from buildah_py.api.write import write_outputs
+                from buildah_py.api.write import write_output
 
-                write_outputs(outputs, store, config, names)
+                for output in outputs:
+                    write_output(output, store, config, names)
             if engine.ran:
                 store.make_durable()
         except BaseException:
@@ -122,12 +130,15 @@ def build(request: BuildRequest, emit: Callable[[Event], None]) -> BuildResult:
     return BuildResult(image, names, engine.hits, engine.ran)
 
 
-def _read_outputs(specs: Sequence[str]) -> list[OutputSpec]:
+def _read_outputs(specs: Sequence[str]) -> list[Output]:
     if not specs:
         return []
-    from buildah_py.outputs.spec import parse_output
+    from buildah_py.api.write import check_outputs
+    from buildah_py.outputs import spec
 
-    return [parse_output(spec) for spec in specs]
+    outputs = [spec.parse(text) for text in specs]
+    check_outputs(outputs)
+    return outputs
 
 
 def _plan_options(request: BuildRequest, store: Store) -> PlanOptions:

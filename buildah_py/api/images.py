@@ -88,7 +88,10 @@ def inspect_image(store: Store, name: str) -> dict[str, Any]:
 
 
 def remove_image(store: Store, name: str, *, force: bool = False) -> list[str]:
-    """Remove a name, and the image with its last one; an id with all its names if `force`. What was done, a line each."""
+    """Remove a name, and the image with its last one; an id with all its names if `force`.
+
+    What was done, a line each.
+    """
     image = find_image(store, name)
     try:
         full = full_name(name)
@@ -105,7 +108,7 @@ def remove_image(store: Store, name: str, *, force: bool = False) -> list[str]:
 
 
 def prune(store: Store, *, everything: bool = False) -> tuple[int, int]:
-    """Remove images without a name (with `everything`, all), the cache and layers left over: (images, bytes) removed."""
+    """Remove images without a name (with `everything`, all), the cache and layers left over; their number and the bytes."""
     count = 0
     if everything:
         for image in store.images.all():

@@ -14,6 +14,7 @@ from buildah_py.errors import NotFound, UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from buildah_py.sandbox import Operation
     from buildah_py.store import Store
 
 
@@ -30,6 +31,7 @@ class RunRequest:
     hostname: str = ""
     network: str = "default"
     interactive: bool = False
+    ca_bundle: str = ""
 
 
 def run_image(store: Store, request: RunRequest) -> int:
@@ -50,6 +52,13 @@ def run_image(store: Store, request: RunRequest) -> int:
     if not store.layers.use(config.diff_ids):
         raise NotFound(f"layers of the image `{request.image}` are missing", hint="build or import it again")
     environment = {**config.environment(), **request.env}
+    mounts: tuple[Operation, ...] = ()
+    if request.ca_bundle:
+        from buildah_py.sandbox.trust import read_trust
+
+        trust = read_trust(request.ca_bundle, os.environ)
+        mounts = trust.mounts()
+        environment = trust.environment() | environment
     workshop = Workshop(
         store,
         Cache(store),
@@ -73,6 +82,7 @@ def run_image(store: Store, request: RunRequest) -> int:
         user=request.user or config.user,
         hostname=request.hostname or "pybuild",
         network=request.network,
+        mounts=mounts,
     )
     try:
         container = workshop.start(spec, stdin=0 if request.interactive else None, stdout=1, stderr=2)

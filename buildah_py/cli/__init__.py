@@ -37,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if "--debug" in arguments[:1]:
         arguments, debug = arguments[1:], True
     try:
+        _treat_all_endings_alike()
         return _dispatch(arguments)
     except PybuildError as error:
         if debug:
@@ -77,6 +78,18 @@ def _dispatch(arguments: list[str]) -> int:
     parser = make_parser(command, COMMANDS[command])
     module.configure(parser)
     return int(module.run(parser.parse_args(rest)))
+
+
+def _treat_all_endings_alike() -> None:
+    """Have SIGTERM and SIGHUP end the program as ^C does: what runs is ended, what was made is removed."""
+    import signal
+
+    def interrupt(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, interrupt)
 
 
 def _complain(message: str, status: int) -> int:

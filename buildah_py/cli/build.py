@@ -45,6 +45,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="let the build file ask for network.host or security.insecure",
     )
+    add(
+        "--ca-bundle",
+        metavar="FILE|host",
+        default="",
+        help="certificates that containers trust besides the image's own; never in the image",
+    )
     add("--platform", metavar="OS/ARCH", default="", help="platform of the image; default: this machine's")
     add(
         "-o",
@@ -89,6 +95,7 @@ def run(args: argparse.Namespace) -> int:
         platform=args.platform,
         outputs=tuple(args.output),
         extensions=args.extensions,
+        ca_bundle=args.ca_bundle,
         environ=dict(os.environ),
     )
     call = "check" if args.check else args.call

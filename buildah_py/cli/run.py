@@ -26,6 +26,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add("--hostname", metavar="NAME", default="", help="host name in the container")
     add("--network", choices=("default", "none", "host"), default="default", help="default: %(default)s")
+    add(
+        "--ca-bundle",
+        metavar="FILE|host",
+        default="",
+        help="certificates that containers trust besides the image's own; never in the image",
+    )
     add("--rm", action="store_true", help="accepted and without effect: nothing of a container is kept")
     add("image", metavar="IMAGE", help="name or id")
     add("command", metavar="COMMAND", nargs=argparse.REMAINDER, help="instead of the image's own command")
@@ -47,6 +53,7 @@ def run(args: argparse.Namespace) -> int:
         hostname=args.hostname,
         network=args.network,
         interactive=args.interactive,
+        ca_bundle=args.ca_bundle,
     )
     with open_store() as store:
         return run_image(store, request)

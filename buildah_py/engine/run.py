@@ -71,6 +71,9 @@ class RunExecution:
             tree = self._trees[mount.input] if mount.input is not None else None
             mounts += make_mount(self._workshop, self._node, mount, tree, staged)
         environment = dict(step.proxies) | dict(step.env)
+        if self._workshop.trust is not None:
+            mounts += self._workshop.trust.mounts()
+            environment = self._workshop.trust.environment() | environment
         return ContainerSpec(
             lowers=lowers,
             upper=upper,

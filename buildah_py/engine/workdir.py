@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from buildah_py.copy.layout import Layout
 from buildah_py.copy.owner import parse_owner
 from buildah_py.errors import PybuildError
-from buildah_py.layers.writer import LayerWriter
 from buildah_py.layers.entry import DIR
 from buildah_py.layers.resolve import resolve
+from buildah_py.layers.writer import LayerWriter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

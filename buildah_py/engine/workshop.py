@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from buildah_py.cache import Cache
     from buildah_py.progress.events import Event
     from buildah_py.sandbox import Container, ContainerSpec, Sandbox
+    from buildah_py.sandbox.trust import Trust
     from buildah_py.store import Store
 
 
@@ -51,8 +52,9 @@ class RootAttributes(NamedTuple):
 class Workshop:
     """Shared by the threads of one build.
 
-    `open_context` gives a build context by its name, `make_sandbox` the sandbox; both are called when first needed.
-    Contexts are for one thread at a time, the one that holds `context_lock`.
+    `trust` are certificates for what containers reach. `open_context` gives a build context by its name, `make_sandbox`
+    the sandbox; both are called when first needed. Contexts are for one thread at a time, the one that holds
+    `context_lock`.
     """
 
     def __init__(
@@ -63,10 +65,12 @@ class Workshop:
         open_context: Callable[[str], Context],
         make_sandbox: Callable[[], Sandbox],
         emit: Callable[[Event], None],
+        trust: Trust | None = None,
     ) -> None:
         self.store = store
         self.cache = cache
         self.emit = emit
+        self.trust = trust
         self._open_context = open_context
         self._make_sandbox = make_sandbox
         self._sandbox: Sandbox | None = None

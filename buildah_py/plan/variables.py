@@ -23,7 +23,7 @@ def platform_arguments(build: str, target: str) -> dict[str, str]:
     """Give the arguments that describe the building and the target platform, each as os/arch[/variant]."""
     found = {}
     for prefix, platform in (("BUILD", build), ("TARGET", target)):
-        system, architecture, variant = (platform.split("/") + ["", ""])[:3]
+        system, architecture, variant = [*platform.split("/"), "", ""][:3]
         found[f"{prefix}PLATFORM"] = platform
         found[f"{prefix}OS"] = system
         found[f"{prefix}ARCH"] = architecture

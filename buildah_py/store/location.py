@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def state_root(environ: Mapping[str, str], uid: int) -> str:
-    """`$PYBUILD_ROOT`, else /var/lib/pybuild for root and `$XDG_DATA_HOME/pybuild` for others (XDG base directories)."""
+    """`$PYBUILD_ROOT`, else /var/lib/pybuild for root and `$XDG_DATA_HOME/pybuild` for others."""
     if root := environ.get("PYBUILD_ROOT"):
         return os.path.abspath(root)
     if uid == 0:

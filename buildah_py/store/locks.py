@@ -35,9 +35,7 @@ def named_lock(directory: str, name: str, cancelled: Callable[[], bool] = lambda
         try:
             while not _try_flock(descriptor):
                 waited = True
-                if cancelled():
-                    raise Interrupted("interrupted while another build was executing the same step")
-                time.sleep(_POLL_SECONDS)
+                _pause(cancelled)
             if _is_still(path, descriptor):
                 break
         except BaseException:
@@ -49,6 +47,12 @@ def named_lock(directory: str, name: str, cancelled: Callable[[], bool] = lambda
     finally:
         os.unlink(path)
         os.close(descriptor)
+
+
+def _pause(cancelled: Callable[[], bool]) -> None:
+    if cancelled():
+        raise Interrupted("interrupted while another build was executing the same step")
+    time.sleep(_POLL_SECONDS)
 
 
 def _try_flock(descriptor: int) -> bool:
@@ -79,9 +83,13 @@ class Lease:
 
     def __init__(self, directory: str) -> None:
         self.started = time.time_ns()
-        self._path = os.path.join(directory, f"{self.started}-{os.getpid()}-{threading.get_ident()}")
-        self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        name = f"{self.started}-{os.getpid()}-{threading.get_ident()}"
+        self._path = os.path.join(directory, name)
+        new = os.path.join(directory, f".{name}")
+        self._descriptor = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        # Locked before it is seen, so that a lease that nobody locks is one of the dead.
         fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+        os.rename(new, self._path)
 
     @property
     def name(self) -> str:
@@ -99,6 +107,8 @@ def living_leases(directory: str) -> dict[str, int]:
     """The names of leases whose holders live, with their starts; files of the dead are removed."""
     found = {}
     for name in os.listdir(directory):
+        if name.startswith("."):
+            continue
         path = os.path.join(directory, name)
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
@@ -106,12 +116,8 @@ def living_leases(directory: str) -> dict[str, int]:
             continue
         try:
             if _try_flock(descriptor):
-                # A lease is created and locked in two calls: one that is younger than this look may still lock it.
-                if time.time_ns() - int(name.split("-")[0]) > 1_000_000_000:
-                    with contextlib.suppress(FileNotFoundError):
-                        os.unlink(path)
-                else:
-                    found[name] = int(name.split("-")[0])
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(path)
             else:
                 found[name] = int(name.split("-")[0])
         finally:

@@ -111,7 +111,8 @@ def test_stages(busybox: Pybuild) -> None:
 
 def test_independent_stages_run_side_by_side(busybox: Pybuild) -> None:
     # Each stage waits for a file that only the other one's shared cache mount brings: one by one they would not end.
-    meet = "RUN --mount=type=cache,id=meet,target=/m touch /m/{0} && for i in $(seq 100); do [ -e /m/{1} ] && exit 0; sleep 0.1; done; exit 9\n"
+    meet = "RUN --mount=type=cache,id=meet,target=/m touch /m/{0} && "
+    meet += "for i in $(seq 100); do [ -e /m/{1} ] && exit 0; sleep 0.1; done; exit 9\n"
     context = busybox.context(
         "FROM busybox AS a\n"
         + meet.format("a", "b")
@@ -145,7 +146,8 @@ def test_variables(busybox: Pybuild) -> None:
 
 def test_the_image_config(busybox: Pybuild) -> None:
     context = busybox.context(
-        'FROM busybox\nLABEL a=1 b="2 3"\nEXPOSE 80 53/udp\nVOLUME /data\nUSER 1000:1000\nWORKDIR /srv/x\nSTOPSIGNAL SIGINT\n'
+        'FROM busybox\nLABEL a=1 b="2 3"\nEXPOSE 80 53/udp\nVOLUME /data\n'
+        "USER 1000:1000\nWORKDIR /srv/x\nSTOPSIGNAL SIGINT\n"
         'HEALTHCHECK --interval=5s CMD true\nSHELL ["/bin/sh", "-ec"]\nENTRYPOINT ["/bin/echo", "-n"]\nCMD ["hi"]\n'
         "ONBUILD RUN echo triggered > /tmp/t\nMAINTAINER me\n"
     )
@@ -208,7 +210,8 @@ def test_heredocs(busybox: Pybuild) -> None:
 
 def test_users(busybox: Pybuild) -> None:
     context = busybox.context(
-        "FROM busybox\nUSER www-data\nWORKDIR /w\nRUN id -u > id; echo $HOME > home\nCOPY --chown=nobody:users a.txt b\n"
+        "FROM busybox\nUSER www-data\nWORKDIR /w\nRUN id -u > id; echo $HOME > home\n"
+        "COPY --chown=nobody:users a.txt b\n"
         "USER 12:34\nRUN id -u > /tmp/id; id -g >> /tmp/id\n",
         a_txt="1",
     )
@@ -260,7 +263,8 @@ def test_images_rmi_and_prune(busybox: Pybuild) -> None:
 
 def test_a_base_that_is_scratch(busybox: Pybuild) -> None:
     context = busybox.context(
-        'FROM busybox AS b\nFROM scratch\nCOPY --from=b /bin/busybox /busybox\nRUN ["/busybox", "sh", "-c", "echo made > /made"]\n'
+        "FROM busybox AS b\nFROM scratch\nCOPY --from=b /bin/busybox /busybox\n"
+        'RUN ["/busybox", "sh", "-c", "echo made > /made"]\n'
         'ENTRYPOINT ["/busybox", "cat", "/made"]\n'
     )
     busybox.build(context)

@@ -125,7 +125,7 @@ def test_what_is_no_database_of_ours_is_refused(root: str) -> None:
     Store(root).close()
     with open(os.path.join(root, "state.db"), "wb") as file:
         file.write(b"something else" * 100)
-    with pytest.raises(StoreError, match="state.db"):
+    with pytest.raises(StoreError, match=r"state\.db"):
         Store(root)
 
 

@@ -1,0 +1,67 @@
+"""Writing a built image where `--output` asks for it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from buildah_py.errors import UsageError
+from buildah_py.image.media_types import GZIP
+from buildah_py.layers.tar import pack
+from buildah_py.outputs.layer_source import LayerSource
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from buildah_py.image.config import ImageConfig
+    from buildah_py.outputs.layer_source import Write
+    from buildah_py.outputs.spec import Output
+    from buildah_py.store import Store
+
+SUPPORTED = ("oci", "docker", "image", "cacheonly")
+
+
+def check_outputs(outputs: Sequence[Output]) -> None:
+    """Refuse, before anything is built, what cannot be written. Raises UsageError."""
+    for output in outputs:
+        if output.type not in SUPPORTED:
+            known = ", ".join(f"type={name}" for name in SUPPORTED)
+            raise UsageError(f"--output type={output.type} is not supported yet", hint=f"supported are {known}")
+        if output.type in ("oci", "docker") and not output.dest:
+            raise UsageError(
+                f"--output type={output.type} needs a destination", hint="add dest=FILE.tar, or dest=- for stdout"
+            )
+        if output.push:
+            raise UsageError(
+                "--output push=true is not supported yet", hint="write an archive and push that with skopeo"
+            )
+
+
+def write_output(output: Output, store: Store, config: ImageConfig, names: Sequence[str]) -> None:
+    """Write one output. Raises OutputError naming its destination; nothing half-written is left there."""
+    if output.type not in ("oci", "docker"):
+        return
+    from buildah_py.outputs.oci import write_oci
+
+    assert output.dest
+    write_oci(
+        output.dest,
+        config,
+        [_source(store, diff_id) for diff_id in config.diff_ids],
+        names=output.names or names,
+        tar=output.tar,
+        compression=output.compression or GZIP,
+        level=output.level,
+        annotations={one.key: one.value for one in output.annotations if one.level == "manifest"},
+        docker=output.type == "docker",
+        oci_media_types=output.type == "oci" if output.oci_media_types is None else output.oci_media_types,
+        threads=os.cpu_count() or 1,
+        scratch=store.stage(),
+    )
+
+
+def _source(store: Store, diff_id: str) -> LayerSource:
+    def write_tar(write: Write) -> str:
+        return pack(store.layers.inventory(diff_id), store.layers.fs(diff_id), write)
+
+    return LayerSource(diff_id, write_tar)

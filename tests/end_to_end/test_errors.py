@@ -1,0 +1,260 @@
+"""What bad input gets: one clear message, the right exit status, nothing left over, a store that works next time."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from .conftest import PYBUILD
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from .conftest import Pybuild
+
+pytestmark = pytest.mark.root
+
+
+def leftovers(root: Path) -> dict[str, list[str]]:
+    """List what a build could leave on the machine: mounts and processes of its state directory, links, rules."""
+    with open("/proc/self/mounts", encoding="utf-8", errors="surrogateescape") as file:
+        mounts = [line for line in file if f" {root}/" in line]
+    processes = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/environ", "rb") as raw:
+                environ = raw.read()
+            with open(f"/proc/{pid}/cmdline", "rb") as raw:
+                command = raw.read().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if f"PYBUILD_ROOT={root}".encode() in environ or str(root) in command:
+            processes.append(command)
+    staged = os.listdir(root / "staging") if (root / "staging").exists() else []
+    return {"mounts": mounts, "processes": processes, "staged": staged}
+
+
+NOTHING: dict[str, list[str]] = {"mounts": [], "processes": [], "staged": []}
+
+
+def links() -> set[str]:
+    """Name the network interfaces of the machine."""
+    return set(os.listdir("/sys/class/net"))
+
+
+@pytest.fixture
+def clean(busybox: Pybuild) -> Iterator[Pybuild]:
+    """Check afterwards that nothing is left and that the store still works."""
+    before = links()
+    yield busybox
+    assert leftovers(busybox.root) == NOTHING
+    assert links() == before
+    context = busybox.context("FROM busybox\nRUN echo works > /works\n", "afterwards")
+    busybox.run("-t", "afterwards", context)
+    assert busybox.sh("cat /works", "afterwards") == "works\n"
+
+
+def test_a_syntax_error_names_its_place(clean: Pybuild) -> None:
+    context = clean.context("FROM busybox\nRUN true\nCOPPY a b\n")
+    shown = clean.build(context, status=125).shown
+    assert "Buildfile:3:1: " in shown
+    assert "\n  COPPY a b\n  ^^^^^\n" in shown
+    assert "COPY" in shown.split("^^^^^")[1]
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "words"),
+    [
+        ("", "", "no instructions|empty|no FROM|no build stage"),
+        ("RUN true\n", "1:1", "FROM"),
+        ("FROM busybox\nCOPY a\n", "2:", "COPY"),
+        ("FROM busybox\nRUN --mount=type=nope true\n", "2:", "nope"),
+        ("FROM busybox\nCOPY --frm=x a b\n", "2:", "--frm"),
+        ("FROM busybox\nENV a=${b\n", "2:", ""),
+        ("FROM nowhere:1\n", "1:6", "nowhere:1"),
+        ("FROM busybox\nCOPY --from=nostage /a /b\n", "2:", "nostage"),
+        ("FROM busybox\nEXPOSE 99999999\n", "2:", "99999999"),
+        ("FROM busybox\nSTOPSIGNAL SIGNONE\n", "2:12", "SIGNONE"),
+        ("FROM busybox AS a\nCOPY --from=a /x /y\n", "2:", "itself"),
+    ],
+)
+def test_mistakes_in_the_file(clean: Pybuild, text: str, place: str, words: str) -> None:
+    context = clean.context(text)
+    shown = clean.build(context, status=125).shown
+    assert f"Buildfile:{place}" in shown
+    assert re.search(words, shown), shown
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("FROM busybox\nCOPY missing.txt /\n", "missing.txt"),
+        ("FROM busybox\nCOPY ../outside /\n", "outside"),
+        ("FROM busybox\nWORKDIR /etc/passwd\n", "/etc/passwd"),
+        ("FROM busybox\nUSER nobody-knows\nRUN true\n", "nobody-knows"),
+        ("FROM busybox\nCOPY --chown=nobody-knows Buildfile /\n", "nobody-knows"),
+        ("FROM busybox\nCOPY Buildfile /etc/passwd/\n", "passwd"),
+    ],
+)
+def test_mistakes_that_only_execution_shows(clean: Pybuild, text: str, words: str) -> None:
+    context = clean.context(text)
+    (context.parent / "outside").write_text("not in the context")
+    assert words in clean.build(context, status=125).shown
+
+
+@pytest.mark.parametrize(
+    ("command", "status"), [("exit 3", 3), ("kill -9 $$", 137), ("/etc/passwd", 126), ("nope", 127)]
+)
+def test_the_status_of_run_becomes_ours(clean: Pybuild, command: str, status: int) -> None:
+    context = clean.context(f"FROM busybox\nRUN echo before >&2; {command}\n")
+    shown = clean.build(context, status=status).shown
+    assert "before" in shown
+    again = clean.build(context, status=status).shown
+    assert "before" in again, "a failed step is never cached"
+
+
+def test_what_failed_does_not_disturb_what_is_beside_it(clean: Pybuild) -> None:
+    context = clean.context(
+        "FROM busybox AS a\nRUN sleep 30\nFROM busybox AS b\nRUN sleep 0.2; exit 7\n"
+        "FROM scratch\nCOPY --from=a /x /\nCOPY --from=b /x /\n"
+    )
+    shown = clean.build(context, status=7).shown
+    assert "exit 7" in shown
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--nonsense"],
+        ["-t", "Not A Name", "."],
+        ["--network=moon", "."],
+        ["--output", "type=nope", "."],
+        ["--output", "type=oci", "."],
+        ["--build-arg", "=x", "."],
+        ["run"],
+        ["bootstrap", "windows"],
+        ["--progress=tty", "."],
+    ],
+)
+def test_usage(clean: Pybuild, arguments: list[str]) -> None:
+    clean.context("FROM scratch\n", ".")
+    result = clean.run(*arguments, status=2)
+    assert result.stderr.startswith("pybuild: ")
+    assert len(result.stderr.splitlines()) <= 3
+
+
+def test_rights_have_to_be_given_on_the_command_line(clean: Pybuild) -> None:
+    context = clean.context("FROM busybox\nRUN --network=host true\n")
+    assert "--allow network.host" in clean.build(context, status=2).shown
+    clean.build(context, "--allow", "network.host")
+
+
+def test_a_context_that_is_not_there(clean: Pybuild) -> None:
+    assert "nothere" in clean.run(clean.work / "nothere", status=125).stderr
+    (clean.work / "empty").mkdir()
+    assert "no build file" in clean.run(clean.work / "empty", status=125).stderr
+
+
+def test_an_output_that_cannot_be_written(clean: Pybuild) -> None:
+    context = clean.context("FROM busybox\n")
+    assert "/nowhere" in clean.build(context, "-o", "type=oci,dest=/nowhere/x.tar", status=125).shown
+    if os.path.exists("/dev/full"):
+        assert "No space" in clean.build(context, "-o", "type=oci,dest=/dev/full", status=125).shown
+
+
+def start(pybuild: Pybuild, context: Path, *options: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [PYBUILD, "--progress=plain", "-t", "test", *options, str(context)],
+        env=pybuild.environ(),
+        stderr=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+        text=True,
+    )
+
+
+def until(process: subprocess.Popen[str], word: str) -> str:
+    """Read what the build shows until a line has `word`."""
+    assert process.stderr is not None
+    shown = ""
+    for line in process.stderr:
+        shown += line
+        if word in line:
+            return shown
+    pytest.fail(f"`{word}` was never shown: {shown}")
+
+
+# Some of it a child that ignores signals, and one that left its session.
+ENDLESS = "FROM busybox\nRUN trap '' INT TERM; (setsid sleep 1000 &) ; sleep 1000 & echo started; sleep 1000\n"
+
+
+@pytest.mark.parametrize("network", ["none", "default"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interrupted_build(clean: Pybuild, number: int, network: str) -> None:
+    process = start(clean, clean.context(ENDLESS), f"--network={network}")
+    until(process, "started")
+    process.send_signal(number)
+    _, rest = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "interrupted" in rest
+    assert "Traceback" not in rest
+
+
+@pytest.mark.parametrize("network", ["none", "default"])
+def test_a_killed_build(busybox: Pybuild, network: str) -> None:
+    before = links()
+    context = busybox.context(ENDLESS)
+    process = start(busybox, context, f"--network={network}")
+    until(process, "started")
+    process.kill()
+    process.wait()
+    # The containers end by themselves; what else is left, the next build removes.
+    (context / "Buildfile").write_text("FROM busybox\nRUN echo works > /works\n")
+    busybox.build(context, f"--network={network}")
+    assert busybox.sh("cat /works") == "works\n"
+    assert leftovers(busybox.root) == NOTHING
+    assert links() == before
+
+
+@pytest.mark.parametrize("size", ["2500k", "4m", "8m"])
+def test_a_full_disk(tmp_path: Path, pybuild: Pybuild, size: str) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", disk], check=True)
+    try:
+        pybuild.root = disk / "state"
+        context = pybuild.context(
+            "FROM busybox\nRUN dd if=/dev/zero of=/big bs=1M count=100\nCOPY big.bin /\n", big_bin=b"x" * 100
+        )
+        if pybuild.run("bootstrap", "busybox", status=None).returncode == 0:
+            result = pybuild.build(context, status=None)
+            assert result.status != 0
+            assert re.search("No space|no space|full", result.shown), result.shown
+            (context / "Buildfile").write_text("FROM busybox\nRUN true\n")
+            pybuild.build(context)
+        assert leftovers(pybuild.root)["staged"] == []
+    finally:
+        subprocess.run(["umount", disk], check=True)
+    assert leftovers(pybuild.root) == NOTHING
+
+
+def test_a_full_disk_in_copy(tmp_path: Path, pybuild: Pybuild) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", disk], check=True)
+    try:
+        pybuild.root = disk / "state"
+        pybuild.run("bootstrap", "busybox")
+        context = pybuild.context("FROM busybox\nCOPY big.bin /\n", big_bin=os.urandom(20 << 20))
+        result = pybuild.build(context, status=125)
+        assert re.search("No space|no space", result.shown), result.shown
+        (context / "big.bin").write_bytes(b"small")
+        pybuild.build(context)
+        assert pybuild.sh("cat /big.bin") == "small"
+    finally:
+        subprocess.run(["umount", disk], check=True)
