@@ -194,9 +194,14 @@ def change(top: Path, changes: Sequence[Change]) -> None:
                 os.utime(path, ns=(clock, clock), follow_symlinks=False)
 
 
-def _write(path: Path, _: Path, number: int) -> None:
-    if path.is_symlink():
+def _must_be_regular(path: Path) -> None:
+    """Fifos wait for a reader, and devices are the machine's own: never open those."""
+    if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
         raise FileExistsError
+
+
+def _write(path: Path, _: Path, number: int) -> None:
+    _must_be_regular(path)
     path.write_bytes(b"x" * number * 300)
 
 
@@ -230,13 +235,13 @@ def _utime(path: Path, _: Path, number: int) -> None:
 
 
 def _append_nothing(path: Path, _: Path, __: int) -> None:
+    _must_be_regular(path)
     os.close(os.open(path, os.O_WRONLY | os.O_NOFOLLOW))
     raise FileExistsError  # copied up, and nothing else
 
 
 def _sparse(path: Path, _: Path, number: int) -> None:
-    if path.is_symlink():
-        raise FileExistsError
+    _must_be_regular(path)
     with path.open("wb") as file:
         file.seek(number * 400_000)
         file.write(b"x")
@@ -267,7 +272,7 @@ ACTIONS: dict[str, Callable[[Path, Path, int], object]] = {
     "xattr": _xattr,
     "utime": _utime,
     "fifo": lambda path, _, __: os.mkfifo(path),
-    "device": lambda path, _, number: os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(1, number + 1)),
+    "device": lambda path, _, number: os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(240, number + 1)),
     "append_nothing": _append_nothing,
     "sparse": _sparse,
     "root_mode": _root_mode,
