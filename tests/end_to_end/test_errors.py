@@ -212,7 +212,7 @@ def test_a_killed_build(busybox: Pybuild, network: str) -> None:
     process = start(busybox, context, f"--network={network}")
     until(process, "started")
     process.kill()
-    process.wait()
+    process.communicate()
     # The containers end by themselves; what else is left, the next build removes.
     (context / "Buildfile").write_text("FROM busybox\nRUN echo works > /works\n")
     busybox.build(context, f"--network={network}")

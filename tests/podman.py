@@ -1,0 +1,53 @@
+"""podman, to read back and to run what pybuild wrote."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+class Podman:
+    """podman with a storage of its own, in a mount namespace where crun finds cgroups that it knows."""
+
+    def __init__(self, directory: str) -> None:
+        self._options = (
+            "--root", f"{directory}/root", "--runroot", f"{directory}/runroot", "--tmpdir", f"{directory}/tmp",
+            "--storage-driver=vfs", "--events-backend=file", "--cgroup-manager=cgroupfs",
+        )  # fmt: skip
+
+    def __call__(self, *command: str | Path) -> str:
+        """Run a podman command; what it prints."""
+        script = 'mount -t cgroup2 none /sys/fs/cgroup && exec podman "$@"'
+        argv = ["unshare", "-m", "sh", "-c", script, "podman", *self._options, *map(str, command)]
+        result = subprocess.run(argv, check=False, capture_output=True, text=True)
+        assert result.returncode == 0, (command, result.stderr)
+        return result.stdout
+
+    def execute(self, image: str, *command: str) -> str:
+        """Run a container; what it prints. Limits are named, for a machine may be unable to raise its own."""
+        limits = ("--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024")
+        return self("run", "--rm", "--cgroups=disabled", "--network=none", *limits, image, *command)
+
+
+@pytest.fixture
+def podman() -> Iterator[Podman]:
+    """Give podman with an empty storage, or skip."""
+    if shutil.which("podman") is None:
+        pytest.skip("needs podman")
+    if os.geteuid():
+        pytest.skip("needs root, to run podman beside the machine's own")
+    if subprocess.run(["unshare", "-m", "mount", "-t", "cgroup2", "none", "/sys/fs/cgroup"], check=False).returncode:
+        pytest.skip("needs cgroup2, for podman")
+    with tempfile.TemporaryDirectory(prefix="pod") as directory:  # podman asks for a short path
+        made = Podman(directory)
+        yield made
+        made("rmi", "--all", "--force")
