@@ -51,7 +51,12 @@ def _plain(tree: Tree, argument: str, excluded: IgnorePatterns | None, where: st
     if not pattern:
         yield _source(tree, argument, path, excluded, where)
         return
-    for found in wildcard.find(tree, resolve(tree, base), pattern):
+    start = tree.entry(resolve(tree, base))
+    if start is None:
+        raise missing(tree, argument, base, where)
+    if start.kind != DIR:
+        return
+    for found in wildcard.find(tree, start.path, pattern):
         name = found.rpartition("/")[2]
         source = _source(tree, argument, found, excluded, where)
         if source.is_dir or excluded is None or not excluded.matches(name):
@@ -190,14 +195,18 @@ def _did_you_mean(tree: Tree, path: str) -> str:
     import difflib
 
     above, _, name = path.rpartition("/")
-    while above and (tree.entry(above) is None):
+    while above:
+        entry = tree.entry(resolve(tree, above))
+        if entry is not None and entry.kind == DIR:
+            break
+        if entry is not None:
+            return f"{above} is no directory"
         above, _, name = above.rpartition("/")
     names = sorted(tree.names(resolve(tree, above)), key=sort_key)
-    close = difflib.get_close_matches(name, names, n=1) or [
-        other for other in names if other.casefold() == name.casefold()
-    ]
+    folded = {other.casefold(): other for other in reversed(names)}
+    close = difflib.get_close_matches(name.casefold(), list(folded), n=1)
     if close:
-        return f"did you mean {above + '/' if above else ''}{close[0]}?"
+        return f"did you mean {above + '/' if above else ''}{folded[close[0]]}?"
     if not names:
         return f"{above or 'it'} is empty"
     listed = ", ".join(names[:8])
