@@ -96,7 +96,7 @@ def find(
             found.append(Warning(name, line, message, rule.url, "note" if rule.own else "warning"))
 
     host = str(platforms.host())
-    settings = Settings(given, target, platform or host, host, contexts, base_env or _no_env, ignored)
+    settings = Settings(given, target, platform or host, host, contexts, base_env or no_env, ignored)
     _written(file, report)
     fault = None
     try:
@@ -108,7 +108,8 @@ def find(
     return Findings(tuple(sorted(found, key=lambda warning: warning.line)), fault, fails)
 
 
-def _no_env(name: str) -> Mapping[str, str]:  # noqa: ARG001
+def no_env(name: str) -> Mapping[str, str]:  # noqa: ARG001
+    """Nothing is known of any base image."""
     return {}
 
 

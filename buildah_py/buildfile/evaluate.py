@@ -82,10 +82,10 @@ class Evaluation:
         self.global_env = self._global_arguments(predefined, self.settings.build_args)
         for stage in self.file.stages:
             self._add_stage(stage)
-        target = self._target()
+        target = self.target()
         self._graph()
         self._references()
-        reachable = self._reachable(target)
+        reachable = self.reachable(target)
         self._triggers(reachable)
         for node in list(self.nodes):
             if node.stage is not None and not node.replaced and (not self.settings.target or node in reachable):
@@ -239,7 +239,8 @@ class Evaluation:
                     f'FROM --platform has the constant value "{found.text}"; a variable lets the user choose',
                 )
 
-    def _target(self) -> Node:
+    def target(self) -> Node:
+        """The stage to build. Raises UsageError where there is none of that name."""
         name = self.settings.target
         if not name:
             return self.nodes[-1]
@@ -339,7 +340,8 @@ class Evaluation:
                     f'failed to parse stage name "{node.base_name}": {error.message}', span, hint
                 ) from None
 
-    def _reachable(self, target: Node) -> set[Node]:
+    def reachable(self, target: Node) -> set[Node]:
+        """The stage `target` and all that it needs."""
         found: set[Node] = set()
         waiting = [target]
         while waiting:

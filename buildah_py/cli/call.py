@@ -1,0 +1,165 @@
+"""`pybuild build --call=check|outline|targets`: look at a build file instead of building it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from buildah_py.errors import BuildFileError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from buildah_py.buildfile.tree import BuildFile
+
+METHODS = ("check", "outline", "targets")
+
+
+def run_call(
+    call: str,
+    file: BuildFile,
+    build_args: Mapping[str, str],
+    target: str | None,
+    *,
+    ignored: Callable[[str], bool] | None = None,
+) -> int:
+    """Do what `--call` asks for: a method, then perhaps `,format=json`; the exit status.
+
+    Raises:
+        UsageError: there is no such method, format or target.
+
+    """
+    method, form = _read(call)
+    if method == "check":
+        return _check(form, file, build_args, target, ignored)
+    try:
+        value = _outline(file, build_args, target) if method == "outline" else _targets(file)
+    except BuildFileError as error:
+        from buildah_py.cli.check import report_fault
+
+        return report_fault(error, form)
+    if form == "json":
+        _print_json(value)
+    elif method == "outline":
+        _print_outline(value)
+    else:
+        _print_targets(value)
+    return 0
+
+
+def _read(call: str) -> tuple[str, str]:
+    method, *options = call.split(",")
+    if method.startswith("subrequests."):
+        method = method.removeprefix("subrequests.")
+    if method not in METHODS:
+        from buildah_py.buildfile.suggest import did_you_mean
+
+        hint = did_you_mean(method, METHODS) or f"use build, {', '.join(METHODS)}"
+        raise UsageError(f"--call={call}: there is no method {method}", hint=hint)
+    form = "text"
+    for option in options:
+        key, _, value = option.partition("=")
+        if key != "format" or value not in ("text", "json"):
+            raise UsageError(f"--call={call}: {option} means nothing", hint="the one option is format=json")
+        form = value
+    return method, form
+
+
+def _check(
+    form: str,
+    file: BuildFile,
+    build_args: Mapping[str, str],
+    target: str | None,
+    ignored: Callable[[str], bool] | None,
+) -> int:
+    from buildah_py.buildfile.checks import find
+    from buildah_py.cli.check import EXIT_FINDINGS, as_json, print_text, report_fault
+
+    findings = find(file, build_args=build_args, target=target, ignored=ignored)
+    if findings.error is not None:
+        return report_fault(findings.error, form)
+    if form == "json":
+        _print_json(as_json(file, findings))
+    else:
+        print_text(file, findings)
+    return EXIT_FINDINGS if findings.fails else 0
+
+
+def _targets(file: BuildFile) -> dict[str, Any]:
+    last = len(file.stages) - 1
+    return {
+        "targets": [
+            {
+                "name": stage.name or "",
+                "description": _description(stage.base.doc, stage.name or ""),
+                "default": stage.index == last,
+                "base": stage.base.image.text,
+                "platform": stage.base.platform.text if stage.base.platform else "",
+                "line": stage.base.span.start.line,
+            }
+            for stage in file.stages
+        ]
+    }
+
+
+def _description(doc: tuple[str, ...], name: str) -> str:
+    """What the comment above says about `name`: the first that begins with it."""
+    for comment in doc:
+        if name and comment.startswith(f"{name} "):
+            return comment[len(name) + 1 :]
+    return ""
+
+
+def _outline(file: BuildFile, build_args: Mapping[str, str], target: str | None) -> dict[str, Any]:
+    from buildah_py.buildfile.outline import outline
+
+    found = outline(file, build_args, target)
+    return {
+        "name": found.name,
+        "description": _description(found.doc, found.name),
+        "args": [
+            {
+                "name": argument.name,
+                "value": argument.value,
+                "description": _description(argument.doc, argument.name),
+                "line": argument.line,
+            }
+            for argument in found.arguments
+        ],
+        "secrets": [{"name": item.name, "required": item.required, "line": item.line} for item in found.secrets],
+        "ssh": [{"name": item.name, "required": item.required, "line": item.line} for item in found.ssh],
+    }
+
+
+def _print_outline(value: Mapping[str, Any]) -> None:
+    if value["name"]:
+        print(f"TARGET  {value['name']}")
+    if value["description"]:
+        print(f"  {value['description']}")
+    _table(("BUILD ARG", "VALUE", "DESCRIPTION"), [(a["name"], a["value"], a["description"]) for a in value["args"]])
+    for kind in ("secrets", "ssh"):
+        title = "SECRET" if kind == "secrets" else "SSH"
+        _table((title, "REQUIRED"), [(item["name"], "yes" if item["required"] else "no") for item in value[kind]])
+
+
+def _print_targets(value: Mapping[str, Any]) -> None:
+    rows = [
+        (item["name"] or "-", "yes" if item["default"] else "", item["base"], item["description"])
+        for item in value["targets"]
+    ]
+    _table(("TARGET", "DEFAULT", "BASE", "DESCRIPTION"), rows)
+
+
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    if not rows:
+        return
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    for row in (head, *rows):
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        print("  ".join(cells).rstrip())
+    print()
+
+
+def _print_json(value: Mapping[str, Any]) -> None:
+    import json
+
+    print(json.dumps(value, indent=2, ensure_ascii=False))

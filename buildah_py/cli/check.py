@@ -1,0 +1,173 @@
+"""`pybuild check`: find mistakes in a build file without building it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from buildah_py.errors import BuildFileError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Mapping
+
+    from buildah_py.buildfile.checks import Findings
+    from buildah_py.buildfile.tree import BuildFile
+
+EXIT_FINDINGS = 1
+STDIN = "-"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    add = parser.add_argument
+    add("context", metavar="CONTEXT", nargs="?", default=".", help="directory whose build and ignore files to read")
+    add(
+        "-f",
+        "--file",
+        metavar="FILE",
+        help="build file; default: Buildfile, Dockerfile or Containerfile in CONTEXT; - for stdin",
+    )
+    add("--format", choices=("text", "json", "sarif"), default="text", help="how to print; default: %(default)s")
+    add("--strict", action="store_true", help="fail for warnings and notes, too")
+    add("--build-arg", metavar="K=V", action="append", default=[], help="value of an ARG")
+    add("--target", metavar="STAGE", default="", help="check only what this stage needs")
+    add("--extensions", action="store_true", help="allow pybuild's extensions of the language")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check; 0 if the file is valid, 1 if it is not or if its findings count as errors."""
+    from buildah_py.buildfile.checks import find
+    from buildah_py.cli.arguments import key_values
+
+    build_args = key_values(args.build_arg, "--build-arg", dict(os.environ))
+    try:
+        file, path = read(args.context, args.file, extensions=args.extensions)
+    except BuildFileError as error:
+        return report_fault(error, args.format)
+    findings = find(file, build_args=build_args, target=args.target or None, ignored=ignored_by(args.context, path))
+    if findings.error is not None:
+        return report_fault(findings.error, args.format)
+    if args.format == "json":
+        _print_json(as_json(file, findings))
+    elif args.format == "sarif":
+        from buildah_py.cli.sarif import sarif
+
+        _print_json(sarif(file.source.name, findings, None))
+    else:
+        print_text(file, findings)
+    return EXIT_FINDINGS if findings.fails or (args.strict and findings.warnings) else 0
+
+
+def read(context: str, name: str | None, *, extensions: bool) -> tuple[BuildFile, str]:
+    """Find and parse the build file; with its path, empty for stdin.
+
+    Raises:
+        BuildFileError: it is wrong.
+        NotFound: there is none.
+
+    """
+    from buildah_py.buildfile import parse
+    from buildah_py.sources.find import find_build_file
+
+    if name == STDIN:
+        return parse(sys.stdin.buffer.read(), "<stdin>", extensions=extensions, include=includer(os.getcwd())), ""
+    found = find_build_file(context, name)
+    include = includer(os.path.dirname(found.path))
+    return parse(found.data, found.name, extensions=extensions, include=include), found.path
+
+
+def includer(folder: str) -> Callable[[str], tuple[str, bytes]]:
+    """Read the files that INCLUDE names, relative to the build file's directory `folder`."""
+
+    def read_file(path: str) -> tuple[str, bytes]:
+        whole = os.path.join(folder, path)
+        with open(whole, "rb") as file:
+            return os.path.relpath(whole), file.read()
+
+    return read_file
+
+
+def ignored_by(context: str, path: str) -> Callable[[str], bool] | None:
+    """Tell whether the ignore file leaves a path out; None where nothing certain can be said.
+
+    That is so without an ignore file, and where patterns bring files back: a directory that is ignored may then hold
+    files that are not.
+    """
+    from buildah_py.sources.find import find_ignore
+
+    patterns = find_ignore(context, path or None) if os.path.isdir(context) else None
+    if patterns is None or any(pattern.negated for pattern in patterns.patterns):
+        return None
+    everything = any(pattern.text in ("*", "**", "**/*") for pattern in patterns.patterns)
+
+    def ignored(source: str) -> bool:
+        if source in (".", "/"):
+            return everything
+        return patterns.matches(source.lstrip("/"))
+
+    return ignored
+
+
+def as_json(file: BuildFile, findings: Findings) -> dict[str, Any]:
+    """What `--format=json` prints for a valid file."""
+    return {
+        "valid": True,
+        "stages": [
+            {
+                "name": stage.name,
+                "base": stage.base.image.text,
+                "commands": [instruction.keyword.upper() for instruction in stage.instructions],
+            }
+            for stage in file.stages
+        ],
+        "warnings": [
+            {"rule": warning.rule, "line": warning.line, "message": warning.message, "url": warning.url}
+            for warning in findings.warnings
+        ],
+    }
+
+
+def fault_json(error: BuildFileError) -> dict[str, Any]:
+    """What `--format=json` prints for a file that is not valid."""
+    return {
+        "valid": False,
+        "errors": [
+            {"line": fault.span.start.line, "column": fault.span.start.column, "message": fault.message}
+            for fault in (error, *error.others)
+        ],
+    }
+
+
+def report_fault(error: BuildFileError, form: str) -> int:
+    """Print what makes a file invalid; the exit status."""
+    if form == "json":
+        _print_json(fault_json(error))
+    elif form == "sarif":
+        from buildah_py.cli.sarif import sarif
+
+        _print_json(sarif(error.source.name, None, error))
+    else:
+        print(error, file=sys.stderr)
+    return EXIT_FINDINGS
+
+
+def print_text(file: BuildFile, findings: Findings) -> None:
+    """Print the findings for people."""
+    name = file.source.name
+    for warning in findings.warnings:
+        print(f"{name}:{warning.line}: {warning.level}: {warning.message} [{warning.rule}]")
+        print(f"  {file.source.line(warning.line).strip()}")
+    count = len(findings.warnings)
+    if count:
+        urls = dict.fromkeys(warning.url for warning in findings.warnings if warning.url)
+        print("\n".join(["", "see", *(f"  {url}" for url in urls)]))
+    verdict = "no findings" if not count else f"{count} finding{'s' if count > 1 else ''}"
+    print(f"{name}: {verdict}" + (", which count as errors (check=error=true)" if findings.fails else ""))
+
+
+def _print_json(value: Mapping[str, Any]) -> None:
+    import json
+
+    print(json.dumps(value, indent=2, ensure_ascii=False))
