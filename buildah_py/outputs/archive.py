@@ -52,40 +52,36 @@ class TarLayout:
             self._offset += size
             self._write(_padding(size))
 
-    def add_blob(self, pieces: Iterable[bytes]) -> tuple[str, int]:
-        """Add `blobs/sha256/<hex>` with the bytes of `pieces`; return its digest and size."""
+    def add_blob(self, pieces: Iterable[bytes], known: str = "") -> tuple[str, int]:
+        """Add `blobs/sha256/<hex>` with the bytes of `pieces`; return its digest, computed unless `known`, and size."""
         if self._seekable:
-            return self._add_in_place(pieces)
+            return self._add_in_place(pieces, known)
         import tempfile
 
         with tempfile.TemporaryFile(dir=self._scratch, buffering=0) as file:
-            hashed, size = _spool(pieces, file.fileno(), self._scratch or tempfile.gettempdir())
-            name = f"blobs/sha256/{hashed}"
-            self.add_file(name, f"/proc/self/fd/{file.fileno()}", size)
-        return f"sha256:{hashed}", size
+            digest, size = spool(pieces, file.fileno(), self._scratch or tempfile.gettempdir(), known)
+            self.add_file(blob_name(digest), f"/proc/self/fd/{file.fileno()}", size)
+        return digest, size
 
     def finish(self) -> None:
         """Write the end of the archive."""
         self._write(bytes(2 * _BLOCK))
 
-    def _add_in_place(self, pieces: Iterable[bytes]) -> tuple[str, int]:
+    def _add_in_place(self, pieces: Iterable[bytes], known: str) -> tuple[str, int]:
         begin = self._offset
         self._write(bytes(_BLOCK))
-        hashed = hashlib.sha256()
-        for piece in pieces:
-            hashed.update(piece)
-            self._write(piece)
-        size = self._offset - begin - _BLOCK
-        name = f"blobs/sha256/{hashed.hexdigest()}"
+        digest, size = spool(pieces, self._out, self._dest, known)
+        self._offset += size
+        name = blob_name(digest)
         with target.naming(self._dest):
             if name in self._added:  # two layers whose compressed bytes are equal
                 os.ftruncate(self._out, self._start + begin)
                 self._offset = os.lseek(self._out, self._start + begin, os.SEEK_SET) - self._start
-                return f"sha256:{hashed.hexdigest()}", size
+                return digest, size
             self._added.add(name)
             os.pwrite(self._out, _header(name, size), self._start + begin)
         self._write(_padding(size))
-        return f"sha256:{hashed.hexdigest()}", size
+        return digest, size
 
     def _write(self, data: bytes) -> None:
         with target.naming(self._dest):
@@ -99,15 +95,22 @@ def _appends(descriptor: int) -> bool:
     return bool(fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_APPEND)
 
 
-def _spool(pieces: Iterable[bytes], descriptor: int, where: str) -> tuple[str, int]:
+def blob_name(digest: str) -> str:
+    """Where a blob lies in a layout."""
+    return "blobs/" + digest.replace(":", "/", 1)
+
+
+def spool(pieces: Iterable[bytes], descriptor: int, dest: str, known: str) -> tuple[str, int]:
+    """Write `pieces` to `descriptor`, which `dest` names in errors; return their digest, or `known`, and size."""
     hashed = hashlib.sha256()
     size = 0
     for piece in pieces:
-        hashed.update(piece)
+        if not known:
+            hashed.update(piece)
         size += len(piece)
-        with target.naming(where):
+        with target.naming(dest):
             target.write(descriptor, piece)
-    return hashed.hexdigest(), size
+    return known or f"sha256:{hashed.hexdigest()}", size
 
 
 def _header(name: str, size: int) -> bytes:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from typing import TYPE_CHECKING
 
 from buildah_py.errors import OutputError
 from buildah_py.image import index as indexes
 from buildah_py.outputs import target
+from buildah_py.outputs.archive import blob_name, spool
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -98,27 +98,21 @@ class DirectoryLayout:
         with target.naming(self._dest):
             self._place_at(part, name)
 
-    def add_blob(self, pieces: Iterable[bytes]) -> tuple[str, int]:
-        """Write `blobs/sha256/<hex>` with the bytes of `pieces`; return its digest and size."""
-        hashed = hashlib.sha256()
-        size = 0
+    def add_blob(self, pieces: Iterable[bytes], known: str = "") -> tuple[str, int]:
+        """Write `blobs/sha256/<hex>` with the bytes of `pieces`; return its digest (computed unless `known`), size."""
         part, descriptor = self._create()
         try:
-            for piece in pieces:
-                hashed.update(piece)
-                size += len(piece)
-                with target.naming(self._dest):
-                    target.write(descriptor, piece)
+            digest, size = spool(pieces, descriptor, self._dest, known)
         finally:
             os.close(descriptor)
-        name = f"blobs/sha256/{hashed.hexdigest()}"
+        name = blob_name(digest)
         with target.naming(self._dest):
             if self._has(name):
                 os.unlink(part)
                 self._made.remove(part)
             else:
                 self._place_at(part, name)
-        return f"sha256:{hashed.hexdigest()}", size
+        return digest, size
 
     def finish(self) -> None:
         """Put a new layout into its place."""

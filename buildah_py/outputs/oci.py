@@ -10,7 +10,7 @@ from buildah_py.image.descriptor import Descriptor
 from buildah_py.image.index import CONTAINERD_NAME, CREATED, REF_NAME, Index
 from buildah_py.image.manifest import Manifest
 from buildah_py.outputs import compress, target
-from buildah_py.outputs.archive import TarLayout
+from buildah_py.outputs.archive import TarLayout, blob_name
 from buildah_py.outputs.directory import DirectoryLayout
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class _Layout(Protocol):
 
     def add_file(self, name: str, path: str, size: int, /) -> None: ...
 
-    def add_blob(self, pieces: Iterable[bytes], /) -> tuple[str, int]: ...
+    def add_blob(self, pieces: Iterable[bytes], known: str, /) -> tuple[str, int]: ...
 
 
 def write_oci(
@@ -136,7 +136,9 @@ class _Image:
         if missing:
             with compress.LayerStreams(missing, self.compression, self.level, threads=self.threads) as streams:
                 for layer in missing:
-                    digest, size = layout.add_blob(streams.pieces())
+                    # Uncompressed, a layer's bytes are what its diff_id was computed from, and is checked against.
+                    known = layer.diff_id if self.compression == media_types.UNCOMPRESSED else ""
+                    digest, size = layout.add_blob(streams.pieces(), known)
                     written[layer.diff_id] = Descriptor(kind, digest, size)
         return tuple(written[layer.diff_id] for layer in self._layers)
 
@@ -183,8 +185,3 @@ class _Image:
                 "Layers": [blob_name(layer.digest) for layer in manifest.layers],
             }
         ])  # fmt: skip
-
-
-def blob_name(digest: str) -> str:
-    """Where a blob lies in a layout."""
-    return "blobs/" + digest.replace(":", "/", 1)
