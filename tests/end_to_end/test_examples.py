@@ -1,0 +1,56 @@
+"""The examples build and run for real; those that fetch packages, where the network for that is there."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from .conftest import EXAMPLES, Pybuild
+
+pytestmark = pytest.mark.root
+
+
+@pytest.fixture(scope="module")
+def debian(tmp_path_factory: pytest.TempPathFactory) -> Pybuild:
+    """Give a store with Debian from this machine's own apt sources, or skip."""
+    if shutil.which("mmdebstrap") is None:
+        pytest.skip("needs mmdebstrap")
+    update = subprocess.run(["apt-get", "update", "-q"], check=False, capture_output=True, text=True)
+    if update.returncode or "Failed to fetch" in update.stderr:
+        pytest.skip("needs the network: the apt sources of this machine cannot be reached")
+    work = tmp_path_factory.mktemp("debian")
+    made = Pybuild(work / "state", work)
+    made.run("bootstrap", "debian:bookworm")
+    return made
+
+
+@pytest.mark.network
+@pytest.mark.slow
+def test_webapp(debian: Pybuild) -> None:
+    result = debian.run("--progress=plain", "--ca-bundle=host", "-t", "webapp", EXAMPLES / "webapp")
+    assert "Successfully installed bottle" in result.stderr
+    shown = debian.run("run", "--network=none", "webapp", "/venv/bin/python", "app.py", "--once").stdout
+    assert re.fullmatch(r"Hello from a container, as user 65534\.\n", shown)
+    found = debian.run(
+        "run", "--network=none", "--user=0", "webapp", "sh", "-c", "ls /run; env; cat /etc/apt/apt.conf.d/*"
+    )
+    assert "ca-bundle" not in found.stdout, "the certificates of this machine are not in the image"
+    again = debian.run("--progress=plain", "--ca-bundle=host", "-t", "webapp", EXAMPLES / "webapp")
+    assert "0 executed" in again.stderr
+    without = debian.run("--progress=plain", "-t", "webapp", EXAMPLES / "webapp")
+    assert "0 executed" in without.stderr, "certificates are not in the keys"
+
+
+@pytest.mark.network
+@pytest.mark.slow
+def test_c_static(debian: Pybuild) -> None:
+    debian.run("--progress=plain", "-t", "primes", EXAMPLES / "c-static")
+    assert debian.run("run", "--network=none", "primes").stdout == "2 3 5 7 11 13 17 19 23 29 31 37 41 43 47 \n"
+    assert debian.run("run", "--network=none", "primes", "10").stdout == "2 3 5 7 \n"
+    image = json.loads(debian.run("inspect", "primes").stdout)[0]
+    assert len(image["layers"]) == 1
+    assert image["size"] < 2_000_000
