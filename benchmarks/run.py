@@ -3,8 +3,8 @@
 
     benchmarks/run.py [-n RUNS] [--builders pybuild,buildah,podman] [--workloads noop20,...] [--dir DIRECTORY]
 
-Everything is kept below DIRECTORY (default: a temporary one), which should lie on a journaled file system or tmpfs. Each
-figure is the wall time of a whole command: the median of the runs, with the fastest and the slowest. Needs root,
+Everything is kept below DIRECTORY (default: a temporary one), which should lie on a journaled file system or tmpfs.
+Each figure is the wall time of a whole command: the median of the runs, with the fastest and the slowest. Needs root,
 busybox-static and skopeo (to hand pybuild's base image to the others).
 """
 

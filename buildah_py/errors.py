@@ -66,7 +66,8 @@ class BuildFileError(PybuildError):
 
     def __str__(self) -> str:
         start = self.span.start
-        shown = f"{self.source.name}:{start.line}:{start.column}: {self.message}\n{self.source.excerpt(self.span)}"
+        name, line = self.source.place(start.line)
+        shown = f"{name}:{line}:{start.column}: {self.message}\n{self.source.excerpt(self.span)}"
         if self.hint:
             shown += f"\n  hint: {self.hint}"
         return "\n".join((shown, *map(str, self.others)))

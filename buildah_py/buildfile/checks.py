@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from buildah_py.buildfile import tree
 from buildah_py.buildfile.check_options import CheckOptions, directive_of, options_of_comments, parse_options
+from buildah_py.buildfile.conditions import every
 from buildah_py.buildfile.rules import RULES
 from buildah_py.buildfile.source import Position, Span
 from buildah_py.errors import BuildFileError
@@ -138,7 +139,7 @@ def _written(file: BuildFile, report: Callable[[str, int, str, CheckOptions | No
     """The checks that need no variables."""
     instructions: list[Instruction] = [*file.arguments]
     for stage in file.stages:
-        instructions += [stage.base, *stage.instructions]
+        instructions += [stage.base, *every(stage.instructions)]
     for instruction in instructions:
         own = options_of_comments(instruction.doc) if instruction.doc else None
         line = instruction.span.start.line

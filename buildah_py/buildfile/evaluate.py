@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from buildah_py.buildfile import tree
+from buildah_py.buildfile.conditions import every, holds
 from buildah_py.buildfile.expand import ExpansionError, trace
 from buildah_py.buildfile.instruction_checks import StageState, check_instruction
 from buildah_py.buildfile.suggest import closest
@@ -121,7 +122,7 @@ class Evaluation:
         keywords = [
             (instruction.keyword, instruction)
             for stage in self.file.stages
-            for instruction in (stage.base, *stage.instructions)
+            for instruction in (stage.base, *every(stage.instructions))
         ]
         lower = sum(keyword == keyword.lower() for keyword, _ in keywords)
         upper = sum(keyword == keyword.upper() != keyword.lower() for keyword, _ in keywords)
@@ -256,7 +257,7 @@ class Evaluation:
 
     def _graph(self) -> None:
         for node in list(self.nodes):
-            for instruction in node.instructions:
+            for instruction in every(node.instructions):
                 self._connect(node, instruction)
         self._circles()
 
@@ -381,8 +382,17 @@ class Evaluation:
         own = len(node.instructions) - len(node.stage.instructions)
         for position, instruction in enumerate(node.instructions):
             state.line = node.stage.base.span.start.line if position < own else instruction.span.start.line
-            check_instruction(state, instruction)
+            self._check(state, instruction)
         node.state = state
+
+    def _check(self, state: StageState, instruction: Instruction) -> None:
+        if not isinstance(instruction, tree.If):
+            check_instruction(state, instruction)
+            return
+        chosen = holds(instruction.condition, state.env, self.file.source, self.escape)
+        for inner in instruction.then if chosen else instruction.otherwise:
+            state.line = inner.span.start.line
+            self._check(state, inner)
 
     def _warn_at(self, instruction: Instruction, rule: str, message: str) -> None:
         self.warn(rule, instruction.span.start.line, message, instruction)

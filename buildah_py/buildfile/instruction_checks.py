@@ -170,6 +170,10 @@ def _copy(state: StageState, instruction: Instruction) -> None:
     sources = _sources(state, instruction)
     if source is not None and instruction.from_ is not None:
         _defined_before(state, source, instruction.from_.text, instruction.from_.span, "copy")
+    if state.evaluation.file.extensions:
+        for word in (instruction.from_, *instruction.exclude):
+            if word is not None:
+                state.expand(word)
     for word, path in sources:
         from buildah_py.buildfile.remote import is_git, is_http
 
@@ -314,6 +318,19 @@ def _shell(state: StageState, instruction: Instruction) -> None:  # noqa: ARG001
     state.has_shell = True
 
 
+def _unset(state: StageState, instruction: Instruction) -> None:
+    assert isinstance(instruction, tree.Unset)
+    for word in instruction.names:
+        name = state.expand(word)
+        if instruction.kind == "ENV":
+            state.env.pop(name, None)
+
+
+def _env_from_run(state: StageState, instruction: Instruction) -> None:
+    assert isinstance(instruction, tree.EnvFromRun)
+    state.env[instruction.name] = ""
+
+
 _CHECKERS: dict[type[Instruction], Callable[[StageState, Instruction], None]] = {
     tree.Add: _add,
     tree.Arg: _arg,
@@ -329,5 +346,7 @@ _CHECKERS: dict[type[Instruction], Callable[[StageState, Instruction], None]] = 
     tree.StopSignal: _stopsignal,
     tree.User: _user,
     tree.Volume: _volume,
+    tree.Unset: _unset,
+    tree.EnvFromRun: _env_from_run,
     tree.Workdir: _workdir,
 }

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from buildah_py.buildfile import tree
 from buildah_py.buildfile.checks import no_env
+from buildah_py.buildfile.conditions import every
 from buildah_py.buildfile.evaluate import Evaluation, Node, Settings
 from buildah_py.buildfile.mounts import read_mount
 
@@ -70,7 +71,7 @@ def outline(file: BuildFile, build_args: Mapping[str, str], target: str | None) 
                 arguments[argument.name] = OutlinedArgument(argument.name, value, arg.doc, arg.span.start.line)
     for node in evaluation.nodes:
         if node in reachable and node.state is not None:
-            for instruction in node.instructions:
+            for instruction in every(node.instructions):
                 _collect(evaluation, node, instruction, arguments, secrets, ssh)
     base = aim.stage.base if aim.stage else None
     return Outline(

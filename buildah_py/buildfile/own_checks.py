@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from buildah_py.buildfile import tree
 from buildah_py.buildfile.check_options import options_of_comments
+from buildah_py.buildfile.conditions import every
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -41,7 +42,7 @@ def own_checks(file: BuildFile, report: Report) -> None:
         _base(stage, names, report)
         _errexit(stage, report)
         _order(stage, report)
-        for instruction in stage.instructions:
+        for instruction in every(stage.instructions):
             if isinstance(instruction, tree.Run):
                 _apt(instruction, report)
     for instruction in _all(file):
@@ -51,7 +52,7 @@ def own_checks(file: BuildFile, report: Report) -> None:
 def _all(file: BuildFile) -> Iterator[Instruction]:
     yield from file.arguments
     for stage in file.stages:
-        yield from stage.instructions
+        yield from every(stage.instructions)
 
 
 def _say(report: Report, rule: str, instruction: Instruction, message: str) -> None:

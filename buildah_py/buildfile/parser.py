@@ -8,11 +8,14 @@ from buildah_py.buildfile.instructions import build, common_of, has_json
 from buildah_py.buildfile.lines import LogicalLine, Reader
 from buildah_py.buildfile.source import Position, Source, Span
 from buildah_py.buildfile.statement import Statement
-from buildah_py.buildfile.tree import Arg, BuildFile, Directives, From, Instruction, Stage
+from buildah_py.buildfile.tree import Arg, BuildFile, Directives, From, If, Instruction, Stage
 from buildah_py.errors import BuildFileError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from buildah_py.buildfile.instructions import Common
+    from buildah_py.buildfile.tree import Condition
 
     IncludeReader = Callable[[str], tuple[str, str | bytes]]
     """Given the path of an INCLUDE, gives the name to show in errors and the text."""
@@ -31,9 +34,12 @@ def parse(text: str | bytes, name: str, *, extensions: bool = False, include: In
         BuildFileError: the file is wrong; `others` holds further faults.
 
     """
-    source = Source(name, _decode(text))
-    parser = _Parser(source, extensions=extensions, include=include)
-    return parser.run()
+    source = Source(name, decode(text))
+    if include is not None and "include" in source.text.lower() and (extensions or _asks_for_extensions(source)):
+        from buildah_py.buildfile.include import splice
+
+        source = splice(source, include)
+    return _Parser(source, extensions=extensions).run()
 
 
 def parse_trigger(text: str, source: Source) -> Instruction:
@@ -43,7 +49,7 @@ def parse_trigger(text: str, source: Source) -> Instruction:
         BuildFileError: it is not exactly one instruction that may stand in a stage.
 
     """
-    parser = _Parser(Source(source.name, text), extensions=False, include=None)
+    parser = _Parser(Source(source.name, text), extensions=False)
     instructions = parser.instructions()
     whole = Span(Position(1, 1), Position(1, 1))
     if parser.errors:
@@ -56,10 +62,18 @@ def parse_trigger(text: str, source: Source) -> Instruction:
     return instruction
 
 
-def _decode(text: str | bytes) -> str:
+def decode(text: str | bytes) -> str:
+    """A file's text: bytes that are no UTF-8 become replacement characters; a byte-order mark falls away."""
     if isinstance(text, bytes):
         text = text.decode("utf-8", "replace")
     return text.removeprefix("\ufeff")
+
+
+def takes_heredocs(statement: Statement) -> bool:
+    """Whether `<<` means something in this instruction."""
+    if statement.name == "ONBUILD" and statement.args:
+        statement = Statement(statement.source, statement.line, statement.escape, statement.offset)
+    return statement.name in _HEREDOC_KEYWORDS and not has_json(statement)
 
 
 def _wants_extensions(syntax: str) -> bool:
@@ -73,13 +87,49 @@ def _joined(errors: list[BuildFileError]) -> BuildFileError:
     return first
 
 
+def _asks_for_extensions(source: Source) -> bool:
+    reader = Reader(source)
+    reader.next_line()
+    return _wants_extensions(reader.directives.get("syntax", ""))
+
+
+class _Block:
+    """An IF whose END has not come yet."""
+
+    def __init__(self, statement: Statement, common: Common) -> None:
+        self._statement = statement
+        self._common = common
+        self._then: list[Instruction] | None = None
+        self.condition: Condition | None = None
+        self.instructions: list[Instruction] = []
+
+    def turn(self, statement: Statement) -> None:
+        """ELSE: what follows belongs to the other branch."""
+        if self._then is not None:
+            raise statement.error("this IF has an ELSE already")
+        self._then, self.instructions = self.instructions, []
+
+    def node(self, end: Position) -> Instruction | None:
+        """END; None where the condition was wrong, which has been said."""
+        if self.condition is None:
+            return None
+        then, otherwise = (self.instructions, []) if self._then is None else (self._then, self.instructions)
+        common = self._common
+        common["span"] = Span(common["span"].start, end)
+        return If(**common, condition=self.condition, then=tuple(then), otherwise=tuple(otherwise))
+
+    def unclosed(self) -> BuildFileError:
+        """The fault of a block that never ends."""
+        return self._statement.error("this IF has no END", hint="add a line END behind its instructions")
+
+
 class _Parser:
-    def __init__(self, source: Source, *, extensions: bool, include: IncludeReader | None) -> None:
+    def __init__(self, source: Source, *, extensions: bool) -> None:
         self.source = source
         self.errors: list[BuildFileError] = []
         self._reader = Reader(source)
         self._extensions = extensions
-        self._include = include
+        self._blocks: list[_Block] = []
 
     def run(self) -> BuildFile:
         instructions = self.instructions()
@@ -104,9 +154,13 @@ class _Parser:
                 self._extensions = True
             seen = True
             try:
-                instructions.append(self._instruction(line))
+                instruction = self._instruction(line)
             except BuildFileError as error:
                 self.errors.append(error)
+                continue
+            if instruction is not None:
+                (self._blocks[-1].instructions if self._blocks else instructions).append(instruction)
+        self.errors += [block.unclosed() for block in self._blocks]
         self.errors += self._reader.errors
         if not seen and not self.errors:
             self.errors.append(self._empty())
@@ -118,10 +172,10 @@ class _Parser:
             message, self.source, Span(Position(1, 1), Position(1, 1)), hint="a build file begins with FROM IMAGE"
         )
 
-    def _instruction(self, line: LogicalLine) -> Instruction:
+    def _instruction(self, line: LogicalLine) -> Instruction | None:
         reader = self._reader
         statement = Statement(self.source, line, reader.escape)
-        if "<<" in line.text and self._takes_heredocs(statement):
+        if "<<" in line.text and takes_heredocs(statement):
             statement.heredocs = reader.heredocs(line)
         start = line.pieces[0]
         if statement.heredocs:
@@ -132,16 +186,33 @@ class _Parser:
         else:
             end = Position(line.last_line, len(self.source_line(line.last_line)) + 1)
         common = common_of(statement, Span(Position(start.line, start.column), end))
+        if self._extensions and statement.name in ("IF", "ELSE", "END"):
+            return self._block(statement, common)
+        if self._blocks and statement.name == "FROM":
+            raise statement.error("FROM cannot stand in an IF", hint="end the IF with END before it")
         return build(statement, common, extensions=self._extensions)
+
+    def _block(self, statement: Statement, common: Common) -> Instruction | None:
+        """IF opens a block, ELSE opens its other branch, END makes a node of both."""
+        from buildah_py.buildfile.conditions import parse_condition
+
+        if statement.name == "IF":
+            block = _Block(statement, common)
+            self._blocks.append(block)
+            block.condition = parse_condition(statement)
+            return None
+        if statement.args or statement.flags:
+            raise statement.error(f"{statement.name} takes no arguments")
+        if not self._blocks:
+            raise statement.error(f"{statement.name} without IF")
+        if statement.name == "ELSE":
+            self._blocks[-1].turn(statement)
+            return None
+        return self._blocks.pop().node(common["span"].end)
 
     def source_line(self, number: int) -> str:
         """A physical line, without splitting the file again."""
         return self._reader.physical(number)
-
-    def _takes_heredocs(self, statement: Statement) -> bool:
-        if statement.name == "ONBUILD" and statement.args:
-            statement = Statement(statement.source, statement.line, statement.escape, statement.offset)
-        return statement.name in _HEREDOC_KEYWORDS and not has_json(statement)
 
     def _stages(self, instructions: list[Instruction]) -> tuple[tuple[Arg, ...], tuple[Stage, ...]]:
         arguments: list[Arg] = []

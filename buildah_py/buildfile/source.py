@@ -21,12 +21,33 @@ class Span(NamedTuple):
     end: Position
 
 
+class Origin(NamedTuple):
+    """From `line` on, a text's lines are those of the file `name` from its line `number` on."""
+
+    line: int
+    name: str
+    number: int
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A build file's name, as the user gave it, and its text, decoded and without BOM."""
+    """A build file's name, as the user gave it, and its text, decoded and without BOM.
+
+    Where other files were included, `text` holds their lines, and `origins` tells which lines came from where.
+    """
 
     name: str
     text: str
+    origins: tuple[Origin, ...] = ()
+
+    def place(self, line: int) -> tuple[str, int]:
+        """The file that the line `line` of the text came from, and its number there."""
+        name, number = self.name, line
+        for origin in self.origins:
+            if origin.line > line:
+                break
+            name, number = origin.name, origin.number + line - origin.line
+        return name, number
 
     def line(self, number: int) -> str:
         """The physical line `number` (from 1) without its line end; empty past the end of the file."""

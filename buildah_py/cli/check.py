@@ -112,13 +112,15 @@ def ignored_by(context: str, path: str) -> Callable[[str], bool] | None:
 
 def as_json(file: BuildFile, findings: Findings) -> dict[str, Any]:
     """What `--format=json` prints for a valid file."""
+    from buildah_py.buildfile.conditions import every
+
     return {
         "valid": True,
         "stages": [
             {
                 "name": stage.name,
                 "base": stage.base.image.text,
-                "commands": [instruction.keyword.upper() for instruction in stage.instructions],
+                "commands": [instruction.keyword.upper() for instruction in every(stage.instructions)],
             }
             for stage in file.stages
         ],
@@ -157,7 +159,8 @@ def print_text(file: BuildFile, findings: Findings) -> None:
     """Print the findings for people."""
     name = file.source.name
     for warning in findings.warnings:
-        print(f"{name}:{warning.line}: {warning.level}: {warning.message} [{warning.rule}]")
+        where, line = file.source.place(warning.line)
+        print(f"{where}:{line}: {warning.level}: {warning.message} [{warning.rule}]")
         print(f"  {file.source.line(warning.line).strip()}")
     count = len(findings.warnings)
     if count:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 from typing import TYPE_CHECKING, Final
@@ -13,6 +12,7 @@ from buildah_py.layers.entry import BLOCK, CHAR, DIR, FIFO, FILE, HARDLINK, SYML
 from buildah_py.layers.files import read_pieces
 from buildah_py.layers.header import END, WHITEOUT_PREFIX, header
 from buildah_py.layers.inventory import Captured, Inventory
+from buildah_py.layers.spool import FileSpool, write_all
 from buildah_py.layers.stream import PIECE, ZEROS, TarStream
 from buildah_py.layers.tar import SECOND, pack, padding, tar_key
 
@@ -58,6 +58,7 @@ class LayerWriter:
         if os.listdir(dest):
             raise ArchiveError(f"{dest} is not empty: a layer is only written into an empty directory")
         self._root = os.open(dest, _DIRECTORY)
+        self._spool = FileSpool(self._root, owners=owners)
 
     def __enter__(self) -> Self:
         return self
@@ -69,6 +70,7 @@ class LayerWriter:
 
     def close(self) -> None:
         """Close descriptors and end threads; what was written stays."""
+        self._spool.close()
         while self._open:
             os.close(self._open.popitem()[1])
         if self._root >= 0:
@@ -133,28 +135,23 @@ class LayerWriter:
         kept), or a function that returns up to that many of `size` bytes at each call. Raises EOFError where it
         gives fewer.
         """
-        parent, name = self._place(path, self._entries.get(path))
+        self._place(path, self._entries.get(path))
         entry = Entry(path, FILE, mode, uid, gid, 0, "", "", (0, 0), _kept(xattrs), mtime)
-        descriptor = os.open(name, _CREATE, 0o600, dir_fd=parent)
-        try:
-            if isinstance(source, int):
-                size = os.fstat(source).st_size if size is None else size
-                if size <= _SMALL:
-                    data = os.pread(source, size, 0) if size else b""
-                    if len(data) != size:
-                        raise EOFError(path)
-                    entry = self._whole(descriptor, entry, data)
-                else:
-                    entry = self._pieces(descriptor, entry, size, read_pieces(source, size))
-            elif isinstance(source, bytes):
-                entry = self._whole(descriptor, entry, source)
-            else:
-                assert size is not None
-                entry = self._pieces(descriptor, entry, size, _called(source, size))
-            self._finish_file(descriptor, entry)
-        finally:
-            os.close(descriptor)
-        return entry
+        if isinstance(source, bytes):
+            return self._whole(entry, source)
+        if isinstance(source, int):
+            size = os.fstat(source).st_size if size is None else size
+            if size > _SMALL:
+                return self._pieces(entry, size, read_pieces(source, size))
+            data = os.pread(source, size, 0) if size else b""
+        else:
+            assert size is not None
+            if size > _SMALL:
+                return self._pieces(entry, size, _called(source, size))
+            data = b"".join(_called(source, size))
+        if len(data) != size:
+            raise EOFError(path)
+        return self._whole(entry, data)
 
     def add_symlink(self, path: str, target: str, uid: int = 0, gid: int = 0, mtime: int = 0) -> None:
         """Make a symbolic link; its target is kept as it is."""
@@ -178,7 +175,8 @@ class LayerWriter:
         # Where `path` was the first name of the file, another name has become that.
         first = self._entries[target]
         first = self._entries[first.link] if first.kind == HARDLINK else first
-        source = self._directory_of(target)
+        self._spool.wait()
+        source = self._directory(target.rpartition("/")[0])
         os.link(target.rpartition("/")[2], name, src_dir_fd=source, dst_dir_fd=parent, follow_symlinks=False)
         self._links.setdefault(first.path, []).append(path)
         self._record(Entry(path, HARDLINK, first.mode, first.uid, first.gid, link=first.path, mtime=first.mtime))
@@ -226,6 +224,7 @@ class LayerWriter:
 
     def finish(self) -> Captured:
         """Set what could not be set before, and return the layer. `diff_id` is "" with `digest=False`."""
+        self._spool.wait()
         self._sort_links()
         self._finish_directories()
         inventory = Inventory(self._entries.values())
@@ -243,21 +242,32 @@ class LayerWriter:
 
     # Below: one file.
 
-    def _whole(self, descriptor: int, entry: Entry, data: bytes) -> Entry:
+    def _whole(self, entry: Entry, data: bytes) -> Entry:
         size = len(data)
-        entry = entry._replace(size=size, digest="sha256:" + hashlib.sha256(data).hexdigest())
+        digest = "sha256:" + hashlib.sha256(data).hexdigest()
+        path, kind, mode, uid, gid, _, _, link, device, xattrs, mtime, _, _ = entry
+        entry = Entry(path, kind, mode, uid, gid, size, digest, link, device, xattrs, mtime)
         self._record(entry)
-        if size:
-            written = os.write(descriptor, data)
-            if written != size:
-                _write_all(descriptor, memoryview(data)[written:])
-            if self._stream is not None:
-                self._stream.add(data, padding(size))
+        if self._stream is not None and size:
+            self._stream.add(data, padding(size))
+        self._spool.put(path.rpartition("/")[0], entry, data)
         return entry
 
-    def _pieces(self, descriptor: int, entry: Entry, size: int, pieces: Iterator[bytes | memoryview]) -> Entry:
+    def _pieces(self, entry: Entry, size: int, pieces: Iterator[bytes | memoryview]) -> Entry:
         entry = entry._replace(size=size)
-        self._record(entry)
+        parent, _, name = entry.path.rpartition("/")
+        descriptor = os.open(name, _CREATE, 0o600, dir_fd=self._directory(parent))
+        try:
+            self._record(entry)
+            digest = self._copy(descriptor, size, pieces)
+            self._spool.finish_file(descriptor, entry)
+        finally:
+            os.close(descriptor)
+        entry = entry._replace(digest=digest)
+        self._entries[entry.path] = entry
+        return entry
+
+    def _copy(self, descriptor: int, size: int, pieces: Iterator[bytes | memoryview]) -> str:
         stream = self._stream
         hashed = hashlib.sha256()
         hole = 0
@@ -271,22 +281,12 @@ class LayerWriter:
             if hole:
                 os.lseek(descriptor, hole, os.SEEK_CUR)
                 hole = 0
-            _write_all(descriptor, piece)
+            write_all(descriptor, piece)
         if hole:
             os.ftruncate(descriptor, size)
         if stream is not None:
             stream.add(padding(size))
-        entry = entry._replace(digest="sha256:" + hashed.hexdigest())
-        self._entries[entry.path] = entry
-        return entry
-
-    def _finish_file(self, descriptor: int, entry: Entry) -> None:
-        if self._owners and (entry.uid, entry.gid) != self._own:
-            os.fchown(descriptor, entry.uid, entry.gid)
-        os.fchmod(descriptor, entry.mode)  # after chown, which takes setuid away
-        if entry.xattrs:
-            _set_xattrs(descriptor, entry)
-        os.utime(descriptor, ns=(entry.mtime, entry.mtime))
+        return "sha256:" + hashed.hexdigest()
 
     def _own_node(self, parent: int, name: str, uid: int, gid: int) -> None:
         if self._owners and (uid, gid) != self._own:
@@ -306,9 +306,6 @@ class LayerWriter:
         if old is not None:
             self._remove(old)
         return self._directory(parent), name
-
-    def _directory_of(self, path: str) -> int:
-        return self._directory(path.rpartition("/")[0])
 
     def _directory(self, path: str) -> int:
         if not path:
@@ -346,6 +343,7 @@ class LayerWriter:
 
     def _remove(self, old: Entry) -> None:
         self._lose_order()
+        self._spool.wait()
         parent, _, name = old.path.rpartition("/")
         if old.kind == DIR:
             self._remove_tree(old.path)
@@ -428,7 +426,7 @@ class LayerWriter:
             self._close_directory(entry.path)
             descriptor = os.open(entry.path or ".", _DIRECTORY, dir_fd=self._root)
             try:
-                self._finish_file(descriptor, entry)
+                self._spool.finish_file(descriptor, entry)
             finally:
                 os.close(descriptor)
 
@@ -441,19 +439,6 @@ def _kept(xattrs: Xattrs) -> Xattrs:
     )
 
 
-def _set_xattrs(descriptor: int, entry: Entry) -> None:
-    for name, value in entry.xattrs:
-        try:
-            os.setxattr(descriptor, name, value)
-        except OSError as error:
-            if error.errno not in (errno.EOPNOTSUPP, errno.EPERM, errno.ENOSPC, errno.E2BIG, errno.ERANGE):
-                raise
-            raise ArchiveError(
-                f"/{entry.path}: the extended attribute {name} cannot be set: {error.strerror}",
-                hint="keep pybuild's state on a file system that has extended attributes (ext4, xfs, btrfs)",
-            ) from error
-
-
 def _called(source: Callable[[int], bytes | memoryview], size: int) -> Iterator[bytes | memoryview]:
     left = size
     while left:
@@ -462,9 +447,3 @@ def _called(source: Callable[[int], bytes | memoryview], size: int) -> Iterator[
             raise EOFError
         left -= len(data)
         yield data
-
-
-def _write_all(descriptor: int, data: bytes | memoryview) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]

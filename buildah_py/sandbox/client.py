@@ -34,6 +34,8 @@ class Container:
         self._done: Callable[[], None] | None = done
         self._lock = threading.Lock()
         self.terminal = -1
+        self.warnings: list[str] = []
+        """What this machine could not do for the container; complete after `wait`."""
 
     def signal(self, number: int) -> None:
         """Send a signal to the command; after its end nothing happens."""
@@ -52,6 +54,9 @@ class Container:
     def open_terminal(self) -> int:
         """Wait for the terminal of a container that was started with one and give its master."""
         message, descriptors = wire.receive(self._channel)
+        while message and message[0] == "warning":
+            self.warnings.append(message[1])
+            message, descriptors = wire.receive(self._channel)
         if descriptors:
             self.terminal = descriptors[0]
             return self.terminal
@@ -69,6 +74,8 @@ class Container:
                 raise error or SandboxError("the process that runs containers has ended unexpectedly")
             if event[0] == "error":
                 error = error or _refusal(event)
+            elif event[0] == "warning":
+                self.warnings.append(event[1])
             elif event[0] == "exit":
                 result = ExitStatus(
                     status=event[1],
@@ -130,7 +137,7 @@ class Sandbox:
             self._networks.start()
         with self._lock:
             if self._control is None:
-                self._control, self._helper = spawn("buildah_py.sandbox.helper", "main(3)")
+                self._control, self._helper = spawn("buildah_py.sandbox.helper", f"main(3, {self._state_dir!r})")
 
     def start_container(
         self, container: ContainerSpec, *, stdin: int | None = None, stdout: int = 1, stderr: int = 2
@@ -141,6 +148,7 @@ class Sandbox:
         description, descriptors = plan.description(container, unprivileged=self._unprivileged)
         streams = [] if container.tty else [(0, stdin), (1, stdout), (2, stderr)]
         given = [(place, stream) for place, stream in streams if stream is not None]
+        filtered = container.seccomp == "default" and container.security == "sandbox"
         lease = self._networks.take() if container.network == "default" else None
         ours, theirs = wire.pair()
         memory = os.memfd_create("container", os.MFD_CLOEXEC)
@@ -150,7 +158,12 @@ class Sandbox:
             view = memoryview(data)
             while view:
                 view = view[os.write(memory, view) :]
-            request = {"size": size, "streams": tuple(place for place, _ in given), "network": lease is not None}
+            request = {
+                "size": size,
+                "streams": tuple(place for place, _ in given),
+                "network": lease is not None,
+                "filter": description["capabilities"] if filtered else None,
+            }
             sent = [theirs.fileno(), memory, *(stream for _, stream in given)]
             sent += [*([lease.descriptor] if lease else []), *descriptors]
             self._send(request, sent)

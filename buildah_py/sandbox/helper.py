@@ -13,7 +13,7 @@ import os
 import select
 
 from buildah_py.linux import namespaces, process
-from buildah_py.sandbox import container, wire
+from buildah_py.sandbox import capabilities, container, seccomp, wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class _Running:
         self.listening = True
 
 
-def main(control: int) -> None:
+def main(control: int, state: str) -> None:
     """Serve until the other end of `control` is closed."""
     os.setsid()  # ^C on the terminal is for the main process
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGPIPE"):
@@ -40,18 +40,21 @@ def main(control: int) -> None:
     _signal.pthread_sigmask(_signal.SIG_SETMASK, [])
     process.set_name("pybuild-helper")
     os.umask(0)
-    Helper(_socket.socket(fileno=control)).serve()
+    Helper(_socket.socket(fileno=control), state).serve()
 
 
 class Helper:
     """The loop: requests on the control socket, signals on each container's, ends of containers."""
 
-    def __init__(self, control: _socket.socket) -> None:
+    def __init__(self, control: _socket.socket, state: str) -> None:
         self._control = control
         self._poll = select.epoll()
         self._running: dict[int, _Running] = {}
         self._own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         self._poll.register(control.fileno(), select.EPOLLIN)
+        self._state = state
+        self._filters: dict[int, tuple[bytes, str]] = {}
+        self._filter(capabilities.DEFAULT)  # almost every container wants it, and nobody waits yet
 
     def serve(self) -> None:
         """Serve until the main process is gone and every container with it."""
@@ -83,7 +86,19 @@ class Helper:
                 os.close(descriptor)
         return True
 
+    def _filter(self, wanted: int) -> tuple[bytes, str]:
+        """Give the system call filter for a container with these capabilities, or why there is none."""
+        if wanted not in self._filters:
+            try:
+                self._filters[wanted] = (seccomp.cached_filter(wanted, self._state), "")
+            except seccomp.Unavailable as error:
+                self._filters[wanted] = (b"", str(error))
+        return self._filters[wanted]
+
     def _start(self, channel: _socket.socket, request: dict[str, Any], descriptors: list[int]) -> None:
+        program, missing = self._filter(request["filter"]) if request["filter"] is not None else (b"", "")
+        if missing:
+            wire.send(channel, ("warning", f"system calls are not filtered: {missing}"))
         try:
             namespaces.unshare(namespaces.CLONE_NEWPID)
             pid = os.fork()
@@ -93,7 +108,7 @@ class Helper:
             return
         if pid == 0:
             try:
-                self._child(channel, request, descriptors)
+                self._child(channel, request, descriptors, program)
             finally:
                 os._exit(125)
         # Children of this process, but for containers, belong to its own pid namespace.
@@ -103,7 +118,7 @@ class Helper:
             self._running[descriptor] = running
             self._poll.register(descriptor, select.EPOLLIN)
 
-    def _child(self, channel: _socket.socket, request: dict[str, Any], descriptors: list[int]) -> None:
+    def _child(self, channel: _socket.socket, request: dict[str, Any], descriptors: list[int], program: bytes) -> None:
         wanted = sorted({0, 1, 2, channel.fileno(), *descriptors})
         for below, above in zip(wanted, [*wanted[1:], 1 << 31], strict=True):
             if above - below > 1:
@@ -111,6 +126,7 @@ class Helper:
         memory, *rest = descriptors
         description = wire.unpack(os.pread(memory, request["size"], 0))
         os.close(memory)
+        description["seccomp"] = program
         streams = [-1, -1, -1]
         for place in request["streams"]:
             streams[place] = rest.pop(0)

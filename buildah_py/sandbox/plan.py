@@ -158,7 +158,6 @@ def description(container: ContainerSpec, *, unprivileged: bool) -> tuple[dict[s
         "capabilities": capability_mask(container),
         "no_new_privileges": container.no_new_privileges,
         "rlimits": rlimits(container),
-        "seccomp": b"",
         "unprivileged": unprivileged,
         "devices": container.security == "insecure",
         "keep_groups": False,

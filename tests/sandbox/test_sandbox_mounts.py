@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from buildah_py.errors import SandboxError
+from buildah_py.sandbox import BindMount, FileMount, OverlayMount, TmpfsMount
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.sandbox.conftest import Bench
+
+pytestmark = pytest.mark.root
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    source = tmp_path / "source"
+    (source / "sub").mkdir(parents=True)
+    (source / "file").write_text("from the host\n")
+    return source
+
+
+def test_bind_is_read_only_and_its_target_is_not_committed(bench: Bench, source: Path) -> None:
+    result = bench.sh("cat /new/place/file; touch /new/place/x", mounts=(BindMount(str(source), "/new/place"),))
+    assert result.out == "from the host\n"
+    assert "Read-only file system" in result.err
+    assert bench.committed() == []
+
+
+def test_writable_bind_by_descriptor(bench: Bench, source: Path) -> None:
+    descriptor = os.open(source, os.O_PATH)
+    bench.sh("echo written > /cache/new", mounts=(BindMount(descriptor, "/cache", readonly=False),))
+    os.close(descriptor)
+    assert (source / "new").read_text() == "written\n"
+    assert bench.committed() == []
+
+
+def test_bind_of_a_file(bench: Bench, source: Path) -> None:
+    mount = BindMount(str(source / "file"), "/etc/deep/config")
+    assert bench.sh("cat /etc/deep/config", mounts=(mount,)).out == "from the host\n"
+    assert bench.committed() == []
+
+
+def test_a_device_bound_from_the_host_cannot_be_opened(bench: Bench, source: Path) -> None:
+    os.mknod(source / "disk", stat.S_IFCHR | 0o666, os.makedev(1, 3))
+    assert (
+        "Permission denied" in bench.sh("echo x > /m/disk", mounts=(BindMount(str(source), "/m", readonly=False),)).err
+    )
+
+
+def test_target_behind_links_stays_inside(bench: Bench, source: Path) -> None:
+    (bench.base / "link").symlink_to("/../../../../target")
+    (bench.base / "loop").symlink_to("loop")
+    result = bench.sh("cat /target/deeper/file", mounts=(BindMount(str(source), "/link/deeper"),))
+    assert result.out == "from the host\n"
+    with pytest.raises(SandboxError, match="loop.*symbolic links"):
+        bench.sh("true", mounts=(BindMount(str(source), "/loop/x"),))
+
+
+def test_a_file_in_the_way_of_a_target(bench: Bench, source: Path) -> None:
+    with pytest.raises(SandboxError, match="/etc/passwd/x: Not a directory"):
+        bench.sh("true", mounts=(BindMount(str(source), "/etc/passwd/x"),))
+    with pytest.raises(SandboxError, match="Not a directory"):
+        bench.sh("true", mounts=(BindMount(str(source), "/etc/passwd"),))
+    with pytest.raises(SandboxError, match="Is a directory"):
+        bench.sh("true", mounts=(BindMount(str(source / "file"), "/etc"),))
+
+
+@pytest.mark.parametrize("target", ["/", "relative", "/a/../..", "/proc", "/proc/self", "//"])
+def test_impossible_targets(bench: Bench, source: Path, target: str) -> None:
+    with pytest.raises(SandboxError):
+        bench.sh("true", mounts=(BindMount(str(source), target),))
+
+
+def test_missing_source(bench: Bench, source: Path) -> None:
+    with pytest.raises(SandboxError, match="bind .*nowhere at /m .*No such file"):
+        bench.sh("true", mounts=(BindMount(str(source / "nowhere"), "/m"),))
+
+
+def test_mounts_within_mounts(bench: Bench, source: Path) -> None:
+    mounts = (BindMount(str(source), "/t/inner"), TmpfsMount("/t", size=1 << 20), FileMount("/dev/shm/f", b"x"))
+    result = bench.sh("cat /t/inner/file /dev/shm/f; touch /t/new; df -k /t | tail -1", mounts=mounts)
+    assert result.out.startswith("from the host\nxtmpfs")
+    assert "1024" in result.out
+    assert bench.committed() == []
+
+
+def test_secret(bench: Bench) -> None:
+    mount = FileMount("/run/secrets/token", b"s3cret", mode=0o440, uid=1000, gid=1001)
+    result = bench.sh("cat /run/secrets/token; stat -c ' %a %u %g' /run/secrets/token", mounts=(mount,), user="app")
+    assert result.out == "s3cret 440 1000 1001\n"
+    assert bench.committed() == []
+    assert "s3cret" not in mount.describe()
+
+
+def test_here_document_of_a_megabyte(bench: Bench) -> None:
+    content = b"0123456789abcdef" * 65536
+    result = bench.sh("wc -c < /script; md5sum < /script", mounts=(FileMount("/script", content, mode=0o755),))
+    assert result.out.split()[0] == str(len(content))
+
+
+def test_layers_elsewhere(bench: Bench, tmp_path: Path) -> None:
+    top = tmp_path / "top"
+    (top / "etc").mkdir(parents=True)
+    (top / "etc" / "added").write_text("added\n")
+    (top / "out").symlink_to("/etc")
+    layers = (str(top), str(bench.base))
+    mounts = (OverlayMount(layers, "/stage"), OverlayMount(layers, "/one", "/out/passwd"))
+    result = bench.sh("cat /stage/etc/added; head -n1 /one; touch /stage/x", mounts=mounts)
+    assert result.out == "added\nroot:x:0:0:root:/root:/bin/sh\n"
+    assert "Read-only" in result.err
+    upper, work = tmp_path / "u", tmp_path / "w"
+    upper.mkdir()
+    work.mkdir()
+    bench.sh("touch /stage/x", mounts=(OverlayMount(layers, "/stage", "/", str(upper), str(work)),))
+    assert os.listdir(upper) == ["x"]
+
+
+def test_new_directories_of_the_step_are_its_own(bench: Bench, source: Path) -> None:
+    """What a step makes beside a mount target is committed, the target is not."""
+    bench.sh("touch /a/b/kept", mounts=(BindMount(str(source), "/a/b/mount"),))
+    assert bench.committed() == ["a", "a/b", "a/b/kept"]
+
+
+@pytest.mark.parametrize(
+    "changes", [{"network": "bridge"}, {"security": "Insecure"}, {"seccomp": "none"}, {"cap_add": ("CAP_FLY",)}]
+)
+def test_unknown_modes_are_refused(bench: Bench, changes: dict[str, Any]) -> None:
+    with pytest.raises(SandboxError, match="unknown"):
+        bench.sh("true", **changes)
