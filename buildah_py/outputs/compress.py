@@ -36,7 +36,7 @@ _IGZIP_LEVELS: Final = range(1, 4)
 _GZIP_HEADER: Final = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 
 
-class Stopped(Exception):  # noqa: N818 - no error: the reader went away
+class Stopped(Exception):
     """Ends a producer whose bytes nobody wants any more."""
 
 

@@ -37,14 +37,11 @@ def opened(dest: str, *, stdout: int = 1) -> Iterator[int]:
     target of a symbolic link is replaced, not the link. Raises OutputError.
     """
     if dest == STDOUT:
-        if os.isatty(stdout):
-            raise OutputError("an archive is not written to a terminal", hint="name a file, or redirect the output")
+        check_terminal(stdout)
         yield stdout
         return
     with naming(dest):
-        place = os.path.realpath(dest)
-        if os.path.isdir(place):
-            raise OutputError(f"{dest} is a directory", hint="name a file, or write a directory with tar=false")
+        place = check_place(dest)
         direct = os.path.exists(place) and not os.path.isfile(place)
         path = place if direct else beside(place)
         descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC if direct else _CREATE, 0o666)
@@ -62,6 +59,20 @@ def opened(dest: str, *, stdout: int = 1) -> Iterator[int]:
             with naming(dest):
                 os.unlink(path)
         raise
+
+
+def check_terminal(stdout: int) -> None:
+    """Raise OutputError where the descriptor `stdout` is a terminal."""
+    if os.isatty(stdout):
+        raise OutputError("an archive is not written to a terminal", hint="name a file, or redirect the output")
+
+
+def check_place(dest: str) -> str:
+    """Where a file `dest` really goes. Raises OutputError where a directory is."""
+    place = os.path.realpath(dest)
+    if os.path.isdir(place):
+        raise OutputError(f"{dest} is a directory", hint="name a file, or write a directory with tar=false")
+    return place
 
 
 def beside(path: str) -> str:

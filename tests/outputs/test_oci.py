@@ -183,7 +183,7 @@ def test_an_empty_directory_will_do(tmp_path: Path) -> None:
     check_layout(files(tmp_path), [ONE], media_types.OCI_LAYER_GZIP)
 
 
-class Broken(Exception):  # noqa: N818
+class Broken(Exception):
     pass
 
 
