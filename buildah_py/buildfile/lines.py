@@ -89,7 +89,7 @@ class Reader:
                 continue
             if stripped[0] == "#":
                 self.comments.append((number, stripped))
-                comment = line[1:].strip(SPACES)
+                comment = stripped[1:].strip(SPACES)
                 if comment:
                     doc.append(comment)
                 else:

@@ -1,0 +1,352 @@
+"""Print a syntax tree in canonical form, comments included.
+
+What a build sees does not change: shell commands and ONBUILD triggers keep their text and their line breaks, because
+the blanks in them may matter. Everything else is printed from the tree: keywords in upper case, one blank between
+arguments, long lists with one item a line where they were spread over lines before.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from buildah_py.buildfile import tree
+from buildah_py.buildfile.lines import Reader
+from buildah_py.buildfile.spaces import SPACES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from buildah_py.buildfile.tree import BuildFile, Command, Heredoc, Instruction
+
+INDENT = "    "
+
+
+def render(file: BuildFile) -> str:
+    """The text of `file` in canonical form; parsing it gives the same tree but for places in the text."""
+    return _Printer(file).run()
+
+
+def quote_flag(value: str, escape: str = "\\") -> str:
+    """A flag's value, in quotes where it needs them."""
+    if value and not re.search(f"[{SPACES}'\"{re.escape(escape)}]", value):
+        return value
+    if not value:
+        return value
+    special = value.replace(escape, escape + escape).replace('"', f'{escape}"')
+    return f'"{special}"'
+
+
+def duration(nanoseconds: int) -> str:
+    """A duration as HEALTHCHECK takes it: `1m30s`."""
+    for unit, size in (("ns", 1_000), ("us", 1_000), ("ms", 1_000)):
+        if nanoseconds % size:
+            return f"{nanoseconds}{unit}"
+        nanoseconds //= size
+    minutes, seconds = divmod(nanoseconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = [f"{amount}{unit}" for amount, unit in ((hours, "h"), (minutes, "m"), (seconds, "s")) if amount]
+    return "".join(parts) or "0s"
+
+
+class _Printer:
+    def __init__(self, file: BuildFile) -> None:
+        self._file = file
+        self._escape = file.directives.escape
+        self._lines = file.source.text.split("\n")
+        self._out: list[str] = []
+        self._comments = sorted(file.comments)
+        self._next_comment = 0
+
+    def run(self) -> str:
+        reader = Reader(self._file.source)
+        reader.next_line()
+        self._out += [f"# {name}={value}" for name, value in reader.directives.items()]
+        instructions: list[Instruction] = [*self._file.arguments]
+        for stage in self._file.stages:
+            instructions += [stage.base, *stage.instructions]
+        self._block(instructions, "")
+        self._print_comments(len(self._lines) + 1, "")
+        return "\n".join(self._out) + "\n"
+
+    def _block(self, instructions: Iterable[Instruction], indent: str) -> None:
+        for instruction in instructions:
+            first = instruction.span.start.line
+            self._print_comments(first, indent)
+            self._gap(first)
+            if isinstance(instruction, tree.If):
+                self._out.append(f"{indent}IF {instruction.condition.text}")
+                self._block(instruction.then, indent + INDENT)
+                if instruction.otherwise:
+                    self._print_comments(self._else_line(instruction), indent + INDENT)
+                    self._out.append(f"{indent}ELSE")
+                    self._block(instruction.otherwise, indent + INDENT)
+                self._print_comments(instruction.span.end.line, indent + INDENT)
+                self._out.append(f"{indent}END")
+            else:
+                self._out += self._instruction(instruction, indent)
+
+    def _else_line(self, instruction: tree.If) -> int:
+        """The line of the ELSE: comments before it belong to the first branch."""
+        after = instruction.then[-1].span.end.line if instruction.then else instruction.span.start.line
+        for number in range(after + 1, instruction.otherwise[0].span.start.line):
+            if self._lines[number - 1].strip().upper() == "ELSE":
+                return number
+        return instruction.otherwise[0].span.start.line
+
+    def _gap(self, line: int) -> None:
+        """An empty line where there was at least one above `line`."""
+        if line > 1 and not self._lines[line - 2].strip(SPACES) and (not self._out or self._out[-1]):
+            self._out.append("")
+
+    def _print_comments(self, before: int, indent: str) -> None:
+        while self._next_comment < len(self._comments) and self._comments[self._next_comment][0] < before:
+            line, text = self._comments[self._next_comment]
+            self._next_comment += 1
+            self._gap(line)
+            self._out.append(indent + _comment(text))
+
+    def _inner_comments(self, last: int) -> list[tuple[int, str]]:
+        """Take the comments up to the line `last`: those in an instruction's continuation."""
+        start = self._next_comment
+        while self._next_comment < len(self._comments) and self._comments[self._next_comment][0] <= last:
+            self._next_comment += 1
+        return self._comments[start : self._next_comment]
+
+    # instructions
+
+    def _instruction(self, instruction: Instruction, indent: str) -> list[str]:
+        keyword = indent + instruction.keyword.upper()
+        if isinstance(instruction, tree.Run):
+            return self._shell(instruction, f"{keyword}{self._run_flags(instruction)}", instruction.command)
+        if isinstance(instruction, tree.Healthcheck):
+            head = f"{keyword}{_healthcheck_flags(instruction)}"
+            if instruction.command is None:
+                return [f"{head} NONE"]
+            return self._shell(instruction, f"{head} CMD", instruction.command)
+        if isinstance(instruction, tree.Cmd | tree.Entrypoint):
+            return self._shell(instruction, keyword, instruction.command)
+        if isinstance(instruction, tree.EnvFromRun):
+            return self._shell(instruction, f"{keyword} --from-run {instruction.name}", instruction.command)
+        if isinstance(instruction, tree.Onbuild):
+            return self._onbuild(instruction, keyword)
+        flags, items = _parts(instruction, self._escape)
+        return self._listed(instruction, keyword, flags, items)
+
+    def _run_flags(self, run: tree.Run) -> str:
+        flags = [f"--mount={quote_flag(_csv(mount.options), self._escape)}" for mount in run.mounts]
+        flags += [f"--network={run.network}"] if run.network is not None else []
+        flags += [f"--security={run.security}"] if run.security is not None else []
+        flags += [f"--device={quote_flag(device, self._escape)}" for device in run.devices]
+        return "".join(f" {flag}" for flag in flags)
+
+    def _shell(self, instruction: Instruction, head: str, command: Command) -> list[str]:
+        if isinstance(command, tree.ExecForm):
+            self._hoist(instruction)
+            return [f"{head} {_json(command.args)}"]
+        if not command.text:
+            self._hoist(instruction)
+            return [head]
+        return self._verbatim(instruction, head, command.span.start.line, command.span.start.column)
+
+    def _hoist(self, instruction: Instruction) -> None:
+        """Print the comments inside an instruction that goes on one line in front of it."""
+        self._out += [_comment(text) for _, text in self._inner_comments(instruction.span.end.line)]
+
+    def _verbatim(self, instruction: Instruction, head: str, line: int, column: int) -> list[str]:
+        """`head`, then the source's own lines from there on, without empty ones and blanks at their ends."""
+        last = self._last_line(instruction)
+        self._inner_comments(last)
+        out = []
+        first = instruction.span.start.line
+        lead = f"{head} "
+        early = [text for number, text in self._between(first, line) if text]
+        if early:
+            out.append(f"{head} {self._escape}")
+            out += [f"{INDENT}{_comment(text)}" for text in early]
+            lead = INDENT
+        for number in range(line, last + 1):
+            text = self._lines[number - 1].rstrip("\r")
+            if number == line:
+                text = lead + text[column - 1 :]
+            elif not text.strip(SPACES):
+                continue
+            elif text.lstrip(SPACES).startswith("#"):
+                out.append(text.rstrip(SPACES))
+                continue
+            out.append(text.rstrip(" \t") if number < last else text.rstrip(SPACES))
+        out[-1] = self._finished(out[-1])
+        return out + self._bodies(instruction, last)
+
+    def _finished(self, line: str) -> str:
+        """A last line that must not continue: an escape character at the end of the file continues nothing."""
+        bare = line.rstrip(" \t")
+        return bare if not bare.endswith(self._escape) else line
+
+    def _between(self, first: int, line: int) -> list[tuple[int, str]]:
+        """Comments in the lines from `first` up to `line`."""
+        found = []
+        for number in range(first + 1, line):
+            text = self._lines[number - 1].strip(SPACES)
+            if text.startswith("#"):
+                found.append((number, text))
+        return found
+
+    def _bodies(self, instruction: Instruction, last: int) -> list[str]:
+        return self._lines[last : instruction.span.end.line] if instruction.heredocs else []
+
+    def _last_line(self, instruction: Instruction) -> int:
+        """The last line of an instruction before the bodies of its here-documents."""
+        if not instruction.heredocs:
+            return instruction.span.end.line
+        bodies = sum(document.body.count("\n") + 1 for document in instruction.heredocs)
+        return instruction.span.end.line - bodies
+
+    def _onbuild(self, instruction: tree.Onbuild, keyword: str) -> list[str]:
+        first = self._lines[instruction.span.start.line - 1].rstrip("\r")
+        found = re.match(r"[^\S\n]*onbuild[ \t]+(?=\S)", first, re.IGNORECASE)
+        if found is not None and first[found.end()] != self._escape:
+            return self._verbatim(instruction, keyword, instruction.span.start.line, found.end() + 1)
+        self._hoist(instruction)
+        return [
+            f"{keyword} {line}" if number == 0 else line for number, line in enumerate(instruction.trigger.split("\n"))
+        ]
+
+    def _listed(self, instruction: Instruction, keyword: str, head: Sequence[str], items: Sequence[str]) -> list[str]:
+        last = self._last_line(instruction)
+        spread = last > instruction.span.start.line and len(items) > 1
+        comments = [text for _, text in self._inner_comments(last)]
+        if not spread:
+            self._out += [_comment(text) for text in comments]
+            return [" ".join([keyword, *head, *items]), *self._documents(instruction)]
+        indent = keyword[: len(keyword) - len(keyword.lstrip())] + INDENT
+        self._out += [indent[len(INDENT) :] + _comment(text) for text in comments]
+        words = [" ".join([keyword, *head, items[0]]), *(f"{indent}{item}" for item in items[1:])]
+        out = [f"{word} {self._escape}" for word in words[:-1]] + [words[-1]]
+        return out + self._documents(instruction)
+
+    def _documents(self, instruction: Instruction) -> list[str]:
+        out: list[str] = []
+        for document in instruction.heredocs:
+            out += [*document.body.split("\n")[:-1], document.name]
+        return out
+
+
+def _comment(text: str) -> str:
+    text = text.rstrip(SPACES)
+    return f"# {text[1:]}" if len(text) > 1 and text[1] not in " \t#!" else text
+
+
+def _json(args: Iterable[str]) -> str:
+    import json
+
+    return json.dumps(list(args), ensure_ascii=False)
+
+
+def _csv(options: Iterable[tuple[str, str | None]]) -> str:
+    fields = []
+    for key, value in options:
+        field = key if value is None else f"{key}={value}"
+        if "," in field or '"' in field or "\n" in field:
+            escaped = field.replace('"', '""')
+            field = f'"{escaped}"'
+        fields.append(field)
+    return ",".join(fields)
+
+
+def _healthcheck_flags(check: tree.Healthcheck) -> str:
+    flags = [
+        f" --{name}={duration(value)}"
+        for name, value in (
+            ("interval", check.interval),
+            ("timeout", check.timeout),
+            ("start-period", check.start_period),
+            ("start-interval", check.start_interval),
+        )
+        if value
+    ]
+    if check.retries:
+        flags.append(f" --retries={check.retries}")
+    return "".join(flags)
+
+
+def _flags(pairs: Iterable[tuple[str, object]], escape: str) -> list[str]:
+    flags = []
+    for name, value in pairs:
+        if value is True:
+            flags.append(f"--{name}")
+        elif value is False:
+            flags.append(f"--{name}=false")
+        elif isinstance(value, tree.Word):
+            flags.append(f"--{name}={quote_flag(value.text, escape)}")
+    return flags
+
+
+def _parts(instruction: Instruction, escape: str) -> tuple[list[str], list[str]]:
+    """The flags and the arguments of an instruction that is printed from the tree."""
+    if isinstance(instruction, tree.From):
+        items = [instruction.image.text]
+        if instruction.as_ is not None:
+            items += ["AS", instruction.as_[1].text]
+        return _flags([("platform", instruction.platform)], escape), [" ".join(items)]
+    if isinstance(instruction, tree.Copy | tree.Add):
+        return _copy_parts(instruction, escape)
+    if isinstance(instruction, tree.Env | tree.Label):
+        between = " " if instruction.legacy else "="
+        return [], [f"{key.text}{between}{value.text}" for key, value in instruction.pairs]
+    if isinstance(instruction, tree.Arg):
+        return [], [
+            item.name if item.default is None else f"{item.name}={item.default.text}" for item in instruction.arguments
+        ]
+    if isinstance(instruction, tree.Expose):
+        return [], [word.text for word in instruction.ports]
+    if isinstance(instruction, tree.Volume):
+        words = [word.text for word in instruction.paths]
+        return [], [_json(words)] if instruction.json else words
+    if isinstance(instruction, tree.Shell):
+        return [], [_json(instruction.args)]
+    if isinstance(instruction, tree.Unset):
+        return [instruction.kind], [word.text for word in instruction.names]
+    return [], [_single(instruction)]
+
+
+def _single(instruction: Instruction) -> str:
+    if isinstance(instruction, tree.Workdir | tree.Include):
+        return instruction.path.text
+    if isinstance(instruction, tree.User):
+        return instruction.user.text
+    if isinstance(instruction, tree.StopSignal):
+        return instruction.signal.text
+    assert isinstance(instruction, tree.Maintainer)
+    return instruction.name
+
+
+def _copy_parts(copy: tree.Copy | tree.Add, escape: str) -> tuple[list[str], list[str]]:
+    pairs: list[tuple[str, object]] = []
+    if isinstance(copy, tree.Copy):
+        pairs += [("from", copy.from_)]
+    pairs += [("chown", copy.chown), ("chmod", copy.chmod), ("link", copy.link or None)]
+    if isinstance(copy, tree.Copy):
+        pairs += [("parents", copy.parents or None)]
+    else:
+        pairs += [("checksum", copy.checksum), ("keep-git-dir", copy.keep_git_dir), ("unpack", copy.unpack)]
+    flags = _flags([*pairs, *(("exclude", word) for word in copy.exclude)], escape)
+    words = [word.text for word in copy.sources] + [_delimiter(document) for document in copy.heredocs]
+    words.append(copy.destination.text)
+    if copy.json:
+        return flags, [_json(words)]
+    if words[0].startswith("--"):
+        flags.append("--")
+    return flags, words
+
+
+def _delimiter(document: Heredoc) -> str:
+    fd = str(document.fd) if document.fd else ""
+    dash = "-" if document.strip_tabs else ""
+    if document.expand:
+        name = re.sub(r"(['\"\\])", r"\\\1", document.name)
+    elif "'" in document.name:
+        name = '"' + re.sub(r'(["\\$])', r"\\\1", document.name) + '"'
+    else:
+        name = f"'{document.name}'"
+    return f"{fd}<<{dash}{name}"
