@@ -1,0 +1,122 @@
+"""Connections for ADD: proxies by the environment, and no redirect onto this machine."""
+
+from __future__ import annotations
+
+import http.client
+import ipaddress
+import ssl
+from base64 import b64encode
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from buildah_py.errors import SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from urllib.parse import SplitResult
+
+
+def connect(
+    url: SplitResult, timeout: float, environment: Mapping[str, str], *, guarded: bool, asked: str
+) -> tuple[http.client.HTTPConnection, str, bool]:
+    """Connect to where `url` says; give the connection, what to request on it, and whether it is this machine.
+
+    With `guarded`, an address of this machine or its link is refused; it is looked at after connecting, so that a name
+    that changes its address in between gains nothing. `asked` is what messages call the request. Raises SourceError,
+    OSError.
+    """
+    assert url.hostname is not None
+    target = (url.path or "/") + (f"?{url.query}" if url.query else "")
+    try:
+        port = url.port
+    except ValueError:
+        raise SourceError(f"{asked}: the port is no number") from None
+    proxy = proxy_for(url, environment)
+    connection: http.client.HTTPConnection
+    if proxy is not None:
+        assert proxy.hostname is not None
+        headers = {}
+        if proxy.username is not None:
+            pair = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
+            headers["Proxy-Authorization"] = "Basic " + b64encode(pair.encode()).decode()
+        if url.scheme == "https":
+            connection = http.client.HTTPSConnection(
+                proxy.hostname, proxy.port or 3128, timeout=timeout, context=ssl.create_default_context()
+            )
+            connection.set_tunnel(url.hostname, port or 443, headers)
+        else:
+            connection = _Proxied(proxy.hostname, proxy.port or 3128, timeout=timeout)
+            connection.proxy_headers = headers
+            target = f"{url.scheme}://{url.netloc.rpartition('@')[2]}{target}"
+        _open(connection)
+        return connection, target, False
+    if url.scheme == "https":
+        connection = http.client.HTTPSConnection(
+            url.hostname, port or 443, timeout=timeout, context=ssl.create_default_context()
+        )
+    else:
+        connection = http.client.HTTPConnection(url.hostname, port or 80, timeout=timeout)
+    _open(connection)
+    local = is_local(str(connection.sock.getpeername()[0]))
+    if local and guarded:
+        connection.close()
+        raise SourceError(
+            f"{asked} leads to {url.hostname}, which is this machine or its link",
+            hint="name the local address in the build file if that is meant",
+        )
+    return connection, target, local
+
+
+def _open(connection: http.client.HTTPConnection) -> None:
+    try:
+        connection.connect()
+    except BaseException:
+        connection.close()
+        raise
+
+
+class _Proxied(http.client.HTTPConnection):
+    """A connection to a proxy for plain http."""
+
+    proxy_headers: Mapping[str, str] = {}
+
+    def putrequest(self, method: str, url: str, skip_host: bool = False, skip_accept_encoding: bool = False) -> None:
+        super().putrequest(method, url, skip_host, skip_accept_encoding)
+        for name, value in self.proxy_headers.items():
+            self.putheader(name, value)
+
+
+def proxy_for(url: SplitResult, environment: Mapping[str, str]) -> SplitResult | None:
+    """Give the proxy that the environment names for a URL: <scheme>_proxy, all_proxy, and no_proxy against them."""
+    names = {name.lower(): value for name, value in environment.items() if name.lower().endswith("_proxy") and value}
+    value = names.get(f"{url.scheme}_proxy") or names.get("all_proxy")
+    if not value or _is_excepted(url.hostname or "", names.get("no_proxy", "")):
+        return None
+    proxy = urlsplit(value if "://" in value else f"http://{value}")
+    if proxy.scheme != "http" or not proxy.hostname:
+        raise SourceError(f"the proxy for {url.scheme} is not one that pybuild can use", hint="give http://host:port")
+    return proxy
+
+
+def _is_excepted(host: str, no_proxy: str) -> bool:
+    """Whether no_proxy names a host: by itself, by a domain it is in, by a network, or with `*`."""
+    for part in no_proxy.split(","):
+        entry = part.strip().lower().lstrip(".").partition(":")[0] if part.count(":") == 1 else part.strip().lstrip(".")
+        if not entry:
+            continue
+        if entry in ("*", host) or host.endswith("." + entry):
+            return True
+        try:
+            if ipaddress.ip_address(host) in ipaddress.ip_network(entry, strict=False):
+                return True
+        except ValueError:  # a name, not an address
+            continue
+    return False
+
+
+def is_local(address: str) -> bool:
+    """Whether an address is this machine, or its link (where clouds keep their metadata)."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
+        ip = ip.ipv4_mapped
+    return ip.is_loopback or ip.is_link_local or ip.is_unspecified

@@ -1,0 +1,271 @@
+from __future__ import annotations
+
+import socket
+import threading
+from hashlib import sha256
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, ClassVar
+from urllib.parse import urlsplit
+
+import pytest
+
+from buildah_py.copy.select import select
+from buildah_py.errors import SourceError
+from buildah_py.sources.connection import is_local, proxy_for
+from buildah_py.sources.http import authorization_from, fetch, name_of
+from buildah_py.sources.urls import kind_of, redact
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from buildah_py.sources import http
+
+STAMP = "Wed, 21 Oct 2015 07:28:00 GMT"
+DATA = b"some bytes\n" * 1000
+DIGEST = "sha256:" + sha256(DATA).hexdigest()
+
+
+class Server:
+    """A web server on a free port whose answers a test chooses; it remembers what it was asked."""
+
+    def __init__(self, address: str = "127.0.0.1") -> None:
+        self.requests: list[tuple[str, dict[str, str]]] = []
+        self.answers: dict[str, Callable[[Handler], None]] = {}
+        self._http = ThreadingHTTPServer((address, 0), Handler)
+        Handler.servers[self._http.server_port] = self
+        self.url = f"http://{address}:{self._http.server_port}"
+        self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.01})
+        self._thread.start()
+
+    def close(self) -> None:
+        self._http.shutdown()
+        self._http.server_close()
+        self._thread.join()
+
+
+class Handler(BaseHTTPRequestHandler):
+    servers: ClassVar[dict[int, Server]] = {}
+
+    def do_GET(self) -> None:
+        server = Handler.servers[self.connection.getsockname()[1]]
+        server.requests.append((self.path, {key.lower(): value for key, value in self.headers.items()}))
+        server.answers.get(urlsplit(self.path).path, Handler.plain)(self)
+
+    def plain(self, body: bytes = DATA) -> None:
+        if self.headers.get("If-None-Match") == '"tag"':
+            self.answer(304)
+        else:
+            self.answer(200, {"ETag": '"tag"', "Last-Modified": STAMP}, body)
+
+    def answer(self, status: int, headers: dict[str, str] | None = None, body: bytes = b"") -> None:
+        self.send_response(status)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    made = Server()
+    yield made
+    made.close()
+
+
+def get(url: str, cache: Path, **options: object) -> http.Fetched:
+    return fetch(url, str(cache), environment={}, **options)  # type: ignore[arg-type]
+
+
+def test_a_file(server: Server, tmp_path: Path) -> None:
+    fetched = get(server.url + "/dir/a%20b.txt?x=1#y", tmp_path)
+    assert (fetched.name, fetched.size, fetched.digest) == ("a b.txt", len(DATA), DIGEST)
+    assert fetched.mtime == 1445412480 * 10**9
+    assert server.requests[0][0] == "/dir/a%20b.txt?x=1"
+    (source,) = select(fetched.tree(), ["a b.txt"], where="the URL").sources
+    (entry,) = source.entries
+    assert (entry.mode, entry.uid, entry.gid, entry.digest) == (0o600, 0, 0, DIGEST)
+
+
+def test_what_has_not_changed_is_not_sent_again(server: Server, tmp_path: Path) -> None:
+    first = get(server.url + "/f", tmp_path)
+    assert get(server.url + "/f", tmp_path) == first
+    assert server.requests[1][1]["if-none-match"] == '"tag"'
+    get(server.url + "/f", tmp_path, checksum=DIGEST)
+    assert len(server.requests) == 2, "a checksum that is known needs no server"
+    server.answers["/f"] = lambda handler: handler.answer(200, {}, b"new")
+    changed = get(server.url + "/f", tmp_path)
+    assert (changed.size, changed.mtime) == (3, 0)
+
+
+def test_a_wrong_checksum(server: Server, tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="has the digest " + DIGEST):
+        get(server.url + "/f", tmp_path, checksum="sha256:" + "0" * 64)
+    with pytest.raises(SourceError, match="not supported"):
+        get(server.url + "/f", tmp_path, checksum="md5:00")
+
+
+def test_redirects(server: Server, tmp_path: Path) -> None:
+    server.answers["/a"] = lambda handler: handler.answer(302, {"Location": "sub/b"})
+    server.answers["/sub/b"] = lambda handler: handler.answer(301, {"Location": "/c"})
+    fetched = get(server.url + "/a", tmp_path)
+    assert (fetched.digest, fetched.name) == (DIGEST, "a")
+    server.answers["/loop"] = lambda handler: handler.answer(302, {"Location": "/loop"})
+    with pytest.raises(SourceError, match="more than 10 redirects"):
+        get(server.url + "/loop", tmp_path)
+
+
+@pytest.mark.parametrize("target", ["file:///etc/passwd", "ftp://127.0.0.1/x", "data:,x", "gopher://x/"])
+def test_redirects_stay_on_http(server: Server, tmp_path: Path, target: str) -> None:
+    server.answers["/a"] = lambda handler: handler.answer(302, {"Location": target})
+    with pytest.raises(SourceError, match="neither http nor https"):
+        get(server.url + "/a", tmp_path)
+
+
+def own_address() -> str:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            return ""
+        return str(probe.getsockname()[0])
+
+
+def test_a_redirect_from_elsewhere_to_this_machine_is_refused(server: Server, tmp_path: Path) -> None:
+    address = own_address()
+    if not address or is_local(address):
+        pytest.skip("this machine has no address beside the loopback's")
+    elsewhere = Server(address)
+    try:
+        elsewhere.answers["/a"] = lambda handler: handler.answer(302, {"Location": server.url + "/secret"})
+        with pytest.raises(SourceError, match=r"leads to 127\.0\.0\.1, which is this machine"):
+            get(elsewhere.url + "/a", tmp_path)
+        assert server.requests == []
+    finally:
+        elsewhere.close()
+
+
+def test_credentials_go_to_their_host_alone_and_into_no_message(server: Server, tmp_path: Path) -> None:
+    other = Server()
+    try:
+        server.answers["/a"] = lambda handler: handler.answer(
+            302, {"Location": other.url.replace("127.0.0.1", "localhost")}
+        )
+        secrets = {"HTTP_AUTH_TOKEN_127.0.0.1": b"hidden\n"}
+        get(server.url + "/a", tmp_path, authorization=authorization_from(secrets.get))
+        assert server.requests[0][1]["authorization"] == "Bearer hidden"
+        assert "authorization" not in other.requests[0][1]
+    finally:
+        other.close()
+    server.answers["/b"] = lambda handler: handler.answer(404)
+    with pytest.raises(SourceError) as caught:
+        get(server.url.replace("//", "//me:pass%40word@") + "/b?access_token=abc", tmp_path)
+    assert server.requests[1][1]["authorization"] == "Basic bWU6cGFzc0B3b3Jk"
+    assert "404" in str(caught.value)
+    for secret in ("me:", "pass", "abc"):
+        assert secret not in str(caught.value)
+
+
+def test_a_server_that_stumbles_is_asked_again(server: Server, tmp_path: Path) -> None:
+    def stumble(handler: Handler) -> None:
+        if len(server.requests) < 3:
+            handler.answer(503)
+        else:
+            handler.plain()
+
+    server.answers["/f"] = stumble
+    assert get(server.url + "/f", tmp_path).digest == DIGEST
+    server.answers["/g"] = lambda handler: handler.answer(500)
+    with pytest.raises(SourceError, match="the server answered 500"):
+        get(server.url + "/g", tmp_path)
+
+
+def test_an_answer_that_ends_early_is_not_kept(server: Server, tmp_path: Path) -> None:
+    def short(handler: Handler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", "100")
+        handler.end_headers()
+        handler.wfile.write(b"short")
+
+    server.answers["/f"] = short
+    with pytest.raises(SourceError, match="cannot be fetched"):
+        get(server.url + "/f", tmp_path / "cache")
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_nobody_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with pytest.raises(SourceError, match="Connection refused"):
+        get(f"http://127.0.0.1:{port}/f", tmp_path)
+    with pytest.raises(SourceError, match="is no URL"):
+        get("http://127.0.0.1/a b\r\nX: y", tmp_path)
+
+
+def test_a_damaged_cache_is_fetched_again(server: Server, tmp_path: Path) -> None:
+    fetched = get(server.url + "/f", tmp_path)
+    (record,) = tmp_path.glob("*.json")
+    for bad in (b"", b"{}", b"[]", b'{"digest": 3}'):
+        record.write_bytes(bad)
+        assert get(server.url + "/f", tmp_path) == fetched
+
+
+def test_a_proxy_is_used(server: Server, tmp_path: Path) -> None:
+    environment = {"http_proxy": server.url.replace("//", "//u:p@")}
+    fetched = fetch("http://example.invalid/f", str(tmp_path), environment=environment)
+    assert fetched.digest == DIGEST
+    assert server.requests[0][0] == "http://example.invalid/f"
+    assert server.requests[0][1]["proxy-authorization"] == "Basic dTpw"
+    assert server.requests[0][1]["host"] == "example.invalid"
+
+
+@pytest.mark.parametrize(
+    ("no_proxy", "used"),
+    [
+        ("", True),
+        ("*", False),
+        ("example.com", False),
+        (".com", False),
+        ("ample.com", True),
+        ("other, example.com", False),
+    ],
+)
+def test_no_proxy(no_proxy: str, used: bool) -> None:
+    environment = {"HTTPS_PROXY": "http://proxy:1", "NO_PROXY": no_proxy}
+    assert (proxy_for(urlsplit("https://example.com/"), environment) is not None) is used
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [("http://h/a/b.tar.gz?x", "b.tar.gz"), ("http://h", "__unnamed__"), ("http://h/%2e%2e", "__unnamed__"),
+     ("http://h/a%2Fb", "b"), ("http://h/dir/", "dir")],
+)  # fmt: skip
+def test_names(url: str, name: str) -> None:
+    assert name_of(url) == name
+
+
+def test_kinds_of_sources() -> None:
+    kinds = {
+        "http://h/x": "http", "https://h/x.git": "git", "https://h/x.git#main:sub": "git",
+        "https://h/x.git?ref=a": "git", "git@h:o/r.git": "git", "git@h:o/r#x": "git", "ssh://h/r": "git", "git://h/r": "git", "a/b": "path",
+        "a@b": "path", "http:/x": "path", "C:x": "path", "github.com/o/r": "path",
+    }  # fmt: skip
+    assert {source: kind_of(source) for source in kinds} == kinds
+
+
+def test_redact() -> None:
+    text = "get https://user:pass@h/x?a=1&X-Amz-Signature=abc&b=2 and git://tok@h/"
+    assert redact(text) == "get https://xxxxx@h/x?a=1&X-Amz-Signature=xxxxx&b=2 and git://xxxxx@h/"
+
+
+def test_local_addresses() -> None:
+    local = ["127.0.0.1", "127.9.9.9", "::1", "169.254.169.254", "fe80::1%eth0", "::ffff:127.0.0.1", "0.0.0.0"]
+    assert all(map(is_local, local))
+    assert not any(map(is_local, ["10.0.0.1", "192.0.2.1", "2001:db8::1"]))
