@@ -15,7 +15,7 @@ DOCKER_HUB = "docker.io"
 OFFICIAL = "library/"
 DEFAULT_TAG = "latest"
 
-_HOST = re.compile(
+_HOST = (
     r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
     r"(?:\.(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9]))*"
     r"|\[[a-fA-F0-9]*:[a-fA-F0-9:]+\]"
@@ -98,7 +98,8 @@ def parse(text: str) -> Reference:
     repository, colon, tag = path.partition(":")
     if colon and not _TAG.fullmatch(tag):
         raise _wrong(text, f"`{tag}` is not a tag" if tag else "the tag behind `:` is empty")
-    _check_host(text, registry)
+    if registry != DOCKER_HUB:
+        _check_host(text, registry)
     if registry == "index.docker.io":
         registry = DOCKER_HUB
     if registry == DOCKER_HUB and "/" not in repository:
@@ -127,7 +128,7 @@ def _check_host(text: str, registry: str) -> None:
         host, port = registry, ""
     elif not (port.isascii() and port.isdigit() and 0 < int(port) <= 65535):
         raise _wrong(text, f"`{port}` is not a port")
-    if not _HOST.fullmatch(host):
+    if not re.fullmatch(_HOST, host):
         raise _wrong(text, f"`{host}` is not a host name")
 
 

@@ -7,9 +7,7 @@ import time
 
 from buildah_py.errors import ImageError
 
-_RFC3339 = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:[Zz]|([+-])(\d\d):(\d\d))", re.ASCII
-)
+_RFC3339 = r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:[Zz]|([+-])(\d\d):(\d\d))"
 _SECOND = 1_000_000_000
 
 
@@ -25,7 +23,7 @@ def from_text(text: str) -> int:
     """Nanoseconds since 1970. Raises ImageError where `text` is not RFC 3339."""
     from calendar import timegm
 
-    match = _RFC3339.fullmatch(text)
+    match = re.fullmatch(_RFC3339, text, re.ASCII)
     if match is None:
         raise ImageError(f"`{text}` is not a time", hint="times look like 2026-01-31T12:00:00Z")
     year, month, day, hour, minute, second = (int(part) for part in match.groups()[:6])

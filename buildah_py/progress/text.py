@@ -12,15 +12,16 @@ MAX_LINE = 64 << 10
 """A line longer than this many bytes is shown in pieces, so that output without line ends needs no memory."""
 
 # What a terminal takes as commands (ECMA-48): CSI, OSC and its kin up to their end, two-character escapes, C1 controls.
-_COMMANDS = re.compile(
+# (Patterns are compiled by their first use, which most builds never come to.)
+_COMMANDS = (
     r"\x1b\[[0-?]*[ -/]*[@-~]|\x9b[0-?]*[ -/]*[@-~]|\x1b[\]PX^_][^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c|$)"
     r"|\x1b[ -/]*[0-~]?|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
 )
-_COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
+_COLOUR = r"\x1b\[[0-9;:]*m"
 _RESET = "\x1b[0m"
 # Characters that turn the direction of writing, and so can make a line show what it does not say.
-_BIDI = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-_WHITE = re.compile(r"\s*\\?\n\s*")
+_BIDI = "[\u200e\u200f\u202a-\u202e\u2066-\u2069]"
+_WHITE = r"\s*\\?\n\s*"
 
 
 class Lines:
@@ -62,16 +63,19 @@ def clean(line: str, *, colour: bool) -> str:
     """`line` without what would move the cursor or change the terminal; colours stay if `colour`."""
     if line.isascii() and line.isprintable():
         return line
-    line = _BIDI.sub("", line)
+    line = re.sub(_BIDI, "", line)
     if not colour:
-        return _COMMANDS.sub("", line)
-    kept = _COMMANDS.sub(lambda match: match[0] if _COLOUR.fullmatch(match[0]) else "", line)
+        return re.sub(_COMMANDS, "", line)
+    kept = re.sub(_COMMANDS, lambda match: match[0] if re.fullmatch(_COLOUR, match[0]) else "", line)
     return kept + _RESET if "\x1b" in kept and not kept.endswith((_RESET, "\x1b[m")) else kept
 
 
 def label(step: StepStarted) -> str:
     """What a step is called on one line: `[build 2/5] RUN make`."""
-    text = clean(_WHITE.sub(" ", step.text.strip()), colour=False)
+    text = step.text.strip()
+    if "\n" in text:
+        text = re.sub(_WHITE, " ", text)
+    text = clean(text, colour=False)
     place = " ".join(part for part in (step.stage, f"{step.number}/{step.total}" if step.number else "") if part)
     return f"[{place}] {text}" if place else text
 
