@@ -126,7 +126,7 @@ class DirectoryLayout:
             for path in reversed(self._made):
                 if os.path.isdir(path):
                     os.rmdir(path)
-                else:
+                elif os.path.lexists(path):
                     os.unlink(path)
 
     def _has(self, name: str) -> bool:
@@ -134,9 +134,9 @@ class DirectoryLayout:
 
     def _create(self) -> tuple[str, int]:
         path = target.beside(os.path.join(self._root, "blob"))
+        self._made.append(path)  # first: an interrupt may come in between
         with target.naming(self._dest):
             descriptor = os.open(path, _CREATE, 0o666)
-        self._made.append(path)
         return path, descriptor
 
     def _place_at(self, part: str, name: str) -> None:

@@ -44,8 +44,9 @@ def opened(dest: str, *, stdout: int = 1) -> Iterator[int]:
         place = check_place(dest)
         direct = os.path.exists(place) and not os.path.isfile(place)
         path = place if direct else beside(place)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC if direct else _CREATE, 0o666)
     try:
+        with naming(dest):
+            descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC if direct else _CREATE, 0o666)
         try:
             yield descriptor
         finally:
@@ -55,7 +56,8 @@ def opened(dest: str, *, stdout: int = 1) -> Iterator[int]:
             with naming(dest):
                 os.rename(path, place)
     except BaseException:
-        if not direct:
+        # An interrupt may come before the file is there, and after it was renamed.
+        if not direct and os.path.lexists(path):
             with naming(dest):
                 os.unlink(path)
         raise

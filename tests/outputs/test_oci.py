@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import tarfile
@@ -350,4 +351,41 @@ def test_an_error_when_the_file_is_closed(monkeypatch: pytest.MonkeyPatch, tmp_p
     with pytest.raises(OutputError, match="quota"), target.opened(str(tmp_path / "x")):
         monkeypatch.setattr(os, "close", close)
     monkeypatch.undo()
+    assert os.listdir(tmp_path) == []
+
+
+ENDLESS = """
+import sys
+from tests.outputs.images import *
+from buildah_py.outputs.oci import write_oci
+
+def write_tar(write):
+    piece = bytes(1 << 20)
+    for _ in range(64):
+        write(piece)
+    print("under way", flush=True)
+    while True:
+        write(piece)
+
+layer = LayerSource(digest(b""), write_tar)
+write_oci(sys.argv[1], config_of([layer]), [layer], tar=sys.argv[2] == "True")
+"""
+
+
+@pytest.mark.parametrize("tar", [True, False])
+def test_an_interrupt_leaves_nothing(tmp_path: Path, tar: bool) -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])}
+    with subprocess.Popen(
+        [sys.executable, "-c", ENDLESS, str(tmp_path / "x"), str(tar)],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as writer:
+        assert writer.stdout is not None
+        assert writer.stderr is not None
+        assert writer.stdout.readline() == b"under way\n"
+        assert len(os.listdir(tmp_path)) == 1
+        writer.send_signal(signal.SIGINT)
+        assert writer.stderr.read().endswith(b"KeyboardInterrupt\n")
+    assert writer.returncode == -signal.SIGINT
     assert os.listdir(tmp_path) == []
