@@ -17,7 +17,7 @@ from buildah_py.buildfile.spaces import SPACES
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from buildah_py.buildfile.tree import BuildFile, Command, Heredoc, Instruction
+    from buildah_py.buildfile.tree import BuildFile, Command, Heredoc, Instruction, Word
 
 INDENT = "    "
 
@@ -122,7 +122,7 @@ class _Printer:
         if isinstance(instruction, tree.Healthcheck):
             head = f"{keyword}{_healthcheck_flags(instruction)}"
             if instruction.command is None:
-                return [f"{head} NONE"]
+                return self._listed(instruction, head, [], [(instruction.span.end.line, "NONE")])
             return self._shell(instruction, f"{head} CMD", instruction.command)
         if isinstance(instruction, tree.Cmd | tree.Entrypoint):
             return self._shell(instruction, keyword, instruction.command)
@@ -142,16 +142,10 @@ class _Printer:
 
     def _shell(self, instruction: Instruction, head: str, command: Command) -> list[str]:
         if isinstance(command, tree.ExecForm):
-            self._hoist(instruction)
-            return [f"{head} {_json(command.args)}"]
+            return self._listed(instruction, head, [], [(command.span.start.line, _json(command.args))])
         if not command.text:
-            self._hoist(instruction)
-            return [head]
+            return self._listed(instruction, head, [], [])
         return self._verbatim(instruction, head, command.span.start.line, command.span.start.column)
-
-    def _hoist(self, instruction: Instruction) -> None:
-        """Print the comments inside an instruction that goes on one line in front of it."""
-        self._out += [_comment(text) for _, text in self._inner_comments(instruction.span.end.line)]
 
     def _verbatim(self, instruction: Instruction, head: str, line: int, column: int) -> list[str]:
         """`head`, then the source's own lines from there on, without empty ones and blanks at their ends."""
@@ -207,23 +201,34 @@ class _Printer:
         found = re.match(r"[^\S\n]*onbuild[ \t]+(?=\S)", first, re.IGNORECASE)
         if found is not None and first[found.end()] != self._escape:
             return self._verbatim(instruction, keyword, instruction.span.start.line, found.end() + 1)
-        self._hoist(instruction)
-        return [
-            f"{keyword} {line}" if number == 0 else line for number, line in enumerate(instruction.trigger.split("\n"))
-        ]
+        trigger, *bodies = instruction.trigger.split("\n")
+        return [*self._listed(instruction, keyword, [], [(instruction.span.end.line, trigger)]), *bodies]
 
-    def _listed(self, instruction: Instruction, keyword: str, head: Sequence[str], items: Sequence[str]) -> list[str]:
+    def _listed(
+        self, instruction: Instruction, keyword: str, flags: Sequence[str], items: Sequence[tuple[int, str]]
+    ) -> list[str]:
+        """An instruction on one line; or with an item a line, and the comments between them, if it was spread so."""
         last = self._last_line(instruction)
-        spread = last > instruction.span.start.line and len(items) > 1
-        comments = [text for _, text in self._inner_comments(last)]
-        if not spread:
-            self._out += [_comment(text) for text in comments]
-            return [" ".join([keyword, *head, *items]), *self._documents(instruction)]
+        comments = self._inner_comments(last)
+        head = " ".join([keyword, *flags])
+        documents = [] if isinstance(instruction, tree.Onbuild) else self._documents(instruction)
+        if not items:
+            return [head, *(_comment(text) for _, text in comments)]
+        if not comments and (last == instruction.span.start.line or len(items) == 1):
+            return [" ".join([head, *(text for _, text in items)]), *documents]
         indent = keyword[: len(keyword) - len(keyword.lstrip())] + INDENT
-        self._out += [indent[len(INDENT) :] + _comment(text) for text in comments]
-        words = [" ".join([keyword, *head, items[0]]), *(f"{indent}{item}" for item in items[1:])]
-        out = [f"{word} {self._escape}" for word in words[:-1]] + [words[-1]]
-        return out + self._documents(instruction)
+        out = [f"{head} {self._escape}"]
+        for line, text in items:
+            while comments and comments[0][0] < line:
+                out.append(indent + _comment(comments.pop(0)[1]))
+            if len(out) == 1 and out[0] == f"{head} {self._escape}":
+                out[0] = f"{head} {text} {self._escape}"
+            else:
+                out.append(f"{indent}{text} {self._escape}")
+        out += [indent + _comment(text) for _, text in comments]
+        final = max(number for number, text in enumerate(out) if not text.lstrip().startswith("#"))
+        out[final] = out[final].removesuffix(f" {self._escape}")
+        return out + documents
 
     def _documents(self, instruction: Instruction) -> list[str]:
         out: list[str] = []
@@ -282,46 +287,61 @@ def _flags(pairs: Iterable[tuple[str, object]], escape: str) -> list[str]:
     return flags
 
 
-def _parts(instruction: Instruction, escape: str) -> tuple[list[str], list[str]]:
-    """The flags and the arguments of an instruction that is printed from the tree."""
+_Items = list[tuple[int, str]]
+
+
+def _parts(instruction: Instruction, escape: str) -> tuple[list[str], _Items]:
+    """The flags of an instruction that is printed from the tree, and its arguments with the lines where they stood."""
+    line = instruction.span.start.line
     if isinstance(instruction, tree.From):
         items = [instruction.image.text]
         if instruction.as_ is not None:
             items += ["AS", instruction.as_[1].text]
-        return _flags([("platform", instruction.platform)], escape), [" ".join(items)]
+        return _flags([("platform", instruction.platform)], escape), [
+            (instruction.image.span.start.line, " ".join(items))
+        ]
     if isinstance(instruction, tree.Copy | tree.Add):
         return _copy_parts(instruction, escape)
     if isinstance(instruction, tree.Env | tree.Label):
         between = " " if instruction.legacy else "="
-        return [], [f"{key.text}{between}{value.text}" for key, value in instruction.pairs]
+        return [], [(key.span.start.line, f"{key.text}{between}{value.text}") for key, value in instruction.pairs]
     if isinstance(instruction, tree.Arg):
         return [], [
-            item.name if item.default is None else f"{item.name}={item.default.text}" for item in instruction.arguments
+            (item.span.start.line, item.name if item.default is None else f"{item.name}={item.default.text}")
+            for item in instruction.arguments
         ]
     if isinstance(instruction, tree.Expose):
-        return [], [word.text for word in instruction.ports]
+        return [], _items(instruction.ports)
     if isinstance(instruction, tree.Volume):
-        words = [word.text for word in instruction.paths]
-        return [], [_json(words)] if instruction.json else words
+        items = [word.text for word in instruction.paths]
+        return [], [(instruction.paths[0].span.start.line, _json(items))] if instruction.json else _items(
+            instruction.paths
+        )
     if isinstance(instruction, tree.Shell):
-        return [], [_json(instruction.args)]
+        return [], [(line, _json(instruction.args))]
     if isinstance(instruction, tree.Unset):
-        return [instruction.kind], [word.text for word in instruction.names]
+        return [instruction.kind], _items(instruction.names)
     return [], [_single(instruction)]
 
 
-def _single(instruction: Instruction) -> str:
+def _items(words: Iterable[Word]) -> _Items:
+    return [(word.span.start.line, word.text) for word in words]
+
+
+def _single(instruction: Instruction) -> tuple[int, str]:
+    if isinstance(instruction, tree.Maintainer):
+        return instruction.span.start.line, instruction.name
     if isinstance(instruction, tree.Workdir | tree.Include):
-        return instruction.path.text
-    if isinstance(instruction, tree.User):
-        return instruction.user.text
-    if isinstance(instruction, tree.StopSignal):
-        return instruction.signal.text
-    assert isinstance(instruction, tree.Maintainer)
-    return instruction.name
+        word = instruction.path
+    elif isinstance(instruction, tree.User):
+        word = instruction.user
+    else:
+        assert isinstance(instruction, tree.StopSignal)
+        word = instruction.signal
+    return word.span.start.line, word.text
 
 
-def _copy_parts(copy: tree.Copy | tree.Add, escape: str) -> tuple[list[str], list[str]]:
+def _copy_parts(copy: tree.Copy | tree.Add, escape: str) -> tuple[list[str], _Items]:
     pairs: list[tuple[str, object]] = []
     if isinstance(copy, tree.Copy):
         pairs += [("from", copy.from_)]
@@ -331,11 +351,12 @@ def _copy_parts(copy: tree.Copy | tree.Add, escape: str) -> tuple[list[str], lis
     else:
         pairs += [("checksum", copy.checksum), ("keep-git-dir", copy.keep_git_dir), ("unpack", copy.unpack)]
     flags = _flags([*pairs, *(("exclude", word) for word in copy.exclude)], escape)
-    words = [word.text for word in copy.sources] + [_delimiter(document) for document in copy.heredocs]
-    words.append(copy.destination.text)
+    words = _items(copy.sources)
+    words += [(document.span.start.line, _delimiter(document)) for document in copy.heredocs]
+    words += _items([copy.destination])
     if copy.json:
-        return flags, [_json(words)]
-    if words[0].startswith("--"):
+        return flags, [(words[0][0], _json(text for _, text in words))]
+    if words[0][1].startswith("--"):
         flags.append("--")
     return flags, words
 
