@@ -108,7 +108,7 @@ def remove_image(store: Store, name: str, *, force: bool = False) -> list[str]:
 
 
 def prune(store: Store, *, everything: bool = False) -> tuple[int, int]:
-    """Remove images without a name (with `everything`, all), the cache, and layers left over; how many, and the bytes."""
+    """Remove images without a name (with `everything`, all), the cache, and layers left over; how many, and bytes."""
     count = 0
     if everything:
         for image in store.images.all():

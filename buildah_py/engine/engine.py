@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from buildah_py.cache import base_chain, next_chain, step_key
 from buildah_py.engine.executions import make_execution
 from buildah_py.engine.workshop import Result
-from buildah_py.errors import Interrupted, NotFound, SourceChanged, StepFailed
+from buildah_py.errors import Interrupted, NotFound, PybuildError, SourceChanged, StepFailed
 from buildah_py.plan.steps import BaseStep, CopyStep
 from buildah_py.progress import events
 
@@ -126,8 +126,13 @@ class Engine:
             return self._base(node, node.step, started)
         if self._no_cache:
             return None
-        execution = self._execution(node)
-        found = self._find(self._key(node, execution))
+        try:
+            execution = self._execution(node)
+            found = self._find(self._key(node, execution))
+        except PybuildError as error:
+            self._start(node)
+            self._fail(node, error, started)
+            raise
         return self._hit(node, found, started) if found else None
 
     def _process(self, node: Node) -> Result:
@@ -140,10 +145,18 @@ class Engine:
         except Interrupted:
             self._done(node, events.CANCELLED, "", started)
             raise
-        except Exception as error:
-            cancelled = isinstance(error, StepFailed) and self._workshop.cancelled()
-            self._done(node, events.CANCELLED if cancelled else events.FAILED, "" if cancelled else str(error), started)
+        except PybuildError as error:
+            self._fail(node, error, started)
             raise
+        except Exception as error:
+            self._done(node, events.FAILED, str(error), started)
+            raise
+
+    def _fail(self, node: Node, error: PybuildError, started: float) -> None:
+        """Say that a step failed, and have the error name the place in the build file."""
+        if not isinstance(error, StepFailed):
+            error.message = f"{node.place}: {error.message}"
+        self._done(node, events.FAILED, error.message.partition("\n")[0], started)
 
     def _make(self, node: Node, started: float) -> Result:
         for attempt in range(1, _TRIES + 1):

@@ -108,7 +108,8 @@ class RunExecution:
             os.close(read_err)
         self._workshop.check()
         if status.status != 0:
-            raise StepFailed(f"{_first_line(self._node.text)}\n  {_how(status.status, status.signal)}", status.status)
+            how = _how(status.status, status.signal)
+            raise StepFailed(f"{self._node.place}: {how}\n  {_first_line(self._node.text)}", status.status)
 
     def _pump(self, streams: Mapping[int, int]) -> None:
         """Pass output on, and keep all of it in the log, until all writers are gone."""

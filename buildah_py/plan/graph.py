@@ -25,7 +25,8 @@ class Input(NamedTuple):
 class Node:
     """A step with what it runs on and reads; indices point to earlier nodes of the plan.
 
-    `stage` is the stage's name or number for people, `number` its place in there from 1, `text` the instruction.
+    `stage` is the stage's name for people, `number` its place in there from 1, `text` the instruction, `place` where
+    that stands (`Buildfile:7`).
     """
 
     index: int
@@ -35,6 +36,7 @@ class Node:
     stage: str
     number: int
     text: str
+    place: str
 
 
 class HistoryItem(NamedTuple):

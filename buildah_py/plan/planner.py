@@ -90,10 +90,12 @@ class Planner:
 
     # what stages ask for
 
-    def add(self, step: Step, *, parent: int | None, stage: str, text: str, inputs: tuple[Input, ...] = ()) -> int:
+    def add(
+        self, step: Step, *, parent: int | None, stage: str, text: str, place: str, inputs: tuple[Input, ...] = ()
+    ) -> int:
         """Append a node; its index."""
         number = self._counts[stage] = self._counts.get(stage, 0) + 1
-        self._nodes.append(Node(len(self._nodes), step, parent, inputs, stage, number, text))
+        self._nodes.append(Node(len(self._nodes), step, parent, inputs, stage, number, text, place))
         return len(self._nodes) - 1
 
     def origin(self, fold: StageFold, word: tree.Word) -> Input:
@@ -117,7 +119,7 @@ class Planner:
             )
         if index is None:
             try:
-                node, _ = self._image(name, self.platform, fold.label)
+                node, _ = self._image(name, self.platform, fold.label, fold.place(span))
             except (NotFound, UsageError) as error:
                 hint = self._similar(name) or error.hint
                 raise fold.error(
@@ -200,7 +202,7 @@ class Planner:
             fold.history, fold.arguments = list(base.history), dict(base.arguments)
         else:
             try:
-                fold.node, fold.config = self._image(name, platform or self.platform, fold.label)
+                fold.node, fold.config = self._image(name, platform or self.platform, fold.label, fold.place(span))
             except NotFound as error:
                 raise BuildFileError(
                     error.message, self._file.source, span, hint=self._similar(name) or error.hint
@@ -225,7 +227,7 @@ class Planner:
             fold.apply(parse_trigger(text, fold.source))
         fold.source = own
 
-    def _image(self, name: str, platform: str, label: str) -> tuple[int, ImageConfig]:
+    def _image(self, name: str, platform: str, label: str, place: str) -> tuple[int, ImageConfig]:
         """Make the node of a base image, once for each image."""
         if (name, platform) in self._bases:
             return self._bases[name, platform]
@@ -233,7 +235,7 @@ class Planner:
             config = image_config.new(platforms.parse(platform))
         else:
             config = self._options.resolve(name, platform)
-        node = self.add(BaseStep(name, config.diff_ids), parent=None, stage=label, text=f"FROM {name}")
+        node = self.add(BaseStep(name, config.diff_ids), parent=None, stage=label, text=f"FROM {name}", place=place)
         self._bases[name, platform] = node, config
         return node, config
 

@@ -68,6 +68,10 @@ class StageFold:
         """An error of the build file at a place of it."""
         return BuildFileError(message, self.source, span, hint=hint)
 
+    def place(self, span: Span) -> str:
+        """Name the file and line of a place of it."""
+        return f"{self.source.name}:{span.start.line}"
+
     # the fold
 
     def apply(self, instruction: tree.Instruction) -> None:
@@ -77,8 +81,15 @@ class StageFold:
     def _note(self, text: str, node: int | None = None) -> None:
         self.history.append(HistoryItem(text, node))
 
-    def _step(self, step: Step, text: str, history: str, inputs: tuple[Input, ...] = ()) -> None:
-        self.node = self.planner.add(step, parent=self.node, inputs=inputs, stage=self.label, text=text)
+    def _step(self, step: Step, instruction: tree.Instruction, history: str, inputs: tuple[Input, ...] = ()) -> None:
+        self.node = self.planner.add(
+            step,
+            parent=self.node,
+            inputs=inputs,
+            stage=self.label,
+            text=instruction.text,
+            place=self.place(instruction.span),
+        )
         self._note(history, self.node)
 
     def _shell(self) -> tuple[str, ...]:
@@ -142,7 +153,7 @@ class StageFold:
         if path == "/":
             self._note("WORKDIR /")
         else:
-            self._step(WorkdirStep(path, self.config.user), instruction.text, f"WORKDIR {path}")
+            self._step(WorkdirStep(path, self.config.user), instruction, f"WORKDIR {path}")
 
     def _absolute(self, path: str) -> str:
         joined = posixpath.normpath(posixpath.join("/", self.config.working_dir or "/", path))
@@ -244,7 +255,7 @@ class StageFold:
             files=files,
             proxies=self.planner.arguments.proxies(),
         )
-        self._step(step, instruction.text, created_by.run(step.args, self.arguments), inputs)
+        self._step(step, instruction, created_by.run(step.args, self.arguments), inputs)
 
     def _script(
         self, command: tree.ShellForm, heredocs: tuple[tree.Heredoc, ...]
@@ -278,10 +289,10 @@ class StageFold:
         origin = Input()
         if instruction.from_ is not None:
             origin = self.planner.origin(self, instruction.from_)
-        self._place(instruction, origin, parents=instruction.parents, link=instruction.link)
+        self._transfer(instruction, origin, parents=instruction.parents, link=instruction.link)
 
     def _fold_add(self, instruction: tree.Add) -> None:
-        self._place(
+        self._transfer(
             instruction,
             Input(),
             link=instruction.link,
@@ -291,7 +302,7 @@ class StageFold:
             keep_git_dir=bool(instruction.keep_git_dir),
         )
 
-    def _place(
+    def _transfer(
         self,
         instruction: tree.Copy | tree.Add,
         origin: Input,
@@ -334,9 +345,7 @@ class StageFold:
                 instruction.destination.span,
                 f"end it with a slash: {destination}/",
             )
-        self._step(
-            step, instruction.text, created_by.copy(instruction.keyword.upper(), names, step, destination), (origin,)
-        )
+        self._step(step, instruction, created_by.copy(instruction.keyword.upper(), names, step, destination), (origin,))
 
     def _inline(self, heredoc: tree.Heredoc, variables: Mapping[str, str]) -> InlineFile:
         body = re.sub(r"(?m)^\t+", "", heredoc.body) if heredoc.strip_tabs else heredoc.body

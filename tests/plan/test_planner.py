@@ -1,0 +1,188 @@
+"""Plans: which steps a build file becomes, on what they stand, and what the image config says."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from buildah_py.buildfile import parse
+from buildah_py.errors import BuildFileError, NotFound, UsageError
+from buildah_py.image import config as image_config
+from buildah_py.image import platform
+from buildah_py.plan import Plan, PlanOptions, make_plan
+from buildah_py.plan.assemble import MadeLayer, finish_config
+from buildah_py.plan.steps import BaseStep, CopyStep, RunStep, WorkdirStep
+
+if TYPE_CHECKING:
+    from buildah_py.image.config import ImageConfig
+
+LAYER = "sha256:" + "a" * 64
+
+
+def base_image() -> ImageConfig:
+    made = image_config.new(platform.parse("linux/amd64")).with_env("BASE", "yes").with_cmd(("sh",))
+    return made.with_layer(LAYER, "base", created="2020-01-01T00:00:00Z").with_created("2020-01-01T00:00:00Z")
+
+
+def plan(text: str, images: dict[str, ImageConfig] | None = None, target: str = "", **build_args: str) -> Plan:
+    known = {"base": base_image(), **(images or {})}
+
+    def resolve(name: str, wanted: str) -> ImageConfig:
+        assert wanted == "linux/amd64"
+        if name not in known:
+            raise NotFound(f"no {name}")
+        return known[name]
+
+    options = PlanOptions(
+        resolve=resolve, build_args=build_args, target=target, platform="linux/amd64", build_platform="linux/amd64"
+    )
+    return make_plan(parse(text, "Buildfile"), options)
+
+
+def runs(made: Plan) -> list[RunStep]:
+    return [node.step for node in made.nodes if isinstance(node.step, RunStep)]
+
+
+def test_each_node_follows_what_it_needs() -> None:
+    made = plan("FROM base AS a\nRUN one\nFROM base\nCOPY --from=a /x /y\nWORKDIR /w\nRUN two\n")
+    for node in made.nodes:
+        assert node.parent is None or node.parent < node.index
+        assert all(one.node is None or one.node < node.index for one in node.inputs)
+    kinds = [type(node.step) for node in made.nodes]
+    assert kinds == [BaseStep, RunStep, CopyStep, WorkdirStep, RunStep], "one node for the base that both stages share"
+    assert made.nodes[2].inputs[0].node == 1
+    assert made.nodes[2].parent == 0
+    assert made.target == 4
+
+
+def test_stages_that_nothing_needs_are_left_out() -> None:
+    made = plan("FROM base AS a\nRUN one\nFROM nowhere AS b\nRUN two\nFROM base\nRUN three\n")
+    assert [step.args[-1] for step in runs(made)] == ["three"]
+    assert [step.args[-1] for step in runs(plan("FROM base AS a\nRUN one\nFROM base\nRUN two\n", target="A"))] == [
+        "one"
+    ]
+    assert [step.args[-1] for step in runs(plan("FROM base AS a\nRUN one\nFROM base\nRUN two\n", target="0"))] == [
+        "one"
+    ]
+
+
+def test_a_stage_on_a_stage_inherits_all_of_it() -> None:
+    made = plan("FROM base AS a\nARG X=1\nENV Y=2\nUSER u\nRUN one\nFROM a\nRUN two\n")
+    (one, two) = runs(made)
+    assert two.user == "u"
+    assert dict(two.env)["X"] == "1"
+    assert dict(two.env)["Y"] == "2"
+    assert [item.created_by.split()[0] for item in made.history] == ["ARG", "ENV", "USER", "RUN", "RUN"]
+    assert one.env == two.env
+
+
+def test_what_a_run_sees() -> None:
+    (step,) = runs(
+        plan(
+            'ARG G=g\nFROM base\nARG G\nARG L=l\nARG E=arg\nENV E=env\nARG N\nSHELL ["/bin/sh", "-ec"]\nRUN x\n',
+            L="given",
+        )
+    )
+    environment = dict(step.env)
+    assert environment["G"] == "g"
+    assert environment["L"] == "given"
+    assert environment["E"] == "env"
+    assert environment["BASE"] == "yes"
+    assert "N" not in environment
+    assert environment["PATH"].startswith("/usr/local/sbin:")
+    assert step.args == ("/bin/sh", "-ec", "x")
+
+
+def test_an_argument_changes_a_run_only_from_its_line_on() -> None:
+    text = "FROM base\nRUN before\nARG X\nRUN after\n"
+    one, two = runs(plan(text, X="1")), runs(plan(text, X="2"))
+    assert one[0].canonical() == two[0].canonical()
+    assert one[1].canonical() != two[1].canonical()
+
+
+def test_what_never_changes_a_key() -> None:
+    plain = runs(plan("FROM base\nRUN x\n"))[0].canonical()
+    assert runs(plan("FROM base\n# comment\nLABEL a=b\nEXPOSE 80\nCMD y\nRUN   x\n"))[0].canonical() == plain
+    assert runs(plan("FROM base\nRUN x\n", HTTP_PROXY="http://proxy"))[0].canonical() == plain
+    assert runs(plan("FROM base\nRUN --network=host x\n"))[0].canonical() == plain
+    assert runs(plan("FROM base\nRUN --network=none x\n"))[0].canonical() != plain
+    assert runs(plan("FROM base\nUSER u\nRUN x\n"))[0].canonical() != plain
+
+
+def test_proxies_are_seen_without_being_declared() -> None:
+    made = plan("FROM base\nRUN x\n", http_proxy="http://p", OTHER="1")
+    assert runs(made)[0].proxies == (("http_proxy", "http://p"),)
+    assert len(made.warnings) == 1
+    assert "OTHER" in made.warnings[0]
+    assert plan("FROM base AS a\nARG OTHER\nFROM base\n", OTHER="1").warnings == ()
+
+
+def test_platform_arguments() -> None:
+    made = plan("FROM --platform=$BUILDPLATFORM base\nARG TARGETARCH\nARG TARGETSTAGE\nRUN x\n")
+    assert dict(runs(made)[0].env)["TARGETARCH"] == "amd64"
+    assert dict(runs(made)[0].env)["TARGETSTAGE"] == "default"
+
+
+def test_words_see_the_variables_from_before_their_instruction() -> None:
+    made = plan("FROM base\nENV A=1\nENV A=2 B=$A\nRUN x\n")
+    assert dict(runs(made)[0].env)["B"] == "1"
+
+
+def test_destinations() -> None:
+    made = plan("FROM base\nWORKDIR /w\nWORKDIR sub\nCOPY a b\nCOPY a ./\nCOPY a /x/../y/\nCOPY a .\n")
+    steps = [node.step for node in made.nodes if isinstance(node.step, CopyStep)]
+    assert [step.destination for step in steps] == ["/w/sub/b", "/w/sub/", "/y/", "/w/sub/"]
+
+
+def test_triggers_run_in_the_child_and_are_gone() -> None:
+    parent = base_image().with_onbuild("RUN first").with_onbuild("COPY x /x")
+    made = plan("FROM parent\nRUN second\n", {"parent": parent})
+    assert [type(node.step).__name__ for node in made.nodes] == ["BaseStep", "RunStep", "CopyStep", "RunStep"]
+    assert made.config.onbuild == ()
+
+
+def test_an_entry_point_clears_an_inherited_command() -> None:
+    assert plan('FROM base\nENTRYPOINT ["x"]\n').config.cmd == ()
+    assert plan('FROM base\nCMD ["y"]\nENTRYPOINT ["x"]\n').config.cmd == ("y",)
+    assert plan("FROM base\n").config.cmd == ("sh",)
+
+
+def test_the_finished_config_counts_layers_and_history() -> None:
+    made = plan("FROM base\nENV A=1\nRUN x\nLABEL l=1\nWORKDIR /w\n")
+    layers = {
+        1: MadeLayer("sha256:" + "b" * 64, 1_700_000_000_000_000_000),
+        2: MadeLayer("sha256:" + "c" * 64, 1_600_000_000_000_000_000),
+    }
+    config = finish_config(made, layers)
+    assert config.diff_ids == (LAYER, layers[1].diff_id, layers[2].diff_id)
+    assert [item.empty_layer for item in config.history] == [False, True, False, True, False]
+    assert config.history[1].created == "2020-01-01T00:00:00Z"
+    assert config.history[2].created == "2023-11-14T22:13:20Z"
+    assert finish_config(made, layers).digest() == config.digest()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("FROM base AS a\nCOPY --from=b / /\nFROM base AS b\nCOPY --from=a / /\n", "in turn needs"),
+        ("FROM base\nCOPY --from=7 / /\n", "no stage 7"),
+        ("FROM base AS build\nFROM base\nCOPY --from=buidl / /\n", "did you mean `build`"),
+        ("FROM $X\n", "empty"),
+        ("FROM base\nUSER $X\n", "empty"),
+        ("FROM base\nEXPOSE 70000\n", "70000"),
+        ("FROM base\nSTOPSIGNAL NOPE\n", "NOPE"),
+        ("FROM base\nCOPY a b c\n", "slash"),
+    ],
+)
+def test_what_is_refused(text: str, words: str) -> None:
+    target = "b" if "in turn" in words else ""
+    with pytest.raises(BuildFileError) as caught:
+        plan(text, target=target)
+    assert words in str(caught.value)
+    assert str(caught.value).startswith("Buildfile:")
+
+
+def test_an_unknown_target() -> None:
+    with pytest.raises(UsageError, match="did you mean `build`"):
+        plan("FROM base AS build\n", target="biuld")
