@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+from itertools import repeat
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from buildah_py.errors import ArchiveError
-from buildah_py.layers.entry import WHITEOUT, Entry, sort_key
+from buildah_py.layers.entry import BLOCK, CHAR, DIR, FIFO, FILE, HARDLINK, SYMLINK, WHITEOUT, Entry, sort_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 _MAGIC: Final = b"pybuild inventory 1\n"
 _FIELDS: Final = 11
-_KINDS: Final = frozenset({"file", "dir", "symlink", "hardlink", "fifo", "char", "block", "whiteout"})
+_KINDS: Final = {kind: kind for kind in (FILE, DIR, SYMLINK, HARDLINK, FIFO, CHAR, BLOCK, WHITEOUT)}
 _FLAGS: Final = {(False, False): "", (True, False): "o", (False, True): "i", (True, True): "oi"}
 _FLAGS_BACK: Final = {text: flags for flags, text in _FLAGS.items()}
 
@@ -110,10 +111,9 @@ class Inventory:
         if parts.pop() or len(parts) % _FIELDS:
             raise ArchiveError("a layer inventory is cut short")
         try:
-            entries = list(map(_entry, *(parts[column::_FIELDS] for column in range(_FIELDS))))
+            return cls(_entries(parts))
         except (ValueError, KeyError) as error:
             raise ArchiveError(f"a layer inventory is damaged: {error}") from error
-        return cls(entries)
 
 
 def _entry_key(entry: Entry) -> bytes:
@@ -139,42 +139,55 @@ def _encode(rows: Iterable[str]) -> bytes:
     return "".join(rows).encode("utf-8", "surrogateescape")
 
 
-def _entry(
-    path: str,
-    kind: str,
-    mode: str,
-    uid: str,
-    gid: str,
-    size: str,
-    digest: str,
-    link: str,
-    device: str,
-    xattrs: str,
-    rest: str,
-) -> Entry:
-    if kind not in _KINDS:
-        raise ValueError(f"unknown kind {kind!r}")
-    opaque = implied = False
-    if rest[:1] in ("o", "i"):
-        time = rest.lstrip("oi")
-        opaque, implied = _FLAGS_BACK[rest[: len(rest) - len(time)]]
-        rest = time
-    major, _, minor = device.partition(":")
-    return Entry(
-        path,
-        kind,
-        int(mode, 8),
-        int(uid),
-        int(gid),
-        int(size) if size else 0,
-        digest,
-        link,
-        (int(major), int(minor)) if device else (0, 0),
-        tuple(_xattr(pair) for pair in xattrs.split(",")) if xattrs else (),
-        int(rest),
+def _entries(parts: list[str]) -> Iterator[Entry]:
+    """Make entries column by column, which takes a third of the time that it does row by row.
+
+    What repeats from row to row is one object in all of them.
+    """
+    paths, kinds, modes, uids, gids, sizes, digests, links, devices, xattrs, rest = (
+        parts[column::_FIELDS] for column in range(_FIELDS)
+    )
+    known = {mode: int(mode, 8) for mode in set(modes)}
+    owners = {owner: int(owner) for owner in {*uids, *gids}}
+    nodes = {device: _device(device) for device in set(devices)}
+    attributes = {text: _xattrs(text) for text in set(xattrs)}
+    times, opaque, implied = _times(rest)
+    return map(
+        Entry,
+        paths,
+        map(_KINDS.__getitem__, kinds),
+        map(known.__getitem__, modes),
+        map(owners.__getitem__, uids),
+        map(owners.__getitem__, gids),
+        (int(size) if size else 0 for size in sizes),
+        digests,
+        links,
+        map(nodes.__getitem__, devices),
+        map(attributes.__getitem__, xattrs),
+        times,
         opaque,
         implied,
     )
+
+
+def _times(fields: list[str]) -> tuple[Iterable[int], Iterable[bool], Iterable[bool]]:
+    """Split a column of flags and mtimes; in nearly every layer no entry has a flag."""
+    texts = [field.lstrip("oi") for field in fields]
+    if texts == fields:
+        return map(int, texts), repeat(False), repeat(False)
+    flags = [_FLAGS_BACK[field[: len(field) - len(text)]] for field, text in zip(fields, texts, strict=True)]
+    return map(int, texts), (opaque for opaque, _ in flags), (implied for _, implied in flags)
+
+
+def _device(text: str) -> tuple[int, int]:
+    if not text:
+        return (0, 0)
+    major, _, minor = text.partition(":")
+    return int(major), int(minor)
+
+
+def _xattrs(text: str) -> tuple[tuple[str, bytes], ...]:
+    return tuple(_xattr(pair) for pair in text.split(",")) if text else ()
 
 
 def _xattr(pair: str) -> tuple[str, bytes]:
