@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from buildah_py.errors import UsageError
 from buildah_py.image.media_types import GZIP
 from buildah_py.layers.tar import pack
+from buildah_py.layers.view import LayerTree, MergedView
+from buildah_py.outputs import precheck
 from buildah_py.outputs.layer_source import LayerSource
 
 if TYPE_CHECKING:
@@ -18,16 +20,11 @@ if TYPE_CHECKING:
     from buildah_py.outputs.spec import Output
     from buildah_py.store import Store
 
-SUPPORTED = ("oci", "docker", "image", "cacheonly")
-
 
 def check_outputs(outputs: Sequence[Output]) -> None:
     """Refuse, before anything is built, what cannot be written. Raises UsageError."""
     for output in outputs:
-        if output.type not in SUPPORTED:
-            known = ", ".join(f"type={name}" for name in SUPPORTED)
-            raise UsageError(f"--output type={output.type} is not supported yet", hint=f"supported are {known}")
-        if output.type in ("oci", "docker") and not output.dest:
+        if output.type in ("oci", "docker", "tar") and not output.dest:
             raise UsageError(
                 f"--output type={output.type} needs a destination", hint="add dest=FILE.tar, or dest=- for stdout"
             )
@@ -35,15 +32,26 @@ def check_outputs(outputs: Sequence[Output]) -> None:
             raise UsageError(
                 "--output push=true is not supported yet", hint="write an archive and push that with skopeo"
             )
+        precheck.check(output)
 
 
 def write_output(output: Output, store: Store, config: ImageConfig, names: Sequence[str]) -> None:
     """Write one output. Raises OutputError naming its destination; nothing half-written is left there."""
-    if output.type not in ("oci", "docker"):
+    if output.type in ("image", "cacheonly"):
+        return
+    assert output.dest
+    if output.type == "tar":
+        from buildah_py.outputs.tar import write_tar
+
+        write_tar(output.dest, _view(store, config))
+        return
+    if output.type == "local":
+        from buildah_py.outputs.local import write_local
+
+        write_local(output.dest, _view(store, config), delete=output.mode == "delete")
         return
     from buildah_py.outputs.oci import write_oci
 
-    assert output.dest
     write_oci(
         output.dest,
         config,
@@ -54,10 +62,15 @@ def write_output(output: Output, store: Store, config: ImageConfig, names: Seque
         level=output.level,
         annotations={one.key: one.value for one in output.annotations if one.level == "manifest"},
         docker=output.type == "docker",
-        oci_media_types=output.type == "oci" if output.oci_media_types is None else output.oci_media_types,
+        oci_media_types=output.oci_media_types is not False,
         threads=os.cpu_count() or 1,
         scratch=store.stage(),
     )
+
+
+def _view(store: Store, config: ImageConfig) -> MergedView:
+    trees = [LayerTree(store.layers.fs(one), store.layers.inventory(one)) for one in reversed(config.diff_ids)]
+    return MergedView(trees)
 
 
 def _source(store: Store, diff_id: str) -> LayerSource:

@@ -127,3 +127,15 @@ def test_standard_output(busybox: Pybuild) -> None:
         env=busybox.environ(),
     )
     assert "out.tar" in result.stdout
+
+
+def test_a_tar_and_a_directory(rich: Pybuild, tmp_path: Path) -> None:
+    context = rich.work / "context"
+    rich.build(context, "-o", "type=tar,dest=rootfs.tar", "-o", str(tmp_path / "rootfs"))
+    assert (tmp_path / "rootfs/all/sub/new").read_text() == "new\n"
+    assert (tmp_path / "rootfs/work/sub/hard").read_text() == "a\n"
+    listed = subprocess.run(["tar", "-tf", "rootfs.tar"], check=True, cwd=rich.work, capture_output=True).stdout
+    assert b"all/sub/new\n" in listed
+    assert b"all/sub/old.txt" not in listed
+    rich.run("import", "rootfs.tar", "-t", "again")
+    assert rich.sh("cat /all/sub/new /work/sub/hard", "again") == "new\na\n"
