@@ -254,7 +254,8 @@ def test_names(url: str, name: str) -> None:
 def test_kinds_of_sources() -> None:
     kinds = {
         "http://h/x": "http", "https://h/x.git": "git", "https://h/x.git#main:sub": "git",
-        "https://h/x.git?ref=a": "git", "git@h:o/r.git": "git", "git@h:o/r#x": "git", "ssh://h/r": "git", "git://h/r": "git", "a/b": "path",
+        "https://h/x.git?ref=a": "git", "git@h:o/r.git": "git", "git@h:o/r#x": "git", "ssh://h/r": "git",
+        "git://h/r": "git", "a/b": "path",
         "a@b": "path", "http:/x": "path", "C:x": "path", "github.com/o/r": "path",
     }  # fmt: skip
     assert {source: kind_of(source) for source in kinds} == kinds

@@ -1,0 +1,361 @@
+"""Git repositories as contexts and as sources of ADD, fetched by the git program with everything local switched off."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from buildah_py.errors import NotFound, SourceError
+from buildah_py.sources.git_url import GitSource, check_ref, check_remote
+from buildah_py.sources.urls import check, redact
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+_PROTOCOLS: Final = ("https", "http", "ssh", "git")
+_HEX: Final = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+_PREFIX: Final = re.compile(r"[0-9a-f]{4,64}")
+_MAX_DEPTH: Final = 10
+
+
+class Checkout(NamedTuple):
+    """A checked out tree: the directory, the whole id of its commit and that commit's time (ns)."""
+
+    path: str
+    commit: str
+    time: int
+
+
+def checkout(
+    source: GitSource,
+    cache: str,
+    dest: str,
+    *,
+    keep_git_dir: bool = False,
+    submodules: bool = True,
+    allow_file: bool = False,
+    authorization: Callable[[str], str | None] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Checkout:
+    """Check out `source` into the empty directory `dest`; objects are kept in the directory `cache` for next time.
+
+    Files have mode 0644 or 0755 whatever the umask, and the commit's time. Nothing of the repository runs: no hooks, no
+    filters, no configuration of this user. With a `subdir` the result's path is that directory, which no symbolic
+    link leads to. `authorization` gives the Authorization header for a host; neither it nor what stands before the `@`
+    of an http URL is seen in the list of processes or in a message. `environment` is what ssh and the proxies see of
+    the caller's. `allow_file` permits repositories on this machine. Builds that share `cache` have to take turns. Raises
+    NotFound for a ref or directory that is not there, SourceError for the rest.
+    """
+    from hashlib import sha256
+
+    git = _Git(os.environ if environment is None else environment, authorization, allow_file=allow_file)
+    store = os.path.join(cache, sha256(source.remote.encode()).hexdigest())
+    git.prepare(store)
+    commit, ref = _fetch(git, store, source)
+    if source.commit and not commit.startswith(source.commit):
+        raise SourceError(
+            f"{redact(source.remote)}: {source.ref or 'HEAD'} is commit {commit}, and {source.commit} is asked for"
+        )
+    when = int(git.run("--git-dir", store, "log", "-1", "--format=%ct", commit).strip()) * 1_000_000_000
+    keep = keep_git_dir if source.keep_git_dir is None else source.keep_git_dir
+    _populate(git, store, commit, dest)
+    if submodules if source.submodules is None else source.submodules:
+        _submodules(git, store, commit, cache, dest, source.remote, 0)
+    if source.mtime == "commit":
+        _set_times(dest, when)
+    if keep:
+        _keep_git_dir(git, store, commit, ref, dest, source.remote)
+    return Checkout(_inside(dest, source), commit, when)
+
+
+class _Git:
+    """The git program in an environment in which no configuration counts but ours."""
+
+    def __init__(
+        self,
+        environment: Mapping[str, str],
+        authorization: Callable[[str], str | None] | None,
+        *,
+        allow_file: bool,
+    ) -> None:
+        self._authorization = authorization
+        self._headers: dict[str, str] = {}
+        protocols = [*_PROTOCOLS, "file"] if allow_file else list(_PROTOCOLS)
+        kept = ("PATH", "SSH_AUTH_SOCK", "SSL_CERT_FILE", "SSL_CERT_DIR", "HOME")
+        self._environment = {
+            name: value for name, value in environment.items() if name in kept or name.lower().endswith("_proxy")
+        } | {
+            "GIT_CONFIG_NOSYSTEM": "1",
+            "GIT_CONFIG_GLOBAL": os.devnull,
+            "GIT_ATTR_NOSYSTEM": "1",
+            "GIT_TERMINAL_PROMPT": "0",
+            "GIT_ALLOW_PROTOCOL": ":".join(protocols),
+            "GIT_SSH_COMMAND": "ssh -o BatchMode=yes",
+            "GIT_NO_REPLACE_OBJECTS": "1",
+            "LC_ALL": "C",
+        }
+        settings = {
+            "core.hooksPath": os.devnull,
+            "core.fsmonitor": "false",
+            "core.symlinks": "true",
+            "core.protectHFS": "true",
+            "core.protectNTFS": "true",
+            "credential.helper": "",
+            "fetch.fsckObjects": "true",
+            "gc.auto": "0",
+            "http.followRedirects": "initial",
+            "init.defaultBranch": "main",
+            "safe.directory": "*",
+        }
+        self._settings = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+
+    def run(self, *arguments: str, index: str = "", check_status: bool = True, local: bool = False) -> str:
+        """Run git; give its output. Its messages reach the error without credentials. `local` permits file paths."""
+        import subprocess
+
+        environment = dict(self._environment)
+        # Through the environment, which other users cannot see, unlike arguments.
+        for number, (site, header) in enumerate(self._headers.items()):
+            environment[f"GIT_CONFIG_KEY_{number}"] = f"http.{site}.extraHeader"
+            environment[f"GIT_CONFIG_VALUE_{number}"] = f"Authorization: {header}"
+            environment["GIT_CONFIG_COUNT"] = str(number + 1)
+        if index:
+            environment["GIT_INDEX_FILE"] = index
+        if local:
+            environment["GIT_ALLOW_PROTOCOL"] = "file"
+        try:
+            done = subprocess.run(
+                ["git", *self._settings, *arguments],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                check=False,
+                env=environment,
+                umask=0o022,
+            )
+        except FileNotFoundError:
+            raise SourceError("git repositories need the program git", hint="install git") from None
+        if done.returncode and check_status:
+            text = redact(done.stderr.decode("utf-8", "replace").strip())
+            raise GitFailed(f"git {_verb(arguments)} failed: {_last_lines(text)}")
+        return done.stdout.decode("utf-8", "surrogateescape")
+
+    def remote(self, url: str) -> str:
+        """Give a remote's URL for the command line; its credentials go another way."""
+        from base64 import b64encode
+        from urllib.parse import unquote, urlsplit
+
+        if not url.startswith(("http://", "https://")):
+            return url
+        parts = urlsplit(url)
+        place = parts.netloc.rpartition("@")[2]
+        header = None
+        if parts.username is not None:
+            pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+            header = "Basic " + b64encode(pair.encode()).decode()
+        elif self._authorization is not None and parts.hostname:
+            header = self._authorization(parts.hostname)
+        if header and not any(character in header for character in "\r\n\0"):
+            self._headers[f"{parts.scheme}://{place}/"] = header
+        return parts._replace(netloc=place).geturl()
+
+    def prepare(self, store: str) -> None:
+        """Make the bare repository that keeps a remote's objects, if it is not there."""
+        if not os.path.exists(os.path.join(store, "HEAD")):
+            os.makedirs(store, mode=0o700, exist_ok=True)
+            self.run("init", "-q", "--bare", "--template=", "--", store)
+
+
+class GitFailed(SourceError):
+    """Git ended with an error."""
+
+
+def _verb(arguments: Sequence[str]) -> str:
+    skip = False
+    for argument in arguments:
+        if skip:
+            skip = False
+        elif argument in ("--git-dir", "-C", "-c", "--work-tree"):
+            skip = True
+        elif not argument.startswith("-"):
+            return argument
+    return ""
+
+
+def _last_lines(text: str) -> str:
+    lines = [line for line in text.splitlines() if line.strip()]
+    return "; ".join(lines[-3:]) or "it says nothing"
+
+
+def _fetch(git: _Git, store: str, source: GitSource) -> tuple[str, str]:
+    """Fetch what is to be checked out; give the commit's id and the whole name of its ref, `""` for a bare commit."""
+    ref = source.ref
+    if _HEX.fullmatch(ref):
+        if not _has(git, store, ref):
+            _fetch_commit(git, store, source, ref)
+        return _commit(git, store, ref, source), ""
+    name, found = _look_up(git, source)
+    if not name:
+        if _PREFIX.fullmatch(ref):
+            _fetch_all(git, store, source)
+            return _commit(git, store, ref, source), ""
+        raise NotFound(f"{redact(source.remote)} has no branch, tag or commit {ref!r}")
+    check_ref(name, source.remote)
+    if not _has(git, store, found):
+        git.run(
+            "--git-dir", store, "fetch", "-q", "--depth=1", "--no-tags", "--", source.remote, f"+{name}:{_ours(name)}"
+        )
+        found = git.run("--git-dir", store, "rev-parse", "--verify", "--end-of-options", _ours(name)).strip()
+    return _commit(git, store, found, source), name
+
+
+def _ours(name: str) -> str:
+    return "refs/pybuild/" + (name.removeprefix("refs/") if name != "HEAD" else "head")
+
+
+def _look_up(git: _Git, source: GitSource) -> tuple[str, str]:
+    """Ask the remote for a ref; give its whole name and what it points to, empty where there is none."""
+    ref = source.ref or "HEAD"
+    wanted = (
+        [ref] if ref == "HEAD" or ref.startswith("refs/") else [f"refs/heads/{ref}", f"refs/tags/{ref}", f"refs/{ref}"]
+    )
+    found = {}
+    for line in git.run("ls-remote", "-q", "--", git.remote(source.remote), *wanted).splitlines():
+        digest, _, name = line.partition("\t")
+        if _HEX.fullmatch(digest):
+            found[name] = digest
+    for name in wanted:
+        if name in found:
+            return name, found[name]
+    return "", ""
+
+
+def _fetch_commit(git: _Git, store: str, source: GitSource, commit: str) -> None:
+    try:
+        git.run("--git-dir", store, "fetch", "-q", "--depth=1", "--no-tags", "--", git.remote(source.remote), commit)
+    except GitFailed:  # many servers give only what a ref points to
+        _fetch_all(git, store, source)
+
+
+def _fetch_all(git: _Git, store: str, source: GitSource) -> None:
+    whole = ["+refs/heads/*:refs/pybuild/heads/*", "+refs/tags/*:refs/pybuild/tags/*"]
+    unshallow = ["--unshallow"] if os.path.exists(os.path.join(store, "shallow")) else []
+    git.run("--git-dir", store, "fetch", "-q", "--no-tags", *unshallow, "--", git.remote(source.remote), *whole)
+
+
+def _has(git: _Git, store: str, commit: str) -> bool:
+    return bool(
+        git.run("--git-dir", store, "rev-list", "-1", "--missing=error", commit, "--", check_status=False).strip()
+    )
+
+
+def _commit(git: _Git, store: str, name: str, source: GitSource) -> str:
+    try:
+        return git.run("--git-dir", store, "rev-parse", "--verify", "--end-of-options", name + "^{commit}").strip()
+    except GitFailed as error:
+        raise NotFound(f"{redact(source.remote)} has no commit {name}") from error
+
+
+def _populate(git: _Git, store: str, commit: str, dest: str) -> None:
+    """Write a commit's files into `dest`, by an index of its own."""
+    from tempfile import TemporaryDirectory
+
+    with TemporaryDirectory(prefix="pybuild-git-") as scratch:
+        index = os.path.join(scratch, "index")
+        git.run("--git-dir", store, "read-tree", "--end-of-options", commit, index=index)
+        prefix = os.path.abspath(dest) + "/"
+        git.run(
+            "--git-dir", store, "--work-tree", dest, "checkout-index", "-a", "-f", f"--prefix={prefix}", index=index
+        )
+
+
+def _submodules(git: _Git, store: str, commit: str, cache: str, dest: str, remote: str, depth: int) -> None:
+    """Check out the submodules that .gitmodules names, each at the commit that its parent says."""
+    from hashlib import sha256
+
+    links = {}
+    for record in git.run("--git-dir", store, "ls-tree", "-r", "-z", "--end-of-options", commit).split("\0"):
+        fields, _, path = record.partition("\t")
+        if fields.startswith("160000 "):
+            links[path] = fields.split()[2]
+    if not links:
+        return
+    if depth >= _MAX_DEPTH:
+        raise SourceError(f"{redact(remote)}: submodules are nested more than {_MAX_DEPTH} deep")
+    urls = _submodule_urls(git, store, commit)
+    for path, wanted in links.items():
+        if path not in urls:
+            continue
+        url = _relative(remote, urls[path])
+        check_remote(url, url)
+        check(url)
+        inner = GitSource(url, wanted)
+        inner_store = os.path.join(cache, sha256(url.encode()).hexdigest())
+        git.prepare(inner_store)
+        found, _ = _fetch(git, inner_store, inner)
+        # checkout-index has made the directory; nothing that it wrote can stand in its place.
+        _populate(git, inner_store, found, os.path.join(dest, path))
+        _submodules(git, inner_store, found, cache, os.path.join(dest, path), url, depth + 1)
+
+
+def _submodule_urls(git: _Git, store: str, commit: str) -> dict[str, str]:
+    text = git.run("--git-dir", store, "config", "-z", "--blob", f"{commit}:.gitmodules", "--list", check_status=False)
+    values: dict[str, dict[str, str]] = {}
+    for record in text.split("\0"):
+        key, _, value = record.partition("\n")
+        section, _, field = key.rpartition(".")
+        if section.startswith("submodule."):
+            values.setdefault(section, {})[field] = value
+    return {fields["path"]: fields["url"] for fields in values.values() if fields.get("path") and fields.get("url")}
+
+
+def _relative(remote: str, url: str) -> str:
+    """Resolve a submodule's relative URL against its parent's."""
+    if not url.startswith(("./", "../")):
+        return url
+    base, rest = remote.rstrip("/"), url
+    while rest.startswith(("./", "../")):
+        if rest.startswith("../"):
+            above = base.rpartition("/")[0]
+            if not above or above.endswith("/"):
+                raise SourceError(f"the submodule URL {redact(url)} leads out of {redact(remote)}")
+            base, rest = above, rest[3:]
+        else:
+            rest = rest[2:]
+    return f"{base}/{rest}"
+
+
+def _keep_git_dir(git: _Git, store: str, commit: str, ref: str, dest: str, remote: str) -> None:
+    """Make `dest` a repository of its own, with that one commit."""
+    inner = os.path.join(dest, ".git")
+    git.run("init", "-q", "--template=", "--", dest)
+    git.run("--git-dir", store, "update-ref", "refs/pybuild/keep", commit)
+    git.run("--git-dir", inner, "fetch", "-q", "--depth=1", "--no-tags", "--", store, "refs/pybuild/keep", local=True)
+    git.run("--git-dir", inner, "remote", "add", "--", "origin", _without_credentials(remote))
+    if ref.startswith("refs/tags/"):
+        git.run("--git-dir", inner, "update-ref", ref, commit)
+    git.run("--git-dir", inner, "update-ref", "--no-deref", "HEAD", commit)
+    git.run("--git-dir", inner, "--work-tree", dest, "read-tree", "--end-of-options", "HEAD")
+    os.unlink(os.path.join(inner, "FETCH_HEAD"))
+
+
+def _without_credentials(remote: str) -> str:
+    return re.sub(r"(?<=://)[^/@]*@", "", remote)
+
+
+def _set_times(dest: str, when: int) -> None:
+    for folder, folders, files, descriptor in os.fwalk(dest, topdown=False):
+        del folder
+        for name in (*files, *folders):
+            os.utime(name, ns=(when, when), dir_fd=descriptor, follow_symlinks=False)
+    os.utime(dest, ns=(when, when))
+
+
+def _inside(dest: str, source: GitSource) -> str:
+    """Give the sub-directory's path; each step has to be a real directory."""
+    path = dest
+    for part in source.subdir.split("/") if source.subdir else ():
+        path = os.path.join(path, part)
+        if not os.path.isdir(path) or os.path.islink(path):
+            raise NotFound(f"{redact(source.remote)} has no directory {source.subdir}")
+    return path

@@ -1,0 +1,267 @@
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import pytest
+
+from buildah_py.errors import NotFound, SourceError
+from buildah_py.sources.git import Checkout, checkout
+from buildah_py.sources.git_url import GitSource, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+STAMP = 1_500_000_000
+ENVIRONMENT = {
+    "PATH": os.environ["PATH"],
+    "GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@b", "GIT_COMMITTER_NAME": "a", "GIT_COMMITTER_EMAIL": "a@b",
+    "GIT_AUTHOR_DATE": f"{STAMP} +0000", "GIT_COMMITTER_DATE": f"{STAMP} +0000", "GIT_CONFIG_GLOBAL": os.devnull,
+}  # fmt: skip
+
+
+def git(where: Path, *arguments: str) -> str:
+    return subprocess.run(
+        ["git", "-c", "init.defaultBranch=main", "-c", "protocol.file.allow=always", *arguments],
+        cwd=where, env=ENVIRONMENT, check=True, stdout=subprocess.PIPE, text=True,
+    ).stdout.strip()  # fmt: skip
+
+
+class Backend(BaseHTTPRequestHandler):
+    """Git's smart http, by git's own http-backend."""
+
+    root = ""
+    password = ""
+
+    def do_GET(self) -> None:
+        self.serve(b"")
+
+    def do_POST(self) -> None:
+        self.serve(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
+
+    def serve(self, body: bytes) -> None:
+        if self.password and self.headers.get("Authorization") != self.password:
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", "Basic")
+            self.end_headers()
+            return
+        url = urlsplit(self.path)
+        environment = {
+            **ENVIRONMENT,
+            "GIT_PROJECT_ROOT": self.root, "GIT_HTTP_EXPORT_ALL": "1", "PATH_INFO": url.path, "QUERY_STRING": url.query,
+            "REQUEST_METHOD": self.command, "CONTENT_TYPE": self.headers.get("Content-Type") or "",
+            "CONTENT_LENGTH": str(len(body)), "GIT_PROTOCOL": self.headers.get("Git-Protocol") or "",
+            "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding") or "", "REMOTE_ADDR": "127.0.0.1",
+        }  # fmt: skip
+        done = subprocess.run(
+            ["git", "-c", "safe.directory=*", "http-backend"],
+            input=body,
+            env=environment,
+            check=True,
+            capture_output=True,
+        )
+        head, _, rest = done.stdout.partition(b"\r\n\r\n")
+        headers = dict(line.split(": ", 1) for line in head.decode().split("\r\n"))
+        self.send_response(int(headers.pop("Status", "200").split()[0]))
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(rest)))
+        self.end_headers()
+        self.wfile.write(rest)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[str]:
+    """The URL of a server of the repositories in tmp_path/remote."""
+    (tmp_path / "remote").mkdir()
+    handler = type("Handler", (Backend,), {"root": str(tmp_path / "remote")})
+    made = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield f"http://127.0.0.1:{made.server_port}"
+    made.shutdown()
+    made.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def repo(tmp_path: Path, server: str) -> Path:
+    """A repository with two commits on main, a branch, and two tags."""
+    assert server
+    made = tmp_path / "remote/app.git"
+    made.mkdir()
+    git(made, "init", "-q")
+    (made / "sub").mkdir()
+    (made / "sub/file").write_text("one")
+    (made / "run").write_text("#!/bin/sh")
+    (made / "run").chmod(0o700)
+    (made / "link").symlink_to("sub")
+    (made / "out").symlink_to("/etc")
+    git(made, "add", ".")
+    git(made, "commit", "-q", "-m", "one")
+    git(made, "tag", "v1")
+    git(made, "tag", "-a", "-m", "annotated", "v1a")
+    git(made, "branch", "old")
+    (made / "sub/file").write_text("two")
+    git(made, "commit", "-q", "-a", "-m", "two")
+    return made
+
+
+def get(url: str, tmp_path: Path, **options: object) -> Checkout:
+    number = len(list(tmp_path.glob("checkout*")))
+    dest = tmp_path / f"checkout{number}"
+    dest.mkdir()
+    return checkout(parse(url), str(tmp_path / "cache"), str(dest), environment=ENVIRONMENT, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "content"),
+    [("", "two"), ("#main", "two"), ("#v1", "one"), ("#v1a", "one"), ("#refs/heads/old", "one"), ("?branch=old", "one"),
+     ("?tag=v1", "one"), ("?ref=v1", "one")],
+)  # fmt: skip
+def test_what_is_checked_out(repo: Path, server: str, tmp_path: Path, suffix: str, content: str) -> None:
+    found = get(f"{server}/app.git{suffix}", tmp_path)
+    dest = tmp_path / "checkout0"
+    assert found.path == str(dest)
+    assert (dest / "sub/file").read_text() == content
+    assert sorted(os.listdir(dest)) == ["link", "out", "run", "sub"]
+    assert found.commit == git(repo, "rev-parse", "main" if content == "two" else "old")
+    assert found.time == STAMP * 10**9
+
+
+def test_modes_and_times(repo: Path, server: str, tmp_path: Path) -> None:
+    assert repo
+    previous = os.umask(0o077)
+    try:
+        get(f"{server}/app.git", tmp_path)
+    finally:
+        os.umask(previous)
+    for name, mode in (("run", 0o755), ("sub", 0o755), ("sub/file", 0o644)):
+        status = (tmp_path / "checkout0" / name).stat()
+        assert (stat.S_IMODE(status.st_mode), status.st_mtime) == (mode, STAMP)
+
+
+def test_commits(repo: Path, server: str, tmp_path: Path) -> None:
+    old, new = git(repo, "rev-parse", "old"), git(repo, "rev-parse", "main")
+    assert get(f"{server}/app.git#{old}", tmp_path).commit == old
+    assert get(f"{server}/app.git#{old[:9]}", tmp_path).commit == old
+    assert get(f"{server}/app.git?checksum={new[:8]}", tmp_path).commit == new
+    with pytest.raises(SourceError, match=f"is commit {new}, and {old} is asked for"):
+        get(f"{server}/app.git?checksum={old}", tmp_path)
+    with pytest.raises(NotFound, match="has no branch, tag or commit 'none'"):
+        get(f"{server}/app.git#none", tmp_path)
+
+
+def test_a_branch_that_moves_is_fetched_again(repo: Path, server: str, tmp_path: Path) -> None:
+    before = get(f"{server}/app.git", tmp_path)
+    (repo / "sub/file").write_text("three")
+    git(repo, "commit", "-q", "-a", "-m", "three")
+    after = get(f"{server}/app.git", tmp_path)
+    assert before.commit != after.commit
+    assert (tmp_path / "checkout1/sub/file").read_text() == "three"
+
+
+def test_sub_directories(repo: Path, server: str, tmp_path: Path) -> None:
+    assert repo
+    assert get(f"{server}/app.git#main:sub", tmp_path).path == str(tmp_path / "checkout0/sub")
+    for name in ("link", "out", "none", "run"):
+        with pytest.raises(NotFound, match=f"has no directory {name}"):
+            get(f"{server}/app.git#main:{name}", tmp_path)
+
+
+def test_the_git_directory_is_kept_where_it_is_wanted(repo: Path, server: str, tmp_path: Path) -> None:
+    found = get(f"{server}/app.git?keep-git-dir=1", tmp_path)
+    dest = tmp_path / "checkout0"
+    assert git(dest, "rev-parse", "HEAD") == found.commit == git(repo, "rev-parse", "main")
+    assert git(dest, "status", "--porcelain") == ""
+    assert git(dest, "remote", "get-url", "origin") == f"{server}/app.git"
+
+
+def test_submodules(repo: Path, server: str, tmp_path: Path) -> None:
+    outer = tmp_path / "remote/outer.git"
+    outer.mkdir()
+    git(outer, "init", "-q")
+    git(outer, "submodule", "add", "-q", str(repo), "mods/app")
+    git(outer, "config", "-f", ".gitmodules", "submodule.mods/app.url", "../app.git")
+    git(outer, "commit", "-q", "-a", "-m", "outer")
+    (repo / "sub/file").write_text("later")
+    git(repo, "commit", "-q", "-a", "-m", "later")
+    get(f"{server}/outer.git", tmp_path)
+    assert (tmp_path / "checkout0/mods/app/sub/file").read_text() == "two"
+    get(f"{server}/outer.git?submodules=false", tmp_path)
+    assert os.listdir(tmp_path / "checkout1/mods/app") == []
+    git(outer, "config", "-f", ".gitmodules", "submodule.mods/app.url", str(repo))
+    git(outer, "commit", "-q", "-a", "-m", "a path of the server's machine")
+    with pytest.raises(SourceError, match="transport 'file' not allowed"):
+        get(f"{server}/outer.git", tmp_path)
+
+
+def test_credentials_are_in_no_message(
+    server: str, repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert repo
+    monkeypatch.setattr(Backend, "password", "Basic bWU6aGlkZGVu")
+    url = server.replace("//", "//me:hidden@")
+    found = get(f"{url}/app.git?keep-git-dir=1", tmp_path)
+    assert "hidden" not in (tmp_path / "checkout0/.git/config").read_text()
+    assert get(f"{server}/app.git", tmp_path, authorization=lambda _: "Basic bWU6aGlkZGVu").commit == found.commit
+    for bad in (f"{url}/none.git", url.replace("hidden", "wrong-one") + "/app.git#v1"):
+        with pytest.raises(SourceError) as caught:
+            get(bad, tmp_path)
+        assert "hidden" not in str(caught.value)
+        assert "wrong-one" not in str(caught.value)
+
+
+def test_nothing_of_the_repository_runs(server: str, repo: Path, tmp_path: Path) -> None:
+    (repo / ".gitattributes").write_text("* filter=evil\n")
+    (repo / ".gitconfig").write_text(f'[filter "evil"]\n\tsmudge = touch {tmp_path}/ran\n')
+    git(repo, "add", ".")
+    git(repo, "commit", "-q", "-m", "evil")
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / ".gitconfig").write_text((repo / ".gitconfig").read_text())
+    dest = tmp_path / "checkout0"
+    dest.mkdir()
+    environment = {**ENVIRONMENT, "HOME": str(home), "GIT_CONFIG_GLOBAL": str(home / ".gitconfig")}
+    checkout(parse(f"{server}/app.git"), str(tmp_path / "cache"), str(dest), environment=environment)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_local_repositories_only_where_they_are_allowed(repo: Path, tmp_path: Path) -> None:
+    (tmp_path / "dest").mkdir()
+    with pytest.raises(SourceError, match="transport 'file' not allowed"):
+        checkout(GitSource(str(repo)), str(tmp_path / "cache"), str(tmp_path / "dest"), environment=ENVIRONMENT)
+    checkout(
+        GitSource(str(repo)), str(tmp_path / "cache"), str(tmp_path / "dest"), environment=ENVIRONMENT, allow_file=True
+    )
+    assert (tmp_path / "dest/run").exists()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://h/r.git#--upload-pack=touch x", "https://h/r.git#-x", "https://h/r.git#a..b", "https://h/r.git#a:../b",
+        "https://h/r.git#a:/x/../..", "https://h/r.git#:.git", "https://h/r.git?ref=a&tag=b", "https://h/r.git?what=x",
+        "https://h/r.git?checksum=xyz", "https://h/r.git?submodules=maybe", "ssh://-oProxyCommand=x/r.git",
+        "ext::sh -c x", "-x.git", "https://h/a b.git", "https://h/r.git#a@{1}", "fd::17", "file:///x",
+    ],
+)  # fmt: skip
+def test_hostile_urls(url: str, tmp_path: Path) -> None:
+    with pytest.raises(SourceError):
+        get(url, tmp_path)
+
+
+def test_parse() -> None:
+    assert parse("https://h/r.git#v1:a//b/") == GitSource("https://h/r.git", "v1", "a/b")
+    assert parse("git@h:o/r.git?branch=x&keep-git-dir&mtime=checkout&submodules=0") == GitSource(
+        "git@h:o/r.git", "refs/heads/x", "", "", keep_git_dir=True, submodules=False, mtime="checkout"
+    )
