@@ -7,6 +7,7 @@ import os
 import struct
 import termios
 import threading
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from buildah_py.errors import SandboxError
@@ -14,7 +15,7 @@ from buildah_py.sandbox import capabilities, plan, wire
 from buildah_py.sandbox.network import Networks
 from buildah_py.sandbox.resolver import servers
 from buildah_py.sandbox.spawn import spawn
-from buildah_py.sandbox.spec import ExitStatus
+from buildah_py.sandbox.spec import ExitStatus, Limits
 
 if TYPE_CHECKING:
     import _socket
@@ -88,7 +89,8 @@ class Container:
                 self._close()
                 if error:
                     raise error
-                return result or _killed(event[1])
+                result = result or _killed(event[1])
+                return replace(result, peak_memory=event[2], out_of_memory=bool(event[3]))
 
     def _close(self) -> None:
         with self._lock:
@@ -148,6 +150,7 @@ class Sandbox:
         description, descriptors = plan.description(container, unprivileged=self._unprivileged)
         streams = [] if container.tty else [(0, stdin), (1, stdout), (2, stderr)]
         given = [(place, stream) for place, stream in streams if stream is not None]
+        limits = asdict(container.limits) if container.limits != Limits() else None
         filtered = container.seccomp == "default" and container.security == "sandbox"
         lease = self._networks.take() if container.network == "default" else None
         ours, theirs = wire.pair()
@@ -162,6 +165,7 @@ class Sandbox:
                 "size": size,
                 "streams": tuple(place for place, _ in given),
                 "network": lease is not None,
+                "limits": limits,
                 "filter": description["capabilities"] if filtered else None,
             }
             sent = [theirs.fileno(), memory, *(stream for _, stream in given)]

@@ -18,7 +18,7 @@ from buildah_py.linux import mounts, namespaces, process
 from buildah_py.linux.mounts import MOUNT_ATTR_RDONLY
 from buildah_py.sandbox import users, wire
 from buildah_py.sandbox.initlayer import InitLayer
-from buildah_py.sandbox.operations import Root, from_wire, overlay
+from buildah_py.sandbox.operations import Operation, Root, from_wire, overlay
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -92,10 +92,13 @@ def _run(
     process.set_dumpable(False)
     for name in _FORWARDED:
         _signal.signal(getattr(_signal, name), _signal.SIG_IGN)
+    root = Root(given, scratch=container["work"], unprivileged=container["unprivileged"], devices=container["devices"])
+    operations = [from_wire(words) for words in container["operations"]]
+    _prepare(operations, root, of_host=True)
     with Step("making namespaces"):
         _make_namespaces(container, network)
-    root = Root(given, scratch=container["work"], unprivileged=container["unprivileged"], devices=container["devices"])
-    _mount_all(container, root)
+    _prepare(operations, root, of_host=False)
+    _mount_all(container, root, operations)
     with Step("pivot_root"):
         _enter(root.descriptor)
     os.close(root.descriptor)
@@ -149,11 +152,14 @@ def loopback_up() -> None:
     with_socket.close()
 
 
-def _mount_all(container: dict[str, Any], root: Root) -> None:
-    operations = [from_wire(wire) for wire in container["operations"]]
+def _prepare(operations: list[Operation], root: Root, *, of_host: bool) -> None:
     for operation in operations:
-        with Step(operation.describe()):
-            operation.prepare(root)
+        if operation.of_host is of_host:
+            with Step(operation.describe()):
+                operation.prepare(root)
+
+
+def _mount_all(container: dict[str, Any], root: Root, operations: list[Operation]) -> None:
     lowers: tuple[str, ...] = container["lowers"]
     init: str = container["init"]
     chain = -1

@@ -13,7 +13,7 @@ import os
 import select
 
 from buildah_py.linux import namespaces, process
-from buildah_py.sandbox import capabilities, container, seccomp, wire
+from buildah_py.sandbox import capabilities, cgroups, container, seccomp, wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 class _Running:
     """A container that lives: its first process and the socket over which the main process hears of it."""
 
-    __slots__ = ("channel", "listening", "pid", "pidfd")
+    __slots__ = ("channel", "group", "listening", "pid", "pidfd")
 
-    def __init__(self, pid: int, channel: _socket.socket) -> None:
+    def __init__(self, pid: int, channel: _socket.socket, group: cgroups.Group | None) -> None:
+        self.group = group
         self.pid = pid
         self.pidfd = os.pidfd_open(pid)
         self.channel = channel
@@ -53,6 +54,7 @@ class Helper:
         self._own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         self._poll.register(control.fileno(), select.EPOLLIN)
         self._state = state
+        self._groups = 0
         self._filters: dict[int, tuple[bytes, str]] = {}
         self._filter(capabilities.DEFAULT)  # almost every container wants it, and nobody waits yet
 
@@ -91,7 +93,7 @@ class Helper:
         if wanted not in self._filters:
             try:
                 self._filters[wanted] = (seccomp.cached_filter(wanted, self._state), "")
-            except seccomp.Unavailable as error:
+            except seccomp.UnavailableError as error:
                 self._filters[wanted] = (b"", str(error))
         return self._filters[wanted]
 
@@ -99,26 +101,47 @@ class Helper:
         program, missing = self._filter(request["filter"]) if request["filter"] is not None else (b"", "")
         if missing:
             wire.send(channel, ("warning", f"system calls are not filtered: {missing}"))
+        group = None
+        if request["limits"]:
+            try:
+                self._groups += 1
+                group = cgroups.Group(request["limits"], cgroups.name_of(os.getpid(), self._groups))
+            except OSError as error:
+                where = f": {error.filename}" if error.filename else ""
+                wire.send(channel, ("error", "setting limits", f"{error.strerror}{where}", error.errno or 0))
+                channel.close()
+                return
         try:
             namespaces.unshare(namespaces.CLONE_NEWPID)
             pid = os.fork()
         except OSError as error:
             wire.send(channel, ("error", "making a process", error.strerror, error.errno))
             channel.close()
+            if group:
+                group.remove()
             return
         if pid == 0:
             try:
-                self._child(channel, request, descriptors, program)
+                self._child(channel, request, descriptors, program, group)
             finally:
                 os._exit(125)
         # Children of this process, but for containers, belong to its own pid namespace.
         namespaces.setns(self._own_pids, namespaces.CLONE_NEWPID)
-        running = _Running(pid, channel)
+        running = _Running(pid, channel, group)
         for descriptor in (running.pidfd, channel.fileno()):
             self._running[descriptor] = running
             self._poll.register(descriptor, select.EPOLLIN)
 
-    def _child(self, channel: _socket.socket, request: dict[str, Any], descriptors: list[int], program: bytes) -> None:
+    def _child(
+        self,
+        channel: _socket.socket,
+        request: dict[str, Any],
+        descriptors: list[int],
+        program: bytes,
+        group: cgroups.Group | None,
+    ) -> None:
+        if group:
+            group.join()
         wanted = sorted({0, 1, 2, channel.fileno(), *descriptors})
         for below, above in zip(wanted, [*wanted[1:], 1 << 31], strict=True):
             if above - below > 1:
@@ -144,9 +167,13 @@ class Helper:
 
     def _ended(self, running: _Running) -> None:
         _, status = os.waitpid(running.pid, 0)
+        peak, killed = 0, 0
+        if running.group:
+            peak, killed = running.group.measured()
+            running.group.remove()
         if running.listening:
             self._poll.unregister(running.channel.fileno())
-            wire.send(running.channel, ("gone", status))
+            wire.send(running.channel, ("gone", status, peak, killed))
         self._poll.unregister(running.pidfd)
         del self._running[running.pidfd], self._running[running.channel.fileno()]
         os.close(running.pidfd)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from buildah_py.errors import SandboxError
 from buildah_py.sandbox import wire
@@ -35,7 +35,7 @@ class Networks:
         self._lock = threading.Lock()
         self._control: _socket.socket | None = None
         self._process = 0
-        self._ready = False
+        self.bridge = ""
 
     def start(self) -> None:
         """Begin to make the bridge and a first namespace; returns at once."""
@@ -49,9 +49,8 @@ class Networks:
         self.start()
         with self._lock:
             assert self._control is not None
-            if not self._ready:
-                self._answer("ready")
-                self._ready = True
+            if not self.bridge:
+                self.bridge = self._answer("ready")[0][1]
             wire.send(self._control, ("take",))
             message, descriptors = self._answer("network")
             return Lease(message[1], descriptors[0], message[2])
@@ -77,7 +76,7 @@ class Networks:
             os.waitpid(self._process, 0)
             self._process = 0
 
-    def _answer(self, kind: str) -> tuple[tuple[str, int, str], list[int]]:
+    def _answer(self, kind: str) -> tuple[tuple[Any, ...], list[int]]:
         assert self._control is not None
         message, descriptors = wire.receive(self._control)
         if message is None:

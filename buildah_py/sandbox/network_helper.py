@@ -50,7 +50,7 @@ def main(control: int, directory: str, servers: tuple[str, ...]) -> None:
         where = f": {error.filename}" if error.filename else ""
         wire.send(channel, ("error", "making a network for containers", f"{error.strerror}{where}"))
     else:
-        wire.send(channel, ("ready",))
+        wire.send(channel, ("ready", network.name))
         network.serve(channel)
     finally:
         if network is not None:
@@ -76,7 +76,7 @@ class Network:
         self._directory = directory
         self._route = Netlink(NETLINK_ROUTE)
         self._own = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        self._name = ""
+        self.name = ""
         self._lock = -1
         self._bridge = 0
         self._base = 0
@@ -95,16 +95,16 @@ class Network:
             self._base = free_network(routes)
             uplinks = {interface for interface, destination, mask in routes if not interface.startswith(PREFIX)}
             self._mtu = min([_mtu(interface) for interface in uplinks], default=1500)
-            self._route.request([links.new_bridge(self._name, _group(self._name), self._mtu)])
-            self._bridge = _socket.if_nametoindex(self._name)
+            self._route.request([links.new_bridge(self.name, _group(self.name), self._mtu)])
+            self._bridge = _socket.if_nametoindex(self.name)
             gateway, last = dotted(self._base + _GATEWAY), dotted(self._base + _MOST + 1)
             self._route.request([links.new_address(self._bridge, gateway, _BITS, last)])
             switched = self._forward(uplinks)
-            self._filter = PacketFilter(self._name)
+            self._filter = PacketFilter(self.name)
             mask = (0xFFFFFFFF << (32 - _BITS)) & 0xFFFFFFFF
             allowed = [_socket.inet_aton(server) for server in servers if _is_ipv4(server)]
             self._filter.install(
-                self._name, self._base.to_bytes(4), mask.to_bytes(4), allowed, PREFIX if switched else ""
+                self.name, self._base.to_bytes(4), mask.to_bytes(4), allowed, PREFIX if switched else ""
             )
         self._ready.append(self._make())
 
@@ -134,13 +134,13 @@ class Network:
         """Remove everything that was made."""
         for namespace in (*self._ready, *self._taken.values()):
             os.close(namespace.descriptor)
-        if not self._name:
+        if not self.name:
             return
         with _Locked(self._path(_ALL_LOCK)):
-            self._delete_links(self._name)
+            self._delete_links(self.name)
             if self._filter is not None:
                 self._filter.remove()
-            os.unlink(self._path(self._name))
+            os.unlink(self._path(self.name))
             os.close(self._lock)
             if not self._others():
                 self._stop_forwarding()
@@ -156,7 +156,7 @@ class Network:
             except FileExistsError:
                 continue
             fcntl.flock(self._lock, fcntl.LOCK_EX)
-            self._name = name
+            self.name = name
             return
 
     def _others(self) -> list[str]:
@@ -193,7 +193,7 @@ class Network:
 
         The answers to a container's packets arrive on those interfaces, and are forwarded only if they may.
         """
-        _write(_switch(self._name), "1")
+        _write(_switch(self.name), "1")
         switched = [interface for interface in sorted(uplinks) if _read(_switch(interface)).strip() == "0"]
         if switched:
             with open(self._path(_FORWARDED), "a", encoding="utf-8") as file:
@@ -225,10 +225,8 @@ class Network:
         finally:
             namespaces.setns(self._own, namespaces.CLONE_NEWNET)
         try:
-            name = f"{self._name}.{number}"
-            pair = links.new_pair(
-                name, _group(self._name), self._mtu, self._bridge, descriptor, INTERFACE, _INNER_INDEX
-            )
+            name = f"{self.name}.{number}"
+            pair = links.new_pair(name, _group(self.name), self._mtu, self._bridge, descriptor, INTERFACE, _INNER_INDEX)
             self._route.request([pair])
             _write(f"/sys/class/net/{name}/brport/isolated", "1")  # steps see the gateway, not each other
             inner.request(

@@ -112,6 +112,7 @@ def new_file_system(fstype: str, options: Mapping[str, str | None], attributes: 
     """Make a file system and give the descriptor of its detached mount."""
     context = mounts.fsopen(fstype)
     try:
+        mounts.fsconfig(context, "source", fstype)
         for key, value in options.items():
             mounts.fsconfig(context, key, value)
         return mounts.fsmount(context, attributes)
@@ -125,6 +126,8 @@ class Operation:
     __slots__ = ("target",)
     fields: ClassVar[tuple[str, ...]] = ("target",)
     directory = True
+    of_host = False
+    """Preparing needs the host's mount namespace, as descriptors lead only to mounts of the namespace one is in."""
 
     def __init__(self, target: str) -> None:
         self.target = target
@@ -159,6 +162,7 @@ class BindMount(Operation):
 
     __slots__ = ("_mount", "directory", "readonly", "recursive", "source")
     fields = ("source", "target", "readonly", "recursive")
+    of_host = True
 
     def __init__(self, source: str | int, target: str, readonly: bool = True, recursive: bool = False) -> None:
         super().__init__(target)
@@ -472,6 +476,7 @@ def overlay(lowers: tuple[str, ...], upper: str, work: str, root: Root, anchor: 
         options["volatile"] = None
     context = mounts.fsopen("overlay")
     try:
+        mounts.fsconfig(context, "source", "overlay")
         try:
             for lower in lowers:
                 mounts.fsconfig(context, "lowerdir+", lower)

@@ -77,3 +77,7 @@ class ExitStatus:
     system_seconds: float
     max_rss: int
     """Bytes of the largest of its processes."""
+    peak_memory: int = 0
+    """Bytes of all of them together at the worst moment; known only where memory was limited."""
+    out_of_memory: bool = False
+    """The kernel killed one of them because of the limit."""

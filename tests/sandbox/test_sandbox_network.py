@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from buildah_py.sandbox import Sandbox
+from buildah_py.sandbox.network import RUN_DIRECTORY
+from buildah_py.sandbox.network_helper import free_network
+
+if TYPE_CHECKING:
+    from tests.sandbox.conftest import Bench
+
+pytestmark = pytest.mark.root
+
+
+def interfaces(bridge: str) -> list[str]:
+    return [name for name in os.listdir("/sys/class/net") if name.startswith(bridge)]
+
+
+def test_address_route_and_isolation_from_the_host(bench: Bench) -> None:
+    with socket.socket() as listener:
+        listener.bind(("0.0.0.0", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        script = (
+            "ip -o -4 addr show eth0; ip route | head -1; cat /sys/class/net/lo/operstate;"
+            "gateway=$(ip route | head -1 | cut -d' ' -f3); nc -w 1 $gateway $port < /dev/null && echo reached"
+        )
+        result = bench.sh(f"port={port}; {script}", network="default")
+    assert "inet 10." in result.out
+    assert "default via 10." in result.out
+    assert "reached" not in result.out
+    bridge = bench.sandbox._networks.bridge
+    assert sorted(interfaces(bridge)) == [bridge, f"{bridge}.1"]
+    bench.sandbox.close()
+    assert interfaces(bridge) == []
+    assert not os.path.exists(f"{RUN_DIRECTORY}/{bridge}")
+    tables = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout
+    assert bridge not in tables
+
+
+def test_steps_one_after_the_other_share_a_namespace_and_at_once_do_not(bench: Bench) -> None:
+    read = "ip -o -4 addr show eth0 | tr -s ' ' | cut -d' ' -f4"
+    assert bench.sh(read, network="default").out == bench.sh(read, network="default").out
+    specs = [bench.spec("sh", "-c", f"{read}; sleep 0.3", network="default") for _ in range(4)]
+    pipes = [os.pipe() for _ in specs]
+
+    def one(number: int) -> None:
+        bench.sandbox.run(specs[number], stdout=pipes[number][1])
+
+    threads = [threading.Thread(target=one, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    addresses = set()
+    for reading, writing in pipes:
+        os.close(writing)
+        addresses.add(os.read(reading, 100))
+        os.close(reading)
+    assert len(addresses) == 4
+
+
+def test_two_builds_have_different_networks(bench: Bench) -> None:
+    with Sandbox(str(bench.path / "other")) as other:
+        read = "ip route | grep -v default"
+        first = bench.sh(read, network="default").out
+        bench.sandbox, mine = other, bench.sandbox
+        second = bench.sh(read, network="default").out
+        bench.sandbox = mine
+    assert first.split()[0] != second.split()[0]
+    assert bench.sh("ip route", network="default").out.count("\n") == 2
+
+
+@pytest.mark.parametrize("victim", ["main", "network"])
+def test_a_killed_build_leaves_nothing(bench: Bench, victim: str) -> None:
+    program = (
+        "import sys\n"
+        "from buildah_py.sandbox import ContainerSpec, Sandbox\n"
+        "lower, upper, work, init = sys.argv[1:]\n"
+        "argv = ('/bin/sh', '-c', 'echo up; sleep 7654323')\n"
+        "spec = ContainerSpec(lowers=(lower,), upper=upper, work=work, init=init, argv=argv)\n"
+        "sandbox = Sandbox('/nowhere')\n"
+        "container = sandbox.start_container(spec)\n"
+        "print(sandbox._networks._process, sandbox._networks.bridge, file=sys.stderr, flush=True)\n"
+        "container.wait()\n"
+    )
+    spec = bench.spec("unused")
+    command = [sys.executable, "-c", program, str(bench.base), spec.upper, spec.work, spec.init]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        network, bridge = process.stderr.readline().decode().split()
+        assert process.stdout.readline() == b"up\n"
+        assert bridge in interfaces(bridge)
+        if victim == "network":
+            os.kill(int(network), signal.SIGKILL)
+        process.kill()
+        process.stdout.read()
+        process.stderr.read()  # ends when the last process of that build has
+    if victim == "network":
+        bench.sh("true", network="default")  # the next one sweeps
+    assert interfaces(bridge) == []
+
+
+def test_a_free_network_is_chosen() -> None:
+    assert free_network([("eth0", 0, 0)]) == 0x0A400000
+    assert free_network([("eth0", 0, 0), ("x", 0x0A400000, 0xFFFFFF00)]) == 0x0A400400
+    assert free_network([("x", 0x0A400000, 0xFFFF0000)]) == 0x0A410000
+    with pytest.raises(OSError, match="routed"):
+        free_network([("vpn", 0x0A000000, 0xFF000000)])
+
+
+@pytest.mark.network
+def test_names_are_resolved_and_hosts_reached(bench: Bench) -> None:
+    url = "http://deb.debian.org/debian/dists/stable/Release"
+    result = bench.sh(f"nslookup deb.debian.org >/dev/null && wget -q -O - {url} | head -1", network="default")
+    assert result.out.startswith("Origin: Debian"), result.err
