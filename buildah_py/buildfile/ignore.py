@@ -107,10 +107,14 @@ class IgnorePatterns:
 
     def state(self, directory: str) -> int:
         """Give the state of a directory, remembered for the next question."""
-        found = self._states.get(directory)
-        if found is None:
-            found = self.step(directory, self.state(posixpath.dirname(directory)))
-            self._states[directory] = found
+        states = self._states
+        todo = [directory]
+        while todo[-1] not in states:
+            todo.append(posixpath.dirname(todo[-1]))
+        found = states[todo.pop()]
+        while todo:
+            below = todo.pop()
+            found = states[below] = self.step(below, found)
         return found
 
     def child_test(self, directory: str) -> Callable[[str], bool] | None:

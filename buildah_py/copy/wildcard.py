@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from buildah_py.buildfile.ignore import class_to_regex, malformed
 from buildah_py.errors import UsageError
+from buildah_py.layers.entry import DIR, sort_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Sequence
 
     from buildah_py.layers.tree import Tree
 
@@ -69,32 +70,30 @@ def match(pattern: str, name: str) -> bool:
     return re.fullmatch(to_regex(pattern), name, re.DOTALL) is not None
 
 
-def find(tree: Tree, base: str, pattern: str) -> Iterator[str]:
+def find(tree: Tree, base: str, pattern: str) -> Sequence[str]:
     """Give the paths below the directory `base` that `pattern` matches, in order; nothing is searched below a match.
 
     Symbolic links on the way are not followed.
     """
+    found: list[str] = []
     whole = re.compile(to_regex(pattern), re.DOTALL)
     components = pattern.split("/")
     # A class may match a slash: then the pattern's components are not those of the path.
     steps = (
         None if "[" in pattern or "\\" in pattern else [re.compile(to_regex(part), re.DOTALL) for part in components]
     )
-    yield from _search(tree, base, "", whole, steps)
-
-
-def _search(
-    tree: Tree, base: str, inside: str, whole: re.Pattern[str], steps: list[re.Pattern[str]] | None
-) -> Iterator[str]:
-    depth = inside.count("/") + 1 if inside else 0
-    for name in tree.names(f"{base}/{inside}" if base and inside else base or inside):
-        path = f"{inside}/{name}" if inside else name
-        full = f"{base}/{path}" if base else path
-        if whole.fullmatch(path):
-            yield full
-            continue
-        if steps is not None and (depth + 1 >= len(steps) or not steps[depth].fullmatch(name)):
-            continue
-        entry = tree.entry(full)
-        if entry is not None and entry.kind == "dir":
-            yield from _search(tree, base, path, whole, steps)
+    todo = [("", 0)]
+    while todo:
+        inside, depth = todo.pop()
+        deeper = []
+        for name in tree.names("/".join(part for part in (base, inside) if part)):
+            path = f"{inside}/{name}" if inside else name
+            full = f"{base}/{path}" if base else path
+            if whole.fullmatch(path):
+                found.append(full)
+            elif steps is None or (depth + 1 < len(steps) and steps[depth].fullmatch(name)):
+                entry = tree.entry(full)
+                if entry is not None and entry.kind == DIR:
+                    deeper.append((path, depth + 1))
+        todo += reversed(deeper)
+    return sorted(found, key=sort_key)

@@ -45,6 +45,14 @@ class _Listing(NamedTuple):
     hidden: frozenset[str]
 
 
+class _Scan(NamedTuple):
+    """What scanning one directory gave: what shows, ignored directories in which something may show, what is hidden."""
+
+    found: list[tuple[str, Entry]]
+    doubtful: list[tuple[str, Entry]]
+    hidden: list[str]
+
+
 class DirectoryContext:
     """The tree below `path`; a context manager that holds one descriptor.
 
@@ -68,7 +76,8 @@ class DirectoryContext:
         self.ignore = ignore
         self._stat_cache = stat_cache
         self._git_modes = git_modes
-        self._listings: dict[str, _Listing | None] = {}
+        self._listings: dict[str, _Listing] = {}
+        self._scans: dict[str, _Scan] = {}
         self._groups: dict[str, tuple[int, int]] = {}
         try:
             self._root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -92,6 +101,7 @@ class DirectoryContext:
     def refresh(self) -> None:
         """Forget what was seen: the directory is looked at anew."""
         self._listings.clear()
+        self._scans.clear()
         self._groups.clear()
 
     # The protocol of a tree.
@@ -175,37 +185,67 @@ class DirectoryContext:
         return listing
 
     def _listing(self, path: str) -> _Listing | None:
-        if path in self._listings:
-            return self._listings[path]
-        if path:
-            parent, _, name = path.rpartition("/")
-            above = self._listing(parent)
-            if above is None or name not in above.entries or above.entries[name].kind != DIR:
-                return None
-        return self._list(path)
-
-    def _list(self, path: str) -> _Listing:
-        try:
-            descriptor = openat2(self._root, path or ".", _DIRECTORY, resolve=_RESOLVE)
-        except OSError as error:
-            raise self._unreadable(path, error) from error
-        try:
-            listing = self._scan(path, descriptor)
-        except OSError as error:
-            raise self._unreadable(path, error) from error
-        finally:
-            os.close(descriptor)
-        self._listings[path] = listing
+        """List a directory and those above it, from the top: each has to show as a directory in the one before."""
+        known = self._listings.get(path)
+        if known is not None:
+            return known
+        todo = [path]
+        while todo[-1] and todo[-1] not in self._listings:
+            todo.append(todo[-1].rpartition("/")[0])
+        while todo:
+            here = todo.pop()
+            listing = self._listings.get(here) or self._list(here)
+            if todo:
+                inner = listing.entries.get(todo[-1].rpartition("/")[2])
+                if inner is None or inner.kind != DIR:
+                    return None
         return listing
 
-    def _scan(self, path: str, descriptor: int) -> _Listing:
+    def _list(self, path: str) -> _Listing:
+        scan = self._scanned(path)
+        found, hidden = scan.found, scan.hidden
+        for name, entry in scan.doubtful:
+            if self._shows(entry.path):
+                found.append((name, entry))
+            else:
+                hidden.append(name)
+        found.sort()
+        listing = self._listings[path] = _Listing(dict(found), frozenset(hidden))
+        del self._scans[path]
+        return listing
+
+    def _shows(self, path: str) -> bool:
+        """Whether something in an ignored directory shows."""
+        todo = [path]
+        while todo:
+            scan = self._scanned(todo.pop())
+            if scan.found:
+                return True
+            todo += [entry.path for _, entry in scan.doubtful]
+        return False
+
+    def _scanned(self, path: str) -> _Scan:
+        scan = self._scans.get(path)
+        if scan is None:
+            try:
+                descriptor = openat2(self._root, path or ".", _DIRECTORY, resolve=_RESOLVE)
+                try:
+                    scan = self._scan(path, descriptor)
+                finally:
+                    os.close(descriptor)
+            except OSError as error:
+                raise self._unreadable(path, error) from error
+            self._scans[path] = scan
+        return scan
+
+    def _scan(self, path: str, descriptor: int) -> _Scan:
         ignore = self.ignore
         is_ignored = ignore.child_test(path) if ignore is not None else None
         prefix = path + "/" if path else ""
         cache = self._stat_cache
         known = cache.directories.get(path, {}) if cache is not None else {}
         found: list[tuple[str, Entry]] = []
-        doubtful: list[tuple[str, Entry]] = []  # ignored directories in which something may show
+        doubtful: list[tuple[str, Entry]] = []
         hidden: list[str] = []
         directories: list[str] = []
         files: list[str] = []
@@ -256,19 +296,7 @@ class DirectoryContext:
                 found.append((name, entry))
         if cache is not None:
             cache.seen(path, directories, files)
-        return self._with_doubtful(path, found, doubtful, hidden)
-
-    def _with_doubtful(
-        self, path: str, found: list[tuple[str, Entry]], doubtful: list[tuple[str, Entry]], hidden: list[str]
-    ) -> _Listing:
-        """Show an ignored directory where something in it shows."""
-        for name, entry in doubtful:
-            if self._list(f"{path}/{name}" if path else name).entries:
-                found.append((name, entry))
-            else:
-                hidden.append(name)
-        found.sort()
-        return _Listing(dict(found), frozenset(hidden))
+        return _Scan(found, doubtful, hidden)
 
     def _made(self, path: str, kind: str, status: os.stat_result, pairs: tuple[tuple[str, bytes], ...] = ()) -> Entry:
         mode = 0o755 if self._git_modes else status.st_mode & 0o7777

@@ -44,8 +44,9 @@ def checkout(
     filters, no configuration of this user. With a `subdir` the result's path is that directory, which no symbolic
     link leads to. `authorization` gives the Authorization header for a host; neither it nor what stands before the `@`
     of an http URL is seen in the list of processes or in a message. `environment` is what ssh and the proxies see of
-    the caller's. `allow_file` permits repositories on this machine. Builds that share `cache` have to take turns. Raises
-    NotFound for a ref or directory that is not there, SourceError for the rest.
+    the caller's. `allow_file` permits repositories on this machine. Builds that share `cache` have to take turns.
+
+    Raises NotFound for a ref or directory that is not there, SourceError for the rest.
     """
     from hashlib import sha256
 

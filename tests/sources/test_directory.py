@@ -2,15 +2,18 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
 from buildah_py.buildfile.ignore import IgnorePatterns
+from buildah_py.copy.select import select
 from buildah_py.errors import NotFound, SourceChanged, SourceError
 from buildah_py.sources.directory import DirectoryContext
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -191,3 +194,31 @@ def test_many_and_large_files_are_hashed_in_threads(tmp_path: Path) -> None:
     with DirectoryContext(str(tmp_path)) as context:
         for entry in context.complete(list(context.children(""))):
             assert entry.digest == "sha256:" + hashlib.sha256((tmp_path / entry.path).read_bytes()).hexdigest()
+
+
+@pytest.fixture
+def deep(tmp_path: Path) -> Iterator[Path]:
+    """A directory that is emptied by rm: Python's own way does not get to the bottom of it."""
+    made = tmp_path / "deep"
+    made.mkdir()
+    yield made
+    subprocess.run(["rm", "-rf", str(made)], check=True)
+
+
+def test_deep_trees(deep: Path) -> None:
+    depth = 1500
+    here = os.open(deep, os.O_RDONLY)
+    for _ in range(depth):
+        os.mkdir("d", dir_fd=here)
+        here, above = os.open("d", os.O_RDONLY, dir_fd=here), here
+        os.close(above)
+    os.close(os.open("keep", os.O_WRONLY | os.O_CREAT, dir_fd=here))
+    os.close(here)
+    path = "d/" * depth + "keep"
+    with DirectoryContext(str(deep), IgnorePatterns(["d", "!**/keep"])) as context:
+        assert context.entry(path) is not None
+        assert context.entry("d/none") is None
+    with DirectoryContext(str(deep)) as context:
+        assert context.digest(path).startswith("sha256:e3b0")
+        assert len(select(context, ["."]).sources[0].entries) == depth + 2
+        assert [source.base for source in select(context, ["d/*"]).sources] == ["d/d"]
