@@ -88,6 +88,7 @@ class Evaluation:
         self._references()
         reachable = self.reachable(target)
         self._triggers(reachable)
+        self._references()
         for node in list(self.nodes):
             if node.stage is not None and not node.replaced and (not self.settings.target or node in reachable):
                 self._walk(node)

@@ -154,11 +154,13 @@ class _Printer:
         out = []
         first = instruction.span.start.line
         lead = f"{head} "
-        early = [text for number, text in self._between(first, line) if text]
+        early = self._between(first, line)
         if early:
-            out.append(f"{head} {self._escape}")
-            out += [f"{INDENT}{_comment(text)}" for text in early]
-            lead = INDENT
+            indent = head[: len(head) - len(head.lstrip())]
+            keyword, _, flags = head.lstrip().partition(" ")
+            out.append(f"{indent}{keyword} {self._escape}")
+            out += [f"{indent}{INDENT}{_comment(text)}" for text in early]
+            lead = f"{indent}{INDENT}{flags} " if flags else indent + INDENT
         for number in range(line, last + 1):
             text = self._lines[number - 1].rstrip("\r")
             if number == line:
@@ -177,14 +179,10 @@ class _Printer:
         bare = line.rstrip(" \t")
         return bare if not bare.endswith(self._escape) else line
 
-    def _between(self, first: int, line: int) -> list[tuple[int, str]]:
-        """Comments in the lines from `first` up to `line`."""
-        found = []
-        for number in range(first + 1, line):
-            text = self._lines[number - 1].strip(SPACES)
-            if text.startswith("#"):
-                found.append((number, text))
-        return found
+    def _between(self, first: int, line: int) -> list[str]:
+        """Comments in the lines behind `first` and before `line`."""
+        stripped = (self._lines[number - 1].strip(SPACES) for number in range(first + 1, line))
+        return [text for text in stripped if text.startswith("#")]
 
     def _bodies(self, instruction: Instruction, last: int) -> list[str]:
         return self._lines[last : instruction.span.end.line] if instruction.heredocs else []

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING
+
+_LONGEST = 64
+_MOST = 1000
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,7 +31,9 @@ def closest(name: str, known: Iterable[str], *, limit: int = 3) -> str:
     Empty, too, where `name` is known: then it was not the name that was wrong.
     """
     best = ""
-    for candidate in known:
+    if len(name) > _LONGEST:
+        return best
+    for candidate in islice(known, _MOST):
         if candidate == name:
             return ""
         far = distance(name, candidate, limit)

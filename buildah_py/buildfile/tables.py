@@ -66,23 +66,33 @@ def compile_grammar(name: str) -> Grammar:
 
     origin = {rule_number[rule]: str(rule.origin.name) for rule in parser.parser_conf.rules}
     nonterminals = sorted(set(origin.values()))
+    # lark numbers states as its sets happen to be ordered; here they are numbered as they are met.
+    met = {table.start_states[start]: None for start in GRAMMARS[name]}
+    order_of_states = list(met)
     states = []
-    for state in sorted(table.states):
+    for state in order_of_states:
         actions: list[tuple[int, int]] = []
         gotos: list[tuple[int, int]] = []
-        for symbol, (action, argument) in table.states[state].items():
+        for symbol, (action, argument) in sorted(table.states[state].items()):
+            if (symbol in nonterminals or action is Shift) and argument not in met:
+                met[argument] = None
+                order_of_states.append(argument)
             if symbol in nonterminals:
-                gotos.append((nonterminals.index(symbol), argument))
+                gotos.append((nonterminals.index(symbol), order_of_states.index(argument)))
             elif action is Shift:
-                actions.append((number[symbol], argument + 1))
+                actions.append((number[symbol], order_of_states.index(argument) + 1))
             else:
                 actions.append((number[symbol], -rule_number[argument] - 1))
         states.append((tuple(sorted(actions)), tuple(sorted(gotos))))
+    starts = tuple(
+        (start, order_of_states.index(table.start_states[start]), order_of_states.index(table.end_states[start]))
+        for start in GRAMMARS[name]
+    )
     return (
         tuple((terminal, patterns[terminal]) for terminal in order),
         tuple((*rule, nonterminals.index(origin[index])) for index, rule in enumerate(rules)),
         tuple(states),
-        tuple((start, table.start_states[start], table.end_states[start]) for start in GRAMMARS[name]),
+        starts,
     )
 
 

@@ -125,7 +125,12 @@ def as_json(file: BuildFile, findings: Findings) -> dict[str, Any]:
             for stage in file.stages
         ],
         "warnings": [
-            {"rule": warning.rule, "line": warning.line, "message": warning.message, "url": warning.url}
+            {
+                "rule": warning.rule,
+                "line": file.source.place(warning.line)[1],
+                "message": warning.message,
+                "url": warning.url,
+            }
             for warning in findings.warnings
         ],
     }
@@ -136,7 +141,11 @@ def fault_json(error: BuildFileError) -> dict[str, Any]:
     return {
         "valid": False,
         "errors": [
-            {"line": fault.span.start.line, "column": fault.span.start.column, "message": fault.message}
+            {
+                "line": fault.source.place(fault.span.start.line)[1],
+                "column": fault.span.start.column,
+                "message": fault.message,
+            }
             for fault in (error, *error.others)
         ],
     }
