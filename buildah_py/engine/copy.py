@@ -6,15 +6,13 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from buildah_py.copy.materialise import Inline, materialise
-from buildah_py.copy.mode import parse_mode
-from buildah_py.copy.owner import parse_owner
 from buildah_py.copy.select import select
-from buildah_py.layers.writer import LayerWriter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from buildah_py.copy.materialise import Inline
+    from buildah_py.copy.mode import Mode
     from buildah_py.copy.selection import Selection
     from buildah_py.engine.workshop import Result, Workshop
     from buildah_py.layers.inventory import Captured
@@ -33,7 +31,7 @@ class CopyExecution:
         self._step = step
         self._parent = parent
         self._origin = inputs[0]
-        self._mode = parse_mode(step.chmod) if step.chmod else None
+        self._mode = _mode(step.chmod)
         self._selection: Selection | None = None
 
     def inputs(self) -> Mapping[str, str]:
@@ -44,6 +42,10 @@ class CopyExecution:
 
     def execute(self, staged: str) -> tuple[Captured, str]:
         """Copy into a layer. Raises SourceChanged where a file is no longer what its digest in the key says."""
+        from buildah_py.copy.materialise import Inline, materialise
+        from buildah_py.copy.owner import parse_owner
+        from buildah_py.layers.writer import LayerWriter
+
         fs = os.path.join(staged, "fs")
         self._workshop.make_root(fs, self._parent.layers)
         view = self._workshop.view(self._parent.layers)
@@ -62,6 +64,7 @@ class CopyExecution:
                 chown=parse_owner(self._step.chown, view) if self._step.chown else None,
                 chmod=self._mode,
                 link=self._step.link,
+                unpack=self._step.add and self._step.unpack is not False,
                 now=now,
             )
             return writer.finish(), fs
@@ -79,3 +82,11 @@ class CopyExecution:
                     tree, self._step.sources, exclude=self._step.exclude, parents=self._step.parents, where=source.name
                 )
         return self._selection
+
+
+def _mode(chmod: str) -> Mode | None:
+    if not chmod:
+        return None
+    from buildah_py.copy.mode import parse_mode
+
+    return parse_mode(chmod)

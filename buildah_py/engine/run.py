@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import os
-import select
 from typing import TYPE_CHECKING
 
 from buildah_py.errors import StepFailed
-from buildah_py.layers.capture import capture
 from buildah_py.progress import events
-from buildah_py.sandbox import ContainerSpec, FileMount
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,7 +15,7 @@ if TYPE_CHECKING:
     from buildah_py.layers.inventory import Captured
     from buildah_py.plan import Node
     from buildah_py.plan.steps import RunStep
-    from buildah_py.sandbox import Operation
+    from buildah_py.sandbox import ContainerSpec, Operation
 
 _PIECE = 64 * 1024
 
@@ -51,6 +48,8 @@ class RunExecution:
 
     def execute(self, staged: str) -> tuple[Captured, str]:
         """Run the command. Raises StepFailed with its status where that is not 0."""
+        from buildah_py.layers.capture import capture
+
         upper, work, init = (os.path.join(staged, name) for name in ("upper", "work", "init"))
         self._workshop.make_root(upper, self._parent.layers)
         os.mkdir(work)
@@ -61,6 +60,8 @@ class RunExecution:
         return capture(upper, lowers, stubs=init), upper
 
     def _spec(self, lowers: tuple[str, ...], upper: str, work: str, init: str, staged: str) -> ContainerSpec:
+        from buildah_py.sandbox import ContainerSpec, FileMount
+
         step = self._step
         mounts: list[Operation] = [
             FileMount(target=f"/dev/pipes/{file.name}", content=file.content, mode=file.mode) for file in step.files
@@ -113,6 +114,8 @@ class RunExecution:
 
     def _pump(self, streams: Mapping[int, int]) -> None:
         """Pass output on, and keep all of it in the log, until all writers are gone."""
+        import select
+
         number = self._node.index + 1
         poll = select.poll()
         for descriptor in streams:

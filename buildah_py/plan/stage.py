@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 DEFAULT_SHELL = ("/bin/sh", "-c")
 _SHEBANG = "#!"
 _LONE_HEREDOC = re.compile(r"\s*\d*<<-?\s*(\"[^\"]*\"|'[^']*'|[^\s<>&|;()\"'$`\\]+)\s*")
+_REMOTE = re.compile(r"(https?|git|ssh)://|git@", re.IGNORECASE)
 _SIGNAL = re.compile(r"(SIG)?([A-Z][A-Z0-9+-]*)|[0-9]+", re.IGNORECASE)
 
 
@@ -292,6 +293,11 @@ class StageFold:
         self._transfer(instruction, origin, parents=instruction.parents, link=instruction.link)
 
     def _fold_add(self, instruction: tree.Add) -> None:
+        for word in instruction.sources:
+            if _REMOTE.match(self.expand(word)):
+                raise self.error(
+                    "ADD from the network is not supported yet", word.span, "fetch it in a RUN, or into the context"
+                )
         self._transfer(
             instruction,
             Input(),

@@ -280,3 +280,54 @@ def test_quiet_and_json(busybox: Pybuild) -> None:
     assert result.stderr == ""
     lines = [json.loads(line) for line in busybox.run("--no-cache", "--progress=json", context).stderr.splitlines()]
     assert len(lines) > 4
+
+
+def test_add_unpacks_archives(busybox: Pybuild) -> None:
+    context = busybox.context(
+        "FROM busybox\nADD a.tar.gz plain.txt /d/\nCOPY a.tar.gz /c/\nADD --unpack=false a.tar.gz /u/\n", plain_txt="p"
+    )
+    (context / "inner").mkdir()
+    (context / "inner/x").write_text("x")
+    shutil.make_archive(str(context / "a"), "gztar", context / "inner")
+    busybox.build(context)
+    assert busybox.sh("cat /d/x /d/plain.txt; ls /c /u") == "xp/c:\na.tar.gz\n\n/u:\na.tar.gz\n"
+
+
+def test_a_bind_mount_shows_the_context_and_stages(busybox: Pybuild) -> None:
+    context = busybox.context(
+        "FROM busybox AS one\nRUN mkdir /o && echo stage > /o/s\nFROM busybox\n"
+        "RUN --mount=type=bind,target=/ctx cat /ctx/a.txt > /seen; ls /ctx >> /seen; "
+        "touch /ctx/x 2>/dev/null || echo ro >> /seen\n"
+        "RUN --mount=type=bind,from=one,source=/o,target=/m,rw echo more >> /m/s && cat /m/s > /stage\n"
+        "RUN --mount=type=bind,from=one,source=/o,target=/m cat /m/s >> /stage\n",
+        a_txt="a\n",
+        secret_txt="no",
+    )
+    (context / ".dockerignore").write_text("secret*\nBuildfile\n.dockerignore\n")
+    busybox.build(context)
+    assert busybox.sh("cat /seen /stage; ls -d /ctx /m 2>&1 | grep -c No") == "a\na.txt\nro\nstage\nmore\nstage\n2\n"
+    assert busybox.build(context).outcomes() == ["HIT"] * 4
+    (context / "secret.txt").write_text("changed")
+    assert busybox.build(context).outcomes() == ["HIT"] * 4
+    (context / "a.txt").write_text("b\n")
+    assert busybox.build(context).outcomes()[:2] == ["HIT", "RAN"]
+    assert busybox.sh("cat /seen").startswith("b\n")
+
+
+def test_a_cache_mount_lasts_from_build_to_build(busybox: Pybuild) -> None:
+    context = busybox.context("FROM busybox\nRUN --mount=type=cache,target=/c echo x >> /c/log; cat /c/log > /seen\n")
+    busybox.build(context)
+    assert busybox.build(context).outcomes() == ["HIT"]
+    busybox.build(context, "--no-cache")
+    assert busybox.sh("cat /seen; ls /c 2>/dev/null; true") == "x\nx\n"
+
+
+def test_copies_into_what_is_there(busybox: Pybuild) -> None:
+    """Directories are merged and keep their modes; a link on the way is followed inside of the image."""
+    context = busybox.context(
+        "FROM busybox\nRUN mkdir -p /real/sub && echo old > /real/sub/f && ln -s /real /link && chmod 700 /real\n"
+        "COPY d /link/\n",
+        d__sub__g="new",
+    )
+    busybox.build(context)
+    assert busybox.sh("cat /real/sub/f /real/sub/g; stat -c %a /real; readlink /link") == "old\nnew700\n/real\n"
