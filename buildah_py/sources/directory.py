@@ -48,7 +48,7 @@ class _Listing(NamedTuple):
 class _Scan(NamedTuple):
     """What scanning one directory gave: what shows, ignored directories in which something may show, what is hidden."""
 
-    found: list[tuple[str, Entry]]
+    found: dict[str, Entry]
     doubtful: list[tuple[str, Entry]]
     hidden: list[str]
 
@@ -206,11 +206,13 @@ class DirectoryContext:
         found, hidden = scan.found, scan.hidden
         for name, entry in scan.doubtful:
             if self._shows(entry.path):
-                found.append((name, entry))
+                found[name] = entry
             else:
                 hidden.append(name)
-        found.sort()
-        listing = self._listings[path] = _Listing(dict(found), frozenset(hidden))
+        names = sorted(found)
+        listing = self._listings[path] = _Listing(
+            dict(zip(names, map(found.__getitem__, names), strict=True)), frozenset(hidden)
+        )
         del self._scans[path]
         return listing
 
@@ -244,11 +246,10 @@ class DirectoryContext:
         prefix = path + "/" if path else ""
         cache = self._stat_cache
         known = cache.directories.get(path, {}) if cache is not None else {}
-        found: list[tuple[str, Entry]] = []
+        found: dict[str, Entry] = {}
         doubtful: list[tuple[str, Entry]] = []
         hidden: list[str] = []
         directories: list[str] = []
-        files: list[str] = []
         git_modes = self._git_modes
         with os.scandir(descriptor) as scan:
             for item in scan:
@@ -265,7 +266,6 @@ class DirectoryContext:
                 mode = status.st_mode
                 kind = mode & 0o170000
                 if kind == 0o100000:
-                    files.append(name)
                     size = status.st_size
                     mtime = status.st_mtime_ns
                     bits = (0o755 if mode & 0o100 else 0o644) if git_modes else mode & 0o7777
@@ -293,9 +293,9 @@ class DirectoryContext:
                     entry = self._other(inner, name, status, descriptor)
                 else:
                     continue  # a socket
-                found.append((name, entry))
+                found[name] = entry
         if cache is not None:
-            cache.seen(path, directories, files)
+            cache.seen(path, directories, found)
         return _Scan(found, doubtful, hidden)
 
     def _made(self, path: str, kind: str, status: os.stat_result, pairs: tuple[tuple[str, bytes], ...] = ()) -> Entry:

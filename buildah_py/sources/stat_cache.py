@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Container, Iterable
 
     Record = tuple[int, int, int, int, int, str, tuple[tuple[str, bytes], ...]]
 
@@ -60,12 +60,12 @@ class StatCache:
         name = sha256(os.fsencode(os.path.realpath(context))).hexdigest()[:32]
         return cls(os.path.join(directory, name))
 
-    def seen(self, directory: str, subdirectories: Iterable[str], files: Iterable[str]) -> None:
-        """Note what a directory holds now; what it holds no longer is forgotten."""
+    def seen(self, directory: str, subdirectories: Iterable[str], names: Container[str]) -> None:
+        """Note what a directory holds now, and its subdirectories; what it holds no longer is forgotten."""
         self._seen[directory] = frozenset(subdirectories)
         known = self.directories.get(directory)
         if known:
-            gone = known.keys() - files
+            gone = [name for name in known if name not in names]
             if gone:
                 self._changed = True
                 for name in gone:
