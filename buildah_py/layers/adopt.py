@@ -1,0 +1,41 @@
+"""Directories that a layer implies without describing them: on disk they have to look like the ones below."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final
+
+from buildah_py.layers.entry import DIR
+from buildah_py.layers.spool import FileSpool
+
+if TYPE_CHECKING:
+    from buildah_py.layers.tree import Tree
+    from buildah_py.layers.view import LayerTree
+
+_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def adopt_parents(layer: LayerTree, below: Tree, *, owners: bool = True) -> None:
+    """Give the implied directories of an unpacked layer the owner, mode, attributes and time that `below` shows.
+
+    overlayfs takes a directory's attributes from the top-most layer that has it, and archives may leave out parents:
+    without this, a foreign layer with nothing but `tmp/x` would make /tmp 0755. To be called before the layer is
+    mounted, on top of the layers that `below` is the view of; the merged view of inventories needs none of it.
+    """
+    implied = [entry for entry in layer.inventory if entry.implied and entry.path]
+    if not implied:
+        return
+    root = os.open(layer.fs, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        spool = FileSpool(root, owners=owners)
+        for entry in reversed(implied):  # the innermost first: a directory on the way may lose its search permission
+            described = below.entry(entry.path)
+            if described is None or described.kind != DIR:
+                continue
+            descriptor = os.open(entry.path, _DIRECTORY, dir_fd=root)
+            try:
+                spool.finish_file(descriptor, described)
+            finally:
+                os.close(descriptor)
+    finally:
+        os.close(root)
