@@ -53,6 +53,11 @@ def set_name(name: str) -> None:
     check(_prctl(_PR_SET_NAME, ctypes.addressof(buffer), 0, 0, 0))
 
 
+def set_child_subreaper(subreaper: bool) -> None:
+    """Become the parent of descendants whose own parent ends."""
+    check(_prctl(_PR_SET_CHILD_SUBREAPER, int(subreaper), 0, 0, 0))
+
+
 def set_no_new_privileges() -> None:
     """Make execve(2) grant nothing from set-user-id bits or file capabilities, for ever."""
     check(_prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))

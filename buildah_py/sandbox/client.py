@@ -16,6 +16,7 @@ from buildah_py.sandbox.network import Networks
 from buildah_py.sandbox.resolver import servers
 from buildah_py.sandbox.spawn import spawn
 from buildah_py.sandbox.spec import ExitStatus, Limits
+from buildah_py.sandbox.userns import has_single_id
 
 if TYPE_CHECKING:
     import _socket
@@ -123,6 +124,7 @@ class Sandbox:
         self._helper = 0
         self._networks = Networks(tuple(servers()))
         self._unprivileged = _in_user_namespace()
+        self._single_id = self._unprivileged and has_single_id()
 
     def __enter__(self) -> Self:
         return self
@@ -147,7 +149,9 @@ class Sandbox:
         """Start a command on the given descriptors (no stdin is /dev/null; with a tty they are not used)."""
         plan.check(container)
         self.start(network=container.network == "default")
-        description, descriptors = plan.description(container, unprivileged=self._unprivileged)
+        description, descriptors = plan.description(
+            container, unprivileged=self._unprivileged, single_id=self._single_id
+        )
         streams = [] if container.tty else [(0, stdin), (1, stdout), (2, stderr)]
         given = [(place, stream) for place, stream in streams if stream is not None]
         limits = asdict(container.limits) if container.limits != Limits() else None
@@ -166,7 +170,8 @@ class Sandbox:
                 "streams": tuple(place for place, _ in given),
                 "network": lease is not None,
                 "limits": limits,
-                "filter": description["capabilities"] if filtered else None,
+                "unprivileged": self._unprivileged,
+                "filter": (description["capabilities"], self._single_id) if filtered else None,
             }
             sent = [theirs.fileno(), memory, *(stream for _, stream in given)]
             sent += [*([lease.descriptor] if lease else []), *descriptors]

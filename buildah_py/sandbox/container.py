@@ -264,6 +264,8 @@ def _drop_privileges(container: dict[str, Any], who: users.Identity) -> None:
         process.set_seccomp_filter(container["seccomp"])
     if not container["keep_groups"]:
         os.setgroups(who.groups)
+    elif who.uid or who.gid:
+        raise RefusedError("USER", f"only root exists here, not {who.uid}:{who.gid}: there are no subordinate ids")
     os.setresgid(who.gid, who.gid, who.gid)
     os.setresuid(who.uid, who.uid, who.uid)
     _, permitted, _ = process.capget()

@@ -40,8 +40,42 @@ def main(control: int, state: str) -> None:
         _signal.signal(getattr(_signal, name), _signal.SIG_IGN)
     _signal.pthread_sigmask(_signal.SIG_SETMASK, [])
     process.set_name("pybuild-helper")
+    process.set_child_subreaper(True)
     os.umask(0)
     Helper(_socket.socket(fileno=control), state).serve()
+
+
+def _fork_twice() -> tuple[int, int]:
+    """Fork a first process of a new pid namespace, by way of a process that can be in no other one afterwards.
+
+    In a user namespace we may not return to the pid namespace that we are in, as it belongs to the host. Gives 0 and
+    a descriptor to wait on in the new process, its id and -1 in the helper, whose child it becomes.
+    """
+    ready, held = os.pipe()
+    told, tell = os.pipe()
+    between = os.fork()
+    if between == 0:
+        try:
+            os.close(told)
+            namespaces.unshare(namespaces.CLONE_NEWPID)
+            pid = os.fork()
+            if pid == 0:
+                os.close(held)
+                os.close(tell)
+                return 0, ready
+            os.write(tell, str(pid).encode())
+            os._exit(0)
+        except OSError as error:
+            os._exit(error.errno or 1)
+    for descriptor in (ready, held, tell):
+        os.close(descriptor)
+    text = os.read(told, 20)
+    os.close(told)
+    _, status = os.waitpid(between, 0)
+    if not text:
+        number = os.waitstatus_to_exitcode(status)
+        raise OSError(number, os.strerror(number))
+    return int(text), -1
 
 
 class Helper:
@@ -55,8 +89,8 @@ class Helper:
         self._poll.register(control.fileno(), select.EPOLLIN)
         self._state = state
         self._groups = 0
-        self._filters: dict[int, tuple[bytes, str]] = {}
-        self._filter(capabilities.DEFAULT)  # almost every container wants it, and nobody waits yet
+        self._filters: dict[tuple[int, bool], tuple[bytes, str]] = {}
+        self._filter(capabilities.DEFAULT, ignore_owners=False)  # almost every container wants it, and nobody waits yet
 
     def serve(self) -> None:
         """Serve until the main process is gone and every container with it."""
@@ -88,17 +122,18 @@ class Helper:
                 os.close(descriptor)
         return True
 
-    def _filter(self, wanted: int) -> tuple[bytes, str]:
+    def _filter(self, wanted: int, ignore_owners: bool) -> tuple[bytes, str]:
         """Give the system call filter for a container with these capabilities, or why there is none."""
-        if wanted not in self._filters:
+        key = wanted, ignore_owners
+        if key not in self._filters:
             try:
-                self._filters[wanted] = (seccomp.cached_filter(wanted, self._state), "")
+                self._filters[key] = (seccomp.cached_filter(wanted, self._state, ignore_owners=ignore_owners), "")
             except seccomp.UnavailableError as error:
-                self._filters[wanted] = (b"", str(error))
-        return self._filters[wanted]
+                self._filters[key] = (b"", str(error))
+        return self._filters[key]
 
     def _start(self, channel: _socket.socket, request: dict[str, Any], descriptors: list[int]) -> None:
-        program, missing = self._filter(request["filter"]) if request["filter"] is not None else (b"", "")
+        program, missing = self._filter(*request["filter"]) if request["filter"] is not None else (b"", "")
         if missing:
             wire.send(channel, ("warning", f"system calls are not filtered: {missing}"))
         group = None
@@ -111,9 +146,13 @@ class Helper:
                 wire.send(channel, ("error", "setting limits", f"{error.strerror}{where}", error.errno or 0))
                 channel.close()
                 return
+        ready = -1
         try:
-            namespaces.unshare(namespaces.CLONE_NEWPID)
-            pid = os.fork()
+            if request["unprivileged"]:
+                pid, ready = _fork_twice()
+            else:
+                namespaces.unshare(namespaces.CLONE_NEWPID)
+                pid = os.fork()
         except OSError as error:
             wire.send(channel, ("error", "making a process", error.strerror, error.errno))
             channel.close()
@@ -122,11 +161,15 @@ class Helper:
             return
         if pid == 0:
             try:
+                if ready != -1:
+                    os.read(ready, 1)  # ends when the process in between has, and we are the helper's child
+                    os.close(ready)
                 self._child(channel, request, descriptors, program, group)
             finally:
                 os._exit(125)
-        # Children of this process, but for containers, belong to its own pid namespace.
-        namespaces.setns(self._own_pids, namespaces.CLONE_NEWPID)
+        if not request["unprivileged"]:
+            # Children of this process, but for containers, belong to its own pid namespace.
+            namespaces.setns(self._own_pids, namespaces.CLONE_NEWPID)
         running = _Running(pid, channel, group)
         for descriptor in (running.pidfd, channel.fileno()):
             self._running[descriptor] = running

@@ -178,6 +178,8 @@ class BindMount(Operation):
 
     def prepare(self, root: Root) -> None:
         """Take a detached copy of the source's mount."""
+        # In a user namespace what the host has mounted below may hide something, and cannot be left out.
+        self.recursive = self.recursive or root.unprivileged
         flags = mounts.OPEN_TREE_CLONE | (mounts.AT_RECURSIVE if self.recursive else 0)
         if isinstance(self.source, int):
             self._mount = mounts.open_tree(root.descriptors[self.source], "", flags)
@@ -469,9 +471,11 @@ def overlay(lowers: tuple[str, ...], upper: str, work: str, root: Root, anchor: 
         mount = mounts.open_tree(mounts.AT_FDCWD, lowers[0])
         mounts.mount_setattr(mount, "", attributes | mounts.MOUNT_ATTR_RDONLY)
         return mount
-    options: dict[str, str | None] = {"index": "off", "metacopy": "off", "redirect_dir": "off"}
+    options: dict[str, str | None] = {"index": "off", "metacopy": "off"}
     if root.unprivileged:
-        options["userxattr"] = None
+        options["userxattr"] = None  # which allows of the modes for redirects only the one that it sets itself
+    else:
+        options["redirect_dir"] = "off"
     if upper:
         options["volatile"] = None
     context = mounts.fsopen("overlay")

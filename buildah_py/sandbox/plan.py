@@ -122,7 +122,7 @@ def rlimits(container: ContainerSpec) -> tuple[tuple[str, int, int], ...]:
     return tuple(found)
 
 
-def description(container: ContainerSpec, *, unprivileged: bool) -> tuple[dict[str, Any], list[int]]:
+def description(container: ContainerSpec, *, unprivileged: bool, single_id: bool) -> tuple[dict[str, Any], list[int]]:
     """Give what is sent to the helper, and the descriptors that its bind mounts count from 0."""
     operations = []
     descriptors: list[int] = []
@@ -160,5 +160,5 @@ def description(container: ContainerSpec, *, unprivileged: bool) -> tuple[dict[s
         "rlimits": rlimits(container),
         "unprivileged": unprivileged,
         "devices": container.security == "insecure",
-        "keep_groups": False,
+        "keep_groups": single_id,
     }, descriptors

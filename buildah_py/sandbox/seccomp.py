@@ -77,6 +77,8 @@ _PLAIN = """
     timerfd_create timerfd_gettime timerfd_gettime64 timerfd_settime timerfd_settime64 times uname
 """
 
+_OWNERS = {"chown", "chown32", "fchown", "fchown32", "fchownat", "lchown", "lchown32", "setgroups", "setgroups32"}
+
 _OF_ARCHITECTURE = {
     "x86_64": "arch_prctl modify_ldt",
     "aarch64": "arm_fadvise64_64 arm_sync_file_range sync_file_range2 breakpoint cacheflush set_tls",
@@ -134,9 +136,9 @@ class UnavailableError(Exception):
     """No filter can be made here; says why."""
 
 
-def cached_filter(wanted: int, directory: str) -> bytes:
+def cached_filter(wanted: int, directory: str, *, ignore_owners: bool = False) -> bytes:
     """Give what `compile_filter` gives, from a file in `directory` if one run before has put it there."""
-    path = f"{directory}/seccomp-{_VERSION}-{os.uname().machine}-{wanted:x}"
+    path = f"{directory}/seccomp-{_VERSION}-{os.uname().machine}-{wanted:x}{'-ignore' if ignore_owners else ''}"
     try:
         with open(path, "rb") as file:
             kept = file.read(1 << 20)
@@ -144,7 +146,7 @@ def cached_filter(wanted: int, directory: str) -> bytes:
         kept = b""
     if len(kept) > 4 and binascii.crc32(kept[4:]).to_bytes(4) == kept[:4]:
         return kept[4:]
-    program = compile_filter(wanted)
+    program = compile_filter(wanted, ignore_owners=ignore_owners)
     if os.path.isdir(directory) and os.access(directory, os.W_OK):
         new = f"{path}.{os.getpid()}"
         with open(new, "wb") as file:
@@ -153,10 +155,11 @@ def cached_filter(wanted: int, directory: str) -> bytes:
     return program
 
 
-def compile_filter(wanted: int) -> bytes:
+def compile_filter(wanted: int, *, ignore_owners: bool = False) -> bytes:
     """Give the policy as a program for the kernel, for a container with the capabilities of this mask.
 
-    Raises UnavailableError where there is no libseccomp, or no table for this architecture.
+    With `ignore_owners`, changing the owner of a file or one's groups does nothing and succeeds: for a user namespace
+    in which there is only one id. Raises UnavailableError where there is no libseccomp, or no table for this architecture.
     """
     machine = os.uname().machine
     if machine not in _ARCHITECTURES:
@@ -171,12 +174,12 @@ def compile_filter(wanted: int) -> bytes:
     if not context:
         raise UnavailableError("libseccomp cannot begin a filter")
     try:
-        return _newer_calls(machine) + _compile(library, ctypes.c_void_p(context), machine, wanted)
+        return _newer_calls(machine) + _compile(library, ctypes.c_void_p(context), machine, wanted, ignore_owners)
     finally:
         library.seccomp_release(ctypes.c_void_p(context))
 
 
-def _compile(library: ctypes.CDLL, context: ctypes.c_void_p, machine: str, wanted: int) -> bytes:
+def _compile(library: ctypes.CDLL, context: ctypes.c_void_p, machine: str, wanted: int, ignore_owners: bool) -> bytes:
     def must(result: int, what: str) -> None:
         if result < 0:
             raise UnavailableError(f"libseccomp refuses {what}: {os.strerror(-result)}")
@@ -186,7 +189,7 @@ def _compile(library: ctypes.CDLL, context: ctypes.c_void_p, machine: str, wante
     library.seccomp_attr_set(context, _OPTIMIZE, ctypes.c_uint32(_BINARY_TREE))  # before 2.5 there is no tree
     add = library.seccomp_rule_add_array
     add.argtypes = (ctypes.c_void_p, ctypes.c_uint32, ctypes.c_int, ctypes.c_uint, ctypes.c_char_p)
-    for name, action, comparison in _rules(machine, wanted):
+    for name, action, comparison in _rules(machine, wanted, ignore_owners):
         number = library.seccomp_syscall_resolve_name(name.encode())
         if number == -1:  # younger than the library
             continue
@@ -199,9 +202,10 @@ def _compile(library: ctypes.CDLL, context: ctypes.c_void_p, machine: str, wante
         os.close(memory)
 
 
-def _rules(machine: str, wanted: int) -> Iterator[tuple[str, int, bytes]]:
+def _rules(machine: str, wanted: int, ignore_owners: bool) -> Iterator[tuple[str, int, bytes]]:
     for name in (*_PLAIN.split(), *_OF_ARCHITECTURE[machine].split()):
-        yield name, _ALLOW, b""
+        ignored = ignore_owners and name in _OWNERS
+        yield name, _REFUSE if ignored else _ALLOW, b""
     allowed = set()
     for capability, names in _OF_CAPABILITY.items():
         if wanted >> capabilities.number(capability) & 1:

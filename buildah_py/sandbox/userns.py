@@ -1,0 +1,124 @@
+"""Without root: the whole program enters a user namespace, where it is root, and starts again.
+
+With subordinate ids (/etc/subuid, newuidmap) every id of an image exists there; with none only one does, which is
+enough for images whose commands all run as root. The process stays the same one, so signals and exit statuses need no
+passing on.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, NoReturn
+
+from buildah_py.errors import SandboxError
+from buildah_py.linux import namespaces
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+MARKER = "PYBUILD_USER_NAMESPACE"
+"""The environment variable that says that this was done: `full` or `single`."""
+
+_TOOLS = ("newuidmap", "newgidmap")
+_HINT = (
+    "user namespaces may be switched off: see the sysctls user.max_user_namespaces, kernel.unprivileged_userns_clone"
+    " and kernel.apparmor_restrict_unprivileged_userns; `pybuild doctor` tells which"
+)
+
+
+def is_needed(env: Mapping[str, str]) -> bool:
+    """Tell whether this process has to enter a user namespace before it can make containers."""
+    return os.geteuid() != 0 and MARKER not in env
+
+
+def has_single_id() -> bool:
+    """Tell whether only one id exists in this user namespace."""
+    with open("/proc/self/uid_map", encoding="ascii") as file:
+        return sum(int(line.split()[2]) for line in file) == 1
+
+
+def subordinate_ids(path: str, user: int, name: str) -> list[tuple[int, int]]:
+    """Read a user's ranges (first id, how many) from /etc/subuid or /etc/subgid."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            fields = [line.strip().split(":") for line in file]
+    except FileNotFoundError:
+        return []
+    mine = [words for words in fields if len(words) == 3 and words[0] in {name, str(user)}]
+    return [(int(start), int(count)) for _, start, count in mine if start.isdigit() and count.isdigit() and int(count)]
+
+
+def id_map(own: int, ranges: Sequence[tuple[int, int]]) -> list[str]:
+    """Give the words that newuidmap takes: 0 is ourselves, 1 and up are the ranges."""
+    words = ["0", str(own), "1"]
+    inside = 1
+    for start, count in ranges:
+        words += [str(inside), str(start), str(count)]
+        inside += count
+    return words
+
+
+def reexec_in_user_namespace(argv: Sequence[str], env: Mapping[str, str]) -> NoReturn:
+    """Enter a user and a mount namespace and execute `argv` there, with MARKER in its environment.
+
+    To be called before there are threads. Raises SandboxError where user namespaces are not allowed.
+    """
+    uid, gid = os.geteuid(), os.getegid()
+    commands = _mapping_commands(uid, gid, env.get("PATH", os.defpath))
+    reading, writing = os.pipe()
+    ourselves = os.getpid()
+    mapper = os.fork() if commands else 0
+    if commands and mapper == 0:
+        os.close(writing)
+        _write_maps(commands, ourselves, reading)
+    try:
+        namespaces.unshare(namespaces.CLONE_NEWUSER | namespaces.CLONE_NEWNS)
+    except OSError as error:
+        raise SandboxError(f"cannot enter a user namespace: {error.strerror}", hint=_HINT) from None
+    finally:
+        os.close(reading)
+    full = False
+    if commands:
+        os.write(writing, b"1")
+        full = os.waitpid(mapper, 0)[1] == 0
+    os.close(writing)
+    if full:
+        os.setgroups([])
+    else:
+        for file, text in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
+            with open(f"/proc/self/{file}", "w", encoding="ascii") as out:
+                out.write(text)
+    os.setresgid(0, 0, 0)
+    os.setresuid(0, 0, 0)
+    os.execve(argv[0], list(argv), {**env, MARKER: "full" if full else "single"})  # noqa: S606
+
+
+def _mapping_commands(uid: int, gid: int, path: str) -> list[list[str]]:
+    """Give the two commands that map subordinate ids, without their process id; none where there are no such ids."""
+    import pwd
+
+    try:
+        name = pwd.getpwuid(uid).pw_name
+    except KeyError:
+        name = ""
+    commands = []
+    for tool, file, own in zip(_TOOLS, ("/etc/subuid", "/etc/subgid"), (uid, gid), strict=True):
+        ranges = subordinate_ids(file, uid, name)
+        places = [f"{directory}/{tool}" for directory in path.split(":") if os.access(f"{directory}/{tool}", os.X_OK)]
+        if not ranges or not places:
+            return []
+        commands.append([places[0], *id_map(own, ranges)])
+    return commands
+
+
+def _write_maps(commands: list[list[str]], target: int, ready: int) -> NoReturn:
+    """Map the ids of the process `target` from outside its namespace, once it says that it is there."""
+    try:
+        if os.read(ready, 1):
+            for tool, *words in commands:
+                pid = os.posix_spawn(tool, [tool, str(target), *words], {})
+                if os.waitpid(pid, 0)[1]:
+                    os._exit(1)
+            os._exit(0)
+    finally:
+        os._exit(1)
