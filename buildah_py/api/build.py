@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from buildah_py.api.container import ContainerOptions
 from buildah_py.api.contexts import Contexts
 from buildah_py.api.images import familiar_name, find_config, full_name
 from buildah_py.api.state import open_store
@@ -50,7 +51,9 @@ class BuildRequest:
     platform: str = ""
     outputs: tuple[str, ...] = ()
     extensions: bool = False
-    ca_bundle: str = ""
+    container: ContainerOptions = field(default_factory=ContainerOptions)
+    secrets: tuple[str, ...] = ()
+    ssh: tuple[str, ...] = ()
     environ: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -81,11 +84,6 @@ def build(request: BuildRequest, emit: Callable[[Event], None]) -> BuildResult:
     names = tuple(dict.fromkeys(map(full_name, request.names)))
     outputs = _read_outputs(request.outputs)
     build_file, path = read_build_file(request)
-    trust = None
-    if request.ca_bundle:
-        from buildah_py.sandbox.trust import read_trust
-
-        trust = read_trust(request.ca_bundle, request.environ)
     with open_store(request.environ) as store:
         plan = make_plan(build_file, _plan_options(request, store))
         for warning in plan.warnings:
@@ -99,7 +97,10 @@ def build(request: BuildRequest, emit: Callable[[Event], None]) -> BuildResult:
             open_context=contexts.open,
             make_sandbox=lambda: _make_sandbox(store),
             emit=emit,
-            trust=trust,
+            trust=request.container.trust(request.environ),
+            shape=request.container.apply,
+            secret=_secret_reader(request),
+            agents=_agents(request),
         )
         engine = Engine(plan, workshop, no_cache=request.no_cache)
         try:
@@ -128,6 +129,23 @@ def build(request: BuildRequest, emit: Callable[[Event], None]) -> BuildResult:
     shown = tuple(map(familiar_name, names))
     emit(events.BuildDone(image, shown, time.monotonic() - started, engine.hits, engine.ran))
     return BuildResult(image, names, engine.hits, engine.ran)
+
+
+def _secret_reader(request: BuildRequest) -> Callable[[str], bytes | None]:
+    if not request.secrets:
+        return lambda _: None
+    from buildah_py.api.secrets import parse_secrets
+
+    secrets = parse_secrets(request.secrets, request.environ)
+    return lambda name: secrets[name].read(request.environ) if name in secrets else None
+
+
+def _agents(request: BuildRequest) -> dict[str, str]:
+    if not request.ssh:
+        return {}
+    from buildah_py.api.secrets import parse_agents
+
+    return parse_agents(request.ssh, request.environ)
 
 
 def _read_outputs(specs: Sequence[str]) -> list[Output]:
@@ -159,6 +177,8 @@ def _plan_options(request: BuildRequest, store: Store) -> PlanOptions:
         build_platform=host,
         network=request.network,
         labels=request.labels,
+        hostname=request.container.hostname or "pybuild",
+        container=request.container.key(),
     )
 
 

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NoReturn
 
+from buildah_py.api.container import ContainerOptions
 from buildah_py.api.images import find_config
 from buildah_py.cache import Cache
 from buildah_py.engine import Workshop
@@ -28,10 +29,9 @@ class RunRequest:
     cwd: str = ""
     user: str = ""
     entrypoint: str | None = None
-    hostname: str = ""
     network: str = "default"
     interactive: bool = False
-    ca_bundle: str = ""
+    container: ContainerOptions = field(default_factory=ContainerOptions)
 
 
 def run_image(store: Store, request: RunRequest) -> int:
@@ -53,10 +53,8 @@ def run_image(store: Store, request: RunRequest) -> int:
         raise NotFound(f"layers of the image `{request.image}` are missing", hint="build or import it again")
     environment = {**config.environment(), **request.env}
     mounts: tuple[Operation, ...] = ()
-    if request.ca_bundle:
-        from buildah_py.sandbox.trust import read_trust
-
-        trust = read_trust(request.ca_bundle, os.environ)
+    trust = request.container.trust(os.environ)
+    if trust is not None:
         mounts = trust.mounts()
         environment = trust.environment() | environment
     workshop = Workshop(
@@ -80,12 +78,14 @@ def run_image(store: Store, request: RunRequest) -> int:
         env=tuple(f"{name}={value}" for name, value in environment.items()),
         cwd=request.cwd or config.working_dir or "/",
         user=request.user or config.user,
-        hostname=request.hostname or "pybuild",
+        hostname="pybuild",
         network=request.network,
         mounts=mounts,
     )
     try:
-        container = workshop.start(spec, stdin=0 if request.interactive else None, stdout=1, stderr=2)
+        container = workshop.start(
+            request.container.apply(spec), stdin=0 if request.interactive else None, stdout=1, stderr=2
+        )
         try:
             return container.wait().status
         except BaseException:

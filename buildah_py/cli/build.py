@@ -6,6 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from buildah_py.cli import container
 from buildah_py.cli.arguments import key_values
 from buildah_py.errors import UsageError
 
@@ -45,12 +46,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="let the build file ask for network.host or security.insecure",
     )
-    add(
-        "--ca-bundle",
-        metavar="FILE|host",
-        default="",
-        help="certificates that containers trust besides the image's own; never in the image",
-    )
     add("--platform", metavar="OS/ARCH", default="", help="platform of the image; default: this machine's")
     add(
         "-o",
@@ -60,6 +55,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="what else to write, such as type=oci,dest=app.tar",
     )
+    add(
+        "--secret",
+        metavar="SPEC",
+        action="append",
+        default=[],
+        help="id=ID,src=FILE or id=ID,env=NAME, for RUN --mount=type=secret",
+    )
+    add("--ssh", metavar="SPEC", action="append", default=[], help="default or ID=SOCKET, for RUN --mount=type=ssh")
     add("--iidfile", metavar="FILE", help="write the image's id to FILE")
     add("-q", "--quiet", action="store_true", help="print nothing but the image's id")
     add("--progress", choices=_PROGRESS, default="auto", help="how to show the build; default: %(default)s")
@@ -70,6 +73,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="build, check, outline or targets; `,format=json` for programs",
     )
     add("--check", action="store_true", help="the same as --call=check")
+    container.configure(parser)
     add("--extensions", action="store_true", help="allow pybuild's extensions of the language")
 
 
@@ -95,7 +99,9 @@ def run(args: argparse.Namespace) -> int:
         platform=args.platform,
         outputs=tuple(args.output),
         extensions=args.extensions,
-        ca_bundle=args.ca_bundle,
+        container=container.read(args),
+        secrets=tuple(args.secret),
+        ssh=tuple(args.ssh),
         environ=dict(os.environ),
     )
     call = "check" if args.check else args.call

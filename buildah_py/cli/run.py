@@ -13,6 +13,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options; spelled as `docker run` spells them."""
     import argparse
 
+    from buildah_py.cli import container
+
+    container.configure(parser)
     add = parser.add_argument
     add("-e", "--env", metavar="K[=V]", action="append", default=[], help="set a variable")
     add("-w", "--workdir", metavar="DIR", default="", help="working directory")
@@ -24,14 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=None,
         help="run this instead of the image's entry point; empty for none",
     )
-    add("--hostname", metavar="NAME", default="", help="host name in the container")
     add("--network", choices=("default", "none", "host"), default="default", help="default: %(default)s")
-    add(
-        "--ca-bundle",
-        metavar="FILE|host",
-        default="",
-        help="certificates that containers trust besides the image's own; never in the image",
-    )
     add("--rm", action="store_true", help="accepted and without effect: nothing of a container is kept")
     add("image", metavar="IMAGE", help="name or id")
     add("command", metavar="COMMAND", nargs=argparse.REMAINDER, help="instead of the image's own command")
@@ -41,6 +37,7 @@ def run(args: argparse.Namespace) -> int:
     """Run a container; the command's exit status."""
     from buildah_py.api.run import RunRequest, run_image
     from buildah_py.api.state import open_store
+    from buildah_py.cli import container
     from buildah_py.cli.arguments import key_values
 
     request = RunRequest(
@@ -50,10 +47,9 @@ def run(args: argparse.Namespace) -> int:
         cwd=args.workdir,
         user=args.user,
         entrypoint=args.entrypoint,
-        hostname=args.hostname,
         network=args.network,
         interactive=args.interactive,
-        ca_bundle=args.ca_bundle,
+        container=container.read(args),
     )
     with open_store() as store:
         return run_image(store, request)

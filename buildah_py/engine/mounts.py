@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from buildah_py.copy.materialise import materialise
 from buildah_py.copy.select import select
-from buildah_py.errors import NotFound, PybuildError
+from buildah_py.errors import NotFound
 from buildah_py.layers.resolve import resolve
 from buildah_py.layers.writer import LayerWriter
-from buildah_py.sandbox import BindMount, OverlayMount, TmpfsMount
+from buildah_py.sandbox import BindMount, FileMount, OverlayMount, TmpfsMount
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from buildah_py.engine.workshop import Result, Workshop
     from buildah_py.layers.tree import Tree
     from buildah_py.plan import Node
@@ -28,19 +26,50 @@ def shown_digest(workshop: Workshop, node: Node, mount: MountStep, tree: Result 
     return select(shown, [mount.source or "/"], where=where).digest()
 
 
-def make_mount(
-    workshop: Workshop, node: Node, mount: MountStep, tree: Result | None, staged: str
-) -> Sequence[Operation]:
-    """Make what the sandbox mounts. Directories that are thrown away afterwards lie below `staged`."""
+class Made(NamedTuple):
+    """What a mount becomes: operations of the sandbox, and variables that the command sees and the key does not."""
+
+    operations: tuple[Operation, ...] = ()
+    variables: tuple[tuple[str, str], ...] = ()
+
+
+def make_mount(workshop: Workshop, node: Node, mount: MountStep, tree: Result | None, staged: str, number: int) -> Made:
+    """Make what the sandbox mounts; `number` is the mount's place in the step.
+
+    Directories that are thrown away afterwards lie below `staged`. Raises NotFound for what is required and missing.
+    """
     if mount.type == "tmpfs":
-        return [TmpfsMount(mount.target, mount.size or 0)]
+        return Made((TmpfsMount(mount.target, mount.size or 0),))
     if mount.type == "bind":
-        return [_bind(workshop, node, mount, tree, staged)]
+        return Made((_bind(workshop, node, mount, tree, staged),))
     if mount.type == "cache":
-        return [_cache(workshop, mount)]
-    raise PybuildError(
-        f"{node.text}: --mount=type={mount.type} is not supported yet", hint="bind, cache and tmpfs mounts are"
-    )
+        return Made((_cache(workshop, mount),))
+    return _secret(workshop, mount) if mount.type == "secret" else _agent(workshop, mount, number)
+
+
+def _secret(workshop: Workshop, mount: MountStep) -> Made:
+    value = workshop.secret(mount.id)
+    if value is None:
+        if mount.required:
+            raise NotFound(
+                f"the secret `{mount.id}` is required and was not given", hint=f"add --secret id={mount.id},src=FILE"
+            )
+        return Made()
+    mode = 0o400 if mount.mode is None else mount.mode
+    files = (FileMount(mount.target, value, mode, mount.uid, mount.gid),) if mount.target else ()
+    variables = ((mount.env, value.decode("utf-8", "surrogateescape")),) if mount.env else ()
+    return Made(files, variables)
+
+
+def _agent(workshop: Workshop, mount: MountStep, number: int) -> Made:
+    name = mount.id or "default"
+    socket = workshop.agents.get(name)
+    if socket is None:
+        if mount.required:
+            raise NotFound(f"the ssh agent `{name}` is required and was not given", hint=f"add --ssh {name}")
+        return Made()
+    target = mount.target or f"/run/pybuild/ssh_agent.{number}"
+    return Made((BindMount(socket, target, readonly=False),), (("SSH_AUTH_SOCK", target),))
 
 
 def _tree(workshop: Workshop, node: Node, mount: MountStep, tree: Result | None) -> tuple[Tree, str]:

@@ -66,16 +66,18 @@ class RunExecution:
         mounts: list[Operation] = [
             FileMount(target=f"/dev/pipes/{file.name}", content=file.content, mode=file.mode) for file in step.files
         ]
-        for mount in step.mounts:
+        environment = dict(step.proxies) | dict(step.env)
+        for number, mount in enumerate(step.mounts):
             from buildah_py.engine.mounts import make_mount
 
             tree = self._trees[mount.input] if mount.input is not None else None
-            mounts += make_mount(self._workshop, self._node, mount, tree, staged)
-        environment = dict(step.proxies) | dict(step.env)
+            made = make_mount(self._workshop, self._node, mount, tree, staged, number)
+            mounts += made.operations
+            environment.update(made.variables)
         if self._workshop.trust is not None:
             mounts += self._workshop.trust.mounts()
             environment = self._workshop.trust.environment() | environment
-        return ContainerSpec(
+        spec = ContainerSpec(
             lowers=lowers,
             upper=upper,
             work=work,
@@ -89,6 +91,7 @@ class RunExecution:
             security=step.security,
             mounts=tuple(mounts),
         )
+        return self._workshop.shape(spec)
 
     def _run(self, spec: ContainerSpec) -> None:
         read_out, write_out = os.pipe2(os.O_CLOEXEC)

@@ -12,7 +12,7 @@ from buildah_py.layers.tree import Tree
 from buildah_py.layers.view import LayerTree, MergedView
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from buildah_py.cache import Cache
     from buildah_py.progress.events import Event
@@ -52,9 +52,10 @@ class RootAttributes(NamedTuple):
 class Workshop:
     """Shared by the threads of one build.
 
-    `trust` are certificates for what containers reach. `open_context` gives a build context by its name, `make_sandbox`
-    the sandbox; both are called when first needed. Contexts are for one thread at a time, the one that holds
-    `context_lock`.
+    `open_context` gives a build context by its name, `make_sandbox` the sandbox; both are called when first needed.
+    Contexts are for one thread at a time, the one that holds `context_lock`. `trust` are certificates for what
+    containers reach, `secret` gives a secret's value by its id or None, `agents` are the sockets of ssh agents by their
+    ids, `shape` gives a container as the command line wants it.
     """
 
     def __init__(
@@ -66,11 +67,17 @@ class Workshop:
         make_sandbox: Callable[[], Sandbox],
         emit: Callable[[Event], None],
         trust: Trust | None = None,
+        secret: Callable[[str], bytes | None] = lambda _: None,
+        agents: Mapping[str, str] | None = None,
+        shape: Callable[[ContainerSpec], ContainerSpec] = lambda spec: spec,
     ) -> None:
         self.store = store
         self.cache = cache
         self.emit = emit
         self.trust = trust
+        self.secret = secret
+        self.agents = agents or {}
+        self.shape = shape
         self._open_context = open_context
         self._make_sandbox = make_sandbox
         self._sandbox: Sandbox | None = None

@@ -31,7 +31,7 @@ class PlanOptions:
     """What the command line adds to a build file.
 
     `resolve` gives the config of an image by the name in FROM and the platform; it raises NotFound. `contexts` are the
-    names of further build contexts.
+    names of further build contexts, `container` what of the containers' options belongs into keys.
     """
 
     resolve: Callable[[str, str], ImageConfig]
@@ -43,6 +43,7 @@ class PlanOptions:
     labels: Mapping[str, str] = field(default_factory=dict)
     contexts: frozenset[str] = frozenset()
     hostname: str = "pybuild"
+    container: Mapping[str, object] = field(default_factory=dict)
 
 
 def make_plan(build_file: tree.BuildFile, options: PlanOptions) -> Plan:
@@ -64,6 +65,7 @@ class Planner:
         self.arguments = Arguments(options.build_args)
         self.network = options.network
         self.platform = options.platform
+        self.container = tuple(options.container.items())
         self.hostname = self.arguments.get("BUILDKIT_SANDBOX_HOSTNAME") or options.hostname
         self._predefined = platform_arguments(options.build_platform, options.platform)
         self.global_arguments: dict[str, str] = {}

@@ -255,6 +255,7 @@ class StageFold:
             mounts=mounts,
             files=files,
             proxies=self.planner.arguments.proxies(),
+            container=self.planner.container,
         )
         self._step(step, instruction, created_by.run(step.args, self.arguments), inputs)
 

@@ -75,7 +75,8 @@ class RunStep:
     """A command in a container.
 
     `proxies` are variables that the command sees and the key does not; `files` are scripts of the build file, mounted
-    below /dev/pipes while the command runs.
+    below /dev/pipes while the command runs; `container` is what the command line says of it, as far as that can change
+    a result.
     """
 
     args: tuple[str, ...]
@@ -89,10 +90,12 @@ class RunStep:
     mounts: tuple[MountStep, ...] = ()
     files: tuple[InlineFile, ...] = ()
     proxies: tuple[tuple[str, str], ...] = ()
+    container: tuple[tuple[str, object], ...] = ()
 
     def canonical(self) -> Canonical:
         """The process as it will be started. Of the network only whether there is one."""
-        return {
+        seen: Canonical = {"container": dict(self.container)} if self.container else {}
+        return seen | {
             "op": "run",
             "args": list(self.args),
             "env": dict(self.env),

@@ -1,0 +1,86 @@
+"""What the command line says of containers: for RUN steps and for `pybuild run` alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from buildah_py.sandbox.spec import Limits
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from buildah_py.sandbox import ContainerSpec
+    from buildah_py.sandbox.trust import Trust
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerOptions:
+    """Names, values and defaults are those of `sandbox.ContainerSpec`.
+
+    `devices` are (path, target), `volumes` (path, target, read-only); `ca_bundle` is a file, `host` or "".
+    """
+
+    add_hosts: tuple[tuple[str, str], ...] = ()
+    dns: tuple[str, ...] = ()
+    dns_search: tuple[str, ...] = ()
+    dns_options: tuple[str, ...] = ()
+    hostname: str = ""
+    cap_add: tuple[str, ...] = ()
+    cap_drop: tuple[str, ...] = ()
+    seccomp: str = "default"
+    no_new_privileges: bool = False
+    rlimits: tuple[tuple[str, int, int], ...] = ()
+    shm_size: int = 64 << 20
+    limits: Limits = field(default_factory=Limits)
+    cgroup_parent: str = ""
+    devices: tuple[tuple[str, str], ...] = ()
+    volumes: tuple[tuple[str, str, bool], ...] = ()
+    ca_bundle: str = ""
+
+    def key(self) -> dict[str, object]:
+        """What of it can change a step's result, as plain data; empty for the defaults.
+
+        Of hosts the names only, as their addresses are like the network behind them; no resource limits.
+        """
+        seen: dict[str, object] = {
+            "hosts": sorted(name for name, _ in self.add_hosts),
+            "cap_add": sorted(self.cap_add),
+            "cap_drop": sorted(self.cap_drop),
+            "seccomp": "" if self.seccomp == "default" else self.seccomp,
+            "no_new_privileges": self.no_new_privileges,
+            "devices": sorted(target for _, target in self.devices),
+            "volumes": sorted(target for _, target, _ in self.volumes),
+        }
+        return {name: value for name, value in seen.items() if value}
+
+    def apply(self, spec: ContainerSpec) -> ContainerSpec:
+        """Give the container as these options want it."""
+        from buildah_py.sandbox import BindMount
+
+        mounts = [BindMount(path, target, readonly=readonly, recursive=True) for path, target, readonly in self.volumes]
+        mounts += [BindMount(path, target, readonly=False) for path, target in self.devices]
+        return replace(
+            spec,
+            add_hosts=self.add_hosts,
+            dns=self.dns,
+            dns_search=self.dns_search,
+            dns_options=self.dns_options,
+            hostname=self.hostname or spec.hostname,
+            cap_add=self.cap_add,
+            cap_drop=self.cap_drop,
+            seccomp=self.seccomp,
+            no_new_privileges=self.no_new_privileges,
+            rlimits=self.rlimits,
+            shm_size=self.shm_size,
+            limits=self.limits,
+            mounts=(*spec.mounts, *mounts),
+        )
+
+    def trust(self, environ: Mapping[str, str]) -> Trust | None:
+        """Read the certificates. Raises NotFound where they are not there."""
+        if not self.ca_bundle:
+            return None
+        from buildah_py.sandbox.trust import read_trust
+
+        return read_trust(self.ca_bundle, environ)

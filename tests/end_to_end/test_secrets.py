@@ -1,0 +1,80 @@
+"""Secrets and agents: there while a step runs, and nowhere else."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from .conftest import Pybuild
+
+pytestmark = pytest.mark.root
+
+VALUE = "swordfish-4711"
+
+
+def kept(pybuild: Pybuild) -> list[str]:
+    """Name the files of the store and the work directory that hold the value."""
+    found = []
+    for top in (pybuild.root, pybuild.work):
+        for directory, _, names in os.walk(top):
+            for name in names:
+                path = os.path.join(directory, name)
+                if os.path.isfile(path) and not os.path.islink(path) and name != "the-secret":
+                    with open(path, "rb") as file:
+                        if VALUE.encode() in file.read():
+                            found.append(path)
+    return found
+
+
+def test_a_secret_as_a_file_and_as_a_variable(busybox: Pybuild) -> None:
+    context = busybox.context(
+        "FROM busybox\n"
+        "RUN --mount=type=secret,id=one cat /run/secrets/one | wc -c > /a; stat -c %a /run/secrets/one >> /a\n"
+        "RUN --mount=type=secret,id=one,env=TOKEN,target=/t,mode=444,uid=7 "
+        "echo ${#TOKEN} > /b; stat -c %a:%u /t >> /b\n"
+        "RUN --mount=type=secret,id=missing ls /run/secrets 2>&1 | wc -l > /c\n"
+        "RUN ls -d /run/secrets /t 2>&1 | grep -c 'No such' > /d\n"
+    )
+    (busybox.work / "the-secret").write_text(VALUE)
+    busybox.build(context, "--secret", f"id=one,src={busybox.work}/the-secret", "-o", "type=oci,dest=out,tar=false")
+    assert busybox.sh("cat /a /b /c /d") == "14\n400\n14\n444:7\n1\n2\n"
+    assert kept(busybox) == []
+    again = busybox.build(context, "--secret", "id=one,env=X", X="another value")
+    assert again.outcomes() == ["HIT"] * 4, "values are not in keys"
+
+
+def test_a_required_secret_that_is_missing(busybox: Pybuild) -> None:
+    context = busybox.context("FROM busybox\nRUN --mount=type=secret,id=one,required true\n")
+    shown = busybox.build(context, status=125).shown
+    assert "Buildfile:2: the secret `one` is required" in shown
+    assert "--secret id=one" in shown
+
+
+@pytest.mark.parametrize("spec", ["nothing", "src=x", "id=a,typ=b", "id=a,type=c"])
+def test_specifications_that_are_refused(busybox: Pybuild, spec: str) -> None:
+    context = busybox.context("FROM busybox\n")
+    assert "--secret" in busybox.build(context, "--secret", spec, status=2).shown
+
+
+@pytest.mark.skipif(shutil.which("ssh-agent") is None, reason="needs ssh-agent")
+def test_an_ssh_agent(busybox: Pybuild) -> None:
+    context = busybox.context(
+        "FROM busybox\n"
+        'RUN --mount=type=ssh test -S $SSH_AUTH_SOCK && echo there > /a\nRUN echo "[$SSH_AUTH_SOCK]" > /b\n'
+    )
+    socket = busybox.work / "agent"
+    agent = subprocess.Popen(["ssh-agent", "-D", "-a", socket], stdout=subprocess.PIPE, text=True)
+    try:
+        assert agent.stdout is not None
+        assert "SSH_AUTH_SOCK" in agent.stdout.readline()
+        busybox.build(context, "--ssh", "default", SSH_AUTH_SOCK=str(socket))
+    finally:
+        agent.terminate()
+        agent.communicate()
+    assert busybox.sh("cat /a /b") == "there\n[]\n"
+    assert "no agent" in busybox.build(context, "--ssh", "default", status=2, SSH_AUTH_SOCK="").shown
