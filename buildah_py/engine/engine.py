@@ -34,7 +34,8 @@ class Engine:
         self._workshop = workshop
         self._no_cache = no_cache
         self._results: dict[int, Result] = {}
-        self._made: dict[str, str] = {}
+        self._made: set[str] = set()
+        self._executions: dict[int, Execution] = {}
         self._condition = threading.Condition()
         self._running: set[int] = set()
         self._error: BaseException | None = None
@@ -174,9 +175,11 @@ class Engine:
                         raise
                     self._workshop.emit(events.Note(f"{error.message}; reading it again", node.index + 1))
                     self._workshop.refresh_contexts()
+                    del self._executions[node.index]
                     continue
-            self._made[key] = record.diff_id
-            self.ran += 1
+            with self._condition:
+                self._made.add(key)
+                self.ran += 1
             self._done(node, events.RAN, "", started)
             return self._result(node, record)
         raise AssertionError("unreachable")
@@ -192,9 +195,11 @@ class Engine:
         )
 
     def _execution(self, node: Node) -> Execution:
-        parent = self._parent(node)
-        inputs = [None if one.node is None else self._results[one.node] for one in node.inputs]
-        return make_execution(self._workshop, node, parent, inputs)
+        """Make the execution of a node, once: what its look-up read of a context need not be read again."""
+        if node.index not in self._executions:
+            inputs = [None if one.node is None else self._results[one.node] for one in node.inputs]
+            self._executions[node.index] = make_execution(self._workshop, node, self._parent(node), inputs)
+        return self._executions[node.index]
 
     def _parent(self, node: Node) -> Result:
         return Result(base_chain(()), ()) if node.parent is None else self._results[node.parent]
@@ -229,11 +234,13 @@ class Engine:
     def _hit(self, node: Node, record: Record, started: float, *, announced: bool = False) -> Result:
         if not announced:
             self._start(node)
-        self.hits += 1
+        with self._condition:
+            self.hits += 1
         self._done(node, events.HIT, "", started)
         return self._result(node, record)
 
     def _result(self, node: Node, record: Record) -> Result:
+        self._executions.pop(node.index, None)
         parent = self._parent(node)
         chain = next_chain(parent.chain, record.layer_digest)
         return Result(chain, (*parent.layers, record.diff_id), record.created)
