@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from buildah_py.errors import SandboxError
 from buildah_py.sandbox import capabilities, plan, wire
-from buildah_py.sandbox.network import Networks
+from buildah_py.sandbox.network import Networks, user_network_tool
 from buildah_py.sandbox.resolver import servers
 from buildah_py.sandbox.spawn import spawn
 from buildah_py.sandbox.spec import ExitStatus, Limits
@@ -31,12 +31,12 @@ _CHANGES_NETWORK = capabilities.mask(("NET_ADMIN", "SYS_ADMIN", "SYS_MODULE", "S
 class Container:
     """A container that was started. `terminal` is the master of its pty (close it after use), -1 without."""
 
-    def __init__(self, channel: _socket.socket, done: Callable[[], None]) -> None:
+    def __init__(self, channel: _socket.socket, done: Callable[[], None], warnings: list[str]) -> None:
         self._channel = channel
         self._done: Callable[[], None] | None = done
         self._lock = threading.Lock()
         self.terminal = -1
-        self.warnings: list[str] = []
+        self.warnings = warnings
         """What this machine could not do for the container; complete after `wait`."""
 
     def signal(self, number: int) -> None:
@@ -117,13 +117,15 @@ def _refusal(event: tuple[Any, ...] | None) -> SandboxError:
 class Sandbox:
     """Makes containers. The helper process is started by `start`, or with the first container."""
 
-    def __init__(self, state_dir: str) -> None:
+    def __init__(self, state_dir: str, *, path: str = os.defpath) -> None:
+        """Keep what is worth keeping between runs in `state_dir`; `path` is where programs are looked for."""
         self._state_dir = state_dir
         self._lock = threading.Lock()
         self._control: _socket.socket | None = None
         self._helper = 0
-        self._networks = Networks(tuple(servers()))
         self._unprivileged = _in_user_namespace()
+        tool, self._no_network = user_network_tool(path) if self._unprivileged else ("", "")
+        self._networks = Networks(tuple(servers()), tool=tool)
         self._single_id = self._unprivileged and has_single_id()
 
     def __enter__(self) -> Self:
@@ -137,7 +139,7 @@ class Sandbox:
 
         With `network`, begin to make the network that containers with the default one will want.
         """
-        if network:
+        if network and not self._no_network:
             self._networks.start()
         with self._lock:
             if self._control is None:
@@ -148,6 +150,10 @@ class Sandbox:
     ) -> Container:
         """Start a command on the given descriptors (no stdin is /dev/null; with a tty they are not used)."""
         plan.check(container)
+        warnings = []
+        if container.network == "default" and self._no_network:
+            warnings.append(f"no network of its own for the container, it uses the host's: {self._no_network}")
+            container = replace(container, network="host")
         self.start(network=container.network == "default")
         description, descriptors = plan.description(
             container, unprivileged=self._unprivileged, single_id=self._single_id
@@ -190,7 +196,7 @@ class Sandbox:
             if lease:
                 self._networks.give(lease, reusable=reusable)
 
-        return Container(ours, done)
+        return Container(ours, done, warnings)
 
     def run(
         self, container: ContainerSpec, *, stdin: int | None = None, stdout: int = 1, stderr: int = 2

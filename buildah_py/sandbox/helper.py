@@ -67,11 +67,12 @@ def _fork_twice() -> tuple[int, int]:
             os._exit(0)
         except OSError as error:
             os._exit(error.errno or 1)
-    for descriptor in (ready, held, tell):
+    for descriptor in (ready, tell):
         os.close(descriptor)
     text = os.read(told, 20)
     os.close(told)
     _, status = os.waitpid(between, 0)
+    os.close(held)  # only now is the new process our child: the parent whose death it asks to be told of
     if not text:
         number = os.waitstatus_to_exitcode(status)
         raise OSError(number, os.strerror(number))
@@ -162,7 +163,7 @@ class Helper:
         if pid == 0:
             try:
                 if ready != -1:
-                    os.read(ready, 1)  # ends when the process in between has, and we are the helper's child
+                    os.read(ready, 1)
                     os.close(ready)
                 self._child(channel, request, descriptors, program, group)
             finally:

@@ -17,6 +17,17 @@ _HINT = "--network=host and --network=none need no network of their own"
 RUN_DIRECTORY = "/run/pybuild/network"
 
 
+def user_network_tool(path: str) -> tuple[str, str]:
+    """Find the program that connects networks without root, or say why none can."""
+    if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
+        return "", "/dev/net/tun cannot be opened"
+    for tool in ("pasta", "slirp4netns"):
+        for directory in path.split(":"):
+            if os.access(f"{directory}/{tool}", os.X_OK):
+                return f"{directory}/{tool}", ""
+    return "", "neither pasta (package passt) nor slirp4netns is installed"
+
+
 class Lease:
     """A network namespace on loan: hand `descriptor` on, then give the lease back."""
 
@@ -27,9 +38,13 @@ class Lease:
 
 
 class Networks:
-    """The process that makes networks, started by `start` and asked by `take`; safe with threads."""
+    """The process that makes networks, started by `start` and asked by `take`; safe with threads.
 
-    def __init__(self, servers: tuple[str, ...], directory: str = RUN_DIRECTORY) -> None:
+    With `tool` (the path of pasta or slirp4netns) networks are made without root.
+    """
+
+    def __init__(self, servers: tuple[str, ...], *, tool: str = "", directory: str = RUN_DIRECTORY) -> None:
+        self._tool = tool
         self._servers = servers
         self._directory = directory
         self._lock = threading.Lock()
@@ -41,8 +56,12 @@ class Networks:
         """Begin to make the bridge and a first namespace; returns at once."""
         with self._lock:
             if self._control is None:
-                call = f"main(3, {self._directory!r}, {self._servers!r})"
-                self._control, self._process = spawn("buildah_py.sandbox.network_helper", call, packages=True)
+                if self._tool:
+                    call = f"main(3, {self._tool!r})"
+                    self._control, self._process = spawn("buildah_py.sandbox.user_network_helper", call)
+                else:
+                    call = f"main(3, {self._directory!r}, {self._servers!r})"
+                    self._control, self._process = spawn("buildah_py.sandbox.network_helper", call, packages=True)
 
     def take(self) -> Lease:
         """Get a namespace that nobody else uses. Raises SandboxError where no network can be made."""

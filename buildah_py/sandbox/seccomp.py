@@ -159,7 +159,7 @@ def compile_filter(wanted: int, *, ignore_owners: bool = False) -> bytes:
     """Give the policy as a program for the kernel, for a container with the capabilities of this mask.
 
     With `ignore_owners`, changing the owner of a file or one's groups does nothing and succeeds: for a user namespace
-    in which there is only one id. Raises UnavailableError where there is no libseccomp, or no table for this architecture.
+    in which there is only one id. Raises UnavailableError where there is no libseccomp, or no table for this machine.
     """
     machine = os.uname().machine
     if machine not in _ARCHITECTURES:

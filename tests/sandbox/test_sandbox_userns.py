@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from buildah_py.sandbox import userns
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SOMEBODY = 54321
+
+PROGRAM = """
+import os, sys
+from buildah_py.sandbox import userns
+if userns.is_needed(os.environ):
+    userns.reexec_in_user_namespace([sys.executable, *sys.orig_argv[1:]], os.environ)
+from buildah_py.errors import PybuildError
+from buildah_py.sandbox import ContainerSpec, Sandbox, BindMount, FileMount, TmpfsMount
+place, user, network, *argv = sys.argv[1:]
+for name in ("upper", "work", "init", "bound"):
+    os.mkdir(f"{place}/{name}")
+mounts = (BindMount(f"{place}/bound", "/bound"), FileMount("/run/secret", b"secret"), TmpfsMount("/scratch"))
+spec = ContainerSpec(lowers=(f"{place}/base",), upper=f"{place}/upper", work=f"{place}/work", init=f"{place}/init",
+                     argv=tuple(argv), network=network, user=user, mounts=mounts)
+with Sandbox(place) as sandbox:
+    container = sandbox.start_container(spec)
+    try:
+        status = container.wait().status
+    except PybuildError as error:
+        print(error, file=sys.stderr)
+        status = 125
+    for warning in container.warnings:
+        print(warning, file=sys.stderr)
+print(os.environ[userns.MARKER], *sorted(os.listdir(f"{place}/upper")))
+sys.exit(status)
+"""
+
+
+def _interpreter(user: int) -> str:
+    for candidate in (os.path.realpath(sys.executable), "/usr/bin/python3"):
+        check = "import sys, ctypes, buildah_py; sys.exit(sys.version_info < (3, 11))"
+        try:
+            ran = subprocess.run(
+                [candidate, "-B", "-c", check],
+                user=user,
+                cwd="/",
+                env={"PYTHONPATH": _package()},
+                check=False,
+                capture_output=True,
+            )
+        except PermissionError:
+            continue
+        if ran.returncode == 0:
+            return candidate
+    pytest.skip("an ordinary user can read no Python 3.11 or not this package")
+
+
+def _package() -> str:
+    return os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(userns.__file__))))
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    if not os.access("/bin/busybox", os.X_OK):
+        pytest.skip("needs a static /bin/busybox (Debian: busybox-static)")
+    directory = Path(tempfile.mkdtemp(prefix="pybuild-userns-"))
+    binaries = directory / "base" / "bin"
+    binaries.mkdir(parents=True)
+    shutil.copy("/bin/busybox", binaries / "busybox")
+    for applet in ("sh", "id", "chown", "stat", "rm", "cat", "mkdir", "touch", "readlink", "mknod"):
+        (binaries / applet).symlink_to("busybox")
+    (directory / "base" / "etc").mkdir()
+    (directory / "base" / "etc" / "passwd").write_text("root:x:0:0::/root:/bin/sh\napp:x:77:78::/:/bin/sh\n")
+    yield directory
+    shutil.rmtree(directory)
+
+
+def _run(place: Path, script: str, *, user: str = "", network: str = "none") -> subprocess.CompletedProcess[str]:
+    owner = os.geteuid() or SOMEBODY
+    interpreter = _interpreter(owner)
+    if os.geteuid() == 0:
+        for path in (place, *place.rglob("*")):
+            os.chown(path, owner, owner, follow_symlinks=False)
+    env = {"PYTHONPATH": _package(), "PATH": os.environ["PATH"]}
+    argv = [interpreter, "-B", "-c", PROGRAM, str(place), user, network, "/bin/sh", "-c", script]
+    as_somebody = {"user": owner, "group": owner, "extra_groups": []} if os.geteuid() == 0 else {}
+    result = subprocess.run(argv, env=env, cwd="/", capture_output=True, text=True, check=False, **as_somebody)  # type: ignore[call-overload]
+    if "cannot enter a user namespace" in result.stderr:
+        pytest.skip("this machine allows no user namespaces without root")
+    assert isinstance(result, subprocess.CompletedProcess)
+    return result
+
+
+@pytest.mark.userns
+def test_a_step_without_root(place: Path) -> None:
+    script = (
+        "id -u; cat /run/secret; echo x > /dev/null; touch /made /scratch/x /bound/x; rm -r /etc/passwd; mkdir /d;"
+        "touch /d/f; chown 5:6 /made && echo changed; exit 7"
+    )
+    result = _run(place, script)
+    assert result.returncode == 7, result.stderr
+    out = result.stdout.split()
+    assert out[:2] == ["0", "secretchanged"]
+    assert out[2] in {"full", "single"}
+    assert out[3:] == ["d", "etc", "made"]
+    assert "/bound/x: Read-only" in result.stderr
+
+
+@pytest.mark.userns
+def test_other_users_without_root(place: Path) -> None:
+    result = _run(place, "id -u; id -g", user="app")
+    if "single" in result.stdout:
+        assert result.returncode == 125
+        assert "only root exists here" in result.stderr
+    else:
+        assert result.stdout.split()[:2] == ["77", "78"]
+
+
+@pytest.mark.userns
+def test_network_without_root(place: Path) -> None:
+    result = _run(place, "readlink /proc/self/ns/net", network="default")
+    assert result.returncode == 0, result.stderr
+    shared = result.stdout.split()[0] == os.readlink("/proc/self/ns/net")
+    assert shared == ("it uses the host's" in result.stderr)
+
+
+def test_ranges_are_read(tmp_path: Path) -> None:
+    file = tmp_path / "subuid"
+    file.write_text("other:1:2\nme:100000:65536\n1000:300000:10\n\nme:broken:1\nme:5\n")
+    assert userns.subordinate_ids(str(file), 1000, "me") == [(100000, 65536), (300000, 10)]
+    assert userns.subordinate_ids(str(tmp_path / "missing"), 1000, "me") == []
+    words = userns.id_map(1000, [(100000, 65536), (300000, 10)])
+    assert " ".join(words) == "0 1000 1 1 100000 65536 65537 300000 10"
+
+
+def test_only_those_without_root_need_it() -> None:
+    assert userns.is_needed({}) == (os.geteuid() != 0)
+    assert not userns.is_needed({userns.MARKER: "full"})
