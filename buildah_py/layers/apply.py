@@ -10,7 +10,7 @@ from buildah_py.layers.entry import BLOCK, CHAR, DIR, FIFO, FILE, HARDLINK, SYML
 from buildah_py.layers.header import OPAQUE_NAME, WHITEOUT_PREFIX
 from buildah_py.layers.inventory import Captured
 from buildah_py.layers.reader import DEFAULT_LIMITS, Limits, Member, TarReader
-from buildah_py.layers.stream import PIECE, ZEROS, BackgroundHash
+from buildah_py.layers.stream import PIECE, ZEROS, BackgroundHash, ReadAhead
 from buildah_py.layers.writer import LayerWriter
 
 if TYPE_CHECKING:
@@ -44,12 +44,16 @@ def unpack(
     `dest`, for names with `..`, links that lead outside, devices that we may not make, damage, more than `limits`, and
     a digest other than `expect_diff_id`.
     """
-    with BackgroundHash() as hashed, LayerWriter(dest, userxattr=userxattr, digest=False, owners=owners) as writer:
+    with (
+        BackgroundHash() as hashed,
+        ReadAhead(stream.read) as ahead,
+        LayerWriter(dest, userxattr=userxattr, digest=False, owners=owners) as writer,
+    ):
         size = 0
 
         def read(length: int) -> bytes:
             nonlocal size
-            data = stream.read(length)
+            data = ahead.read(length)
             hashed.update(data)
             size += len(data)
             return data

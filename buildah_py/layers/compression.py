@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from buildah_py.errors import ArchiveError
 
@@ -118,7 +118,7 @@ class _Decompressed:
             except (OSError, EOFError, ValueError, zlib.error) as error:
                 raise self._damaged(str(error)) from error
             except Exception as error:
-                if type(error).__name__ in ("LZMAError", "ZstdError"):  # their modules are imported where needed
+                if type(error).__name__ in ("IsalError", "LZMAError", "ZstdError"):  # their modules are imported where needed
                     raise self._damaged(str(error)) from error
                 raise
             if data:
@@ -161,23 +161,30 @@ def _decoder(name: str) -> _Decoder:
 
 
 class _Zlib:
+    """gzip; with the package isal, where it is installed, in a third of the time."""
+
     def __init__(self) -> None:
-        self._inner = zlib.decompressobj(wbits=31)
+        try:
+            from isal import isal_zlib
+        except ImportError:
+            self._inner: Any = zlib.decompressobj(wbits=31)
+        else:
+            self._inner = isal_zlib.decompressobj(wbits=31)
 
     @property
     def eof(self) -> bool:
-        return self._inner.eof
+        return bool(self._inner.eof)
 
     @property
     def unused_data(self) -> bytes:
-        return self._inner.unused_data
+        return bytes(self._inner.unused_data)
 
     @property
     def needs_input(self) -> bool:
         return not self._inner.unconsumed_tail
 
     def decompress(self, data: bytes, max_length: int = -1, /) -> bytes:
-        return self._inner.decompress(self._inner.unconsumed_tail + data, max_length)
+        return bytes(self._inner.decompress(self._inner.unconsumed_tail + data, max_length))
 
 
 class _Zstd:

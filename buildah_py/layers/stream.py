@@ -78,6 +78,71 @@ class BackgroundHash:
             self._fed = 0
 
 
+class ReadAhead:
+    """Reads a stream on a thread of its own, a few pieces ahead: decompression then costs its reader no time.
+
+    The thread starts when the stream turns out to be longer than two pieces. What it raises is raised by `read`.
+    Leaving the context ends it, at the latest when the read that is under way returns.
+    """
+
+    def __init__(self, read: Callable[[int], bytes]) -> None:
+        self._read = read
+        self._pieces = 0
+        self._thread: Thread | None = None
+        self._closed = False
+        self._ended = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._closed = True
+        if self._thread is not None:
+            self._slots.release()
+            self._thread.join()
+
+    def read(self, _: int) -> bytes:
+        """Return the next piece, of whatever length it is; b"" at the end."""
+        if self._ended:
+            return b""
+        if self._thread is None:
+            self._pieces += 1
+            if self._pieces <= 2:
+                return self._read(PIECE)
+            self._start()
+        item = self._queue.get()
+        self._slots.release()
+        if isinstance(item, BaseException):
+            self._ended = True
+            raise item
+        self._ended = not item
+        return item
+
+    def _start(self) -> None:
+        from _queue import SimpleQueue
+        from threading import Semaphore, Thread
+
+        self._queue: SimpleQueue[bytes | BaseException] = SimpleQueue()
+        self._slots = Semaphore(_PIECES_UNDER_WAY)
+        self._thread = Thread(target=self._work, name="read ahead", daemon=True)
+        self._thread.start()
+
+    def _work(self) -> None:
+        while True:
+            self._slots.acquire()
+            if self._closed:
+                return
+            try:
+                item: bytes | BaseException = self._read(PIECE)
+            except BaseException as error:  # noqa: BLE001 - raised again in the thread that reads
+                item = error
+            self._queue.put(item)
+            if not item or isinstance(item, BaseException):
+                return
+
+
 class TarStream(BackgroundHash):
     """The bytes of one tar on their way: `add` small ones, `update` large ones; `finish` gives the diff_id."""
 
