@@ -26,7 +26,7 @@ class Group:
     def __init__(self, limits: dict[str, Any], name: str) -> None:
         """Make the group and set its limits. Raises OSError where this machine cannot."""
         self.directories: list[str] = []
-        hierarchies = dict(_hierarchies())
+        hierarchies = dict(_hierarchies(limits["cgroup_parent"]))
         settings = _settings(limits)
         for controller in settings:
             if controller not in hierarchies:
@@ -42,6 +42,8 @@ class Group:
             raise
 
     def _directory(self, parent: str, name: str, controller: str, unified: bool) -> str:
+        if not unified and controller != "cpuset":
+            os.makedirs(parent, exist_ok=True)
         if unified:
             _enable(os.path.dirname(parent), controller)
             os.makedirs(parent, exist_ok=True)
@@ -77,7 +79,7 @@ class Group:
         self.directories.clear()
 
 
-def _hierarchies() -> Iterator[tuple[str, tuple[str, bool]]]:
+def _hierarchies(chosen: str = "") -> Iterator[tuple[str, tuple[str, bool]]]:
     """Give for each controller the directory to make groups in, and whether it is of the unified hierarchy."""
     own = {}
     for line in _read("/proc/self/cgroup").splitlines():
@@ -90,12 +92,12 @@ def _hierarchies() -> Iterator[tuple[str, tuple[str, bool]]]:
         kind, _, options = after.split()[:3]
         if kind == "cgroup2":
             for controller in _read(f"{place}/cgroup.controllers").split():
-                yield controller, (f"{place}/pybuild", True)
+                yield controller, (os.path.normpath(f"{place}/{chosen or 'pybuild'}"), True)
         elif kind == "cgroup":
             for controller in options.split(","):
                 path = own.get(controller, "/")
                 inside = os.path.relpath(path, root) if path.startswith(root) else "."
-                yield controller, (os.path.normpath(f"{place}/{inside}"), False)
+                yield controller, (os.path.normpath(f"{place}/{chosen or inside}"), False)
 
 
 def _settings(limits: dict[str, Any]) -> dict[str, tuple[list[tuple[str, str]], list[tuple[str, str]]]]:
@@ -111,8 +113,9 @@ def _settings(limits: dict[str, Any]) -> dict[str, tuple[list[tuple[str, str]], 
         second.append(("memory.swap.max", "max" if both == -1 else str(both - memory)))
         second.append(("memory.oom.group", "0"))
         found["memory"] = (first, second)
-    if limits["pids"]:
-        found["pids"] = ([("pids.max", str(limits["pids"]))], [("pids.max", str(limits["pids"]))])
+    if limits["pids"] or limits["cgroup_parent"]:
+        value = [("pids.max", str(limits["pids"] or "max"))]
+        found["pids"] = (value, value)
     if limits["cpus"] or limits["cpu_shares"]:
         first, second = [], []
         if limits["cpus"]:

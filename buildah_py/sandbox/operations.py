@@ -158,17 +158,23 @@ class Operation:
 
 
 class BindMount(Operation):
-    """A file or directory of the host, given by its path or (better) by a descriptor of it."""
+    """A file or directory of the host, given by its path or (better) by a descriptor of it.
 
-    __slots__ = ("_mount", "directory", "readonly", "recursive", "source")
-    fields = ("source", "target", "readonly", "recursive")
+    Device nodes in it work only where `devices` says so.
+    """
+
+    __slots__ = ("_mount", "devices", "directory", "readonly", "recursive", "source")
+    fields = ("source", "target", "readonly", "recursive", "devices")
     of_host = True
 
-    def __init__(self, source: str | int, target: str, readonly: bool = True, recursive: bool = False) -> None:
+    def __init__(
+        self, source: str | int, target: str, readonly: bool = True, recursive: bool = False, devices: bool = False
+    ) -> None:
         super().__init__(target)
         self.source = source
         self.readonly = readonly
         self.recursive = recursive
+        self.devices = devices
         self._mount = -1
         self.directory = True
 
@@ -188,8 +194,8 @@ class BindMount(Operation):
         self.directory = stat.S_ISDIR(os.fstat(self._mount).st_mode)
 
     def execute(self, root: Root) -> None:
-        """Attach it, with devices disabled."""
-        attributes = 0 if root.devices else mounts.MOUNT_ATTR_NODEV
+        """Attach it."""
+        attributes = 0 if root.devices or self.devices else mounts.MOUNT_ATTR_NODEV
         attributes |= mounts.MOUNT_ATTR_RDONLY if self.readonly else 0
         mounts.mount_setattr(self._mount, "", attributes, propagation=mounts.MS_PRIVATE, recursive=self.recursive)
         root.attach(self._mount, self.target, self.directory)

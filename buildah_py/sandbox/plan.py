@@ -129,8 +129,8 @@ def description(container: ContainerSpec, *, unprivileged: bool, single_id: bool
     for operation in mount_plan(container):
         if isinstance(operation, BindMount) and isinstance(operation.source, int):
             descriptors.append(operation.source)
-            sent = BindMount(len(descriptors) - 1, operation.target, operation.readonly, operation.recursive)
-            operations.append(sent.wire())
+            kind, _, *rest = operation.wire()
+            operations.append((kind, len(descriptors) - 1, *rest))
         else:
             operations.append(operation.wire())
     host = container.network == "host"

@@ -23,6 +23,8 @@ class Limits:
     cpu_shares: int = 0
     cpuset_cpus: str = ""
     pids: int = 0
+    cgroup_parent: str = ""
+    """The control group below which the container's is made; pybuild's own, where there is none."""
 
 
 @dataclass(kw_only=True, frozen=True, slots=True)

@@ -48,6 +48,8 @@ def test_bind_of_a_file(bench: Bench, source: Path) -> None:
 
 def test_a_device_bound_from_the_host_cannot_be_opened(bench: Bench, source: Path) -> None:
     os.mknod(source / "disk", stat.S_IFCHR | 0o666, os.makedev(1, 3))
+    mount = BindMount(str(source / "disk"), "/dev/given", readonly=False, devices=True)
+    assert bench.sh("echo x > /dev/given && echo written", mounts=(mount,)).out == "written\n"
     assert (
         "Permission denied" in bench.sh("echo x > /m/disk", mounts=(BindMount(str(source), "/m", readonly=False),)).err
     )

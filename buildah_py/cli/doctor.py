@@ -1,0 +1,206 @@
+"""pybuild doctor: what this machine allows, what is missing, and what to do; each line is found out by doing it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Iterator
+
+
+class Finding(NamedTuple):
+    """One line: what was tried, whether it works, what was found, and what to do if it is to work."""
+
+    subject: str
+    works: bool
+    found: str
+    remedy: str = ""
+    needed: bool = True
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--json", action="store_true", help="print the findings as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the findings; 0 when RUN steps can be executed, 1 when not."""
+    from buildah_py.errors import SandboxError
+    from buildah_py.sandbox import userns
+
+    if userns.is_needed(os.environ):
+        # What holds without root can only be tried from inside: from here on this is a new program.
+        try:
+            command = [sys.executable, "-m", "buildah_py", *sys.argv[1:]]
+            userns.reexec_in_user_namespace(command, os.environ)
+        except SandboxError as error:
+            return _report([Finding("user namespace", False, error.message, error.hint)], json=args.json)
+    return _report(list(examine()), json=args.json)
+
+
+def examine() -> Iterator[Finding]:
+    """Try everything that a build may need."""
+    yield _python()
+    yield from _identity()
+    yield from _kernel()
+    yield _container()
+    yield _network()
+    yield _seccomp()
+    yield _cgroups()
+    yield from _programs()
+
+
+def _report(findings: list[Finding], *, json: bool) -> int:
+    if json:
+        import json as encoder
+
+        print(encoder.dumps([finding._asdict() for finding in findings], indent=2))
+    else:
+        width = max(len(finding.subject) for finding in findings)
+        for finding in findings:
+            mark = "ok  " if finding.works else "FAIL" if finding.needed else "--  "
+            print(f"{mark} {finding.subject:<{width}}  {finding.found}")
+            if finding.remedy and not finding.works:
+                print(f"     {'':<{width}}  -> {finding.remedy}")
+    return 0 if all(finding.works or not finding.needed for finding in findings) else 1
+
+
+def _python() -> Finding:
+    version = ".".join(str(part) for part in sys.version_info[:3])
+    return Finding("Python", sys.version_info >= (3, 11), version, "install Python 3.11 or newer")
+
+
+def _identity() -> Iterator[Finding]:
+    from buildah_py.sandbox import userns
+
+    marker = os.environ.get(userns.MARKER, "")
+    if not marker:
+        yield Finding("privileges", True, "root")
+        return
+    yield Finding("privileges", True, "an ordinary user, in a user namespace")
+    yield Finding(
+        "subordinate ids",
+        marker == "full",
+        "found" if marker == "full" else "none: every file belongs to root, other users cannot be switched to",
+        "install uidmap and, as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $USER",
+        needed=False,
+    )
+
+
+def _kernel() -> Iterator[Finding]:
+    from buildah_py.linux import mounts
+
+    release = os.uname().release
+    try:
+        os.close(mounts.fsopen("overlay"))
+    except OSError as error:
+        yield Finding("overlay", False, f"Linux {release}: {error.strerror}", "modprobe overlay; Linux 5.12 or newer")
+    else:
+        yield Finding("overlay", True, f"Linux {release}")
+
+
+def _container() -> Finding:
+    from buildah_py.errors import SandboxError
+
+    try:
+        status = _try_container("none")
+    except SandboxError as error:
+        return Finding("container", False, error.message, error.hint or "see the kernel's log (dmesg)")
+    return Finding("container", status == _NO_COMMAND, "namespaces, overlay, /proc, /dev and pivot_root work")
+
+
+_NO_COMMAND = 127
+
+
+def _try_container(network: str) -> int:
+    """Run a container from scratch: that its only command is missing says that all before it went well."""
+    import tempfile
+
+    from buildah_py.sandbox import ContainerSpec, Sandbox
+
+    with tempfile.TemporaryDirectory(prefix="pybuild-doctor-") as place:
+        for name in ("upper", "work", "init"):
+            os.mkdir(f"{place}/{name}")
+        spec = ContainerSpec(
+            lowers=(),
+            upper=f"{place}/upper",
+            work=f"{place}/work",
+            init=f"{place}/init",
+            argv=("/nothing",),
+            network=network,
+        )
+        null = os.open(os.devnull, os.O_WRONLY)
+        try:
+            with Sandbox(place, path=os.environ.get("PATH", os.defpath)) as sandbox:
+                container = sandbox.start_container(spec, stdout=null, stderr=null)
+                status = container.wait().status
+        finally:
+            os.close(null)
+        if container.warnings:
+            from buildah_py.errors import SandboxError
+
+            raise SandboxError(container.warnings[0])
+        return status
+
+
+def _network() -> Finding:
+    from buildah_py.errors import SandboxError
+    from buildah_py.sandbox import userns
+
+    unprivileged = bool(os.environ.get(userns.MARKER))
+    remedy = (
+        "install passt (or slirp4netns); as root: modprobe tun; chmod 666 /dev/net/tun"
+        if unprivileged
+        else "modprobe bridge veth nf_tables nft_masq; or build with --network=host"
+    )
+    try:
+        _try_container("default")
+    except SandboxError as error:
+        return Finding("network", False, error.message, remedy, needed=False)
+    return Finding("network", True, "pasta or slirp4netns" if unprivileged else "bridge, veth and address translation")
+
+
+def _seccomp() -> Finding:
+    from buildah_py.sandbox import capabilities, seccomp
+
+    try:
+        program = seccomp.compile_filter(capabilities.DEFAULT)
+    except seccomp.UnavailableError as error:
+        return Finding("seccomp", False, str(error), "install libseccomp2", needed=False)
+    return Finding("seccomp", True, f"a filter of {len(program) // 8} instructions")
+
+
+def _cgroups() -> Finding:
+    from buildah_py.sandbox import cgroups
+
+    limits = {"memory": 1 << 30, "memory_swap": 0, "cpus": 0, "cpu_shares": 0, "cpuset_cpus": "", "pids": 100}
+    try:
+        cgroups.Group({**limits, "cgroup_parent": ""}, cgroups.name_of(os.getpid(), 0)).remove()
+    except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
+        found = f"limits such as --memory cannot be set: {error.strerror}{where}"
+        return Finding("control groups", False, found, "run as root, or in a delegated systemd scope", needed=False)
+    return Finding("control groups", True, "memory and processes can be limited")
+
+
+def _programs() -> Iterator[Finding]:
+    tried: tuple[tuple[str, str, str, Callable[[str], bool]], ...] = (
+        ("busybox", "pybuild bootstrap busybox", "busybox-static", _is_static),
+        ("mmdebstrap", "pybuild bootstrap debian", "mmdebstrap", lambda _: True),
+    )
+    for program, purpose, package, fits in tried:
+        found = [place for place in _places(program) if fits(place)]
+        yield Finding(program, bool(found), found[0] if found else f"missing ({purpose})", f"install {package}", False)
+
+
+def _places(program: str) -> list[str]:
+    directories = os.environ.get("PATH", os.defpath).split(":")
+    return [f"{place}/{program}" for place in directories if os.access(f"{place}/{program}", os.X_OK)]
+
+
+def _is_static(path: str) -> bool:
+    with open(path, "rb") as file:
+        return b"/ld-" not in file.read(4096)  # where a program names the loader that it wants
