@@ -82,6 +82,8 @@ class _Walk:
         self._stream = stream
         self._opaque = prefix + "opaque"
         self._whiteout = prefix + "whiteout"
+        self._redirect = prefix + "redirect"
+        self._metacopy = prefix + "metacopy"
         self._links: dict[tuple[int, int], str] = {}
         self._waiting: list[Entry] = []  # directories on the way that enter only if something in them does
         self.entries: list[Entry] = []
@@ -112,8 +114,11 @@ class _Walk:
             _check(path)
         descriptor = os.open(path or ".", _DIRECTORY, dir_fd=self._top)
         try:
-            mark = xattrs.overlay_value(descriptor, self._opaque)
-            pairs = xattrs.read(descriptor)
+            names = xattrs.names(descriptor)
+            if self._redirect in names:
+                raise _elsewhere(path)
+            mark = os.getxattr(descriptor, self._opaque) if self._opaque in names else b""
+            pairs = xattrs.values(descriptor, names)
             with os.scandir(descriptor) as listing:
                 found = {item.name: item.stat(follow_symlinks=False) for item in listing}
             gone = {name for name, inner in found.items() if self._is_whiteout(descriptor, name, inner, mark)}
@@ -243,7 +248,10 @@ class _Walk:
         size = status.st_size
         descriptor = os.open(path, _FILE, dir_fd=self._top)
         try:
-            entry = _entry(path, FILE, status, size=size, xattrs=xattrs.read(descriptor))
+            names = xattrs.names(descriptor)
+            if self._metacopy in names:
+                raise _elsewhere(path)
+            entry = _entry(path, FILE, status, size=size, xattrs=xattrs.values(descriptor, names))
             for below, layers in olds:
                 if below.stat is not None and _same_file(descriptor, entry, below, layers):
                     return
@@ -280,6 +288,13 @@ class _Walk:
             self.entries.append(parent)
         self._waiting.clear()
         self._stream.add(header(entry, entry.mtime // SECOND))
+
+
+def _elsewhere(path: str) -> ArchiveError:
+    return ArchiveError(
+        f"/{path}: the kernel left its content in a lower layer, where a layer of its own cannot have it",
+        hint="the overlay has to be mounted with metacopy=off and redirect_dir=off",
+    )
 
 
 def _changed(path: str) -> ArchiveError:

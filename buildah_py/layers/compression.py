@@ -118,7 +118,11 @@ class _Decompressed:
             except (OSError, EOFError, ValueError, zlib.error) as error:
                 raise self._damaged(str(error)) from error
             except Exception as error:
-                if type(error).__name__ in ("IsalError", "LZMAError", "ZstdError"):  # their modules are imported where needed
+                if type(error).__name__ in (
+                    "IsalError",
+                    "LZMAError",
+                    "ZstdError",
+                ):  # their modules are imported where needed
                     raise self._damaged(str(error)) from error
                 raise
             if data:

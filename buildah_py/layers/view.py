@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from buildah_py.errors import NotFound
 from buildah_py.layers.entry import DIR, FILE, HARDLINK, WHITEOUT, Entry, sort_key
-from buildah_py.linux.paths import RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, openat2
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
     from buildah_py.layers.inventory import Inventory
 
 _ROOT: Final = Entry("", DIR, 0o755)
-_RESOLVE: Final = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS
 
 
 class LayerTree:
@@ -96,12 +94,15 @@ class MergedView:
 
     def open(self, path: str) -> int:
         """Open the regular file `path` for reading; NotFound where that is none."""
+        from buildah_py.linux import paths
+
         entry, where = self.entry(path), self._find(path)
         if entry is None or where is None or entry.kind != FILE:
             raise NotFound(f"/{path} is no regular file in the image")
         root = os.open(self._layers[where.layer].fs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            return openat2(root, path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, resolve=_RESOLVE)
+            inside = paths.RESOLVE_BENEATH | paths.RESOLVE_NO_SYMLINKS | paths.RESOLVE_NO_MAGICLINKS
+            return paths.openat2(root, path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, resolve=inside)
         finally:
             os.close(root)
 

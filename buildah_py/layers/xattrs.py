@@ -30,24 +30,27 @@ def normalise(name: str, value: bytes) -> bytes:
     return value
 
 
-def read(descriptor: int) -> tuple[tuple[str, bytes], ...]:
-    """Return the attributes of an open file that belong into an image, sorted and normalised."""
+def names(descriptor: int) -> list[str]:
+    """Return the names of all attributes of an open file."""
     try:
-        names = os.listxattr(descriptor)
+        return os.listxattr(descriptor)
     except OSError as error:
         if error.errno == errno.EOPNOTSUPP:
-            return NONE
+            return []
         raise
+
+
+def values(descriptor: int, names: list[str]) -> tuple[tuple[str, bytes], ...]:
+    """Return those of the named attributes of an open file that belong into an image, sorted and normalised."""
     if not names:
         return NONE
     kept = sorted(name for name in names if is_kept(name))
     return tuple((name, normalise(name, os.getxattr(descriptor, name))) for name in kept)
 
 
-def write(descriptor: int, pairs: tuple[tuple[str, bytes], ...]) -> None:
-    """Set attributes on an open file."""
-    for name, value in pairs:
-        os.setxattr(descriptor, name, value)
+def read(descriptor: int) -> tuple[tuple[str, bytes], ...]:
+    """Return the attributes of an open file that belong into an image, sorted and normalised."""
+    return values(descriptor, names(descriptor))
 
 
 def overlay_prefix(*, userxattr: bool) -> str:

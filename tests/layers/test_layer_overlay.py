@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import shutil
+import stat
 import subprocess
 import tempfile
 from pathlib import Path
@@ -21,7 +22,7 @@ from buildah_py.layers.entry import DIR, WHITEOUT
 from buildah_py.layers.inventory import Captured, Inventory
 from buildah_py.layers.tar import pack
 from buildah_py.layers.view import LayerTree, MergedView
-from tests.layers.layer_trees import CHANGES, Change, ask, change, look, overlay, root_only
+from tests.layers.layer_trees import CHANGES, PATHS, Change, ask, change, look, overlay, root_only
 
 if TYPE_CHECKING:
     from buildah_py.layers.entry import Entry
@@ -265,6 +266,62 @@ def test_a_lower_directory_can_hold_whiteouts_in_attributes(tmp_path: Path) -> N
         (merged / "d/there").unlink()
     captured = capture(str(upper), [str(middle), str(bottom)])
     assert shown(captured) == [("d", DIR), ("d/there", WHITEOUT)]
+
+
+@pytest.mark.parametrize(("name", "is_dir"), [("redirect", True), ("metacopy", False)])
+def test_content_that_is_elsewhere_is_no_layer(tmp_path: Path, name: str, *, is_dir: bool) -> None:
+    path = tmp_path / "x"
+    tmp_path.chmod(0o755)
+    if is_dir:
+        path.mkdir()
+    else:
+        path.touch()
+    os.setxattr(path, f"trusted.overlay.{name}", b"")
+    with pytest.raises(ArchiveError, match="/x"):
+        capture(str(tmp_path), [])
+    assert shown(capture(str(tmp_path), [], userxattr=True)) == [("x", DIR if is_dir else "file")]
+
+
+STUBS = st.lists(st.tuples(st.sampled_from(["mkdir", "makedirs", "write"]), *[PATHS] * 2, st.just(0)), max_size=4)
+
+
+@settings(max_examples=60, deadline=None)
+@given(lower=CHANGES, stubs=STUBS, step=CHANGES)
+def test_stubs_come_into_no_layer(lower: list[Change], stubs: list[Change], step: list[Change]) -> None:
+    """What the view shows after a step is what the overlay without the init layer shows, but for untouched stubs."""
+    with tempfile.TemporaryDirectory() as name:
+        top = Path(name)
+        base, init, upper = top / "base", top / "init", top / "upper"
+        base.mkdir(mode=0o755)
+        change(base, [item for item in lower if item[0] != "root_mode"])
+        init.mkdir(mode=0o755)
+        made = look(base)
+        for _, path, *_ in stubs:  # as the sandbox makes them: only what is missing, in directories as they are
+            parent, _, last = path.rpartition("/")
+            while parent and parent not in made:
+                parent, _, last = parent.rpartition("/")
+            if f"{parent}/{last}".strip("/") in made or made[parent].kind != stat.S_IFDIR:
+                continue
+            target = init / parent / last
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.mkdir(exist_ok=True)
+        for path in sorted(look(init)):
+            if path in made:
+                (init / path).chmod(made[path].mode)
+                os.chown(init / path, made[path].uid, made[path].gid)
+                for key, value in made[path].xattrs:
+                    os.setxattr(init / path, key, value)
+        untouched = look(init)
+        run_step([init, base], upper, [item for item in step if item[0] != "root_mode"])
+        captured = capture(str(upper), [str(base)], stubs=str(init))
+        packed(captured, upper)
+        bottom = capture(str(base), [])
+        shows = ask(MergedView([LayerTree(str(upper), captured.inventory), LayerTree(str(base), bottom.inventory)]))
+        with overlay([upper, init, base], None) as merged:
+            wanted = look(merged)
+        missing = {path for path in wanted if path not in shows}
+        assert all(untouched.get(path) == wanted[path] for path in missing)
+        assert {path: seen for path, seen in wanted.items() if path not in missing} == shows
 
 
 def test_a_deep_tree_is_captured_without_recursion(tmp_path: Path) -> None:
