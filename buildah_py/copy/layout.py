@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+import os
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from buildah_py.errors import SourceChanged, SourceError
 from buildah_py.layers.entry import DIR, FILE, SYMLINK, Entry, sort_key
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from buildah_py.layers.tree import Tree
     from buildah_py.layers.writer import LayerWriter
@@ -168,46 +169,76 @@ class Layout:
     def write(self, writer: LayerWriter) -> None:
         """Write what is planned in the order of a layer's tar; raises SourceChanged for a file that changed."""
         names: dict[tuple[int, str], str] = {}
-        for path in sorted(self._planned, key=sort_key):
-            entry, origin = self._planned[path]
-            kind = entry.kind
-            if kind == FILE:
-                assert origin is not None
-                if origin.group is not None:
-                    first = names.setdefault(origin.group, path)
-                    if first != path:
-                        writer.add_hardlink(path, first)
-                        continue
-                _write_file(writer, entry, origin)
-            elif kind == DIR:
-                writer.add_dir(path, entry.mode, entry.uid, entry.gid, entry.xattrs, entry.mtime, implied=entry.implied)
-            elif kind == SYMLINK:
-                writer.add_symlink(path, entry.link, entry.uid, entry.gid, entry.mtime)
-            else:
-                writer.add_node(path, kind, entry.mode, entry.uid, entry.gid, entry.device, entry.mtime)
+        files = _Files(writer)
+        try:
+            for path in sorted(self._planned, key=sort_key):
+                entry, origin = self._planned[path]
+                kind = entry.kind
+                if kind == FILE:
+                    assert origin is not None
+                    if origin.group is not None:
+                        first = names.setdefault(origin.group, path)
+                        if first != path:
+                            writer.add_hardlink(path, first)
+                            continue
+                    files.write(entry, origin)
+                elif kind == DIR:
+                    attributes = (entry.mode, entry.uid, entry.gid, entry.xattrs, entry.mtime)
+                    writer.add_dir(path, *attributes, implied=entry.implied)
+                elif kind == SYMLINK:
+                    writer.add_symlink(path, entry.link, entry.uid, entry.gid, entry.mtime)
+                else:
+                    writer.add_node(path, kind, entry.mode, entry.uid, entry.gid, entry.device, entry.mtime)
+        finally:
+            files.close()
         self._written.update((path, entry) for path, (entry, _) in self._planned.items())
         self._planned.clear()
 
 
-def _write_file(writer: LayerWriter, entry: Entry, origin: Origin) -> None:
-    import os
+class _Files:
+    """Writes files, and sees to it that their bytes are those that were selected."""
 
-    attributes = (entry.mode, entry.uid, entry.gid, entry.xattrs, entry.mtime)
-    if origin.tree is None:
-        writer.add_file(entry.path, origin.data, *attributes)
-        return
-    descriptor = origin.tree.open(origin.path)
-    try:
-        written = writer.add_file(entry.path, descriptor, *attributes)
-    except EOFError:
-        written = None
-    finally:
-        os.close(descriptor)
-    if written is None or written.digest != entry.digest:
-        raise SourceChanged(
-            f"/{origin.path} of {origin.where} changed while it was copied",
-            hint="let whatever writes there finish, then build again",
-        )
+    def __init__(self, writer: LayerWriter) -> None:
+        self._writer = writer
+        self._tree: Tree | None = None
+        self._reader: Any = None
+        self._open: Callable[[str], int] | None = None
+
+    def write(self, entry: Entry, origin: Origin) -> None:
+        attributes = (entry.mode, entry.uid, entry.gid, entry.xattrs, entry.mtime)
+        if origin.tree is None:
+            self._writer.add_file(entry.path, origin.data, *attributes)
+            return
+        if origin.tree is not self._tree or self._open is None:
+            self._open = self._opener(origin.tree)
+        descriptor = self._open(origin.path)
+        try:
+            written = self._writer.add_file(entry.path, descriptor, *attributes)
+        except EOFError:
+            written = None
+        finally:
+            os.close(descriptor)
+        if written is None or written.digest != entry.digest:
+            raise SourceChanged(
+                f"/{origin.path} of {origin.where} changed while it was copied",
+                hint="let whatever writes there finish, then build again",
+            )
+
+    def _opener(self, tree: Tree) -> Callable[[str], int]:
+        """Give the quickest way that a tree has to open files in their order."""
+        self.close()
+        self._tree = tree
+        make: Any = getattr(tree, "reader", None)
+        if make is None:
+            return tree.open
+        self._reader = make()
+        found: Callable[[str], int] = self._reader.open
+        return found
+
+    def close(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
+        self._reader = self._tree = self._open = None
 
 
 def _called(entry: Entry) -> str:

@@ -45,6 +45,19 @@ def select(
     return Selection(tree, where, tuple(_complete(tree, source) for source in found))
 
 
+def select_path(tree: Tree, path: str, *, where: str) -> Selection:
+    """Select one path of `tree` as it is written: no wildcards, no symbolic links. For what ADD has fetched.
+
+    Raises NotFound where it is not there.
+    """
+    root = tree.entry(path)
+    if root is None:
+        raise missing(tree, path, path, where)
+    entries, _ = _walk(tree, root, None, None) if root.kind == DIR else ([root], None)
+    source = Source(path, path.rpartition("/")[2], path, entries)
+    return Selection(tree, where, (_complete(tree, source),))
+
+
 def _plain(tree: Tree, argument: str, excluded: IgnorePatterns | None, where: str) -> Iterable[Source]:
     path = _inside(argument)
     base, pattern = wildcard.split(path)

@@ -11,7 +11,6 @@ from buildah_py.errors import NotFound, SourceChanged, SourceError
 from buildah_py.layers import xattrs as attributes
 from buildah_py.layers.entry import BLOCK, CHAR, DIR, FIFO, FILE, SYMLINK, Entry
 from buildah_py.linux.paths import RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, openat2
-from buildah_py.sources.hashing import hash_files
 from buildah_py.sources.stat_cache import Known, is_settled, now
 
 if TYPE_CHECKING:
@@ -135,11 +134,15 @@ class DirectoryContext:
         try:
             descriptor = openat2(self._root, path, _FILE, resolve=_RESOLVE)
         except OSError as error:
-            raise self._unreadable(path, error) from error
+            raise self.unreadable(path, error) from error
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.close(descriptor)
-            raise self._changed(path)
+            raise self.changed(path)
         return descriptor
+
+    def reader(self) -> Reader:
+        """Something that opens many files, best in the order of their directories; the caller closes it."""
+        return Reader(self, self._root)
 
     # What a context knows beyond that.
 
@@ -148,13 +151,15 @@ class DirectoryContext:
         missing = [(entry.path, entry.size) for entry in entries if not entry.digest and entry.kind == FILE]
         if not missing:
             return list(entries)
+        from buildah_py.sources.hashing import hash_files
+
         done: dict[str, Entry] = {}
         for _ in range(_TRIES):
             hashed_at = now()
             again: list[tuple[str, int]] = []
             for path, result in hash_files(self._root, missing):
                 if isinstance(result, OSError):
-                    raise self._unreadable(path, result) from result
+                    raise self.unreadable(path, result) from result
                 if result is None:
                     again.append((path, 0))
                 else:
@@ -162,7 +167,7 @@ class DirectoryContext:
             if not again:
                 return [done.get(entry.path, entry) for entry in entries]
             missing = again
-        raise self._changed(missing[0][0])
+        raise self.changed(missing[0][0])
 
     def link_groups(self) -> Mapping[str, object]:
         """Files with several names, as far as directories were listed; the names of one file have equal values."""
@@ -236,7 +241,7 @@ class DirectoryContext:
                 finally:
                     os.close(descriptor)
             except OSError as error:
-                raise self._unreadable(path, error) from error
+                raise self.unreadable(path, error) from error
             self._scans[path] = scan
         return scan
 
@@ -321,26 +326,17 @@ class DirectoryContext:
 
     def _keep(self, path: str, hashed: Hashed, hashed_at: int) -> Entry:
         """Note what hashing a file told, and give its entry."""
-        status = hashed.status
+        status, digest, pairs = hashed.status, hashed.digest, hashed.xattrs
+        size, mtime, ctime = status.st_size, status.st_mtime_ns, status.st_ctime_ns
         mode = (0o755 if status.st_mode & 0o100 else 0o644) if self._git_modes else status.st_mode & 0o7777
-        entry = Entry(
-            path, FILE, mode, size=status.st_size, digest=hashed.digest, xattrs=hashed.xattrs, mtime=status.st_mtime_ns
-        )
+        entry = Entry(path, FILE, mode, 0, 0, size, digest, "", (0, 0), pairs, mtime)
         parent, _, name = path.rpartition("/")
         listing = self._listings.get(parent)
         if listing is not None and name in listing.entries:
             listing.entries[name] = entry
         if self._stat_cache is not None:
-            if is_settled(status.st_ctime_ns, hashed_at):
-                known = Known(
-                    status.st_dev,
-                    status.st_ino,
-                    status.st_size,
-                    status.st_mtime_ns,
-                    status.st_ctime_ns,
-                    hashed.digest,
-                    hashed.xattrs,
-                )
+            if is_settled(ctime, hashed_at):
+                known = Known(status.st_dev, status.st_ino, size, mtime, ctime, digest, pairs)
                 self._stat_cache.remember(parent, name, known)
             else:
                 self._stat_cache.forget(parent, name)
@@ -348,20 +344,54 @@ class DirectoryContext:
 
     # Below: what to say.
 
-    def _changed(self, path: str) -> SourceChanged:
+    def changed(self, path: str) -> SourceChanged:
+        """Say that a file is no longer what it was."""
         return SourceChanged(
             f"{path or _ROOT} of {self.name} changed while it was read",
             hint="let whatever writes there finish, then build again",
         )
 
-    def _unreadable(self, path: str, error: OSError) -> SourceError:
+    def unreadable(self, path: str, error: OSError) -> SourceError:
+        """Say why a path cannot be read."""
         shown = path or _ROOT
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV, errno.ENXIO):
-            return self._changed(path)
+            return self.changed(path)
         return SourceError(
             f"{shown} of {self.name} ({self.path}) cannot be read: {error.strerror}",
             hint="change its permissions, or add it to .dockerignore" if error.errno == errno.EACCES else "",
         )
+
+
+class Reader:
+    """Opens files of a context one after the other, keeping the directory of the last one open."""
+
+    def __init__(self, context: DirectoryContext, root: int) -> None:
+        self._context = context
+        self._root = root
+        self._folder: str | None = None
+        self._directory = -1
+
+    def open(self, path: str) -> int:
+        """A descriptor for reading the regular file `path`; the caller closes it."""
+        folder, _, name = path.rpartition("/")
+        try:
+            if folder != self._folder:
+                self.close()
+                self._directory = openat2(self._root, folder or ".", _DIRECTORY, resolve=_RESOLVE)
+                self._folder = folder
+            descriptor = os.open(name, _FILE | os.O_CLOEXEC, dir_fd=self._directory)
+        except OSError as error:
+            raise self._context.unreadable(path, error) from error
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise self._context.changed(path)
+        return descriptor
+
+    def close(self) -> None:
+        """Close the directory."""
+        if self._directory >= 0:
+            os.close(self._directory)
+        self._directory, self._folder = -1, None
 
 
 def _unusable(path: str, error: OSError) -> SourceError | NotFound:

@@ -12,7 +12,7 @@ from buildah_py.errors import NotFound, SourceError
 from buildah_py.linux.paths import openat2
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 BUILD_FILES: Final = ("Buildfile", "Dockerfile", "dockerfile", "Containerfile")
 IGNORE_FILES: Final = (".containerignore", ".dockerignore")
@@ -47,6 +47,22 @@ def find_build_file(context: str | None, file: str | None = None, *, cwd: str | 
     finally:
         os.close(root)
     raise NotFound(f"there is no build file in {context} (looked for {', '.join(BUILD_FILES)})", hint=_nearest(names))
+
+
+def include_reader(directory: str) -> Callable[[str], tuple[str, bytes]]:
+    """Give what reads the files that a build file in `directory` includes: by their paths, which stay below it."""
+
+    def read(path: str) -> tuple[str, bytes]:
+        root = _open_context(directory)
+        try:
+            data = _read_inside(root, path, path)
+        finally:
+            os.close(root)
+        if data is None:
+            raise NotFound(f"it is not in {directory}")
+        return path, data
+
+    return read
 
 
 def find_ignore(

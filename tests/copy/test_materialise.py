@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -271,3 +272,41 @@ def test_parents(bench: Bench) -> None:
     assert entries["e/c"].mode == 0o750
     with pytest.raises(NotFound, match=r"did you mean a/b/one\.py"):
         bench.copy(["a/b/ones.py"], "/d", parents=True)
+
+
+def test_a_directory_that_is_swapped_all_the_time_leads_nowhere_else(bench: Bench) -> None:
+    bench.write("dir/file", "inside")
+    bench.write("../outside/file", "secret")
+    inside, outside, aside = bench.context / "dir", bench.tmp_path / "outside", bench.tmp_path / "aside"
+    (bench.tmp_path / "link").symlink_to(outside)
+    swaps = 0
+    done = threading.Event()
+
+    def swap() -> None:
+        nonlocal swaps
+        while not done.is_set():
+            inside.rename(aside)
+            (bench.tmp_path / "link").rename(inside)
+            inside.rename(bench.tmp_path / "link")
+            aside.rename(inside)
+            swaps += 1
+
+    swapping = threading.Thread(target=swap)
+    swapping.start()
+    copied = number = 0
+    try:
+        while (number < 100 or not copied) and number < 5000:
+            number += 1
+            try:
+                entries = bench.copy(["dir"], f"/d{number}/", context=bench.open())
+            except (SourceChanged, NotFound):
+                continue
+            for path, entry in entries.items():
+                if entry.kind == "file":
+                    assert (bench.fs[-1] / path).read_text() == "inside"
+                    copied += 1
+    finally:
+        done.set()
+        swapping.join()
+    assert copied
+    assert swaps

@@ -9,7 +9,7 @@ import pytest
 from buildah_py.buildfile.ignore import IgnorePatterns
 from buildah_py.copy.materialise import Inline
 from buildah_py.copy.mode import parse_mode
-from buildah_py.copy.select import select
+from buildah_py.copy.select import select, select_path
 from buildah_py.errors import NotFound, UsageError
 from buildah_py.sources.directory import DirectoryContext
 
@@ -106,6 +106,15 @@ def test_what_is_missing_says_why(root: Path, source: str, message: str) -> None
 def test_a_malformed_pattern(root: Path) -> None:
     with pytest.raises(UsageError, match="malformed"):
         chosen(root, "[a")
+
+
+def test_one_path_as_it_is_written(root: Path) -> None:
+    (root / "*").write_text("a star")
+    with DirectoryContext(str(root)) as tree:
+        assert [entry.path for entry in select_path(tree, "*", where="x").sources[0].entries] == ["*"]
+        assert select_path(tree, "", where="x").digest() == select(tree, ["."]).digest()
+        with pytest.raises(NotFound, match="has no R"):
+            select_path(tree, "R*", where="x")
 
 
 # Keys.
