@@ -7,10 +7,10 @@ not. Patterns know `*` and `?`. An unset variable is empty.
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 from buildah_py.buildfile.driver import MismatchError, driver
+from buildah_py.buildfile.patterns import Pattern, PatternError, replace, reversed_pattern, trim_front
 from buildah_py.buildfile.spaces import split_spaces, swap_escape
 
 if TYPE_CHECKING:
@@ -200,7 +200,8 @@ class _Evaluator:
             value = self._lookup(name)
             if value is None and self._keep_unset:
                 return f"${{{name}/{pattern}/{replacement}}}"
-            return _replace(value or "", pattern, replacement, everywhere=operator == "//", offset=_offset(node))
+            compiled = _pattern(pattern, _offset(node))
+            return replace(value or "", compiled, replacement, everywhere=operator == "//")
         word = self._operand(rest[1], raw=kind.endswith("trim"), depth=depth)
         value = self._lookup(name)
         if value is None and self._keep_unset:
@@ -228,74 +229,21 @@ def _offset(node: Any) -> int:
     return max(0, int(node[1]) - 2)
 
 
-def _pattern(pattern: str, *, greedy: bool, offset: int) -> re.Pattern[str]:
-    """A regular expression for a shell pattern: `*`, `?`, and escapes of these, of themselves, of `/` and `}`."""
-    out = []
-    position = 0
-    while position < len(pattern):
-        char = pattern[position]
-        position += 1
-        if char == "*":
-            out.append(".*" if greedy else ".*?")
-        elif char == "?":
-            out.append(".")
-        elif char == "\\":
-            following = pattern[position : position + 1]
-            if following and following in "}/":
-                continue
-            if not following or following not in "*?\\":
-                raise ExpansionError(
-                    f"invalid pattern ({pattern}) in substitution: invalid escape \\{following}", offset
-                )
-            out.append("\\" + following)
-            position += 1
-        else:
-            out.append(re.escape(char))
-    return re.compile("".join(out))
-
-
-def _replace(value: str, pattern: str, replacement: str, *, everywhere: bool, offset: int) -> str:
-    compiled = _pattern(pattern, greedy=True, offset=offset)
-    if not everywhere:
-        found = compiled.search(value)
-        return value[: found.start()] + replacement + value[found.end() :] if found else value
-    out = []
-    end = 0
-    last = -1
-    for found in compiled.finditer(value):
-        # Go drops an empty match right behind the match before it.
-        if found.start() == found.end() == last:
-            continue
-        out.append(value[end : found.start()])
-        out.append(_template(replacement, found.group()))
-        end = last = found.end()
-    return "".join(out) + value[end:]
-
-
-def _template(replacement: str, whole: str) -> str:
-    """Go's replacement templates: `$0` is the match, any other `$name` is empty, `$$` a dollar."""
-    if "$" not in replacement:
-        return replacement
-
-    def value(found: re.Match[str]) -> str:
-        if found.group() == "$$":
-            return "$"
-        return whole if (found.group(1) or found.group(2)) == "0" else ""
-
-    return re.sub(r"\$\$|\$\{(\w+)\}|\$(\w+)", value, replacement)
+def _pattern(text: str, offset: int) -> Pattern:
+    try:
+        return Pattern(text)
+    except PatternError as error:
+        raise ExpansionError(f"invalid pattern ({text}) in substitution: {error}", offset) from None
 
 
 def _trim(value: str, operator: str, word: str, offset: int) -> str:
-    greedy = word.startswith(operator)
-    if greedy:
+    longest = word.startswith(operator)
+    if longest:
         word = word[1:]
     if operator == "#":
-        found = _pattern(word, greedy=greedy, offset=offset).match(value)
-        return value[found.end() :] if found else value
-    # Regular expressions find the leftmost match, so the end is trimmed from the front of the reversed text.
-    turned = re.sub(r"(?s)\\.|.", lambda part: part.group()[::-1], word)[::-1] if "\\" in word else word[::-1]
-    found = _pattern(turned, greedy=greedy, offset=offset).match(value[::-1])
-    return value[: len(value) - found.end()] if found else value
+        return trim_front(value, _pattern(word, offset), longest=longest)
+    _pattern(word, offset)
+    return trim_front(value[::-1], _pattern(reversed_pattern(word), offset), longest=longest)[::-1]
 
 
 def _explain(text: str, error: MismatchError, *, body: bool) -> ExpansionError:

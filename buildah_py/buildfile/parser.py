@@ -148,7 +148,7 @@ class _Parser:
         seen = False
         while True:
             line = self._reader.next_line()
-            if line is None:
+            if line is None or len(self.errors) >= _MAX_ERRORS:
                 break
             if not seen and _wants_extensions(self._reader.directives.get("syntax", "")):
                 self._extensions = True
