@@ -27,6 +27,8 @@ _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 _TRIES: Final = 3
 _ROOT: Final = "the root of the context"
+# What the system calls say when a path is no longer what a moment ago it was; EINVAL is readlink's.
+_CHANGED: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV, errno.ENXIO, errno.EINVAL, errno.ESTALE)
 _KINDS: Final = {
     stat.S_IFREG: FILE,
     stat.S_IFLNK: SYMLINK,
@@ -354,7 +356,7 @@ class DirectoryContext:
     def unreadable(self, path: str, error: OSError) -> SourceError:
         """Say why a path cannot be read."""
         shown = path or _ROOT
-        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV, errno.ENXIO):
+        if error.errno in _CHANGED:
             return self.changed(path)
         return SourceError(
             f"{shown} of {self.name} ({self.path}) cannot be read: {error.strerror}",
