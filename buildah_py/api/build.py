@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from dataclasses import dataclass, field
@@ -14,12 +15,15 @@ from buildah_py.api.state import open_store
 from buildah_py.buildfile import parse
 from buildah_py.cache import Cache
 from buildah_py.engine import Engine, Workshop
+from buildah_py.engine.run import MAX_OUTPUT
 from buildah_py.errors import NotFound, UsageError
 from buildah_py.image import platform as platforms
+from buildah_py.layers.resolve import read
 from buildah_py.plan import PlanOptions, make_plan
 from buildah_py.plan.assemble import MadeLayer, finish_config
+from buildah_py.plan.steps import OUTPUT
 from buildah_py.progress import events
-from buildah_py.sources.find import find_build_file
+from buildah_py.sources.find import find_build_file, include_reader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +31,7 @@ if TYPE_CHECKING:
     from buildah_py.buildfile.tree import BuildFile
     from buildah_py.image.config import ImageConfig
     from buildah_py.outputs.spec import Output
-    from buildah_py.plan import Plan
+    from buildah_py.plan import Node
     from buildah_py.progress.events import Event
     from buildah_py.sandbox import Sandbox
     from buildah_py.store import Store
@@ -72,7 +76,8 @@ def read_build_file(request: BuildRequest) -> tuple[BuildFile, str]:
     if request.file == STDIN:
         return parse(sys.stdin.buffer.read(), "<stdin>", extensions=request.extensions), ""
     found = find_build_file(request.context, request.file)
-    return parse(found.data, found.name, extensions=request.extensions), found.path
+    include = include_reader(os.path.dirname(found.path))
+    return parse(found.data, found.name, extensions=request.extensions, include=include), found.path
 
 
 def build(request: BuildRequest, emit: Callable[[Event], None]) -> BuildResult:
@@ -85,26 +90,16 @@ def build(request: BuildRequest, emit: Callable[[Event], None]) -> BuildResult:
     outputs = _read_outputs(request.outputs)
     build_file, path = read_build_file(request)
     with open_store(request.environ) as store:
-        plan = make_plan(build_file, _plan_options(request, store))
-        for warning in plan.warnings:
-            emit(events.Warning(warning))
-        _refuse_what_is_not_allowed(plan, request)
-        emit(events.BuildStarted(len(plan.nodes)))
         contexts = Contexts(request.context, path, store.path("stat-cache"))
-        workshop = Workshop(
-            store,
-            Cache(store),
-            open_context=contexts.open,
-            make_sandbox=lambda: _make_sandbox(store),
-            emit=emit,
-            trust=request.container.trust(request.environ),
-            shape=request.container.apply,
-            secret=_secret_reader(request),
-            agents=_agents(request),
-        )
-        engine = Engine(plan, workshop, no_cache=request.no_cache)
+        workshop = _open_workshop(request, store, contexts, emit)
+        engine = Engine(workshop, no_cache=request.no_cache)
         try:
-            results = engine.run()
+            plan = make_plan(build_file, _plan_options(request, store, workshop, engine))
+            for warning in plan.warnings:
+                emit(events.Warning(warning))
+            _refuse_what_is_not_allowed(plan.nodes, request)
+            emit(events.BuildStarted(len(plan.nodes)))
+            results = engine.run(plan.nodes, plan.stages)
             made = {
                 index: MadeLayer(result.layers[-1], result.created)
                 for index, result in results.items()
@@ -129,6 +124,20 @@ def build(request: BuildRequest, emit: Callable[[Event], None]) -> BuildResult:
     shown = tuple(map(familiar_name, names))
     emit(events.BuildDone(image, shown, time.monotonic() - started, engine.hits, engine.ran))
     return BuildResult(image, names, engine.hits, engine.ran)
+
+
+def _open_workshop(request: BuildRequest, store: Store, contexts: Contexts, emit: Callable[[Event], None]) -> Workshop:
+    return Workshop(
+        store,
+        Cache(store),
+        open_context=contexts.open,
+        make_sandbox=lambda: _make_sandbox(store),
+        emit=emit,
+        trust=request.container.trust(request.environ),
+        shape=request.container.apply,
+        secret=_secret_reader(request),
+        agents=_agents(request),
+    )
 
 
 def _secret_reader(request: BuildRequest) -> Callable[[str], bytes | None]:
@@ -159,7 +168,7 @@ def _read_outputs(specs: Sequence[str]) -> list[Output]:
     return outputs
 
 
-def _plan_options(request: BuildRequest, store: Store) -> PlanOptions:
+def _plan_options(request: BuildRequest, store: Store, workshop: Workshop, engine: Engine) -> PlanOptions:
     host = str(platforms.host())
     platform = str(platforms.parse(request.platform)) if request.platform else host
 
@@ -169,8 +178,14 @@ def _plan_options(request: BuildRequest, store: Store) -> PlanOptions:
             raise NotFound(f"the image `{name}` in the store is for {config.platform}, not for {wanted}")
         return config
 
+    def evaluate(nodes: Sequence[Node], stages: Mapping[str, int]) -> str:
+        _refuse_what_is_not_allowed(nodes, request)
+        view = workshop.view(engine.run(nodes, stages)[nodes[-1].index].layers)
+        return read(view, OUTPUT, MAX_OUTPUT).decode("utf-8", "surrogateescape")
+
     return PlanOptions(
         resolve=resolve,
+        evaluate=evaluate,
         build_args=request.build_args,
         target=request.target,
         platform=platform,
@@ -182,12 +197,12 @@ def _plan_options(request: BuildRequest, store: Store) -> PlanOptions:
     )
 
 
-def _refuse_what_is_not_allowed(plan: Plan, request: BuildRequest) -> None:
+def _refuse_what_is_not_allowed(nodes: Sequence[Node], request: BuildRequest) -> None:
     """Whatever weakens the sandbox has to be asked for on the command line, not only in the file."""
     from buildah_py.plan.steps import RunStep
 
     allowed = request.allow | ({"network.host"} if request.network == "host" else set())
-    for node in plan.nodes:
+    for node in nodes:
         if isinstance(node.step, RunStep):
             asked = {"security.insecure": node.step.security == "insecure", "network.host": node.step.network == "host"}
             for right in sorted(right for right, wanted in asked.items() if wanted and right not in allowed):

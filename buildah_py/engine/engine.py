@@ -1,4 +1,4 @@
-"""Runs a plan's graph: looks each step up, executes what is not known, several at once where the graph allows.
+"""Runs the graph of a plan: looks each step up, executes what is not known, several at once where the graph allows.
 
 Hits are found in the calling thread first: a build in which nothing changed starts no thread and no container.
 """
@@ -13,24 +13,26 @@ from buildah_py.cache import base_chain, next_chain, step_key
 from buildah_py.engine.executions import make_execution
 from buildah_py.engine.workshop import Result
 from buildah_py.errors import Interrupted, NotFound, PybuildError, SourceChanged, StepFailed
-from buildah_py.plan.steps import BaseStep, CopyStep
+from buildah_py.plan.steps import BaseStep, CaptureStep, CopyStep
 from buildah_py.progress import events
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from buildah_py.cache import Record
     from buildah_py.engine.executions import Execution
     from buildah_py.engine.workshop import Workshop
-    from buildah_py.plan import Node, Plan
+    from buildah_py.plan import Node
 
 MAX_THREADS = 64
 _TRIES = 3
 
 
 class Engine:
-    """One run of a plan. `hits` and `ran` count its steps when it is over."""
+    """Executes the nodes of one plan, which may still be growing. `hits` and `ran` count the steps so far."""
 
-    def __init__(self, plan: Plan, workshop: Workshop, *, no_cache: bool = False) -> None:
-        self._plan = plan
+    def __init__(self, workshop: Workshop, *, no_cache: bool = False) -> None:
+        self._stages: Mapping[str, int] = {}
         self._workshop = workshop
         self._no_cache = no_cache
         self._results: dict[int, Result] = {}
@@ -42,14 +44,17 @@ class Engine:
         self.hits = 0
         self.ran = 0
 
-    def run(self) -> dict[int, Result]:
-        """Execute the plan; the result of each node by its index.
+    def run(self, nodes: Sequence[Node], stages: Mapping[str, int]) -> dict[int, Result]:
+        """Execute the nodes that have no result yet; the results of all by their indices.
 
-        Raises StepFailed for a command that failed, Interrupted, and whatever stood in the way of a step. All that
-        was running has ended by then.
+        Each node has to follow all that it needs. `stages` tells how many nodes a stage has.
+
+        Raises StepFailed for a command that failed, Interrupted, and whatever stood in the way of a step. All that was
+        running has ended by then.
         """
         try:
-            waiting = self._find_hits()
+            self._stages = stages
+            waiting = self._find_hits([node for node in nodes if node.index not in self._results])
             if waiting:
                 self._execute(waiting)
         except BaseException:
@@ -62,12 +67,12 @@ class Engine:
 
     # scheduling
 
-    def _find_hits(self) -> list[Node]:
+    def _find_hits(self, nodes: list[Node]) -> list[Node]:
         """Go through the nodes as far as all are hits; the rest."""
-        for position, node in enumerate(self._plan.nodes):
+        for position, node in enumerate(nodes):
             known = self._look_up(node)
             if known is None:
-                return list(self._plan.nodes[position:])
+                return nodes[position:]
             self._results[node.index] = known
         return []
 
@@ -241,12 +246,14 @@ class Engine:
 
     def _result(self, node: Node, record: Record) -> Result:
         self._executions.pop(node.index, None)
+        if isinstance(node.step, CaptureStep):
+            return Result(next_chain(base_chain(()), record.layer_digest), (record.diff_id,), record.created)
         parent = self._parent(node)
         chain = next_chain(parent.chain, record.layer_digest)
         return Result(chain, (*parent.layers, record.diff_id), record.created)
 
     def _start(self, node: Node) -> None:
-        total = self._plan.stages[node.stage]
+        total = self._stages[node.stage]
         self._workshop.emit(events.StepStarted(node.index + 1, node.stage, node.number, total, node.text))
 
     def _done(self, node: Node, outcome: str, reason: str, started: float) -> None:

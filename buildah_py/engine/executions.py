@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from buildah_py.plan.steps import CopyStep, RunStep, WorkdirStep
+from buildah_py.plan.steps import CaptureStep, CopyStep, RunStep, WorkdirStep
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,6 +33,10 @@ def make_execution(workshop: Workshop, node: Node, parent: Result, inputs: Seque
         from buildah_py.engine.run import RunExecution
 
         return RunExecution(workshop, node, step, parent, inputs)
+    if isinstance(step, CaptureStep):
+        from buildah_py.engine.run import CaptureExecution
+
+        return CaptureExecution(workshop, node, step.run, parent, inputs)
     if isinstance(step, CopyStep):
         from buildah_py.engine.copy import CopyExecution
 

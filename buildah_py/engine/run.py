@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from buildah_py.errors import StepFailed
+from buildah_py.errors import PybuildError, StepFailed
+from buildah_py.plan.steps import OUTPUT
 from buildah_py.progress import events
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from buildah_py.engine.workshop import Result, Workshop
     from buildah_py.layers.inventory import Captured
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from buildah_py.sandbox import ContainerSpec, Operation
 
 _PIECE = 64 * 1024
+MAX_OUTPUT = 64 * 1024
+"""What a command may print to become a variable."""
 
 
 class RunExecution:
@@ -50,14 +53,19 @@ class RunExecution:
         """Run the command. Raises StepFailed with its status where that is not 0."""
         from buildah_py.layers.capture import capture
 
+        spec = self._prepare(staged)
+        self._run(spec, self._show)
+        return capture(spec.upper, spec.lowers, stubs=spec.init), spec.upper
+
+    def _prepare(self, staged: str) -> ContainerSpec:
         upper, work, init = (os.path.join(staged, name) for name in ("upper", "work", "init"))
         self._workshop.make_root(upper, self._parent.layers)
         os.mkdir(work)
         os.mkdir(init)
-        lowers = self._workshop.lowers(self._parent.layers)
-        spec = self._spec(lowers, upper, work, init, staged)
-        self._run(spec)
-        return capture(upper, lowers, stubs=init), upper
+        return self._spec(self._workshop.lowers(self._parent.layers), upper, work, init, staged)
+
+    def _show(self, stream: int, data: bytes) -> None:
+        self._workshop.emit(events.StepOutput(self._node.index + 1, stream, data))
 
     def _spec(self, lowers: tuple[str, ...], upper: str, work: str, init: str, staged: str) -> ContainerSpec:
         from buildah_py.sandbox import ContainerSpec, FileMount
@@ -93,7 +101,7 @@ class RunExecution:
         )
         return self._workshop.shape(spec)
 
-    def _run(self, spec: ContainerSpec) -> None:
+    def _run(self, spec: ContainerSpec, show: Callable[[int, bytes], None]) -> None:
         read_out, write_out = os.pipe2(os.O_CLOEXEC)
         read_err, write_err = os.pipe2(os.O_CLOEXEC)
         try:
@@ -103,7 +111,7 @@ class RunExecution:
                 os.close(write_out)
                 os.close(write_err)
             try:
-                self._pump({read_out: events.STDOUT, read_err: events.STDERR})
+                self._pump({read_out: events.STDOUT, read_err: events.STDERR}, show)
                 status = container.wait()
             finally:
                 self._workshop.finished(container)
@@ -115,7 +123,7 @@ class RunExecution:
             how = _how(status.status, status.signal)
             raise StepFailed(f"{self._node.place}: {how}\n  {_first_line(self._node.text)}", status.status)
 
-    def _pump(self, streams: Mapping[int, int]) -> None:
+    def _pump(self, streams: Mapping[int, int], show: Callable[[int, bytes], None]) -> None:
         """Pass output on, and keep all of it in the log, until all writers are gone."""
         import select
 
@@ -136,10 +144,37 @@ class RunExecution:
                     if log < 0:
                         log = self._workshop.open_log(number)
                     os.write(log, data)
-                    self._workshop.emit(events.StepOutput(number, streams[descriptor], data))
+                    show(streams[descriptor], data)
         finally:
             if log >= 0:
                 os.close(log)
+
+
+class CaptureExecution(RunExecution):
+    """A command whose standard output is the result; what it wrote to files is thrown away."""
+
+    def execute(self, staged: str) -> tuple[Captured, str]:
+        """Run the command, and make a layer of what it printed. Raises StepFailed."""
+        from buildah_py.layers.writer import LayerWriter
+
+        printed: list[bytes] = []
+
+        def show(stream: int, data: bytes) -> None:
+            if stream == events.STDOUT:
+                printed.append(data)
+                if sum(map(len, printed)) > MAX_OUTPUT:
+                    raise PybuildError(
+                        f"the command printed more than {MAX_OUTPUT >> 10} KiB", hint="print only the value"
+                    )
+            else:
+                self._show(stream, data)
+
+        self._run(self._prepare(staged), show)
+        fs = os.path.join(staged, "fs")
+        os.mkdir(fs, 0o755)
+        with LayerWriter(fs) as writer:
+            writer.add_file(OUTPUT, b"".join(printed))
+            return writer.finish(), fs
 
 
 def _first_line(text: str) -> str:

@@ -292,6 +292,14 @@ class ImageConfig:
         """Remove a label."""
         return self._with("Labels", {name: value for name, value in self.labels.items() if name != key})
 
+    def without_exposed_port(self, port: str) -> ImageConfig:
+        """Remove a port, `80/tcp`."""
+        return self._with("ExposedPorts", {name: {} for name in self.exposed_ports if name != port})
+
+    def without_volume(self, path: str) -> ImageConfig:
+        """Remove a volume."""
+        return self._with("Volumes", {name: {} for name in self.volumes if name != path})
+
     def with_stop_signal(self, signal: str) -> ImageConfig:
         """Set the signal that ends a container, name or number."""
         return self._with("StopSignal", signal)

@@ -22,7 +22,8 @@ def plan_mount(fold: StageFold, mount: tree.Mount, place: int) -> tuple[MountSte
     spec = read_mount(mount, lambda text: fold.expand_text(text, mount.span, variables))
     shown: Input | None = None
     if spec.from_:
-        shown = fold.planner.origin_by_name(fold, spec.from_, mount.span)
+        name = fold.expand_text(spec.from_, mount.span, variables) if fold.planner.extensions else spec.from_
+        shown = fold.planner.origin_by_name(fold, name, mount.span)
     elif spec.type == "bind":
         shown = Input()
     if spec.type in _FILE_MODES:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from buildah_py.buildfile import expand as expansion
+from buildah_py.buildfile.conditions import every
 from buildah_py.buildfile.source import Source
 from buildah_py.errors import BuildFileError, NotFound, PybuildError, UsageError
 from buildah_py.image import config as image_config
@@ -16,7 +17,7 @@ from buildah_py.plan.steps import BaseStep
 from buildah_py.plan.variables import DEFAULT_PATH, Arguments, platform_arguments
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from buildah_py.buildfile import tree
     from buildah_py.buildfile.source import Span
@@ -31,7 +32,8 @@ class PlanOptions:
     """What the command line adds to a build file.
 
     `resolve` gives the config of an image by the name in FROM and the platform; it raises NotFound. `contexts` are the
-    names of further build contexts, `container` what of the containers' options belongs into keys.
+    names of further build contexts, `container` what of the containers' options belongs into keys. `evaluate` executes
+    the nodes so far, of which the last is a CaptureStep, and gives what that printed.
     """
 
     resolve: Callable[[str, str], ImageConfig]
@@ -44,6 +46,7 @@ class PlanOptions:
     contexts: frozenset[str] = frozenset()
     hostname: str = "pybuild"
     container: Mapping[str, object] = field(default_factory=dict)
+    evaluate: Callable[[Sequence[Node], Mapping[str, int]], str] | None = None
 
 
 def make_plan(build_file: tree.BuildFile, options: PlanOptions) -> Plan:
@@ -60,6 +63,7 @@ class Planner:
         self._nodes: list[Node] = []
         self._counts: dict[str, int] = {}
         self._folds: dict[int, StageFold] = {}
+        self.extensions = build_file.extensions
         self._open: list[int] = []
         self._bases: dict[tuple[str, str], tuple[int, ImageConfig]] = {}
         self.arguments = Arguments(options.build_args)
@@ -85,7 +89,7 @@ class Planner:
         """Note the ARGs of skipped stages too: their names are known to the file."""
         for stage in self._file.stages:
             if stage.index not in self._folds:
-                for instruction in stage.instructions:
+                for instruction in every(stage.instructions):
                     for argument in getattr(instruction, "arguments", ()):
                         self.arguments.get(argument.name)
         return True
@@ -102,6 +106,8 @@ class Planner:
 
     def origin(self, fold: StageFold, word: tree.Word) -> Input:
         """Find what COPY --from names: a stage, its number, a context or an image."""
+        if self.extensions:
+            return self.origin_by_name(fold, fold.expand(word), word.span)
         if "$" in word.text:
             raise fold.error(
                 "--from takes no variables",
@@ -133,6 +139,12 @@ class Planner:
             what = "itself" if own else "a stage that in turn needs this one"
             raise fold.error(f"the stage takes files from {what}", span)
         return Input(node=self._stage(index).node, name=f"the stage {name}")
+
+    def evaluate(self) -> str:
+        """Give what the CaptureStep that was added last prints, without its last newlines."""
+        if self._options.evaluate is None:
+            raise UsageError("ENV --from-run has to execute steps, which is not done here")
+        return self._options.evaluate(self._nodes, self._counts).rstrip("\n")
 
     # stages
 

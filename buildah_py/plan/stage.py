@@ -12,11 +12,15 @@ from typing import TYPE_CHECKING
 
 from buildah_py.buildfile import expand as expansion
 from buildah_py.buildfile import tree
+from buildah_py.buildfile.conditions import holds
+from buildah_py.buildfile.ports import parse_ports
+from buildah_py.buildfile.remote import is_git, is_http
+from buildah_py.buildfile.signals import check_signal
 from buildah_py.errors import BuildFileError
 from buildah_py.image.config import Healthcheck
-from buildah_py.plan import created_by, ports
+from buildah_py.plan import created_by
 from buildah_py.plan.graph import HistoryItem, Input
-from buildah_py.plan.steps import CopyStep, InlineFile, MountStep, RunStep, WorkdirStep
+from buildah_py.plan.steps import CaptureStep, CopyStep, InlineFile, MountStep, RunStep, WorkdirStep
 from buildah_py.plan.variables import split_environment
 
 if TYPE_CHECKING:
@@ -30,8 +34,6 @@ if TYPE_CHECKING:
 DEFAULT_SHELL = ("/bin/sh", "-c")
 _SHEBANG = "#!"
 _LONE_HEREDOC = re.compile(r"\s*\d*<<-?\s*(\"[^\"]*\"|'[^']*'|[^\s<>&|;()\"'$`\\]+)\s*")
-_REMOTE = re.compile(r"(https?|git|ssh)://|git@", re.IGNORECASE)
-_SIGNAL = re.compile(r"(SIG)?([A-Z][A-Z0-9+-]*)|[0-9]+", re.IGNORECASE)
 
 
 class StageFold:
@@ -183,7 +185,7 @@ class StageFold:
         for word in instruction.ports:
             try:
                 words = expansion.expand_words(word.text, variables, self.escape)
-                found += [port for text in words for port in ports.parse(text)]
+                found += [port for text in words for port in parse_ports(text).names()]
             except ValueError as error:
                 raise self.error(f"EXPOSE: {error}", word.span) from error
         self.config = self.config.with_exposed_ports(found)
@@ -201,10 +203,10 @@ class StageFold:
 
     def _fold_stopsignal(self, instruction: tree.StopSignal) -> None:
         signal = self.expand(instruction.signal)
-        if not _SIGNAL.fullmatch(signal) or not ports.is_signal(signal):
-            raise self.error(
-                f"STOPSIGNAL: `{signal}` is no signal", instruction.signal.span, "for example SIGTERM or 15"
-            )
+        try:
+            check_signal(signal)
+        except ValueError as error:
+            raise self.error(f"STOPSIGNAL: {error}", instruction.signal.span, "for example SIGTERM or 15") from error
         self.config = self.config.with_stop_signal(signal)
         self._note(f"STOPSIGNAL {signal}")
 
@@ -232,6 +234,29 @@ class StageFold:
         self.config = self.config.with_onbuild(instruction.trigger)
         self._note(f"ONBUILD {instruction.trigger}")
 
+    # extensions of the language
+
+    def _fold_if(self, instruction: tree.If) -> None:
+        true = holds(instruction.condition, self.variables(), self.source, self.escape)
+        for inner in instruction.then if true else instruction.otherwise:
+            self.apply(inner)
+
+    def _fold_unset(self, instruction: tree.Unset) -> None:
+        names = [self.expand(word) for word in instruction.names]
+        for name in names:
+            if instruction.kind == "ENV":
+                self.config = self.config.without_env(name)
+            elif instruction.kind == "LABEL":
+                self.config = self.config.without_label(name)
+            elif instruction.kind == "EXPOSE":
+                self.config = self.config.without_exposed_port(name if "/" in name else f"{name}/tcp")
+            else:
+                self.config = self.config.without_volume(name)
+        self._note(f"UNSET {instruction.kind} {' '.join(names)}")
+
+    def _fold_include(self, instruction: tree.Include) -> None:
+        raise self.error("there is no file to include from here", instruction.span)
+
     # the instructions that become steps
 
     def _fold_run(self, instruction: tree.Run) -> None:
@@ -242,14 +267,25 @@ class StageFold:
         else:
             args = self._command(command)
         mounts, inputs = self._mounts(instruction)
+        step = self._run_step(args, instruction.network, instruction.security, mounts, files)
+        self._step(step, instruction, created_by.run(step.args, self.arguments), inputs)
+
+    def _run_step(
+        self,
+        args: tuple[str, ...],
+        network: str | None = None,
+        security: str | None = None,
+        mounts: tuple[MountStep, ...] = (),
+        files: tuple[InlineFile, ...] = (),
+    ) -> RunStep:
         environment = split_environment(self.config.env)
-        step = RunStep(
+        return RunStep(
             args=args,
             env=tuple((environment | {k: v for k, v in self.arguments.items() if k not in environment}).items()),
             cwd=self.config.working_dir or "/",
             user=self.config.user,
-            network=instruction.network if instruction.network not in (None, "default") else self.planner.network,
-            security=instruction.security or "sandbox",
+            network=self.planner.network if network in (None, "default") else str(network),
+            security=security or "sandbox",
             platform=self.planner.platform,
             hostname=self.planner.hostname,
             mounts=mounts,
@@ -257,7 +293,19 @@ class StageFold:
             proxies=self.planner.arguments.proxies(),
             container=self.planner.container,
         )
-        self._step(step, instruction, created_by.run(step.args, self.arguments), inputs)
+
+    def _fold_envfromrun(self, instruction: tree.EnvFromRun) -> None:
+        step = CaptureStep(self._run_step(self._command(instruction.command)))
+        self.planner.add(
+            step,
+            parent=self.node,
+            stage=self.label,
+            text=instruction.text,
+            place=self.place(instruction.span),
+        )
+        value = self.planner.evaluate()
+        self.config = self.config.with_env(instruction.name, value)
+        self._note(created_by.pairs("ENV", [(instruction.name, value)]))
 
     def _script(
         self, command: tree.ShellForm, heredocs: tuple[tree.Heredoc, ...]
@@ -295,7 +343,8 @@ class StageFold:
 
     def _fold_add(self, instruction: tree.Add) -> None:
         for word in instruction.sources:
-            if _REMOTE.match(self.expand(word)):
+            source = self.expand(word)
+            if is_http(source) or is_git(source):
                 raise self.error(
                     "ADD from the network is not supported yet", word.span, "fetch it in a RUN, or into the context"
                 )
@@ -337,7 +386,7 @@ class StageFold:
             files=tuple(self._inline(heredoc, variables) for heredoc in instruction.heredocs),
             chown=self.expand(instruction.chown, variables) if instruction.chown else "",
             chmod=self.expand(instruction.chmod, variables) if instruction.chmod else "",
-            exclude=tuple(word.text for word in instruction.exclude),
+            exclude=tuple(self.expand(word) if self.planner.extensions else word.text for word in instruction.exclude),
             parents=parents,
             link=link,
             add=add,

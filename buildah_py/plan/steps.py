@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 Canonical = dict[str, object]
 
+OUTPUT = "output"
+
 
 @dataclass(frozen=True, slots=True)
 class BaseStep:
@@ -111,6 +113,17 @@ class RunStep:
 
 
 @dataclass(frozen=True, slots=True)
+class CaptureStep:
+    """A command of which only the output counts: its result is a layer with nothing but the file `OUTPUT`."""
+
+    run: RunStep
+
+    def canonical(self) -> Canonical:
+        """The process as it will be started."""
+        return self.run.canonical() | {"op": "capture"}
+
+
+@dataclass(frozen=True, slots=True)
 class CopyStep:
     """COPY, or ADD with `add`: files of the context or of another tree into this file system.
 
@@ -157,4 +170,4 @@ class WorkdirStep:
         return {"op": "workdir", "path": self.path, "user": self.user}
 
 
-Step = BaseStep | RunStep | CopyStep | WorkdirStep
+Step = BaseStep | RunStep | CaptureStep | CopyStep | WorkdirStep

@@ -331,3 +331,33 @@ def test_copies_into_what_is_there(busybox: Pybuild) -> None:
     )
     busybox.build(context)
     assert busybox.sh("cat /real/sub/f /real/sub/g; stat -c %a /real; readlink /link") == "old\nnew700\n/real\n"
+
+
+def test_the_extensions_of_the_language(busybox: Pybuild) -> None:
+    text = (
+        "# syntax=pybuild/1\nARG MODE=small\nFROM busybox AS tools\nRUN echo tool > /tool\n"
+        "FROM busybox\nARG MODE\nARG STAGE=tools\n"
+        "INCLUDE parts/common.txt\nENV --from-run COUNT echo counted >&2; ls /parts | wc -l; touch /thrown-away\n"
+        "COPY --from=$STAGE /tool /tool\nIF $MODE == big\nRUN echo big > /size\nELSE\nRUN echo small > /size\nEND\n"
+        "RUN echo $COUNT > /count\nLABEL gone=1\nUNSET LABEL gone\nUNSET ENV OLD\n"
+    )
+    context = busybox.context(text, parts__common_txt="ENV OLD=1\nRUN mkdir /parts && touch /parts/a /parts/b\n")
+    shown = busybox.build(context).shown
+    assert "counted" in shown
+    assert (
+        busybox.sh("cat /tool /size /count; ls /thrown-away 2>/dev/null; echo [$OLD] $COUNT")
+        == "tool\nsmall\n2\n[] 2\n"
+    )
+    image = json.loads(busybox.run("inspect", "test").stdout)[0]
+    assert "Labels" not in image["config"]
+    assert set(busybox.build(context).outcomes()) == {"HIT"}
+    busybox.build(context, "--build-arg", "MODE=big")
+    assert busybox.sh("cat /size") == "big\n"
+    (context / "parts/common.txt").write_text("RUN mkdir /parts && touch /parts/a\n")
+    busybox.build(context)
+    assert busybox.sh("cat /count") == "1\n"
+    (context / "Buildfile").write_text("# syntax=pybuild/1\nFROM busybox\nINCLUDE ../outside.txt\n")
+    (busybox.work / "outside.txt").write_text("RUN true\n")
+    assert "outside.txt" in busybox.build(context, status=125).shown
+    (context / "Buildfile").write_text(text.partition("\n")[2])
+    assert "INCLUDE" in busybox.build(context, status=125).shown, "without the directive nothing changes its meaning"
