@@ -38,11 +38,16 @@ _SECOND: Final = 1_000_000_000
 
 
 class Limits(NamedTuple):
-    """How much an archive may make us do: bytes of the uncompressed stream, members, bytes of one extended header."""
+    """How much an archive may make us do.
+
+    `size` is in bytes of the uncompressed stream, `entries` counts headers; `header` bounds one extended header and
+    `headers` all of them, for they are what names, link targets and attributes in memory can grow from.
+    """
 
     size: int = 1 << 40
-    entries: int = 10_000_000
+    entries: int = 2_000_000
     header: int = 1 << 20
+    headers: int = 1 << 28
 
 
 DEFAULT_LIMITS: Final = Limits()
@@ -79,6 +84,7 @@ class TarReader:
         self._left = 0  # of the current member's data
         self._padding = 0
         self._count = 0
+        self._extended = 0
 
     @property
     def offset(self) -> int:
@@ -185,6 +191,9 @@ class TarReader:
                 return self._member(block, kind, size, records, long_name, long_link)
             if size > self._limits.header or size < 0:
                 raise self._error(f"an extended header of {size} bytes")
+            self._extended += size
+            if self._extended > self._limits.headers:
+                raise ArchiveError(f"the archive has more than the allowed {self._limits.headers} bytes of headers")
             data = self._exactly(size)
             if len(data) < size:
                 raise self._error("it ends in the middle of an extended header")

@@ -29,6 +29,7 @@ _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLO
 _OPEN_DIRECTORIES: Final = 64
 _PATH_MAX: Final = 4095
 _SMALL: Final = 1 << 18
+_XATTRS_MAX: Final = 1 << 17  # one value may have 64 KiB
 _NODES: Final = {FIFO: 0o010000, CHAR: 0o020000, BLOCK: 0o060000}
 
 
@@ -434,9 +435,10 @@ class LayerWriter:
 def _kept(xattrs: Xattrs) -> Xattrs:
     if not xattrs:
         return ()
-    return tuple(
-        sorted((name, attributes.normalise(name, value)) for name, value in xattrs if attributes.is_kept(name))
-    )
+    kept = sorted((name, attributes.normalise(name, value)) for name, value in xattrs if attributes.is_kept(name))
+    if sum(len(value) for _, value in kept) > _XATTRS_MAX:
+        raise ArchiveError(f"extended attributes of more than {_XATTRS_MAX} bytes: no file system takes that")
+    return tuple(kept)
 
 
 def _called(source: Callable[[int], bytes | memoryview], size: int) -> Iterator[bytes | memoryview]:

@@ -351,6 +351,9 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     ),
     "sparse map backwards": lambda: pax(b"22 GNU.sparse.size=100\n29 GNU.sparse.map=50,1,10,1,0,9\n"),
     "sparse too much data": lambda: pax(b"22 GNU.sparse.size=100\n23 GNU.sparse.map=0,90\n"),
+    "huge attributes": lambda: archive(
+        info("d", tarfile.DIRTYPE, pax_headers={f"SCHILY.xattr.user.{n}": "x" * 60_000 for n in range(3)})
+    ),
     "uid -1": lambda: pax(b"18 uid=4294967295\n"),
     "mtime": lambda: pax(b"14 mtime=1e99\n"),
     "mtime far": lambda: pax(b"25 mtime=999999999999999\n"),
@@ -374,7 +377,12 @@ def test_whiteouts_mean_nothing_in_an_archive_that_is_no_layer(dest: Path) -> No
 
 @pytest.mark.parametrize(
     ("limits", "match"),
-    [(Limits(size=100_000), "100000 bytes"), (Limits(entries=10), "10 entries"), (Limits(header=1000), "header")],
+    [
+        (Limits(size=100_000), "100000 bytes"),
+        (Limits(entries=10), "10 entries"),
+        (Limits(header=1000), "header"),
+        (Limits(headers=9000), "9000 bytes of headers"),
+    ],
 )
 def test_limits(dest: Path, limits: Limits, match: str) -> None:
     members = [(info(f"{number}", pax_headers={"comment": "x" * 2000}), b"x" * 9000) for number in range(20)]
