@@ -11,13 +11,11 @@ import re
 from typing import Any
 
 _State = tuple[Any, tuple[int, ...], dict[int, int], dict[int, int]]
-_Pairs = tuple[tuple[int, int], ...]
 
-# Constants through and through, so that loading them is nothing but reading a file.
 Grammar = tuple[
     tuple[tuple[str, str], ...],  # terminals in the order in which they are tried: name, regular expression
-    tuple[tuple[str, int, int, int], ...],  # rules: shown name or "", length, bits of kept symbols, number of origin
-    tuple[tuple[_Pairs, _Pairs], ...],  # states: (terminal, shift + 1 or -rule - 1), (origin, state)
+    tuple[tuple[str, int, int, int], ...],  # rules: shown name or "_", length, bits of kept symbols, number of origin
+    tuple[str, ...],  # states: `terminal:shift + 1` or `terminal:-rule - 1`, then `|`, then `origin:state`
     tuple[tuple[str, int, int], ...],  # start rule, first state, state in which all has been read
 ]
 
@@ -45,13 +43,13 @@ class Driver:
 
     def _state(self, number: int) -> _State:
         """A state made ready: what matches its terminals, which these are, what to do on each, where to go on."""
-        actions, gotos = self._table[number]
-        accepted = tuple(terminal for terminal, _ in actions if terminal >= 0)
+        actions, gotos = map(_decoded, self._table[number].split("|"))
+        accepted = tuple(terminal for terminal in actions if terminal >= 0)
         scanner = self._compiled.get(accepted)
         if scanner is None:
             expression = "|".join(f"({self._patterns[terminal]})" for terminal in accepted) or r"(?!)"
             scanner = self._compiled[accepted] = re.compile(expression).match
-        state = self._states[number] = (scanner, accepted, dict(actions), dict(gotos))
+        state = self._states[number] = (scanner, accepted, actions, gotos)
         return state
 
     def parse(self, text: str, start: str) -> tuple[str, list[Any]]:
@@ -98,7 +96,7 @@ class Driver:
                         kept >>= 1
                     del values[-size:]
                     del stack[-size:]
-                values.append((name, children) if name else children)
+                values.append(children if name == "_" else (name, children))
                 number = stack[-1][3][origin]
                 if terminal == -1 and number == end_number:
                     result: tuple[str, list[Any]] = values[-1]
@@ -122,8 +120,22 @@ def load(name: str) -> Grammar:
         from buildah_py.buildfile.tables import compile_grammar
 
         return compile_grammar(name)
-    grammar: Grammar = getattr(_tables, name.upper())
-    return grammar
+    terminals, rules, states, starts = getattr(_tables, name.upper())
+    fields = [line.split(" ") for line in rules.split("\n")[1:-1]]
+    return (
+        terminals,
+        tuple((shown, int(size), int(kept), int(origin)) for shown, size, kept, origin in fields),
+        tuple(states.split("\n")[1:-1]),
+        starts,
+    )
+
+
+def _decoded(pairs: str) -> dict[int, int]:
+    found = {}
+    for pair in pairs.split():
+        key, _, value = pair.partition(":")
+        found[int(key)] = int(value)
+    return found
 
 
 _drivers: dict[str, Driver] = {}

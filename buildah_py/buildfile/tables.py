@@ -62,7 +62,7 @@ def compile_grammar(name: str) -> Grammar:
                 kept |= 1 << position
         rule_number[rule] = len(rules)
         shown = str(rule.alias or rule.origin.name)
-        rules.append(("" if shown.startswith("_") else shown, len(rule.expansion), kept))
+        rules.append(("_" if shown.startswith("_") else shown, len(rule.expansion), kept))
 
     origin = {rule_number[rule]: str(rule.origin.name) for rule in parser.parser_conf.rules}
     nonterminals = sorted(set(origin.values()))
@@ -83,7 +83,7 @@ def compile_grammar(name: str) -> Grammar:
                 actions.append((number[symbol], order_of_states.index(argument) + 1))
             else:
                 actions.append((number[symbol], -rule_number[argument] - 1))
-        states.append((tuple(sorted(actions)), tuple(sorted(gotos))))
+        states.append("|".join(_encoded(pairs) for pairs in (actions, gotos)))
     starts = tuple(
         (start, order_of_states.index(table.start_states[start]), order_of_states.index(table.end_states[start]))
         for start in GRAMMARS[name]
@@ -96,21 +96,20 @@ def compile_grammar(name: str) -> Grammar:
     )
 
 
+def _encoded(pairs: list[tuple[int, int]]) -> str:
+    return " ".join(f"{key}:{value}" for key, value in sorted(pairs))
+
+
 def render() -> str:
-    """The text of the module `_tables`."""
+    """The text of the module `_tables`: strings, which cost nothing to load; `driver` reads what it uses of them."""
     import hashlib
 
     lines = [
         '"""Made from grammar/*.lark by `python -m buildah_py.buildfile.tables`; not for editing."""',
         "",
         "# fmt: off",
-        "# ruff: noqa: E501, Q000",
+        "# ruff: noqa: Q000",
         "from __future__ import annotations",
-        "",
-        "from typing import TYPE_CHECKING",
-        "",
-        "if TYPE_CHECKING:",
-        "    from buildah_py.buildfile.driver import Grammar",
         "",
         "DIGESTS = {",
     ]
@@ -120,12 +119,13 @@ def render() -> str:
     lines += ["}", ""]
     for name in sorted(GRAMMARS):
         terminals, rules, states, starts = compile_grammar(name)
-        lines.append(f"{name.upper()}: Grammar = (")
-        for part in (terminals, rules, states):
-            lines.append("    (")
-            lines += [f"        {item!r}," for item in part]
-            lines.append("    ),")
-        lines += [f"    {starts!r},", ")", ""]
+        lines += [f"{name.upper()} = (", "    ("]
+        lines += [f"        {terminal!r}," for terminal in terminals]
+        lines += ["    ),", '    """']
+        lines += [" ".join(map(str, rule)) for rule in rules]
+        lines += ['""",', '    """']
+        lines += states
+        lines += ['""",', f"    {starts!r},", ")", ""]
     return "\n".join(lines)
 
 
