@@ -1,18 +1,34 @@
-"""Directories that a layer implies without describing them: on disk they have to look like the ones below."""
+"""Directories that a layer implies without describing them: they have to be what the layers below say."""
 
 from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING, Final
 
-from buildah_py.layers.entry import DIR
+from buildah_py.layers.entry import DIR, SYMLINK
 from buildah_py.layers.spool import FileSpool
 
 if TYPE_CHECKING:
+    from buildah_py.layers.inventory import Inventory
     from buildah_py.layers.tree import Tree
     from buildah_py.layers.view import LayerTree
 
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def hidden_links(inventory: Inventory, below: Tree) -> list[str]:
+    """Return the symbolic links of the layers below that implied directories would hide.
+
+    An archive with `lib/x` alone, for an image in which /lib is a link to usr/lib, means usr/lib/x. Where this list is
+    not empty, the layer has to be unpacked again, with `below`.
+    """
+    found = []
+    for entry in inventory:
+        if entry.implied and entry.path and not entry.opaque:
+            old = below.entry(entry.path)
+            if old is not None and old.kind == SYMLINK:
+                found.append(entry.path)
+    return found
 
 
 def adopt_parents(layer: LayerTree, below: Tree, *, owners: bool = True) -> None:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from buildah_py.layers.compression import Readable
+    from buildah_py.layers.entry import Entry
+    from buildah_py.layers.tree import Tree
 
 _MAX_LINKS: Final = 255
 _NAME_MAX: Final = 255
@@ -33,11 +35,16 @@ def unpack(
     keep_whiteouts: bool = True,
     owners: bool = True,
     expect_diff_id: str = "",
+    below: Tree | None = None,
 ) -> Captured:
     """Unpack an uncompressed tar into the empty directory `dest`; return what is there now.
 
     Whiteouts become what overlayfs takes for them; without `keep_whiteouts` they are refused, for an archive that is no
     layer cannot mean them. `diff_id` and `size` are of the stream as read, to its end. `owners=False`: see LayerWriter.
+
+    With `below`, the view of the layers below, an entry whose parent is a symbolic link there goes to where that leads,
+    and parents that the archive leaves out are made as they are below. Without it the layer stands for itself and can
+    be unpacked before them; `adopt.hidden_links` says whether that was enough.
 
     Names are taken inside `dest`: leading slashes mean nothing, a symbolic link on the way to an entry's parent is
     followed inside of `dest`, the last component never. Raises ArchiveError, having touched nothing outside of
@@ -59,7 +66,7 @@ def unpack(
             return data
 
         reader = TarReader(read, limits)
-        unpacking = _Unpacking(writer, reader, keep_whiteouts=keep_whiteouts)
+        unpacking = _Unpacking(writer, reader, below, keep_whiteouts=keep_whiteouts)
         for member in reader:
             unpacking.add(member)
         reader.drain()
@@ -70,9 +77,10 @@ def unpack(
 
 
 class _Unpacking:
-    def __init__(self, writer: LayerWriter, reader: TarReader, *, keep_whiteouts: bool) -> None:
+    def __init__(self, writer: LayerWriter, reader: TarReader, below: Tree | None, *, keep_whiteouts: bool) -> None:
         self._writer = writer
         self._reader = reader
+        self._below = below
         self._keep_whiteouts = keep_whiteouts
 
     def add(self, member: Member) -> None:
@@ -168,8 +176,24 @@ class _Unpacking:
             missing.append(at)
             at = at.rpartition("/")[0]
         for at in reversed(missing):
-            self._writer.add_dir(at, implied=True)
+            old = self._look_below(at)
+            if old is not None and old.kind == DIR:
+                self._writer.add_dir(at, old.mode, old.uid, old.gid, old.xattrs, old.mtime)
+            else:
+                self._writer.add_dir(at, implied=True)
         return path
+
+    def _look_below(self, path: str) -> Entry | None:
+        """Return what the layers below show at a path, unless this one hides it."""
+        if self._below is None:
+            return None
+        at = path
+        while at:
+            own = self._writer.get(at)
+            if own is not None and (own.kind != DIR or own.opaque):
+                return None
+            at = at.rpartition("/")[0]
+        return self._below.entry(path)
 
     def _resolve(self, path: str) -> str:
         """Follow the symbolic links of this archive in all components, inside of its root; the rest is kept."""
@@ -183,8 +207,11 @@ class _Unpacking:
             if part == "..":
                 del at[-1:]
                 continue
-            entry = self._writer.get("/".join([*at, part]))
-            if entry is not None and entry.kind == HARDLINK:
+            here = "/".join([*at, part])
+            entry = self._writer.get(here)
+            if entry is None:
+                entry = self._look_below(here)
+            elif entry.kind == HARDLINK:
                 entry = self._writer.get(entry.link)
             if entry is None or entry.kind != SYMLINK:
                 at.append(part)

@@ -21,10 +21,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from buildah_py.errors import ArchiveError
+from buildah_py.layers.adopt import hidden_links
 from buildah_py.layers.apply import unpack
 from buildah_py.layers.compression import decompress, detect
-from buildah_py.layers.entry import DIR, FILE, WHITEOUT
+from buildah_py.layers.entry import DIR, FILE, SYMLINK, WHITEOUT, Entry
+from buildah_py.layers.inventory import Inventory
 from buildah_py.layers.reader import Limits, TarReader
+from buildah_py.layers.view import LayerTree, MergedView
 from tests.layers.layer_trees import root_only
 
 if TYPE_CHECKING:
@@ -200,6 +203,47 @@ def test_links_on_the_way_are_followed_inside(dest: Path) -> None:
     assert (dest / "not/there/e").read_text() == "4"
     assert {"usr/lib/a", "usr/lib/b", "usr/lib/c", "not/there/e"} <= set(kinds(captured))
     assert sorted(os.listdir(dest.parent)) == ["dest"]
+
+
+def test_parents_that_only_the_layers_below_have(tmp_path: Path) -> None:
+    lower = MergedView(
+        [
+            LayerTree(
+                "/nowhere",
+                Inventory(
+                    [
+                        Entry("lib", SYMLINK, 0o777, link="usr/lib"),
+                        Entry("usr", DIR, 0o711, UID, GID),
+                        Entry("usr/lib", DIR, 0o750, UID, GID),
+                        Entry("gone", SYMLINK, 0o777, link="usr"),
+                    ]
+                ),
+            )
+        ]
+    )
+    data = archive((info("lib/x/f"), b"1"), info(".wh.gone"), (info("gone/y"), b"2"), hard("usr/g", "lib/x/f"))
+    for name in ("alone", "above"):
+        (tmp_path / name).mkdir()
+    alone = unpack(io.BytesIO(data), str(tmp_path / "alone"))
+    assert hidden_links(alone.inventory, lower) == ["lib"]
+    above = unpack(io.BytesIO(data), str(tmp_path / "above"), below=lower)
+    assert kinds(above) == {
+        "gone": DIR,
+        "gone/y": FILE,
+        "usr": DIR,
+        "usr/g": FILE,
+        "usr/lib": DIR,
+        "usr/lib/x": DIR,
+        "usr/lib/x/f": "hardlink",
+    }
+    modes = {entry.path: (entry.mode, entry.implied) for entry in above.inventory if entry.kind == DIR}
+    assert modes == {
+        "gone": (0o755, True),
+        "usr": (0o711, False),
+        "usr/lib": (0o750, False),
+        "usr/lib/x": (0o755, True),
+    }
+    assert above.diff_id == alone.diff_id
 
 
 def test_the_last_component_is_never_followed(dest: Path) -> None:
