@@ -86,7 +86,7 @@ def _why(context: DirectoryContext, paths: list[str], *, as_json: bool) -> int:
 
 def _sentence(row: dict[str, Any]) -> str:
     decided = f"{row['ignore_file']} line {row['line']}: {row['pattern']}" if row["line"] is not None else ""
-    path = row["path"]
+    path = _printable(row["path"])
     if row["seen"]:
         if decided and row["pattern"].startswith("!"):
             return f"{path}: seen, brought back by {decided}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from buildah_py.buildfile.ignore import clean
 from buildah_py.copy.layout import Layout, Origin
 from buildah_py.copy.selection import Selection, Source
-from buildah_py.errors import UsageError
+from buildah_py.errors import NotFound, UsageError
 from buildah_py.layers.entry import DIR, FILE, SYMLINK, Entry
 from buildah_py.layers.resolve import resolve
 
@@ -68,10 +68,10 @@ class _Empty:
         return ()
 
     def digest(self, path: str) -> str:
-        raise NotImplementedError(path)
+        raise NotFound(f"/{path} does not exist")
 
     def open(self, path: str) -> int:
-        raise NotImplementedError(path)
+        raise NotFound(f"/{path} does not exist")
 
 
 def materialise(

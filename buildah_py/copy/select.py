@@ -177,7 +177,8 @@ def _links(entries: Sequence[Entry], groups: Mapping[str, object]) -> dict[str, 
     for entry in entries:
         group = groups.get(entry.path) if entry.kind == FILE else None
         if group is not None:
-            known = first.setdefault(group, entry.path)
+            # Names that were given other bytes in between are no longer names of one file.
+            known = first.setdefault((group, entry.digest), entry.path)
             if known != entry.path:
                 links[entry.path] = known
     return links

@@ -302,7 +302,8 @@ class DirectoryContext:
                     continue  # a socket
                 found[name] = entry
         if cache is not None:
-            cache.seen(path, directories, found)
+            # What is hidden now may be asked for by the next build, with another ignore file.
+            cache.seen(path, [*directories, *hidden], found.keys() | hidden if hidden else found)
         return _Scan(found, doubtful, hidden)
 
     def _made(self, path: str, kind: str, status: os.stat_result, pairs: tuple[tuple[str, bytes], ...] = ()) -> Entry:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from buildah_py.buildfile.ignore import IgnorePatterns
 from buildah_py.sources import directory
 from buildah_py.sources.directory import DirectoryContext
 from buildah_py.sources.stat_cache import Known, StatCache, is_settled
@@ -133,3 +134,17 @@ def test_what_is_gone_is_forgotten(context: Path, tmp_path: Path) -> None:
         opened.complete(list(opened.children("")))
     again.save()
     assert StatCache(str(tmp_path / "cache")).directories.keys() == {""}
+
+
+def test_what_an_ignore_file_hides_is_not_forgotten(context: Path, tmp_path: Path) -> None:
+    cache = StatCache(str(tmp_path / "cache"))
+    everything = read(context, cache)
+    cache.save()
+    again = StatCache(str(tmp_path / "cache"))
+    with DirectoryContext(str(context), IgnorePatterns(["a", "sub"]), again) as opened:
+        assert opened.names("") == []
+    (context / "new").touch()
+    read(context, again)
+    again.save()
+    last = known(context, StatCache(str(tmp_path / "cache")))
+    assert last.items() >= {name: digest for name, digest in everything.items() if digest}.items()
