@@ -72,6 +72,8 @@ def main(
         _tell(channel, ("error", refused.what, refused.why, refused.number))
     except users.UnknownUserError as error:
         _tell(channel, ("error", "USER", str(error), 0))
+    except Exception as error:  # noqa: BLE001 (the edge of this process: whoever waits must hear of it)
+        _tell(channel, ("error", "internal error", f"{type(error).__name__}: {error}", 0))
     finally:
         os._exit(125)
 
@@ -121,6 +123,8 @@ def _run(
             _become_command(container, who)
         except RefusedError as refused:
             _tell(channel, ("error", refused.what, refused.why, refused.number))
+        except Exception as error:  # noqa: BLE001 (as above)
+            _tell(channel, ("error", "internal error", f"{type(error).__name__}: {error}", 0))
         finally:
             os._exit(125)
     for stream in {*streams, *given} - {-1}:

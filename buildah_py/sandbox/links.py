@@ -24,7 +24,7 @@ def _enter_package() -> None:
         return
     found = importlib.util.find_spec("pyroute2")
     if found is None or found.submodule_search_locations is None:
-        raise ModuleNotFoundError("pyroute2")
+        raise ModuleNotFoundError("there is no pyroute2", name="pyroute2")
     package = types.ModuleType("pyroute2")
     package.__path__ = list(found.submodule_search_locations)
     package.__spec__ = found

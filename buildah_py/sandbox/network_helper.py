@@ -18,7 +18,7 @@ import os
 
 from buildah_py.linux import namespaces, process
 from buildah_py.linux.netlink import NETLINK_ROUTE, Netlink
-from buildah_py.sandbox import links, wire
+from buildah_py.sandbox import wire
 from buildah_py.sandbox.nat import PacketFilter
 
 TYPE_CHECKING = False
@@ -49,6 +49,8 @@ def main(control: int, directory: str, servers: tuple[str, ...]) -> None:
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
         wire.send(channel, ("error", "making a network for containers", f"{error.strerror}{where}"))
+    except ModuleNotFoundError as error:
+        wire.send(channel, ("error", "making a network for containers", f"the Python package {error.name} is missing"))
     else:
         wire.send(channel, ("ready", network.name))
         network.serve(channel)
@@ -72,6 +74,9 @@ class Network:
     """One build's bridge and everything on it. `directory` holds the locks of all builds of this machine."""
 
     def __init__(self, directory: str) -> None:
+        from buildah_py.sandbox import links
+
+        self._links = links
         os.makedirs(directory, mode=0o700, exist_ok=True)
         self._directory = directory
         self._route = Netlink(NETLINK_ROUTE)
@@ -95,10 +100,10 @@ class Network:
             self._base = free_network(routes)
             uplinks = {interface for interface, destination, mask in routes if not interface.startswith(PREFIX)}
             self._mtu = min([_mtu(interface) for interface in uplinks], default=1500)
-            self._route.request([links.new_bridge(self.name, _group(self.name), self._mtu)])
+            self._route.request([self._links.new_bridge(self.name, _group(self.name), self._mtu)])
             self._bridge = _socket.if_nametoindex(self.name)
             gateway, last = dotted(self._base + _GATEWAY), dotted(self._base + _MOST + 1)
-            self._route.request([links.new_address(self._bridge, gateway, _BITS, last)])
+            self._route.request([self._links.new_address(self._bridge, gateway, _BITS, last)])
             switched = self._forward(uplinks)
             self._filter = PacketFilter(self.name)
             mask = (0xFFFFFFFF << (32 - _BITS)) & 0xFFFFFFFF
@@ -183,7 +188,7 @@ class Network:
 
     def _delete_links(self, name: str) -> None:
         try:
-            self._route.request([links.delete_group(_group(name))])
+            self._route.request([self._links.delete_group(_group(name))])
         except OSError as error:
             if error.errno != errno.ENODEV:
                 raise
@@ -226,15 +231,17 @@ class Network:
             namespaces.setns(self._own, namespaces.CLONE_NEWNET)
         try:
             name = f"{self.name}.{number}"
-            pair = links.new_pair(name, _group(self.name), self._mtu, self._bridge, descriptor, INTERFACE, _INNER_INDEX)
+            pair = self._links.new_pair(
+                name, _group(self.name), self._mtu, self._bridge, descriptor, INTERFACE, _INNER_INDEX
+            )
             self._route.request([pair])
             _write(f"/sys/class/net/{name}/brport/isolated", "1")  # steps see the gateway, not each other
             inner.request(
                 [
-                    links.bring_up(_LOOPBACK_INDEX),
-                    links.bring_up(_INNER_INDEX),
-                    links.new_address(_INNER_INDEX, address, _BITS, dotted(self._base + _MOST + 1)),
-                    links.default_route(dotted(self._base + _GATEWAY), _INNER_INDEX),
+                    self._links.bring_up(_LOOPBACK_INDEX),
+                    self._links.bring_up(_INNER_INDEX),
+                    self._links.new_address(_INNER_INDEX, address, _BITS, dotted(self._base + _MOST + 1)),
+                    self._links.default_route(dotted(self._base + _GATEWAY), _INNER_INDEX),
                 ]
             )
         except BaseException:

@@ -27,6 +27,8 @@ _LINKS = (
     ("ptmx", "pts/ptmx"),
 )
 _TTY_GROUP = 5
+_MOST_LAYERS = 480
+"""The kernel takes 500."""
 _INERT = mounts.MOUNT_ATTR_NOSUID | mounts.MOUNT_ATTR_NODEV | mounts.MOUNT_ATTR_NOEXEC
 
 
@@ -470,8 +472,17 @@ class ReadOnlyPaths(Operation):
 def overlay(lowers: tuple[str, ...], upper: str, work: str, root: Root, anchor: str) -> int:
     """Mount layers, top-most first, and give a descriptor of the mount; read-only where there is no `upper`.
 
-    `anchor` is a directory to mount on where the kernel (before 6.7) wants the layers in one string.
+    `anchor` is a directory to mount on where the kernel (before 6.7) wants the layers in one string. More layers than
+    the kernel takes at once are mounted in parts, each of which becomes one layer (an overlay may lie on overlays, but
+    not on overlays of overlays).
     """
+    parts: list[int] = []
+    attached = 0
+    if len(lowers) > _MOST_LAYERS:
+        direct = _MOST_LAYERS // 2
+        starts = range(direct, len(lowers), _MOST_LAYERS)
+        parts += [overlay(lowers[start : start + _MOST_LAYERS], "", "", root, anchor) for start in starts]
+        lowers = lowers[:direct]
     attributes = 0 if root.devices else mounts.MOUNT_ATTR_NODEV
     if not upper and len(lowers) == 1:
         mount = mounts.open_tree(mounts.AT_FDCWD, lowers[0])
@@ -490,8 +501,12 @@ def overlay(lowers: tuple[str, ...], upper: str, work: str, root: Root, anchor: 
         try:
             for lower in lowers:
                 mounts.fsconfig(context, "lowerdir+", lower)
+            for part in parts:  # layers are named by paths: each part has one until the new mount is made
+                mounts.move_mount(part, mounts.AT_FDCWD, anchor)
+                attached += 1
+                mounts.fsconfig(context, "lowerdir+", anchor)
         except OSError as error:
-            if error.errno != errno.EINVAL or not lowers or not os.path.isdir(lower):
+            if error.errno != errno.EINVAL or parts or not os.path.isdir(lower):
                 raise
             return _classic_overlay(lowers, upper, work, options, attributes, anchor)
         for key, value in options.items():
@@ -506,6 +521,10 @@ def overlay(lowers: tuple[str, ...], upper: str, work: str, root: Root, anchor: 
             raise OSError(error.errno, f"{error.strerror}{f' ({said})' if said else ''}", upper or lowers[0]) from None
     finally:
         os.close(context)
+        for part in parts:
+            os.close(part)
+        for _ in range(attached):
+            mounts.umount2(anchor, mounts.MNT_DETACH)
 
 
 def _classic_overlay(

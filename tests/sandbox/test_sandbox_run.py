@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -248,14 +249,19 @@ def test_errors_name_what_failed(bench: Bench) -> None:
         bench.run("true", lowers=(str(bench.path / "nowhere"),))
 
 
-def test_many_layers(bench: Bench) -> None:
+@pytest.mark.parametrize("count", [130, 499, 1100])
+def test_many_layers(bench: Bench, count: int) -> None:
     lowers = [str(bench.base)]
-    for number in range(130):
+    for number in range(count):
         layer = bench.path / f"layer{number}"
         layer.mkdir()
         (layer / f"file{number}").touch()
         lowers.insert(0, str(layer))
-    assert bench.sh("ls / | grep -c ^file", lowers=tuple(lowers)).out == "130\n"
+    (bench.path / "layer7" / "file3").touch()
+    os.mknod(bench.path / f"layer{count - 1}" / "file4", stat.S_IFCHR, 0)
+    result = bench.sh("ls / | grep -c ^file; touch /file3; rm /file5", lowers=tuple(lowers))
+    assert result.out == f"{count - 1}\n"
+    assert bench.committed() == ["file3", "file5"]
 
 
 def test_terminal(bench: Bench) -> None:
