@@ -202,10 +202,12 @@ class _Evaluator:
                 return f"${{{name}/{pattern}/{replacement}}}"
             compiled = _pattern(pattern, _offset(node))
             return replace(value or "", compiled, replacement, everywhere=operator == "//")
-        word = self._operand(rest[1], raw=kind.endswith("trim"), depth=depth)
+        word = self._operand(rest[1], raw=operator[-1] in "#%", depth=depth)
         value = self._lookup(name)
         if value is None and self._keep_unset:
             return f"${{{name}{operator}{word}}}"
+        if kind == "odd":
+            raise ExpansionError(f"unsupported modifier ({operator}) in substitution", _offset(node))
         if kind.endswith("trim"):
             return _trim(value or "", operator, word, _offset(node))
         missing = value is None or (operator[0] == ":" and not value)
