@@ -143,7 +143,7 @@ class Sandbox:
             self._networks.start()
         with self._lock:
             if self._control is None:
-                self._control, self._helper = spawn("buildah_py.sandbox.helper", f"main(3, {self._state_dir!r})")
+                self._control, self._helper = spawn("buildah_py.sandbox.helper", "main(3)")
 
     def start_container(
         self, container: ContainerSpec, *, stdin: int | None = None, stdout: int = 1, stderr: int = 2

@@ -33,7 +33,7 @@ class _Running:
         self.listening = True
 
 
-def main(control: int, state: str) -> None:
+def main(control: int) -> None:
     """Serve until the other end of `control` is closed."""
     os.setsid()  # ^C on the terminal is for the main process
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGPIPE"):
@@ -42,7 +42,7 @@ def main(control: int, state: str) -> None:
     process.set_name("pybuild-helper")
     process.set_child_subreaper(True)
     os.umask(0)
-    Helper(_socket.socket(fileno=control), state).serve()
+    Helper(_socket.socket(fileno=control)).serve()
 
 
 def _fork_twice() -> tuple[int, int]:
@@ -82,13 +82,12 @@ def _fork_twice() -> tuple[int, int]:
 class Helper:
     """The loop: requests on the control socket, signals on each container's, ends of containers."""
 
-    def __init__(self, control: _socket.socket, state: str) -> None:
+    def __init__(self, control: _socket.socket) -> None:
         self._control = control
         self._poll = select.epoll()
         self._running: dict[int, _Running] = {}
         self._own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         self._poll.register(control.fileno(), select.EPOLLIN)
-        self._state = state
         self._groups = 0
         self._filters: dict[tuple[int, bool], tuple[bytes, str]] = {}
         self._filter(capabilities.DEFAULT, ignore_owners=False)  # almost every container wants it, and nobody waits yet
@@ -128,7 +127,7 @@ class Helper:
         key = wanted, ignore_owners
         if key not in self._filters:
             try:
-                self._filters[key] = (seccomp.cached_filter(wanted, self._state, ignore_owners=ignore_owners), "")
+                self._filters[key] = (seccomp.compile_filter(wanted, ignore_owners=ignore_owners), "")
             except seccomp.UnavailableError as error:
                 self._filters[key] = (b"", str(error))
         return self._filters[key]
