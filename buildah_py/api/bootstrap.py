@@ -6,7 +6,7 @@ import os
 import platform as machine
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from buildah_py.api.images import full_name
 from buildah_py.errors import NotFound, PybuildError, SourceError, UsageError
@@ -18,6 +18,7 @@ from buildah_py.layers.capture import capture
 from buildah_py.layers.compression import decompress
 from buildah_py.layers.tar import pack
 from buildah_py.layers.writer import LayerWriter
+from buildah_py.linux.identity import has_single_id, in_user_namespace
 from buildah_py.plan.variables import DEFAULT_PATH
 
 if TYPE_CHECKING:
@@ -25,6 +26,12 @@ if TYPE_CHECKING:
 
     from buildah_py.layers.inventory import Captured
     from buildah_py.store import Store
+
+
+class _Form(TypedDict):
+    userxattr: bool
+    owners: bool
+
 
 _BUSYBOX_DIRS = (
     ("bin", 0o755),
@@ -97,7 +104,7 @@ def _busybox(store: Store, name: str) -> str:
     mtime = int(os.stat(program).st_mtime) * 1_000_000_000
     staged = os.path.join(store.stage(), "fs")
     os.mkdir(staged, 0o755)
-    writer = LayerWriter(staged)
+    writer = LayerWriter(staged, **_form())
     for path, mode in _BUSYBOX_DIRS:
         writer.add_dir(path, mode=mode, mtime=mtime)
     writer.add_file("bin/busybox", content, mode=0o755, mtime=mtime)
@@ -180,7 +187,13 @@ def _apt_sources(suite: str) -> str:
 
 def _unpack(stream: IO[bytes], staged: str) -> Captured:
     os.mkdir(staged, 0o755)
-    return unpack(decompress(stream), staged)
+    return unpack(decompress(stream), staged, **_form())
+
+
+def _form() -> _Form:
+    """How layers are written here: without privileges, with other attributes and perhaps without owners."""
+    nested = in_user_namespace()
+    return {"userxattr": nested, "owners": not (nested and has_single_id())}
 
 
 def _copy_directory(rootfs: str, staged: str) -> Captured:
@@ -188,7 +201,7 @@ def _copy_directory(rootfs: str, staged: str) -> Captured:
     result = subprocess.run(["cp", "-a", "--", rootfs, staged], check=False, capture_output=True, text=True)
     if result.returncode:
         raise SourceError(f"{rootfs} cannot be copied: {result.stderr.strip()}")
-    return capture(staged, ())
+    return capture(staged, (), userxattr=in_user_namespace())
 
 
 def _keep(

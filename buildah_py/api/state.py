@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from buildah_py.linux.identity import outer_uid
 from buildah_py.store import Store, state_root
 
 if TYPE_CHECKING:
@@ -13,4 +14,4 @@ if TYPE_CHECKING:
 
 def open_store(environ: Mapping[str, str] | None = None) -> Store:
     """Open the store of this user, or the one that `$PYBUILD_ROOT` names. Raises StoreError."""
-    return Store(state_root(os.environ if environ is None else environ, os.getuid()))
+    return Store(state_root(os.environ if environ is None else environ, outer_uid()))

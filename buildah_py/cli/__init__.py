@@ -26,6 +26,9 @@ COMMANDS = {
     "doctor": "tell what this machine allows and what is missing",
 }
 
+PRIVILEGED = ("build", "run", "import", "bootstrap", "prune", "fsck", "mount", "cp", "verify")
+"""Commands that make containers, or files of any owner. For others than root they run in a user namespace."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` (without the program's name); its exit status.
@@ -74,10 +77,20 @@ def _dispatch(arguments: list[str]) -> int:
 
     from buildah_py.cli.arguments import make_parser
 
+    if os.geteuid() != 0 and command in PRIVILEGED and not {"-h", "--help"} & set(rest):
+        _become_root_of_a_namespace(arguments)
     module = import_module(f"buildah_py.cli.{'import_' if command == 'import' else command}")
     parser = make_parser(command, COMMANDS[command])
     module.configure(parser)
     return int(module.run(parser.parse_args(rest)))
+
+
+def _become_root_of_a_namespace(arguments: list[str]) -> None:
+    """Execute this command line again in a user namespace, unless this is one already."""
+    from buildah_py.sandbox.userns import is_needed, reexec_in_user_namespace
+
+    if is_needed(os.environ):
+        reexec_in_user_namespace([sys.executable, "-m", "buildah_py", *arguments], os.environ)
 
 
 def _treat_all_endings_alike() -> None:

@@ -44,7 +44,6 @@ class CopyExecution:
         """Copy into a layer. Raises SourceChanged where a file is no longer what its digest in the key says."""
         from buildah_py.copy.materialise import Inline, materialise
         from buildah_py.copy.owner import parse_owner
-        from buildah_py.layers.writer import LayerWriter
 
         fs = os.path.join(staged, "fs")
         self._workshop.make_root(fs, self._parent.layers)
@@ -55,7 +54,7 @@ class CopyExecution:
         ]
         if self._step.sources:
             pieces.append(self._select())
-        with LayerWriter(fs) as writer:
+        with self._workshop.writer(fs) as writer:
             materialise(
                 pieces,
                 self._step.destination,

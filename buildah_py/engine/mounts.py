@@ -9,7 +9,6 @@ from buildah_py.copy.materialise import materialise
 from buildah_py.copy.select import select
 from buildah_py.errors import NotFound
 from buildah_py.layers.resolve import resolve
-from buildah_py.layers.writer import LayerWriter
 from buildah_py.sandbox import BindMount, FileMount, OverlayMount, TmpfsMount
 
 if TYPE_CHECKING:
@@ -87,7 +86,7 @@ def _bind(workshop: Workshop, node: Node, mount: MountStep, tree: Result | None,
         lowers = workshop.lowers(tree.layers)
     else:
         # A copy, so that the mount shows what .dockerignore leaves, and that alone, whatever happens to the context.
-        lowers = (_copy(shown, path, where, os.path.join(staged, f"bind-{mount.input}")),)
+        lowers = (_copy(workshop, shown, path, where, os.path.join(staged, f"bind-{mount.input}")),)
     if mount.readonly:
         return OverlayMount(lowers, mount.target, path)
     upper, work = (os.path.join(staged, f"{name}-{mount.input}") for name in ("upper", "work"))
@@ -96,10 +95,9 @@ def _bind(workshop: Workshop, node: Node, mount: MountStep, tree: Result | None,
     return OverlayMount(lowers, mount.target, path, upper, work)
 
 
-def _copy(shown: Tree, path: str, where: str, directory: str) -> str:
+def _copy(workshop: Workshop, shown: Tree, path: str, where: str, directory: str) -> str:
     os.mkdir(directory)
-    empty = LayerWriter(directory)
-    with empty as writer:
+    with workshop.writer(directory) as writer:
         selection = select(shown, [path or "/"], where=where, parents=bool(path))
         materialise([selection], "/", shown, writer, link=True)
         writer.finish()

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from buildah_py.errors import PybuildError, StepFailed
+from buildah_py.layers.entry import DIR, Entry
 from buildah_py.plan.steps import OUTPUT
 from buildah_py.progress import events
 
@@ -55,7 +56,9 @@ class RunExecution:
 
         spec = self._prepare(staged)
         self._run(spec, self._show)
-        return capture(spec.upper, spec.lowers, stubs=spec.init), spec.upper
+        root = Entry("", DIR, *self._workshop.root_attributes(self._parent.layers))
+        captured = capture(spec.upper, spec.lowers, stubs=spec.init, userxattr=self._workshop.userxattr, root=root)
+        return captured, spec.upper
 
     def _prepare(self, staged: str) -> ContainerSpec:
         upper, work, init = (os.path.join(staged, name) for name in ("upper", "work", "init"))
@@ -155,8 +158,6 @@ class CaptureExecution(RunExecution):
 
     def execute(self, staged: str) -> tuple[Captured, str]:
         """Run the command, and make a layer of what it printed. Raises StepFailed."""
-        from buildah_py.layers.writer import LayerWriter
-
         printed: list[bytes] = []
 
         def show(stream: int, data: bytes) -> None:
@@ -172,7 +173,7 @@ class CaptureExecution(RunExecution):
         self._run(self._prepare(staged), show)
         fs = os.path.join(staged, "fs")
         os.mkdir(fs, 0o755)
-        with LayerWriter(fs) as writer:
+        with self._workshop.writer(fs) as writer:
             writer.add_file(OUTPUT, b"".join(printed))
             return writer.finish(), fs
 

@@ -11,7 +11,6 @@ from buildah_py.copy.owner import parse_owner
 from buildah_py.errors import PybuildError
 from buildah_py.layers.entry import DIR
 from buildah_py.layers.resolve import resolve
-from buildah_py.layers.writer import LayerWriter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,7 +38,7 @@ class WorkdirExecution:
         path = resolve(view, self._step.path)
         fs = os.path.join(staged, "fs")
         self._workshop.make_root(fs, self._parent.layers)
-        with LayerWriter(fs) as writer:
+        with self._workshop.writer(fs) as writer:
             existing = view.entry(path)
             if existing is None:
                 owner = parse_owner(self._step.user, view) if self._step.user else (0, 0)

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from buildah_py.errors import Interrupted
 from buildah_py.layers.tree import Tree
 from buildah_py.layers.view import LayerTree, MergedView
+from buildah_py.linux.identity import has_single_id, in_user_namespace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from buildah_py.cache import Cache
+    from buildah_py.layers.writer import LayerWriter
     from buildah_py.progress.events import Event
     from buildah_py.sandbox import Container, ContainerSpec, Sandbox
     from buildah_py.sandbox.trust import Trust
@@ -84,6 +86,8 @@ class Workshop:
         self._contexts: dict[str, Context] = {}
         self._views: dict[tuple[str, ...], MergedView] = {}
         self._containers: set[Container] = set()
+        self.userxattr = in_user_namespace()
+        self._owners = not (self.userxattr and has_single_id())
         self._lock = threading.RLock()
         self.context_lock = threading.Lock()
         self._cancelled = threading.Event()
@@ -122,8 +126,15 @@ class Workshop:
         """Make the directory `path` with the attributes of the root of `layers`."""
         root = self.root_attributes(layers)
         os.mkdir(path)
-        os.chown(path, root.uid, root.gid)
+        if self._owners:
+            os.chown(path, root.uid, root.gid)
         os.chmod(path, root.mode)
+
+    def writer(self, path: str) -> LayerWriter:
+        """Give what writes a layer into the empty directory `path`, in the form that overlays of this process take."""
+        from buildah_py.layers.writer import LayerWriter
+
+        return LayerWriter(path, userxattr=self.userxattr, owners=self._owners)
 
     def context(self, name: str) -> Context:
         """The build context `name`; "" is the main one."""
