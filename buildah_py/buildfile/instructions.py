@@ -320,7 +320,8 @@ def _expose(statement: Statement, common: Common, extensions: bool) -> Instructi
 def _volume(statement: Statement, common: Common, extensions: bool) -> Instruction:  # noqa: ARG001
     strings = statement.json()
     span = statement.whole().span
-    paths = statement.items() if strings is None else [tree.Word(text.strip(SPACES), span) for text in strings]
+    words = statement.items() if strings is None else [tree.Word(text, span) for text in strings]
+    paths = [tree.Word(word.text.strip(SPACES), word.span) for word in words]
     if not paths:
         raise statement.error("VOLUME requires at least one argument")
     Flags(statement, ())

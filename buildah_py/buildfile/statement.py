@@ -21,7 +21,13 @@ def _simple_json(text: str) -> list[str] | None:
     """The strings of an array without escapes, or None: then the grammar has to look at it."""
     parts = text.split('"')
     between = [part.strip(" ") for part in parts[::2]]
-    if len(parts) < 3 or between[0] != "[" or between[-1] != "]" or between[1:-1] != [","] * (len(between) - 2):
+    if (
+        len(parts) < 3
+        or len(parts) % 2 == 0
+        or between[0] != "["
+        or between[-1] != "]"
+        or between[1:-1] != [","] * (len(between) - 2)
+    ):
         return None
     return parts[1::2]
 

@@ -111,6 +111,8 @@ def test_simple_flags_are_split_as_the_grammar_splits_them(text: str) -> None:
 
 @given(st.text(st.sampled_from('["], a\\\t'), max_size=12).map("[{}".format))
 @example('["a", "b"]')
+@example('["a"]"b')
+@example('["a"]"b"]')
 @settings(max_examples=300, deadline=None)
 def test_simple_arrays_are_those_of_the_grammar(text: str) -> None:
     quick = statement._simple_json(text) if "\\" not in text and text.isprintable() else None

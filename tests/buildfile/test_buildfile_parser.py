@@ -56,7 +56,7 @@ def test_exec_form(text: str, args: tuple[str, ...]) -> None:
     assert cmd.command.args == args
 
 
-@pytest.mark.parametrize("text", ["['a']", '["a"', '["a",]', '["a"] x', "[a]", '["\t"]', "[01]", ""])
+@pytest.mark.parametrize("text", ["['a']", '["a"]"b', '["a"', '["a",]', '["a"] x', "[a]", '["\t"]', "[01]", ""])
 def test_what_is_no_json_is_for_the_shell(text: str) -> None:
     cmd = one(f"CMD {text}")
     assert isinstance(cmd, Cmd)
@@ -184,3 +184,15 @@ def test_bom_and_crlf() -> None:
     run = file.stages[0].instructions[0]
     assert isinstance(run, Run)
     assert run.command == ShellForm("x   y", run.command.span)
+
+
+def test_what_looks_like_a_substring_expansion_hides_no_heredoc() -> None:
+    run = one("RUN echo ${x:0:3} <<E\nbody\nE\n")
+    assert isinstance(run, Run)
+    assert run.heredocs[0].body == "body\n"
+
+
+def test_an_unbalanced_quote_hides_heredocs() -> None:
+    run = one("RUN echo it's <<E\n")
+    assert isinstance(run, Run)
+    assert run.heredocs == ()
