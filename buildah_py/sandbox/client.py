@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from buildah_py.errors import SandboxError
 from buildah_py.sandbox import capabilities, plan, wire
-from buildah_py.sandbox.network import Networks, user_network_tool
+from buildah_py.sandbox.network import RUN_DIRECTORY, Networks, user_network_tool
 from buildah_py.sandbox.resolver import servers
 from buildah_py.sandbox.spawn import spawn
 from buildah_py.sandbox.spec import ExitStatus, Limits
@@ -118,14 +118,14 @@ class Sandbox:
     """Makes containers. The helper process is started by `start`, or with the first container."""
 
     def __init__(self, state_dir: str, *, path: str = os.defpath) -> None:
-        """Keep what is worth keeping between runs in `state_dir`; `path` is where programs are looked for."""
-        self._state_dir = state_dir
+        """Keep locks in `state_dir` where there is no /run; `path` is where programs are looked for."""
         self._lock = threading.Lock()
         self._control: _socket.socket | None = None
         self._helper = 0
         self._unprivileged = _in_user_namespace()
+        directory = RUN_DIRECTORY if os.access("/run", os.W_OK) else f"{state_dir}/network"
         tool, self._no_network = user_network_tool(path) if self._unprivileged else ("", "")
-        self._networks = Networks(tuple(servers()), tool=tool)
+        self._networks = Networks(tuple(servers()), directory, tool=tool)
         self._single_id = self._unprivileged and has_single_id()
 
     def __enter__(self) -> Self:

@@ -43,7 +43,7 @@ class Networks:
     With `tool` (the path of pasta or slirp4netns) networks are made without root.
     """
 
-    def __init__(self, servers: tuple[str, ...], *, tool: str = "", directory: str = RUN_DIRECTORY) -> None:
+    def __init__(self, servers: tuple[str, ...], directory: str, *, tool: str = "") -> None:
         self._tool = tool
         self._servers = servers
         self._directory = directory

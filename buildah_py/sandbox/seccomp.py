@@ -118,16 +118,14 @@ _ARCHITECTURES = {
 """The kernel's number of each, and of the one whose programs it runs too (x32 is not among them)."""
 
 _I386 = 0x40000003
-_OF_I386 = dict(
-    zip(
-        """socket socketpair bind connect listen accept4 getsockopt setsockopt getsockname getpeername sendto sendmsg
-        recvfrom recvmsg shutdown""".split(),
-        range(359, 374),
-        strict=True,
-    )
-) | dict(
-    zip("semget semctl shmget shmctl shmat shmdt msgget msgsnd msgrcv msgctl".split(), range(393, 403), strict=True)
-)
+_SOCKETS_OF_I386 = """
+    socket socketpair bind connect listen accept4 getsockopt setsockopt getsockname getpeername sendto sendmsg recvfrom
+    recvmsg shutdown
+"""
+_IPC_OF_I386 = "semget semctl shmget shmctl shmat shmdt msgget msgsnd msgrcv msgctl"
+_OF_I386 = {name: 359 + place for place, name in enumerate(_SOCKETS_OF_I386.split())} | {
+    name: 393 + place for place, name in enumerate(_IPC_OF_I386.split())
+}
 """Calls that i386 got of its own after socketcall and ipc, for which libseccomp has numbers of no use here."""
 
 _RECENT = {
