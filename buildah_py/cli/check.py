@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from buildah_py.errors import BuildFileError
+from buildah_py.errors import BuildFileError, NotFound
 
 if TYPE_CHECKING:
     import argparse
@@ -79,10 +79,16 @@ def read(context: str, name: str | None, *, extensions: bool) -> tuple[BuildFile
 
 
 def includer(folder: str) -> Callable[[str], tuple[str, bytes]]:
-    """Read the files that INCLUDE names, relative to the build file's directory `folder`."""
+    """Read the files that INCLUDE names: they lie below the build file's directory `folder`, links resolved.
+
+    A build file may come from anyone, and what it includes is shown in messages and kept in images.
+    """
+    root = os.path.realpath(folder)
 
     def read_file(path: str) -> tuple[str, bytes]:
-        whole = os.path.join(folder, path)
+        whole = os.path.realpath(os.path.join(root, path))
+        if os.path.commonpath([root, whole]) != root:
+            raise NotFound("it lies outside of the build file's directory")
         with open(whole, "rb") as file:
             return os.path.relpath(whole), file.read()
 

@@ -119,6 +119,10 @@ def test_include_is_relative_to_the_build_file(context: Path, capsys: pytest.Cap
     (context / "more").write_text("CMD x\n")
     assert main(["check", "--extensions", str(context)]) == 0
     assert "more:1: warning" in capsys.readouterr().out
+    (context / "Dockerfile").write_text("FROM scratch\nINCLUDE ../../etc/passwd\n")
+    assert main(["check", "--extensions", str(context)]) == 1
+    assert "outside of the build file's directory" in capsys.readouterr().err
+    (context / "Dockerfile").write_text("FROM scratch\nINCLUDE more\n")
     (context / "more").unlink()
     assert main(["check", "--extensions", str(context)]) == 1
     assert "cannot read more: No such file" in capsys.readouterr().err
