@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import struct
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from buildah_py.sandbox.spec import ContainerSpec
 
 _SIGKILL = 9
+_OF_MACHINE = {errno.EPERM, errno.ENOSYS, errno.ENODEV, errno.EINVAL, errno.ENOSPC, errno.ENOTSUP}
+"""Errors that say more about the machine than about the build."""
 _CHANGES_NETWORK = capabilities.mask(("NET_ADMIN", "SYS_ADMIN", "SYS_MODULE", "SYS_PTRACE", "SYS_RAWIO", "BPF"))
 
 
@@ -110,8 +113,9 @@ def _killed(status: int) -> ExitStatus:
 def _refusal(event: tuple[Any, ...] | None) -> SandboxError:
     if event is None or event[0] != "error":
         return SandboxError("the container ended before it was made")
-    _, what, why, _number = event
-    return SandboxError(f"cannot run the container: {what}: {why}")
+    _, what, why, number = event
+    hint = "`pybuild doctor` tells what this machine allows" if number in _OF_MACHINE else ""
+    return SandboxError(f"cannot run the container: {what}: {why}", hint=hint)
 
 
 class Sandbox:

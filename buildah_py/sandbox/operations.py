@@ -122,6 +122,16 @@ def new_file_system(fstype: str, options: Mapping[str, str | None], attributes: 
         os.close(context)
 
 
+def _if_known(fstype: str, attributes: int) -> int:
+    """Make a file system that a kernel may have been built without; -1 where it was."""
+    try:
+        return new_file_system(fstype, {}, attributes)
+    except OSError as error:
+        if error.errno != errno.ENODEV:
+            raise
+        return -1
+
+
 class Operation:
     """One mount: what it is and where. Its fields, in the order of the constructor, are its form on the wire."""
 
@@ -343,7 +353,8 @@ class CgroupMount(Operation):
     def execute(self, root: Root) -> None:
         """Mount it."""
         attributes = _INERT | (mounts.MOUNT_ATTR_RDONLY if self.readonly else 0)
-        root.attach(new_file_system("cgroup2", {}, attributes), self.target, directory=True)
+        if (groups := _if_known("cgroup2", attributes)) != -1:
+            root.attach(groups, self.target, directory=True)
 
 
 class DeviceTree(Operation):
@@ -382,7 +393,8 @@ class DeviceTree(Operation):
         _attach_below(tree, "pts", new_file_system("devpts", pts, noexec))
         shm = {"mode": "1777", "size": str(self.shm_size)}
         _attach_below(tree, "shm", new_file_system("tmpfs", shm, _INERT))
-        _attach_below(tree, "mqueue", new_file_system("mqueue", {}, _INERT))
+        if (queues := _if_known("mqueue", _INERT)) != -1:
+            _attach_below(tree, "mqueue", queues)
         os.close(tree)
 
     @staticmethod

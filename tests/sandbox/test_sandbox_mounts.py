@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -121,6 +123,44 @@ def test_layers_elsewhere(bench: Bench, tmp_path: Path) -> None:
     work.mkdir()
     bench.sh("touch /stage/x", mounts=(OverlayMount(layers, "/stage", "/", str(upper), str(work)),))
     assert os.listdir(upper) == ["x"]
+
+
+def test_a_step_that_replaces_what_leads_to_its_mount(bench: Bench, source: Path) -> None:
+    """CVE-2024-23652: nothing is cleaned up by path afterwards, so no link can lead the cleaning astray."""
+    (source / "empty").touch()
+    mount = BindMount(str(source), "/a/b/mount")
+    bench.sh(f"mv /a/b /a/c; mkdir /a/b; ln -s {source}/empty /a/b/mount; ln -s {source} /etc/new", mounts=(mount,))
+    assert sorted(os.listdir(source)) == ["empty", "file", "sub"]
+
+
+def test_layers_in_one_string(bench: Bench, tmp_path: Path) -> None:
+    """Kernels before 6.7 take no layer by itself."""
+    program = (
+        "import errno, os, sys\n"
+        "from buildah_py.linux import mounts, namespaces\n"
+        "from buildah_py.sandbox.operations import Root, overlay\n"
+        "namespaces.unshare(namespaces.CLONE_NEWNS)\n"
+        "mounts.mount_setattr(mounts.AT_FDCWD, '/', propagation=mounts.MS_PRIVATE, recursive=True)\n"
+        "real = mounts.fsconfig\n"
+        "def old(context, key, value=None):\n"
+        "    if key == 'lowerdir+':\n"
+        "        raise OSError(errno.EINVAL, 'unknown parameter')\n"
+        "    real(context, key, value)\n"
+        "mounts.fsconfig = old\n"
+        "root = Root((), scratch='', unprivileged=False, devices=False)\n"
+        "top, base, upper, work, anchor = sys.argv[1:]\n"
+        "mount = overlay((top, base), upper, work, root, anchor)\n"
+        "os.close(os.open('new', os.O_CREAT, dir_fd=mount))\n"
+        "print(open(os.open('a,b:c', os.O_RDONLY, dir_fd=mount)).read(), os.listdir(anchor))\n"
+    )
+    top, anchor = tmp_path / "top:with,odd\\\\name", tmp_path / "anchor"
+    for directory in (top, anchor, tmp_path / "u", tmp_path / "w"):
+        directory.mkdir()
+    (top / "a,b:c").write_text("read")
+    argv = [str(path) for path in (top, bench.base, tmp_path / "u", tmp_path / "w", anchor)]
+    ran = subprocess.run([sys.executable, "-c", program, *argv], capture_output=True, text=True, check=False)
+    assert (ran.stdout, ran.stderr) == ("read []\n", "")
+    assert os.listdir(tmp_path / "u") == ["new"]
 
 
 def test_new_directories_of_the_step_are_its_own(bench: Bench, source: Path) -> None:
