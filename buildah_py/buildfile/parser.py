@@ -224,7 +224,8 @@ class _Parser:
                 stages[-1][1].append(instruction)
             elif isinstance(instruction, Arg):
                 arguments.append(instruction)
-            else:
+            elif not self.errors:
+                # One is enough; and after any other fault, the missing FROM may be what is misspelt.
                 self.errors.append(
                     BuildFileError(
                         "no build stage in current context",

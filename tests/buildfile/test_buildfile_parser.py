@@ -170,6 +170,12 @@ def test_several_faults_in_one_go() -> None:
     assert "Buildfile:4:1" in str(error)
 
 
+def test_a_misspelt_from_is_said_once() -> None:
+    error = fault("FORM a\nRUN b\nCMD c\n")
+    assert error.hint == "did you mean FROM?"
+    assert error.others == ()
+
+
 def test_backtick_escape() -> None:
     file = parse("# escape=`\nFROM a\nCOPY a `\n c:\\\nENV x=a` b\n", "Buildfile")
     copy, env = file.stages[0].instructions
