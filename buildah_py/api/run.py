@@ -31,6 +31,7 @@ class RunRequest:
     entrypoint: str | None = None
     network: str = "default"
     interactive: bool = False
+    tty: bool = False
     container: ContainerOptions = field(default_factory=ContainerOptions)
 
 
@@ -41,6 +42,10 @@ def run_image(store: Store, request: RunRequest) -> int:
     """
     from buildah_py.sandbox import ContainerSpec, Sandbox
 
+    if request.tty:
+        from buildah_py.api.terminal import attach, check_terminal
+
+        check_terminal()
     config = find_config(store, request.image)
     entrypoint = config.entrypoint
     if request.entrypoint is not None:
@@ -51,7 +56,7 @@ def run_image(store: Store, request: RunRequest) -> int:
         raise UsageError(f"the image `{request.image}` names no command", hint="give one behind the image's name")
     if not store.layers.use(config.diff_ids):
         raise NotFound(f"layers of the image `{request.image}` are missing", hint="build or import it again")
-    environment = {**config.environment(), **request.env}
+    environment = {**config.environment(), **({"TERM": "xterm"} if request.tty else {}), **request.env}
     mounts: tuple[Operation, ...] = ()
     trust = request.container.trust(os.environ)
     if trust is not None:
@@ -81,12 +86,15 @@ def run_image(store: Store, request: RunRequest) -> int:
         hostname="pybuild",
         network=request.network,
         mounts=mounts,
+        tty=request.tty,
     )
     try:
         container = workshop.start(
             request.container.apply(spec), stdin=0 if request.interactive else None, stdout=1, stderr=2
         )
         try:
+            if request.tty:
+                attach(container)
             return container.wait().status
         except BaseException:
             container.kill()

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "build": "build an image from a build file (the word may be left out)",
     "run": "run a command in a container of an image",
+    "shell": "open a shell in a container of an image or of a stage of a build file",
     "images": "list the images in the store",
     "inspect": "show an image's config",
     "rmi": "remove images",
@@ -26,7 +27,7 @@ COMMANDS = {
     "doctor": "tell what this machine allows and what is missing",
 }
 
-PRIVILEGED = ("build", "run", "import", "bootstrap", "prune", "fsck", "mount", "cp", "verify")
+PRIVILEGED = ("build", "run", "shell", "import", "bootstrap", "prune", "fsck", "mount", "cp", "verify")
 """Commands that make containers, or files of any owner. For others than root they run in a user namespace."""
 
 

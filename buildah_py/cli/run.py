@@ -21,6 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("-w", "--workdir", metavar="DIR", default="", help="working directory")
     add("-u", "--user", metavar="USER[:GROUP]", default="", help="user")
     add("-i", "--interactive", action="store_true", help="let the command read standard input")
+    add("-t", "--tty", action="store_true", help="give the command a terminal")
     add(
         "--entrypoint",
         metavar="PROGRAM",
@@ -49,6 +50,7 @@ def run(args: argparse.Namespace) -> int:
         entrypoint=args.entrypoint,
         network=args.network,
         interactive=args.interactive,
+        tty=args.tty,
         container=container.read(args),
     )
     with open_store() as store:

@@ -76,3 +76,40 @@ def test_run_on_a_terminal(busybox: Pybuild) -> None:
     child.expect(pexpect.EOF)
     child.close()
     assert child.exitstatus == 5
+
+
+def test_a_shell_with_job_control(busybox: Pybuild) -> None:
+    child = spawn(busybox, "run", "-it", "--network=none", "busybox")
+    child.expect("/ # ")
+    child.sendline("tty; stty size; echo $((6*7))")
+    child.expect("/dev/pts/0\r\n30 100\r\n42")
+    child.setwinsize(20, 60)
+    child.expect("/ # ")
+    child.sendline("stty size")
+    child.expect("20 60")
+    child.sendline("sleep 1000")
+    child.sendintr()
+    child.expect("/ # ")
+    child.sendline("sleep 1000")
+    child.sendcontrol("z")
+    child.expect("Stopped")
+    child.sendline("kill -9 %1; wait %1; exit 6")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 6
+
+
+def test_a_shell_in_a_stage(busybox: Pybuild) -> None:
+    context = busybox.context("FROM busybox AS one\nRUN echo inside > /where\nFROM busybox\nRUN false\n")
+    child = spawn(busybox, "shell", "--network=none", "--stage", "one", context)
+    child.expect("/ # ")
+    child.sendline("cat /where; touch /thrown; exit")
+    child.expect("inside")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 0
+
+
+def test_a_terminal_has_to_be_there(busybox: Pybuild) -> None:
+    assert "no terminal" in busybox.run("run", "-t", "busybox", status=2).stderr
+    assert "no terminal" in busybox.run("shell", "busybox", status=2).stderr
