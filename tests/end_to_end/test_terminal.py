@@ -93,7 +93,9 @@ def test_a_shell_with_job_control(busybox: Pybuild) -> None:
     child.sendline("sleep 1000")
     child.sendcontrol("z")
     child.expect("Stopped")
-    child.sendline("kill -9 %1; wait %1; exit 6")
+    child.sendline("exit 6")
+    child.expect("stopped jobs")
+    child.sendline("exit 6")
     child.expect(pexpect.EOF)
     child.close()
     assert child.exitstatus == 6
