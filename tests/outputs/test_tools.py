@@ -6,19 +6,21 @@ import json
 import os
 import shutil
 import subprocess
-import tempfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from buildah_py.outputs.oci import write_oci
 from tests.outputs.images import config_of, source, tar_of
+from tests.podman import Podman, podman
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from buildah_py.outputs.layer_source import LayerSource
+
+__all__ = ["podman"]
 
 BUSYBOX = shutil.which("busybox")
 COMPRESSIONS = ("gzip", "zstd", "uncompressed")
@@ -96,37 +98,6 @@ def test_umoci(tmp_path: Path, layers: list[LayerSource], compression: str) -> N
         run("umoci", "unpack", *rootless, "--image", f"{image}:{tag}", bundle)
         assert (bundle / "rootfs/bin/hello").read_bytes() == SCRIPT
         assert json.loads((bundle / "config.json").read_bytes())["process"]["args"] == ["/bin/hello", "you"]
-
-
-class Podman:
-    """podman with a storage of its own, in a mount namespace where crun finds cgroups that it knows."""
-
-    def __init__(self, directory: str) -> None:
-        self._options = (
-            "--root", f"{directory}/root", "--runroot", f"{directory}/runroot", "--tmpdir", f"{directory}/tmp",
-            "--storage-driver=vfs", "--events-backend=file", "--cgroup-manager=cgroupfs",
-        )  # fmt: skip
-
-    def __call__(self, *command: str | Path) -> str:
-        script = 'mount -t cgroup2 none /sys/fs/cgroup && exec podman "$@"'
-        return run("unshare", "-m", "sh", "-c", script, "podman", *self._options, *command)
-
-    def execute(self, image: str, *command: str) -> str:
-        limits = ("--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024")
-        return self("run", "--rm", "--cgroups=disabled", "--network=none", *limits, image, *command)
-
-
-@pytest.fixture
-def podman() -> Iterator[Podman]:
-    needs("podman", "unshare")
-    if os.geteuid():
-        pytest.skip("needs root, to run podman beside the machine's own")
-    if subprocess.run(["unshare", "-m", "mount", "-t", "cgroup2", "none", "/sys/fs/cgroup"], check=False).returncode:
-        pytest.skip("needs cgroup2, for podman")
-    with tempfile.TemporaryDirectory(prefix="pod") as directory:  # podman asks for a short path
-        made = Podman(directory)
-        yield made
-        made("rmi", "--all", "--force")
 
 
 @pytest.mark.root
