@@ -22,6 +22,8 @@ class Entry(NamedTuple):
     `sha256:<hex>` (`""` while unknown), `link` a symlink's target or the first path of a hard link, `device` a node's
     (major, minor), `xattrs` sorted (name, value) pairs without overlay's own, `mtime` nanoseconds since 1970.
 
+    A merged view gives a hard link as a FILE whose `link` is another path of the same file.
+
     Two flags concern directories of layers alone. `opaque`: nothing of the layers below shows through. `implied`: the
     layer does not say what the directory is like, it only has something inside; a layer below decides.
     """

@@ -35,12 +35,13 @@ class Captured(NamedTuple):
 class Inventory:
     """What a layer holds, sorted by path components as bytes, parents before children. Immutable."""
 
-    __slots__ = ("_by_path", "_children", "_digest", "entries")
+    __slots__ = ("_by_path", "_children", "_digest", "_links", "entries")
 
     def __init__(self, entries: Iterable[Entry] = ()) -> None:
         self.entries: Sequence[Entry] = sorted(entries, key=_entry_key)
         self._by_path: dict[str, Entry] | None = None
         self._children: dict[str, list[str]] | None = None
+        self._links: dict[str, list[str]] | None = None
         self._digest = ""
 
     def __iter__(self) -> Iterator[Entry]:
@@ -87,6 +88,16 @@ class Inventory:
                     children.setdefault(parent, []).append(name)
             self._children = children
         return self._children.get(path, ())
+
+    def links(self, path: str) -> Sequence[str]:
+        """Return the sorted paths that are hard links to `path`."""
+        if self._links is None:
+            links: dict[str, list[str]] = {}
+            for entry in self.entries:
+                if entry.kind == HARDLINK:
+                    links.setdefault(entry.link, []).append(entry.path)
+            self._links = links
+        return self._links.get(path, ())
 
     @property
     def whiteouts(self) -> Iterator[Entry]:

@@ -50,13 +50,14 @@ class _Found(NamedTuple):
 class MergedView:
     """The Tree of a chain of layers, top-most first.
 
-    A hard link is given as what lstat would show, a file; its `link` names the first path of that file where this view
-    shows that one too, so that a copy can link them again.
+    A hard link is given as what lstat would show, a file; its `link` names the first of that file's paths that this
+    view shows, "" for that one itself, so that a copy can link them again.
     """
 
     def __init__(self, layers: Sequence[LayerTree]) -> None:
         self._layers = tuple(layers)
         self._directories: dict[str, _Found | None] = {}
+        self._leaders: dict[tuple[int, str], str] = {}
 
     def entry(self, path: str) -> Entry | None:
         """Return what `path` is, or None."""
@@ -116,9 +117,24 @@ class MergedView:
         first = self._layers[layer].inventory.get(entry.link)
         if first is None:
             raise NotFound(f"/{entry.path} is a hard link to /{entry.link}, which is not in its layer")
-        shown = self._find(entry.link)
-        same = first.kind == FILE and shown is not None and shown.layer == layer and shown.entry is first
-        return first._replace(path=entry.path, link=entry.link if same else first.link)
+        if first.kind != FILE:
+            return first._replace(path=entry.path)
+        leader = self._leader(layer, entry.link)
+        return first._replace(path=entry.path, link="" if leader == entry.path else leader)
+
+    def _leader(self, layer: int, first: str) -> str:
+        """Return the first of a file's names that this view shows, for another layer may hide some."""
+        known = self._leaders.get((layer, first))
+        if known is None:
+            inventory = self._layers[layer].inventory
+            for path in (first, *inventory.links(first)):
+                shown = self._find(path)
+                if shown is not None and shown.layer == layer:
+                    known = path
+                    break
+            assert known is not None
+            self._leaders[layer, first] = known
+        return known
 
     def _find(self, path: str) -> _Found | None:
         if path in self._directories:

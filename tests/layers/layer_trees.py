@@ -125,6 +125,11 @@ def ask(tree: Tree) -> dict[str, Seen]:
     return seen
 
 
+def as_asked(seen: dict[str, Seen]) -> dict[str, Seen]:
+    """What a Tree can say of it: which paths are one inode only for regular files."""
+    return {path: one if stat.S_ISREG(one.kind) else one._replace(first=path) for path, one in seen.items()}
+
+
 @contextlib.contextmanager
 def overlay(lowers: Sequence[Path], upper: Path | None, *, userxattr: bool = False) -> Iterator[Path]:
     """Mount lowers (top-most first) and an upper the way the sandbox does."""

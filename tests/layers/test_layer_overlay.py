@@ -22,7 +22,7 @@ from buildah_py.layers.entry import DIR, WHITEOUT
 from buildah_py.layers.inventory import Captured, Inventory
 from buildah_py.layers.tar import pack
 from buildah_py.layers.view import LayerTree, MergedView
-from tests.layers.layer_trees import CHANGES, PATHS, Change, ask, change, look, overlay, root_only
+from tests.layers.layer_trees import CHANGES, PATHS, Change, as_asked, ask, change, look, overlay, root_only
 
 if TYPE_CHECKING:
     from buildah_py.layers.entry import Entry
@@ -78,7 +78,7 @@ def test_layers_of_random_steps_show_what_the_overlay_showed(steps: list[list[Ch
                 wanted = look(merged)
             with overlay(theirs, None, userxattr=userxattr) as merged:
                 assert look(merged) == wanted
-            assert ask(MergedView(trees)) == wanted
+            assert ask(MergedView(trees)) == as_asked(wanted)
 
 
 @settings(max_examples=25, deadline=None)
@@ -321,7 +321,7 @@ def test_stubs_come_into_no_layer(lower: list[Change], stubs: list[Change], step
             wanted = look(merged)
         missing = {path for path in wanted if path not in shows}
         assert all(untouched.get(path) == wanted[path] for path in missing)
-        assert {path: seen for path, seen in wanted.items() if path not in missing} == shows
+        assert {path: seen for path, seen in as_asked(wanted).items() if path not in missing} == shows
 
 
 def test_a_deep_tree_is_captured_without_recursion(tmp_path: Path) -> None:

@@ -101,6 +101,9 @@ def test_hard_links_are_files() -> None:
     tree = view([f("a", 6)], layer)
     assert tree.entry("b") == f("b", 5)
     assert view([w("a")], layer).entry("b") == f("b", 5)
+    three = [*layer, Entry("c", HARDLINK, link="a"), Entry("d", HARDLINK, link="a")]
+    tree = view([w("a"), f("c", 1)], three)
+    assert [tree.entry(path) for path in "bcd"] == [f("b", 5), f("c", 1), f("d", 5)._replace(link="b")]
 
 
 def test_what_opens_is_what_shows(tmp_path: Path) -> None:
