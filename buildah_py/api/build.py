@@ -115,6 +115,7 @@ def build(request: BuildRequest, emit: Callable[[Event], None]) -> BuildResult:
                     write_output(output, store, config, names)
             if engine.ran:
                 store.make_durable()
+                _warn(build_file, request, emit)
         except BaseException:
             emit(events.BuildFailed(time.monotonic() - started))
             raise
@@ -138,6 +139,15 @@ def _open_workshop(request: BuildRequest, store: Store, contexts: Contexts, emit
         secret=_secret_reader(request),
         agents=_agents(request),
     )
+
+
+def _warn(build_file: BuildFile, request: BuildRequest, emit: Callable[[Event], None]) -> None:
+    """Say what the checks find. Where nothing ran, nothing changed, and they have been shown before."""
+    from buildah_py.buildfile.checks import find
+
+    for warning in find(build_file, build_args=request.build_args, target=request.target or None).warnings:
+        if warning.level == "warning":
+            emit(events.Warning(f"{build_file.source.name}:{warning.line}: {warning.rule}: {warning.message}"))
 
 
 def _secret_reader(request: BuildRequest) -> Callable[[str], bytes | None]:

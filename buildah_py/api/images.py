@@ -107,18 +107,6 @@ def remove_image(store: Store, name: str, *, force: bool = False) -> list[str]:
     return [*(f"untagged {familiar_name(one)}" for one in store.images.remove(image.id)), f"deleted {image.id}"]
 
 
-def prune(store: Store, *, everything: bool = False) -> tuple[int, int]:
-    """Remove images without a name (with `everything`, all), the cache, and layers left over; how many, and bytes."""
-    count = 0
-    if everything:
-        for image in store.images.all():
-            store.images.remove(image.id)
-            count += 1
-    else:
-        count = store.images.remove_unnamed()
-    return count, store.collect()
-
-
 def _may_be_id(name: str) -> bool:
     text = name.removeprefix("sha256:")
     return len(text) >= 4 and all(char in "0123456789abcdef" for char in text)

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 from buildah_py.cli import container
 from buildah_py.cli.arguments import key_values
-from buildah_py.errors import UsageError
+from buildah_py.errors import BuildFileError, UsageError
 
 if TYPE_CHECKING:
     import argparse
+
+    from buildah_py.api.build import BuildRequest
 
 _NETWORKS = ("default", "none", "host")
 _PROGRESS = ("auto", "tty", "plain", "json", "quiet")
@@ -79,7 +81,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Build; 0 or an error that knows its exit status."""
-    from buildah_py.api.build import BuildRequest, build, read_build_file
+    from buildah_py.api.build import BuildRequest, build
 
     if os.path.isfile(args.context) or args.context == "-":
         raise UsageError(
@@ -106,9 +108,7 @@ def run(args: argparse.Namespace) -> int:
     )
     call = "check" if args.check else args.call
     if call != "build":
-        from buildah_py.cli.call import run_call
-
-        return run_call(call, read_build_file(request)[0], request.build_args, request.target or None)
+        return _look(call, request)
     from buildah_py.progress.choose import renderer
 
     mode = "quiet" if args.quiet else args.progress
@@ -118,3 +118,17 @@ def run(args: argparse.Namespace) -> int:
         with open(args.iidfile, "w", encoding="ascii") as file:
             file.write(result.image)
     return 0
+
+
+def _look(call: str, request: BuildRequest) -> int:
+    """Do what --call asks for instead of building."""
+    from buildah_py.api.build import read_build_file
+    from buildah_py.cli.call import run_call
+    from buildah_py.cli.check import ignored_by, report_fault
+
+    try:
+        build_file, path = read_build_file(request)
+    except BuildFileError as error:
+        return report_fault(error, "json" if "format=json" in call.split(",") else "text")
+    ignored = ignored_by(request.context, path)
+    return run_call(call, build_file, request.build_args, request.target or None, ignored=ignored)

@@ -361,3 +361,24 @@ def test_the_extensions_of_the_language(busybox: Pybuild) -> None:
     assert "outside.txt" in busybox.build(context, status=125).shown
     (context / "Buildfile").write_text(text.partition("\n")[2])
     assert "INCLUDE" in busybox.build(context, status=125).shown, "without the directive nothing changes its meaning"
+
+
+def test_looking_instead_of_building(busybox: Pybuild) -> None:
+    context = busybox.context("FROM busybox AS one\nARG X=1\nENTRYPOINT a b\nFROM one\n")
+    checked = busybox.run("build", "--call=check,format=json", context)
+    found = json.loads(checked.stdout)
+    assert found["valid"]
+    assert [stage["name"] for stage in found["stages"]][:1] == ["one"]
+    assert "JSONArgsRecommended" in {warning["rule"] for warning in found["warnings"]}
+    assert "one" in busybox.run("build", "--call=targets", context).stdout
+    assert "X" in busybox.run("build", "--call=outline", context).stdout
+    (context / "Buildfile").write_text("FROM busybox\nNOPE\n")
+    failed = json.loads(busybox.run("--call=check,format=json", context, status=1).stdout)
+    assert failed["valid"] is False
+    assert failed["errors"][0]["line"] == 2
+
+
+def test_checks_are_shown_with_a_build(busybox: Pybuild) -> None:
+    context = busybox.context("FROM busybox\nRUN true\nCMD a b\n")
+    assert "JSONArgsRecommended" in busybox.build(context).shown
+    assert "JSONArgsRecommended" not in busybox.build(context).shown, "nothing ran"
