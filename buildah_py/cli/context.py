@@ -112,7 +112,7 @@ def _walk(context: DirectoryContext) -> Iterator[Entry]:
 
 
 def _list(context: DirectoryContext, depth: int | None, *, as_json: bool) -> int:
-    from buildah_py.cli.images import human
+    from buildah_py.cli.tables import human
     from buildah_py.sources.hygiene import inspect
 
     entries = list(_walk(context))

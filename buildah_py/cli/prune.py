@@ -2,25 +2,63 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from typing import TYPE_CHECKING
 
-from buildah_py.cli.images import human
+from buildah_py.cli.tables import FORMATS, human, print_json
 
 if TYPE_CHECKING:
     import argparse
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
-    parser.add_argument("-a", "--all", action="store_true", help="also images that have a name")
+    """Declare the options; spelled as `docker` and `buildah` spell them."""
+    add = parser.add_argument
+    add("-a", "--all", action="store_true", help="also images that have a name, and all logs")
+    add(
+        "--filter",
+        metavar="FILTER",
+        action="append",
+        default=[],
+        help="until=24h: only what nobody has used since; label=KEY[=VALUE] or label!=…: only images that fit",
+    )
+    add("--max-used-space", metavar="SIZE", help="only until the whole state takes no more of the disk")
+    add(
+        "--keep-storage",
+        "--reserved-space",
+        metavar="SIZE",
+        help="leave that much in any case",
+    )
+    add("--min-free-space", metavar="SIZE", help="only until the file system has so much free")
+    add("-f", "--force", action="store_true", help="accepted and without effect: nobody is asked")
+    add("--format", choices=FORMATS, default="table", help="default: %(default)s")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Remove unnamed images, the cache, and layers that no image needs."""
-    from buildah_py.api.images import prune
+    """Remove unnamed images, the cache, and layers that no image needs; the least recently used first."""
+    from buildah_py.api.prune import parse_filters, parse_size
     from buildah_py.api.state import open_store
+    from buildah_py.store.collect import collect
 
+    sizes = [parse_size(text) for text in (args.max_used_space, args.keep_storage) if text]
+    rules = parse_filters(args.filter, time.time_ns())._replace(
+        named=args.all,
+        keep=max(sizes) if sizes else None,
+        min_free=parse_size(args.min_free_space) if args.min_free_space else None,
+    )
     with open_store() as store:
-        images, freed = prune(store, everything=args.all)
-    print(f"removed {images} image{'' if images == 1 else 's'}, freed {human(freed)}")
+        done = collect(store, rules)
+    if args.format == "json":
+        print_json(done._asdict())
+    else:
+        for name in done.images:
+            print(f"removed the image {name}")
+        print(
+            f"removed {len(done.images)} images, {done.layers} layers and {done.cache_mounts} cache mounts, "
+            f"freed {human(done.freed)}; {human(done.used)} are in use"
+        )
+    if done.goal is not None and done.used > done.goal:
+        rest = "" if args.all else "; --all removes images that have a name too"
+        print(f"pybuild: what is left is in use, and more than {human(done.goal)}{rest}", file=sys.stderr)
     return 0

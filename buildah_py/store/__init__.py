@@ -1,4 +1,4 @@
-"""Durable state: blobs, layer trees, the database, locks, leases, garbage collection."""
+"""Durable state: layer trees, the database, locks, leases, garbage collection."""
 
 from buildah_py.store.images import StoredImage
 from buildah_py.store.layers import StoredLayer

@@ -17,9 +17,8 @@ from buildah_py.errors import StoreError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-SCHEMA_VERSION = 1
 _BUSY_SECONDS = 60
-_SCHEMA = """
+_FORMAT_1 = """
 CREATE TABLE layers (
     diff_id TEXT PRIMARY KEY,       -- sha256 of the canonical tar; names the directory below layers/
     layer_digest TEXT NOT NULL,     -- of the inventory without times
@@ -58,6 +57,32 @@ CREATE TABLE names (
 ) STRICT;
 CREATE INDEX names_by_config ON names(config);
 """
+_FORMAT_2 = """
+-- sha256 of the inventory's file
+ALTER TABLE layers ADD COLUMN inventory TEXT;
+-- bytes that its directory takes, once somebody asked
+ALTER TABLE layers ADD COLUMN disk INTEGER;
+CREATE TABLE builds (
+    config TEXT PRIMARY KEY REFERENCES configs(digest) ON DELETE CASCADE,
+    data BLOB NOT NULL              -- what to say to build it again
+) STRICT;
+CREATE TABLE mounts (
+    path TEXT NOT NULL,
+    diff_id TEXT NOT NULL REFERENCES layers(diff_id),
+    boot TEXT NOT NULL,
+    PRIMARY KEY (path, diff_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX mounts_by_layer ON mounts(diff_id);
+CREATE TABLE cache_mounts (
+    name TEXT PRIMARY KEY,          -- of the directory below cache-mounts/
+    id TEXT NOT NULL,
+    used INTEGER NOT NULL
+) STRICT;
+"""
+_FORMATS = (_FORMAT_1, _FORMAT_2)
+"""What makes each format of the one before it."""
+
+SCHEMA_VERSION = len(_FORMATS)
 
 
 class Database:
@@ -84,16 +109,13 @@ class Database:
             return
         with self.transaction():
             (version,) = self._connection.execute("PRAGMA user_version").fetchone()
-            if version == SCHEMA_VERSION:
-                return
-            if version:
+            if version > SCHEMA_VERSION:
                 raise StoreError(
-                    f"{self.path} has format {version}; this pybuild knows format {SCHEMA_VERSION}",
+                    f"{self.path} has format {version}; this pybuild knows formats up to {SCHEMA_VERSION}",
                     hint="use the pybuild that made it, or name another state directory with PYBUILD_ROOT",
                 )
-            for statement in _SCHEMA.split(";\n"):
-                if statement.strip():
-                    self._connection.execute(statement)
+            for statement in statements(version):
+                self._connection.execute(statement)
             self._connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
 
     @contextlib.contextmanager
@@ -149,13 +171,22 @@ class Database:
             self._connection.close()
 
 
+def statements(version: int = 0) -> list[str]:
+    """Give what turns a database of format `version` into one of today's."""
+    return [text for form in _FORMATS[version:] for text in form.split(";\n") if text.strip()]
+
+
 def _translate(error: sqlite3.Error, path: str) -> StoreError:
     if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
         return StoreError(f"{path} stayed locked for {_BUSY_SECONDS} s", hint="is another pybuild stuck?")
+    if isinstance(error, sqlite3.IntegrityError):
+        return StoreError(f"{path}: something that was to be used was removed meanwhile ({error})", hint="try again")
     if "full" in str(error):
         return StoreError(f"no space left for {path}", hint="free some space, for example with `pybuild prune`")
     if not os.access(os.path.dirname(path), os.W_OK):
         return StoreError(
             f"{path} cannot be written: {error}", hint="name a state directory of yours with PYBUILD_ROOT"
         )
-    return StoreError(f"{path}: {error}", hint="move the file away; pybuild then starts with an empty store")
+    return StoreError(
+        f"{path} is damaged: {error}", hint="`pybuild fsck --repair` saves what can be saved, or move the file away"
+    )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from typing import TYPE_CHECKING, NamedTuple, cast
+
+from buildah_py.errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,10 +29,12 @@ class Images:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def put(self, digest: str, config: bytes, diff_ids: Sequence[str], names: Sequence[str]) -> None:
+    def put(
+        self, digest: str, config: bytes, diff_ids: Sequence[str], names: Sequence[str], build: bytes | None = None
+    ) -> None:
         """Keep an image under `names`; a name that another image had moves here.
 
-        All layers must be in the store.
+        All layers must be in the store. `build` says how it was built, see `build_of`. Raises StoreError.
         """
         now = time.time_ns()
         with self._database.transaction():
@@ -42,6 +47,8 @@ class Images:
                     "INSERT INTO config_layers (config, position, diff_id) VALUES (?, ?, ?)",
                     [(digest, position, diff_id) for position, diff_id in enumerate(diff_ids)],
                 )
+            if build is not None:
+                self._database.change("INSERT OR REPLACE INTO builds (config, data) VALUES (?, ?)", (digest, build))
             for name in names:
                 self._database.change(
                     "INSERT OR REPLACE INTO names (name, config, tagged) VALUES (?, ?, ?)", (name, digest, now)
@@ -61,6 +68,10 @@ class Images:
         if len(rows) != 1:
             return None
         digest, data, created = cast("tuple[str, bytes, int]", rows[0])
+        if "sha256:" + hashlib.sha256(data).hexdigest() != digest:
+            raise StoreError(
+                f"the config of image {digest} is damaged", hint="`pybuild fsck --repair` removes it; then build again"
+            )
         names = self._database.query("SELECT name FROM names WHERE config = ? ORDER BY name", (digest,))
         return StoredImage(digest, data, tuple(str(name) for (name,) in names), created)
 
@@ -89,6 +100,7 @@ class Images:
             self._database.change("DELETE FROM configs WHERE digest = ?", (digest,))
         return [str(name) for (name,) in names]
 
-    def remove_unnamed(self) -> int:
-        """Remove images that have no name; how many."""
-        return self._database.change("DELETE FROM configs WHERE digest NOT IN (SELECT config FROM names)")
+    def build_of(self, digest: str) -> bytes | None:
+        """What `put` was told of how the image was built."""
+        rows = self._database.query("SELECT data FROM builds WHERE config = ?", (digest,))
+        return cast("bytes", rows[0][0]) if rows else None

@@ -1,20 +1,22 @@
 """Layer trees on the disk and their rows.
 
-A layer is made in a staging directory and renamed to layers/<hex of its diff_id>; its row is written after that. A row
-carries the boot id until the tree is known to be on the disk, so that after a power cut nothing half-written is used.
+A layer is made in a staging directory and renamed to layers/<hex of its diff_id>; its row is written in the same
+transaction. A row carries the boot id until the tree is known to be on the disk, so that after a power cut nothing
+half-written is used.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
-import shutil
 import threading
 import time
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from buildah_py.errors import ArchiveError, StoreError
 from buildah_py.layers.inventory import Inventory
+from buildah_py.store.rooms import disk_usage, remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,33 +40,53 @@ _COLUMNS = "diff_id, layer_digest, size, entries, root, created, used"
 
 
 class Layers:
-    """The layers below `directory`."""
+    """The layers below `directory`. What is used is marked with `since` (ns since 1970) at the earliest.
 
-    def __init__(self, database: Database, directory: str) -> None:
+    That is the start of this process's lease: a clock that is set back meanwhile does not make a layer look unused.
+    """
+
+    def __init__(self, database: Database, directory: str, since: int = 0) -> None:
         self._database = database
         self._directory = directory
+        self._since = since
         self._inventories: dict[str, Inventory] = {}
         self._lock = threading.Lock()
 
+    def home(self, diff_id: str) -> str:
+        """The directory of the layer."""
+        return os.path.join(self._directory, diff_id.removeprefix("sha256:"))
+
     def fs(self, diff_id: str) -> str:
         """The directory that holds the layer in overlay form."""
-        return os.path.join(self._home(diff_id), "fs")
+        return os.path.join(self.home(diff_id), "fs")
 
     def inventory(self, diff_id: str) -> Inventory:
         """The layer's inventory, read once. Raises StoreError where it is damaged."""
         with self._lock:
             if found := self._inventories.get(diff_id):
                 return found
-        path = os.path.join(self._home(diff_id), "inventory")
-        try:
-            with open(path, "rb") as file:
-                inventory = Inventory.from_bytes(file.read())
-        except (OSError, ArchiveError) as error:
-            raise StoreError(
-                f"the inventory of layer {diff_id} is damaged: {error}", hint="remove the image and build it again"
-            ) from error
+        inventory = self.read_inventory(diff_id)
         with self._lock:
             return self._inventories.setdefault(diff_id, inventory)
+
+    def read_inventory(self, diff_id: str) -> Inventory:
+        """The layer's inventory as it lies on the disk now. Raises StoreError where it is damaged."""
+        try:
+            with open(os.path.join(self.home(diff_id), "inventory"), "rb") as file:
+                data = file.read()
+            self._compare(diff_id, data)
+            return Inventory.from_bytes(data)
+        except (OSError, ArchiveError) as error:
+            what = error.strerror if isinstance(error, OSError) else error.message
+            raise StoreError(
+                f"the inventory of layer {diff_id} is damaged: {what}",
+                hint="`pybuild fsck --repair` makes it anew or drops the layer; then build again",
+            ) from error
+
+    def _compare(self, diff_id: str, data: bytes) -> None:
+        rows = self._database.query("SELECT inventory FROM layers WHERE diff_id = ?", (diff_id,))
+        if rows and rows[0][0] and rows[0][0] != hashlib.sha256(data).hexdigest():
+            raise ArchiveError("its bytes are not those that were written")
 
     def get(self, diff_id: str) -> StoredLayer | None:
         """The layer's row, or None."""
@@ -79,57 +101,120 @@ class Layers:
         rows = self._database.query(f"SELECT {_COLUMNS} FROM layers ORDER BY created")
         return [_layer(row) for row in rows]
 
+    def is_there(self, diff_id: str) -> bool:
+        """Whether the layer's directory is as complete as a look from outside can tell."""
+        home = self.home(diff_id)
+        return os.path.isfile(f"{home}/inventory") and os.path.isdir(f"{home}/fs")
+
     def add(self, staged_fs: str, inventory: Inventory, diff_id: str, size: int, *, exact: bool = False) -> StoredLayer:
         """Keep the tree at `staged_fs`, which is moved or removed.
 
         A layer of equal content is kept instead, with its times and diff_id, unless `exact` asks for this diff_id.
         """
-        if known := (self.get(diff_id) if exact else self.by_digest(inventory.layer_digest)):
-            shutil.rmtree(staged_fs)
-            self.use([known.diff_id])
+        if known := self._known(inventory, diff_id, exact=exact):
+            remove_tree(staged_fs)
             return known
-        with self._lock:
-            self._inventories[diff_id] = inventory
-        home = self._home(diff_id)
         new = f"{staged_fs}.layer"
         os.mkdir(new, 0o700)
+        data = inventory.to_bytes()
         with open(os.path.join(new, "inventory"), "wb") as file:
-            file.write(inventory.to_bytes())
+            file.write(data)
         os.rename(staged_fs, os.path.join(new, "fs"))
-        now = time.time_ns()
+        home = self.home(diff_id)
         with self._database.transaction():
-            # A directory without a row is what a crash between the two left, or a layer that is being collected.
-            if known := self.get(diff_id):
-                shutil.rmtree(new)
-                return known
-            if os.path.lexists(home):
-                shutil.rmtree(home)
-            os.rename(new, home)
-            root = inventory.get("")
-            changed = [entry for entry in inventory if not entry.implied]
-            self._database.change(
-                f"INSERT INTO layers ({_COLUMNS}, boot) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    diff_id,
-                    inventory.layer_digest,
-                    size,
-                    len(changed),
-                    f"{root.mode} {root.uid} {root.gid}" if root and not root.implied else None,
-                    now,
-                    now,
-                    boot_id(),
-                ),
-            )
-        return cast("StoredLayer", self.get(diff_id))
+            # Another process may have added the same meanwhile: equal layers are there once.
+            if known := self._known(inventory, diff_id, exact=exact):
+                unneeded = new
+            else:
+                # A directory that is there is what a crash left between the two, or a layer that is being collected,
+                # or a damaged one.
+                unneeded = f"{new}.old"
+                if os.path.lexists(home):
+                    os.rename(home, unneeded)
+                os.rename(new, home)
+                self._insert(inventory, hashlib.sha256(data).hexdigest(), diff_id, size)
+                known = cast("StoredLayer", self.get(diff_id))
+                with self._lock:
+                    self._inventories[diff_id] = inventory
+        if os.path.lexists(unneeded):
+            remove_tree(unneeded)
+        return known
+
+    def _known(self, inventory: Inventory, diff_id: str, *, exact: bool) -> StoredLayer | None:
+        """A layer that does instead of a new one, marked as used in the same moment."""
+        rows = [self.get(diff_id)] if exact else [self.by_digest(inventory.layer_digest), self.get(diff_id)]
+        return next((row for row in rows if row is not None and self.use([row.diff_id])), None)
+
+    def adopt(self, diff_id: str, inventory: Inventory, size: int) -> None:
+        """Write the row of a layer whose directory is in its place and was found to be whole."""
+        home = self.home(diff_id)
+        with open(os.path.join(home, "inventory"), "rb") as file:
+            written = hashlib.sha256(file.read()).hexdigest()
+        with self._database.transaction():
+            self._insert(inventory, written, diff_id, size, created=os.stat(home).st_mtime_ns)
+
+    def write_inventory(self, diff_id: str, inventory: Inventory) -> None:
+        """Replace the inventory of a layer."""
+        path = os.path.join(self.home(diff_id), "inventory")
+        data = inventory.to_bytes()
+        with open(f"{path}.new", "wb") as file:
+            file.write(data)
+        os.rename(f"{path}.new", path)
+        self._database.change(
+            "UPDATE layers SET inventory = ?, boot = ? WHERE diff_id = ?",
+            (hashlib.sha256(data).hexdigest(), boot_id(), diff_id),
+        )
+        with self._lock:
+            self._inventories[diff_id] = inventory
+
+    def _insert(
+        self, inventory: Inventory, written: str, diff_id: str, size: int, *, created: int | None = None
+    ) -> None:
+        """Write the row; the one of a damaged layer stays, with whatever refers to it."""
+        root = inventory.get("")
+        now = self._now()
+        self._database.change(
+            f"INSERT INTO layers ({_COLUMNS}, boot, inventory) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) "
+            "ON CONFLICT (diff_id) DO UPDATE SET used = max(used, excluded.used), boot = excluded.boot, "
+            "inventory = excluded.inventory, layer_digest = excluded.layer_digest, disk = NULL",
+            (
+                diff_id,
+                inventory.layer_digest,
+                size,
+                sum(not entry.implied for entry in inventory),
+                f"{root.mode} {root.uid} {root.gid}" if root and not root.implied else None,
+                now if created is None else created,
+                now,
+                boot_id(),
+                written,
+            ),
+        )
 
     def use(self, diff_ids: Sequence[str]) -> bool:
         """Mark layers as used now; false where one of them is not in the store (any more)."""
-        now = time.time_ns()
+        now = self._now()
         with self._database.transaction():
             return all(
-                self._database.change("UPDATE layers SET used = ? WHERE diff_id = ?", (now, diff_id))
+                self._database.change("UPDATE layers SET used = max(used, ?) WHERE diff_id = ?", (now, diff_id))
+                and self.is_there(diff_id)
                 for diff_id in set(diff_ids)
             )
+
+    def measure(self, diff_ids: Sequence[str] | None = None) -> dict[str, int]:
+        """The bytes on the disk that layers (without an argument, all) take; each is looked at once in its life."""
+        rows = cast("list[tuple[str, int | None]]", self._database.query("SELECT diff_id, disk FROM layers"))
+        known = {diff_id: disk for diff_id, disk in rows if diff_ids is None or diff_id in diff_ids}
+        new = {diff_id: self._disk_usage(diff_id) for diff_id, disk in known.items() if disk is None}
+        if new:
+            with self._database.transaction():
+                self._database.change_many(
+                    "UPDATE layers SET disk = ? WHERE diff_id = ?", [(disk, diff_id) for diff_id, disk in new.items()]
+                )
+        return {diff_id: new[diff_id] if disk is None else disk for diff_id, disk in known.items()}
+
+    def _disk_usage(self, diff_id: str) -> int:
+        # By itself, for a path in there may be as long as paths can be.
+        return disk_usage(self.fs(diff_id)) + disk_usage(os.path.join(self.home(diff_id), "inventory"))
 
     def make_durable(self) -> None:
         """One syncfs(2), then no layer that was added before it is in flight any more."""
@@ -146,59 +231,66 @@ class Layers:
         with self._database.transaction():
             self._database.change_many("UPDATE layers SET boot = NULL WHERE diff_id = ?", [tuple(row) for row in rows])
 
-    def drop_lost(self) -> None:
-        """Drop layers of an earlier boot that were never made durable, with whatever is built of them."""
+    def in_flight(self) -> list[str]:
+        """Layers of an earlier boot that were never known to be on the disk."""
         if not self._database.query("SELECT 1 FROM layers WHERE boot IS NOT NULL LIMIT 1"):
-            return
-        lost = "SELECT diff_id FROM layers WHERE boot IS NOT NULL AND boot != ?"
-        boot = (boot_id(),)
-        if not self._database.query(lost, boot):
-            return
-        with self._database.transaction():
-            broken = f"SELECT config FROM config_layers WHERE diff_id IN ({lost})"
-            self._database.change(f"DELETE FROM names WHERE config IN ({broken})", boot)
-            self._database.change(f"DELETE FROM configs WHERE digest IN ({broken})", boot)
-            rows = self._database.query(lost, boot)
-            self._database.change_many("DELETE FROM layers WHERE diff_id = ?", rows)
-        self._remove_trees([str(diff_id) for (diff_id,) in rows])
+            return []
+        rows = self._database.query("SELECT diff_id FROM layers WHERE boot != ?", (boot_id(),))
+        return [str(diff_id) for (diff_id,) in rows]
 
-    def collect(self, limit: int, *, keep_records: bool) -> int:
-        """Remove layers that no image holds and that were last used before `limit`; the bytes they stood for."""
-        unused = "used < ? AND diff_id NOT IN (SELECT diff_id FROM config_layers)"
-        if keep_records:
-            unused += " AND diff_id NOT IN (SELECT diff_id FROM records)"
+    def settle(self, diff_ids: Sequence[str]) -> None:
+        """Say that layers are on the disk as they should be."""
         with self._database.transaction():
-            rows = cast(
-                "list[tuple[str, int]]",
-                self._database.query(f"SELECT diff_id, size FROM layers WHERE {unused}", (limit,)),
-            )
-            self._database.change_many("DELETE FROM layers WHERE diff_id = ?", [(diff_id,) for diff_id, _ in rows])
-        self._remove_trees([diff_id for diff_id, _ in rows])
-        return sum(size for _, size in rows)
+            self._database.change_many("UPDATE layers SET boot = NULL WHERE diff_id = ?", [(one,) for one in diff_ids])
 
-    def _remove_trees(self, diff_ids: Sequence[str]) -> None:
+    def drop(self, diff_ids: Sequence[str]) -> list[str]:
+        """Remove damaged layers with all that is built of them; the names of the images that went with them."""
+        with self._database.transaction():
+            names: list[str] = []
+            for one in diff_ids:
+                broken = "SELECT config FROM config_layers WHERE diff_id = ?"
+                names += (
+                    str(name)
+                    for (name,) in self._database.query(f"SELECT name FROM names WHERE config IN ({broken})", (one,))
+                )
+                self._database.change(f"DELETE FROM names WHERE config IN ({broken})", (one,))
+                self._database.change(f"DELETE FROM configs WHERE digest IN ({broken})", (one,))
+                self._database.change("DELETE FROM mounts WHERE diff_id = ?", (one,))
+                self._database.change("DELETE FROM layers WHERE diff_id = ?", (one,))
+        with self._lock:
+            for one in diff_ids:
+                self._inventories.pop(one, None)
+        self.remove_trees(diff_ids)
+        return names
+
+    def remove_trees(self, diff_ids: Sequence[str]) -> None:
         """Remove trees whose rows are gone, but for those that another process has added again meanwhile."""
         for diff_id in diff_ids:
-            home = self._home(diff_id)
-            trash = f"{home}.{os.getpid()}.removed"
+            home = self.home(diff_id)
+            trash = f"{home}.{time.time_ns()}.removed"
             with self._database.transaction():
                 if self.get(diff_id) is not None or not os.path.lexists(home):
                     continue
                 os.rename(home, trash)
-            shutil.rmtree(trash)
+            remove_tree(trash)
+
+    def orphans(self) -> list[str]:
+        """Names below layers/ that no row stands for, which a crash can leave."""
+        names = os.listdir(self._directory)  # before the rows: what is added in between has one
+        known = {layer.diff_id.removeprefix("sha256:") for layer in self.all()}
+        return sorted(name for name in names if name not in known)
 
     def remove_orphans(self) -> None:
-        """Remove trees without a row, which a crash can leave."""
-        known = {layer.diff_id.removeprefix("sha256:") for layer in self.all()}
-        for name in os.listdir(self._directory):
+        """Remove what no row stands for."""
+        for name in self.orphans():
             if name.endswith(".removed"):
                 with contextlib.suppress(FileNotFoundError):
-                    shutil.rmtree(os.path.join(self._directory, name))
-            elif name not in known:
-                self._remove_trees([f"sha256:{name}"])
+                    remove_tree(os.path.join(self._directory, name))
+            else:
+                self.remove_trees([f"sha256:{name}"])
 
-    def _home(self, diff_id: str) -> str:
-        return os.path.join(self._directory, diff_id.removeprefix("sha256:"))
+    def _now(self) -> int:
+        return max(time.time_ns(), self._since)
 
     def _one(self, where: str, parameter: str) -> StoredLayer | None:
         rows = self._database.query(f"SELECT {_COLUMNS} FROM layers WHERE {where}", (parameter,))

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _POLL_SECONDS = 0.02
+_STILLBORN = 3_600_000_000_000
 
 
 @contextlib.contextmanager
@@ -107,9 +108,12 @@ def living_leases(directory: str) -> dict[str, int]:
     """The names of leases whose holders live, with their starts; files of the dead are removed."""
     found = {}
     for name in os.listdir(directory):
-        if name.startswith("."):
-            continue
         path = os.path.join(directory, name)
+        if name.startswith("."):  # not yet locked, or of a process that was killed before it could
+            if int(name[1:].split("-")[0]) < time.time_ns() - _STILLBORN:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(path)
+            continue
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:

@@ -2,7 +2,6 @@
 
 state.db        layers, records, image configs, names
 layers/<hex>/   fs/ in overlay form, inventory
-blobs/sha256/   content as pulled or to be pushed
 logs/<build>/   each step's whole output
 staging/<lease>/ what a living process has not finished
 leases/         one locked file for each living process
@@ -11,25 +10,29 @@ locks/          one locked file for each step that is being executed
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
-import shutil
-import time
 from typing import TYPE_CHECKING, Self
 
 from buildah_py.errors import StoreError
+from buildah_py.store.cache_mounts import CacheMounts
 from buildah_py.store.database import Database
 from buildah_py.store.images import Images
 from buildah_py.store.layers import Layers
 from buildah_py.store.locks import Lease, living_leases, named_lock
+from buildah_py.store.mounts import Mounts
 from buildah_py.store.records import Records
+from buildah_py.store.rooms import remove_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
     from types import TracebackType
 
-_ROOMS = ("layers", "blobs/sha256", "logs", "staging", "leases", "locks", "cache-mounts")
+    from buildah_py.layers.view import MergedView
+
+_ROOMS = ("layers", "logs", "staging", "leases", "locks", "cache-mounts", "stat-cache")
 
 
 class Store:
@@ -49,14 +52,19 @@ class Store:
                 hint="name a directory of yours with PYBUILD_ROOT",
             ) from error
         try:
-            self._database = Database(database)
+            self.database = Database(database)
         except BaseException:
             self.lease.release()
             raise
-        self.layers = Layers(self._database, self.path("layers"))
-        self.records = Records(self._database)
-        self.images = Images(self._database)
+        since = self.lease.started
+        self.layers = Layers(self.database, self.path("layers"), since)
+        self.records = Records(self.database)
+        self.images = Images(self.database)
+        self.mounts = Mounts(self.database)
+        self.cache_mounts = CacheMounts(self.database, self.path("cache-mounts"), since)
         self._staged = 0
+        self.lost: list[str] = []
+        """Names of images that a power cut took."""
         self._sweep()
 
     def path(self, *names: str) -> str:
@@ -74,7 +82,7 @@ class Store:
     def close(self) -> None:
         """Remove what this process staged and let go of the store."""
         self._remove_staged(self.lease.name)
-        self._database.close()
+        self.database.close()
         self.lease.release()
 
     def stage(self) -> str:
@@ -102,28 +110,30 @@ class Store:
         """Have the kernel write all layers of this boot to the disk, then note that they are there."""
         self.layers.make_durable()
 
-    def collect(self, *, keep_records: bool = False, before: int | None = None) -> int:
-        """Remove layers that neither a name nor a living process uses; the number of bytes freed.
+    def view(self, diff_ids: Sequence[str]) -> MergedView:
+        """The merged file system of layers, lowest first; an inventory is read when it is asked for."""
+        from buildah_py.layers.view import LayerTree, MergedView
 
-        With `keep_records` a layer that a record leads to stays too (the cache); `before` (nanoseconds since 1970)
-        spares what was used later.
-        """
-        starts = [start for name, start in living_leases(self.path("leases")).items() if name != self.lease.name]
-        limit = min([*starts, time.time_ns() if before is None else before])
-        freed = self.layers.collect(limit, keep_records=keep_records)
-        self.layers.remove_orphans()
-        return freed
+        def tree(diff_id: str) -> LayerTree:
+            return LayerTree(self.layers.fs(diff_id), lambda: self.layers.inventory(diff_id))
+
+        return MergedView([tree(diff_id) for diff_id in reversed(diff_ids)])
 
     def _sweep(self) -> None:
         """Drop what dead processes left: staged trees, and layers of another boot that never became durable."""
-        if staged := os.listdir(self.path("staging")):
+        staged = os.listdir(self.path("staging"))  # before the leases: whoever stages has one
+        if staged or len(os.listdir(self.path("leases"))) > 1:
             living = living_leases(self.path("leases"))
             for name in staged:
                 if name not in living:
                     self._remove_staged(name)
-        self.layers.drop_lost()
+        if self.layers.in_flight():
+            from buildah_py.store.check import recover
+
+            with self.lock("recovery after a power cut"):
+                self.lost = recover(self.layers)
 
     def _remove_staged(self, name: str) -> None:
         path = self.path("staging", name)
-        if os.path.lexists(path):
-            shutil.rmtree(path)
+        with contextlib.suppress(FileNotFoundError):
+            remove_tree(path)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import shutil
 import sqlite3
 from typing import TYPE_CHECKING
 
@@ -11,6 +13,7 @@ import pytest
 from buildah_py.errors import StoreError
 from buildah_py.layers.writer import LayerWriter
 from buildah_py.store import Store, StoredLayer, state_root
+from buildah_py.store.collect import Collected, Rules, collect
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,6 +26,12 @@ def add(store: Store, text: str, *, mtime: int = 0) -> StoredLayer:
     writer.add_file("file", text.encode(), mode=0o644, mtime=mtime)
     captured = writer.finish()
     return store.layers.add(staged, captured.inventory, captured.diff_id, captured.size)
+
+
+def put(store: Store, config: bytes, layers: list[StoredLayer], *names: str) -> str:
+    digest = "sha256:" + hashlib.sha256(config).hexdigest()
+    store.images.put(digest, config, [layer.diff_id for layer in layers], names)
+    return digest
 
 
 @pytest.fixture
@@ -62,59 +71,159 @@ def test_staged_trees_of_the_dead_are_swept(root: str) -> None:
         assert os.listdir(store.path("staging")) == []
 
 
-def test_layers_of_another_boot_are_dropped_unless_durable(root: str) -> None:
-    with Store(root) as store:
-        kept = add(store, "kept")
-        store.images.put("sha256:" + "1" * 64, b"{}", [kept.diff_id], ["kept"])
-        store.make_durable()
-        lost = add(store, "lost")
-        store.images.put("sha256:" + "2" * 64, b"{}", [kept.diff_id, lost.diff_id], ["lost"])
-        store.records.put("key", lost.diff_id, b"{}")
+def power_cut(root: str) -> None:
+    """The boot id is another one afterwards."""
     database = sqlite3.connect(os.path.join(root, "state.db"))
     database.execute("UPDATE layers SET boot = 'an earlier one' WHERE boot IS NOT NULL")
     database.commit()
     database.close()
+
+
+@pytest.mark.parametrize("damaged", ["fs/file", "inventory"])
+def test_layers_that_a_power_cut_damaged_are_dropped_with_all_that_is_made_of_them(root: str, damaged: str) -> None:
     with Store(root) as store:
-        assert [layer.diff_id for layer in store.layers.all()] == [kept.diff_id]
+        kept = add(store, "kept")
+        put(store, b"1", [kept], "kept")
+        store.make_durable()
+        lost, whole = add(store, "lost"), add(store, "whole")
+        put(store, b"2", [kept, lost], "lost")
+        put(store, b"3", [whole], "whole")
+        store.records.put("key", lost.diff_id, b"{}")
+    power_cut(root)
+    os.truncate(os.path.join(root, "layers", lost.diff_id.removeprefix("sha256:"), damaged), 2)
+    with Store(root) as store:
+        assert store.lost == ["lost"]
+        assert {layer.diff_id for layer in store.layers.all()} == {kept.diff_id, whole.diff_id}
         assert store.images.by_name("kept") is not None
+        assert store.images.by_name("whole") is not None
         assert store.images.by_name("lost") is None
         assert store.records.get("key") is None
-        assert os.listdir(store.path("layers")) == [kept.diff_id.removeprefix("sha256:")]
+        assert len(os.listdir(store.path("layers"))) == 2
+    with Store(root) as store:
+        assert store.lost == []
 
 
 def test_collection_spares_images_and_what_living_processes_use(root: str) -> None:
     with Store(root) as store:
         named, loose = add(store, "named"), add(store, "loose")
-        store.images.put("sha256:" + "1" * 64, b"{}", [named.diff_id], ["name"])
+        put(store, b"1", [named], "name")
         with Store(root) as other:
             assert other.layers.use([loose.diff_id])
-            assert store.collect() == 0
-        assert store.collect() == loose.size
+            assert everything(store).layers == 0
+        assert everything(store).layers == 1
         assert [layer.diff_id for layer in store.layers.all()] == [named.diff_id]
         assert not store.layers.use([loose.diff_id])
+
+
+def everything(store: Store) -> Collected:
+    return collect(store, Rules())
+
+
+def test_collection_spares_what_this_process_made_if_asked(root: str) -> None:
+    with Store(root) as store:
+        add(store, "old")
+    with Store(root) as store:
+        new = add(store, "new")
+        collect(store, Rules(spare_own=True))
+        assert [layer.diff_id for layer in store.layers.all()] == [new.diff_id]
+
+
+def test_a_clock_that_is_set_back_does_not_make_what_is_used_look_unused(
+    root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import time
+
+    with Store(root) as store:
+        layer = add(store, "one")
+    with Store(root) as other, Store(root) as store:
+        with monkeypatch.context() as patch:
+            patch.setattr(time, "time_ns", lambda: 1)
+            assert other.layers.use([layer.diff_id])
+        assert everything(store).layers == 0
+
+
+def test_the_least_recently_used_goes_first_until_the_rest_fits(root: str) -> None:
+    with Store(root) as store:
+        layers = [add(store, str(number) * 100_000) for number in range(4)]
+        assert store.layers.use([layers[0].diff_id])
+        used = everything(Store(os.path.join(root, "empty"))).used
+        disk = store.layers.measure()
+        goal = collect(store, Rules(keep=1 << 40)).used - disk[layers[1].diff_id] - 1
+        done = collect(store, Rules(keep=goal))
+        assert (done.layers, done.images, done.goal) == (2, (), goal)
+        assert used < done.used <= goal
+        assert {layer.diff_id for layer in store.layers.all()} == {layers[0].diff_id, layers[3].diff_id}
+
+
+def test_images_go_only_if_asked_and_free_their_own_layers_only(root: str) -> None:
+    with Store(root) as store:
+        shared, own = add(store, "shared"), add(store, "own")
+        old = put(store, b"1", [shared, own], "old", "older")
+        put(store, b"2", [shared], "new")
+        assert collect(store, Rules(keep=0)).images == ()
+        done = collect(store, Rules(named=True, matching=lambda image: image.id == old))
+        assert (done.images, done.layers) == (("old", "older"), 1)
+        assert [layer.diff_id for layer in store.layers.all()] == [shared.diff_id]
+        assert collect(store, Rules(named=True)).images == ("new",)
+        assert store.layers.all() == []
 
 
 def test_a_tree_without_a_row_is_replaced_and_collected(root: str) -> None:
     with Store(root) as store:
         layer = add(store, "one")
-        store.collect()
+        everything(store)
         os.makedirs(os.path.join(store.layers.fs(layer.diff_id), "half"))
         add(store, "one")
         assert os.listdir(store.layers.fs(layer.diff_id)) == ["file"]
         os.makedirs(store.path("layers", "f" * 64))
-        store.collect()
+        everything(store)
         assert os.listdir(store.path("layers")) == []
 
 
-def test_names_move_and_images_go_with_their_last_name(root: str) -> None:
-    first, second = "sha256:" + "a" * 64, "sha256:" + "b" * 64
+def test_a_layer_whose_directory_is_gone_is_no_hit_and_made_again(root: str) -> None:
     with Store(root) as store:
-        store.images.put(first, b"1", [], ["x", "y"])
-        store.images.put(second, b"2", [], ["x"])
+        layer = add(store, "one")
+        image = put(store, b"1", [layer], "name")
+        shutil.rmtree(store.layers.home(layer.diff_id))
+        assert not store.layers.use([layer.diff_id])
+        assert add(store, "one").diff_id == layer.diff_id
+        assert store.layers.use([layer.diff_id])
+        assert os.listdir(store.layers.fs(layer.diff_id)) == ["file"]
+        found = store.images.by_name("name")
+        assert found is not None
+        assert found.id == image
+
+
+def test_a_deep_tree_is_removed(root: str) -> None:
+    with Store(root) as store:
+        before = os.getcwd()
+        os.chdir(store.stage())
+        try:
+            for _ in range(1500):
+                os.mkdir("directory")
+                os.chdir("directory")
+        finally:
+            os.chdir(before)
+    assert os.listdir(os.path.join(root, "staging")) == []
+
+
+def test_an_image_whose_layer_is_gone_is_not_kept(root: str) -> None:
+    with Store(root) as store:
+        layer = add(store, "one")
+        everything(store)
+        with pytest.raises(StoreError, match="removed meanwhile"):
+            put(store, b"1", [layer], "name")
+        assert store.images.by_name("name") is None
+
+
+def test_names_move_and_images_go_with_their_last_name(root: str) -> None:
+    with Store(root) as store:
+        first = put(store, b"1", [], "x", "y")
+        second = put(store, b"2", [], "x")
         found = store.images.by_name("x")
         assert found is not None
         assert (found.id, found.config, found.names) == (second, b"2", ("x",))
-        assert store.images.by_id("aaaa") is not None
+        assert store.images.by_id(first[7:11]) is not None
         assert store.images.by_id("") is None, "two begin with that"
         assert store.images.remove_name("y")
         assert store.images.by_id(first) is None

@@ -1,0 +1,138 @@
+"""Making room: what `pybuild prune` removes when it is asked, and what a build removes when a limit was set."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from buildah_py.errors import UsageError
+from buildah_py.store.collect import Collected, Rules, collect, trim
+from buildah_py.store.locks import living_leases
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from buildah_py.store import Store, StoredImage
+
+_SIZES = {"": 1, "B": 1} | {
+    unit: factor**power
+    for power, letter in enumerate("KMGT", 1)
+    for unit, factor in ((letter, 1000), (f"{letter}B", 1000), (f"{letter}IB", 1024))
+}
+LIMITS = ("max_used_space", "min_free_space")
+"""What a configuration can set: sizes. In the environment they are called PYBUILD_MAX_USED_SPACE and so on."""
+
+
+def parse_size(text: str) -> int:
+    """Bytes: `500MB`, `1.5GB`, `20GiB`. Raises UsageError."""
+    number = text.strip().rstrip("kKmMgGtTiIbB")
+    factor = _SIZES.get(text.strip()[len(number) :].upper())
+    try:
+        size = float(number)
+    except ValueError:
+        size = -1
+    if factor is None or not 0 <= size < float("inf"):
+        raise UsageError(f"`{text}` is not a size", hint="sizes look like 500MB, 1.5GB or 20GiB")
+    return int(size * factor)
+
+
+def parse_filters(filters: Sequence[str], now: int) -> Rules:
+    """What `--filter` says: `until=24h`, `until=2026-01-31T12:00:00Z`, `label=KEY[=VALUE]`, `label!=KEY[=VALUE]`.
+
+    Raises UsageError.
+    """
+    before = None
+    labels: list[tuple[str, str | None, bool]] = []
+    for text in filters:
+        name, _, value = text.partition("=")
+        if name == "until" and value:
+            moment = _moment(value, now)
+            before = moment if before is None else min(before, moment)
+        elif name in ("label", "label!") and value:
+            key, equals, wanted = value.partition("=")
+            labels.append((key, wanted if equals else None, name == "label"))
+        else:
+            raise UsageError(
+                f"--filter {text} means nothing", hint="there are until=24h, label=KEY[=VALUE] and label!=KEY[=VALUE]"
+            )
+    return Rules(before=before, matching=_labelled(labels) if labels else None)
+
+
+def _moment(text: str, now: int) -> int:
+    from buildah_py.buildfile.durations import parse_duration
+    from buildah_py.errors import ImageError
+    from buildah_py.image import timestamp
+
+    if text.isdigit():
+        return int(text) * 1_000_000_000
+    try:
+        days, day, rest = text.partition("d")
+        if day and days.isdigit():
+            return now - int(days) * 86_400_000_000_000 - (parse_duration(rest) if rest else 0)
+        return now - parse_duration(text)
+    except ValueError:
+        pass
+    try:
+        return timestamp.from_text(text if len(text) > 10 else f"{text}T00:00:00Z")
+    except ImageError as error:
+        raise UsageError(
+            f"--filter until={text}: that is neither a duration nor a time",
+            hint="write something like 24h, 7d or 2026-01-31T12:00:00Z",
+        ) from error
+
+
+def _labelled(labels: Sequence[tuple[str, str | None, bool]]) -> Callable[[StoredImage], bool]:
+    from buildah_py.image import config as image_config
+
+    def matching(image: StoredImage) -> bool:
+        there = image_config.from_bytes(image.config).labels
+        return all((key in there and (value is None or there[key] == value)) == wanted for key, value, wanted in labels)
+
+    return matching
+
+
+def limits(environ: Mapping[str, str]) -> dict[str, int]:
+    """The limits that the environment sets, or a configuration file; in bytes. Raises UsageError."""
+    found = _configured(environ)
+    for name in LIMITS:
+        if text := environ.get(f"PYBUILD_{name.upper()}"):
+            found[name] = text
+    return {name: parse_size(text) for name, text in found.items()}
+
+
+def after_build(store: Store, environ: Mapping[str, str]) -> Collected | None:
+    """Keep the store within its limits: always those of logs, the others where they are set. None if that is all.
+
+    Nothing goes that this build has used.
+    """
+    trim(store, living_leases(store.path("leases")))
+    found = limits(environ)
+    if not found:
+        return None
+    return collect(store, Rules(keep=found.get("max_used_space"), min_free=found.get("min_free_space"), spare_own=True))
+
+
+def _configured(environ: Mapping[str, str]) -> dict[str, str]:
+    """What the first configuration file that is there says: this user's, else the machine's."""
+    home = environ.get("XDG_CONFIG_HOME", "")
+    if not home.startswith("/"):
+        home = os.path.join(environ.get("HOME", "/"), ".config")
+    for path in (os.path.join(home, "pybuild/config.yaml"), "/etc/pybuild/config.yaml"):
+        if os.path.isfile(path):
+            return _read(path)
+    return {}
+
+
+def _read(path: str) -> dict[str, str]:
+    import yaml
+
+    try:
+        with open(path, encoding="utf-8") as file:
+            value = yaml.safe_load(file)
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise UsageError(f"{path} cannot be read: {error}") from error
+    if value is None:
+        return {}
+    if not isinstance(value, dict) or not all(name in LIMITS for name in value):
+        raise UsageError(f"{path}: there are no other settings than {' and '.join(LIMITS)}")
+    return {str(name): str(size) for name, size in value.items()}

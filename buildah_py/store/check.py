@@ -1,0 +1,169 @@
+"""Checking what the store keeps against its digests, and making good what can be made good."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING, NamedTuple
+
+from buildah_py.errors import ArchiveError, StoreError
+from buildah_py.layers import xattrs
+from buildah_py.layers.entry import BLOCK, CHAR, DIR, FIFO, FILE, HARDLINK, SYMLINK, WHITEOUT
+from buildah_py.layers.tar import pack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from buildah_py.layers.entry import Entry
+    from buildah_py.layers.inventory import Inventory
+    from buildah_py.store.layers import Layers
+
+_TYPES = {
+    FILE: stat.S_IFREG,
+    HARDLINK: stat.S_IFREG,
+    DIR: stat.S_IFDIR,
+    SYMLINK: stat.S_IFLNK,
+    FIFO: stat.S_IFIFO,
+    CHAR: stat.S_IFCHR,
+    BLOCK: stat.S_IFBLK,
+}
+_FEW = 5
+
+
+class Found(NamedTuple):
+    """What an inventory and the files beside it really are: the digests, and what does not fit together."""
+
+    layer_digest: str
+    diff_id: str
+    size: int
+    problems: tuple[str, ...]
+
+
+def look(inventory: Inventory, fs: str) -> Found:
+    """Read a layer whole. Its problems are lines for people, the first few of them."""
+    size = 0
+
+    def count(data: bytes | bytearray | memoryview) -> None:
+        nonlocal size
+        size += len(data)
+
+    try:
+        problems = list(_attribute_problems(inventory, fs))
+        diff_id = pack(inventory, fs, count)  # type: ignore[arg-type]
+    except (ArchiveError, OSError) as error:
+        reason = error.message if isinstance(error, ArchiveError) else f"{error.filename}: {error.strerror}"
+        return Found(inventory.layer_digest, "", 0, (reason,))
+    return Found(inventory.layer_digest, diff_id, size, tuple(problems[:_FEW]))
+
+
+def problems_of_layer(layers: Layers, diff_id: str) -> list[str]:
+    """Compare a layer of the store with its row, its inventory and its digests; a line for each fault."""
+    row = layers.get(diff_id)
+    if row is None:
+        return []
+    if not layers.is_there(diff_id):
+        return ["its directory is missing or incomplete"]
+    try:
+        inventory = layers.read_inventory(diff_id)
+    except StoreError as error:
+        return [error.message]
+    found = look(inventory, layers.fs(diff_id))
+    problems = list(found.problems)
+    if found.layer_digest != row.layer_digest:
+        problems.append("its inventory is not the one that it was made with")
+    if found.diff_id not in (diff_id, ""):
+        problems.append(f"its content has the digest {found.diff_id}")
+    return problems
+
+
+def mend_inventory(layers: Layers, diff_id: str) -> bool:
+    """Make a layer's inventory anew of its files; whether that gave the layer's digest, and was kept."""
+    from buildah_py.layers.capture import capture
+
+    try:
+        captured = capture(layers.fs(diff_id), ())
+    except (ArchiveError, OSError):
+        return False
+    if captured.diff_id != diff_id:
+        return False
+    layers.write_inventory(diff_id, captured.inventory)
+    return not problems_of_layer(layers, diff_id)
+
+
+def adopt(layers: Layers, name: str) -> bool:
+    """Take a directory into the store that no row stands for, if it holds the layer that it is called after."""
+    diff_id = f"sha256:{name}"
+    if not layers.is_there(diff_id):
+        return False
+    try:
+        inventory = layers.read_inventory(diff_id)
+    except StoreError:
+        return False
+    found = look(inventory, layers.fs(diff_id))
+    if found.problems or found.diff_id != diff_id:
+        return False
+    layers.adopt(diff_id, inventory, found.size)
+    return True
+
+
+def recover(layers: Layers) -> list[str]:
+    """After a power cut: keep the layers in flight that are whole, drop the others; names of images that went."""
+    lost: list[str] = []
+    whole: list[str] = []
+    for diff_id in layers.in_flight():
+        (lost if problems_of_layer(layers, diff_id) else whole).append(diff_id)
+    layers.settle(whole)
+    return layers.drop(lost) if lost else []
+
+
+def _attribute_problems(inventory: Inventory, fs: str) -> Iterator[str]:
+    root = os.open(fs, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for entry in inventory:
+            try:
+                status = os.stat(entry.path or ".", dir_fd=root, follow_symlinks=False)
+            except FileNotFoundError:
+                if entry.kind != WHITEOUT:
+                    yield f"/{entry.path} is missing"
+                continue
+            if what := _difference(entry, status, root):
+                yield f"/{entry.path}: {what}"
+    finally:
+        os.close(root)
+
+
+def _difference(entry: Entry, status: os.stat_result, root: int) -> str:
+    """Say what of a path is not as the inventory has it; bytes and times are not looked at here."""
+    kind = stat.S_IFMT(status.st_mode)
+    if entry.kind == WHITEOUT:
+        # A directory that was made anew hides what is below as a whole: then nothing is at the path.
+        return "" if kind in (stat.S_IFCHR, stat.S_IFREG) and not status.st_size else "is there, and should be deleted"
+    if kind != _TYPES[entry.kind]:
+        return f"is no {entry.kind}"
+    if entry.implied:
+        return ""
+    if (status.st_uid, status.st_gid) != (entry.uid, entry.gid):
+        return f"belongs to {status.st_uid}:{status.st_gid}, not to {entry.uid}:{entry.gid}"
+    if entry.kind == SYMLINK:
+        return "" if os.readlink(entry.path, dir_fd=root) == entry.link else "leads elsewhere"
+    if status.st_mode & 0o7777 != entry.mode:
+        return f"has mode {status.st_mode & 0o7777:o}, not {entry.mode:o}"
+    if entry.kind == HARDLINK:
+        first = os.stat(entry.link, dir_fd=root, follow_symlinks=False)
+        return "" if (first.st_dev, first.st_ino) == (status.st_dev, status.st_ino) else f"is no link to /{entry.link}"
+    if entry.kind in (CHAR, BLOCK) and entry.device != (os.major(status.st_rdev), os.minor(status.st_rdev)):
+        return "is another device"
+    if entry.kind == FILE and status.st_size != entry.size:
+        return f"has {status.st_size} bytes, not {entry.size}"
+    if entry.kind in (FILE, DIR) and _xattrs(root, entry.path) != entry.xattrs:
+        return "has other extended attributes"
+    return ""
+
+
+def _xattrs(root: int, path: str) -> tuple[tuple[str, bytes], ...]:
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    descriptor = os.open(path or ".", flags, dir_fd=root)
+    try:
+        return xattrs.read(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,201 @@
+"""Collection: what goes so that the rest fits, the least recently used first, and nothing that anybody uses."""
+
+from __future__ import annotations
+
+import heapq
+import os
+import time
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+from buildah_py.store.locks import living_leases
+from buildah_py.store.rooms import MAX_LOGS, MAX_STAT_CACHES, disk_usage, trim_files, trim_logs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from buildah_py.store.images import StoredImage
+    from buildah_py.store.store import Store
+
+
+class Rules(NamedTuple):
+    """What may go: everything that is not held, unless something is said here.
+
+    `before`: only what was last used before that (ns since 1970). `keep`: only until the whole state takes no more than
+    so many bytes of the disk. `min_free`: only until the file system has so many bytes free. `named`: images with a
+    name too, and all logs. `matching`: only images for which it is true, with the layers that are theirs alone.
+    `spare_own`: nothing that this process has used.
+    """
+
+    before: int | None = None
+    keep: int | None = None
+    min_free: int | None = None
+    named: bool = False
+    matching: Callable[[StoredImage], bool] | None = None
+    spare_own: bool = False
+
+
+class Collected(NamedTuple):
+    """What went, and the bytes of the disk that this freed; `used` is what the state takes now.
+
+    `goal` is what it was to take at most, None where nothing was said.
+    """
+
+    images: tuple[str, ...]
+    layers: int
+    cache_mounts: int
+    freed: int
+    used: int
+    goal: int | None
+
+
+class Usage(NamedTuple):
+    """Bytes of the disk that the parts of the state directory take."""
+
+    layers: int
+    cache_mounts: int
+    logs: int
+    stat_cache: int
+    database: int
+    staging: int
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return sum(self)
+
+
+def measure(store: Store) -> Usage:
+    """See what the state takes: layers from what is known of each, the rest by looking."""
+    return Usage(
+        layers=sum(store.layers.measure().values()),
+        cache_mounts=disk_usage(store.path("cache-mounts")),
+        logs=disk_usage(store.path("logs")),
+        stat_cache=disk_usage(store.path("stat-cache")),
+        database=sum(disk_usage(store.path(f"state.db{end}")) for end in ("", "-wal", "-shm")),
+        staging=disk_usage(store.path("staging")),
+    )
+
+
+def collect(store: Store, rules: Rules) -> Collected:
+    """Remove what the rules allow; never what an image holds that stays, nor what a living process has used."""
+    # First the clock, then the leases: whoever comes after the look at them uses things after this moment.
+    limit = time.time_ns() if rules.before is None else min(rules.before, time.time_ns())
+    living = living_leases(store.path("leases"))
+    starts = [start for name, start in living.items() if rules.spare_own or name != store.lease.name]
+    limit = min([*starts, limit])
+    store.mounts.forget_gone()
+    freed = 0
+    if rules.matching is None:
+        store.layers.remove_orphans()
+        freed += trim(store, living, everything=rules.named and rules.before is None)
+    usage = measure(store)
+    goal = _goal(store, rules, usage.total)
+    choice = _Choice(store, rules, limit, usage.total, goal)
+    with store.database.transaction():
+        choice.make()
+    store.layers.remove_trees(list(choice.layers))
+    mounts = [name for name in choice.cache_mounts if store.cache_mounts.remove(name, limit)]
+    went = sum(choice.layers.values()) + sum(choice.cache_mounts[name] for name in mounts)
+    return Collected(
+        tuple(choice.images), len(choice.layers), len(mounts), freed + went, max(0, usage.total - went), goal
+    )
+
+
+def trim(store: Store, living: dict[str, int], *, everything: bool = False) -> int:
+    """Keep the logs and what is remembered of contexts within bounds, or remove them; the bytes freed."""
+    freed = trim_logs(store.path("logs"), living, most=0 if everything else MAX_LOGS)
+    return freed + trim_files(store.path("stat-cache"), most=0 if everything else MAX_STAT_CACHES)
+
+
+def _goal(store: Store, rules: Rules, total: int) -> int | None:
+    goal = rules.keep
+    if rules.min_free is not None:
+        status = os.statvfs(store.root)
+        lacking = rules.min_free - status.f_bavail * status.f_frsize
+        fits = max(0, total - lacking) if lacking > 0 else total
+        goal = fits if goal is None else min(goal, fits)
+    return goal
+
+
+class _Image(NamedTuple):
+    id: str
+    names: tuple[str, ...]
+    layers: frozenset[str]
+
+
+class _Choice:
+    """Takes the rows away of what is to go, inside of a transaction: the trees follow when it is over."""
+
+    def __init__(self, store: Store, rules: Rules, limit: int, total: int, goal: int | None) -> None:
+        self._store = store
+        self._database = store.database
+        self._rules = rules
+        self._limit = limit
+        self._total = total
+        self._goal = goal
+        self._disk = store.layers.measure()
+        self._mounts = {} if rules.matching else {one.name: one for one in store.cache_mounts.all()}
+        self._heap: list[tuple[int, int, str, str]] = []
+        self._images: dict[str, _Image] = {}
+        self._holders: dict[str, int] = {}
+        self._layers: dict[str, tuple[int, int]] = {}
+        self.images: list[str] = []
+        self.layers: dict[str, int] = {}
+        self.cache_mounts: dict[str, int] = {}
+
+    def make(self) -> None:
+        self._look()
+        while self._heap and (self._goal is None or self._total > self._goal):
+            _, _, kind, name = heapq.heappop(self._heap)
+            if kind == "image":
+                self._take_image(self._images[name])
+            elif kind == "layer":
+                self.layers[name] = self._disk.get(name, 0)
+                self._total -= self.layers[name]
+            else:
+                self.cache_mounts[name] = self._mounts[name].disk
+                self._total -= self._mounts[name].disk
+        self._database.change_many("DELETE FROM layers WHERE diff_id = ?", [(one,) for one in self.layers])
+
+    def _look(self) -> None:
+        rows = cast("list[tuple[str, int, int]]", self._database.query("SELECT diff_id, used, created FROM layers"))
+        self._layers = {diff_id: (used, created) for diff_id, used, created in rows}
+        held = self._database.query("SELECT diff_id, config FROM config_layers UNION SELECT diff_id, path FROM mounts")
+        for diff_id, _ in held:
+            self._holders[str(diff_id)] = self._holders.get(str(diff_id), 0) + 1
+        for image in self._store.images.all():
+            self._offer_image(image)
+        if self._rules.matching is not None:
+            return
+        for diff_id in self._layers:
+            if diff_id not in self._holders:
+                self._offer_layer(diff_id)
+        for mount in self._mounts.values():
+            if mount.used < self._limit:
+                heapq.heappush(self._heap, (mount.used, 0, "mount", mount.name))
+
+    def _offer_image(self, image: StoredImage) -> None:
+        rows = self._database.query("SELECT diff_id FROM config_layers WHERE config = ? ORDER BY position", (image.id,))
+        layers = [str(diff_id) for (diff_id,) in rows]
+        # Whoever uses an image uses its top-most layer.
+        used = max(image.created, self._layers[layers[-1]][0] if layers else 0)
+        if used >= self._limit or (image.names and not self._rules.named):
+            return
+        if self._rules.matching is not None and not self._rules.matching(image):
+            return
+        self._images[image.id] = _Image(image.id, image.names, frozenset(layers))
+        heapq.heappush(self._heap, (used, 0, "image", image.id))
+
+    def _offer_layer(self, diff_id: str) -> None:
+        used, created = self._layers[diff_id]
+        if used < self._limit:
+            # Of those used at once, those go first that lie on top of the others.
+            heapq.heappush(self._heap, (used, -created, "layer", diff_id))
+
+    def _take_image(self, image: _Image) -> None:
+        self._store.images.remove(image.id)
+        self.images += image.names or (image.id,)
+        for diff_id in image.layers:
+            self._holders[diff_id] -= 1
+            if not self._holders[diff_id]:
+                self._offer_layer(diff_id)
