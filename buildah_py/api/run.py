@@ -13,7 +13,7 @@ from buildah_py.engine import Workshop
 from buildah_py.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from buildah_py.sandbox import Operation
     from buildah_py.store import Store
@@ -35,8 +35,8 @@ class RunRequest:
     container: ContainerOptions = field(default_factory=ContainerOptions)
 
 
-def run_image(store: Store, request: RunRequest) -> int:
-    """Run it on this process's own standard streams; the command's exit status.
+def run_image(store: Store, request: RunRequest, warn: Callable[[str], None]) -> int:
+    """Run it on this process's own standard streams; the command's exit status. What could not be done goes to `warn`.
 
     Raises NotFound for an image that is not there, UsageError where there is nothing to run, SandboxError.
     """
@@ -95,13 +95,16 @@ def run_image(store: Store, request: RunRequest) -> int:
         try:
             if request.tty:
                 attach(container)
-            return container.wait().status
+            ended = container.wait()
         except BaseException:
             container.kill()
             container.wait()
             raise
         finally:
             workshop.finished(container)
+        for warning in container.warnings:
+            warn(warning)
+        return ended.status
     finally:
         workshop.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import NoReturn
 
 from buildah_py.errors import UsageError
@@ -21,6 +22,11 @@ def make_parser(command: str, description: str) -> Parser:
     return Parser(
         prog=f"pybuild {command}", description=f"{description[0].upper()}{description[1:]}.", allow_abbrev=False
     )
+
+
+def warn(text: str) -> None:
+    """Print a warning."""
+    print(f"pybuild: warning: {text}", file=sys.stderr)
 
 
 def key_values(items: list[str], option: str, environ: dict[str, str] | None = None) -> dict[str, str]:

@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     from buildah_py.api.run import RunRequest, run_image
     from buildah_py.api.state import open_store
     from buildah_py.cli import container
-    from buildah_py.cli.arguments import key_values
+    from buildah_py.cli.arguments import key_values, warn
 
     request = RunRequest(
         image=args.image,
@@ -54,4 +54,4 @@ def run(args: argparse.Namespace) -> int:
         container=container.read(args),
     )
     with open_store() as store:
-        return run_image(store, request)
+        return run_image(store, request, warn)

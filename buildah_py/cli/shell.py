@@ -32,6 +32,7 @@ def run(args: argparse.Namespace) -> int:
     from buildah_py.api.state import open_store
     from buildah_py.api.terminal import check_terminal
     from buildah_py.cli import container
+    from buildah_py.cli.arguments import warn
 
     check_terminal()
     options = container.read(args)
@@ -63,4 +64,4 @@ def run(args: argparse.Namespace) -> int:
         container=options,
     )
     with open_store() as store:
-        return run_image(store, shell)
+        return run_image(store, shell, warn)

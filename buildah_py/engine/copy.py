@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from buildah_py.copy.select import select
+from buildah_py.engine.executions import Usage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 class CopyExecution:
     """A COPY or ADD onto the file system `parent`, from the tree of `inputs`."""
+
+    usage = Usage()
 
     def __init__(
         self, workshop: Workshop, node: Node, step: CopyStep, parent: Result, inputs: Sequence[Result | None]

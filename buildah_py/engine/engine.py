@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from buildah_py.cache import base_chain, next_chain, step_key
-from buildah_py.engine.executions import make_execution
+from buildah_py.engine.executions import NOTHING_USED, make_execution
 from buildah_py.engine.workshop import Result
 from buildah_py.errors import Interrupted, NotFound, PybuildError, SourceChanged, StepFailed
 from buildah_py.plan.steps import BaseStep, CaptureStep, CopyStep
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from buildah_py.cache import Record
-    from buildah_py.engine.executions import Execution
+    from buildah_py.engine.executions import Execution, Usage
     from buildah_py.engine.workshop import Workshop
     from buildah_py.plan import Node
 
@@ -185,7 +185,7 @@ class Engine:
             with self._condition:
                 self._made.add(key)
                 self.ran += 1
-            self._done(node, events.RAN, "", started)
+            self._done(node, events.RAN, "", started, execution.usage)
             return self._result(node, record)
         raise AssertionError("unreachable")
 
@@ -256,5 +256,6 @@ class Engine:
         total = self._stages[node.stage]
         self._workshop.emit(events.StepStarted(node.index + 1, node.stage, node.number, total, node.text))
 
-    def _done(self, node: Node, outcome: str, reason: str, started: float) -> None:
-        self._workshop.emit(events.StepDone(node.index + 1, outcome, reason, time.monotonic() - started))
+    def _done(self, node: Node, outcome: str, reason: str, started: float, usage: Usage = NOTHING_USED) -> None:
+        seconds = time.monotonic() - started
+        self._workshop.emit(events.StepDone(node.index + 1, outcome, reason, seconds, usage.cpu, usage.memory))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from buildah_py.plan.steps import CaptureStep, CopyStep, RunStep, WorkdirStep
 
@@ -14,8 +14,23 @@ if TYPE_CHECKING:
     from buildah_py.plan import Node
 
 
+class Usage(NamedTuple):
+    """Seconds of CPU time and bytes of memory at the worst moment that a step's command took."""
+
+    cpu: float = 0.0
+    memory: int = 0
+
+
+NOTHING_USED = Usage()
+
+
 class Execution(Protocol):
     """A step about to be looked up, and executed if need be."""
+
+    @property
+    def usage(self) -> Usage:
+        """What executing it took; zeros where there was no command."""
+        ...
 
     def inputs(self) -> Mapping[str, str]:
         """The digests of what the step reads, by names that mean something to a person."""

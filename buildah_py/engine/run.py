@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from buildah_py.engine.executions import Usage
 from buildah_py.errors import PybuildError, StepFailed
 from buildah_py.layers.entry import DIR, Entry
 from buildah_py.plan.steps import OUTPUT
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from buildah_py.layers.inventory import Captured
     from buildah_py.plan import Node
     from buildah_py.plan.steps import RunStep
-    from buildah_py.sandbox import ContainerSpec, Operation
+    from buildah_py.sandbox import ContainerSpec, ExitStatus, Operation
 
 _PIECE = 64 * 1024
 MAX_OUTPUT = 64 * 1024
@@ -36,6 +37,7 @@ class RunExecution:
         self._parent = parent
         self._trees = inputs
         self._digests: dict[str, str] | None = None
+        self.usage = Usage()
 
     def inputs(self) -> Mapping[str, str]:
         """The content that bind mounts show."""
@@ -122,8 +124,11 @@ class RunExecution:
             os.close(read_out)
             os.close(read_err)
         self._workshop.check()
+        self.usage = Usage(status.user_seconds + status.system_seconds, status.peak_memory or status.max_rss)
+        for warning in container.warnings:
+            self._workshop.warn(warning)
         if status.status != 0:
-            how = _how(status.status, status.signal)
+            how = _how(status)
             raise StepFailed(f"{self._node.place}: {how}\n  {_first_line(self._node.text)}", status.status)
 
     def _pump(self, streams: Mapping[int, int], show: Callable[[int, bytes], None]) -> None:
@@ -183,14 +188,16 @@ def _first_line(text: str) -> str:
     return f"{line} …" if newline else line
 
 
-def _how(status: int, signal: int | None) -> str:
+def _how(ended: ExitStatus) -> str:
+    limit = ", out of memory: its limit was reached (--memory)" if ended.out_of_memory else ""
+    signal = ended.signal
     if signal is None:
-        hint = {126: " (found, but it cannot be executed)", 127: " (command not found)"}.get(status, "")
-        return f"the command ended with status {status}{hint}"
+        hint = {126: " (found, but it cannot be executed)", 127: " (command not found)"}.get(ended.status, "")
+        return f"the command ended with status {ended.status}{hint}{limit}"
     from signal import Signals
 
     try:
         name = Signals(signal).name
     except ValueError:
         name = f"signal {signal}"
-    return f"the command was ended by {name}"
+    return f"the command was ended by {name}{limit}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from buildah_py.copy.layout import Layout
 from buildah_py.copy.owner import parse_owner
+from buildah_py.engine.executions import Usage
 from buildah_py.errors import PybuildError
 from buildah_py.layers.entry import DIR
 from buildah_py.layers.resolve import resolve
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 class WorkdirExecution:
     """Makes the directory and its parents, 0755 and owned by the stage's user, as BuildKit does."""
+
+    usage = Usage()
 
     def __init__(self, workshop: Workshop, step: WorkdirStep, parent: Result) -> None:
         self._workshop = workshop

@@ -11,6 +11,7 @@ from buildah_py.errors import Interrupted
 from buildah_py.layers.tree import Tree
 from buildah_py.layers.view import LayerTree, MergedView
 from buildah_py.linux.identity import has_single_id, in_user_namespace
+from buildah_py.progress import events
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -86,6 +87,7 @@ class Workshop:
         self._contexts: dict[str, Context] = {}
         self._views: dict[tuple[str, ...], MergedView] = {}
         self._containers: set[Container] = set()
+        self._warned: set[str] = set()
         self.userxattr = in_user_namespace()
         self._owners = not (self.userxattr and has_single_id())
         self._lock = threading.RLock()
@@ -177,6 +179,14 @@ class Workshop:
         """Forget a container that has ended."""
         with self._lock:
             self._containers.discard(container)
+
+    def warn(self, text: str) -> None:
+        """Pass a warning on, once in a build."""
+        with self._lock:
+            new = text not in self._warned
+            self._warned.add(text)
+        if new:
+            self.emit(events.Warning(text))
 
     def cancel(self) -> None:
         """Kill what runs; whatever asks `check` from now on is interrupted."""

@@ -47,13 +47,17 @@ class StepOutput(NamedTuple):
 class StepDone(NamedTuple):
     """A step came to an end: `outcome` is HIT, RAN, FAILED or CANCELLED.
 
-    `reason` says why it had to run (`""` for a hit), or what failed; `seconds` is how long it took.
+    `reason` says why it had to run (`""` for a hit), or what failed; `seconds` is how long it took. `cpu` are the
+    seconds of CPU time of a command with its children, `memory` the bytes that its largest process took, or all of them
+    together where their memory was limited; both 0 where there was no command.
     """
 
     id: int
     outcome: str
     reason: str = ""
     seconds: float = 0.0
+    cpu: float = 0.0
+    memory: int = 0
 
 
 class Note(NamedTuple):

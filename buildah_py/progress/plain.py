@@ -11,6 +11,9 @@ from buildah_py.progress.text import Lines, clean, label
 if TYPE_CHECKING:
     from buildah_py.progress.events import Event, StepDone, StepOutput
 
+_WORTH_A_WORD = 0.1
+"""Seconds of CPU time."""
+
 
 class Plain(Renderer):
     """Each line begins with its step's number, output also with the seconds since the step began.
@@ -76,12 +79,21 @@ class Plain(Renderer):
         return "".join(f"{prefix}: {clean(line, colour=False)}\n" for line in text.splitlines())
 
 
+def usage(event: StepDone) -> str:
+    """Say what a command used, where that is worth a word."""
+    if event.cpu < _WORTH_A_WORD:
+        return ""
+    return f" ({event.cpu:.1f}s CPU, {event.memory / 1e6:.0f} MB)"
+
+
 def outcome(event: StepDone) -> str:
     """How a step ended, in a few words."""
     reason = clean(" ".join(event.reason.split()), colour=False)
     if event.outcome == events.FAILED:
         return f"ERROR: {reason}" if reason else "ERROR"
-    head = {events.HIT: "HIT", events.CANCELLED: "CANCELLED"}.get(event.outcome) or f"DONE {event.seconds:.1f}s"
+    head = {events.HIT: "HIT", events.CANCELLED: "CANCELLED"}.get(
+        event.outcome
+    ) or f"DONE {event.seconds:.1f}s{usage(event)}"
     return f"{head} ({reason})" if reason else head
 
 

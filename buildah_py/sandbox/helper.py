@@ -35,7 +35,6 @@ class _Running:
 
 def main(control: int) -> None:
     """Serve until the other end of `control` is closed."""
-    os.setsid()  # ^C on the terminal is for the main process
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGPIPE"):
         _signal.signal(getattr(_signal, name), _signal.SIG_IGN)
     _signal.pthread_sigmask(_signal.SIG_SETMASK, [])

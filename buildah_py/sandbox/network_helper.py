@@ -37,7 +37,6 @@ _FORWARDED = "forwarding"
 
 def main(control: int, directory: str, servers: tuple[str, ...]) -> None:
     """Serve until the other end of `control` is closed, then remove everything."""
-    os.setsid()
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGPIPE"):
         _signal.signal(getattr(_signal, name), _signal.SIG_IGN)
     process.set_name("pybuild-network")

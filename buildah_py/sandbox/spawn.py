@@ -29,7 +29,9 @@ def spawn(module: str, call: str, *, packages: bool = False) -> tuple[_socket.so
         (os.POSIX_SPAWN_DUP2, theirs.fileno(), 3),
     ]
     try:
-        pid = os.posix_spawn(sys.executable, [sys.executable, "-I", "-S", "-c", program], {}, file_actions=actions)
+        # In a session of its own from the start: ^C on the terminal is for the main process.
+        argv = [sys.executable, "-I", "-S", "-c", program]
+        pid = os.posix_spawn(sys.executable, argv, {}, file_actions=actions, setsid=True)
     except OSError as error:
         ours.close()
         raise SandboxError(f"cannot execute {sys.executable}: {error.strerror}") from None

@@ -23,7 +23,6 @@ _IGNORED = (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP, _signal.SIGQUIT, _s
 
 def main(control: int, tool: str) -> None:
     """Serve until the other end of `control` is closed."""
-    os.setsid()
     for signal in _IGNORED:
         _signal.signal(signal, _signal.SIG_IGN)
     process.set_name("pybuild-network")
