@@ -17,6 +17,7 @@ from buildah_py.buildfile.spaces import SPACES
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from buildah_py.buildfile.source import Position, Span
     from buildah_py.buildfile.tree import BuildFile, Command, Heredoc, Instruction, Word
 
 INDENT = "    "
@@ -118,66 +119,75 @@ class _Printer:
     def _instruction(self, instruction: Instruction, indent: str) -> list[str]:
         keyword = indent + instruction.keyword.upper()
         if isinstance(instruction, tree.Run):
-            return self._shell(instruction, f"{keyword}{self._run_flags(instruction)}", instruction.command)
+            return self._shell(instruction, [keyword, *self._run_flags(instruction)], "", instruction.command)
         if isinstance(instruction, tree.Healthcheck):
-            head = f"{keyword}{_healthcheck_flags(instruction)}"
+            head = [keyword, *_healthcheck_flags(instruction)]
             if instruction.command is None:
-                return self._listed(instruction, head, [], [(instruction.span.end.line, "NONE")])
-            return self._shell(instruction, f"{head} CMD", instruction.command)
+                return self._listed(instruction, keyword, head[1:], [(instruction.span.end.line, "NONE")])
+            return self._shell(instruction, head, "CMD ", instruction.command)
         if isinstance(instruction, tree.Cmd | tree.Entrypoint):
-            return self._shell(instruction, keyword, instruction.command)
+            return self._shell(instruction, [keyword], "", instruction.command)
         if isinstance(instruction, tree.EnvFromRun):
-            return self._shell(instruction, f"{keyword} --from-run {instruction.name}", instruction.command)
+            return self._shell(instruction, [keyword, "--from-run"], f"{instruction.name} ", instruction.command)
         if isinstance(instruction, tree.Onbuild):
             return self._onbuild(instruction, keyword)
+        spread = _spread_word(instruction)
+        if spread is not None:
+            return self._verbatim(instruction, [keyword], "", spread.line, spread.column)
         flags, items = _parts(instruction, self._escape)
         return self._listed(instruction, keyword, flags, items)
 
-    def _run_flags(self, run: tree.Run) -> str:
+    def _run_flags(self, run: tree.Run) -> list[str]:
         flags = [f"--mount={quote_flag(_csv(mount.options), self._escape)}" for mount in run.mounts]
         flags += [f"--network={run.network}"] if run.network is not None else []
         flags += [f"--security={run.security}"] if run.security is not None else []
-        flags += [f"--device={quote_flag(device, self._escape)}" for device in run.devices]
-        return "".join(f" {flag}" for flag in flags)
+        return flags + [f"--device={quote_flag(device, self._escape)}" for device in run.devices]
 
-    def _shell(self, instruction: Instruction, head: str, command: Command) -> list[str]:
+    def _shell(self, instruction: Instruction, head: Sequence[str], tail: str, command: Command) -> list[str]:
+        """Keyword and flags, what else stands in front of the command, and the command."""
         if isinstance(command, tree.ExecForm):
-            return self._listed(instruction, head, [], [(command.span.start.line, _json(command.args))])
+            item = (command.span.start.line, f"{tail}{_json(command.args)}")
+            return self._listed(instruction, head[0], head[1:], [item])
         if not command.text:
-            return self._listed(instruction, head, [], [])
-        return self._verbatim(instruction, head, command.span.start.line, command.span.start.column)
+            return self._listed(instruction, head[0], head[1:], [])
+        return self._verbatim(instruction, head, tail, command.span.start.line, command.span.start.column)
 
-    def _verbatim(self, instruction: Instruction, head: str, line: int, column: int) -> list[str]:
-        """`head`, then the source's own lines from there on, without empty ones and blanks at their ends."""
+    def _verbatim(self, instruction: Instruction, head: Sequence[str], tail: str, line: int, column: int) -> list[str]:
+        """Keyword and flags, then the source's own lines from there on, without empty ones and blanks at their ends.
+
+        Where the text began on a line of its own, so it does again, and so do the flags in front of it.
+        """
         last = self._last_line(instruction)
         self._inner_comments(last)
-        out = []
         first = instruction.span.start.line
-        lead = f"{head} "
-        early = self._between(first, line)
-        if early:
-            indent = head[: len(head) - len(head.lstrip())]
-            keyword, _, flags = head.lstrip().partition(" ")
-            out.append(f"{indent}{keyword} {self._escape}")
-            out += [f"{indent}{INDENT}{_comment(text)}" for text in early]
-            lead = f"{indent}{INDENT}{flags} " if flags else indent + INDENT
-        for number in range(line, last + 1):
+        rest = self._lines[line - 1].rstrip("\r")[column - 1 :]
+        if line == first:
+            out = [" ".join([*head, tail + rest])]
+        else:
+            indent = head[0][: len(head[0]) - len(head[0].lstrip())] + INDENT
+            several = 2 if isinstance(instruction, tree.Run) else len(head)
+            rows = [" ".join(head[:several]), *(indent + flag for flag in head[several:])]
+            if (tail + rest).startswith("#"):
+                # On a line of its own it would be a comment.
+                rows = [head[0], *(indent + flag for flag in head[1:])]
+                rows[-1] += f" {rest}"
+            else:
+                rows.append(indent + tail + rest)
+            out = [f"{row} {self._escape}" for row in rows[:-1]] + rows[-1:]
+            out[1:1] = [indent + _comment(text) for text in self._between(first, line)]
+        for number in range(line + 1, last + 1):
             text = self._lines[number - 1].rstrip("\r")
-            if number == line:
-                text = lead + text[column - 1 :]
-            elif not text.strip(SPACES):
-                continue
-            elif text.lstrip(SPACES).startswith("#"):
-                out.append(text.rstrip(SPACES))
-                continue
-            out.append(text.rstrip(" \t") if number < last else text.rstrip(SPACES))
+            if text.strip(SPACES):
+                out.append(text.rstrip(SPACES) if text.lstrip(SPACES).startswith("#") else text)
+        out = [text.rstrip(" \t") for text in out[:-1]] + [out[-1].rstrip(SPACES)]
         out[-1] = self._finished(out[-1])
         return out + self._bodies(instruction, last)
 
     def _finished(self, line: str) -> str:
         """A last line that must not continue: an escape character at the end of the file continues nothing."""
         bare = line.rstrip(" \t")
-        return bare if not bare.endswith(self._escape) else line
+        continues = bare[-1:] == self._escape and bare[-2:-1] != self._escape
+        return bare[:-1].rstrip(SPACES) if continues else line
 
     def _between(self, first: int, line: int) -> list[str]:
         """Comments in the lines behind `first` and before `line`."""
@@ -198,7 +208,7 @@ class _Printer:
         first = self._lines[instruction.span.start.line - 1].rstrip("\r")
         found = re.match(r"[^\S\n]*onbuild[ \t]+(?=\S)", first, re.IGNORECASE)
         if found is not None and first[found.end()] != self._escape:
-            return self._verbatim(instruction, keyword, instruction.span.start.line, found.end() + 1)
+            return self._verbatim(instruction, [keyword], "", instruction.span.start.line, found.end() + 1)
         trigger, *bodies = instruction.trigger.split("\n")
         return [*self._listed(instruction, keyword, [], [(instruction.span.end.line, trigger)]), *bodies]
 
@@ -257,20 +267,25 @@ def _csv(options: Iterable[tuple[str, str | None]]) -> str:
     return ",".join(fields)
 
 
-def _healthcheck_flags(check: tree.Healthcheck) -> str:
-    flags = [
-        f" --{name}={duration(value)}"
-        for name, value in (
-            ("interval", check.interval),
-            ("timeout", check.timeout),
-            ("start-period", check.start_period),
-            ("start-interval", check.start_interval),
-        )
-        if value
-    ]
-    if check.retries:
-        flags.append(f" --retries={check.retries}")
-    return "".join(flags)
+def _healthcheck_flags(check: tree.Healthcheck) -> list[str]:
+    durations = (
+        ("interval", check.interval),
+        ("timeout", check.timeout),
+        ("start-period", check.start_period),
+        ("start-interval", check.start_interval),
+    )
+    flags = [f"--{name}={duration(value)}" for name, value in durations if value]
+    return flags + ([f"--retries={check.retries}"] if check.retries else [])
+
+
+def _spread_word(instruction: Instruction) -> Position | None:
+    """Where the arguments of an ENV, LABEL or ARG begin, if one of them goes over several lines."""
+    words: list[Span] = []
+    if isinstance(instruction, tree.Env | tree.Label):
+        words = [word.span for pair in instruction.pairs for word in pair]
+    elif isinstance(instruction, tree.Arg):
+        words = [argument.span for argument in instruction.arguments]
+    return words[0].start if any(word.start.line != word.end.line for word in words) else None
 
 
 def _flags(pairs: Iterable[tuple[str, object]], escape: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from buildah_py.buildfile.node import dataclass
@@ -51,7 +52,7 @@ class Source:
 
     def line(self, number: int) -> str:
         """The physical line `number` (from 1) without its line end; empty past the end of the file."""
-        lines = self.text.split("\n")
+        lines = _lines(self.text)
         return lines[number - 1].rstrip("\r") if 0 < number <= len(lines) else ""
 
     def excerpt(self, span: Span) -> str:
@@ -61,3 +62,8 @@ class Source:
         end = span.end.column - 1 if span.end.line == span.start.line else len(text)
         lead = "".join("\t" if char == "\t" else " " for char in text[:begin])
         return f"  {text}\n  {lead}{'^' * max(1, end - begin)}"
+
+
+@lru_cache(maxsize=4)
+def _lines(text: str) -> list[str]:
+    return text.split("\n")

@@ -97,7 +97,25 @@ scrambled = st.lists(st.sampled_from(_FRAGMENTS), max_size=40).map("".join)
 
 _name = st.sampled_from(["a", "b1", "long.name", "x-y", "_z"])
 _value = st.sampled_from(
-    ["", "v", '"a b"', "'c d'", "e\\ f", "$x", "${y:-z}", '"$x\\""', "1.2", "a=b", "/p/q", "é", "x\\\\", '"#"', "*.txt"]
+    [
+        "",
+        "v",
+        '"a b"',
+        "'c d'",
+        "e\\ f",
+        "$x",
+        "${y:-z}",
+        '"$x\\""',
+        "1.2",
+        "a=b",
+        "/p/q",
+        "é",
+        "x\\\\",
+        '"#"',
+        "*.txt",
+        '"a \\\n  b"',
+        "'c\\\n# d\n e'",
+    ]
 )
 _blank = st.sampled_from([" ", "  ", "\t", " \\\n", " \\\n    ", " \\\n# note\n  "])
 _pairs = st.lists(st.tuples(_name, _value).map("=".join), min_size=1, max_size=4)
