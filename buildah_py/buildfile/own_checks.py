@@ -72,7 +72,7 @@ def _base(stage: Stage, names: set[str], report: Report) -> None:
 
 def _errexit(stage: Stage, report: Report) -> None:
     strict = False
-    for instruction in stage.instructions:
+    for instruction in every(stage.instructions):
         if isinstance(instruction, tree.Shell):
             strict = any(_ERREXIT_FLAG.match(argument) for argument in instruction.args)
         if not isinstance(instruction, tree.Run) or strict or len(instruction.heredocs) != 1:
@@ -91,7 +91,7 @@ def _errexit(stage: Stage, report: Report) -> None:
 
 def _order(stage: Stage, report: Report) -> None:
     whole: tree.Copy | None = None
-    for instruction in stage.instructions:
+    for instruction in every(stage.instructions):
         if isinstance(instruction, tree.Copy) and instruction.from_ is None:
             if whole is None and any(word.text.rstrip("/") in (".", "") for word in instruction.sources):
                 whole = instruction
