@@ -55,12 +55,12 @@ def _heredoc(text: str) -> Heredoc | None:
         return None
 
 
-def copy(statement: Statement, common: Common, extensions: bool) -> Instruction:
+def copy(statement: Statement, common: Common) -> Instruction:
     """The node for COPY."""
     sources, destination, documents, json = _copied(statement)
     flags = Flags(statement, ("chown", "from", "chmod", "exclude*"), ("link", "parents"))
     from_ = flags.word("from")
-    if from_ is not None and not extensions:
+    if from_ is not None and not statement.extensions:
         _check_from(statement, from_)
     common["heredocs"] = documents
     return tree.Copy(
@@ -94,7 +94,7 @@ def _check_from(statement: Statement, from_: Word) -> None:
     )
 
 
-def add(statement: Statement, common: Common, extensions: bool) -> Instruction:  # noqa: ARG001
+def add(statement: Statement, common: Common) -> Instruction:
     """The node for ADD."""
     sources, destination, documents, json = _copied(statement)
     flags = Flags(statement, ("chown", "chmod", "checksum", "exclude*"), ("link", "keep-git-dir", "unpack"))

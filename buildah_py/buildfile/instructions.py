@@ -71,7 +71,7 @@ def common_of(statement: Statement, span: Span) -> Common:
     }
 
 
-def build(statement: Statement, common: Common, *, extensions: bool) -> Instruction:
+def build(statement: Statement, common: Common) -> Instruction:
     """The node for `statement`.
 
     Raises:
@@ -81,14 +81,14 @@ def build(statement: Statement, common: Common, *, extensions: bool) -> Instruct
     builder = _BUILDERS.get(statement.name)
     try:
         if builder is not None:
-            return builder(statement, common, extensions)
-        if extensions and statement.name in EXTENSION_KEYWORDS:
+            return builder(statement, common)
+        if statement.extensions and statement.name in EXTENSION_KEYWORDS:
             from buildah_py.buildfile.extensions import extension
 
             return extension(statement, common)
     except NotStringsError:
         raise _not_strings(statement) from None
-    raise _unknown(statement, extensions=extensions)
+    raise _unknown(statement)
 
 
 def has_json(statement: Statement) -> bool:
@@ -99,8 +99,8 @@ def has_json(statement: Statement) -> bool:
         return False
 
 
-def _unknown(statement: Statement, *, extensions: bool) -> BuildFileError:
-    known = KEYWORDS + EXTENSION_KEYWORDS if extensions else KEYWORDS
+def _unknown(statement: Statement) -> BuildFileError:
+    known = KEYWORDS + EXTENSION_KEYWORDS if statement.extensions else KEYWORDS
     match = closest(statement.name, known)
     hint = f"did you mean {match}?" if match else ""
     if not match and statement.name in EXTENSION_KEYWORDS:
@@ -126,7 +126,7 @@ def _one(statement: Statement) -> Word:
     return statement.whole()
 
 
-def _from(statement: Statement, common: Common, extensions: bool) -> Instruction:  # noqa: ARG001
+def _from(statement: Statement, common: Common) -> Instruction:
     words = statement.items()
     if len(words) != 1 and not (len(words) == 3 and words[1].text.lower() == "as"):
         raise statement.error(
@@ -199,8 +199,8 @@ def _split_pair(word: Word, key: str, value: str) -> tuple[Word, Word]:
     )
 
 
-def _env(statement: Statement, common: Common, extensions: bool) -> Instruction:
-    if extensions and any(flag.name == "from-run" for flag in statement.flags):
+def _env(statement: Statement, common: Common) -> Instruction:
+    if statement.extensions and any(flag.name == "from-run" for flag in statement.flags):
         from buildah_py.buildfile.extensions import env_from_run
 
         return env_from_run(statement, common)
@@ -212,7 +212,7 @@ def _env(statement: Statement, common: Common, extensions: bool) -> Instruction:
     )
 
 
-def _label(statement: Statement, common: Common, extensions: bool) -> Instruction:  # noqa: ARG001
+def _label(statement: Statement, common: Common) -> Instruction:
     pairs, legacy = _pairs(statement)
     return tree.Label(
         **common,
@@ -221,7 +221,7 @@ def _label(statement: Statement, common: Common, extensions: bool) -> Instructio
     )
 
 
-def _arg(statement: Statement, common: Common, extensions: bool) -> Instruction:  # noqa: ARG001
+def _arg(statement: Statement, common: Common) -> Instruction:
     words = statement.words()
     if not words:
         raise statement.error("ARG requires at least one argument")
@@ -238,7 +238,7 @@ def _arg(statement: Statement, common: Common, extensions: bool) -> Instruction:
     )
 
 
-def _workdir(statement: Statement, common: Common, extensions: bool) -> Instruction:  # noqa: ARG001
+def _workdir(statement: Statement, common: Common) -> Instruction:
     path = _one(statement)
     Flags(statement, ())
     return tree.Workdir(
@@ -247,7 +247,7 @@ def _workdir(statement: Statement, common: Common, extensions: bool) -> Instruct
     )
 
 
-def _user(statement: Statement, common: Common, extensions: bool) -> Instruction:  # noqa: ARG001
+def _user(statement: Statement, common: Common) -> Instruction:
     user = _one(statement)
     Flags(statement, ())
     return tree.User(
@@ -256,14 +256,14 @@ def _user(statement: Statement, common: Common, extensions: bool) -> Instruction
     )
 
 
-def _stopsignal(statement: Statement, common: Common, extensions: bool) -> Instruction:  # noqa: ARG001
+def _stopsignal(statement: Statement, common: Common) -> Instruction:
     return tree.StopSignal(
         **common,
         signal=_one(statement),
     )
 
 
-def _maintainer(statement: Statement, common: Common, extensions: bool) -> Instruction:  # noqa: ARG001
+def _maintainer(statement: Statement, common: Common) -> Instruction:
     name = _one(statement).text
     Flags(statement, ())
     return tree.Maintainer(
@@ -272,7 +272,7 @@ def _maintainer(statement: Statement, common: Common, extensions: bool) -> Instr
     )
 
 
-def _cmd(statement: Statement, common: Common, extensions: bool) -> Instruction:  # noqa: ARG001
+def _cmd(statement: Statement, common: Common) -> Instruction:
     Flags(statement, ())
     return tree.Cmd(
         **common,
@@ -280,7 +280,7 @@ def _cmd(statement: Statement, common: Common, extensions: bool) -> Instruction:
     )
 
 
-def _entrypoint(statement: Statement, common: Common, extensions: bool) -> Instruction:  # noqa: ARG001
+def _entrypoint(statement: Statement, common: Common) -> Instruction:
     Flags(statement, ())
     return tree.Entrypoint(
         **common,
@@ -288,7 +288,7 @@ def _entrypoint(statement: Statement, common: Common, extensions: bool) -> Instr
     )
 
 
-def _shell(statement: Statement, common: Common, extensions: bool) -> Instruction:  # noqa: ARG001
+def _shell(statement: Statement, common: Common) -> Instruction:
     Flags(statement, ())
     args = statement.json()
     if not statement.args or args == []:
@@ -306,7 +306,7 @@ def _shell(statement: Statement, common: Common, extensions: bool) -> Instructio
     )
 
 
-def _expose(statement: Statement, common: Common, extensions: bool) -> Instruction:  # noqa: ARG001
+def _expose(statement: Statement, common: Common) -> Instruction:
     ports = statement.items()
     if not ports:
         raise statement.error("EXPOSE requires at least one argument")
@@ -317,7 +317,7 @@ def _expose(statement: Statement, common: Common, extensions: bool) -> Instructi
     )
 
 
-def _volume(statement: Statement, common: Common, extensions: bool) -> Instruction:  # noqa: ARG001
+def _volume(statement: Statement, common: Common) -> Instruction:
     strings = statement.json()
     span = statement.whole().span
     words = statement.items() if strings is None else [tree.Word(text, span) for text in strings]
@@ -334,12 +334,12 @@ def _volume(statement: Statement, common: Common, extensions: bool) -> Instructi
     )
 
 
-def _onbuild(statement: Statement, common: Common, extensions: bool) -> Instruction:
+def _onbuild(statement: Statement, common: Common) -> Instruction:
     if not statement.args:
         raise statement.error("ONBUILD requires at least one argument", hint="write ONBUILD INSTRUCTION")
     Flags(statement, ())
     inner = Statement(statement.source, statement.line, statement.escape, statement.offset)
-    inner.heredocs = statement.heredocs
+    inner.heredocs, inner.extensions = statement.heredocs, statement.extensions
     if inner.name == "ONBUILD":
         raise statement.error(
             "Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed", inner.start, inner.start + len(inner.keyword)
@@ -354,7 +354,7 @@ def _onbuild(statement: Statement, common: Common, extensions: bool) -> Instruct
     inner_common = common_of(inner, common["span"])
     inner_common["doc"] = ()
     try:
-        instruction = build(inner, inner_common, extensions=extensions)
+        instruction = build(inner, inner_common)
     except BuildFileError as error:
         instruction = tree.Unreadable(
             span=common["span"],
@@ -390,7 +390,7 @@ def _check_words(inner: Statement) -> None:
             raise _not_strings(inner) from None
 
 
-_BUILDERS: dict[str, Callable[[Statement, Common, bool], Instruction]] = {
+_BUILDERS: dict[str, Callable[[Statement, Common], Instruction]] = {
     "ADD": add,
     "ARG": _arg,
     "CMD": _cmd,

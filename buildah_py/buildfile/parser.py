@@ -42,14 +42,14 @@ def parse(text: str | bytes, name: str, *, extensions: bool = False, include: In
     return _Parser(source, extensions=extensions).run()
 
 
-def parse_trigger(text: str, source: Source) -> Instruction:
-    """Read an ONBUILD trigger from an image's config; `source` holds that text under a telling name.
+def parse_trigger(text: str, source: Source, *, extensions: bool = False) -> Instruction:
+    """Read an ONBUILD trigger from an image's config; `source` gives it a telling name.
 
     Raises:
         BuildFileError: it is not exactly one instruction that may stand in a stage.
 
     """
-    parser = _Parser(Source(source.name, text), extensions=False)
+    parser = _Parser(Source(source.name, text), extensions=extensions)
     instructions = parser.instructions()
     whole = Span(Position(1, 1), Position(1, 1))
     if parser.errors:
@@ -175,6 +175,7 @@ class _Parser:
     def _instruction(self, line: LogicalLine) -> Instruction | None:
         reader = self._reader
         statement = Statement(self.source, line, reader.escape)
+        statement.extensions = self._extensions
         if "<<" in line.text and takes_heredocs(statement):
             statement.heredocs = reader.heredocs(line)
         start = line.pieces[0]
@@ -190,7 +191,7 @@ class _Parser:
             return self._block(statement, common)
         if self._blocks and statement.name == "FROM":
             raise statement.error("FROM cannot stand in an IF", hint="end the IF with END before it")
-        return build(statement, common, extensions=self._extensions)
+        return build(statement, common)
 
     def _block(self, statement: Statement, common: Common) -> Instruction | None:
         """IF opens a block, ELSE opens its other branch, END makes a node of both."""

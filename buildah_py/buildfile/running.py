@@ -25,7 +25,7 @@ def command_of(statement: Statement) -> Command:
     return tree.ShellForm(statement.args, span) if args is None else tree.ExecForm(tuple(args), span)
 
 
-def run(statement: Statement, common: Common, extensions: bool) -> Instruction:
+def run(statement: Statement, common: Common) -> Instruction:
     """The node for RUN."""
     from buildah_py.buildfile.mounts import check_device, parse_mount
 
@@ -35,7 +35,7 @@ def run(statement: Statement, common: Common, extensions: bool) -> Instruction:
         devices: tuple[str, ...] = ()
     else:
         mounts = tuple(
-            parse_mount(word.text, word.span, statement.source, variables_in_from=extensions)
+            parse_mount(word.text, word.span, statement.source, variables_in_from=statement.extensions)
             for word in flags.words("mount")
         )
         for word in flags.words("device"):
@@ -66,7 +66,7 @@ def _choice(statement: Statement, flags: Flags, name: str, allowed: tuple[str, .
     return value
 
 
-def healthcheck(statement: Statement, common: Common, extensions: bool) -> Instruction:  # noqa: ARG001
+def healthcheck(statement: Statement, common: Common) -> Instruction:
     """The node for HEALTHCHECK."""
     tokens = statement.fits("arguments", "healthcheck") if statement.args else None
     if tokens is None:

@@ -37,14 +37,30 @@ class NotStringsError(Exception):
 
 
 class Statement:
-    """An instruction as text: `keyword`, `flags`, and `args`, which begin at `offset` of the logical line."""
+    """An instruction as text: `keyword`, `flags`, and `args`, which begin at `offset` of the logical line.
 
-    __slots__ = ("args", "escape", "flags", "heredocs", "keyword", "line", "name", "offset", "source", "start")
+    `extensions` tells whether pybuild's extensions are allowed.
+    """
+
+    __slots__ = (
+        "args",
+        "escape",
+        "extensions",
+        "flags",
+        "heredocs",
+        "keyword",
+        "line",
+        "name",
+        "offset",
+        "source",
+        "start",
+    )
 
     def __init__(self, source: Source, line: LogicalLine, escape: str, start: int = 0) -> None:
         self.source = source
         self.line = line
         self.escape = escape
+        self.extensions = False
         self.heredocs: tuple[Heredoc, ...] = ()
         text = line.text[start:]
         lead = len(text) - len(text.lstrip(SPACES))
@@ -75,7 +91,7 @@ class Statement:
         rest = Statement.__new__(Statement)
         rest.source, rest.line, rest.escape = self.source, self.line, self.escape
         rest.keyword, rest.name, rest.start, rest.flags = self.keyword, self.name, self.start, ()
-        rest.heredocs = self.heredocs
+        rest.heredocs, rest.extensions = self.heredocs, self.extensions
         rest.args = self.args[start:]
         rest.offset = self.offset + start
         return rest

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from lark import Lark, Token, Tree
 from lark.exceptions import UnexpectedInput
 
-from buildah_py.buildfile import _tables, flags, mounts, statement
+from buildah_py.buildfile import _tables, flags, mounts, parse, statement
 from buildah_py.buildfile.driver import Driver, MismatchError, driver, load
 from buildah_py.buildfile.lines import LogicalLine, Piece
 from buildah_py.buildfile.source import Position, Source, Span
+from buildah_py.buildfile.spaces import SPACES
 from buildah_py.buildfile.tables import GRAMMARS, compile_grammar, read_grammar, render
 from buildah_py.errors import BuildFileError
 from tests.buildfile.texts import noise, scrambled
@@ -142,3 +143,26 @@ def test_simple_words_are_split_as_the_grammar_splits_them(text: str) -> None:
     assert [word.text for word in whole(f"ENV {text}").words()] == [
         text[pieces[0][1] : pieces[-1][2]] for _, pieces in nodes
     ]
+
+
+_list = st.lists(st.sampled_from(["a", "AS", "as", "b:c", " ", "\t", "  ", "\xa0", "'x y'"]), min_size=1).map("".join)
+
+
+@given(_list.map(lambda text: text.strip(SPACES)).filter(bool))
+@example("a AS b")
+@example("a as b c")
+@settings(max_examples=300, deadline=None)
+def test_lists_and_from_are_read_as_the_grammar_reads_them(text: str) -> None:
+    _, tokens = driver("arguments").parse(text, "list")
+    assert [word.text for word in whole(f"EXPOSE {text}").items()] == [text[start:end] for _, start, end in tokens]
+    try:
+        parsed = parse(f"FROM {text}", "x").stages[0].base
+    except BuildFileError as error:
+        fits = "one or three" not in error.message
+        if fits:
+            return  # the name is wrong, which is not the grammar's business
+    else:
+        fits = True
+        _, tokens = driver("arguments").parse(text, "from")
+        assert parsed.image.text == text[tokens[0][1] : tokens[0][2]]
+    assert (whole(f"FROM {text}").fits("arguments", "from") is not None) == fits
