@@ -40,6 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     debug = os.environ.get("PYBUILD_DEBUG", "") not in ("", "0")
     if "--debug" in arguments[:1]:
         arguments, debug = arguments[1:], True
+    if sys.getfilesystemencoding() != "utf-8":
+        # Names of files are bytes; any other encoding would give other names, and other digests.
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", "-m", "buildah_py", *arguments])  # noqa: S606
     try:
         _treat_all_endings_alike()
         return _dispatch(arguments)

@@ -60,6 +60,8 @@ class RunExecution:
         self._run(spec, self._show)
         root = Entry("", DIR, *self._workshop.root_attributes(self._parent.layers))
         captured = capture(spec.upper, spec.lowers, stubs=spec.init, userxattr=self._workshop.userxattr, root=root)
+        for path in captured.skipped:
+            self._workshop.warn(f"{self._node.place}: the socket /{path} is left out, as no layer can hold one")
         return captured, spec.upper
 
     def _prepare(self, staged: str) -> ContainerSpec:

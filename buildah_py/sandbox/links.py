@@ -7,13 +7,23 @@ package is entered without its `__init__`: only the process that makes networks 
 from __future__ import annotations
 
 import importlib.util
+import struct
 import sys
 import types
 from typing import Any
 
-from buildah_py.linux.netlink import NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST
+from buildah_py.linux.netlink import (
+    NLM_F_ACK,
+    NLM_F_CREATE,
+    NLM_F_EXCL,
+    NLM_F_REQUEST,
+    attribute,
+    message,
+    nested,
+)
 
 _NEW_LINK, _DELETE_LINK, _NEW_ADDRESS, _NEW_ROUTE = 16, 17, 20, 24
+_SET_LINK, _BRIDGE, _PROTOCOL_INFO, _PORT_ISOLATED = 19, 7, 12, 33
 _UP = 1
 _IPV4 = 2
 _MAIN_TABLE, _PROTOCOL_BOOT, _UNICAST = 254, 3, 1
@@ -90,6 +100,13 @@ def default_route(gateway: str, index: int) -> bytes:
     fields = {"family": _IPV4, "table": _MAIN_TABLE, "proto": _PROTOCOL_BOOT, "type": _UNICAST}
     attributes = [("RTA_GATEWAY", gateway), ("RTA_OIF", index)]
     return _encode(rtmsg(), _NEW_ROUTE, NLM_F_CREATE | NLM_F_EXCL, fields, attributes)
+
+
+def isolate(index: int) -> bytes:
+    """Have the port of a bridge exchange nothing with other isolated ports (IFLA_BRPORT_ISOLATED, linux/if_link.h)."""
+    header = struct.pack("=BxHiII", _BRIDGE, 0, index, 0, 0)
+    port = nested(_PROTOCOL_INFO, attribute(_PORT_ISOLATED, b"\1"))
+    return message(_SET_LINK, NLM_F_ACK, header + port)
 
 
 def delete_group(group: int) -> bytes:

@@ -15,6 +15,7 @@ import _socket
 import errno
 import fcntl
 import os
+import struct
 
 from buildah_py.linux import namespaces, process
 from buildah_py.linux.netlink import NETLINK_ROUTE, Netlink
@@ -33,6 +34,7 @@ _GATEWAY = 1
 _MOST = (1 << (32 - _BITS)) - 2
 _ALL_LOCK = "lock"
 _FORWARDED = "forwarding"
+_SIOCGIFMTU = 0x8921
 
 
 def main(control: int, directory: str, servers: tuple[str, ...]) -> None:
@@ -234,7 +236,8 @@ class Network:
                 name, _group(self.name), self._mtu, self._bridge, descriptor, INTERFACE, _INNER_INDEX
             )
             self._route.request([pair])
-            _write(f"/sys/class/net/{name}/brport/isolated", "1")  # steps see the gateway, not each other
+            # Steps see the gateway, not each other. By message, for /sys may be that of another network namespace.
+            self._route.request([self._links.isolate(_socket.if_nametoindex(name))])
             inner.request(
                 [
                     self._links.bring_up(_LOOPBACK_INDEX),
@@ -299,7 +302,14 @@ def _switch(interface: str) -> str:
 
 
 def _mtu(interface: str) -> int:
-    return int(_read(f"/sys/class/net/{interface}/mtu"))
+    """Ask for the size of an interface's packets (netdevice(7))."""
+    asking = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC)
+    try:
+        answer = fcntl.ioctl(asking.fileno(), _SIOCGIFMTU, struct.pack("16s16x", interface.encode()))
+    finally:
+        asking.close()
+    (mtu,) = struct.unpack_from("=i", answer, 16)
+    return int(mtu)
 
 
 def _is_ipv4(server: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import ipaddress
+import _socket
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 _HOST_RESOLVER = "/etc/resolv.conf"
 _SYSTEMD_RESOLVER = "/run/systemd/resolve/resolv.conf"
 _SYSTEMD_STUB = "127.0.0.53"
+_LOOPBACK_IPV4, _LOOPBACK_IPV6 = 127, bytes([0] * 15 + [1])
 _FALLBACK = ("8.8.8.8", "8.8.4.4")
 
 
@@ -74,7 +75,10 @@ def _servers(lines: Iterable[str]) -> list[str]:
 
 
 def _is_loopback(server: str) -> bool:
+    """Tell whether only this machine can reach a name server; what is no address is not reached from anywhere."""
     try:
-        return ipaddress.ip_address(server.partition("%")[0]).is_loopback
-    except ValueError:
+        if ":" in server:
+            return _socket.inet_pton(_socket.AF_INET6, server.partition("%")[0]) == _LOOPBACK_IPV6
+        return _socket.inet_pton(_socket.AF_INET, server)[0] == _LOOPBACK_IPV4
+    except OSError:
         return True

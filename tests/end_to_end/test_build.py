@@ -382,3 +382,12 @@ def test_checks_are_shown_with_a_build(busybox: Pybuild) -> None:
     context = busybox.context("FROM busybox\nRUN true\nCMD a b\n")
     assert "JSONArgsRecommended" in busybox.build(context).shown
     assert "JSONArgsRecommended" not in busybox.build(context).shown, "nothing ran"
+
+
+def test_the_locale_changes_nothing(busybox: Pybuild) -> None:
+    context = busybox.context("FROM busybox\nCOPY d /d\n")
+    (context / "d").mkdir()
+    (context / "d/\u00e9\u20ac").write_text("x")
+    busybox.build(context, LC_ALL="C.UTF-8")
+    assert busybox.build(context, LC_ALL="en_US.ISO-8859-1", PYTHONCOERCECLOCALE="0").outcomes() == ["HIT"]
+    assert busybox.build(context, LC_ALL="POSIX", PYTHONCOERCECLOCALE="0", PYTHONUTF8="0").outcomes() == ["HIT"]
