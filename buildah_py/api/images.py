@@ -115,7 +115,7 @@ def _may_be_id(name: str) -> bool:
 def _how_to_get(store: Store, name: str) -> str:
     from difflib import get_close_matches
 
-    known = [familiar_name(full) for image in store.images.all() for full in image.names]
+    known = [familiar_name(full).removesuffix(":latest") for image in store.images.all() for full in image.names]
     if close := get_close_matches(name, known, 1):
         return f"did you mean `{close[0]}`?"
     stem = name.partition(":")[0]

@@ -17,7 +17,15 @@ COMMANDS = {
     "shell": "open a shell in a container of an image or of a stage of a build file",
     "images": "list the images in the store",
     "inspect": "show an image's config",
+    "history": "show how an image came about",
+    "layers": "show what each layer of an image does, and what is wasted",
+    "diff": "show what differs between two images",
+    "cat": "print a file of an image",
+    "cp": "copy files out of an image",
+    "mount": "mount an image read-only",
+    "umount": "take a mounted image away",
     "rmi": "remove images",
+    "du": "show what takes how much of the disk",
     "prune": "remove what nothing uses any more",
     "import": "make a base image of a root file system",
     "bootstrap": "make a base image without a registry",
@@ -27,7 +35,7 @@ COMMANDS = {
     "doctor": "tell what this machine allows and what is missing",
 }
 
-PRIVILEGED = ("build", "run", "shell", "import", "bootstrap", "prune", "fsck", "mount", "cp", "verify")
+PRIVILEGED = ("build", "run", "shell", "import", "bootstrap", "prune", "fsck", "verify", "cat", "cp", "du", "layers")
 """Commands that make containers, or files of any owner. For others than root they run in a user namespace."""
 
 

@@ -6,7 +6,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from buildah_py.cli.tables import FORMATS, human, print_json
+from buildah_py.cli.tables import FORMATS, count, human, print_json
 
 if TYPE_CHECKING:
     import argparse
@@ -37,6 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Remove unnamed images, the cache, and layers that no image needs; the least recently used first."""
+    from buildah_py.api.images import familiar_name
     from buildah_py.api.prune import parse_filters, parse_size
     from buildah_py.api.state import open_store
     from buildah_py.store.collect import collect
@@ -49,14 +50,15 @@ def run(args: argparse.Namespace) -> int:
     )
     with open_store() as store:
         done = collect(store, rules)
+    images = [name if name.startswith("sha256:") else familiar_name(name) for name in done.images]
     if args.format == "json":
-        print_json(done._asdict())
+        print_json({**done._asdict(), "images": images})
     else:
-        for name in done.images:
+        for name in images:
             print(f"removed the image {name}")
         print(
-            f"removed {len(done.images)} images, {done.layers} layers and {done.cache_mounts} cache mounts, "
-            f"freed {human(done.freed)}; {human(done.used)} are in use"
+            f"removed {count(len(images), 'image')}, {count(done.layers, 'layer')} and "
+            f"{count(done.cache_mounts, 'cache mount')}, freed {human(done.freed)}; {human(done.used)} are in use"
         )
     if done.goal is not None and done.used > done.goal:
         rest = "" if args.all else "; --all removes images that have a name too"

@@ -27,6 +27,11 @@ def human(size: float) -> str:
     return f"{size:.3g}TB"
 
 
+def count(number: int, noun: str) -> str:
+    """A number of things."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def short(digest: str) -> str:
     """A digest as people read it."""
     return digest.removeprefix("sha256:")[:12]

@@ -1,0 +1,80 @@
+"""What the state takes of the disk: images with what they share, the cache, and everything else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from buildah_py.api.images import familiar_name
+from buildah_py.image import config as image_config
+from buildah_py.store.collect import measure
+
+if TYPE_CHECKING:
+    from buildah_py.store import Store
+    from buildah_py.store.cache_mounts import CacheMount
+    from buildah_py.store.collect import Usage
+
+
+class ImageUsage(NamedTuple):
+    """Bytes of the disk that an image's layers take: `shared` with other images, or its own (`private`).
+
+    `used` is its last use, in nanoseconds since 1970.
+    """
+
+    id: str
+    names: tuple[str, ...]
+    layers: int
+    disk: int
+    shared: int
+    private: int
+    used: int
+
+
+class Report(NamedTuple):
+    """`cache` are the bytes of the `cached` layers that no image holds: `pybuild prune` would free them."""
+
+    images: list[ImageUsage]
+    cached: int
+    cache: int
+    cache_mounts: list[CacheMount]
+    parts: Usage
+    free: int
+
+
+def report_usage(store: Store) -> Report:
+    """See what takes how much. A layer counts once, however many images hold it."""
+    import os
+
+    disk = store.layers.measure()
+    used = {layer.diff_id: layer.used for layer in store.layers.all()}
+    stored = store.images.all()
+    layers = {image.id: image_config.from_bytes(image.config).diff_ids for image in stored}
+    holders: dict[str, int] = {}
+    for diff_ids in layers.values():
+        for diff_id in set(diff_ids):
+            holders[diff_id] = holders.get(diff_id, 0) + 1
+    images = []
+    for image in stored:
+        own = set(layers[image.id])
+        shared = sum(disk.get(one, 0) for one in own if holders[one] > 1)
+        private = sum(disk.get(one, 0) for one in own if holders[one] == 1)
+        images.append(
+            ImageUsage(
+                image.id,
+                tuple(map(familiar_name, image.names)),
+                len(layers[image.id]),
+                shared + private,
+                shared,
+                private,
+                max([image.created, *(used.get(one, 0) for one in layers[image.id][-1:])]),
+            )
+        )
+    loose = [diff_id for diff_id in disk if diff_id not in holders]
+    status = os.statvfs(store.root)
+    return Report(
+        images,
+        len(loose),
+        sum(disk[diff_id] for diff_id in loose),
+        store.cache_mounts.all(),
+        measure(store),
+        status.f_bavail * status.f_frsize,
+    )

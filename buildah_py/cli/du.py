@@ -1,0 +1,84 @@
+"""`pybuild du`."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from buildah_py.cli.tables import FORMATS, human, one_line, print_json, short, table
+
+if TYPE_CHECKING:
+    import argparse
+
+    from buildah_py.api.usage import Report
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("-v", "--verbose", action="store_true", help="list the cache mounts too")
+    parser.add_argument("--format", choices=FORMATS, default="table", help="default: %(default)s")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print what takes how much of the disk."""
+    from buildah_py.api.state import open_store
+    from buildah_py.api.usage import report_usage
+
+    with open_store() as store:
+        report = report_usage(store)
+    if args.format == "json":
+        print_json(_as_json(report))
+    else:
+        _print(report, verbose=args.verbose)
+    return 0
+
+
+def _as_json(report: Report) -> dict[str, object]:
+    return {
+        "images": [image._asdict() for image in report.images],
+        "cache": {"layers": report.cached, "disk": report.cache},
+        "cache_mounts": [mount._asdict() for mount in report.cache_mounts],
+        "parts": report.parts._asdict(),
+        "total": report.parts.total,
+        "free": report.free,
+    }
+
+
+def _print(report: Report, *, verbose: bool) -> None:
+    if report.images:
+        rows = [("IMAGE", "LAYERS", "ON DISK", "SHARED", "PRIVATE", "LAST USED")]
+        rows += [
+            (
+                ", ".join(image.names) or short(image.id),
+                str(image.layers),
+                human(image.disk),
+                human(image.shared),
+                human(image.private),
+                _when(image.used),
+            )
+            for image in report.images
+        ]
+        print(table(rows) + "\n")
+    if verbose and report.cache_mounts:
+        lines = [("CACHE MOUNT", "ON DISK", "LAST USED")]
+        lines += [
+            (one_line(mount.id) or short(mount.name), human(mount.disk), _when(mount.used))
+            for mount in report.cache_mounts
+        ]
+        print(table(lines) + "\n")
+    parts = report.parts
+    summary = [
+        ("PART", "ON DISK", "OF THAT CAN BE PRUNED"),
+        ("layers", human(parts.layers), human(report.cache)),
+        ("cache mounts", human(parts.cache_mounts), human(sum(mount.disk for mount in report.cache_mounts))),
+        ("logs", human(parts.logs), ""),
+        ("known files of contexts", human(parts.stat_cache), ""),
+        ("database", human(parts.database), ""),
+        ("unfinished", human(parts.staging), ""),
+        ("total", human(parts.total), ""),
+    ]
+    print(table(summary))
+
+
+def _when(moment: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(moment // 1_000_000_000))

@@ -1,0 +1,60 @@
+"""`pybuild layers`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from buildah_py.cli.tables import FORMATS, human, one_line, print_json, short, table
+
+if TYPE_CHECKING:
+    import argparse
+
+_WIDTH = 50
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("name", metavar="IMAGE", help="name or id")
+    parser.add_argument(
+        "--most", metavar="N", type=int, default=10, help="how many files to list; default: %(default)s"
+    )
+    parser.add_argument("--no-trunc", action="store_true", help="cut nothing short")
+    parser.add_argument("--format", choices=FORMATS, default="table", help="default: %(default)s")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print what each layer adds, changes and removes, the largest files, and what is wasted."""
+    from buildah_py.api.looking import open_image, report_layers
+    from buildah_py.api.state import open_store
+
+    with open_store() as store:
+        report = report_layers(store, open_image(store, args.name), most=args.most)
+    if args.format == "json":
+        print_json({name: [one._asdict() for one in items] for name, items in report._asdict().items()})
+        return 0
+    rows = [("#", "LAYER", "SIZE", "ON DISK", "ADDED", "CHANGED", "REMOVED", "WASTED", "CREATED BY")]
+    rows += [
+        (
+            str(place),
+            layer.diff_id if args.no_trunc else short(layer.diff_id),
+            human(layer.size),
+            human(layer.disk),
+            str(layer.added),
+            str(layer.changed),
+            str(layer.removed),
+            human(layer.wasted),
+            one_line(layer.created_by, 0 if args.no_trunc else _WIDTH),
+        )
+        for place, layer in enumerate(report.layers)
+    ]
+    print(table(rows))
+    if report.largest:
+        print("\nlargest files (with their layers)")
+        for file in report.largest:
+            print(f"{human(file.size):>8}  #{file.layer}  /{one_line(file.path)}")
+    if report.hidden:
+        print("\nwasted by files that later layers overwrite or delete")
+        for hidden in report.hidden:
+            again = f"  ({hidden.times} times)" if hidden.times > 1 else ""
+            print(f"{human(hidden.bytes):>8}  /{one_line(hidden.path)}{again}")
+    return 0

@@ -1,0 +1,24 @@
+"""`pybuild mount`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("name", metavar="IMAGE", help="name or id")
+    parser.add_argument("directory", metavar="DIR", help="where it is to be seen")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Mount an image read-only; print where."""
+    from buildah_py.api.mount import mount_image
+    from buildah_py.api.state import open_store
+
+    with open_store() as store:
+        print(mount_image(store, args.name, args.directory))
+    return 0

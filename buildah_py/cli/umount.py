@@ -1,0 +1,24 @@
+"""`pybuild umount`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("directory", metavar="DIR", nargs="+", help="where an image is mounted")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Take mounted images away."""
+    from buildah_py.api.mount import umount_image
+    from buildah_py.api.state import open_store
+
+    with open_store() as store:
+        for directory in args.directory:
+            umount_image(store, directory)
+    return 0
