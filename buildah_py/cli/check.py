@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from buildah_py.errors import BuildFileError, NotFound
+from buildah_py.errors import BuildFileError
 
 if TYPE_CHECKING:
     import argparse
@@ -69,30 +69,13 @@ def read(context: str, name: str | None, *, extensions: bool) -> tuple[BuildFile
 
     """
     from buildah_py.buildfile import parse
-    from buildah_py.sources.find import find_build_file
+    from buildah_py.sources.find import find_build_file, include_reader
 
     if name == STDIN:
-        return parse(sys.stdin.buffer.read(), "<stdin>", extensions=extensions, include=includer(os.getcwd())), ""
+        return parse(sys.stdin.buffer.read(), "<stdin>", extensions=extensions, include=include_reader(os.getcwd())), ""
     found = find_build_file(context, name)
-    include = includer(os.path.dirname(found.path))
+    include = include_reader(os.path.dirname(found.path))
     return parse(found.data, found.name, extensions=extensions, include=include), found.path
-
-
-def includer(folder: str) -> Callable[[str], tuple[str, bytes]]:
-    """Read the files that INCLUDE names: they lie below the build file's directory `folder`, links resolved.
-
-    A build file may come from anyone, and what it includes is shown in messages and kept in images.
-    """
-    root = os.path.realpath(folder)
-
-    def read_file(path: str) -> tuple[str, bytes]:
-        whole = os.path.realpath(os.path.join(root, path))
-        if os.path.commonpath([root, whole]) != root:
-            raise NotFound("it lies outside of the build file's directory")
-        with open(whole, "rb") as file:
-            return os.path.relpath(whole), file.read()
-
-    return read_file
 
 
 def ignored_by(context: str, path: str) -> Callable[[str], bool] | None:

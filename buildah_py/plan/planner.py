@@ -120,7 +120,7 @@ class Planner:
         """Find a stage, its number, a context or an image of that name."""
         if name in self._options.contexts:
             return Input(context=name, name=f"the context {name}")
-        index = self._stage_index(name, len(self._file.stages))
+        index = self._stage_index(name.lower(), len(self._file.stages))
         if index is None and name.isdigit():
             raise fold.error(
                 f"there is no stage {name}", span, f"the file has {len(self._file.stages)}, counted from 0"
@@ -152,7 +152,7 @@ class Planner:
         stages = self._file.stages
         if not name:
             return len(stages) - 1
-        index = self._stage_index(name, len(stages))
+        index = self._stage_index(name.lower(), len(stages))
         if index is None and name.isdigit() and int(name) < len(stages):
             index = int(name)
         if index is None:
@@ -164,9 +164,9 @@ class Planner:
         return index
 
     def _stage_index(self, name: str, before: int) -> int | None:
-        """Find the last stage of that name among the first `before`, else one by number."""
+        """Find the last stage of that name among the first `before`, else one by number. Names are in lower case."""
         for stage in reversed(self._file.stages[:before]):
-            if stage.name == name.lower():
+            if stage.name == name:
                 return stage.index
         if name.isdigit() and before == len(self._file.stages) and int(name) < before:
             return int(name)

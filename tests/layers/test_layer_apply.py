@@ -505,9 +505,12 @@ def test_damage_is_always_an_archive_error(members: list[tuple[bytes, bytes]], n
 def test_device_nodes_need_privileges(dest: Path) -> None:
     if os.geteuid() == 0:
         script = """if True:
-            import os, sys
+            import io, os, sys, tempfile
             from buildah_py.errors import ArchiveError
             from buildah_py.layers.apply import unpack
+            # All modules are loaded while they can be: the interpreter may lie where only root can read.
+            with tempfile.TemporaryDirectory() as other:
+                unpack(io.BytesIO(bytes(10240)), other, owners=False)
             os.setgid(65534); os.setuid(65534)
             try:
                 unpack(sys.stdin.buffer, sys.argv[1], owners=False)
