@@ -53,13 +53,15 @@ def include_reader(directory: str) -> Callable[[str], tuple[str, bytes]]:
     """Give what reads the files that a build file in `directory` includes: by their paths, which stay below it."""
 
     def read(path: str) -> tuple[str, bytes]:
+        if os.path.isabs(path) or os.path.normpath(path).split("/")[0] == "..":
+            raise NotFound("it lies outside of the build file's directory")
         root = _open_context(directory)
         try:
             data = _read_inside(root, path, path)
         finally:
             os.close(root)
         if data is None:
-            raise NotFound(f"it is not in {directory}")
+            raise NotFound(os.strerror(errno.ENOENT))
         return path, data
 
     return read
