@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PYBUILD = str(Path(sys.executable).with_name("pybuild"))
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -20,6 +25,7 @@ class Pybuild:
 
     root: Path
     work: Path
+    command: tuple[str, ...] = (PYBUILD,)
 
     def environ(self) -> dict[str, str]:
         """Name the state directory; nothing else of ours."""
@@ -30,7 +36,7 @@ class Pybuild:
     ) -> subprocess.CompletedProcess[str]:
         """Run to the end; fails the test unless it ends with `status` and without a traceback."""
         result = subprocess.run(
-            [PYBUILD, *map(str, arguments)],
+            [*self.command, *map(str, arguments)],
             check=False,
             capture_output=True,
             encoding="utf-8",
@@ -86,12 +92,59 @@ class Built:
         return found
 
 
-@pytest.fixture
-def pybuild(tmp_path: Path) -> Pybuild:
-    """Give an empty store."""
+@pytest.fixture(params=["root", pytest.param("user", marks=pytest.mark.userns)])
+def pybuild(tmp_path: Path, request: pytest.FixtureRequest) -> Pybuild:
+    """Give an empty store: root's, and where a test says so (`either_user`) an ordinary user's too."""
     work = tmp_path / "work"
     work.mkdir()
-    return Pybuild(tmp_path / "state", work)
+    if request.param == "root":
+        return Pybuild(tmp_path / "state", work)
+    if request.node.get_closest_marker("either_user") is None:
+        pytest.skip("is for root")
+    user = request.getfixturevalue("ordinary_user")
+    state = tmp_path / "state"
+    state.mkdir()
+    for directory in (work, state):
+        os.chown(directory, user.uid, user.uid)
+    for parent in tmp_path.parents:
+        if parent.owner() == "root" and parent != Path("/"):
+            parent.chmod(parent.stat().st_mode | 0o011)
+    tmp_path.chmod(0o755)
+    return Pybuild(state, work, user.command)
+
+
+@dataclass
+class OrdinaryUser:
+    """A user with subordinate ids, and how the command is run as that user."""
+
+    name: str
+    uid: int
+    command: tuple[str, ...]
+
+
+@pytest.fixture(scope="session")
+def ordinary_user(worker_id: str) -> Iterator[OrdinaryUser]:
+    """Make a user, or skip where that cannot be, or where that user could not read the program."""
+    if os.getuid() or shutil.which("useradd") is None or shutil.which("newuidmap") is None:
+        pytest.skip("needs root to make a user, useradd and newuidmap")
+    name = f"pybuild-{worker_id}"
+    subprocess.run(["useradd", "--create-home", name], check=True)
+    try:
+        uid = int(subprocess.run(["id", "-u", name], check=True, capture_output=True, text=True).stdout)
+        as_user = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "--inh-caps=-all"]
+        source = str(Path(__file__).resolve().parents[2])
+        packages = next(path for path in sys.path if path.endswith("site-packages"))
+        python = [sys.executable, "/usr/bin/python3"]
+        for candidate in python:
+            environ = ["env", "-u", "XDG_DATA_HOME", f"HOME=/home/{name}", f"USER={name}"]
+            environ.append(f"PYTHONPATH={source}:{packages}")
+            command = [*as_user, *environ, candidate, "-m", "buildah_py"]
+            if subprocess.run([*command, "--version"], check=False, capture_output=True, cwd="/").returncode == 0:
+                yield OrdinaryUser(name, uid, tuple(command))
+                return
+        pytest.skip("an ordinary user can read no Python here that has what pybuild needs")
+    finally:
+        subprocess.run(["userdel", "--remove", name], check=True, capture_output=True)
 
 
 @pytest.fixture

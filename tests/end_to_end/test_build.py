@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from .conftest import Pybuild
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.either_user]
 
 
 def test_hello(busybox: Pybuild) -> None:
@@ -275,7 +275,7 @@ def test_a_base_that_is_scratch(busybox: Pybuild) -> None:
 
 def test_quiet_and_json(busybox: Pybuild) -> None:
     context = busybox.context("FROM busybox\nRUN echo shown\n")
-    result = busybox.run("-q", "-t", "test", context)
+    result = busybox.run("-q", "--network=none", "-t", "test", context)
     assert re.fullmatch(r"sha256:[0-9a-f]{64}\n", result.stdout)
     assert result.stderr == ""
     lines = [json.loads(line) for line in busybox.run("--no-cache", "--progress=json", context).stderr.splitlines()]

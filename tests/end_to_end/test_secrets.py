@@ -12,7 +12,7 @@ import pytest
 if TYPE_CHECKING:
     from .conftest import Pybuild
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.either_user]
 
 VALUE = "swordfish-4711"
 
