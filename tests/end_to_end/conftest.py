@@ -92,15 +92,22 @@ class Built:
         return found
 
 
-@pytest.fixture(params=["root", pytest.param("user", marks=pytest.mark.userns)])
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Have a test that is marked so done twice: by root and by an ordinary user."""
+    if "pybuild" in metafunc.fixturenames:
+        users: list[object] = ["root"]
+        if metafunc.definition.get_closest_marker("either_user"):
+            users.append(pytest.param("user", marks=pytest.mark.userns))
+        metafunc.parametrize("pybuild", users, indirect=True)
+
+
+@pytest.fixture
 def pybuild(tmp_path: Path, request: pytest.FixtureRequest) -> Pybuild:
-    """Give an empty store: root's, and where a test says so (`either_user`) an ordinary user's too."""
+    """Give an empty store, root's or an ordinary user's."""
     work = tmp_path / "work"
     work.mkdir()
     if request.param == "root":
         return Pybuild(tmp_path / "state", work)
-    if request.node.get_closest_marker("either_user") is None:
-        pytest.skip("is for root")
     user = request.getfixturevalue("ordinary_user")
     state = tmp_path / "state"
     state.mkdir()
