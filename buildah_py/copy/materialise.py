@@ -83,7 +83,7 @@ def materialise(
     chown: tuple[int, int] | None = None,
     chmod: Mode | None = None,
     link: bool = False,
-    unpack: bool = False,
+    unpack: bool | Sequence[bool] = False,
     now: int = 0,
 ) -> None:
     """Add to `writer` what copying `pieces`, in order, to `destination` changes in the file system that `view` shows.
@@ -91,8 +91,8 @@ def materialise(
     `destination` is absolute, joined with the working directory; one that ends with `/` or `/.` is a directory. It is
     followed through the image's symbolic links, never out of its root. Missing directories are made with mode 0755, or
     an octal `chmod`, owner `chown` or 0:0 and time `now` (ns). With `link` nothing that is there is looked at: the
-    layer fits on any other. With `unpack` a file that is a tar archive, compressed or not, is unpacked into the
-    destination.
+    layer fits on any other. With `unpack`, said of all pieces or of each, a file that is a tar archive, compressed or
+    not, is unpacked into the destination.
 
     Raises SourceError where a file and a directory are in each other's way, UsageError where several files would become
     one, SourceChanged where a file is no longer what was selected, ArchiveError for a hostile or damaged archive.
@@ -100,9 +100,10 @@ def materialise(
     layout = Layout(_Empty() if link else view)
     options = _Options(chown, chmod, now)
     taken: str | None = None
-    for number, (tree, where, source) in enumerate(_each(pieces)):
+    each = [unpack] * len(pieces) if isinstance(unpack, bool) else unpack
+    for number, (tree, where, source, unpacks) in enumerate(_each(pieces, each)):
         if (
-            unpack
+            unpacks
             and not isinstance(tree, _InlineTree)
             and _unpacked(layout, writer, tree, source, destination, options)
         ):
@@ -142,20 +143,17 @@ def _unpacked(
     return True
 
 
-def _each(pieces: Sequence[Selection | Inline]) -> list[tuple[Tree | _InlineTree, str, Source]]:
-    found: list[tuple[Tree | _InlineTree, str, Source]] = []
-    for piece in pieces:
+def _each(
+    pieces: Sequence[Selection | Inline], unpack: Sequence[bool]
+) -> list[tuple[Tree | _InlineTree, str, Source, bool]]:
+    found: list[tuple[Tree | _InlineTree, str, Source, bool]] = []
+    for piece, unpacks in zip(pieces, unpack, strict=True):
         if isinstance(piece, Selection):
-            found += [(piece.tree, piece.where, source) for source in piece.sources]
+            found += [(piece.tree, piece.where, source, unpacks) for source in piece.sources]
         else:
             entry = Entry(piece.name, FILE, piece.mode, size=len(piece.data), mtime=piece.mtime)
-            found.append(
-                (
-                    _InlineTree(piece.data),
-                    "the build file",
-                    Source(piece.name, piece.name.rpartition("/")[2], "", [entry]),
-                )
-            )
+            source = Source(piece.name, piece.name, "", [entry])
+            found.append((_InlineTree(piece.data), "the build file", source, False))
     return found
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from buildah_py.copy.select import select
 from buildah_py.engine.executions import Usage
+from buildah_py.sources.urls import kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,6 +20,14 @@ if TYPE_CHECKING:
     from buildah_py.layers.inventory import Captured
     from buildah_py.plan import Node
     from buildah_py.plan.steps import CopyStep
+
+
+class Selected(NamedTuple):
+    """Sources of one tree, whether archives among them are unpacked, and what stands for them in the key."""
+
+    selection: Selection
+    unpacks: bool
+    identity: str = ""
 
 
 class CopyExecution:
@@ -35,13 +44,13 @@ class CopyExecution:
         self._parent = parent
         self._origin = inputs[0]
         self._mode = _mode(step.chmod)
-        self._selection: Selection | None = None
+        self._selections: Sequence[Selected] | None = None
 
     def inputs(self) -> Mapping[str, str]:
-        """The content that the sources select."""
-        if not self._step.sources:
-            return {}
-        return {"sources": self._select().digest(chmod=self._mode, chown=bool(self._step.chown))}
+        """The content that the sources select, in their order."""
+        chown = bool(self._step.chown)
+        digests = [one.identity or one.selection.digest(chmod=self._mode, chown=chown) for one in self._select()]
+        return {f"sources {place}" if place else "sources": digest for place, digest in enumerate(digests)}
 
     def execute(self, staged: str) -> tuple[Captured, str]:
         """Copy into a layer. Raises SourceChanged where a file is no longer what its digest in the key says."""
@@ -55,8 +64,8 @@ class CopyExecution:
         pieces: list[Selection | Inline] = [
             Inline(file.name, file.content, file.mode, now) for file in self._step.files
         ]
-        if self._step.sources:
-            pieces.append(self._select())
+        selected = self._select()
+        pieces += [one.selection for one in selected]
         with self._workshop.writer(fs) as writer:
             materialise(
                 pieces,
@@ -66,24 +75,49 @@ class CopyExecution:
                 chown=parse_owner(self._step.chown, view) if self._step.chown else None,
                 chmod=self._mode,
                 link=self._step.link,
-                unpack=self._step.add and self._step.unpack is not False,
+                unpack=[False] * len(self._step.files) + [one.unpacks for one in selected],
                 now=now,
             )
             return writer.finish(), fs
 
-    def _select(self) -> Selection:
-        if self._selection is None:
-            source = self._node.inputs[0]
-            with self._workshop.context_lock:
-                tree = (
-                    self._workshop.context(source.context)
-                    if self._origin is None
-                    else self._workshop.view(self._origin.layers)
-                )
-                self._selection = select(
-                    tree, self._step.sources, exclude=self._step.exclude, parents=self._step.parents, where=source.name
-                )
-        return self._selection
+    def _select(self) -> Sequence[Selected]:
+        """Find what the sources stand for, in their order, and whether archives among them are unpacked.
+
+        Sources of one tree that follow each other make one selection. ADD unpacks what is in the context unless told
+        not to, and what it has fetched only when told to.
+        """
+        if self._selections is None:
+            step = self._step
+            found: list[Selected] = []
+            local: list[str] = []
+            for source in step.sources:
+                if step.add and kind_of(source) != "path":
+                    found += self._select_local(local)
+                    local = []
+                    found.append(self._fetch(source))
+                else:
+                    local.append(source)
+            self._selections = found + self._select_local(local)
+        return self._selections
+
+    def _select_local(self, sources: Sequence[str]) -> list[Selected]:
+        if not sources:
+            return []
+        step, origin = self._step, self._node.inputs[0]
+        with self._workshop.context_lock:
+            tree = (
+                self._workshop.context(origin.context)
+                if self._origin is None
+                else self._workshop.view(self._origin.layers)
+            )
+            selection = select(tree, sources, exclude=step.exclude, parents=step.parents, where=origin.name)
+        return [Selected(selection, step.add and step.unpack is not False)]
+
+    def _fetch(self, source: str) -> Selected:
+        from buildah_py.engine.fetch import fetch
+
+        fetched = fetch(self._workshop, self._step, source)
+        return Selected(fetched.selection, self._step.unpack is True, fetched.identity)
 
 
 def _mode(chmod: str) -> Mode | None:

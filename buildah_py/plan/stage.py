@@ -14,7 +14,6 @@ from buildah_py.buildfile import expand as expansion
 from buildah_py.buildfile import tree
 from buildah_py.buildfile.conditions import holds
 from buildah_py.buildfile.ports import parse_ports
-from buildah_py.buildfile.remote import is_git, is_http
 from buildah_py.buildfile.signals import check_signal
 from buildah_py.errors import BuildFileError
 from buildah_py.image.config import Healthcheck
@@ -22,6 +21,7 @@ from buildah_py.plan import created_by
 from buildah_py.plan.graph import HistoryItem, Input
 from buildah_py.plan.steps import CaptureStep, CopyStep, InlineFile, MountStep, RunStep, WorkdirStep
 from buildah_py.plan.variables import split_environment
+from buildah_py.sources.urls import redact
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -90,7 +90,7 @@ class StageFold:
             parent=self.node,
             inputs=inputs,
             stage=self.label,
-            text=instruction.text,
+            text=redact(instruction.text),
             place=self.place(instruction.span),
         )
         self._note(history, self.node)
@@ -342,12 +342,6 @@ class StageFold:
         self._transfer(instruction, origin, parents=instruction.parents, link=instruction.link)
 
     def _fold_add(self, instruction: tree.Add) -> None:
-        for word in instruction.sources:
-            source = self.expand(word)
-            if is_http(source) or is_git(source):
-                raise self.error(
-                    "ADD from the network is not supported yet", word.span, "fetch it in a RUN, or into the context"
-                )
         self._transfer(
             instruction,
             Input(),
@@ -394,7 +388,7 @@ class StageFold:
             checksum=checksum,
             keep_git_dir=keep_git_dir,
         )
-        names = [*(file.name for file in step.files), *sources]
+        names = [*(file.name for file in step.files), *map(redact, sources)]
         if len(names) > 1 and not absolute.endswith("/"):
             raise self.error(
                 f"{instruction.keyword}: several sources need a directory as destination",

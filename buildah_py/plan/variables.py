@@ -16,6 +16,7 @@ PROXY_NAMES = frozenset(
     for name in (stem, stem.lower())
 )
 CONTROL_PREFIX = "BUILDKIT_"
+_UNASKED = PROXY_NAMES | {"SOURCE_DATE_EPOCH"}
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -53,7 +54,7 @@ class Arguments:
         return sorted(
             name
             for name in self._given
-            if name not in self._asked and name not in PROXY_NAMES and not name.startswith(CONTROL_PREFIX)
+            if name not in self._asked and name not in _UNASKED and not name.startswith(CONTROL_PREFIX)
         )
 
 

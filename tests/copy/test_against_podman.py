@@ -12,6 +12,7 @@ import random
 import shutil
 import stat
 import subprocess
+import tempfile
 from typing import TYPE_CHECKING
 
 import pytest
@@ -43,11 +44,11 @@ Files = dict[str, tuple[object, ...]]
 
 
 @pytest.fixture(scope="module")
-def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
-    state = tmp_path_factory.mktemp("podman")
-    command = ["podman", "--root", str(state / "root"), "--runroot", str(state / "run"), "--storage-driver", "vfs"]
-    yield [*command, "--log-level", "error"]
-    subprocess.run([*command, "rmi", "-af"], capture_output=True, check=True)
+def podman() -> Iterator[list[str]]:
+    with tempfile.TemporaryDirectory(prefix="pod") as state:  # podman asks for a short path
+        command = ["podman", "--root", f"{state}/root", "--runroot", f"{state}/run", "--storage-driver", "vfs"]
+        yield [*command, "--log-level", "error"]
+        subprocess.run([*command, "rmi", "-af"], capture_output=True, check=True)
 
 
 def grow(chance: random.Random, root: Path, depth: int) -> None:

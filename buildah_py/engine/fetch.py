@@ -1,0 +1,49 @@
+"""ADD from the network: a file from a web server or a git repository, as something to select from."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+from buildah_py.copy.select import select_path
+from buildah_py.sources import git, git_url, http
+from buildah_py.sources.directory import DirectoryContext
+from buildah_py.sources.urls import kind_of, redact
+
+if TYPE_CHECKING:
+    from buildah_py.copy.selection import Selection
+    from buildah_py.engine.workshop import Workshop
+    from buildah_py.plan.steps import CopyStep
+
+
+class Fetched(NamedTuple):
+    """What was fetched; `identity` stands for its content in the key where that differs from time to time."""
+
+    selection: Selection
+    identity: str = ""
+
+
+def fetch(workshop: Workshop, step: CopyStep, url: str) -> Fetched:
+    """Fetch what an ADD names, or find it unchanged in the store. Raises SourceError, NotFound."""
+    authorization = http.authorization_from(workshop.secret)
+    shown = redact(url)
+    if kind_of(url) == "http":
+        fetched = http.fetch(url, workshop.store.path("fetched"), checksum=step.checksum, authorization=authorization)
+        return Fetched(select_path(fetched.tree(), fetched.name, where=shown))
+    source = git_url.parse(url)
+    if step.checksum:
+        source = source._replace(commit=step.checksum)
+    destination = os.path.join(workshop.store.stage(), "checkout")
+    os.mkdir(destination)
+    with workshop.store.lock(f"git {source.remote}", workshop.cancelled):
+        checkout = git.checkout(
+            source,
+            workshop.store.path("git"),
+            destination,
+            keep_git_dir=step.keep_git_dir,
+            authorization=authorization,
+        )
+    tree = DirectoryContext(checkout.path, name=shown)
+    # What git keeps for itself holds times of this checkout.
+    identity = f"git {checkout.commit} {source.subdir}" if step.keep_git_dir or source.keep_git_dir else ""
+    return Fetched(select_path(tree, "", where=shown), identity)

@@ -1,0 +1,139 @@
+"""ADD from the network: a real web server and a real git server, on loopback."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import http.server
+import os
+import shutil
+import threading
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+from tests.git_server import git, repo, server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from .conftest import Pybuild
+
+__all__ = ["repo", "server"]
+pytestmark = [pytest.mark.root, pytest.mark.either_user]
+
+
+class Web(NamedTuple):
+    """A web server on loopback that gives the files of a directory, and what it was asked for."""
+
+    url: str
+    files: Path
+    asked: list[str]
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Iterator[Web]:
+    files = tmp_path / "www"
+    files.mkdir()
+    asked: list[str] = []
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(f"{self.path} {self.headers.get('Authorization', '')}".strip())
+            if self.path.startswith("/private") and self.headers.get("Authorization") != "Bearer t0ken":
+                self.send_error(401)
+                return
+            super().do_GET()
+
+        def log_message(self, *_words: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=files)) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield Web(f"http://127.0.0.1:{server.server_port}", files, asked)
+        server.shutdown()
+        thread.join()
+
+
+def test_a_file_from_a_web_server(busybox: Pybuild, web: Web) -> None:
+    (web.files / "a.txt").write_text("fetched")
+    context = busybox.context(
+        f"FROM busybox\nADD {web.url}/a.txt /files/\nADD --chmod=644 {web.url}/a.txt local.txt /both/\n", local_txt="l"
+    )
+    busybox.build(context)
+    assert busybox.sh("cat /files/a.txt /both/local.txt; stat -c %a /files/a.txt /both/a.txt") == "fetchedl600\n644\n"
+    assert busybox.build(context).outcomes() == ["HIT", "HIT"]
+    (web.files / "a.txt").write_text("changed")
+    os.utime(web.files / "a.txt", (2_000_000_000, 2_000_000_000))
+    assert busybox.build(context).outcomes() == ["RAN", "RAN"]
+    assert busybox.sh("cat /files/a.txt") == "changed"
+
+
+def test_a_checksum(busybox: Pybuild, web: Web) -> None:
+    (web.files / "a.txt").write_text("right")
+    digest = hashlib.sha256(b"right").hexdigest()
+    context = busybox.context(f"FROM busybox\nADD --checksum=sha256:{digest} {web.url}/a.txt /\n")
+    busybox.build(context)
+    (web.files / "a.txt").write_text("wrong")
+    os.utime(web.files / "a.txt", (2_000_000_000, 2_000_000_000))
+    assert busybox.build(context).outcomes() == ["HIT"], "what is known to be right is not asked for again"
+    other = busybox.context(f"FROM busybox\nADD --checksum=sha256:{'0' * 64} {web.url}/a.txt /\n")
+    shown = busybox.build(other, status=125).shown
+    assert "Buildfile:2" in shown
+    assert "--checksum" in shown
+
+
+def test_an_archive_is_unpacked_only_when_told(busybox: Pybuild, web: Web) -> None:
+    (web.files / "inner").mkdir()
+    (web.files / "inner/x").write_text("x")
+    shutil.make_archive(str(web.files / "a"), "gztar", web.files / "inner")
+    context = busybox.context(
+        f"FROM busybox\nADD {web.url}/a.tar.gz /kept/\nADD --unpack=true {web.url}/a.tar.gz /unpacked/\n"
+    )
+    busybox.build(context)
+    assert busybox.sh("ls /kept /unpacked") == "/kept:\na.tar.gz\n\n/unpacked:\nx\n"
+
+
+def test_a_token_by_secret(busybox: Pybuild, web: Web) -> None:
+    (web.files / "private").write_text("for members")
+    context = busybox.context(f"FROM busybox\nADD {web.url}/private /\n")
+    assert "401" in busybox.build(context, status=125).shown
+    busybox.build(context, "--secret", "id=HTTP_AUTH_TOKEN_127.0.0.1,env=TOKEN", TOKEN="t0ken")
+    assert busybox.sh("cat /private") == "for members"
+    assert "t0ken" not in busybox.run("inspect", "test").stdout
+
+
+def test_what_is_not_there(busybox: Pybuild, web: Web) -> None:
+    context = busybox.context(f"FROM busybox\nADD {web.url}/missing /\n")
+    shown = busybox.build(context, status=125).shown
+    assert "404" in shown
+    assert "/missing" in shown
+    gone = busybox.context("FROM busybox\nADD http://user:pass-word@127.0.0.1:9/x /\n", "gone")
+    shown = busybox.build(gone, status=125).shown
+    assert "127.0.0.1:9" in shown
+    assert "pass-word" not in shown
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+def test_a_git_repository(busybox: Pybuild, server: str, repo: Path) -> None:
+    first = git(repo, "rev-parse", "v1^{commit}")
+    context = busybox.context(
+        f"FROM busybox\nADD {server}/app.git /new\nADD {server}/app.git#v1:sub /old\n"
+        f"ADD --checksum={first} {server}/app.git#v1 /checked\nADD --keep-git-dir=true {server}/app.git /kept\n"
+    )
+    busybox.build(context)
+    assert busybox.sh(
+        "cat /new/sub/file /old/file /checked/sub/file; ls -A /new; stat -c %a:%u /new/run; readlink /new/out"
+    ) == ("twooneonelink\nout\nrun\nsub\n755:0\n/etc\n")
+    assert busybox.sh("ls -d /kept/.git") == "/kept/.git\n"
+    assert busybox.build(context).outcomes() == ["HIT"] * 4
+    (repo / "sub/file").write_text("three")
+    git(repo, "commit", "-q", "-a", "-m", "three")
+    assert busybox.build(context).outcomes()[0] == "RAN"
+    assert busybox.sh("cat /new/sub/file") == "three"
+    wrong = busybox.context(f"FROM busybox\nADD {server}/app.git#nothing /\n", "wrong")
+    assert "nothing" in busybox.build(wrong, status=125).shown
+    option = busybox.context(f"FROM busybox\nADD {server}/app.git#--upload-pack=touch${{IFS}}/tmp/x /\n", "option")
+    assert busybox.build(option, status=125).status == 125
