@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from buildah_py.copy.materialise import materialise
 from buildah_py.copy.select import select
+from buildah_py.engine.made_mount import Made
 from buildah_py.errors import NotFound
 from buildah_py.layers.resolve import resolve
 from buildah_py.sandbox import BindMount, FileMount, OverlayMount, TmpfsMount
 
 if TYPE_CHECKING:
+    from contextlib import ExitStack
+
     from buildah_py.engine.workshop import Result, Workshop
     from buildah_py.layers.tree import Tree
     from buildah_py.plan import Node
@@ -21,28 +24,26 @@ if TYPE_CHECKING:
 
 def shown_digest(workshop: Workshop, node: Node, mount: MountStep, tree: Result | None) -> str:
     """The digest of what a mount shows: names, bytes, modes and owners below its source."""
-    shown, where = _tree(workshop, node, mount, tree)
+    shown, where = shown_tree(workshop, node, mount, tree)
     return select(shown, [mount.source or "/"], where=where).digest()
 
 
-class Made(NamedTuple):
-    """What a mount becomes: operations of the sandbox, and variables that the command sees and the key does not."""
-
-    operations: tuple[Operation, ...] = ()
-    variables: tuple[tuple[str, str], ...] = ()
-
-
-def make_mount(workshop: Workshop, node: Node, mount: MountStep, tree: Result | None, staged: str, number: int) -> Made:
+def make_mount(
+    workshop: Workshop, node: Node, mount: MountStep, tree: Result | None, staged: str, number: int, held: ExitStack
+) -> Made:
     """Make what the sandbox mounts; `number` is the mount's place in the step.
 
-    Directories that are thrown away afterwards lie below `staged`. Raises NotFound for what is required and missing.
+    Directories that are thrown away afterwards lie below `staged`; what has to last as long as the container runs, such
+    as locks, is put on `held`. Raises NotFound for what is required and missing.
     """
     if mount.type == "tmpfs":
         return Made((TmpfsMount(mount.target, mount.size or 0),))
     if mount.type == "bind":
         return Made((_bind(workshop, node, mount, tree, staged),))
     if mount.type == "cache":
-        return Made((_cache(workshop, mount),))
+        from buildah_py.engine.cache_mounts import make_cache
+
+        return make_cache(workshop, node, mount, tree, held)
     return _secret(workshop, mount) if mount.type == "secret" else _agent(workshop, mount, number)
 
 
@@ -71,14 +72,15 @@ def _agent(workshop: Workshop, mount: MountStep, number: int) -> Made:
     return Made((BindMount(socket, target, readonly=False),), (("SSH_AUTH_SOCK", target),))
 
 
-def _tree(workshop: Workshop, node: Node, mount: MountStep, tree: Result | None) -> tuple[Tree, str]:
+def shown_tree(workshop: Workshop, node: Node, mount: MountStep, tree: Result | None) -> tuple[Tree, str]:
+    """Give the tree that a mount shows something of, and what messages call it."""
     assert mount.input is not None
     source = node.inputs[mount.input]
     return workshop.context(source.context) if tree is None else workshop.view(tree.layers), source.name
 
 
 def _bind(workshop: Workshop, node: Node, mount: MountStep, tree: Result | None, staged: str) -> Operation:
-    shown, where = _tree(workshop, node, mount, tree)
+    shown, where = shown_tree(workshop, node, mount, tree)
     path = resolve(shown, mount.source)
     if path and shown.entry(path) is None:
         raise NotFound(f"--mount={mount.target}: `{mount.source}` is not in {where}")
@@ -102,14 +104,3 @@ def _copy(workshop: Workshop, shown: Tree, path: str, where: str, directory: str
         materialise([selection], "/", shown, writer, link=True)
         writer.finish()
     return directory
-
-
-def _cache(workshop: Workshop, mount: MountStep) -> Operation:
-    from hashlib import sha256
-
-    directory = workshop.store.path("cache-mounts", sha256(mount.id.encode("utf-8", "surrogateescape")).hexdigest())
-    if not os.path.isdir(directory):
-        os.makedirs(directory, exist_ok=True)
-        os.chown(directory, mount.uid, mount.gid)
-        os.chmod(directory, 0o755 if mount.mode is None else mount.mode)
-    return BindMount(directory, mount.target, readonly=mount.readonly)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from buildah_py.engine.executions import Usage
@@ -38,6 +39,7 @@ class RunExecution:
         self._trees = inputs
         self._digests: dict[str, str] | None = None
         self.usage = Usage()
+        self._held = ExitStack()
 
     def inputs(self) -> Mapping[str, str]:
         """The content that bind mounts show."""
@@ -56,8 +58,9 @@ class RunExecution:
         """Run the command. Raises StepFailed with its status where that is not 0."""
         from buildah_py.layers.capture import capture
 
-        spec = self._prepare(staged)
-        self._run(spec, self._show)
+        with self._held:
+            spec = self._prepare(staged)
+            self._run(spec, self._show)
         root = Entry("", DIR, *self._workshop.root_attributes(self._parent.layers))
         captured = capture(spec.upper, spec.lowers, stubs=spec.init, userxattr=self._workshop.userxattr, root=root)
         for path in captured.skipped:
@@ -86,7 +89,7 @@ class RunExecution:
             from buildah_py.engine.mounts import make_mount
 
             tree = self._trees[mount.input] if mount.input is not None else None
-            made = make_mount(self._workshop, self._node, mount, tree, staged, number)
+            made = make_mount(self._workshop, self._node, mount, tree, staged, number, self._held)
             mounts += made.operations
             environment.update(made.variables)
         if self._workshop.trust is not None:
@@ -177,7 +180,8 @@ class CaptureExecution(RunExecution):
             else:
                 self._show(stream, data)
 
-        self._run(self._prepare(staged), show)
+        with self._held:
+            self._run(self._prepare(staged), show)
         fs = os.path.join(staged, "fs")
         os.mkdir(fs, 0o755)
         with self._workshop.writer(fs) as writer:

@@ -391,3 +391,31 @@ def test_the_locale_changes_nothing(busybox: Pybuild) -> None:
     busybox.build(context, LC_ALL="C.UTF-8")
     assert busybox.build(context, LC_ALL="en_US.ISO-8859-1", PYTHONCOERCECLOCALE="0").outcomes() == ["HIT"]
     assert busybox.build(context, LC_ALL="POSIX", PYTHONCOERCECLOCALE="0", PYTHONUTF8="0").outcomes() == ["HIT"]
+
+
+def test_a_locked_cache_is_used_by_one_step_at_a_time(busybox: Pybuild) -> None:
+    def context(sharing: str) -> Path:
+        busy = f"target=/c,sharing={sharing} mkdir /c/busy || exit 9; sleep 0.5; rmdir /c/busy; echo {sharing}"
+        steps = [f"FROM busybox AS {name}\nRUN --mount=type=cache,id=c,{busy} {name}\n" for name in "ab"]
+        copies = [f"COPY --from={name} /bin/sh /{name}\n" for name in "ab"]
+        return busybox.context("".join([*steps, "FROM scratch\n", *copies]))
+
+    busybox.build(context("locked"))
+    busybox.build(context("private"))
+    busybox.build(context("shared"), status=9)
+
+
+def test_a_cache_begins_with_what_from_holds(busybox: Pybuild) -> None:
+    context = busybox.context(
+        "FROM busybox AS seed\nRUN mkdir -p /s/d && echo seed > /s/d/f\nFROM busybox\n"
+        "RUN --mount=type=cache,id=x,from=seed,source=/s,target=/c cat /c/d/f > /seen; echo more > /c/d/f\n"
+        "RUN --mount=type=cache,id=x,from=seed,source=/s,target=/c cat /c/d/f >> /seen\n"
+        "RUN --mount=type=cache,id=y,target=/c,mode=700,uid=5,gid=6 "
+        "stat -c %a:%u:%g /c >> /seen; mkdir /c/sub; touch /c/sub/z\n"
+        "RUN --mount=type=cache,id=y,source=sub,target=/c ls /c >> /seen\n"
+        "RUN --mount=type=cache,id=../../../y,target=/c ls /c | wc -l >> /seen\n"
+    )
+    busybox.build(context)
+    assert busybox.sh("cat /seen") == "seed\nmore\n700:5:6\nz\n0\n"
+    missing = busybox.context("FROM busybox\nRUN --mount=type=cache,id=y,source=../../etc,target=/c true\n", "missing")
+    assert "etc" in busybox.build(missing, status=125).shown
