@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ from buildah_py.sources.find import find_build_file, include_reader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from buildah_py.buildfile.tree import BuildFile
     from buildah_py.image.config import ImageConfig
@@ -89,9 +91,9 @@ def build(request: BuildRequest, emit: Callable[[Event], None]) -> BuildResult:
     names = tuple(dict.fromkeys(map(full_name, request.names)))
     outputs = _read_outputs(request.outputs)
     build_file, path = read_build_file(request)
-    with open_store(request.environ) as store:
+    with open_store(request.environ) as store, _agents(request) as agents:
         contexts = Contexts(request.context, path, store.path("stat-cache"))
-        workshop = _open_workshop(request, store, contexts, emit)
+        workshop = _open_workshop(request, store, contexts, agents, emit)
         engine = Engine(workshop, no_cache=request.no_cache)
         try:
             plan = make_plan(build_file, _plan_options(request, store, workshop, engine))
@@ -127,7 +129,13 @@ def build(request: BuildRequest, emit: Callable[[Event], None]) -> BuildResult:
     return BuildResult(image, names, engine.hits, engine.ran)
 
 
-def _open_workshop(request: BuildRequest, store: Store, contexts: Contexts, emit: Callable[[Event], None]) -> Workshop:
+def _open_workshop(
+    request: BuildRequest,
+    store: Store,
+    contexts: Contexts,
+    agents: Mapping[str, str],
+    emit: Callable[[Event], None],
+) -> Workshop:
     return Workshop(
         store,
         Cache(store),
@@ -137,7 +145,7 @@ def _open_workshop(request: BuildRequest, store: Store, contexts: Contexts, emit
         trust=request.container.trust(request.environ),
         shape=request.container.apply,
         secret=_secret_reader(request),
-        agents=_agents(request),
+        agents=agents,
     )
 
 
@@ -159,12 +167,12 @@ def _secret_reader(request: BuildRequest) -> Callable[[str], bytes | None]:
     return lambda name: secrets[name].read(request.environ) if name in secrets else None
 
 
-def _agents(request: BuildRequest) -> dict[str, str]:
+def _agents(request: BuildRequest) -> AbstractContextManager[Mapping[str, str]]:
     if not request.ssh:
-        return {}
-    from buildah_py.api.secrets import parse_agents
+        return nullcontext({})
+    from buildah_py.api.secrets import Agents
 
-    return parse_agents(request.ssh, request.environ)
+    return Agents(request.ssh, request.environ)
 
 
 def _read_outputs(specs: Sequence[str]) -> list[Output]:

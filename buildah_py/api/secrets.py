@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
+import subprocess
+import tempfile
 from typing import TYPE_CHECKING, NamedTuple
 
 from buildah_py.errors import NotFound, UsageError
@@ -68,24 +71,75 @@ def parse_secrets(specs: Iterable[str], environ: Mapping[str, str]) -> dict[str,
     return found
 
 
-def parse_agents(specs: Iterable[str], environ: Mapping[str, str]) -> dict[str, str]:
-    """Read `--ssh default|ID[=SOCKET]` into the socket of an agent for each id.
+class Agents:
+    """The sockets of ssh agents by their ids; a context manager that ends the agents it has started."""
 
-    Raises UsageError where no agent runs, or the path is no socket.
-    """
-    found: dict[str, str] = {}
-    for spec in specs:
-        name, equals, path = spec.partition("=")
-        socket = path if equals else environ.get("SSH_AUTH_SOCK", "")
+    def __init__(self, specs: Iterable[str], environ: Mapping[str, str]) -> None:
+        """Read `--ssh default|ID[=SOCKET|KEY[,KEY…]]`; for key files an agent is started.
+
+        Raises UsageError where no agent runs, a path is not there, or a key cannot be added.
+        """
+        self.sockets: dict[str, str] = {}
+        self._started: list[tuple[subprocess.Popen[bytes], str]] = []
+        try:
+            for spec in specs:
+                name, equals, paths = spec.partition("=")
+                self.sockets[name or "default"] = self._socket(spec, paths if equals else "", environ)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Mapping[str, str]:
+        return self.sockets
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the agents and remove their sockets."""
+        while self._started:
+            process, directory = self._started.pop()
+            process.terminate()
+            process.wait()
+            shutil.rmtree(directory)
+
+    def _socket(self, spec: str, paths: str, environ: Mapping[str, str]) -> str:
+        socket = paths or environ.get("SSH_AUTH_SOCK", "")
         if not socket:
             raise UsageError(
-                f"--ssh {spec}: no agent runs", hint="start ssh-agent, or name a socket: --ssh default=SOCKET"
+                f"--ssh {spec}: no agent runs", hint="start ssh-agent, or name a socket or a key: --ssh default=FILE"
             )
-        try:
-            is_socket = stat.S_ISSOCK(os.stat(socket).st_mode)
-        except OSError as error:
-            raise UsageError(f"--ssh {spec}: {socket}: {error.strerror}") from error
-        if not is_socket:
-            raise UsageError(f"--ssh {spec}: {socket} is no socket", hint="add the key to an agent: ssh-add FILE")
-        found[name or "default"] = socket
-    return found
+        kinds = []
+        for path in socket.split(","):
+            try:
+                kinds.append(stat.S_ISSOCK(os.stat(path).st_mode))
+            except OSError as error:
+                raise UsageError(f"--ssh {spec}: {path}: {error.strerror}") from error
+        return socket if kinds == [True] else self._agent(spec, socket.split(","))
+
+    def _agent(self, spec: str, keys: list[str]) -> str:
+        if shutil.which("ssh-agent") is None:
+            raise UsageError(
+                f"--ssh {spec}: ssh-agent is not installed", hint="on Debian: apt-get install openssh-client"
+            )
+        directory = tempfile.mkdtemp(prefix="pybuild-ssh-")
+        socket = os.path.join(directory, "agent")
+        process = subprocess.Popen(["ssh-agent", "-D", "-a", socket], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        self._started.append((process, directory))
+        assert process.stdout is not None
+        with process.stdout as announced:
+            announced.readline()  # the agent names its socket when it is there
+        added = subprocess.run(
+            ["ssh-add", "-q", *keys],
+            check=False,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            env={"PATH": os.environ.get("PATH", os.defpath), "SSH_AUTH_SOCK": socket, "SSH_ASKPASS_REQUIRE": "never"},
+        )
+        if added.returncode:
+            raise UsageError(
+                f"--ssh {spec}: the key cannot be added: {added.stderr.strip()}",
+                hint="a key with a passphrase has to be added to an agent of yours: ssh-add FILE",
+            )
+        return socket

@@ -26,6 +26,7 @@ class Pybuild:
     root: Path
     work: Path
     command: tuple[str, ...] = (PYBUILD,)
+    owner: int = 0
 
     def environ(self) -> dict[str, str]:
         """Name the state directory; nothing else of ours."""
@@ -117,7 +118,7 @@ def pybuild(tmp_path: Path, request: pytest.FixtureRequest) -> Pybuild:
         if parent.owner() == "root" and parent != Path("/"):
             parent.chmod(parent.stat().st_mode | 0o011)
     tmp_path.chmod(0o755)
-    return Pybuild(state, work, user.command)
+    return Pybuild(state, work, user.command, user.uid)
 
 
 @dataclass

@@ -78,3 +78,18 @@ def test_an_ssh_agent(busybox: Pybuild) -> None:
         agent.communicate()
     assert busybox.sh("cat /a /b") == "there\n[]\n"
     assert "no agent" in busybox.build(context, "--ssh", "default", status=2, SSH_AUTH_SOCK="").shown
+
+
+@pytest.mark.skipif(shutil.which("ssh-agent") is None, reason="needs ssh-agent")
+def test_an_agent_is_made_of_a_key_file(busybox: Pybuild) -> None:
+    key = busybox.work / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    if busybox.owner:
+        os.chown(key, busybox.owner, busybox.owner)
+    context = busybox.context("FROM busybox\nRUN --mount=type=ssh,required test -S $SSH_AUTH_SOCK\n")
+    busybox.build(context, "--ssh", f"default={key}")
+    assert "required" in busybox.build(context, "--no-cache", status=125).shown
+    agents = [name for name in os.listdir("/tmp") if name.startswith("pybuild-ssh-")]
+    assert agents == []
+    (busybox.work / "nokey").write_text("no key")
+    assert "cannot be added" in busybox.build(context, "--ssh", f"default={busybox.work}/nokey", status=2).shown
