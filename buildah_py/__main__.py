@@ -2,7 +2,7 @@
 
 import sys
 
-from buildah_py.cli import main
+from buildah_py.cli import program
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(program())

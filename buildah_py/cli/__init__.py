@@ -73,6 +73,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _complain(f"{where}{error.strerror or error}", EXIT_BUILDER)
 
 
+def program() -> int:
+    """Be the program `pybuild`: what has been done is not undone by a ^C while the interpreter ends."""
+    status = main()
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return status
+
+
 def _dispatch(arguments: list[str]) -> int:
     first = arguments[0] if arguments else ""
     if first in ("-h", "--help", "help"):
