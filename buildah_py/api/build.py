@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from buildah_py.api.container import ContainerOptions
-from buildah_py.api.contexts import Contexts
+from buildah_py.api.contexts import Contexts, parse_contexts
 from buildah_py.api.images import familiar_name, find_config, full_name
 from buildah_py.api.state import open_store
 from buildah_py.buildfile import parse
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from buildah_py.plan import Node
     from buildah_py.progress.events import Event
     from buildah_py.sandbox import Sandbox
+    from buildah_py.sources.named import NamedContext
     from buildah_py.store import Store
 
 STDIN = "-"
@@ -60,6 +61,7 @@ class BuildRequest:
     container: ContainerOptions = field(default_factory=ContainerOptions)
     secrets: tuple[str, ...] = ()
     ssh: tuple[str, ...] = ()
+    contexts: tuple[str, ...] = ()
     environ: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -92,11 +94,12 @@ def build(request: BuildRequest, emit: Callable[[Event], None]) -> BuildResult:
     outputs = _read_outputs(request.outputs)
     build_file, path = read_build_file(request)
     with open_store(request.environ) as store, _agents(request) as agents:
-        contexts = Contexts(request.context, path, store.path("stat-cache"))
+        named = parse_contexts(request.contexts)
+        contexts = Contexts(request.context, path, store, named)
         workshop = _open_workshop(request, store, contexts, agents, emit)
         engine = Engine(workshop, no_cache=request.no_cache)
         try:
-            plan = make_plan(build_file, _plan_options(request, store, workshop, engine))
+            plan = make_plan(build_file, _plan_options(request, store, workshop, engine, named))
             for warning in plan.warnings:
                 emit(events.Warning(warning))
             _refuse_what_is_not_allowed(plan.nodes, request)
@@ -186,7 +189,9 @@ def _read_outputs(specs: Sequence[str]) -> list[Output]:
     return outputs
 
 
-def _plan_options(request: BuildRequest, store: Store, workshop: Workshop, engine: Engine) -> PlanOptions:
+def _plan_options(
+    request: BuildRequest, store: Store, workshop: Workshop, engine: Engine, named: Mapping[str, NamedContext]
+) -> PlanOptions:
     host = str(platforms.host())
     platform = str(platforms.parse(request.platform)) if request.platform else host
 
@@ -210,6 +215,7 @@ def _plan_options(request: BuildRequest, store: Store, workshop: Workshop, engin
         build_platform=host,
         network=request.network,
         labels=request.labels,
+        contexts=named,
         hostname=request.container.hostname or "pybuild",
         container=request.container.key(),
     )

@@ -58,6 +58,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="what else to write, such as type=oci,dest=app.tar",
     )
     add(
+        "--build-context",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="further context: a directory, docker-image://IMAGE, target:STAGE, a git or http(s) URL",
+    )
+    add(
         "--secret",
         metavar="SPEC",
         action="append",
@@ -104,6 +111,7 @@ def run(args: argparse.Namespace) -> int:
         container=container.read(args),
         secrets=tuple(args.secret),
         ssh=tuple(args.ssh),
+        contexts=tuple(args.build_context),
         environ=dict(os.environ),
     )
     call = "check" if args.check else args.call

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from buildah_py.buildfile.source import Span
     from buildah_py.image.config import ImageConfig
     from buildah_py.plan.steps import Step
+    from buildah_py.sources.named import NamedContext
 
 SCRATCH = "scratch"
 
@@ -32,8 +33,8 @@ class PlanOptions:
     """What the command line adds to a build file.
 
     `resolve` gives the config of an image by the name in FROM and the platform; it raises NotFound. `contexts` are the
-    names of further build contexts, `container` what of the containers' options belongs into keys. `evaluate` executes
-    the nodes so far, of which the last is a CaptureStep, and gives what that printed.
+    further build contexts by their names, `container` what of the containers' options belongs into keys. `evaluate`
+    executes the nodes so far, of which the last is a CaptureStep, and gives what that printed.
     """
 
     resolve: Callable[[str, str], ImageConfig]
@@ -43,7 +44,7 @@ class PlanOptions:
     build_platform: str
     network: str = "default"
     labels: Mapping[str, str] = field(default_factory=dict)
-    contexts: frozenset[str] = frozenset()
+    contexts: Mapping[str, NamedContext] = field(default_factory=dict)
     hostname: str = "pybuild"
     container: Mapping[str, object] = field(default_factory=dict)
     evaluate: Callable[[Sequence[Node], Mapping[str, int]], str] | None = None
@@ -118,27 +119,35 @@ class Planner:
 
     def origin_by_name(self, fold: StageFold, name: str, span: Span) -> Input:
         """Find a stage, its number, a context or an image of that name."""
-        if name in self._options.contexts:
-            return Input(context=name, name=f"the context {name}")
+        named = self._options.contexts.get(name.lower())
+        if named is not None:
+            if named.kind == "image":
+                return self._image_origin(fold, named.location, span)
+            if named.kind != "target":
+                return Input(context=named.name, name=f"the context {named.name}")
+            name = named.location
         index = self._stage_index(name.lower(), len(self._file.stages))
         if index is None and name.isdigit():
             raise fold.error(
                 f"there is no stage {name}", span, f"the file has {len(self._file.stages)}, counted from 0"
             )
         if index is None:
-            try:
-                node, _ = self._image(name, self.platform, fold.label, fold.place(span))
-            except (NotFound, UsageError) as error:
-                hint = self._similar(name) or error.hint
-                raise fold.error(
-                    f"`{name}` is no stage of this file, and as an image: {error.message}", span, hint
-                ) from error
-            return Input(node=node, name=f"the image {name}")
+            return self._image_origin(fold, name, span)
         if index in self._open:
             own = index == self._open[-1]
             what = "itself" if own else "a stage that in turn needs this one"
             raise fold.error(f"the stage takes files from {what}", span)
         return Input(node=self._stage(index).node, name=f"the stage {name}")
+
+    def _image_origin(self, fold: StageFold, name: str, span: Span) -> Input:
+        try:
+            node, _ = self._image(name, self.platform, fold.label, fold.place(span))
+        except (NotFound, UsageError) as error:
+            hint = self._similar(name) or error.hint
+            raise fold.error(
+                f"`{name}` is no stage of this file, and as an image: {error.message}", span, hint
+            ) from error
+        return Input(node=node, name=f"the image {name}")
 
     def evaluate(self) -> str:
         """Give what the CaptureStep that was added last prints, without its last newlines."""
@@ -210,7 +219,17 @@ class Planner:
             except PybuildError as error:
                 raise fold.error(error.message, (stage.base.platform or stage.base.image).span, error.hint) from error
         earlier = self._stage_index(name, stage.index)
-        if earlier is not None and name not in self._options.contexts:
+        named = self._options.contexts.get(name.lower())
+        if named is not None:
+            if named.kind not in ("image", "target"):
+                raise fold.error(
+                    f"the context {named.name} holds files, and a stage begins with an image",
+                    span,
+                    f"name an image with --build-context {named.name}=docker-image://IMAGE",
+                )
+            name = named.location
+            earlier = self._stage_index(name.lower(), stage.index) if named.kind == "target" else None
+        if earlier is not None:
             base = self._stage(earlier)
             fold.node, fold.config = base.node, base.config
             fold.history, fold.arguments = list(base.history), dict(base.arguments)
