@@ -29,6 +29,7 @@ class ContainerOptions:
     cap_add: tuple[str, ...] = ()
     cap_drop: tuple[str, ...] = ()
     seccomp: str = "default"
+    isolation: str = "container"
     no_new_privileges: bool = False
     rlimits: tuple[tuple[str, int, int], ...] = ()
     shm_size: int = 64 << 20
@@ -47,19 +48,28 @@ class ContainerOptions:
             "hosts": sorted(name for name, _ in self.add_hosts),
             "cap_add": sorted(self.cap_add),
             "cap_drop": sorted(self.cap_drop),
-            "seccomp": "" if self.seccomp == "default" else self.seccomp,
+            "seccomp": self._policy(),
             "no_new_privileges": self.no_new_privileges,
             "devices": sorted(target for _, target in self.devices),
             "volumes": sorted(target for _, target, _ in self.volumes),
         }
         return {name: value for name, value in seen.items() if value}
 
+    def _policy(self) -> str:
+        if not self.seccomp.lstrip().startswith("{"):
+            return "" if self.seccomp == "default" else self.seccomp
+        from hashlib import sha256
+
+        return sha256(self.seccomp.encode()).hexdigest()
+
     def apply(self, spec: ContainerSpec) -> ContainerSpec:
         """Give the container as these options want it."""
         from buildah_py.sandbox import BindMount
 
         mounts = [BindMount(path, target, readonly=readonly, recursive=True) for path, target, readonly in self.volumes]
-        mounts += [BindMount(path, target, readonly=False) for path, target in self.devices]
+        mounts += [
+            BindMount(path, target, readonly=False, recursive=True, devices=True) for path, target in self.devices
+        ]
         return replace(
             spec,
             add_hosts=self.add_hosts,
@@ -70,10 +80,11 @@ class ContainerOptions:
             cap_add=self.cap_add,
             cap_drop=self.cap_drop,
             seccomp=self.seccomp,
+            isolation=self.isolation,
             no_new_privileges=self.no_new_privileges,
             rlimits=self.rlimits,
             shm_size=self.shm_size,
-            limits=self.limits,
+            limits=replace(self.limits, cgroup_parent=self.cgroup_parent or self.limits.cgroup_parent),
             mounts=(*spec.mounts, *mounts),
         )
 

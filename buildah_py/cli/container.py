@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from buildah_py.errors import UsageError
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from buildah_py.api.container import ContainerOptions
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)([kmgt]?)(?:i?b)?", re.IGNORECASE)
+_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
+_CPUS = re.compile(r"\d+(-\d+)?(,\d+(-\d+)?)*")
 _UNITS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}
 
 
@@ -28,7 +30,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--hostname", metavar="NAME", default="", help="host name")
     add("--cap-add", metavar="CAP", action="append", default=[], help="add a capability, or ALL")
     add("--cap-drop", metavar="CAP", action="append", default=[], help="drop a capability, or ALL")
-    add("--security-opt", metavar="OPT", action="append", default=[], help="seccomp=unconfined or no-new-privileges")
+    add(
+        "--security-opt",
+        metavar="OPT",
+        action="append",
+        default=[],
+        help="seccomp=FILE, seccomp=unconfined, no-new-privileges",
+    )
     add(
         "--ulimit",
         metavar="NAME=SOFT[:HARD]",
@@ -44,7 +52,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--cpuset-cpus", metavar="LIST", default="", help="CPUs to use, such as 0-1")
     add("--pids-limit", metavar="NUMBER", type=int, default=0, help="limit of processes")
     add("--cgroup-parent", metavar="PATH", default="", help="cgroup below which containers get theirs")
-    add("--device", metavar="PATH[:TARGET]", action="append", default=[], help="device node of the host")
+    add("--device", metavar="PATH[:TARGET][:rwm]", action="append", default=[], help="device node of the host")
+    add(
+        "--isolation",
+        choices=("container", "chroot"),
+        default="container",
+        help="chroot does with less where a machine allows less: no new root is pivoted, the network is the host's",
+    )
     add("-v", "--volume", metavar="DIR:TARGET[:ro]", action="append", default=[], help="directory or file of the host")
     add(
         "--ca-bundle",
@@ -60,28 +74,35 @@ def read(args: argparse.Namespace) -> ContainerOptions:
     from buildah_py.sandbox.spec import Limits
 
     seccomp, no_new_privileges = _security(args.security_opt)
+    memory = size(args.memory, "--memory") if args.memory else 0
+    swap = -1 if args.memory_swap == "-1" else size(args.memory_swap or "0", "--memory-swap")
+    if swap and not memory:
+        raise UsageError("--memory-swap counts memory and swap together", hint="give --memory too")
+    if 0 < swap < memory:
+        raise UsageError(f"--memory-swap {args.memory_swap} is less than --memory {args.memory}, which it includes")
     return ContainerOptions(
         add_hosts=tuple(_host(text) for text in args.add_host),
-        dns=tuple(args.dns),
+        dns=tuple(_address(text, "--dns") for text in args.dns),
         dns_search=tuple(args.dns_search),
         dns_options=tuple(args.dns_option),
-        hostname=args.hostname,
-        cap_add=tuple(args.cap_add),
-        cap_drop=tuple(args.cap_drop),
+        hostname=_hostname(args.hostname),
+        cap_add=_capabilities(args.cap_add, "--cap-add"),
+        cap_drop=_capabilities(args.cap_drop, "--cap-drop"),
         seccomp=seccomp,
+        isolation=args.isolation,
         no_new_privileges=no_new_privileges,
         rlimits=tuple(_ulimit(text) for text in args.ulimit),
         shm_size=size(args.shm_size, "--shm-size") if args.shm_size else 64 << 20,
         limits=Limits(
-            memory=size(args.memory, "--memory") if args.memory else 0,
-            memory_swap=-1 if args.memory_swap == "-1" else size(args.memory_swap or "0", "--memory-swap"),
-            cpus=args.cpus,
-            cpu_shares=args.cpu_shares,
-            cpuset_cpus=args.cpuset_cpus,
-            pids=max(args.pids_limit, 0),
+            memory=memory,
+            memory_swap=swap,
+            cpus=_at_least(args.cpus, 0, "--cpus"),
+            cpu_shares=_at_least(args.cpu_shares, 0, "--cpu-shares"),
+            cpuset_cpus=_processors(args.cpuset_cpus),
+            pids=max(_at_least(args.pids_limit, -1, "--pids-limit"), 0),
         ),
-        cgroup_parent=args.cgroup_parent,
-        devices=tuple(_pair(text, "--device")[:2] for text in args.device),
+        cgroup_parent=_cgroup(args.cgroup_parent),
+        devices=tuple(_device(text) for text in args.device),
         volumes=tuple(_volume(text) for text in args.volume),
         ca_bundle=args.ca_bundle,
     )
@@ -99,7 +120,57 @@ def _host(text: str) -> tuple[str, str]:
     name, separator, address = text.partition("=" if "=" in text else ":")
     if not separator or not name or not address:
         raise UsageError(f"--add-host {text}: write it as NAME:ADDRESS")
-    return name, address.strip("[]")
+    if address == "host-gateway":
+        raise UsageError(f"--add-host {text}: a container does not reach the host", hint="--network=host does")
+    return name, _address(address.strip("[]"), f"--add-host {text}:")
+
+
+def _address(text: str, option: str) -> str:
+    import _socket
+
+    try:
+        _socket.inet_pton(_socket.AF_INET6 if ":" in text else _socket.AF_INET, text.partition("%")[0])
+    except OSError:
+        raise UsageError(f"{option} {text}: this is no address") from None
+    return text
+
+
+def _hostname(text: str) -> str:
+    if text and not _NAME.fullmatch(text):
+        raise UsageError(f"--hostname {text}: this cannot be a host name")
+    return text
+
+
+def _capabilities(names: list[str], option: str) -> tuple[str, ...]:
+    from buildah_py.buildfile.suggest import did_you_mean
+    from buildah_py.sandbox.capabilities import NAMES, mask
+
+    for name in names:
+        try:
+            mask((name,))
+        except ValueError:
+            plain = name.upper().removeprefix("CAP_")
+            hint = did_you_mean(plain, NAMES) or "see capabilities(7) for the names"
+            raise UsageError(f"{option} {name}: there is no such capability", hint=hint) from None
+    return tuple(names)
+
+
+def _at_least(number: float, least: int, option: str) -> Any:
+    if not least <= number < 1 << 31:
+        raise UsageError(f"{option} {number}: it has to be at least {least}")
+    return number
+
+
+def _processors(text: str) -> str:
+    if text and not _CPUS.fullmatch(text):
+        raise UsageError(f"--cpuset-cpus {text}: write it as 0-2,4")
+    return text
+
+
+def _cgroup(text: str) -> str:
+    if ".." in text.split("/"):
+        raise UsageError(f"--cgroup-parent {text}: `..` leads out of the hierarchy")
+    return text
 
 
 def _security(items: list[str]) -> tuple[str, bool]:
@@ -107,7 +178,7 @@ def _security(items: list[str]) -> tuple[str, bool]:
     for item in items:
         name, _, value = item.replace(":", "=", 1).partition("=")
         if name == "seccomp" and value:
-            seccomp = value
+            seccomp = _policy(value)
         elif name == "no-new-privileges" and value in ("", "true", "false"):
             no_new_privileges = value != "false"
         else:
@@ -115,13 +186,45 @@ def _security(items: list[str]) -> tuple[str, bool]:
     return seccomp, no_new_privileges
 
 
+def _policy(value: str) -> str:
+    if value in ("default", "builtin", "unconfined"):
+        return value.replace("builtin", "default")
+    from buildah_py.sandbox.seccomp_profile import read_profile
+
+    return read_profile(value)
+
+
 def _ulimit(text: str) -> tuple[str, int, int]:
     name, _, values = text.partition("=")
     soft, _, hard = values.partition(":")
+    import resource
+
+    known = sorted(word.removeprefix("RLIMIT_").lower() for word in dir(resource) if word.startswith("RLIMIT_"))
+    if name not in known:
+        raise UsageError(f"--ulimit {text}: there is no limit {name}", hint=f"known are {', '.join(known)}")
     try:
-        return name, int(soft), int(hard or soft)
+        numbers = (-1 if soft == "unlimited" else int(soft), -1 if hard == "unlimited" else int(hard or soft))
     except ValueError:
         raise UsageError(f"--ulimit {text}: write it as NAME=SOFT[:HARD]") from None
+    if min(numbers) < -1 or (numbers[1] != -1 and not 0 <= numbers[0] <= numbers[1]):
+        raise UsageError(f"--ulimit {text}: the soft limit is above the hard one, or negative")
+    return name, *numbers
+
+
+def _device(text: str) -> tuple[str, str]:
+    import stat
+
+    source, target, mode = _pair(text, "--device")
+    if not mode and target and not target.startswith("/"):  # PATH:rwm
+        target, mode = source, target
+    if not target.startswith("/") or not set(mode) <= set("rwm"):
+        raise UsageError(f"--device {text}: write it as PATH[:TARGET][:rwm], TARGET an absolute path")
+    if mode and not set("rw") <= set(mode):
+        raise UsageError(f"--device {text}: a device is given for reading and writing", hint="leave the mode out")
+    kind = os.stat(source).st_mode
+    if not (stat.S_ISCHR(kind) or stat.S_ISBLK(kind) or stat.S_ISDIR(kind)):
+        raise UsageError(f"--device {text}: {source} is no device", hint="--volume is for files")
+    return source, target
 
 
 def _pair(text: str, option: str) -> tuple[str, str, str]:

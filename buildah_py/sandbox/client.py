@@ -94,6 +94,8 @@ class Container:
                 if error:
                     raise error
                 result = result or _killed(event[1])
+                if event[3]:
+                    self.warnings.append("a process was ended: the container's limit of memory was reached (--memory)")
                 return replace(result, peak_memory=event[2], out_of_memory=bool(event[3]))
 
     def _close(self) -> None:
@@ -157,6 +159,9 @@ class Sandbox:
         warnings = []
         if container.network == "default" and self._no_network:
             warnings.append(f"no network of its own for the container, it uses the host's: {self._no_network}")
+            container = replace(container, network="host")
+        if container.network == "default" and container.isolation == "chroot":
+            warnings.append("isolation chroot: containers use the host's network")
             container = replace(container, network="host")
         self.start(network=container.network == "default")
         description, descriptors = plan.description(

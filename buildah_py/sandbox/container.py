@@ -101,8 +101,8 @@ def _run(
         _make_namespaces(container, network)
     _prepare(operations, root, of_host=False)
     _mount_all(container, root, operations)
-    with Step("pivot_root"):
-        _enter(root.descriptor)
+    with Step("entering the new root"):
+        _enter(root.descriptor, pivot=container["isolation"] == "container")
     os.close(root.descriptor)
     here = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     who = users.resolve(here, container["user"])
@@ -198,20 +198,51 @@ def _stub(layer: InitLayer, init: str, path: str, content: bytes) -> tuple[str, 
         return target, mounts.open_tree(mounts.AT_FDCWD, init + target)
 
 
-def _enter(root: int) -> None:
-    """Make the mount behind `root` the root and let go of the host's tree."""
+def _enter(root: int, *, pivot: bool) -> None:
+    """Make the mount behind `root` the root and let go of the host's tree; without `pivot` it is but covered."""
     os.fchdir(root)
-    try:
-        # The old root ends up on top of the new one and can be detached at once: no directory for it is needed.
-        mounts.pivot_root(".", ".")
-    except OSError as error:
-        if error.errno != errno.EINVAL:
-            raise
-        mounts.mount(".", "/", flags=mounts.MS_MOVE)  # on the first ramfs of a machine nothing can be pivoted
-        os.chroot(".")
-    else:
-        mounts.umount2(".", mounts.MNT_DETACH)
+    if pivot:
+        try:
+            # The old root ends up on top of the new one and can be detached at once: no directory for it is needed.
+            mounts.pivot_root(".", ".")
+        except OSError as error:
+            # On the first ramfs of a machine nothing can be pivoted; containers around us may forbid it.
+            if error.errno not in {errno.EINVAL, errno.EPERM}:
+                raise
+        else:
+            mounts.umount2(".", mounts.MNT_DETACH)
+            os.chdir("/")
+            return
+    old = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    below = _mounts_of_host()
+    mounts.mount(".", "/", flags=mounts.MS_MOVE)
+    os.chroot(".")
+    # The old root lies below the new one, where no path leads; what the host has mounted on it is taken away.
+    os.fchdir(old)
+    os.close(old)
+    for place in below:
+        try:
+            mounts.umount2(place, mounts.MNT_DETACH)
+        except OSError as error:
+            if error.errno not in {errno.EINVAL, errno.ENOENT}:  # locked by a user namespace; covered by another
+                raise
     os.chdir("/")
+
+
+def _mounts_of_host() -> list[bytes]:
+    """List, relative to the root, the mounts that lie directly on the root's own mount."""
+    with open("/proc/self/mountinfo", "rb") as file:
+        lines = [line.split(b" ", 5) for line in file]
+    roots = {words[0] for words in lines if words[4] == b"/"}
+    found = [words[4] for words in lines if words[1] in roots and words[4] != b"/"]
+    return [_unescape(place)[1:] for place in found]
+
+
+def _unescape(path: bytes) -> bytes:
+    """Undo what /proc does to blanks, tabs, newlines and backslashes."""
+    for code in (b"\\040", b"\\011", b"\\012", b"\\134"):
+        path = path.replace(code, bytes([int(code[1:], 8)]))
+    return path
 
 
 def _terminal() -> tuple[int, int]:
@@ -264,7 +295,8 @@ def _drop_privileges(container: dict[str, Any], who: users.Identity) -> None:
     process.clear_ambient_capabilities()
     if container["no_new_privileges"]:
         process.set_no_new_privileges()
-    if container["seccomp"]:
+    filtered = bool(container["seccomp"])
+    if filtered and not container["no_new_privileges"]:  # which takes the privilege that is given up below
         process.set_seccomp_filter(container["seccomp"])
     if not container["keep_groups"]:
         os.setgroups(who.groups)
@@ -274,6 +306,8 @@ def _drop_privileges(container: dict[str, Any], who: users.Identity) -> None:
     os.setresuid(who.uid, who.uid, who.uid)
     _, permitted, _ = process.capget()
     process.capset(permitted & wanted, permitted & wanted, 0)
+    if filtered and container["no_new_privileges"]:
+        process.set_seccomp_filter(container["seccomp"])
 
 
 def _exec(argv: tuple[str, ...], environment: dict[str, str]) -> None:

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+_WORSE, _WORST = 100, 1000
+"""By how much a step is likelier to be ended for want of memory than what started it, and what the kernel takes."""
+
+
 class _Running:
     """A container that lives: its first process and the socket over which the main process hears of it."""
 
@@ -88,6 +92,9 @@ class Helper:
         self._own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         self._poll.register(control.fileno(), select.EPOLLIN)
         self._groups = 0
+        with open("/proc/self/oom_score_adj", encoding="ascii") as file:
+            # Where memory runs out, the kernel shall end a step rather than the builder.
+            self._badness = str(min(max(int(file.read()), 0) + _WORSE, _WORST))
         self._filters: dict[tuple[int, bool], tuple[bytes, str]] = {}
         self._filter(capabilities.DEFAULT, ignore_owners=False)  # almost every container wants it, and nobody waits yet
 
@@ -184,6 +191,8 @@ class Helper:
     ) -> None:
         if group:
             group.join()
+        with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+            file.write(self._badness)
         wanted = sorted({0, 1, 2, channel.fileno(), *descriptors})
         for below, above in zip(wanted, [*wanted[1:], 1 << 31], strict=True):
             if above - below > 1:
@@ -191,7 +200,8 @@ class Helper:
         memory, *rest = descriptors
         description = wire.unpack(os.pread(memory, request["size"], 0))
         os.close(memory)
-        description["seccomp"] = program
+        if request["filter"] is not None:
+            description["seccomp"] = program
         streams = [-1, -1, -1]
         for place in request["streams"]:
             streams[place] = rest.pop(0)

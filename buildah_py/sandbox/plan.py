@@ -77,7 +77,9 @@ def check(container: ContainerSpec) -> None:
         raise SandboxError(f"unknown network mode {container.network!r}", hint=f"one of {', '.join(spec.NETWORKS)}")
     if container.security not in spec.SECURITIES:
         raise SandboxError(f"unknown security mode {container.security!r}", hint=f"one of {', '.join(spec.SECURITIES)}")
-    if container.seccomp not in {"default", "unconfined"}:
+    if container.isolation not in spec.ISOLATIONS:
+        raise SandboxError(f"unknown isolation {container.isolation!r}", hint=f"one of {', '.join(spec.ISOLATIONS)}")
+    if container.seccomp not in {"default", "unconfined"} and not container.seccomp.lstrip().startswith("{"):
         raise SandboxError(f"unknown seccomp policy {container.seccomp!r}", hint="one of default, unconfined")
     if not container.argv:
         raise SandboxError("there is no command to run")
@@ -122,6 +124,15 @@ def rlimits(container: ContainerSpec) -> tuple[tuple[str, int, int], ...]:
     return tuple(found)
 
 
+def _profile(container: ContainerSpec) -> bytes:
+    """Give the filter of a profile of its own; the default one is the helper's to make."""
+    if container.seccomp in {"default", "unconfined"} or container.security == "insecure":
+        return b""
+    from buildah_py.sandbox.seccomp_profile import compile_profile
+
+    return compile_profile(container.seccomp, capability_mask(container))
+
+
 def description(container: ContainerSpec, *, unprivileged: bool, single_id: bool) -> tuple[dict[str, Any], list[int]]:
     """Give what is sent to the helper, and the descriptors that its bind mounts count from 0."""
     operations = []
@@ -156,6 +167,8 @@ def description(container: ContainerSpec, *, unprivileged: bool, single_id: bool
         "readonly": container.readonly,
         "umask": container.umask,
         "capabilities": capability_mask(container),
+        "seccomp": _profile(container),
+        "isolation": container.isolation,
         "no_new_privileges": container.no_new_privileges,
         "rlimits": rlimits(container),
         "unprivileged": unprivileged,

@@ -17,9 +17,10 @@ from buildah_py.sandbox import capabilities
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-_Instruction = tuple[int, int, int, int]
+Instruction = tuple[int, int, int, int]
+"""Code, where to jump if true and if false, operand: as in struct sock_filter."""
 
 _ALLOW = 0x7FFF0000
 _REFUSE = 0x00050000
@@ -109,7 +110,7 @@ _OF_CAPABILITY = {
     "PERFMON": "perf_event_open",
 }
 
-_ARCHITECTURES = {
+ARCHITECTURES = {
     "x86_64": (0xC000003E, 0x40000003),
     "aarch64": (0xC00000B7, 0x40000028),
     "ppc64le": (0xC0000015,),
@@ -149,39 +150,55 @@ class UnavailableError(Exception):
     """No filter can be made here; says why."""
 
 
+def resolver() -> tuple[str, Callable[[int, str], int]]:
+    """Give this machine's name, and a function from one of its ARCHITECTURES and a call's name to its number or -1.
+
+    Raises UnavailableError where there is no libseccomp, or no table for this machine.
+    """
+    machine = os.uname().machine
+    if machine not in ARCHITECTURES:
+        raise UnavailableError(f"there is no seccomp policy for the architecture {machine}")
+    try:
+        library = ctypes.CDLL("libseccomp.so.2")
+    except OSError:
+        raise UnavailableError("libseccomp.so.2 is not installed (Debian: libseccomp2)") from None
+    ask = library.seccomp_syscall_resolve_name_arch
+    ask.argtypes = (ctypes.c_uint32, ctypes.c_char_p)
+
+    def resolve(architecture: int, name: str) -> int:
+        number = int(ask(architecture, name.encode()))
+        if number < 0:  # younger than the library, or unknown to this architecture
+            number = _OF_I386.get(name, -1) if architecture == _I386 else -1
+            number = _RECENT.get(name, number)
+        return number
+
+    return machine, resolve
+
+
 def compile_filter(wanted: int, *, ignore_owners: bool = False) -> bytes:
     """Give the policy as an array of struct sock_filter, for a container with the capabilities of this mask.
 
     With `ignore_owners`, changing the owner of a file or one's groups does nothing and succeeds: for a user namespace
     in which there is only one id. Raises UnavailableError where there is no libseccomp, or no table for this machine.
     """
-    machine = os.uname().machine
-    if machine not in _ARCHITECTURES:
-        raise UnavailableError(f"there is no seccomp policy for the architecture {machine}")
-    try:
-        library = ctypes.CDLL("libseccomp.so.2")
-    except OSError:
-        raise UnavailableError("libseccomp.so.2 is not installed (Debian: libseccomp2)") from None
-    resolve = library.seccomp_syscall_resolve_name_arch
-    resolve.argtypes = (ctypes.c_uint32, ctypes.c_char_p)
+    machine, resolve = resolver()
     rules = dict(_rules(machine, wanted, ignore_owners))
-    program: list[_Instruction] = [(_LOAD, 0, 0, _ARCHITECTURE)]
-    for architecture in _ARCHITECTURES[machine]:
-        numbers: dict[int, list[_Instruction]] = {}
+    program: list[Instruction] = [(_LOAD, 0, 0, _ARCHITECTURE)]
+    for architecture in ARCHITECTURES[machine]:
+        numbers: dict[int, list[Instruction]] = {}
         for name, code in rules.items():
-            number = resolve(architecture, name.encode())
-            if number < 0:  # younger than the library, or unknown to this architecture
-                number = _OF_I386.get(name, -1) if architecture == _I386 else -1
-                number = _RECENT.get(name, number)
+            number = resolve(architecture, name)
             if number >= 0:
                 numbers[number] = code
-        section = [(_LOAD, 0, 0, _NUMBER), *_search(_ranges(numbers))]
+        last = max(_LAST_KNOWN, *numbers)
+        decided = ranges(numbers, last, _give(_REFUSE | errno.EPERM), _give(_REFUSE | errno.ENOSYS))
+        section = [(_LOAD, 0, 0, _NUMBER), *search(decided)]
         program += [(_JUMP_EQUAL, 1, 0, architecture), (_JUMP, 0, 0, len(section)), *section]
     program.append((_RETURN, 0, 0, _REFUSE | errno.EPERM))
     return b"".join(struct.pack("=HBBI", *instruction) for instruction in program)
 
 
-def _rules(machine: str, wanted: int, ignore_owners: bool) -> Iterator[tuple[str, list[_Instruction]]]:
+def _rules(machine: str, wanted: int, ignore_owners: bool) -> Iterator[tuple[str, list[Instruction]]]:
     """Give for each call the instructions that decide it."""
     allow = _give(_ALLOW)
     for name in (*_PLAIN.split(), *_OF_ARCHITECTURE[machine].split(), *_RECENT):
@@ -203,36 +220,39 @@ def _rules(machine: str, wanted: int, ignore_owners: bool) -> Iterator[tuple[str
                 yield name, allow
 
 
-def _give(result: int) -> list[_Instruction]:
+def _give(result: int) -> list[Instruction]:
     return [(_RETURN, 0, 0, result)]
 
 
-def _among(values: tuple[int, ...], result: int, otherwise: int) -> list[_Instruction]:
+def _among(values: tuple[int, ...], result: int, otherwise: int) -> list[Instruction]:
     """Decide by the first argument."""
     count = len(values)
     tests = [(_JUMP_EQUAL, count - place, 0, value) for place, value in enumerate(values)]
     return [(_LOAD, 0, 0, _FIRST_ARGUMENT), *tests, *_give(otherwise), *_give(result)]
 
 
-def _ranges(numbers: dict[int, list[_Instruction]]) -> list[tuple[int, list[_Instruction]]]:
-    """Give the first number of each range of calls that are decided alike, from 0 to the end of all numbers."""
-    refuse, unknown = _give(_REFUSE | errno.EPERM), _give(_REFUSE | errno.ENOSYS)
-    found = [(0, numbers.get(0, refuse))]
-    for number in range(1, max(_LAST_KNOWN, *numbers) + 1):
-        code = numbers.get(number, refuse)
+def ranges(
+    numbers: dict[int, list[Instruction]], last: int, default: list[Instruction], unknown: list[Instruction]
+) -> list[tuple[int, list[Instruction]]]:
+    """Give the first number of each range of calls that are decided alike, from 0 to the end of all numbers.
+
+    What is not among `numbers` is decided by `default` up to `last`, by `unknown` behind it.
+    """
+    found = [(0, numbers.get(0, default))]
+    for number in range(1, last + 1):
+        code = numbers.get(number, default)
         if code != found[-1][1]:
             found.append((number, code))
-    last = max(_LAST_KNOWN, *numbers) + 1
-    return [*found, (last, unknown)]
+    return [*found, (last + 1, unknown)]
 
 
-def _search(ranges: list[tuple[int, list[_Instruction]]]) -> list[_Instruction]:
+def search(decided: list[tuple[int, list[Instruction]]]) -> list[Instruction]:
     """Find the range of the number that was loaded, halving what is left each time."""
-    if len(ranges) == 1:
-        return ranges[0][1]
-    middle = len(ranges) // 2
-    first, second = _search(ranges[:middle]), _search(ranges[middle:])
-    start = ranges[middle][0]
+    if len(decided) == 1:
+        return decided[0][1]
+    middle = len(decided) // 2
+    first, second = search(decided[:middle]), search(decided[middle:])
+    start = decided[middle][0]
     if len(first) <= _FARTHEST:
         return [(_JUMP_AT_LEAST, len(first), 0, start), *first, *second]
     return [(_JUMP_AT_LEAST, 0, 1, start), (_JUMP, 0, 0, len(first)), *first, *second]

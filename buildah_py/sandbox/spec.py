@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 NETWORKS = ("default", "none", "host")
 SECURITIES = ("sandbox", "insecure")
+ISOLATIONS = ("container", "chroot")
 
 
 @dataclass(kw_only=True, frozen=True, slots=True)
@@ -63,7 +64,9 @@ class ContainerSpec:
     cap_drop: tuple[str, ...] = ()
     no_new_privileges: bool = False
     seccomp: str = "default"
-    """`default` or `unconfined`."""
+    """`default`, `unconfined`, or the text of a profile in docker's JSON form."""
+    isolation: str = "container"
+    """`chroot` does with less: no root is pivoted, and the default network is the host's."""
     rlimits: tuple[tuple[str, int, int], ...] = ()
     """Name as in `ulimit` ("nofile"), soft and hard limit; -1 for none."""
     limits: Limits = field(default_factory=Limits)

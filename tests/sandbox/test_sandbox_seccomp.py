@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import struct
 
 import pytest
 
-from buildah_py.sandbox import capabilities, seccomp
+from buildah_py.sandbox import capabilities, seccomp, seccomp_profile
 
 ALLOW = 0x7FFF0000
 X86_64, I386 = 0xC000003E, 0x40000003
@@ -30,6 +31,8 @@ def decide(program: bytes, number: int, argument: int = 0, architecture: int = X
             place += value
         elif code == 0x15:
             place += true if loaded == value else false
+        elif code == 0x25:
+            place += true if loaded > value else false
         elif code == 0x35:
             place += true if loaded >= value else false
         elif code == 0x06:
@@ -118,3 +121,70 @@ def test_owners_ignored() -> None:
 def test_what_the_kernel_takes(default: bytes) -> None:
     assert len(default) // 8 < 4096
     assert len(default) % 8 == 0
+
+
+HUGE = (5 << 32) + 7
+
+
+@pytest.mark.parametrize(
+    ("operation", "holds", "fails"),
+    [
+        ("EQ", [HUGE], [HUGE + 1, 7, HUGE + (1 << 32), 0]),
+        ("NE", [HUGE + 1, 7, 0], [HUGE]),
+        ("LT", [HUGE - 1, 0xFFFFFFFF, 0], [HUGE, HUGE + 1, 6 << 32]),
+        ("LE", [HUGE, HUGE - 1, 0xFFFFFFFF], [HUGE + 1, 6 << 32]),
+        ("GT", [HUGE + 1, 6 << 32], [HUGE, HUGE - 1, 0xFFFFFFFF]),
+        ("GE", [HUGE, HUGE + 1, 6 << 32], [HUGE - 1, 0xFFFFFFFF, 0]),
+    ],
+)
+def test_comparisons_of_a_profile(default: bytes, operation: str, holds: list[int], fails: list[int]) -> None:
+    tests = [{"index": 0, "value": HUGE, "op": f"SCMP_CMP_{operation}"}]
+    program = compiled(rules=[{"names": ["getpid"], "action": "SCMP_ACT_ERRNO", "errnoRet": 77, "args": tests}])
+    assert {decide(program, 39, value) for value in holds} == {77}
+    assert {decide(program, 39, value) for value in fails} == {0}
+
+
+def test_masks_and_several_tests_of_a_profile(default: bytes) -> None:
+    masked = {"index": 0, "value": 0xF0, "valueTwo": 0x30, "op": "SCMP_CMP_MASKED_EQ"}
+    either = [{"index": 0, "value": number, "op": "SCMP_CMP_EQ"} for number in (1, 2)]
+    program = compiled(
+        rules=[
+            {"name": "getpid", "action": "SCMP_ACT_ERRNO", "args": [masked]},
+            {"names": ["getpid"], "action": "SCMP_ACT_ERRNO", "errnoRet": 5, "args": either},
+            {"names": ["getpid"], "action": "SCMP_ACT_ERRNO", "errnoRet": 9},
+        ]
+    )
+    assert [decide(program, 39, value) for value in (0x3F, 1, 2, 3)] == [1, 5, 5, 9]
+
+
+def test_conditions_of_a_profile(default: bytes) -> None:
+    refuse: dict[str, object] = {"names": ["mount"], "action": "SCMP_ACT_ERRNO"}
+    conditions: tuple[tuple[dict[str, object], bool], ...] = (
+        ({"includes": {"caps": ["CAP_CHOWN"]}}, True),
+        ({"includes": {"caps": ["CAP_SYS_ADMIN"]}}, False),
+        ({"excludes": {"caps": ["CAP_SYS_ADMIN"]}}, True),
+        ({"excludes": {"caps": ["CAP_CHOWN"]}}, False),
+        ({"includes": {"arches": ["amd64"]}}, True),
+        ({"includes": {"arches": ["s390x"]}}, False),
+        ({"includes": {"minKernel": "4.8"}}, True),
+        ({"includes": {"minKernel": "999.0"}}, False),
+    )
+    for condition, applies in conditions:
+        assert decide(compiled(rules=[refuse | condition]), 165) == (errno.EPERM if applies else 0)
+
+
+def test_a_profile_of_what_is_allowed(default: bytes) -> None:
+    """Calls that are too new say so; neither x32 nor an architecture that was not named is a way around."""
+    allow: dict[str, object] = {"names": ["read", "write", "openat2"], "action": "SCMP_ACT_ALLOW"}
+    program = compiled("SCMP_ACT_ERRNO", rules=[allow])
+    assert [decide(program, number) for number in (0, 1, 2, 437, 438)] == [0, 0, errno.EPERM, 0, errno.ENOSYS]
+    for closed in (program, compiled(rules=[{"names": ["mount"], "action": "SCMP_ACT_ERRNO"}])):
+        assert decide(closed, 0x40000000 + 165) == errno.ENOSYS
+        assert decide(closed, 3, architecture=I386) == errno.EPERM
+    both = compiled("SCMP_ACT_ERRNO", rules=[allow], architectures=["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"])
+    assert decide(both, 3, architecture=I386) == 0
+
+
+def compiled(action: str = "SCMP_ACT_ALLOW", *, rules: list[dict[str, object]], **parts: object) -> bytes:
+    text = json.dumps({"defaultAction": action, "syscalls": rules, **parts})
+    return seccomp_profile.compile_profile(text, capabilities.DEFAULT)

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import errno
 import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 from buildah_py.errors import SandboxError
+from buildah_py.linux.paths import openat2
+from buildah_py.sandbox import BindMount
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -148,3 +153,138 @@ def test_fork_bomb_ends_with_its_step(bench: Bench) -> None:
     with os.scandir("/proc") as processes:
         owners = [entry.stat().st_uid for entry in processes if entry.name.isdigit() and entry.is_dir()]
     assert 31337 not in owners
+
+
+ESCAPE = "mkdir /x; chroot /x true; cd ../../../../../..; ls /; ls /proc/1/root; cat /proc/self/mountinfo | wc -l"
+
+
+def test_chroot_isolation_shows_nothing_of_the_host(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "host-file").touch()
+    pivoted, covered = (bench.sh(ESCAPE, isolation=isolation) for isolation in ("container", "chroot"))
+    assert covered.out == pivoted.out
+    assert bench.sh(f"ls -d {tmp_path}", isolation="chroot").status != 0
+
+
+@pytest.mark.parametrize("refusal", [errno.EPERM, errno.EINVAL])
+def test_where_no_root_can_be_pivoted(bench: Bench, refusal: int) -> None:
+    """The first root of a machine (initramfs) and containers around us refuse; a filter does so here."""
+    program = (
+        "import struct, sys\n"
+        "from buildah_py.linux.process import set_seccomp_filter\n"
+        "from buildah_py.sandbox import ContainerSpec, Sandbox\n"
+        "import ctypes\n"
+        "library = ctypes.CDLL('libseccomp.so.2')\n"
+        "number = library.seccomp_syscall_resolve_name(b'pivot_root')\n"
+        "lower, upper, work, init, refusal, script = sys.argv[1:]\n"
+        "code = [(0x20, 0, 0, 0), (0x15, 0, 1, number), (6, 0, 0, 0x50000 | int(refusal)), (6, 0, 0, 0x7fff0000)]\n"
+        "set_seccomp_filter(b''.join(struct.pack('=HBBI', *words) for words in code))\n"
+        "spec = ContainerSpec(lowers=(lower,), upper=upper, work=work, init=init, argv=('/bin/sh', '-c', script),"
+        " network='none')\n"
+        "with Sandbox('/nowhere') as sandbox:\n"
+        "    sys.exit(sandbox.run(spec).status)\n"
+    )
+    spec = bench.spec("unused")
+    argv = [sys.executable, "-c", program, *spec.lowers, spec.upper, spec.work, spec.init, str(refusal), ESCAPE]
+    ran = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stdout) == (0, bench.sh(ESCAPE).out)
+
+
+def test_memory_is_taken_from_steps_first(bench: Bench) -> None:
+    with open("/proc/self/oom_score_adj", encoding="ascii") as file:
+        own = int(file.read())
+    assert int(bench.sh("cat /proc/self/oom_score_adj").out) == min(max(own, 0) + 100, 1000)
+
+
+def test_masks_are_what_they_should_be(bench: Bench) -> None:
+    """CVE-2025-31133, CVE-2025-52565, CVE-2025-52881: what covers a path is the null device or nothing at all."""
+    script = (
+        "for path in kcore keys timer_list; do [ ! -e /proc/$path ] || stat -c '%t:%T' /proc/$path; done;"
+        "ls -A /sys/firmware /proc/acpi /proc/scsi 2>/dev/null | grep -v : | wc -w;"
+        "grep -c -e ' /proc/sys proc ro,' -e ' /proc/sysrq-trigger proc ro,' /proc/self/mounts; echo 0 > /proc/sysrq-trigger"
+    )
+    result = bench.sh(script)
+    *nodes, inside, readonly = result.out.split()
+    assert set(nodes) == {"1:3"}
+    assert (inside, readonly) == ("0", "2")
+    assert "Read-only file system" in result.err
+
+
+def test_an_image_whose_null_device_is_something_else(bench: Bench, tmp_path: Path) -> None:
+    """/dev is ours, whatever the image has there: a file, or a link to the host."""
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (bench.base / "dev").symlink_to(victim)
+    result = bench.sh("stat -c '%t:%T' /proc/keys")
+    assert result.out in {"1:3\n", ""}
+    assert list(victim.iterdir()) == []
+
+
+def test_what_runs_the_container_cannot_be_overwritten(bench: Bench) -> None:
+    """CVE-2019-5736, CVE-2024-45310: neither a program nor an interpreter leads back to ours."""
+    (bench.base / "self").symlink_to("/proc/self/exe")
+    (bench.base / "script").write_text("#!/proc/self/exe\n")
+    (bench.base / "script").chmod(0o755)
+    for program in ("/self", "/script", "/proc/self/exe"):
+        try:
+            result = bench.run(program, "-c", "print('python')")
+        except SandboxError:
+            continue
+        assert "python" not in result.out
+    result = bench.sh("for p in /proc/[0-9]*; do readlink $p/exe; (: >> $p/exe) 2>/dev/null && echo written; done")
+    assert {line for line in result.out.split() if "python" in line} == set()
+    assert "written" not in result.out
+
+
+def test_groups_and_environment_of_the_host_stay_there(bench: Bench) -> None:
+    """CVE-2021-3602, CVE-2022-2990, CVE-2022-27651."""
+    program = (
+        "import os, sys\n"
+        "from buildah_py.linux.process import capget, capset\n"
+        "from buildah_py.sandbox import ContainerSpec, Sandbox\n"
+        "lower, upper, work, init = sys.argv[1:]\n"
+        "effective, permitted, _ = capget()\n"
+        "capset(effective, permitted, permitted)\n"
+        "script = 'id -G; env; grep -e CapInh -e CapAmb /proc/self/status'\n"
+        "spec = ContainerSpec(lowers=(lower,), upper=upper, work=work, init=init, argv=('/bin/sh', '-c', script),"
+        " network='none', user='7:8')\n"
+        "with Sandbox('/nowhere') as sandbox:\n"
+        "    sys.exit(sandbox.run(spec).status)\n"
+    )
+    spec = bench.spec("unused")
+    ran = subprocess.run(
+        [sys.executable, "-c", program, *spec.lowers, spec.upper, spec.work, spec.init],
+        capture_output=True,
+        text=True,
+        check=True,
+        extra_groups=[4242],
+        env={**os.environ, "HOST_TOKEN": "hunter2"},
+    )
+    groups, *rest = ran.stdout.splitlines()
+    assert groups == "8"
+    assert "hunter2" not in ran.stdout
+    assert [line.split()[1] for line in rest if line.startswith("Cap")] == ["0" * 16, "0" * 16]
+
+
+def test_a_mount_of_what_changes_meanwhile(bench: Bench, tmp_path: Path) -> None:
+    """CVE-2024-23651, CVE-2024-11218: a part of a shared directory that turns into a link to the host and back."""
+    shared = tmp_path / "shared"
+    (shared / "real").mkdir(parents=True)
+    (shared / "real" / "inside").touch()
+    (bench.base / "host-only").mkdir()
+    root = os.open(shared, os.O_PATH | os.O_DIRECTORY)
+    flip = "while :; do mv real kept; ln -s / real; rm real; mv kept real; done"
+    with subprocess.Popen(["/bin/sh", "-c", flip], cwd=shared) as flipping:
+        try:
+            seen = set()
+            for _ in range(30):
+                try:
+                    source = openat2(root, "real", os.O_PATH | os.O_DIRECTORY)
+                except (FileNotFoundError, NotADirectoryError):
+                    continue
+                mount = BindMount(source, "/m")
+                seen |= set(bench.sh("ls /m", mounts=(mount,)).out.split())
+                os.close(source)
+        finally:
+            flipping.kill()
+    os.close(root)
+    assert seen <= {"inside", "real", "kept"}

@@ -1,0 +1,299 @@
+"""The options that shape containers, through `pybuild run` and through RUN: one meaning, docker's spelling."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from buildah_py.sandbox.cgroups import _hierarchies
+from tests.end_to_end.conftest import needs_root
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.end_to_end.conftest import Pybuild
+
+pytestmark = [needs_root]
+
+
+def both(pybuild: Pybuild, script: str, *options: object) -> list[str]:
+    """Run a script in `pybuild run` and in a RUN; what it printed, which has to be the same."""
+    ran = pybuild.run("run", "--network=none", *options, "busybox", "/bin/sh", "-c", script).stdout
+    context = pybuild.context(
+        "FROM busybox\nRUN --network=none <<EOF\n{ " + script + "\n} > /said 2> /dev/null\nEOF\n", name="both"
+    )
+    pybuild.build(context, "--no-cache", *options)
+    said = pybuild.run("cat", "test:/said").stdout
+    assert said == ran
+    return said.split()
+
+
+def refused(pybuild: Pybuild, *options: object) -> str:
+    """Both commands refuse the options as misused; what they say."""
+    context = pybuild.context("FROM busybox\nRUN true\n", name="refused")
+    said = pybuild.run("run", *options, "busybox", "true", status=2).stderr
+    assert pybuild.build(context, *options, status=2).shown == said.replace("pybuild run", "pybuild build")
+    return said
+
+
+def needs_controllers(*names: str) -> None:
+    known = dict(_hierarchies())
+    if not all(name in known and os.access(os.path.dirname(known[name][0]), os.W_OK) for name in names):
+        pytest.skip(f"this machine lets us make no control groups for {', '.join(names)}")
+
+
+def test_names_and_addresses(busybox: Pybuild) -> None:
+    script = "hostname; grep -h -e db -e six /etc/hosts; cat /etc/resolv.conf"
+    options = ["--hostname=builder", "--add-host=db:10.1.2.3", "--add-host=six=[fd00::7]"]
+    options += ("--dns=10.9.8.7", "--dns-search=corp.example", "--dns-option=ndots:2")
+    said = both(busybox, script, *options)
+    assert said[0] == "builder"
+    assert said[1:5] == ["10.1.2.3", "db", "fd00::7", "six"]
+    assert said[5:] == ["nameserver", "10.9.8.7", "search", "corp.example", "options", "ndots:2"]
+
+
+def test_capabilities(busybox: Pybuild) -> None:
+    script = "grep CapEff /proc/self/status"
+    assert (
+        both(busybox, script, "--cap-drop=ALL", "--cap-add=cap_chown", "--cap-add", "NET_ADMIN")[1] == f"{0x1001:016x}"
+    )
+    assert both(busybox, script, "--cap-drop=mknod")[1] == f"{0xA80425FB & ~(1 << 27):016x}"
+
+
+def test_limits_of_processes(busybox: Pybuild) -> None:
+    script = "ulimit -n; ulimit -Hn; ulimit -c; df -k /dev/shm | tail -n1 | awk '{print $2}'"
+    options = ("--ulimit=nofile=100:200", "--ulimit", "core=0", "--shm-size=3m")
+    assert both(busybox, script, *options) == ["100", "200", "0", "3072"]
+    assert both(busybox, "grep NoNewPrivs /proc/self/status", "--security-opt=no-new-privileges")[1] == "1"
+    assert both(busybox, "grep NoNewPrivs /proc/self/status", "--security-opt", "no-new-privileges:false")[1] == "0"
+
+
+def test_volumes(busybox: Pybuild, tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    (shared / "file").write_text("shared\n")
+    script = "cat /new/vol/file; touch /new/vol/x 2>/dev/null || echo refused"
+    assert both(busybox, script, "-v", f"{shared}:/new/vol:ro") == ["shared", "refused"]
+    assert both(busybox, "touch /new/vol/x; echo done", f"--volume={shared}:/new/vol") == ["done"]
+    assert sorted(os.listdir(shared)) == ["file", "x"]
+    assert "new" not in busybox.sh("ls /").split(), "the mount target is not in the image"
+
+
+def test_devices(busybox: Pybuild, tmp_path: Path) -> None:
+    """A node that was given can be opened, one that merely lies in a volume cannot."""
+    node = tmp_path / "node"
+    os.mknod(node, stat.S_IFCHR | 0o666, os.makedev(1, 5))
+    read = "head -c 4 /dev/given | tr '\\0' z"
+    assert both(busybox, read, f"--device={node}:/dev/given") == ["zzzz"]
+    assert both(busybox, read, "--device", f"{node}:/dev/given:rwm") == ["zzzz"]
+    assert both(busybox, f"head -c 4 {node} | tr '\\0' z", f"--device={node}:rw") == ["zzzz"]
+    assert both(busybox, "head -c 4 /vol/node 2>/dev/null; echo end", f"--volume={tmp_path}:/vol") == ["end"]
+    (tmp_path / "plain").touch()
+    assert "is no device" in refused(busybox, f"--device={tmp_path / 'plain'}:/dev/x")
+    assert "reading and writing" in refused(busybox, f"--device={node}:/dev/x:r")
+    assert "rwm" in refused(busybox, f"--device={node}:/dev/x:wx")
+
+
+def profile(tmp_path: Path, name: str, **parts: object) -> str:
+    path = tmp_path / name
+    path.write_text(json.dumps(parts))
+    return f"--security-opt=seccomp={path}"
+
+
+def test_policies_for_system_calls(busybox: Pybuild, tmp_path: Path) -> None:
+    script = "grep Seccomp: /proc/self/status; mkdir /made 2>/dev/null || echo refused; rmdir /made 2>/dev/null || true"
+    assert both(busybox, script) == ["Seccomp:", "2"]
+    assert both(busybox, script, "--security-opt=seccomp=unconfined") == ["Seccomp:", "0"]
+    rule = {"names": ["mkdir", "mkdirat", "no_such_call"], "action": "SCMP_ACT_ERRNO", "errnoRet": 13}
+    option = profile(tmp_path, "no-mkdir.json", defaultAction="SCMP_ACT_ALLOW", syscalls=[rule])
+    assert both(busybox, script, option) == ["Seccomp:", "2", "refused"]
+    assert both(busybox, script, option, "--security-opt=no-new-privileges") == ["Seccomp:", "2", "refused"]
+
+
+def test_a_changed_policy_is_another_step(busybox: Pybuild, tmp_path: Path) -> None:
+    context = busybox.context("FROM busybox\nRUN mkdir /made || touch /refused\n")
+    option = profile(tmp_path, "p.json", defaultAction="SCMP_ACT_ALLOW")
+    assert busybox.build(context, option).outcomes() == ["RAN"]
+    assert busybox.build(context, option).outcomes() == ["HIT"]
+    rule = {"names": ["mkdir"], "action": "SCMP_ACT_ERRNO"}
+    profile(tmp_path, "p.json", defaultAction="SCMP_ACT_ALLOW", syscalls=[rule])
+    assert busybox.build(context, option).outcomes() == ["RAN"]
+    assert "refused" in busybox.sh("ls /")
+
+
+def test_policies_that_are_refused(busybox: Pybuild, tmp_path: Path) -> None:
+    assert "No such file" in refused(busybox, f"--security-opt=seccomp={tmp_path}/missing.json")
+    for parts, said in (
+        ({}, "defaultAction"),
+        ({"defaultAction": "SCMP_ACT_WISH"}, "SCMP_ACT_WISH"),
+        ({"defaultAction": "SCMP_ACT_NOTIFY"}, "SCMP_ACT_NOTIFY"),
+        ({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"action": "SCMP_ACT_ALLOW"}]}, "names"),
+    ):
+        assert said in refused(busybox, profile(tmp_path, "bad.json", **parts))
+    (tmp_path / "bad.json").write_text("{")
+    assert "seccomp=" in refused(busybox, f"--security-opt=seccomp={tmp_path}/bad.json")
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "--cap-add=CAP_FLY",
+        "--cap-drop=nothing",
+        "--security-opt=apparmor=unconfined",
+        "--security-opt=no-new-privileges=perhaps",
+        "--ulimit=files=3",
+        "--ulimit=nofile=2:1",
+        "--ulimit=nofile",
+        "--shm-size=big",
+        "--memory=lots",
+        "--memory-swap=1g",
+        "--cpus=-1",
+        "--cpus=half",
+        "--cpuset-cpus=first",
+        "--pids-limit=-2",
+        "--cgroup-parent=/../../etc",
+        "--add-host=db",
+        "--add-host=db:nowhere",
+        "--add-host=gate:host-gateway",
+        "--dns=resolver",
+        "--hostname=a/b",
+        "--device=/dev/no-such-device",
+        "--volume=/tmp",
+        "--volume=/tmp:/x:maybe",
+        "--isolation=vm",
+    ],
+)
+def test_unknown_values_are_refused(busybox: Pybuild, option: str) -> None:
+    """GHSA-7236-3392-c5c6: what is not understood is an error, never the weaker of two."""
+    assert option.split("=", maxsplit=1)[0] in refused(busybox, option)
+
+
+def test_memory(busybox: Pybuild) -> None:
+    needs_controllers("memory")
+    script = "head -c 100000000 /dev/zero | tail -c 90000000 | wc -c"
+    options = ("--memory=32m", "--memory-swap=32m")
+    ran = busybox.run("run", "--network=none", *options, "busybox", "sh", "-o", "pipefail", "-c", script, status=None)
+    assert ran.returncode != 0
+    assert "limit of memory was reached" in ran.stderr
+    context = busybox.context(f"FROM busybox\nRUN set -o pipefail; {script}\n")
+    assert "out of memory: its limit was reached (--memory)" in busybox.build(context, *options, status=None).shown
+    assert busybox.build(context).outcomes() == ["RAN"], "a failed step is not kept, a limit is not part of the key"
+
+
+def test_processes(busybox: Pybuild) -> None:
+    needs_controllers("pids")
+    script = "(for i in 1 2 3 4 5 6 7 8 9; do sleep 1 & done; wait) 2>&1 | grep -o -m1 'fork' || echo free"
+    assert both(busybox, script, "--pids-limit=6") == ["fork"]
+    assert both(busybox, script, "--pids-limit=-1") == ["free"]
+
+
+def test_processors_and_the_group_they_are_of(busybox: Pybuild) -> None:
+    needs_controllers("pids", "cpu", "cpuset")
+    assert both(busybox, "grep Cpus_allowed_list /proc/self/status", "--cpuset-cpus=0", "--cpus=1.5")[1] == "0"
+    unified = dict(_hierarchies())["pids"][1]
+    name = f"pybuild-test-{os.getpid()}"
+    parent = dict(_hierarchies(f"/{name}"))["pids"][0]
+    try:
+        process = subprocess.Popen(
+            [*busybox.command, "run", "-i", "--network=none", f"--cgroup-parent=/{name}", "busybox", "cat"],
+            env=busybox.environ(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write("up\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "up\n"
+        groups = [entry for entry in os.listdir(parent) if entry.startswith("pybuild-")]
+        assert len(groups) == 1
+        process.communicate()
+        assert process.returncode == 0
+        assert [entry for entry in os.listdir(parent) if entry.startswith("pybuild-")] == []
+    finally:
+        os.rmdir(parent)
+    assert unified in (True, False)
+
+
+def test_isolation_by_chroot(busybox: Pybuild) -> None:
+    """Nothing of the host is seen, not even by one that leaves its root the old way."""
+    script = "ls / | wc -l; touch /x; cat /proc/self/mounts | cut -d' ' -f2 | grep -c -e ^/tmp -e ^/home; ls -d /work"
+    ran = busybox.run("run", "--isolation=chroot", "busybox", "sh", "-c", script, status=None)
+    assert ran.stdout.split()[1] == "0"
+    assert "the host's network" in ran.stderr
+    assert both(busybox, "id -u; echo $$; hostname", "--isolation=chroot")[0] == "0"
+
+
+def test_what_of_the_builder_a_command_sees(busybox: Pybuild) -> None:
+    """CVE-2021-3602, CVE-2022-2990, CVE-2022-27651: no environment, groups or inheritable capabilities of the host."""
+    context = busybox.context("FROM busybox\nRUN { env; id -G; grep -e CapInh -e CapAmb /proc/self/status; } > /seen\n")
+    result = subprocess.run(
+        [*busybox.command, "build", "-t", "test", context],
+        env={**busybox.environ(), "HOST_TOKEN": "hunter2"},
+        extra_groups=[4242, 4343],
+        check=True,
+        capture_output=True,
+    )
+    assert result.returncode == 0
+    seen = busybox.run("cat", "test:/seen").stdout
+    assert "hunter2" not in seen
+    assert "4242" not in seen
+    assert seen.count("0" * 16) == 2
+
+
+def test_a_working_directory_that_is_a_descriptor(busybox: Pybuild) -> None:
+    """CVE-2024-21626."""
+    for number in (0, 3, 7, 12):
+        context = busybox.context(f"FROM busybox\nWORKDIR /proc/self/fd/{number}\nRUN cat ../../../../etc/passwd\n")
+        assert busybox.build(context, status=None).status != 0
+
+
+def test_a_bind_of_a_link_to_the_root(busybox: Pybuild) -> None:
+    """CVE-2024-1753: the link leads to the root of its stage."""
+    context = busybox.context(
+        "FROM busybox AS other\nRUN ln -s / /rootdir; echo mine > /of-the-stage\n"
+        "FROM busybox\nRUN --mount=from=other,source=/rootdir,target=/m,rw cat /m/of-the-stage > /seen; ls /m > /list;"
+        " touch /m/escaped\n"
+    )
+    busybox.build(context)
+    assert busybox.sh("cat /seen") == "mine\n"
+    assert not os.path.exists("/escaped")
+    assert "work" not in busybox.sh("cat /list").split()
+
+
+def test_a_cache_whose_name_leads_elsewhere(busybox: Pybuild, tmp_path: Path) -> None:
+    """CVE-2024-9675."""
+    context = busybox.context(
+        "FROM busybox\nRUN --mount=type=cache,id=../../../escaped,target=/c touch /c/file; echo x\n"
+    )
+    busybox.build(context)
+    found = subprocess.run(["find", str(tmp_path), "-name", "escaped"], capture_output=True, text=True, check=True)
+    assert found.stdout == ""
+    caches = os.listdir(busybox.root / "cache-mounts")
+    assert len(caches) == 1
+    assert os.listdir(busybox.root / "cache-mounts" / caches[0]) == ["file"]
+
+
+def test_a_step_that_replaces_the_way_to_its_mount(busybox: Pybuild, tmp_path: Path) -> None:
+    """CVE-2024-23652: nothing is cleaned up through the link."""
+    host = tmp_path / "host"
+    (host / "inner").mkdir(parents=True)
+    (host / "inner" / "empty").touch()
+    context = busybox.context(
+        f"FROM busybox\nRUN --mount=type=tmpfs,target=/a/inner mkdir /b; mv /a /b/ || true; ln -s {host} /a || true;"
+        f" ln -s {host} /new\n"
+    )
+    busybox.build(context, status=None)
+    assert os.listdir(host / "inner") == ["empty"]
+
+
+def test_unknown_modes_in_a_build_file_are_refused(busybox: Pybuild) -> None:
+    """GHSA-7236-3392-c5c6 and CVE-2024-9407."""
+    for flag in ("--security=Insecure", "--network=bridge", "--mount=type=bind,bind-propagation=evil,target=/x"):
+        assert busybox.build(busybox.context(f"FROM busybox\nRUN {flag} true\n"), status=None).status != 0
