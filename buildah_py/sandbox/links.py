@@ -25,7 +25,8 @@ from buildah_py.linux.netlink import (
 _NEW_LINK, _DELETE_LINK, _NEW_ADDRESS, _NEW_ROUTE = 16, 17, 20, 24
 _SET_LINK, _BRIDGE, _PROTOCOL_INFO, _PORT_ISOLATED = 19, 7, 12, 33
 _UP = 1
-_IPV4 = 2
+_IPV4, _IPV6 = 2, 10
+_NO_DUPLICATES_LOOKED_FOR = 2
 _MAIN_TABLE, _PROTOCOL_BOOT, _UNICAST = 254, 3, 1
 
 
@@ -95,9 +96,18 @@ def new_address(index: int, address: str, prefix: int, broadcast: str) -> bytes:
     return _encode(ifaddrmsg(), _NEW_ADDRESS, NLM_F_CREATE | NLM_F_EXCL, fields, attributes)
 
 
+def new_address6(index: int, address: str, prefix: int) -> bytes:
+    """Give an interface an IPv6 address, which can be used at once: nobody else can have it."""
+    flags = _NO_DUPLICATES_LOOKED_FOR
+    fields = {"family": _IPV6, "prefixlen": prefix, "flags": flags, "index": index}
+    attributes = [("IFA_ADDRESS", address), ("IFA_FLAGS", flags)]
+    return _encode(ifaddrmsg(), _NEW_ADDRESS, NLM_F_CREATE | NLM_F_EXCL, fields, attributes)
+
+
 def default_route(gateway: str, index: int) -> bytes:
     """Send everything else to a gateway."""
-    fields = {"family": _IPV4, "table": _MAIN_TABLE, "proto": _PROTOCOL_BOOT, "type": _UNICAST}
+    family = _IPV6 if ":" in gateway else _IPV4
+    fields = {"family": family, "table": _MAIN_TABLE, "proto": _PROTOCOL_BOOT, "type": _UNICAST}
     attributes = [("RTA_GATEWAY", gateway), ("RTA_OIF", index)]
     return _encode(rtmsg(), _NEW_ROUTE, NLM_F_CREATE | NLM_F_EXCL, fields, attributes)
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _SUBSYSTEM = 10
 _BATCH_BEGIN, _BATCH_END = 0x10, 0x11
 _NEW_TABLE, _DELETE_TABLE, _NEW_CHAIN, _NEW_RULE = 0, 2, 3, 6
-_FAMILY_INET, _FAMILY_IPV4 = 1, 2
+_FAMILY_INET, IPV4, IPV6 = 1, 2, 10
 _TABLE_OWNER = 2
 _INPUT, _FORWARD, _POSTROUTING = 1, 2, 4
 _PRIORITY_FILTER, _PRIORITY_SOURCE_NAT = 0, 100
@@ -41,6 +41,8 @@ _DROP, _ACCEPT = 0, 1
 _TCP, _UDP, _ICMPV6 = 6, 17, 58
 _DOMAIN_PORT = 53
 _NAME_BYTES = 16
+_ADDRESSES = {4: (IPV4, 12, 16), 16: (IPV6, 8, 24)}
+"""By the length of an address: its family, and where in a packet the source's and the destination's are."""
 
 
 class PacketFilter:
@@ -50,17 +52,25 @@ class PacketFilter:
         self.name = name
         self._netlink = Netlink(NETLINK_NETFILTER)
 
-    def install(self, bridge: str, network: bytes, mask: bytes, servers: Iterable[bytes], family_prefix: str) -> None:
+    def install(
+        self,
+        bridge: str,
+        networks: Iterable[tuple[bytes, bytes]],
+        servers: Iterable[bytes],
+        prefix: str,
+        switched: Iterable[int],
+    ) -> None:
         """Masquerade what leaves `bridge` for elsewhere; let nothing in that was not asked for.
 
-        `servers` are the packed IPv4 addresses of name servers that containers may ask even if the host is one of them.
-        With `family_prefix` the host forwards for no interfaces but those whose name begins so. Raises OSError.
+        `networks` are the bridge's own, each with its mask; `servers` are the packed addresses of name servers that
+        containers may ask even if the host is one of them. The host forwards packets of the families `switched` for no
+        interfaces but those whose name begins with `prefix`. Raises OSError.
         """
-        rules = [*self._chains(), *self._rules(bridge, network, mask, servers)]
-        if family_prefix:
-            others = [*_interface(_IIFNAME, family_prefix, exact=False, same=False)]
-            others += _interface(_OIFNAME, family_prefix, exact=False, same=False)
-            rules.append(self._rule("forward", *others, _verdict(_DROP)))
+        rules = [*self._chains(), *self._rules(bridge, networks, servers)]
+        for family in switched:
+            others = [*_interface(_IIFNAME, prefix, exact=False, same=False)]
+            others += _interface(_OIFNAME, prefix, exact=False, same=False)
+            rules.append(self._rule("forward", *_family(family), *others, _verdict(_DROP)))
         try:
             self._batch([self._table(_TABLE_OWNER), *rules])
         except OSError as error:
@@ -93,28 +103,30 @@ class PacketFilter:
             where = nested(4, attribute(1, struct.pack("!I", hook)), attribute(2, struct.pack("!i", priority)))
             yield _message(_NEW_CHAIN, NLM_F_CREATE, text(1, self.name), text(3, name), where, text(7, kind))
 
-    def _rules(self, bridge: str, network: bytes, mask: bytes, servers: Iterable[bytes]) -> Iterable[bytes]:
+    def _rules(self, bridge: str, networks: Iterable[tuple[bytes, bytes]], servers: Iterable[bytes]) -> Iterable[bytes]:
         from_bridge, to_bridge = _interface(_IIFNAME, bridge), _interface(_OIFNAME, bridge)
-        ipv4 = [_meta(_NFPROTO), _compare(bytes([_FAMILY_IPV4]))]
-        yield self._rule(
-            "postrouting",
-            *ipv4,
-            _payload(_NETWORK_HEADER, 12, 4),
-            _bitwise(mask),
-            _compare(network),
-            *_interface(_OIFNAME, bridge, same=False),
-            _expression("masq"),
-        )
+        for network, mask in networks:
+            family, source, _ = _ADDRESSES[len(network)]
+            yield self._rule(
+                "postrouting",
+                *_family(family),
+                _payload(_NETWORK_HEADER, source, len(network)),
+                _bitwise(mask),
+                _compare(network),
+                *_interface(_OIFNAME, bridge, same=False),
+                _expression("masq"),
+            )
         yield self._rule("forward", *to_bridge, *_established(), _verdict(_ACCEPT))
         yield self._rule("forward", *to_bridge, _verdict(_DROP))
         yield self._rule("input", *from_bridge, *_established(), _verdict(_ACCEPT))
         for server in servers:
+            family, _, destination = _ADDRESSES[len(server)]
             for protocol in (_UDP, _TCP):
                 yield self._rule(
                     "input",
                     *from_bridge,
-                    *ipv4,
-                    _payload(_NETWORK_HEADER, 16, 4),
+                    *_family(family),
+                    _payload(_NETWORK_HEADER, destination, len(server)),
                     _compare(server),
                     _meta(_L4PROTO),
                     _compare(bytes([protocol])),
@@ -146,6 +158,10 @@ def _number(kind: int, value: int) -> bytes:
 
 def _meta(key: int) -> bytes:
     return _expression("meta", _number(2, key), _number(1, _REGISTER))
+
+
+def _family(family: int) -> list[bytes]:
+    return [_meta(_NFPROTO), _compare(bytes([family]))]
 
 
 def _compare(value: bytes, *, same: bool = True) -> bytes:

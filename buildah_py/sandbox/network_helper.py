@@ -20,7 +20,7 @@ import struct
 from buildah_py.linux import namespaces, process
 from buildah_py.linux.netlink import NETLINK_ROUTE, Netlink
 from buildah_py.sandbox import wire
-from buildah_py.sandbox.nat import PacketFilter
+from buildah_py.sandbox.nat import IPV4, IPV6, PacketFilter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,6 +34,12 @@ _GATEWAY = 1
 _MOST = (1 << (32 - _BITS)) - 2
 _ALL_LOCK = "lock"
 _FORWARDED = "forwarding"
+"""Lists the settings that were changed, with what they were."""
+_BITS6 = 64
+_IPV6_SETTINGS = "/proc/sys/net/ipv6/conf"
+_FORCED = "force_forwarding"
+_ROUTE_REJECTS = 0x200
+_NO_IPV6 = {errno.EACCES, errno.EPERM, errno.EOPNOTSUPP, errno.EAFNOSUPPORT}
 _SIOCGIFMTU = 0x8921
 
 
@@ -86,6 +92,7 @@ class Network:
         self._lock = -1
         self._bridge = 0
         self._base = 0
+        self._prefix = b""  # of IPv6; empty where the host has none
         self._mtu = 1500
         self._filter: PacketFilter | None = None
         self._ready: list[Namespace] = []
@@ -105,14 +112,31 @@ class Network:
             self._bridge = _socket.if_nametoindex(self.name)
             gateway, last = dotted(self._base + _GATEWAY), dotted(self._base + _MOST + 1)
             self._route.request([self._links.new_address(self._bridge, gateway, _BITS, last)])
-            switched = self._forward(uplinks)
+            uplinks6 = {interface for interface in read_uplinks6() if not interface.startswith(PREFIX)}
+            if uplinks6:
+                self._open_ipv6()
+            switched = self._forward(uplinks, uplinks6 if self._prefix else set())
             self._filter = PacketFilter(self.name)
             mask = (0xFFFFFFFF << (32 - _BITS)) & 0xFFFFFFFF
-            allowed = [_socket.inet_aton(server) for server in servers if _is_ipv4(server)]
-            self._filter.install(
-                self.name, self._base.to_bytes(4), mask.to_bytes(4), allowed, PREFIX if switched else ""
-            )
+            networks = [(self._base.to_bytes(4), mask.to_bytes(4))]
+            if self._prefix:
+                networks.append((self._prefix + bytes(8), b"\xff" * 8 + bytes(8)))
+            allowed = [packed for server in servers if (packed := _packed(server))]
+            self._filter.install(self.name, networks, allowed, PREFIX, switched)
         self._ready.append(self._make())
+
+    def _open_ipv6(self) -> None:
+        """Give the bridge a network of unique local addresses (RFC 4193), chosen by chance as these are meant to be."""
+        self._prefix = b"\xfd" + os.urandom(7)
+        try:
+            self._route.request([self._links.new_address6(self._bridge, self._address6(_GATEWAY), _BITS6)])
+        except OSError as error:
+            if error.errno not in _NO_IPV6:
+                raise
+            self._prefix = b""
+
+    def _address6(self, number: int) -> str:
+        return _socket.inet_ntop(_socket.AF_INET6, self._prefix + number.to_bytes(8))
 
     def serve(self, channel: _socket.socket) -> None:
         """Hand out namespaces and take them back."""
@@ -194,28 +218,48 @@ class Network:
             if error.errno != errno.ENODEV:
                 raise
 
-    def _forward(self, uplinks: set[str]) -> bool:
-        """Have the kernel forward for the bridge and the interfaces that lead outside; remember which did not.
+    def _forward(self, uplinks: set[str], uplinks6: set[str]) -> set[int]:
+        """Have the kernel forward for the bridge and the interfaces that lead outside; remember how they were.
 
-        The answers to a container's packets arrive on those interfaces, and are forwarded only if they may.
+        The answers to a container's packets arrive on those interfaces, and are forwarded only if they may. Gives the
+        families for which something was switched, by this build or another one that still runs.
         """
         _write(_switch(self.name), "1")
-        switched = [interface for interface in sorted(uplinks) if _read(_switch(interface)).strip() == "0"]
-        if switched:
+        changes = [(_switch(interface), "1") for interface in sorted(uplinks)]
+        before = []
+        if uplinks6 and os.path.exists(_switch6(self.name, _FORCED)):  # since Linux 6.17
+            _write(_switch6(self.name, _FORCED), "1")
+            changes += [(_switch6(interface, _FORCED), "1") for interface in sorted(uplinks6)]
+        elif uplinks6 and _value(_switch6("all", "forwarding")) == "0":
+            # There is but one switch, which turns all others, and stops an interface from listening to routers.
+            changes.append((_switch6("all", "forwarding"), "1"))
+            for interface in os.listdir(_IPV6_SETTINGS):
+                if interface == "all":
+                    continue
+                if _value(_switch6(interface, "forwarding")) == "1":
+                    before.append((_switch6(interface, "forwarding"), "1"))
+                elif _value(_switch6(interface, "accept_ra")) == "1":
+                    before.append((_switch6(interface, "accept_ra"), "1"))
+                    _write(_switch6(interface, "accept_ra"), "2")
+        changed = [(path, _value(path), value) for path, value in changes if _value(path) != value]
+        if changed or before:
             with open(self._path(_FORWARDED), "a", encoding="utf-8") as file:
-                file.writelines(f"{interface}\n" for interface in switched)
-        for interface in switched:
-            _write(_switch(interface), "1")
-        return os.path.exists(self._path(_FORWARDED))
+                file.writelines(f"{path} {old}\n" for path, old, _ in changed)
+                file.writelines(f"{path} {old}\n" for path, old in before)
+        for path, _, value in changed:
+            _write(path, value)
+        remembered = _read(self._path(_FORWARDED)) if os.path.exists(self._path(_FORWARDED)) else ""
+        return {family for family, part in ((IPV4, "/ipv4/"), (IPV6, "/ipv6/")) if part in remembered}
 
     def _stop_forwarding(self) -> None:
         try:
-            interfaces = _read(self._path(_FORWARDED)).split()
+            words = _read(self._path(_FORWARDED)).split()
         except FileNotFoundError:
             return
-        for interface in interfaces:
-            if os.path.exists(_switch(interface)):
-                _write(_switch(interface), "0")
+        changed = [(path, value) for path, value in zip(words, words[1:], strict=False) if path.startswith("/")]
+        for path, value in changed:
+            if os.path.exists(path):
+                _write(path, value)
         os.unlink(self._path(_FORWARDED))
 
     def _make(self) -> Namespace:
@@ -246,12 +290,27 @@ class Network:
                     self._links.default_route(dotted(self._base + _GATEWAY), _INNER_INDEX),
                 ]
             )
+            if self._prefix:
+                self._add_ipv6(inner, _GATEWAY + number)
         except BaseException:
             os.close(descriptor)
             raise
         finally:
             inner.close()
         return Namespace(number, descriptor, address)
+
+    def _add_ipv6(self, inner: Netlink, number: int) -> None:
+        try:
+            inner.request(
+                [
+                    self._links.new_address6(_INNER_INDEX, self._address6(number), _BITS6),
+                    self._links.default_route(self._address6(_GATEWAY), _INNER_INDEX),
+                ]
+            )
+        except OSError as error:
+            if error.errno not in _NO_IPV6:  # new namespaces may have it switched off though the host has it
+                raise
+            self._prefix = b""
 
 
 class _Locked:
@@ -275,6 +334,20 @@ def read_routes(path: str = "/proc/net/route") -> Iterator[tuple[str, int, int]]
         if len(words) > 7:
             destination, mask = (int.from_bytes(bytes.fromhex(words[place]), "little") for place in (1, 7))
             yield words[0], destination, mask
+
+
+def read_uplinks6(routes: str = "/proc/net/ipv6_route", addresses: str = "/proc/net/if_inet6") -> set[str]:
+    """Give the interfaces that lead outside by IPv6: those of default routes, or with an address that is not local."""
+    if not os.path.exists(addresses):  # the kernel has no IPv6
+        return set()
+    found = set()
+    for words in map(str.split, _read(routes).splitlines()):
+        if int(words[0], 16) == int(words[1], 16) == 0 and not int(words[8], 16) & _ROUTE_REJECTS:
+            found.add(words[9])
+    for words in map(str.split, _read(addresses).splitlines()):
+        if int(words[3], 16) == 0:
+            found.add(words[5])
+    return found - {"lo"}
 
 
 def free_network(routes: list[tuple[str, int, int]]) -> int:
@@ -301,6 +374,14 @@ def _switch(interface: str) -> str:
     return f"/proc/sys/net/ipv4/conf/{interface}/forwarding"
 
 
+def _switch6(interface: str, name: str) -> str:
+    return f"{_IPV6_SETTINGS}/{interface}/{name}"
+
+
+def _value(path: str) -> str:
+    return _read(path).strip()
+
+
 def _mtu(interface: str) -> int:
     """Ask for the size of an interface's packets (netdevice(7))."""
     asking = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC)
@@ -312,12 +393,12 @@ def _mtu(interface: str) -> int:
     return int(mtu)
 
 
-def _is_ipv4(server: str) -> bool:
+def _packed(server: str) -> bytes:
+    """Pack the address of a name server; empty for what is none."""
     try:
-        _socket.inet_pton(_socket.AF_INET, server)
+        return _socket.inet_pton(_socket.AF_INET6 if ":" in server else _socket.AF_INET, server)
     except OSError:
-        return False
-    return True
+        return b""
 
 
 def _read(path: str) -> str:

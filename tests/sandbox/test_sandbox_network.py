@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -12,9 +13,11 @@ import pytest
 
 from buildah_py.sandbox import Sandbox
 from buildah_py.sandbox.network import RUN_DIRECTORY
-from buildah_py.sandbox.network_helper import free_network
+from buildah_py.sandbox.network_helper import free_network, read_uplinks6
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.sandbox.conftest import Bench
 
 pytestmark = pytest.mark.root
@@ -123,3 +126,76 @@ def test_names_are_resolved_and_hosts_reached(bench: Bench) -> None:
     url = "http://deb.debian.org/debian/dists/stable/Release"
     result = bench.sh(f"nslookup deb.debian.org >/dev/null && wget -q -O - {url} | head -1", network="default")
     assert result.out.startswith("Origin: Debian"), result.err
+
+
+def _outside(name: str) -> list[list[str]]:
+    """Another machine, reached by a cable: a network namespace with addresses of its own."""
+    inside = ["ip", "-n", name]
+    return [
+        ["ip", "netns", "add", name],
+        ["ip", "link", "add", name, "type", "veth", "peer", "name", "peer0", "netns", name],
+        ["ip", "addr", "add", "fd00:beef::1/64", "dev", name, "nodad"],
+        ["ip", "link", "set", name, "up"],
+        [*inside, "addr", "add", "fd00:beef::2/64", "dev", "peer0", "nodad"],
+        [*inside, "link", "set", "lo", "up"],
+        [*inside, "link", "set", "peer0", "up"],
+    ]
+
+
+def test_ipv6(bench: Bench) -> None:
+    """Outside is reached through translated addresses; the host is not; settings are put back."""
+    if shutil.which("ip") is None or not os.path.exists("/proc/net/if_inet6"):
+        pytest.skip("needs ip (Debian: iproute2) and IPv6")
+    bench.sandbox._networks._directory = str(bench.path / "run")  # builds beside this test keep nothing switched for us
+    name = f"pt{os.getpid()}"
+    settings = "/proc/sys/net/ipv6/conf"
+    watched = [f"{settings}/{of}/{key}" for of in ("all", name) for key in ("forwarding", "accept_ra")]
+    if os.path.exists(f"{settings}/all/force_forwarding"):
+        watched.append(f"{settings}/{name}/force_forwarding")
+    serve = (
+        "import socket\n"
+        "listener = socket.create_server(('fd00:beef::2', 7000), family=socket.AF_INET6)\n"
+        "print('up', flush=True)\n"
+        "connection, peer = listener.accept()\n"
+        "connection.sendall(peer[0].encode() + b'\\n')\n"
+        "connection.close()\n"
+    )
+    try:
+        for command in _outside(name):
+            subprocess.run(command, check=True)
+        before = [_read(path) for path in watched]
+        command = ["ip", "netns", "exec", name, sys.executable, "-c", serve]
+        with (
+            subprocess.Popen(command, stdout=subprocess.PIPE) as server,
+            socket.create_server(("fd00:beef::1", 7001), family=socket.AF_INET6),
+        ):
+            assert server.stdout is not None
+            assert server.stdout.readline() == b"up\n"
+            script = "nc fd00:beef::2 7000 < /dev/null; nc -w 1 fd00:beef::1 7001 < /dev/null && echo reached"
+            result = bench.sh(f"ip -o -6 addr show eth0 scope global; {script}", network="default")
+            server.kill()
+        assert "inet6 fd" in result.out
+        assert result.out.endswith("fd00:beef::1\n"), (result.out, result.err)
+        bench.sandbox.close()
+        assert [_read(path) for path in watched] == before
+    finally:
+        subprocess.run(["ip", "link", "del", name], check=False)
+        subprocess.run(["ip", "netns", "del", name], check=True)
+
+
+def _read(path: str) -> str:
+    with open(path, encoding="ascii") as file:
+        return file.read()
+
+
+def test_ways_outside_are_found(tmp_path: Path) -> None:
+    none, any_ = "0" * 32, "fd" + "0" * 30
+    routes, addresses = tmp_path / "routes", tmp_path / "addresses"
+    routes.write_text(
+        f"{none} 00 {none} 00 {any_} 00000400 00000001 00000000 00000003     wan0\n"
+        f"{none} 00 {none} 00 {none} ffffffff 00000001 00000000 00200200       lo\n"
+        f"{any_} 40 {none} 00 {none} 00000100 00000001 00000000 00000001     lan0\n"
+    )
+    addresses.write_text(f"{any_} 03 40 00 80     lan1\n{any_} 04 40 20 80     lan2\n{any_} 01 80 10 80       lo\n")
+    assert read_uplinks6(str(routes), str(addresses)) == {"wan0", "lan1"}
+    assert read_uplinks6(str(routes), str(tmp_path / "missing")) == set()

@@ -200,12 +200,12 @@ def test_masks_are_what_they_should_be(bench: Bench) -> None:
     script = (
         "for path in kcore keys timer_list; do [ ! -e /proc/$path ] || stat -c '%t:%T' /proc/$path; done;"
         "ls -A /sys/firmware /proc/acpi /proc/scsi 2>/dev/null | grep -v : | wc -w;"
-        "grep -c -e ' /proc/sys proc ro,' -e ' /proc/sysrq-trigger proc ro,' /proc/self/mounts; echo 0 > /proc/sysrq-trigger"
+        "grep -c ' /proc/sys proc ro,' /proc/self/mounts; echo x > /proc/sys/kernel/domainname"
     )
     result = bench.sh(script)
     *nodes, inside, readonly = result.out.split()
     assert set(nodes) == {"1:3"}
-    assert (inside, readonly) == ("0", "2")
+    assert (inside, readonly) == ("0", "1")
     assert "Read-only file system" in result.err
 
 
