@@ -8,7 +8,7 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from buildah_py.sandbox.client import Container, Sandbox
-    from buildah_py.sandbox.operations import BindMount, FileMount, Operation, OverlayMount, TmpfsMount
+    from buildah_py.sandbox.operations import BindMount, FileMount, Operation, OverlayMount, StubFile, TmpfsMount
     from buildah_py.sandbox.spec import ContainerSpec, ExitStatus, Limits
 
 __all__ = [
@@ -21,12 +21,13 @@ __all__ = [
     "Operation",
     "OverlayMount",
     "Sandbox",
+    "StubFile",
     "TmpfsMount",
 ]
 
 _HOMES = {
     "client": ("Container", "Sandbox"),
-    "operations": ("BindMount", "FileMount", "Operation", "OverlayMount", "TmpfsMount"),
+    "operations": ("BindMount", "FileMount", "Operation", "OverlayMount", "StubFile", "TmpfsMount"),
     "spec": ("ContainerSpec", "ExitStatus", "Limits"),
 }
 

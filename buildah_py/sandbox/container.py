@@ -18,7 +18,7 @@ from buildah_py.linux import mounts, namespaces, process
 from buildah_py.linux.mounts import MOUNT_ATTR_RDONLY
 from buildah_py.sandbox import users, wire
 from buildah_py.sandbox.initlayer import InitLayer
-from buildah_py.sandbox.operations import Operation, Root, from_wire, overlay
+from buildah_py.sandbox.operations import Operation, Root, StubFile, from_wire, overlay
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -173,9 +173,13 @@ def _mount_all(container: dict[str, Any], root: Root, operations: list[Operation
     layer = InitLayer(init, chain)
     files = [_stub(layer, init, path, content) for path, content in container["files"]]
     for operation in operations:
-        if operation.target:
+        if operation.target and not isinstance(operation, StubFile):
             with Step(f"making the mount target {operation.target}"):
                 operation.target = layer.add(operation.target, operation.directory)
+    for operation in operations:
+        if isinstance(operation, StubFile):
+            with Step(operation.describe()):
+                layer.add_stub(operation.target, operation.content)
     layer.close()
     if chain != -1:
         os.close(chain)

@@ -103,6 +103,20 @@ class InitLayer:
             file.write(content)
         return "/" + "/".join(names)
 
+    def add_stub(self, target: str, content: bytes) -> None:
+        """Provide a file with content where the chain has nothing, and nothing is mounted on the way to it."""
+        try:
+            names, existing = self._locate(target)
+        except OSError as error:
+            if error.errno not in {errno.ENOTDIR, errno.ELOOP}:  # there is something else in the way
+                raise
+            return
+        if existing == len(names) or any(names[: len(covered)] == covered for covered in self._covered):
+            return
+        self._make(names, existing, directory=False)
+        with open(os.open("/".join(names), os.O_WRONLY | os.O_CLOEXEC, dir_fd=self._layer), "wb") as file:
+            file.write(content)
+
     def _locate(self, path: str, *, follow_last: bool = True) -> tuple[list[str], int]:
         if self._chain == -1:
             return [name for name in os.path.normpath("/" + path).split("/") if name], 0

@@ -256,10 +256,9 @@ class Network:
             words = _read(self._path(_FORWARDED)).split()
         except FileNotFoundError:
             return
-        changed = [(path, value) for path, value in zip(words, words[1:], strict=False) if path.startswith("/")]
-        for path, value in changed:
-            if os.path.exists(path):
-                _write(path, value)
+        for place, path in enumerate(words):
+            if path.startswith("/") and os.path.exists(path):
+                _write(path, words[place + 1])
         os.unlink(self._path(_FORWARDED))
 
     def _make(self) -> Namespace:

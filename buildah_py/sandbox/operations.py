@@ -306,6 +306,25 @@ class FileMount(Operation):
         root.attach(mount, self.target, directory=False)
 
 
+class StubFile(Operation):
+    """A file of the init layer: seen by the command where the image has none, free to be replaced, never committed."""
+
+    __slots__ = ("content",)
+    fields = ("target", "content")
+    directory = False
+
+    def __init__(self, target: str, content: bytes) -> None:
+        super().__init__(target)
+        self.content = content
+
+    def describe(self) -> str:
+        """Name the place, never the content."""
+        return f"file at {self.target}, if there is none"
+
+    def execute(self, root: Root) -> None:
+        """Nothing is mounted: the file is there already."""
+
+
 class ProcMount(Operation):
     """The processes of the container's pid namespace."""
 
@@ -575,6 +594,7 @@ KINDS: dict[str, type[Operation]] = {
         OverlayMount,
         TmpfsMount,
         FileMount,
+        StubFile,
         ProcMount,
         SysMount,
         CgroupMount,

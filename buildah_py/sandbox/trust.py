@@ -1,6 +1,7 @@
 """Further certificates for what runs in a container: those of a proxy that re-signs TLS, as companies have them.
 
-They are a file in memory and variables that point to it; neither gets into a layer, the image's config or a key.
+They are a file in memory and variables that point to it, and a file in the init layer where distributions look and the
+image has none; nothing of it gets into a layer, the image's config or a key.
 """
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from buildah_py.errors import NotFound
-from buildah_py.sandbox.operations import FileMount
+from buildah_py.sandbox.operations import FileMount, StubFile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from buildah_py.sandbox.operations import Operation
 
 BUNDLE = "/run/pybuild/ca-bundle.pem"
 APT_CONFIG = "/run/pybuild/apt.conf"
@@ -46,10 +49,11 @@ class Trust(NamedTuple):
 
     bundle: bytes
 
-    def mounts(self) -> tuple[FileMount, ...]:
+    def mounts(self) -> tuple[Operation, ...]:
         """The files that a container gets."""
         apt = f'Acquire::https::CAInfo "{BUNDLE}";\n'
-        return FileMount(BUNDLE, self.bundle, 0o444), FileMount(APT_CONFIG, apt.encode(), 0o444)
+        files = FileMount(BUNDLE, self.bundle, 0o444), FileMount(APT_CONFIG, apt.encode(), 0o444)
+        return *files, *(StubFile(path, self.bundle) for path in _HOST_BUNDLES)
 
     def environment(self) -> dict[str, str]:
         """The variables that a container gets, unless the image or the step sets them itself."""

@@ -297,3 +297,29 @@ def test_unknown_modes_in_a_build_file_are_refused(busybox: Pybuild) -> None:
     """GHSA-7236-3392-c5c6 and CVE-2024-9407."""
     for flag in ("--security=Insecure", "--network=bridge", "--mount=type=bind,bind-propagation=evil,target=/x"):
         assert busybox.build(busybox.context(f"FROM busybox\nRUN {flag} true\n"), status=None).status != 0
+
+
+BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
+
+
+def test_certificates(busybox: Pybuild, tmp_path: Path) -> None:
+    """They are where distributions look, in no image; a step that installs its own commits its own."""
+    bundle = tmp_path / "bundle.pem"
+    bundle.write_text("-----BEGIN CERTIFICATE-----\nof the proxy\n-----END CERTIFICATE-----\n")
+    option = f"--ca-bundle={bundle}"
+    script = " && ".join(f"grep -q proxy {path}" for path in BUNDLES)
+    context = busybox.context(f"FROM busybox\nRUN {script}; touch /etc/ssl/beside; rm {BUNDLES[1]}\n")
+    busybox.build(context, option)
+    assert busybox.sh("find /etc/ssl /etc/pki -type f 2>/dev/null || true") == "/etc/ssl/beside\n"
+    context = busybox.context(
+        f"FROM busybox\nRUN cd /etc/ssl/certs && echo own > x && mv x ca-certificates.crt; echo more >> {BUNDLES[2]}"
+        f"\nRUN grep -q own {BUNDLES[0]} && grep -q proxy {BUNDLES[1]}\n"
+    )
+    busybox.build(context, option)
+    assert busybox.sh(f"cat {BUNDLES[0]}; ls /etc/ssl; ls /etc/pki 2>/dev/null || echo none").split() == [
+        "own",
+        "cert.pem",
+        "certs",
+        "none",
+    ]
+    assert busybox.build(context).outcomes() == ["HIT", "HIT"], "certificates are not part of the key"

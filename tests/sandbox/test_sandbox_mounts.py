@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from buildah_py.errors import SandboxError
-from buildah_py.sandbox import BindMount, FileMount, OverlayMount, TmpfsMount
+from buildah_py.sandbox import BindMount, FileMount, OverlayMount, StubFile, TmpfsMount
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -100,6 +100,18 @@ def test_secret(bench: Bench) -> None:
     assert result.out == "s3cret 440 1000 1001\n"
     assert bench.committed() == []
     assert "s3cret" not in mount.describe()
+
+
+def test_files_of_the_init_layer(bench: Bench) -> None:
+    """Seen where the image has nothing; a link that leads nowhere is followed; what is in the way stays."""
+    (bench.base / "etc" / "dangling").symlink_to("certs/bundle")
+    paths = ("/etc/ssl/new", "/etc/passwd", "/etc/dangling", "/etc/passwd/below", "/t/below")
+    mounts = (*(StubFile(path, b"stub\n") for path in paths), TmpfsMount("/t"))
+    result = bench.sh("cat /etc/ssl/new /etc/dangling; head -n1 /etc/passwd; ls /t", mounts=mounts)
+    assert result.out == "stub\nstub\nroot:x:0:0:root:/root:/bin/sh\n"
+    assert bench.committed() == []
+    bench.sh("cd /etc/ssl; echo own > x; mv x new", mounts=mounts)
+    assert bench.committed() == ["etc", "etc/ssl", "etc/ssl/new"]
 
 
 def test_here_document_of_a_megabyte(bench: Bench) -> None:

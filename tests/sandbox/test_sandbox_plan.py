@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buildah_py.sandbox import BindMount, ContainerSpec, FileMount, OverlayMount, TmpfsMount
+from buildah_py.sandbox import BindMount, ContainerSpec, FileMount, OverlayMount, StubFile, TmpfsMount
 from buildah_py.sandbox.capabilities import ALL, DEFAULT, NAMES, mask
 from buildah_py.sandbox.initlayer import locate
 from buildah_py.sandbox.operations import KINDS, DeviceTree, Mask, ReadOnlyPaths, from_wire
@@ -28,6 +28,7 @@ EXAMPLES: tuple[Operation, ...] = (
     OverlayMount(("/a", "/b"), "/target", "/path", "/upper", "/work"),
     TmpfsMount("/t", 4096, 0o700),
     FileMount("/f", b"content", 0o400, 1, 2, readonly=False),
+    StubFile("/f", b"content"),
     *mount_plan(SPEC),
 )
 
