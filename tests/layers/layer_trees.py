@@ -219,6 +219,8 @@ def _link(path: Path, other: Path, _: int) -> None:
 
 
 def _anew(path: Path, _: Path, number: int) -> None:
+    if path.is_symlink() or not path.is_dir():
+        raise NotADirectoryError  # rmtree would open it first, and a fifo then waits for a writer
     shutil.rmtree(path)
     path.mkdir()
     (path / NAMES[number % len(NAMES)]).write_bytes(b"anew")
