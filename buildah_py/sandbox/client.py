@@ -38,6 +38,7 @@ class Container:
         self._channel = channel
         self._done: Callable[[], None] | None = done
         self._lock = threading.Lock()
+        self._ended: ExitStatus | SandboxError | None = None
         self.terminal = -1
         self.warnings = warnings
         """What this machine could not do for the container; complete after `wait`."""
@@ -69,7 +70,20 @@ class Container:
         raise _refusal(message)
 
     def wait(self) -> ExitStatus:
-        """Wait until the container is gone with all its processes. Raises SandboxError where it could not be made."""
+        """Wait until the container is gone with all its processes; later calls give the same again.
+
+        Raises SandboxError where it could not be made.
+        """
+        if self._ended is None:
+            try:
+                self._ended = self._wait()
+            except SandboxError as error:
+                self._ended = error
+        if isinstance(self._ended, SandboxError):
+            raise self._ended
+        return self._ended
+
+    def _wait(self) -> ExitStatus:
         result: ExitStatus | None = None
         error: SandboxError | None = None
         while True:
@@ -157,11 +171,11 @@ class Sandbox:
         """Start a command on the given descriptors (no stdin is /dev/null; with a tty they are not used)."""
         plan.check(container)
         warnings = []
-        if container.network == "default" and self._no_network:
-            warnings.append(f"no network of its own for the container, it uses the host's: {self._no_network}")
-            container = replace(container, network="host")
         if container.network == "default" and container.isolation == "chroot":
             warnings.append("isolation chroot: containers use the host's network")
+            container = replace(container, network="host")
+        if container.network == "default" and self._no_network:
+            warnings.append(f"no network of its own for the container, it uses the host's: {self._no_network}")
             container = replace(container, network="host")
         self.start(network=container.network == "default")
         description, descriptors = plan.description(

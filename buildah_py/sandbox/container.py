@@ -102,7 +102,7 @@ def _run(
     _prepare(operations, root, of_host=False)
     _mount_all(container, root, operations)
     with Step("entering the new root"):
-        _enter(root.descriptor, pivot=container["isolation"] == "container")
+        _enter(root, pivot=container["isolation"] == "container")
     os.close(root.descriptor)
     here = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     who = users.resolve(here, container["user"])
@@ -202,9 +202,9 @@ def _stub(layer: InitLayer, init: str, path: str, content: bytes) -> tuple[str, 
         return target, mounts.open_tree(mounts.AT_FDCWD, init + target)
 
 
-def _enter(root: int, *, pivot: bool) -> None:
-    """Make the mount behind `root` the root and let go of the host's tree; without `pivot` it is but covered."""
-    os.fchdir(root)
+def _enter(root: Root, *, pivot: bool) -> None:
+    """Make the root's mount the root and let go of the host's tree; without `pivot` it is but covered."""
+    os.fchdir(root.descriptor)
     if pivot:
         try:
             # The old root ends up on top of the new one and can be detached at once: no directory for it is needed.
@@ -218,7 +218,8 @@ def _enter(root: int, *, pivot: bool) -> None:
             os.chdir("/")
             return
     old = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    below = _mounts_of_host()
+    # What a user namespace inherits is locked and cannot be taken away one by one.
+    below = [] if root.unprivileged else _mounts_of_host()
     mounts.mount(".", "/", flags=mounts.MS_MOVE)
     os.chroot(".")
     # The old root lies below the new one, where no path leads; what the host has mounted on it is taken away.
@@ -228,7 +229,7 @@ def _enter(root: int, *, pivot: bool) -> None:
         try:
             mounts.umount2(place, mounts.MNT_DETACH)
         except OSError as error:
-            if error.errno not in {errno.EINVAL, errno.ENOENT}:  # locked by a user namespace; covered by another
+            if error.errno not in {errno.EINVAL, errno.ENOENT}:  # covered by another
                 raise
     os.chdir("/")
 

@@ -195,6 +195,16 @@ def test_resources_are_measured(bench: Bench) -> None:
     assert status.max_rss > 100_000
 
 
+def test_waiting_twice_tells_the_same(bench: Bench) -> None:
+    """Whoever cleans up after an error waits once more, and must not hide the error."""
+    refused = bench.sandbox.start_container(bench.spec("true", cwd="/missing"))
+    for _ in range(2):
+        with pytest.raises(SandboxError, match="working directory /missing"):
+            refused.wait()
+    ended = bench.sandbox.start_container(bench.spec("sh", "-c", "exit 3"))
+    assert ended.wait() == ended.wait()
+
+
 def test_kill(bench: Bench) -> None:
     read, write = os.pipe()
     container = bench.sandbox.start_container(bench.spec("sh", "-c", "echo up; sleep 1000"), stdout=write)
