@@ -42,9 +42,9 @@ class Group:
             raise
 
     def _directory(self, parent: str, name: str, controller: str, unified: bool) -> str:
-        if not unified and controller != "cpuset":
-            os.makedirs(parent, exist_ok=True)
-        if unified:
+        if not unified:
+            _make_parents(parent, controller)
+        else:
             _enable(os.path.dirname(parent), controller)
             os.makedirs(parent, exist_ok=True)
             _enable(parent, controller)
@@ -131,6 +131,18 @@ def _settings(limits: dict[str, Any]) -> dict[str, tuple[list[tuple[str, str]], 
         value = [("cpuset.cpus", limits["cpuset_cpus"])]
         found["cpuset"] = (value, value)
     return found
+
+
+def _make_parents(directory: str, controller: str) -> None:
+    """Make a group of version 1 with those above it; none has processors or memory of its own at first."""
+    if os.path.isdir(directory):
+        return
+    above = os.path.dirname(directory)
+    _make_parents(above, controller)
+    os.makedirs(directory, exist_ok=True)
+    if controller == "cpuset":
+        for file in ("cpuset.cpus", "cpuset.mems"):
+            _write(f"{directory}/{file}", _read(f"{above}/{file}"))
 
 
 def _enable(directory: str, controller: str) -> None:

@@ -52,3 +52,18 @@ def test_processors_are_limited(bench: Bench) -> None:
 def test_limits_that_cannot_be_set_are_errors(bench: Bench) -> None:
     with pytest.raises(SandboxError, match="setting limits"):
         bench.sh("true", limits=Limits(cpuset_cpus="4000"))
+
+
+def test_the_group_below_which_it_is_made(bench: Bench) -> None:
+    parents = {parent for parent, _ in dict(_hierarchies("/pybuild-test/inner")).values()}
+    limits = Limits(pids=50, cpuset_cpus="0", cgroup_parent="/pybuild-test/inner")
+    try:
+        result = bench.sh("cat /proc/self/cgroup; grep Cpus_allowed_list /proc/self/status", limits=limits)
+        assert result.out.split()[-1] == "0"
+        made = [parent for parent in parents if os.path.isdir(parent)]
+        assert made
+        assert [name for parent in made for name in os.listdir(parent) if name.startswith("pybuild-")] == []
+    finally:
+        for directory in (*parents, *map(os.path.dirname, parents)):
+            if os.path.isdir(directory):
+                os.rmdir(directory)
