@@ -199,3 +199,39 @@ def test_ways_outside_are_found(tmp_path: Path) -> None:
     addresses.write_text(f"{any_} 03 40 00 80     lan1\n{any_} 04 40 20 80     lan2\n{any_} 01 80 10 80       lo\n")
     assert read_uplinks6(str(routes), str(addresses)) == {"wan0", "lan1"}
     assert read_uplinks6(str(routes), str(tmp_path / "missing")) == set()
+
+
+def test_ipv6_before_single_interfaces_could_forward(tmp_path: Path) -> None:
+    """One switch turns forwarding on for all: they go on listening to routers, and are as before afterwards."""
+    if shutil.which("ip") is None or not os.path.exists("/proc/net/if_inet6"):
+        pytest.skip("needs ip (Debian: iproute2) and IPv6")
+    program = (
+        "import os, subprocess, sys\n"
+        "from buildah_py.linux import namespaces\n"
+        "from buildah_py.sandbox import network_helper\n"
+        "namespaces.unshare(namespaces.CLONE_NEWNET)\n"
+        "for words in ('link add d0 type bridge', 'link add d1 type bridge', 'link set d0 up',\n"
+        "              'addr add fd00:feed::1/64 dev d0 nodad'):\n"
+        "    subprocess.run(['ip', *words.split()], check=True)\n"
+        "settings = '/proc/sys/net/ipv6/conf'\n"
+        "open(f'{settings}/d1/forwarding', 'w').write('1')\n"
+        "names = [f'{settings}/{of}/{key}' for of in ('all', 'd0', 'd1') for key in ('forwarding', 'accept_ra')]\n"
+        "def show():\n"
+        "    print(*(open(name).read().strip() for name in names))\n"
+        "show()\n"
+        "network_helper._FORCED = 'not_there'\n"
+        "network = network_helper.Network(sys.argv[1])\n"
+        "network.open(())\n"
+        "show()\n"
+        "network.close()\n"
+        "show()\n"
+        "print(sorted(os.listdir(sys.argv[1])))\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert ran.stderr == ""
+    before, meanwhile, after, left = ran.stdout.splitlines()
+    assert before.split()[:4] == ["0", "1", "0", "1"]
+    assert meanwhile.split()[0] == "1"
+    assert meanwhile.split()[2:4] == ["1", "2"]
+    assert after == before
+    assert left == "['lock']"
