@@ -118,8 +118,9 @@ def build(request: BuildRequest, emit: Callable[[Event], None]) -> BuildResult:
 
                 for output in outputs:
                     write_output(output, store, config, names)
+            store.make_durable()
             if engine.ran:
-                store.make_durable()
+                _make_room(store, request, emit)
                 _warn(build_file, request, emit)
         except BaseException:
             emit(events.BuildFailed(time.monotonic() - started))
@@ -150,6 +151,20 @@ def _open_workshop(
         secret=_secret_reader(request),
         agents=agents,
     )
+
+
+def _make_room(store: Store, request: BuildRequest, emit: Callable[[Event], None]) -> None:
+    """Keep the store within its limits; an image that was built stays, whatever is wrong with these."""
+    from buildah_py.api.prune import after_build
+
+    try:
+        done = after_build(store, request.environ)
+    except UsageError as error:
+        emit(events.Warning(f"the limits of the store are not kept: {error.message}"))
+        return
+    if done is not None and done.goal is not None and done.used > done.goal:
+        excess = f"the store takes {done.used} bytes, more than the limit of {done.goal}"
+        emit(events.Warning(f"{excess}: the rest is in use or has names"))
 
 
 def _warn(build_file: BuildFile, request: BuildRequest, emit: Callable[[Event], None]) -> None:

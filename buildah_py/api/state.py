@@ -14,4 +14,9 @@ if TYPE_CHECKING:
 
 def open_store(environ: Mapping[str, str] | None = None) -> Store:
     """Open the store of this user, or the one that `$PYBUILD_ROOT` names. Raises StoreError."""
-    return Store(state_root(os.environ if environ is None else environ, outer_uid()))
+    return Store(own_root(environ))
+
+
+def own_root(environ: Mapping[str, str] | None = None) -> str:
+    """Say where that store lies."""
+    return state_root(os.environ if environ is None else environ, outer_uid())

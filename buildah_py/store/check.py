@@ -10,6 +10,7 @@ from buildah_py.errors import ArchiveError, StoreError
 from buildah_py.layers import xattrs
 from buildah_py.layers.entry import BLOCK, CHAR, DIR, FIFO, FILE, HARDLINK, SYMLINK, WHITEOUT
 from buildah_py.layers.tar import pack
+from buildah_py.linux.identity import has_single_id, in_user_namespace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,7 +67,7 @@ def problems_of_layer(layers: Layers, diff_id: str) -> list[str]:
     try:
         inventory = layers.read_inventory(diff_id)
     except StoreError as error:
-        return [error.message]
+        return [f"its inventory is damaged: {error.message.rpartition(': ')[2]}"]
     found = look(inventory, layers.fs(diff_id))
     problems = list(found.problems)
     if found.layer_digest != row.layer_digest:
@@ -81,7 +82,7 @@ def mend_inventory(layers: Layers, diff_id: str) -> bool:
     from buildah_py.layers.capture import capture
 
     try:
-        captured = capture(layers.fs(diff_id), ())
+        captured = capture(layers.fs(diff_id), (), userxattr=in_user_namespace())
     except (ArchiveError, OSError):
         return False
     if captured.diff_id != diff_id:
@@ -117,6 +118,7 @@ def recover(layers: Layers) -> list[str]:
 
 
 def _attribute_problems(inventory: Inventory, fs: str) -> Iterator[str]:
+    owners = not has_single_id()
     root = os.open(fs, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         for entry in inventory:
@@ -126,13 +128,13 @@ def _attribute_problems(inventory: Inventory, fs: str) -> Iterator[str]:
                 if entry.kind != WHITEOUT:
                     yield f"/{entry.path} is missing"
                 continue
-            if what := _difference(entry, status, root):
+            if what := _difference(entry, status, root, owners=owners):
                 yield f"/{entry.path}: {what}"
     finally:
         os.close(root)
 
 
-def _difference(entry: Entry, status: os.stat_result, root: int) -> str:
+def _difference(entry: Entry, status: os.stat_result, root: int, *, owners: bool) -> str:
     """Say what of a path is not as the inventory has it; bytes and times are not looked at here."""
     kind = stat.S_IFMT(status.st_mode)
     if entry.kind == WHITEOUT:
@@ -142,7 +144,7 @@ def _difference(entry: Entry, status: os.stat_result, root: int) -> str:
         return f"is no {entry.kind}"
     if entry.implied:
         return ""
-    if (status.st_uid, status.st_gid) != (entry.uid, entry.gid):
+    if owners and (status.st_uid, status.st_gid) != (entry.uid, entry.gid):
         return f"belongs to {status.st_uid}:{status.st_gid}, not to {entry.uid}:{entry.gid}"
     if entry.kind == SYMLINK:
         return "" if os.readlink(entry.path, dir_fd=root) == entry.link else "leads elsewhere"

@@ -175,8 +175,7 @@ class _Choice:
                 heapq.heappush(self._heap, (mount.used, 0, "mount", mount.name))
 
     def _offer_image(self, image: StoredImage) -> None:
-        rows = self._database.query("SELECT diff_id FROM config_layers WHERE config = ? ORDER BY position", (image.id,))
-        layers = [str(diff_id) for (diff_id,) in rows]
+        layers = self._store.images.layers_of(image.id)
         # Whoever uses an image uses its top-most layer.
         used = max(image.created, self._layers[layers[-1]][0] if layers else 0)
         if used >= self._limit or (image.names and not self._rules.named):

@@ -67,18 +67,37 @@ class Images:
         )
         if len(rows) != 1:
             return None
-        digest, data, created = cast("tuple[str, bytes, int]", rows[0])
-        if "sha256:" + hashlib.sha256(data).hexdigest() != digest:
+        found = self._image(rows[0])
+        if "sha256:" + hashlib.sha256(found.config).hexdigest() != found.id:
             raise StoreError(
-                f"the config of image {digest} is damaged", hint="`pybuild fsck --repair` removes it; then build again"
+                f"the config of image {found.id} is damaged",
+                hint="`pybuild fsck --repair` removes it; then build again",
             )
+        return found
+
+    def raw(self, digest: str) -> StoredImage | None:
+        """The image of that id, whether its config is damaged or not."""
+        rows = self._database.query("SELECT digest, data, created FROM configs WHERE digest = ?", (digest,))
+        return self._image(rows[0]) if rows else None
+
+    def layers_of(self, digest: str) -> tuple[str, ...]:
+        """The diff_ids that the store keeps for an image, lowest first."""
+        rows = self._database.query("SELECT diff_id FROM config_layers WHERE config = ? ORDER BY position", (digest,))
+        return tuple(str(diff_id) for (diff_id,) in rows)
+
+    def _image(self, row: tuple[object, ...]) -> StoredImage:
+        digest, data, created = cast("tuple[str, bytes, int]", row)
         names = self._database.query("SELECT name FROM names WHERE config = ? ORDER BY name", (digest,))
         return StoredImage(digest, data, tuple(str(name) for (name,) in names), created)
 
+    def ids(self) -> list[str]:
+        """The ids of all images, the newest first."""
+        rows = self._database.query("SELECT digest FROM configs ORDER BY created DESC, digest")
+        return [str(digest) for (digest,) in rows]
+
     def all(self) -> list[StoredImage]:
         """All images, the newest first."""
-        rows = self._database.query("SELECT digest FROM configs ORDER BY created DESC, digest")
-        found = [self.by_id(str(digest)) for (digest,) in rows]
+        found = [self.by_id(digest) for digest in self.ids()]
         return [image for image in found if image is not None]
 
     def remove_name(self, name: str) -> bool:

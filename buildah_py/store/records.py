@@ -49,3 +49,7 @@ class Records:
         """All records, oldest first."""
         rows = self._database.query(_SELECT + "ORDER BY r.created")
         return [StoredRecord(*cast("tuple[str, str, str, bytes, int, int]", row)) for row in rows]
+
+    def remove(self, key: str) -> None:
+        """Forget what a key led to."""
+        self._database.change("DELETE FROM records WHERE key = ?", (key,))

@@ -1,0 +1,142 @@
+"""Checking the whole store: the database, each layer, image and record against its digests; and repairing it."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+from buildah_py.api.images import familiar_name
+from buildah_py.cache.keys import step_key
+from buildah_py.errors import ImageError
+from buildah_py.image import config as image_config
+from buildah_py.store import Store
+from buildah_py.store.check import adopt, mend_inventory, problems_of_layer
+from buildah_py.store.salvage import problems_of_database, salvage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from buildah_py.store import StoredImage, StoredRecord
+
+
+class Fault(NamedTuple):
+    """Something that is not as it should be: `what` is `database`, `layer`, `image` or `record`, `name` says which.
+
+    `done` tells what was done about it, empty if nothing was.
+    """
+
+    what: str
+    name: str
+    problem: str
+    done: str = ""
+
+
+class Checked(NamedTuple):
+    """What was looked at, and what was found."""
+
+    layers: int
+    images: int
+    records: int
+    faults: list[Fault]
+
+
+def fsck(root: str, *, repair: bool = False) -> Checked:
+    """Check the store at `root`; with `repair`, make good what can be, and drop the rest with what is built of it.
+
+    Reads every layer whole. Raises StoreError where the store cannot be opened, or is in use and had to be replaced.
+    """
+    faults = []
+    if problems := problems_of_database(os.path.join(root, "state.db")):
+        done = ""
+        if repair:
+            done = f"what could be read is in a new one, the old one is {salvage(root)}"
+        faults += [Fault("database", "state.db", problem, done) for problem in problems]
+        if not repair:
+            return Checked(0, 0, 0, faults)
+    with Store(root) as store:
+        check = _Check(store, repair=repair, salvaged=bool(problems))
+        check.layers()
+        check.images()
+        check.records()
+        store.make_durable()
+        return Checked(check.layer_count, check.image_count, check.record_count, faults + check.faults)
+
+
+class _Check:
+    def __init__(self, store: Store, *, repair: bool, salvaged: bool) -> None:
+        self._store = store
+        self._repair = repair
+        self._salvaged = salvaged
+        self.faults = [Fault("image", name, "it was lost in a power cut", "removed") for name in store.lost]
+        self.layer_count = self.image_count = self.record_count = 0
+
+    def layers(self) -> None:
+        layers = self._store.layers
+        if self._salvaged:
+            for name in layers.orphans():
+                if adopt(layers, name):
+                    self._fault("layer", f"sha256:{name}", "the database did not know it", "taken back")
+        for layer in layers.all():
+            # One that is collected meanwhile has no row any more, and thereby no problems.
+            problems = problems_of_layer(layers, layer.diff_id)
+            self.layer_count += 1
+            if problems:
+                done = self._mend(layer.diff_id) if self._repair else ""
+                self.faults += [Fault("layer", layer.diff_id, problem, done) for problem in problems]
+
+    def _mend(self, diff_id: str) -> str:
+        if mend_inventory(self._store.layers, diff_id):
+            return "made a new inventory"
+        if names := self._store.layers.drop([diff_id]):
+            return f"removed, and with it {', '.join(map(familiar_name, names))}"
+        return "removed"
+
+    def images(self) -> None:
+        for digest in self._store.images.ids():
+            self.image_count += 1
+            if problem := self._problem_of_image(digest):
+                names = self._store.images.remove(digest) if self._repair else []
+                shown = ", ".join(map(familiar_name, names))
+                self._fault("image", digest, problem, f"removed {shown}".rstrip())
+
+    def _problem_of_image(self, digest: str) -> str:
+        image = self._store.images.raw(digest)
+        if image is None:
+            return ""
+        try:
+            return _config_problem(image, self._store.images.layers_of(digest))
+        except ImageError as error:
+            return error.message
+
+    def records(self) -> None:
+        for record in self._store.records.all():
+            self.record_count += 1
+            if problem := "".join(_record_problems(record)):
+                if self._repair:
+                    self._store.records.remove(record.key)
+                self._fault("record", record.key, problem, "removed")
+
+    def _fault(self, what: str, name: str, problem: str, done: str) -> None:
+        self.faults.append(Fault(what, name, problem, done if self._repair else ""))
+
+
+def _config_problem(image: StoredImage, layers: tuple[str, ...]) -> str:
+    from buildah_py.image import digest
+
+    if digest.sha256_of(image.config) != image.id:
+        return "its config is not the one that it is named after"
+    if image_config.from_bytes(image.config).diff_ids != layers:
+        return "its layers are not those of its config"
+    return ""
+
+
+def _record_problems(record: StoredRecord) -> Iterator[str]:
+    try:
+        data = json.loads(record.data)
+        key = step_key(data["parent"], data["step"], data["inputs"])
+    except (ValueError, KeyError, TypeError) as error:
+        yield f"it cannot be read: {error}"
+        return
+    if key != record.key:
+        yield "its ingredients do not give its key"

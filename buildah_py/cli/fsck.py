@@ -1,0 +1,40 @@
+"""`pybuild fsck`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from buildah_py.cli.tables import FORMATS, count, print_json
+
+if TYPE_CHECKING:
+    import argparse
+
+EXIT_FAULTY = 1
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "--repair",
+        action="store_true",
+        help="make good what can be made good, and remove the rest: builds make it anew",
+    )
+    parser.add_argument("--format", choices=FORMATS, default="table", help="default: %(default)s")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check the store; 0 where all is well or was repaired, 1 where something is wrong."""
+    from buildah_py.api.fsck import fsck
+    from buildah_py.api.state import own_root
+
+    found = fsck(own_root(), repair=args.repair)
+    if args.format == "json":
+        print_json({**found._asdict(), "faults": [fault._asdict() for fault in found.faults]})
+    else:
+        for fault in found.faults:
+            print(f"{fault.what} {fault.name}: {fault.problem}" + (f" ({fault.done})" if fault.done else ""))
+        looked = ", ".join([count(found.layers, "layer"), count(found.images, "image"), count(found.records, "record")])
+        print(f"{looked}: {count(len(found.faults), 'fault') if found.faults else 'clean'}")
+        if found.faults and not args.repair:
+            print("`pybuild fsck --repair` repairs the store")
+    return EXIT_FAULTY if found.faults and not args.repair else 0
