@@ -35,9 +35,10 @@ class Lines:
 
     def feed(self, data: bytes) -> list[str]:
         """The lines that `data` completes."""
-        if self._returned and data:
-            data = data.removeprefix(b"\n")  # the second half of "\r\n"
-        self._returned = data.endswith(b"\r") or (self._returned and not data)
+        if data:
+            if self._returned:
+                data = data.removeprefix(b"\n")  # the second half of "\r\n"
+            self._returned = data.endswith(b"\r")
         pieces = (self._rest + data).replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
         rest = pieces.pop()
         while len(rest) > MAX_LINE:

@@ -136,6 +136,7 @@ def ordinary_user(worker_id: str) -> Iterator[OrdinaryUser]:
     if os.getuid() or shutil.which("useradd") is None or shutil.which("newuidmap") is None:
         pytest.skip("needs root to make a user, useradd and newuidmap")
     name = f"pybuild-{worker_id}"
+    subprocess.run(["userdel", "--remove", name], check=False, capture_output=True)  # of a run that was killed
     subprocess.run(["useradd", "--create-home", name], check=True)
     try:
         uid = int(subprocess.run(["id", "-u", name], check=True, capture_output=True, text=True).stdout)

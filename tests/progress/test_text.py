@@ -27,6 +27,7 @@ def test_lines_do_not_depend_on_how_they_arrive(pieces: list[bytes]) -> None:
 
 def test_a_line_is_there_as_soon_as_it_ends() -> None:
     lines = Lines()
+    assert [lines.feed(piece) for piece in (b"\r", b"\n", b"\n")] == [[""], [], [""]]
     assert lines.feed(b"10%\r") == ["10%"]
     assert lines.feed(b"\n20") == []
     assert lines.feed(b"%\r\n\n") == ["20%", ""]
