@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from buildah_py.api.container import ContainerOptions
 from buildah_py.api.contexts import Contexts, parse_contexts
 from buildah_py.api.images import familiar_name, find_config, full_name
+from buildah_py.api.recorded import record
 from buildah_py.api.state import open_store
 from buildah_py.buildfile import parse
 from buildah_py.cache import Cache
@@ -44,7 +45,11 @@ STDIN = "-"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildRequest:
-    """What to build and how. `context` is a directory; `file` None for the usual names in there, `-` for stdin."""
+    """What to build and how. `context` is a directory; `file` None for the usual names in there, `-` for stdin.
+
+    `text` is the build file's text where that is known already. No time in the image is later than `epoch` (seconds
+    since 1970); with `rewrite_timestamp` no file's is, in whatever is written out.
+    """
 
     context: str = "."
     file: str | None = None
@@ -62,6 +67,9 @@ class BuildRequest:
     secrets: tuple[str, ...] = ()
     ssh: tuple[str, ...] = ()
     contexts: tuple[str, ...] = ()
+    epoch: int | None = None
+    rewrite_timestamp: bool = False
+    text: str | None = None
     environ: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -77,6 +85,10 @@ class BuildResult:
 
 def read_build_file(request: BuildRequest) -> tuple[BuildFile, str]:
     """Find, read and parse the build file; with its path, "" where it has none. Raises NotFound, BuildFileError."""
+    if request.text is not None:
+        data = request.text.encode("utf-8", "surrogateescape")
+        path = request.file or ""
+        return parse(data, os.path.basename(path) or "<recorded>", extensions=request.extensions), path
     if request.file == STDIN:
         return parse(sys.stdin.buffer.read(), "<stdin>", extensions=request.extensions), ""
     found = find_build_file(request.context, request.file)
@@ -91,7 +103,7 @@ def build(request: BuildRequest, emit: Callable[[Event], None]) -> BuildResult:
     """
     started = time.monotonic()
     names = tuple(dict.fromkeys(map(full_name, request.names)))
-    outputs = _read_outputs(request.outputs)
+    outputs = _read_outputs(request)
     build_file, path = read_build_file(request)
     with open_store(request.environ) as store, _agents(request) as agents:
         named = parse_contexts(request.contexts)
@@ -111,13 +123,13 @@ def build(request: BuildRequest, emit: Callable[[Event], None]) -> BuildResult:
                 if result.layers
             }
             config = finish_config(plan, made)
+            if request.epoch is not None:
+                config = config.clamped(request.epoch * 1_000_000_000)
             image = config.digest()
-            store.images.put(image, config.to_bytes(), config.diff_ids, names)
+            recorded = record(request, build_file, path, plan.nodes) if names else None
+            store.images.put(image, config.to_bytes(), config.diff_ids, names, recorded)
             if outputs:
-                from buildah_py.api.write import write_output
-
-                for output in outputs:
-                    write_output(output, store, config, names)
+                _write_outputs(outputs, store, config, names, request, len(plan.config.diff_ids))
             store.make_durable()
             if engine.ran:
                 _make_room(store, request, emit)
@@ -193,15 +205,33 @@ def _agents(request: BuildRequest) -> AbstractContextManager[Mapping[str, str]]:
     return Agents(request.ssh, request.environ)
 
 
-def _read_outputs(specs: Sequence[str]) -> list[Output]:
-    if not specs:
+def _read_outputs(request: BuildRequest) -> list[Output]:
+    if request.rewrite_timestamp and request.epoch is None:
+        raise UsageError("--rewrite-timestamp needs a time", hint="add --source-date-epoch SECONDS")
+    if not request.outputs:
         return []
     from buildah_py.api.write import check_outputs
     from buildah_py.outputs import spec
 
-    outputs = [spec.parse(text) for text in specs]
-    check_outputs(outputs)
+    outputs = [spec.parse(text) for text in request.outputs]
+    check_outputs(outputs, epoch=request.epoch)
     return outputs
+
+
+def _write_outputs(
+    outputs: Sequence[Output],
+    store: Store,
+    config: ImageConfig,
+    names: Sequence[str],
+    request: BuildRequest,
+    base_layers: int,
+) -> None:
+    from buildah_py.api.clamp import Clamp
+    from buildah_py.api.write import write_output
+
+    clamp = None if request.epoch is None else Clamp(request.epoch, base_layers, request.rewrite_timestamp)
+    for output in outputs:
+        write_output(output, store, config, names, clamp)
 
 
 def _plan_options(

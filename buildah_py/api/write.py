@@ -5,25 +5,27 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from buildah_py.api.clamp import ClampedTree, clamp_layers, layer_source
 from buildah_py.errors import UsageError
 from buildah_py.image.media_types import GZIP
-from buildah_py.layers.tar import pack
-from buildah_py.layers.view import LayerTree, MergedView
 from buildah_py.outputs import precheck
-from buildah_py.outputs.layer_source import LayerSource
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from buildah_py.api.clamp import Clamp
     from buildah_py.image.config import ImageConfig
-    from buildah_py.outputs.layer_source import Write
+    from buildah_py.layers.tree import Tree
+    from buildah_py.outputs.layer_source import LayerSource
     from buildah_py.outputs.spec import Output
     from buildah_py.store import Store
 
 
-def check_outputs(outputs: Sequence[Output]) -> None:
+def check_outputs(outputs: Sequence[Output], *, epoch: int | None = None) -> None:
     """Refuse, before anything is built, what cannot be written. Raises UsageError."""
     for output in outputs:
+        if output.rewrite_timestamp and epoch is None:
+            raise UsageError("rewrite-timestamp=true needs a time", hint="add --source-date-epoch SECONDS")
         if output.type in ("oci", "docker", "tar") and not output.dest:
             raise UsageError(
                 f"--output type={output.type} needs a destination", hint="add dest=FILE.tar, or dest=- for stdout"
@@ -35,27 +37,37 @@ def check_outputs(outputs: Sequence[Output]) -> None:
         precheck.check(output)
 
 
-def write_output(output: Output, store: Store, config: ImageConfig, names: Sequence[str]) -> None:
-    """Write one output. Raises OutputError naming its destination; nothing half-written is left there."""
+def write_output(
+    output: Output, store: Store, config: ImageConfig, names: Sequence[str], clamp: Clamp | None = None
+) -> None:
+    """Write one output, with times clamped where the output asks for it or all do.
+
+    Raises OutputError naming its destination; nothing half-written is left there.
+    """
+    if clamp is not None and not (clamp.always or output.rewrite_timestamp):
+        clamp = None
     if output.type in ("image", "cacheonly"):
         return
     assert output.dest
     if output.type == "tar":
         from buildah_py.outputs.tar import write_tar
 
-        write_tar(output.dest, _view(store, config))
+        write_tar(output.dest, _tree(store, config, clamp))
         return
     if output.type == "local":
         from buildah_py.outputs.local import write_local
 
-        write_local(output.dest, _view(store, config), delete=output.mode == "delete")
+        write_local(output.dest, _tree(store, config, clamp), delete=output.mode == "delete")
         return
     from buildah_py.outputs.oci import write_oci
 
+    layers: Sequence[LayerSource] = [layer_source(store, diff_id) for diff_id in config.diff_ids]
+    if clamp is not None:
+        config, layers = clamp_layers(store, config, clamp)
     write_oci(
         output.dest,
         config,
-        [_source(store, diff_id) for diff_id in config.diff_ids],
+        layers,
         names=output.names or names,
         tar=output.tar,
         compression=output.compression or GZIP,
@@ -68,13 +80,6 @@ def write_output(output: Output, store: Store, config: ImageConfig, names: Seque
     )
 
 
-def _view(store: Store, config: ImageConfig) -> MergedView:
-    trees = [LayerTree(store.layers.fs(one), store.layers.inventory(one)) for one in reversed(config.diff_ids)]
-    return MergedView(trees)
-
-
-def _source(store: Store, diff_id: str) -> LayerSource:
-    def write_tar(write: Write) -> str:
-        return pack(store.layers.inventory(diff_id), store.layers.fs(diff_id), write)
-
-    return LayerSource(diff_id, write_tar)
+def _tree(store: Store, config: ImageConfig, clamp: Clamp | None) -> Tree:
+    view = store.view(config.diff_ids)
+    return view if clamp is None else ClampedTree(view, clamp.epoch)

@@ -72,6 +72,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="id=ID,src=FILE or id=ID,env=NAME, for RUN --mount=type=secret",
     )
     add("--ssh", metavar="SPEC", action="append", default=[], help="default or ID=SOCKET, for RUN --mount=type=ssh")
+    add(
+        "--source-date-epoch",
+        metavar="SECONDS",
+        help="no time in the image is later, in seconds since 1970; default: SOURCE_DATE_EPOCH, or times as they are",
+    )
+    add(
+        "--rewrite-timestamp",
+        action="store_true",
+        help="clamp the times of files too, in all that is written out, but in the base image's layers",
+    )
     add("--iidfile", metavar="FILE", help="write the image's id to FILE")
     add("-q", "--quiet", action="store_true", help="print nothing but the image's id")
     add("--progress", choices=_PROGRESS, default="auto", help="how to show the build; default: %(default)s")
@@ -89,18 +99,23 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Build; 0 or an error that knows its exit status."""
     from buildah_py.api.build import BuildRequest, build
+    from buildah_py.api.epoch import NAME, read_epoch
 
     if os.path.isfile(args.context) or args.context == "-":
         raise UsageError(
             f"the context `{args.context}` is not a directory",
             hint="name a build file with -f and its directory as CONTEXT",
         )
+    build_args = key_values(args.build_arg, "--build-arg", dict(os.environ))
+    epoch = read_epoch(args.source_date_epoch, build_args, os.environ)
+    if epoch is not None:
+        build_args.setdefault(NAME, str(epoch))
     request = BuildRequest(
         context=args.context,
         file=args.file,
         names=tuple(args.tag),
         target=args.target,
-        build_args=key_values(args.build_arg, "--build-arg", dict(os.environ)),
+        build_args=build_args,
         labels=key_values(args.label, "--label"),
         no_cache=args.no_cache,
         network=args.network,
@@ -112,6 +127,8 @@ def run(args: argparse.Namespace) -> int:
         secrets=tuple(args.secret),
         ssh=tuple(args.ssh),
         contexts=tuple(args.build_context),
+        epoch=epoch,
+        rewrite_timestamp=args.rewrite_timestamp,
         environ=dict(os.environ),
     )
     call = "check" if args.check else args.call

@@ -1,0 +1,75 @@
+"""Images whose files are no younger than SOURCE_DATE_EPOCH: clamped while they are written out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from buildah_py.layers.tar import SECOND, pack
+from buildah_py.outputs.layer_source import LayerSource
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from buildah_py.image.config import ImageConfig
+    from buildah_py.layers.entry import Entry
+    from buildah_py.layers.tree import Tree
+    from buildah_py.outputs.layer_source import Write
+    from buildah_py.store import Store
+
+
+class Clamp(NamedTuple):
+    """File times later than `epoch` (seconds since 1970) become that, but not in the image's lowest `base` layers.
+
+    Those come from the base image: they would be stored and sent a second time for nothing. `always` means all outputs,
+    not only those that ask for it.
+    """
+
+    epoch: int
+    base: int = 0
+    always: bool = False
+
+
+def clamp_layers(store: Store, config: ImageConfig, clamp: Clamp) -> tuple[ImageConfig, Sequence[LayerSource]]:
+    """Give the image with file times clamped: its config, whose diff_ids are others then, and its layers."""
+    sources = []
+    for place, stored in enumerate(config.diff_ids):
+        if place < clamp.base or not _is_later(store, stored, clamp.epoch):
+            sources.append(layer_source(store, stored))
+            continue
+        inventory, fs = store.layers.inventory(stored), store.layers.fs(stored)
+        diff_id = pack(inventory, fs, _nowhere, clamp_mtime=clamp.epoch)
+        sources.append(LayerSource(diff_id, layer_source(store, stored, clamp.epoch).write_tar))
+    return config.with_diff_ids(source.diff_id for source in sources), sources
+
+
+def layer_source(store: Store, diff_id: str, limit: int | None = None) -> LayerSource:
+    """Give a layer of the store to an output; no time in its tar is later than `limit`, in seconds since 1970."""
+
+    def write_tar(write: Write) -> str:
+        return pack(store.layers.inventory(diff_id), store.layers.fs(diff_id), write, clamp_mtime=limit)
+
+    return LayerSource(diff_id, write_tar)
+
+
+class ClampedTree:
+    """A tree whose files are no younger than `epoch` (seconds since 1970)."""
+
+    def __init__(self, tree: Tree, epoch: int) -> None:
+        self._tree = tree
+        self._limit = epoch * SECOND
+        self.names = tree.names
+        self.digest = tree.digest
+        self.open = tree.open
+
+    def entry(self, path: str) -> Entry | None:
+        """What `path` is."""
+        found = self._tree.entry(path)
+        return found._replace(mtime=min(found.mtime, self._limit)) if found is not None else None
+
+
+def _is_later(store: Store, diff_id: str, epoch: int) -> bool:
+    return any(entry.mtime // SECOND > epoch for entry in store.layers.inventory(diff_id))
+
+
+def _nowhere(_: object) -> None:
+    """Take the bytes of a tar whose digest alone is wanted."""

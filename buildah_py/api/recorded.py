@@ -1,0 +1,75 @@
+"""What is kept of how an image was built, so that it can be built again: everything but secrets."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from buildah_py.api.container import ContainerOptions
+from buildah_py.cache.keys import canonical_json
+from buildah_py.plan.steps import BaseStep
+from buildah_py.plan.variables import PROXY_NAMES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from buildah_py.api.build import BuildRequest
+    from buildah_py.buildfile.tree import BuildFile
+    from buildah_py.plan import Node
+
+_PLAIN = ("target", "labels", "network", "platform", "extensions", "epoch")
+
+
+class Recorded(NamedTuple):
+    """`options` are those of a BuildRequest; `bases` the layers of each base image by its name."""
+
+    options: dict[str, Any]
+    bases: dict[str, tuple[str, ...]]
+
+
+def record(request: BuildRequest, build_file: BuildFile, path: str, nodes: Sequence[Node]) -> bytes:
+    """Put down what was asked for. Proxies may hold passwords and change nothing: they are left out."""
+    container = asdict(request.container)
+    usual = asdict(ContainerOptions())
+    return canonical_json(
+        {
+            "context": os.path.abspath(request.context),
+            "file": os.path.abspath(path) if path else None,
+            "text": build_file.source.text,
+            "build_args": {name: value for name, value in request.build_args.items() if name not in PROXY_NAMES},
+            "contexts": [_context(text) for text in request.contexts],
+            "allow": sorted(request.allow),
+            "container": {name: value for name, value in container.items() if value != usual[name]},
+            "bases": {node.step.name: node.step.diff_ids for node in nodes if isinstance(node.step, BaseStep)},
+            **{name: getattr(request, name) for name in _PLAIN},
+        }
+    )
+
+
+def _context(text: str) -> str:
+    """A further context, from whatever directory it is asked for next time, and without a password in a URL."""
+    name, _, value = text.partition("=")
+    if "://" in value:
+        return f"{name}={re.sub('(?<=://)[^/@]*@', '', value)}"
+    return f"{name}={os.path.abspath(value)}" if os.path.isdir(value) else text
+
+
+def read_record(data: bytes) -> Recorded:
+    """Read what `record` put down."""
+    from buildah_py.sandbox.spec import Limits
+
+    raw = json.loads(data)
+    bases = {name: tuple(diff_ids) for name, diff_ids in raw.pop("bases").items()}
+    container = {name: _frozen(value) for name, value in raw.pop("container").items()}
+    if "limits" in container:
+        container["limits"] = Limits(**container["limits"])
+    raw["contexts"] = tuple(raw["contexts"])
+    options = {**raw, "allow": frozenset(raw["allow"]), "container": ContainerOptions(**container)}
+    return Recorded(options, bases)
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value

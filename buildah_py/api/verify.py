@@ -1,0 +1,81 @@
+"""Building an image again, without the cache, to see whether the same input still gives the same image."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from buildah_py.api.build import BuildRequest, build
+from buildah_py.api.compare import compare_configs, compare_files
+from buildah_py.api.images import find_config
+from buildah_py.api.looking import open_image
+from buildah_py.api.recorded import read_record
+from buildah_py.api.state import open_store
+from buildah_py.errors import NotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from buildah_py.api.compare import Change, Property
+    from buildah_py.progress.events import Event
+    from buildah_py.store import Store
+
+
+class Verified(NamedTuple):
+    """The image, what it became, and what differs. `notes` say what of the input is not as it was."""
+
+    image: str
+    rebuilt: str
+    changes: list[Change]
+    properties: list[Property]
+    notes: list[str]
+
+
+def verify(
+    name: str,
+    emit: Callable[[Event], None],
+    *,
+    secrets: Sequence[str] = (),
+    ssh: Sequence[str] = (),
+    environ: Mapping[str, str],
+) -> Verified:
+    """Build the image again from its recorded input and compare file by file; times do not count.
+
+    What comes of it is not kept. Raises NotFound where the store does not know how the image was built.
+    """
+    # This store's lease holds both images until they are compared.
+    with open_store(environ) as store:
+        image = open_image(store, name)
+        data = store.images.build_of(image.id)
+        if data is None:
+            raise NotFound(
+                f"it is not known how the image `{name}` was built",
+                hint="only what `pybuild build` named can be verified",
+            )
+        options, bases = read_record(data)
+        notes = list(_changed_inputs(store, options, bases))
+        known = set(store.images.ids())
+        request = BuildRequest(**options, no_cache=True, secrets=tuple(secrets), ssh=tuple(ssh), environ=environ)
+        rebuilt = open_image(store, build(request, emit).image)
+        changes = list(compare_files(image.view, rebuilt.view))
+        properties = compare_configs(image.config, rebuilt.config)
+        if rebuilt.id not in known:
+            store.images.remove(rebuilt.id)
+        return Verified(image.id, rebuilt.id, changes, properties, notes)
+
+
+def _changed_inputs(store: Store, options: Mapping[str, object], bases: Mapping[str, tuple[str, ...]]) -> list[str]:
+    notes = []
+    for name, diff_ids in bases.items():
+        if name != "scratch" and find_config(store, name).diff_ids != diff_ids:
+            notes.append(f"the base image {name} is another one now")
+    file = options["file"]
+    if isinstance(file, str):
+        try:
+            with open(file, encoding="utf-8", errors="surrogateescape") as opened:
+                if opened.read() != options["text"]:
+                    notes.append(f"{file} has changed; the image is built again from what it said")
+        except OSError as error:
+            notes.append(
+                f"{file} cannot be read any more ({error.strerror}); the image is built again from what it said"
+            )
+    return notes
