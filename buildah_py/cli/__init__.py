@@ -20,6 +20,7 @@ COMMANDS = {
     "history": "show how an image came about",
     "layers": "show what each layer of an image does, and what is wasted",
     "diff": "show what differs between two images",
+    "verify": "build an image again without the cache, and show what differs",
     "cat": "print a file of an image",
     "cp": "copy files out of an image",
     "mount": "mount an image read-only",
@@ -36,7 +37,7 @@ COMMANDS = {
     "doctor": "tell what this machine allows and what is missing",
 }
 
-PRIVILEGED = ("build", "run", "shell", "import", "bootstrap", "prune", "fsck", "cat", "cp", "du", "layers")
+PRIVILEGED = ("build", "run", "shell", "import", "bootstrap", "prune", "fsck", "verify", "cat", "cp", "du", "layers")
 """Commands that make containers, or files of any owner. For others than root they run in a user namespace."""
 
 

@@ -33,19 +33,19 @@ def run(args: argparse.Namespace) -> int:
         before, now = open_image(store, args.before), open_image(store, args.now)
         changes = list(compare_files(before.view, now.view, times=args.times))
         properties = compare_configs(before.config, now.config, times=args.times)
-    return show(changes, properties, args.format)
-
-
-def show(changes: Sequence[Change], properties: Sequence[Property], form: str) -> int:
-    """Print differences; the exit status."""
-    if form == "json":
+    if args.format == "json":
         print_json({"files": [change._asdict() for change in changes], "config": [one._asdict() for one in properties]})
     else:
-        for change in changes:
-            print(_line(change))
-        for one in properties:
-            print(f"config {one_line(one.name)}: {_value(one.before)} -> {_value(one.now)}")
+        show_differences(changes, properties)
     return EXIT_DIFFERENT if changes or properties else 0
+
+
+def show_differences(changes: Sequence[Change], properties: Sequence[Property]) -> None:
+    """Print a line for each."""
+    for change in changes:
+        print(_line(change))
+    for one in properties:
+        print(f"config {one_line(one.name)}: {_value(one.before)} -> {_value(one.now)}")
 
 
 def _line(change: Change) -> str:
