@@ -106,6 +106,8 @@ def build(request: BuildRequest, emit: Callable[[Event], None]) -> BuildResult:
     outputs = _read_outputs(request)
     build_file, path = read_build_file(request)
     with open_store(request.environ) as store, _agents(request) as agents:
+        for lost in store.lost:
+            emit(events.Warning(f"the image {familiar_name(lost)} was lost in a power cut"))
         named = parse_contexts(request.contexts)
         contexts = Contexts(request.context, path, store, named)
         workshop = _open_workshop(request, store, contexts, agents, emit)

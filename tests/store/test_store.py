@@ -262,3 +262,77 @@ def test_where_the_state_lies() -> None:
     assert state_root({"HOME": "/h"}, 1000) == "/h/.local/share/pybuild"
     assert state_root({"HOME": "/h", "XDG_DATA_HOME": "/d"}, 1000) == "/d/pybuild"
     assert state_root({"HOME": "/h", "XDG_DATA_HOME": "relative"}, 1000) == "/h/.local/share/pybuild"
+
+
+def test_what_comes_to_be_used_while_leases_are_looked_at_is_spared(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from buildah_py.store import collect as module
+
+    with Store(root) as store:
+        layer = add(store, "one")
+        others: list[Store] = []
+
+        def looked(directory: str) -> dict[str, int]:
+            others.append(Store(root))
+            assert others[0].layers.use([layer.diff_id])
+            return {}
+
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "living_leases", looked)
+            assert everything(store).layers == 0
+        others[0].close()
+        assert everything(store).layers == 1
+
+
+def test_a_cache_mount_in_use_stays(root: str) -> None:
+    with Store(root) as store, Store(root) as other:
+        path = store.cache_mounts.use("apt")
+        with open(os.path.join(path, "x"), "w", encoding="ascii") as file:
+            file.write("x" * 10_000)
+        assert collect(other, Rules()).cache_mounts == 0
+        assert [mount.id for mount in other.cache_mounts.all()] == ["apt"]
+    with Store(root) as store:
+        done = collect(store, Rules())
+        assert (done.cache_mounts, done.freed >= 10_000) == (1, True)
+        assert os.listdir(store.path("cache-mounts")) == []
+        assert os.path.isdir(store.cache_mounts.use("apt"))
+
+
+def test_a_store_of_the_first_format_is_brought_up_to_date(root: str) -> None:
+    from buildah_py.store.database import SCHEMA_VERSION, statements
+
+    with Store(root) as store:
+        layer = add(store, "one")
+        put(store, b"1", [layer], "name")
+    path = os.path.join(root, "state.db")
+    database = sqlite3.connect(path)
+    for table in ("builds", "mounts", "cache_mounts"):
+        database.execute(f"DROP TABLE {table}")
+    for column in ("inventory", "disk"):
+        database.execute(f"ALTER TABLE layers DROP COLUMN {column}")
+    database.execute("PRAGMA user_version = 1")
+    database.commit()
+    database.close()
+    with Store(root) as store:
+        assert store.layers.use([layer.diff_id])
+        assert store.layers.measure()[layer.diff_id] > 0
+        assert [entry.path for entry in store.layers.read_inventory(layer.diff_id)] == ["file"]
+        assert store.images.build_of("none") is None
+    assert SCHEMA_VERSION == 2
+    assert statements(SCHEMA_VERSION) == []
+
+
+@pytest.mark.parametrize("size", [0, 1, 100_000])
+def test_disk_usage_is_that_of_du(tmp_path: Path, size: int) -> None:
+    import subprocess
+
+    from buildah_py.store.rooms import disk_usage
+
+    (tmp_path / "a/b").mkdir(parents=True)
+    (tmp_path / "a/b/file").write_bytes(b"x" * size)
+    os.link(tmp_path / "a/b/file", tmp_path / "link")
+    with (tmp_path / "sparse").open("wb") as file:
+        file.truncate(10_000_000)
+    (tmp_path / "a/link").symlink_to("/")
+    du = subprocess.run(["du", "-s", "--block-size=1", str(tmp_path)], check=True, capture_output=True, text=True)
+    assert disk_usage(str(tmp_path)) == int(du.stdout.split()[0])
+    assert disk_usage(str(tmp_path / "none")) == 0
