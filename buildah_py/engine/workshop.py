@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from buildah_py.errors import Interrupted
 from buildah_py.layers.tree import Tree
-from buildah_py.layers.view import LayerTree, MergedView
 from buildah_py.linux.identity import has_single_id, in_user_namespace
 from buildah_py.progress import events
 
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from buildah_py.cache import Cache
+    from buildah_py.layers.view import MergedView
     from buildah_py.layers.writer import LayerWriter
     from buildah_py.progress.events import Event
     from buildah_py.sandbox import Container, ContainerSpec, Sandbox
@@ -109,12 +109,8 @@ class Workshop:
         """The merged file system of layers, to be looked at without mounting."""
         with self._lock:
             if layers not in self._views:
-                self._views[layers] = MergedView([self._layer_tree(diff_id) for diff_id in reversed(layers)])
+                self._views[layers] = self.store.view(layers)
             return self._views[layers]
-
-    def _layer_tree(self, diff_id: str) -> LayerTree:
-        layers = self.store.layers
-        return LayerTree(layers.fs(diff_id), lambda: layers.inventory(diff_id))
 
     def root_attributes(self, layers: Sequence[str]) -> RootAttributes:
         """What `/` is like on top of layers."""
