@@ -135,7 +135,7 @@ def build(request: BuildRequest, emit: Callable[[Event], None]) -> BuildResult:
             store.make_durable()
             if engine.ran:
                 _make_room(store, request, emit)
-                _warn(build_file, request, emit)
+                _warn(build_file, path, request, plan.bases, emit)
         except BaseException:
             emit(events.BuildFailed(time.monotonic() - started))
             raise
@@ -181,13 +181,27 @@ def _make_room(store: Store, request: BuildRequest, emit: Callable[[Event], None
         emit(events.Warning(f"{excess}: the rest is in use or has names"))
 
 
-def _warn(build_file: BuildFile, request: BuildRequest, emit: Callable[[Event], None]) -> None:
+def _warn(
+    build_file: BuildFile,
+    path: str,
+    request: BuildRequest,
+    bases: Mapping[tuple[str, str], ImageConfig],
+    emit: Callable[[Event], None],
+) -> None:
     """Say what the checks find. Where nothing ran, nothing changed, and they have been shown before."""
-    from buildah_py.buildfile.checks import find
+    from buildah_py.api.checks import check_build
 
-    for warning in find(build_file, build_args=request.build_args, target=request.target or None).warnings:
-        if warning.level == "warning":
-            emit(events.Warning(f"{build_file.source.name}:{warning.line}: {warning.rule}: {warning.message}"))
+    for warning in check_build(
+        build_file,
+        path,
+        context=request.context,
+        build_args=request.build_args,
+        target=request.target,
+        platform=request.platform,
+        contexts=parse_contexts(request.contexts),
+        bases=bases,
+    ):
+        emit(events.Warning(f"{build_file.source.name}:{warning.line}: {warning.rule}: {warning.message}"))
 
 
 def _secret_reader(request: BuildRequest) -> Callable[[str], bytes | None]:

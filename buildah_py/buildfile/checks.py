@@ -14,6 +14,7 @@ from buildah_py.errors import BuildFileError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from buildah_py.buildfile.evaluate import Base
     from buildah_py.buildfile.tree import BuildFile, Instruction
 
 CHECK_ARGUMENT = "BUILDKIT_DOCKERFILE_CHECK"
@@ -67,13 +68,13 @@ def find(
     target: str | None = None,
     platform: str = "",
     contexts: frozenset[str] = frozenset(),
-    base_env: Callable[[str], Mapping[str, str]] | None = None,
+    bases: Callable[[str, str], Base | None] | None = None,
     ignored: Callable[[str], bool] | None = None,
 ) -> Findings:
     """Everything that can be said about `file` without images, network and context.
 
-    `platform` is the target's, this machine's by default. `base_env` gives the variables of a base image, where they
-    are known; else a base image is taken to set PATH alone.
+    `platform` is the target's, this machine's by default. `bases` tells what is known of a base image by its name and
+    the platform that is wanted; one that nothing is known of is taken to set PATH alone, and to be of that platform.
 
     Raises:
         UsageError: there is no such target.
@@ -97,7 +98,7 @@ def find(
             found.append(Warning(name, line, message, rule.url, "note" if rule.own else "warning"))
 
     host = str(platforms.host())
-    settings = Settings(given, target, platform or host, host, contexts, base_env or no_env, ignored)
+    settings = Settings(given, target, platform or host, host, contexts, bases or unknown, ignored)
     _written(file, report)
     fault = None
     try:
@@ -109,9 +110,9 @@ def find(
     return Findings(tuple(sorted(found, key=lambda warning: warning.line)), fault, fails)
 
 
-def no_env(name: str) -> Mapping[str, str]:  # noqa: ARG001
+def unknown(name: str, platform: str) -> Base | None:  # noqa: ARG001
     """Nothing is known of any base image."""
-    return {}
+    return None
 
 
 def _options(file: BuildFile, given: Mapping[str, str]) -> CheckOptions:

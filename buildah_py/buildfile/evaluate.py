@@ -30,15 +30,25 @@ SCRATCH = "scratch"
 RESERVED = ("context", SCRATCH)
 
 
+class Base(NamedTuple):
+    """What is known of a base image: the variables that it sets and its platform (`os/arch[/variant]`)."""
+
+    env: Mapping[str, str]
+    platform: str
+
+
 class Settings(NamedTuple):
-    """What the command line adds: arguments, target, platforms, named contexts, and what is known of base images."""
+    """What the command line adds: arguments, target, platforms, named contexts, and what is known of base images.
+
+    `bases` takes the name of a base image and the platform that is wanted of it.
+    """
 
     build_args: Mapping[str, str]
     target: str | None
     platform: str
     build_platform: str
     contexts: frozenset[str]
-    base_env: Callable[[str], Mapping[str, str]]
+    bases: Callable[[str, str], Base | None]
     ignored: Callable[[str], bool] | None
 
 
@@ -49,6 +59,7 @@ class Node:
         self.stage = stage
         self.base_name = name
         self.base = base
+        self.platform = ""
         self.span = span
         self.needs: list[tuple[Node, Instruction]] = []
         self.instructions: list[Instruction] = list(stage.instructions) if stage else []
@@ -198,10 +209,10 @@ class Evaluation:
                 base.image.span,
                 hint="give its ARG a default value before the first FROM, or use --build-arg",
             )
-        if base.platform is not None:
-            self._platform(base, known)
+        platform = self.settings.platform if base.platform is None else self._platform(base, known)
         earlier = self._names.get(found.text)
         node = Node(stage, found.text, earlier, base.span)
+        node.platform = platform
         node.replaced = stage.name is not None and stage.name in self.settings.contexts
         self.nodes.append(node)
         if stage.name is not None:
@@ -215,7 +226,7 @@ class Evaluation:
             hint = f" (did you mean {match}?)" if match else ""
             self._warn_at(base, "UndefinedArgInFrom", f"no ARG before the first FROM declares '{name}'{hint}")
 
-    def _platform(self, base: From, known: list[str]) -> None:
+    def _platform(self, base: From, known: list[str]) -> str:
         from buildah_py.image import platform as platforms
 
         assert base.platform is not None
@@ -240,6 +251,7 @@ class Evaluation:
                     "FromPlatformFlagConstDisallowed",
                     f'FROM --platform has the constant value "{found.text}"; a variable lets the user choose',
                 )
+        return str(platform)
 
     def target(self) -> Node:
         """The stage to build. Raises UsageError where there is none of that name."""
@@ -377,14 +389,24 @@ class Evaluation:
         assert node.stage is not None
         above = node.base.state if node.base else None
         state = StageState(self, node, above)
-        if above is None:
-            state.env.update(self.settings.base_env(node.base_name))
+        if above is None and (base := self.settings.bases(node.base_name, node.platform)):
+            state.env.update(base.env)
+            self._base_platform(node.stage.base, node, base)
         state.env.setdefault("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
         own = len(node.instructions) - len(node.stage.instructions)
         for position, instruction in enumerate(node.instructions):
             state.line = node.stage.base.span.start.line if position < own else instruction.span.start.line
             self._check(state, instruction)
         node.state = state
+
+    def _base_platform(self, instruction: From, node: Node, base: Base) -> None:
+        """Compare the base image's platform with the one that was asked for; variants are all the same here."""
+        if base.platform.split("/")[:2] != node.platform.split("/")[:2]:
+            self._warn_at(
+                instruction,
+                "InvalidBaseImagePlatform",
+                f"the base image {node.base_name} is for {base.platform}, not for {node.platform}",
+            )
 
     def _check(self, state: StageState, instruction: Instruction) -> None:
         if not isinstance(instruction, tree.If):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from buildah_py.buildfile import tree
-from buildah_py.buildfile.checks import no_env
+from buildah_py.buildfile.checks import unknown
 from buildah_py.buildfile.conditions import every
 from buildah_py.buildfile.evaluate import Evaluation, Node, Settings
 from buildah_py.buildfile.mounts import read_mount
@@ -44,7 +44,14 @@ class Outline(NamedTuple):
     ssh: tuple[OutlinedSecret, ...]
 
 
-def outline(file: BuildFile, build_args: Mapping[str, str], target: str | None) -> Outline:
+def outline(
+    file: BuildFile,
+    build_args: Mapping[str, str],
+    target: str | None,
+    *,
+    platform: str = "",
+    contexts: frozenset[str] = frozenset(),
+) -> Outline:
     """Collect what `target`, and the stages that it needs, take.
 
     Raises:
@@ -55,7 +62,7 @@ def outline(file: BuildFile, build_args: Mapping[str, str], target: str | None) 
     from buildah_py.image import platform as platforms
 
     host = str(platforms.host())
-    settings = Settings(build_args, target, host, host, frozenset(), no_env, None)
+    settings = Settings(build_args, target, platform or host, host, contexts, unknown, None)
     evaluation = Evaluation(file, settings, _ignore)
     evaluation.run()
     aim = evaluation.target()

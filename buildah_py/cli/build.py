@@ -148,12 +148,20 @@ def run(args: argparse.Namespace) -> int:
 def _look(call: str, request: BuildRequest) -> int:
     """Do what --call asks for instead of building."""
     from buildah_py.api.build import read_build_file
-    from buildah_py.cli.call import run_call
-    from buildah_py.cli.check import ignored_by, report_fault
+    from buildah_py.api.checks import ignored_by
+    from buildah_py.api.contexts import parse_contexts
+    from buildah_py.cli.call import Asked, run_call
+    from buildah_py.cli.check import report_fault
 
     try:
         build_file, path = read_build_file(request)
     except BuildFileError as error:
         return report_fault(error, "json" if "format=json" in call.split(",") else "text")
-    ignored = ignored_by(request.context, path)
-    return run_call(call, build_file, request.build_args, request.target or None, ignored=ignored)
+    asked = Asked(
+        request.build_args,
+        request.target or None,
+        request.platform,
+        frozenset(parse_contexts(request.contexts)),
+        ignored_by(request.context, path),
+    )
+    return run_call(call, build_file, asked)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from buildah_py.errors import BuildFileError, UsageError
 
@@ -14,14 +14,17 @@ if TYPE_CHECKING:
 METHODS = ("check", "outline", "targets")
 
 
-def run_call(
-    call: str,
-    file: BuildFile,
-    build_args: Mapping[str, str],
-    target: str | None,
-    *,
-    ignored: Callable[[str], bool] | None = None,
-) -> int:
+class Asked(NamedTuple):
+    """What else the command line says of the build that is only looked at; see `buildfile.checks.find`."""
+
+    build_args: Mapping[str, str] = {}
+    target: str | None = None
+    platform: str = ""
+    contexts: frozenset[str] = frozenset()
+    ignored: Callable[[str], bool] | None = None
+
+
+def run_call(call: str, file: BuildFile, asked: Asked) -> int:
     """Do what `--call` asks for: a method, then perhaps `,format=json`; the exit status.
 
     Raises:
@@ -30,9 +33,9 @@ def run_call(
     """
     method, form = _read(call)
     if method == "check":
-        return _check(form, file, build_args, target, ignored)
+        return _check(form, file, asked)
     try:
-        value = _outline(file, build_args, target) if method == "outline" else _targets(file)
+        value = _outline(file, asked) if method == "outline" else _targets(file)
     except BuildFileError as error:
         from buildah_py.cli.check import report_fault
 
@@ -64,17 +67,11 @@ def _read(call: str) -> tuple[str, str]:
     return method, form
 
 
-def _check(
-    form: str,
-    file: BuildFile,
-    build_args: Mapping[str, str],
-    target: str | None,
-    ignored: Callable[[str], bool] | None,
-) -> int:
+def _check(form: str, file: BuildFile, asked: Asked) -> int:
     from buildah_py.buildfile.checks import find
     from buildah_py.cli.check import EXIT_FINDINGS, as_json, print_text, report_fault
 
-    findings = find(file, build_args=build_args, target=target, ignored=ignored)
+    findings = find(file, **asked._asdict())
     if findings.error is not None:
         return report_fault(findings.error, form)
     if form == "json":
@@ -109,10 +106,10 @@ def _description(doc: tuple[str, ...], name: str) -> str:
     return ""
 
 
-def _outline(file: BuildFile, build_args: Mapping[str, str], target: str | None) -> dict[str, Any]:
+def _outline(file: BuildFile, asked: Asked) -> dict[str, Any]:
     from buildah_py.buildfile.outline import outline
 
-    found = outline(file, build_args, target)
+    found = outline(file, asked.build_args, asked.target, platform=asked.platform, contexts=asked.contexts)
     return {
         "name": found.name,
         "description": _description(found.doc, found.name),

@@ -10,7 +10,7 @@ from buildah_py.errors import BuildFileError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from buildah_py.buildfile.checks import Findings
     from buildah_py.buildfile.tree import BuildFile
@@ -33,11 +33,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--strict", action="store_true", help="fail for warnings and notes, too")
     add("--build-arg", metavar="K=V", action="append", default=[], help="value of an ARG")
     add("--target", metavar="STAGE", default="", help="check only what this stage needs")
+    add("--platform", metavar="OS/ARCH", default="", help="platform to check for; default: this machine's")
     add("--extensions", action="store_true", help="allow pybuild's extensions of the language")
 
 
 def run(args: argparse.Namespace) -> int:
     """Check; 0 if the file is valid, 1 if it is not or if its findings count as errors."""
+    from buildah_py.api.checks import ignored_by
     from buildah_py.buildfile.checks import find
     from buildah_py.cli.arguments import key_values
 
@@ -46,7 +48,13 @@ def run(args: argparse.Namespace) -> int:
         file, path = read(args.context, args.file, extensions=args.extensions)
     except BuildFileError as error:
         return report_fault(error, args.format)
-    findings = find(file, build_args=build_args, target=args.target or None, ignored=ignored_by(args.context, path))
+    findings = find(
+        file,
+        build_args=build_args,
+        target=args.target or None,
+        platform=args.platform,
+        ignored=ignored_by(args.context, path),
+    )
     if findings.error is not None:
         return report_fault(findings.error, args.format)
     if args.format == "json":
@@ -76,27 +84,6 @@ def read(context: str, name: str | None, *, extensions: bool) -> tuple[BuildFile
     found = find_build_file(context, name)
     include = include_reader(os.path.dirname(found.path))
     return parse(found.data, found.name, extensions=extensions, include=include), found.path
-
-
-def ignored_by(context: str, path: str) -> Callable[[str], bool] | None:
-    """Tell whether the ignore file leaves a path out; None where nothing certain can be said.
-
-    That is so without an ignore file, and where patterns bring files back: a directory that is ignored may then hold
-    files that are not.
-    """
-    from buildah_py.sources.find import find_ignore
-
-    patterns = find_ignore(context, path or None) if os.path.isdir(context) else None
-    if patterns is None or any(pattern.negated for pattern in patterns.patterns):
-        return None
-    everything = any(pattern.text in ("*", "**", "**/*") for pattern in patterns.patterns)
-
-    def ignored(source: str) -> bool:
-        if source in (".", "/"):
-            return everything
-        return patterns.matches(source.lstrip("/"))
-
-    return ignored
 
 
 def as_json(file: BuildFile, findings: Findings) -> dict[str, Any]:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from buildah_py.image.config import ImageConfig
     from buildah_py.plan.steps import Step
 
@@ -51,7 +53,8 @@ class Plan:
     """What is to be executed for a target, in an order in which each node follows all that it needs.
 
     `config` is the target's image config but for what only execution tells: `history` and the diff_ids that belong to
-    its nodes. `stages` gives each planned stage's number of nodes.
+    its nodes. `stages` gives each planned stage's number of nodes, `bases` the configs of base images by their name and
+    the platform that was asked for.
     """
 
     nodes: tuple[Node, ...]
@@ -60,3 +63,4 @@ class Plan:
     history: tuple[HistoryItem, ...]
     stages: dict[str, int]
     warnings: tuple[str, ...]
+    bases: Mapping[tuple[str, str], ImageConfig]

@@ -84,7 +84,10 @@ class Planner:
         config = fold.config.with_labels(self._options.labels) if self._options.labels else fold.config
         unknown = self.arguments.unknown() if self._all_planned() else []
         warnings = [f"build argument {name} was given, but nothing in the build file declares it" for name in unknown]
-        return Plan(tuple(self._nodes), fold.node, config, tuple(fold.history), dict(self._counts), tuple(warnings))
+        bases = {asked: base for asked, (_, base) in self._bases.items()}
+        return Plan(
+            tuple(self._nodes), fold.node, config, tuple(fold.history), dict(self._counts), tuple(warnings), bases
+        )
 
     def _all_planned(self) -> bool:
         """Note the ARGs of skipped stages too: their names are known to the file."""

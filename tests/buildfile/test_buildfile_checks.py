@@ -6,6 +6,7 @@ import pytest
 
 from buildah_py.buildfile import parse
 from buildah_py.buildfile.checks import find, lint
+from buildah_py.buildfile.evaluate import Base
 from buildah_py.buildfile.rules import RULES
 from buildah_py.errors import BuildFileError, UsageError
 
@@ -97,6 +98,29 @@ def test_a_clean_file_has_no_findings() -> None:
 def test_rules(text: str, expected: list[tuple[str, int]]) -> None:
     arguments = {"T": "1"} if "ARG T\nFROM a:$T" in text else {}
     assert found(text, build_args=arguments) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("FROM a:1", [("InvalidBaseImagePlatform", 1)]),
+        ("FROM --platform=$BUILDPLATFORM a:1", []),
+        ("FROM --platform=linux/arm/v7 a:1 AS linux", [("InvalidBaseImagePlatform", 1)]),
+        ("FROM --platform=linux/arm64/v8 a:1 AS linux", []),
+        ("FROM scratch\nFROM a:1 AS b\nFROM b", [("InvalidBaseImagePlatform", 2)]),
+        ("FROM unknown:1", []),
+    ],
+)
+def test_the_platform_of_a_base_image(text: str, expected: list[tuple[str, int]]) -> None:
+    known = {"a:1": Base({}, "linux/arm64")}
+    settings = {"platform": "linux/s390x", "build_args": {"BUILDPLATFORM": "linux/arm64"}}
+    assert found(text, bases=lambda name, _: known.get(name), **settings) == expected
+
+
+def test_variables_of_a_base_image_are_defined() -> None:
+    text = "FROM a:1\nUSER $WHO"
+    assert found(text) == [("UndefinedVar", 2)]
+    assert found(text, platform="linux/amd64", bases=lambda *_: Base({"WHO": "me"}, "linux/amd64")) == []
 
 
 def test_suggestions() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from buildah_py.buildfile import parse
 from buildah_py.cli import main
-from buildah_py.cli.call import run_call
+from buildah_py.cli.call import Asked, run_call
 from buildah_py.errors import UsageError
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def test_fmt(context: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def call(method: str, capsys: pytest.CaptureFixture[str], target: str | None = None) -> Any:
     """What `--call=METHOD,format=json` prints."""
-    assert run_call(f"{method},format=json", parse(VALID, "Dockerfile"), {"NAME": "me"}, target) == 0
+    assert run_call(f"{method},format=json", parse(VALID, "Dockerfile"), Asked({"NAME": "me"}, target)) == 0
     return json.loads(capsys.readouterr().out)
 
 
@@ -164,9 +164,9 @@ def test_outline(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_call_as_text(capsys: pytest.CaptureFixture[str]) -> None:
     file = parse(VALID, "Dockerfile")
-    assert run_call("outline", file, {}, None) == 0
-    assert run_call("targets", file, {}, None) == 0
-    assert run_call("check", file, {}, None) == 0
+    assert run_call("outline", file, Asked()) == 0
+    assert run_call("targets", file, Asked()) == 0
+    assert run_call("check", file, Asked()) == 0
     out = capsys.readouterr().out
     assert "NAME       you    is who to greet" in out
     assert "base" in out
@@ -176,8 +176,8 @@ def test_call_as_text(capsys: pytest.CaptureFixture[str]) -> None:
 def test_wrong_calls() -> None:
     file = parse(VALID, "Dockerfile")
     with pytest.raises(UsageError, match="no method outlin"):
-        run_call("outlin", file, {}, None)
+        run_call("outlin", file, Asked())
     with pytest.raises(UsageError, match="format=xml means nothing"):
-        run_call("check,format=xml", file, {}, None)
+        run_call("check,format=xml", file, Asked())
     with pytest.raises(UsageError, match="could not be found"):
-        run_call("check", file, {}, "nope")
+        run_call("check", file, Asked(target="nope"))

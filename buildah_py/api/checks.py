@@ -1,0 +1,69 @@
+"""Mistakes in a build file: what `pybuild check` and every build that executes something look for."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from buildah_py.buildfile.checks import find
+from buildah_py.buildfile.evaluate import Base
+from buildah_py.sources.find import find_ignore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from buildah_py.buildfile.checks import Warning as Finding
+    from buildah_py.buildfile.tree import BuildFile
+    from buildah_py.image.config import ImageConfig
+
+
+def check_build(
+    build_file: BuildFile,
+    path: str,
+    *,
+    context: str,
+    build_args: Mapping[str, str],
+    target: str,
+    platform: str,
+    contexts: Iterable[str],
+    bases: Mapping[tuple[str, str], ImageConfig],
+) -> list[Finding]:
+    """Find what a build warns of: all but the notes.
+
+    `path` is the build file's, "" where it has none; `bases` are the configs of its base images by their names and the
+    platforms that were asked for.
+    """
+
+    def base(name: str, platform: str) -> Base | None:
+        config = bases.get((name, platform))
+        return None if config is None else Base(config.environment(), str(config.platform))
+
+    findings = find(
+        build_file,
+        build_args=build_args,
+        target=target or None,
+        platform=platform,
+        contexts=frozenset(contexts),
+        bases=base,
+        ignored=ignored_by(context, path),
+    )
+    return [warning for warning in findings.warnings if warning.level == "warning"]
+
+
+def ignored_by(context: str, path: str) -> Callable[[str], bool] | None:
+    """Tell whether the ignore file leaves a path out; None where nothing certain can be said.
+
+    That is so without an ignore file, and where patterns bring files back: a directory that is ignored may then hold
+    files that are not.
+    """
+    patterns = find_ignore(context, path or None) if os.path.isdir(context) else None
+    if patterns is None or any(pattern.negated for pattern in patterns.patterns):
+        return None
+    everything = any(pattern.text in ("*", "**", "**/*") for pattern in patterns.patterns)
+
+    def ignored(source: str) -> bool:
+        if source in (".", "/"):
+            return everything
+        return patterns.matches(source.lstrip("/"))
+
+    return ignored
