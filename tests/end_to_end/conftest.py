@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -103,21 +105,30 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """Give a directory that every user may enter.
+
+    Below pytest's own that would last only until another run of the tests shuts that to all but its owner.
+    """
+    path = Path(tempfile.mkdtemp(prefix="pybuild-"))
+    path.chmod(0o755)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path)
+
+
+@pytest.fixture
 def pybuild(tmp_path: Path, request: pytest.FixtureRequest) -> Pybuild:
     """Give an empty store, root's or an ordinary user's."""
-    work = tmp_path / "work"
+    work, state = tmp_path / "work", tmp_path / "state"
     work.mkdir()
     if request.param == "root":
-        return Pybuild(tmp_path / "state", work)
+        return Pybuild(state, work)
     user = request.getfixturevalue("ordinary_user")
-    state = tmp_path / "state"
     state.mkdir()
     for directory in (work, state):
         os.chown(directory, user.uid, user.uid)
-    for parent in tmp_path.parents:
-        if parent.owner() == "root" and parent != Path("/"):
-            parent.chmod(parent.stat().st_mode | 0o011)
-    tmp_path.chmod(0o755)
     return Pybuild(state, work, user.command, user.uid)
 
 
@@ -131,12 +142,14 @@ class OrdinaryUser:
 
 
 @pytest.fixture(scope="session")
-def ordinary_user(worker_id: str) -> Iterator[OrdinaryUser]:
+def ordinary_user() -> Iterator[OrdinaryUser]:
     """Make a user, or skip where that cannot be, or where that user could not read the program."""
     if os.getuid() or shutil.which("useradd") is None or shutil.which("newuidmap") is None:
         pytest.skip("needs root to make a user, useradd and newuidmap")
-    name = f"pybuild-{worker_id}"
-    subprocess.run(["userdel", "--remove", name], check=False, capture_output=True)  # of a run that was killed
+    for left in pwd.getpwall():  # by runs that were killed
+        if left.pw_name.startswith("pybuild-") and not os.path.exists(f"/proc/{left.pw_name[8:]}"):
+            subprocess.run(["userdel", "--remove", left.pw_name], check=False, capture_output=True)
+    name = f"pybuild-{os.getpid()}"
     subprocess.run(["useradd", "--create-home", name], check=True)
     try:
         uid = int(subprocess.run(["id", "-u", name], check=True, capture_output=True, text=True).stdout)
