@@ -12,6 +12,7 @@ PybuildError                   125  the builder itself could not do it
 ├── SandboxError               125  the kernel refused something a container needs
 ├── SourceError                125  a build context cannot be read
 │   └── SourceChanged          125  a file changed while it was read; trying again may help
+├── CacheError                 125  a shared cache cannot be read or written, or says what cannot be
 └── OutputError                125  a result cannot be written where it was asked for
 """
 
@@ -113,6 +114,10 @@ class SourceError(PybuildError):
 
 class SourceChanged(SourceError):
     """A file of a context is no longer what it was when it was looked at: the step may be tried again."""
+
+
+class CacheError(PybuildError):
+    """A shared cache that cannot be read or written, or that says what cannot be."""
 
 
 class OutputError(PybuildError):

@@ -1,0 +1,190 @@
+"""The records of a cache as one text: a line for each layer, record and cache mount, found by its name.
+
+A reader takes the lines apart only as far as to find them; what one says is parsed when somebody asks for it. All of it
+is what others say: a record has the key that its ingredients make or is refused, and what a layer is said to hold is
+compared with what it holds when it is unpacked.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from buildah_py.cache.keys import KEY_VERSION, canonical_json, step_key
+from buildah_py.errors import CacheError, ImageError
+from buildah_py.image import canonical, digest
+from buildah_py.image.descriptor import Descriptor, from_dict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+FORMAT: Final = f"pybuild cache 1, keys {KEY_VERSION}\n".encode()
+MAX_BYTES: Final = 1 << 28
+"""Uncompressed: half a million records of the usual size."""
+MAX_LINE: Final = 1 << 24
+_MAX_TIME: Final = 1 << 62
+
+
+class SharedLayer(NamedTuple):
+    """A layer: its content's digest, how many entries it has, when it was first made (ns), its blob where there is one.
+
+    `entries` is -1 where that is not known.
+    """
+
+    diff_id: str
+    layer_digest: str
+    entries: int
+    created: int
+    blob: Descriptor | None = None
+
+
+class SharedRecord(NamedTuple):
+    """What a step with that key led to, and the ingredients of the key."""
+
+    key: str
+    parent: str
+    canonical: Mapping[str, object]
+    inputs: Mapping[str, str]
+    diff_id: str
+    seconds: float
+
+
+class SharedMount(NamedTuple):
+    """A cache mount: its id and the blob that lists what it holds."""
+
+    id: str
+    snapshot: Descriptor
+
+
+class Book:
+    """All that a cache knows, by name. Raises CacheError where the text is not one of ours."""
+
+    def __init__(self, data: bytes = FORMAT, what: str = "the cache") -> None:
+        self._what = what
+        if not data.startswith(FORMAT):
+            if data.startswith(FORMAT.partition(b" 1,")[0]):
+                raise CacheError(f"{what} was written by another version of pybuild")
+            raise CacheError(f"{what} holds no records of pybuild")
+        self._lines: dict[bytes, bytes] = {}
+        for line in data[len(FORMAT) :].split(b"\n"):
+            kind, _, rest = line.partition(b" ")
+            name, _, value = rest.partition(b" ")
+            if value:
+                self._lines[kind + b" " + name] = value
+
+    def record(self, key: str) -> SharedRecord | None:
+        """The record of a key. Raises CacheError where it is malformed or stands for another key."""
+        raw = self._get("record", key)
+        if raw is None:
+            return None
+        what = f"{self._what}: the record {key}"
+        try:
+            parent, diff_id = canonical.text(raw, "parent", what), digest.validate(canonical.text(raw, "layer", what))
+            inputs = canonical.pairs(raw, "inputs", what)
+            step = canonical.table(raw, "step", what)
+        except ImageError as error:
+            raise CacheError(error.message) from error
+        if step_key(parent, step, inputs) != key:
+            raise CacheError(f"{what} stands for another key: it is not used")
+        seconds = raw.get("seconds")
+        if not isinstance(seconds, (int, float)) or not 0 <= seconds < _MAX_TIME:
+            raise CacheError(f"{what} took {seconds!r} seconds")
+        return SharedRecord(key, parent, step, inputs, diff_id, seconds)
+
+    def layer(self, diff_id: str) -> SharedLayer | None:
+        """A layer. Raises CacheError where what is said of it is malformed."""
+        raw = self._get("layer", diff_id)
+        if raw is None:
+            return None
+        what = f"{self._what}: the layer {diff_id}"
+        try:
+            layer = SharedLayer(
+                diff_id,
+                digest.validate(canonical.text(raw, "content", what)),
+                _natural(raw, "entries", what) if "entries" in raw else -1,
+                _natural(raw, "created", what),
+                None if raw.get("blob") is None else from_dict(raw["blob"], what),
+            )
+        except ImageError as error:
+            raise CacheError(error.message) from error
+        return layer
+
+    def mount(self, identity: str) -> SharedMount | None:
+        """A cache mount. Raises CacheError where what is said of it is malformed."""
+        raw = self._get("mount", _quoted(identity))
+        if raw is None:
+            return None
+        try:
+            return SharedMount(identity, from_dict(raw, f"{self._what}: the cache mount {identity}"))
+        except ImageError as error:
+            raise CacheError(error.message) from error
+
+    def records(self) -> list[str]:
+        """The keys of all records."""
+        return [line[7:].decode("ascii", "replace") for line in self._lines if line.startswith(b"record ")]
+
+    def mounts(self) -> list[str]:
+        """The ids of all cache mounts."""
+        from urllib.parse import unquote
+
+        return [unquote(line[6:].decode("ascii", "replace")) for line in self._lines if line.startswith(b"mount ")]
+
+    def _get(self, kind: str, name: str) -> dict[str, Any] | None:
+        line = self._lines.get(f"{kind} {name}".encode())
+        if line is None:
+            return None
+        what = f"{self._what}: the {kind} {name}"
+        if len(line) > MAX_LINE:
+            raise CacheError(f"{what} is {len(line)} bytes long; more than {MAX_LINE} are refused")
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise CacheError(f"{what} is not JSON: {error}") from error
+        if not isinstance(value, dict):
+            raise CacheError(f"{what} is not a JSON object")
+        return value
+
+
+def to_bytes(
+    records: Iterable[SharedRecord], layers: Iterable[SharedLayer], mounts: Iterable[SharedMount] = ()
+) -> bytes:
+    """Write a cache's text: the same bytes for the same content."""
+    lines = [
+        *(("layer", layer.diff_id, _layer(layer)) for layer in layers),
+        *(("mount", _quoted(mount.id), mount.snapshot.to_dict()) for mount in mounts),
+        *(("record", record.key, _record(record)) for record in records),
+    ]
+    text = sorted(f"{kind} {name} ".encode() + canonical_json(value) + b"\n" for kind, name, value in lines)
+    return FORMAT + b"".join(text)
+
+
+def _layer(layer: SharedLayer) -> dict[str, object]:
+    said: dict[str, object] = {"content": layer.layer_digest, "created": layer.created}
+    if layer.entries >= 0:
+        said["entries"] = layer.entries
+    if layer.blob is not None:
+        said["blob"] = layer.blob.to_dict()
+    return said
+
+
+def _record(record: SharedRecord) -> dict[str, object]:
+    return {
+        "parent": record.parent,
+        "step": record.canonical,
+        "inputs": record.inputs,
+        "layer": record.diff_id,
+        "seconds": record.seconds,
+    }
+
+
+def _natural(raw: dict[str, Any], key: str, what: str) -> int:
+    number = canonical.number(raw, key, what)
+    if not 0 <= number < _MAX_TIME:
+        raise CacheError(f"{what}: `{key}` is {number}")
+    return number
+
+
+def _quoted(identity: str) -> str:
+    from urllib.parse import quote
+
+    return quote(identity, safe="/")
