@@ -135,8 +135,13 @@ def _record_problems(record: StoredRecord) -> Iterator[str]:
     try:
         data = json.loads(record.data)
         key = step_key(data["parent"], data["step"], data["inputs"])
+        layer = data["layer"]
     except (ValueError, KeyError, TypeError) as error:
         yield f"it cannot be read: {error}"
         return
     if key != record.key:
         yield "its ingredients do not give its key"
+    elif not record.intact:
+        yield "it is not as it was written: it may lead to another layer"
+    elif layer != record.layer_digest:
+        yield "its layer has other content than the one that it was made with"

@@ -48,11 +48,19 @@ class Cache:
         canonical: Mapping[str, object],
         inputs: Mapping[str, str],
         diff_id: str,
+        layer_digest: str,
         seconds: float,
     ) -> Record:
         """Say what a step led to. Its layer must be in the store."""
         key = step_key(parent, canonical, inputs)
-        data = {"version": KEY_VERSION, "parent": parent, "step": canonical, "inputs": inputs, "seconds": seconds}
+        data = {
+            "version": KEY_VERSION,
+            "parent": parent,
+            "step": canonical,
+            "inputs": inputs,
+            "layer": layer_digest,
+            "seconds": seconds,
+        }
         self._store.records.put(key, diff_id, canonical_json(data))
         record = self.lookup(key)
         assert record is not None
@@ -66,7 +74,7 @@ def _record(row: StoredRecord) -> Record:
         parent=data["parent"],
         canonical=data["step"],
         inputs=data["inputs"],
-        layer_digest=row.layer_digest,
+        layer_digest=data["layer"],
         diff_id=row.diff_id,
         created=row.layer_created,
         seconds=data["seconds"],

@@ -196,7 +196,12 @@ class Engine:
         layer = self._workshop.store.layers.add(staged, captured.inventory, captured.diff_id, captured.size)
         seconds = round(time.monotonic() - began, 3)
         return self._workshop.cache.keep(
-            self._chain_below(node), node.step.canonical(), execution.inputs(), layer.diff_id, seconds
+            self._chain_below(node),
+            node.step.canonical(),
+            execution.inputs(),
+            layer.diff_id,
+            layer.layer_digest,
+            seconds,
         )
 
     def _execution(self, node: Node) -> Execution:

@@ -79,7 +79,12 @@ CREATE TABLE cache_mounts (
     used INTEGER NOT NULL
 ) STRICT;
 """
-_FORMATS = (_FORMAT_1, _FORMAT_2)
+_FORMAT_3 = """
+-- sha256 of a record's key, layer and data; records without are worth nothing
+DELETE FROM records;
+ALTER TABLE records ADD COLUMN seal TEXT NOT NULL DEFAULT '';
+"""
+_FORMATS = (_FORMAT_1, _FORMAT_2, _FORMAT_3)
 """What makes each format of the one before it."""
 
 SCHEMA_VERSION = len(_FORMATS)

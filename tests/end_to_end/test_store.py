@@ -261,6 +261,21 @@ def test_wrong_rows_are_found(built: Pybuild) -> None:
     assert built.run("fsck").stdout == "4 layers, 0 images, 2 records: clean\n"
 
 
+def test_a_record_that_leads_to_another_layer_is_a_miss(built: Pybuild) -> None:
+    database = sqlite3.connect(built.root / "state.db")
+    first, second = [row[0] for row in database.execute("SELECT key FROM records ORDER BY created")][:2]
+    other = "(SELECT diff_id FROM records WHERE key = ?)"
+    database.execute(f"UPDATE records SET diff_id = {other} WHERE key = ?", (first, second))
+    database.commit()
+    database.close()
+    (fault,) = read_json(built, "fsck", status=1)["faults"]
+    assert (fault["what"], fault["name"]) == ("record", second)
+    assert "another layer" in fault["problem"]
+    assert built.build(built.work / "context").outcomes().count("RAN") == 1
+    assert built.sh("cat /d/y") == "2\n"
+    assert "clean" in built.run("fsck").stdout
+
+
 # several at once
 
 

@@ -298,26 +298,30 @@ def test_a_cache_mount_in_use_stays(root: str) -> None:
 
 
 def test_a_store_of_the_first_format_is_brought_up_to_date(root: str) -> None:
-    from buildah_py.store.database import SCHEMA_VERSION, statements
+    from buildah_py.store.database import _FORMATS, SCHEMA_VERSION, statements
 
     with Store(root) as store:
         layer = add(store, "one")
         put(store, b"1", [layer], "name")
     path = os.path.join(root, "state.db")
-    database = sqlite3.connect(path)
-    for table in ("builds", "mounts", "cache_mounts"):
-        database.execute(f"DROP TABLE {table}")
-    for column in ("inventory", "disk"):
-        database.execute(f"ALTER TABLE layers DROP COLUMN {column}")
-    database.execute("PRAGMA user_version = 1")
+    database = sqlite3.connect(f"{path}.first")
+    database.executescript(_FORMATS[0])
+    database.execute("ATTACH ? AS now", (path,))
+    for table in ("layers", "configs", "config_layers", "names"):
+        columns = ", ".join(row[1] for row in database.execute(f"PRAGMA main.table_info({table})"))
+        database.execute(f"INSERT INTO main.{table} ({columns}) SELECT {columns} FROM now.{table}")
+    database.execute("PRAGMA main.user_version = 1")
     database.commit()
     database.close()
+    for end in ("", "-wal", "-shm"):
+        if os.path.exists(path + end):
+            os.unlink(path + end)
+    os.rename(f"{path}.first", path)
     with Store(root) as store:
         assert store.layers.use([layer.diff_id])
         assert store.layers.measure()[layer.diff_id] > 0
         assert [entry.path for entry in store.layers.read_inventory(layer.diff_id)] == ["file"]
         assert store.images.build_of("none") is None
-    assert SCHEMA_VERSION == 2
     assert statements(SCHEMA_VERSION) == []
 
 
