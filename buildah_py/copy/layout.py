@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from buildah_py.errors import SourceChanged, SourceError
 from buildah_py.layers.entry import DIR, FILE, SYMLINK, Entry, sort_key
+from buildah_py.layers.writer import SMALL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -202,43 +204,67 @@ class _Files:
         self._writer = writer
         self._tree: Tree | None = None
         self._reader: Any = None
-        self._open: Callable[[str], int] | None = None
+        self._open: Callable[[str], int]
+        self._read: Callable[[str, int], bytes]
 
     def write(self, entry: Entry, origin: Origin) -> None:
-        attributes = (entry.mode, entry.uid, entry.gid, entry.xattrs, entry.mtime)
-        if origin.tree is None:
-            self._writer.add_file(entry.path, origin.data, *attributes)
+        tree, path = origin.tree, origin.path
+        if tree is None:
+            self._writer.add_file(entry.path, origin.data, entry.mode, entry.uid, entry.gid, entry.xattrs, entry.mtime)
             return
-        if origin.tree is not self._tree or self._open is None:
-            self._open = self._opener(origin.tree)
+        if tree is not self._tree:
+            self._take(tree)
+        size = entry.size
+        if size > SMALL:
+            self._write_large(entry, origin)
+            return
+        data = self._read(path, size)
+        if len(data) != size or "sha256:" + sha256(data).hexdigest() != entry.digest:
+            raise _changed(origin)
+        self._writer.add_small_file(entry, data)
+
+    def _write_large(self, entry: Entry, origin: Origin) -> None:
         descriptor = self._open(origin.path)
         try:
-            written = self._writer.add_file(entry.path, descriptor, *attributes)
+            written = self._writer.add_file(
+                entry.path, descriptor, entry.mode, entry.uid, entry.gid, entry.xattrs, entry.mtime
+            )
         except EOFError:
             written = None
         finally:
             os.close(descriptor)
         if written is None or written.digest != entry.digest:
-            raise SourceChanged(
-                f"/{origin.path} of {origin.where} changed while it was copied",
-                hint="let whatever writes there finish, then build again",
-            )
+            raise _changed(origin)
 
-    def _opener(self, tree: Tree) -> Callable[[str], int]:
-        """Give the quickest way that a tree has to open files in their order."""
+    def _take(self, tree: Tree) -> None:
+        """Find the quickest way that a tree has to open files in their order."""
         self.close()
         self._tree = tree
         make: Any = getattr(tree, "reader", None)
         if make is None:
-            return tree.open
+            self._open, self._read = tree.open, self._read_opened
+            return
         self._reader = make()
-        found: Callable[[str], int] = self._reader.open
-        return found
+        self._open, self._read = self._reader.open, self._reader.read
+
+    def _read_opened(self, path: str, size: int) -> bytes:
+        descriptor = self._open(path)
+        try:
+            return os.read(descriptor, size + 1)
+        finally:
+            os.close(descriptor)
 
     def close(self) -> None:
         if self._reader is not None:
             self._reader.close()
-        self._reader = self._tree = self._open = None
+        self._reader = self._tree = None
+
+
+def _changed(origin: Origin) -> SourceChanged:
+    return SourceChanged(
+        f"/{origin.path} of {origin.where} changed while it was copied",
+        hint="let whatever writes there finish, then build again",
+    )
 
 
 def _called(entry: Entry) -> str:

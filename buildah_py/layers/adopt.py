@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from buildah_py.layers.create import DIRECTORY, Attributes
 from buildah_py.layers.entry import DIR, SYMLINK
-from buildah_py.layers.spool import FileSpool
 
 if TYPE_CHECKING:
     from buildah_py.layers.inventory import Inventory
     from buildah_py.layers.tree import Tree
     from buildah_py.layers.view import LayerTree
-
-_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def hidden_links(inventory: Inventory, below: Tree) -> list[str]:
@@ -43,14 +41,22 @@ def adopt_parents(layer: LayerTree, below: Tree, *, owners: bool = True) -> None
         return
     root = os.open(layer.fs, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        spool = FileSpool(root, owners=owners)
+        attributes = Attributes.of_process(owners=owners)
         for entry in reversed(implied):  # the innermost first: a directory on the way may lose its search permission
             described = below.entry(entry.path)
             if described is None or described.kind != DIR:
                 continue
-            descriptor = os.open(entry.path, _DIRECTORY, dir_fd=root)
+            descriptor = os.open(entry.path, DIRECTORY, dir_fd=root)
             try:
-                spool.finish_file(descriptor, described)
+                attributes.finish(
+                    descriptor,
+                    described.mode,
+                    described.uid,
+                    described.gid,
+                    described.mtime,
+                    described.xattrs,
+                    entry.path,
+                )
             finally:
                 os.close(descriptor)
     finally:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Final
 
 from buildah_py.errors import ArchiveError
 from buildah_py.layers import xattrs as attributes
+from buildah_py.layers.create import CREATE, DIRECTORY, Attributes, write_all
 from buildah_py.layers.entry import BLOCK, CHAR, DIR, FIFO, FILE, HARDLINK, SYMLINK, WHITEOUT, Entry, sort_key
 from buildah_py.layers.files import read_pieces
 from buildah_py.layers.header import END, WHITEOUT_PREFIX, header
 from buildah_py.layers.inventory import Captured, Inventory
-from buildah_py.layers.spool import FileSpool, write_all
+from buildah_py.layers.spool import FileSpool
 from buildah_py.layers.stream import PIECE, ZEROS, TarStream
 from buildah_py.layers.tar import SECOND, pack, padding, tar_key
 
@@ -24,11 +25,10 @@ if TYPE_CHECKING:
     Xattrs = tuple[tuple[str, bytes], ...]
     Source = int | bytes | Callable[[int], bytes | memoryview]
 
-_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPEN_DIRECTORIES: Final = 64
 _PATH_MAX: Final = 4095
-_SMALL: Final = 1 << 18
+SMALL: Final = 1 << 18
+"""Bytes up to which a file is read at once."""
 _XATTRS_MAX: Final = 1 << 17  # one value may have 64 KiB
 _NODES: Final = {FIFO: 0o010000, CHAR: 0o020000, BLOCK: 0o060000}
 
@@ -48,18 +48,18 @@ class LayerWriter:
     def __init__(self, dest: str, *, userxattr: bool = False, digest: bool = True, owners: bool = True) -> None:
         self._dest = dest
         self._opaque = attributes.overlay_prefix(userxattr=userxattr) + "opaque"
-        self._owners = owners
-        self._own = (os.geteuid(), os.getegid())
+        self._attributes = Attributes.of_process(owners=owners)
         self._entries: dict[str, Entry] = {}
         self._links: dict[str, list[str]] = {}
+        self._filled: str | None = None  # the directory that the last small file went to
         self._open: dict[str, int] = {}
         self._stream: TarStream | None = TarStream() if digest else None
         self._digest = digest
         self._last = b""
         if os.listdir(dest):
             raise ArchiveError(f"{dest} is not empty: a layer is only written into an empty directory")
-        self._root = os.open(dest, _DIRECTORY)
-        self._spool = FileSpool(self._root, owners=owners)
+        self._root = os.open(dest, DIRECTORY)
+        self._spool = FileSpool(self._root, self._attributes)
 
     def __enter__(self) -> Self:
         return self
@@ -136,23 +136,37 @@ class LayerWriter:
         kept), or a function that returns up to that many of `size` bytes at each call. Raises EOFError where it
         gives fewer.
         """
-        self._place(path, self._entries.get(path))
         entry = Entry(path, FILE, mode, uid, gid, 0, "", "", (0, 0), _kept(xattrs), mtime)
         if isinstance(source, bytes):
             return self._whole(entry, source)
         if isinstance(source, int):
             size = os.fstat(source).st_size if size is None else size
-            if size > _SMALL:
+            if size > SMALL:
                 return self._pieces(entry, size, read_pieces(source, size))
             data = os.pread(source, size, 0) if size else b""
         else:
             assert size is not None
-            if size > _SMALL:
+            if size > SMALL:
                 return self._pieces(entry, size, _called(source, size))
             data = b"".join(_called(source, size))
         if len(data) != size:
             raise EOFError(path)
         return self._whole(entry, data)
+
+    def add_small_file(self, entry: Entry, data: bytes) -> None:
+        """Write a regular file of `data`, about which `entry` tells all, its size and digest too."""
+        if entry.xattrs:
+            entry = entry._replace(xattrs=_kept(entry.xattrs))
+        path = entry.path
+        parent, _, name = path.rpartition("/")
+        self._make_room(path, name, self._entries.get(path))
+        if parent != self._filled:
+            self._check_directory(parent)
+            self._filled = parent
+        self._record(entry)
+        if data and self._stream is not None:
+            self._stream.add(data, padding(len(data)))
+        self._spool.put(parent, name, entry, data)
 
     def add_symlink(self, path: str, target: str, uid: int = 0, gid: int = 0, mtime: int = 0) -> None:
         """Make a symbolic link; its target is kept as it is."""
@@ -244,24 +258,20 @@ class LayerWriter:
     # Below: one file.
 
     def _whole(self, entry: Entry, data: bytes) -> Entry:
-        size = len(data)
-        digest = "sha256:" + hashlib.sha256(data).hexdigest()
         path, kind, mode, uid, gid, _, _, link, device, xattrs, mtime, _, _ = entry
-        entry = Entry(path, kind, mode, uid, gid, size, digest, link, device, xattrs, mtime)
-        self._record(entry)
-        if self._stream is not None and size:
-            self._stream.add(data, padding(size))
-        self._spool.put(path.rpartition("/")[0], entry, data)
+        digest = "sha256:" + hashlib.sha256(data).hexdigest()
+        entry = Entry(path, kind, mode, uid, gid, len(data), digest, link, device, xattrs, mtime)
+        self.add_small_file(entry, data)
         return entry
 
     def _pieces(self, entry: Entry, size: int, pieces: Iterator[bytes | memoryview]) -> Entry:
         entry = entry._replace(size=size)
-        parent, _, name = entry.path.rpartition("/")
-        descriptor = os.open(name, _CREATE, 0o600, dir_fd=self._directory(parent))
+        parent, name = self._place(entry.path, self._entries.get(entry.path))
+        descriptor = os.open(name, CREATE, 0o600, dir_fd=parent)
         try:
             self._record(entry)
             digest = self._copy(descriptor, size, pieces)
-            self._spool.finish_file(descriptor, entry)
+            self._finish(descriptor, entry)
         finally:
             os.close(descriptor)
         entry = entry._replace(digest=digest)
@@ -289,8 +299,11 @@ class LayerWriter:
             stream.add(padding(size))
         return "sha256:" + hashed.hexdigest()
 
+    def _finish(self, descriptor: int, entry: Entry) -> None:
+        self._attributes.finish(descriptor, entry.mode, entry.uid, entry.gid, entry.mtime, entry.xattrs, entry.path)
+
     def _own_node(self, parent: int, name: str, uid: int, gid: int) -> None:
-        if self._owners and (uid, gid) != self._own:
+        if self._attributes.owners and (uid, gid) != self._attributes.own:
             os.chown(name, uid, gid, dir_fd=parent, follow_symlinks=False)
 
     # Below: the tree.
@@ -298,6 +311,10 @@ class LayerWriter:
     def _place(self, path: str, old: Entry | None) -> tuple[int, str]:
         """Make room for `path`; return its parent's descriptor and its name."""
         parent, _, name = path.rpartition("/")
+        self._make_room(path, name, old)
+        return self._directory(parent), name
+
+    def _make_room(self, path: str, name: str, old: Entry | None) -> None:
         if len(path) * 4 > _PATH_MAX and len(os.fsencode(path)) > _PATH_MAX:
             raise ArchiveError(f"/{path[:80]}…: a path of more than {_PATH_MAX} bytes does not fit into a layer")
         if name.startswith(WHITEOUT_PREFIX):
@@ -306,17 +323,20 @@ class LayerWriter:
             raise ArchiveError(f"{path!r} is no path of a layer")
         if old is not None:
             self._remove(old)
-        return self._directory(parent), name
+
+    def _check_directory(self, path: str) -> None:
+        if path:
+            entry = self._entries.get(path)
+            if entry is None or entry.kind != DIR:
+                raise ArchiveError(f"/{path} has to be added as a directory before what is in it")
 
     def _directory(self, path: str) -> int:
         if not path:
             return self._root
         descriptor = self._open.get(path)
         if descriptor is None:
-            entry = self._entries.get(path)
-            if entry is None or entry.kind != DIR:
-                raise ArchiveError(f"/{path} has to be added as a directory before what is in it")
-            descriptor = os.open(path, _DIRECTORY, dir_fd=self._root)
+            self._check_directory(path)
+            descriptor = os.open(path, DIRECTORY, dir_fd=self._root)
             if len(self._open) >= _OPEN_DIRECTORIES:
                 os.close(self._open.pop(next(iter(self._open))))
             self._open[path] = descriptor
@@ -344,6 +364,7 @@ class LayerWriter:
 
     def _remove(self, old: Entry) -> None:
         self._lose_order()
+        self._filled = None
         self._spool.wait()
         parent, _, name = old.path.rpartition("/")
         if old.kind == DIR:
@@ -357,7 +378,7 @@ class LayerWriter:
         stack = [path]
         while stack:
             here = stack[-1]
-            descriptor = os.open(here, _DIRECTORY, dir_fd=self._root)
+            descriptor = os.open(here, DIRECTORY, dir_fd=self._root)
             try:
                 deeper = []
                 for name in os.listdir(descriptor):
@@ -425,9 +446,9 @@ class LayerWriter:
         directories.sort(key=lambda entry: sort_key(entry.path), reverse=True)
         for entry in directories:
             self._close_directory(entry.path)
-            descriptor = os.open(entry.path or ".", _DIRECTORY, dir_fd=self._root)
+            descriptor = os.open(entry.path or ".", DIRECTORY, dir_fd=self._root)
             try:
-                self._spool.finish_file(descriptor, entry)
+                self._finish(descriptor, entry)
             finally:
                 os.close(descriptor)
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,12 +30,12 @@ if TYPE_CHECKING:
 UID, GID = os.geteuid(), os.getegid()
 
 
-@pytest.fixture(params=[False, True], ids=["alone", "thread"], autouse=True)
-def _threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run everything with small files written by the caller and by the thread."""
-    monkeypatch.setattr(spool, "_SLOW", -1.0 if request.param else 1e9)
-    monkeypatch.setattr(spool, "_ALONE", 1)
+@pytest.fixture(params=[False, True], ids=["alone", "process"], autouse=True)
+def _processes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run everything with small files created by the caller and by a process of their own."""
+    monkeypatch.setattr(spool, "_ALONE", 1 if request.param else sys.maxsize)
     monkeypatch.setattr(spool, "_BATCH_FILES", 2)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
 
 
 def rebuild(entries: list[Entry], source: Path, dest: Path) -> Captured:
@@ -198,7 +199,7 @@ def write_all(writer: LayerWriter, paths: list[str]) -> None:
     writer.finish()
 
 
-def test_what_goes_wrong_on_the_thread_is_raised(tmp_path: Path) -> None:
+def test_what_goes_wrong_in_the_process_is_raised(tmp_path: Path) -> None:
     names = [str(number) for number in range(100)]
     names[50] = "n" * 256
     with LayerWriter(str(tmp_path)) as writer, pytest.raises(OSError, match="File name too long"):

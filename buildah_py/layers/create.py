@@ -1,0 +1,99 @@
+"""Create files in a layer's directory. The process that does it beside us imports little but this."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from buildah_py.errors import ArchiveError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    Xattrs = tuple[tuple[str, bytes], ...]
+    # name, mode, uid, gid, mtime, xattrs and how many bytes it has
+    File = tuple[str, int, int, int, int, Xattrs, int]
+
+DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_ACL: Final = "system.posix_acl_default"
+
+
+class Attributes(NamedTuple):
+    """How a process sets what is not bytes.
+
+    `owners` says whether files are given away at all, `own` who they belong to when made. With `modes` files are made
+    with their modes; else these are set afterwards, as is needed where a umask or a default ACL has a say.
+    """
+
+    owners: bool
+    own: tuple[int, int]
+    modes: bool = False
+
+    @classmethod
+    def of_process(cls, *, owners: bool) -> Attributes:
+        """Give those of this process."""
+        return cls(owners, (os.geteuid(), os.getegid()))
+
+    def finish(self, descriptor: int, mode: int, uid: int, gid: int, mtime: int, xattrs: Xattrs, path: str) -> None:
+        """Give an open file or directory its owner, mode, attributes and time, in the order in which they last."""
+        if self.owners and (uid, gid) != self.own:
+            os.fchown(descriptor, uid, gid)
+        os.fchmod(descriptor, mode)  # after chown, which takes setuid away
+        if xattrs:
+            _set_xattrs(descriptor, xattrs, path)
+        os.utime(descriptor, ns=(mtime, mtime))
+
+    def create_files(self, root: int, parent: str, files: Iterable[File], data: bytes | memoryview) -> None:
+        """Make files in the directory `parent` below `root`; `data` are their bytes, one after the other."""
+        start = 0
+        directory = os.open(parent or ".", DIRECTORY, dir_fd=root)
+        try:
+            for name, mode, uid, gid, mtime, xattrs, size in files:
+                plain = self.modes and mode <= 0o777 and not xattrs and (not self.owners or (uid, gid) == self.own)
+                descriptor = os.open(name, CREATE, mode if plain else 0o600, dir_fd=directory)
+                try:
+                    if size:
+                        write_all(descriptor, data[start : start + size])
+                        start += size
+                    if plain:
+                        os.utime(descriptor, ns=(mtime, mtime))
+                    else:
+                        self.finish(descriptor, mode, uid, gid, mtime, xattrs, f"{parent}/{name}" if parent else name)
+                finally:
+                    os.close(descriptor)
+        finally:
+            os.close(directory)
+
+
+def has_default_acl(directory: int) -> bool:
+    """Whether what is made in an open directory, and below it, gets its mode from an ACL."""
+    try:
+        return _ACL in os.listxattr(directory)
+    except OSError as error:
+        if error.errno == errno.EOPNOTSUPP:
+            return False
+        raise
+
+
+def write_all(descriptor: int, data: bytes | memoryview) -> None:
+    """Write all of `data`."""
+    written = os.write(descriptor, data)
+    if written != len(data):
+        view = memoryview(data)[written:]
+        while view:
+            view = view[os.write(descriptor, view) :]
+
+
+def _set_xattrs(descriptor: int, xattrs: Xattrs, path: str) -> None:
+    for name, value in xattrs:
+        try:
+            os.setxattr(descriptor, name, value)
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EPERM, errno.ENOSPC, errno.E2BIG, errno.ERANGE):
+                raise
+            raise ArchiveError(
+                f"/{path}: the extended attribute {name} cannot be set: {error.strerror}",
+                hint="keep pybuild's state on a file system that has extended attributes (ext4, xfs, btrfs)",
+            ) from error
