@@ -13,6 +13,7 @@ PybuildError                   125  the builder itself could not do it
 ├── SourceError                125  a build context cannot be read
 │   └── SourceChanged          125  a file changed while it was read; trying again may help
 ├── CacheError                 125  a shared cache cannot be read or written, or says what cannot be
+├── RegistryError              125  a registry refuses, lies, or cannot be reached
 └── OutputError                125  a result cannot be written where it was asked for
 """
 
@@ -118,6 +119,17 @@ class SourceChanged(SourceError):
 
 class CacheError(PybuildError):
     """A shared cache that cannot be read or written, or that says what cannot be."""
+
+
+class RegistryError(PybuildError):
+    """What a registry said or did; the message names it and the reference.
+
+    `status` is the HTTP status of its answer, 0 where there was none (or a wrong one): 404 for what it does not have.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", status: int = 0) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
 
 
 class OutputError(PybuildError):

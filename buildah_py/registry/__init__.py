@@ -1,0 +1,13 @@
+"""Registries: pull and push by the distribution specification. Synchronous, safe for threads, knows no store.
+
+`Registry` is the door; errors are RegistryErrors that name the registry and the reference.
+"""
+
+from __future__ import annotations
+
+from buildah_py.registry.client import Registry
+from buildah_py.registry.credentials import Credentials
+from buildah_py.registry.options import RegistryOptions
+from buildah_py.registry.raw import RawManifest
+
+__all__ = ["Credentials", "RawManifest", "Registry", "RegistryOptions"]

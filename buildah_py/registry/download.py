@@ -1,0 +1,206 @@
+"""A blob as a stream: verified while it is read, fetched on from where a connection was cut."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final, Self
+
+from buildah_py.errors import RegistryError
+from buildah_py.registry.answers import finish
+from buildah_py.registry.patience import Patience, Trouble
+from buildah_py.registry.transport import trouble_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+
+    from urllib3 import BaseHTTPResponse
+
+    from buildah_py.image.descriptor import Descriptor
+    from buildah_py.registry.session import Session
+
+_PIECE: Final = 256 << 10
+_SLOWEST: Final = 100
+"""Fewer bytes in a second than these are silence."""
+
+
+class BlobStream:
+    """The bytes of a blob, in order. The last of them are not given before the digest is right.
+
+    `sessions` are where the blob may be, in order; `urls` further addresses, which are asked without credentials.
+    Errors are RegistryErrors that name the registry, the reference and the blob. To be used by one thread at a time.
+    """
+
+    def __init__(self, sessions: Sequence[Session], descriptor: Descriptor) -> None:
+        import hashlib
+
+        self.descriptor = descriptor
+        self._sources = [(session, f"blobs/{descriptor.digest}") for session in sessions]
+        self._sources += [(sessions[-1], url) for url in descriptor.urls]
+        self._hash = hashlib.new(descriptor.digest.partition(":")[0])
+        self._offset = 0
+        self._response: BaseHTTPResponse | None = None
+        self._window = (0.0, 0)
+        self._done = False
+        self._open_first()
+
+    def read(self, size: int = -1) -> bytes:
+        """Read at most `size` bytes (all that are left, if it is negative); b"" is the verified end."""
+        if size < 0:
+            return b"".join(iter(lambda: self.read(_PIECE), b""))
+        while not self._done and size:
+            try:
+                return self._take(min(size, _PIECE))
+            except Trouble as trouble:
+                self._drop()
+                self._patience.wait(trouble)
+                self._reopen()
+        return b""
+
+    def close(self) -> None:
+        """Be done, also before the end."""
+        self._drop()
+        self._done = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _open_first(self) -> None:
+        """Open the first source that has the blob; the last one's error is raised if none has."""
+        first: RegistryError | None = None
+        for number, (session, path) in enumerate(self._sources):
+            self._session, self._path = session.about(f"blob {self.descriptor.digest}"), path
+            self._patience: Patience = self._session.patience()
+            try:
+                self._reopen()
+            except RegistryError as error:
+                first = first or error
+                if number + 1 == len(self._sources):
+                    raise first from None
+            else:
+                return
+
+    def _reopen(self) -> None:
+        while self._response is None and not self._done:
+            try:
+                self._request()
+            except Trouble as trouble:
+                self._drop()
+                self._patience.wait(trouble)
+
+    def _request(self) -> None:
+        """Ask for what is missing, and check what the registry announces."""
+        size, offset = self.descriptor.size, self._offset
+        headers = {"Range": f"bytes={offset}-"} if offset else {}
+        response = self._session.once("GET", self._path, headers=headers)
+        if offset and response.status == 416 and offset == size:
+            finish(response)
+            self._finish()
+            return
+        if response.status not in (200, 206) or (response.status == 206 and not offset):
+            raise self._session.failure(response)
+        start = 0
+        if response.status == 206:
+            start = _start_of(response.headers.get("Content-Range") or "")
+            if start != offset:
+                response.close()
+                raise self._session.wrong(f"was asked for the bytes from {offset} on, and gives those from {start} on")
+        announced = response.headers.get("Content-Length") or ""
+        if announced.isascii() and announced.isdigit() and int(announced) != size - start:
+            response.close()
+            raise self._session.wrong(f"announces {announced} bytes of it, where the manifest says {size - start}")
+        self._response = response
+        self._window = (0.0, 0)
+        skip = offset - start
+        while skip:  # a server that knows no ranges
+            data = self._receive(min(skip, _PIECE))
+            if not data:
+                raise Trouble(f"{self._session.endpoint.host} ended it after {start + offset - skip} of {size} bytes")
+            skip -= len(data)
+
+    def _take(self, size: int) -> bytes:
+        data = self._receive(size)
+        wanted = self.descriptor.size - self._offset
+        if len(data) > wanted:
+            self._drop()
+            raise self._session.wrong(f"gives more than the {self.descriptor.size} bytes that the manifest says")
+        if data:
+            self._hash.update(data)
+            self._offset += len(data)
+            self._patience.progressed(len(data))
+            if self._offset == self.descriptor.size:
+                self._check_end()
+                self._finish()
+            return data
+        if wanted:
+            host = self._session.endpoint.host
+            raise Trouble(f"{host} ended it after {self._offset} of {self.descriptor.size} bytes")
+        self._finish()
+        return b""
+
+    def _check_end(self) -> None:
+        """See that nothing comes after the last byte."""
+        if self._receive(1):
+            self._drop()
+            raise self._session.wrong(f"gives more than the {self.descriptor.size} bytes that the manifest says")
+
+    def _receive(self, size: int) -> bytes:
+        from urllib3.exceptions import HTTPError
+
+        assert self._response is not None
+        silence: float = self._session.limits.silence
+        begun = time.monotonic()
+        try:
+            data: bytes = self._response.read1(size, decode_content=False)
+        except (HTTPError, OSError) as error:
+            raise trouble_of(error, self._session.endpoint.host, silence) from error
+        waited, got = self._window
+        waited, got = waited + time.monotonic() - begun, got + len(data)
+        if waited >= silence:
+            if got < _SLOWEST * silence:
+                raise Trouble(f"{self._session.endpoint.host} gave {got} bytes in {waited:.0f} seconds", tries=3)
+            waited, got = 0.0, 0
+        self._window = (waited, got)
+        return data
+
+    def _finish(self) -> None:
+        found = f"{self._hash.name}:{self._hash.hexdigest()}"
+        self._done = True
+        if self._response is not None:
+            self._response.release_conn()
+            self._response = None
+        if found != self.descriptor.digest:
+            raise self._session.wrong(
+                f"gave other bytes: their digest is {found}",
+                hint="the registry, or something on the way to it, is damaged; nothing of it was kept",
+            )
+
+    def _drop(self) -> None:
+        if self._response is not None:
+            self._response.close()
+            self._response = None
+
+
+def _start_of(content_range: str) -> int:
+    """Read where `bytes START-END/SIZE` starts; -1 for anything else."""
+    unit, _, rest = content_range.strip().partition(" ")
+    start = rest.partition("-")[0].strip()
+    return int(start) if unit.lower() == "bytes" and start.isascii() and start.isdigit() else -1
+
+
+def exists(session: Session, digest: str, actions: str) -> bool:
+    """Whether a repository has a blob."""
+    session = session.about(f"blob {digest}")
+    response = session.send("HEAD", f"blobs/{digest}", actions=actions)
+    if response.status == 200:
+        finish(response)
+        return True
+    if response.status == 404:
+        finish(response)
+        return False
+    raise session.failure(response)

@@ -1,0 +1,84 @@
+"""What the user says about registries, by options and by the environment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from buildah_py.registry.credentials import Credentials
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long to wait, in seconds, and how often to try.
+
+    `silence` is how long a registry that is connected may say nothing, `commit` how long it may take over an upload
+    that it has whole. `patience` ends tries again that get nowhere, `attempts` is how many there are at most; the
+    waits between them begin with `pause` and double.
+    """
+
+    connect: float = 10.0
+    silence: float = 60.0
+    commit: float = 300.0
+    patience: float = 120.0
+    attempts: int = 5
+    pause: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How blobs are uploaded, in bytes: larger ones than `whole` go in pieces of `piece`."""
+
+    whole: int = 256 << 20
+    piece: int = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryOptions:
+    """How registries are reached.
+
+    `tls_verify`: None trusts no registry but those on loopback and those that the configuration calls insecure; True
+    not even them, False all. `ca_files` are further CAs, `cert_dir` a directory instead of the certs.d ones, `authfile`
+    a file of credentials instead of all others, `credentials` are instead of any file. `configuration` is a
+    registries.conf instead of the system's.
+    """
+
+    environ: Mapping[str, str] = field(default_factory=dict, repr=False)
+    tls_verify: bool | None = None
+    ca_files: tuple[str, ...] = ()
+    cert_dir: str = ""
+    authfile: str = ""
+    credentials: Credentials | None = None
+    configuration: str = ""
+    limits: Limits = Limits()
+    sizes: Sizes = Sizes()
+
+    @classmethod
+    def from_environment(
+        cls,
+        environ: Mapping[str, str],
+        *,
+        tls_verify: bool | None = None,
+        ca_files: Sequence[str] = (),
+        cert_dir: str = "",
+        authfile: str = "",
+        credentials: Credentials | None = None,
+        configuration: str = "",
+        limits: Limits | None = None,
+        sizes: Sizes | None = None,
+    ) -> RegistryOptions:
+        """Make options; whatever is not said is as `environ` and the files that it leads to say. Reads no file."""
+        return cls(
+            environ=dict(environ),
+            tls_verify=tls_verify,
+            ca_files=tuple(ca_files),
+            cert_dir=cert_dir,
+            authfile=authfile or environ.get("REGISTRY_AUTH_FILE", ""),
+            credentials=credentials,
+            configuration=configuration or environ.get("CONTAINERS_REGISTRIES_CONF", ""),
+            limits=limits or Limits(),
+            sizes=sizes or Sizes(),
+        )

@@ -1,0 +1,251 @@
+"""Blobs on their way up: asked for first, mounted if another repository has them, else sent whole or in pieces."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
+
+from buildah_py.errors import OutputError
+from buildah_py.registry.answers import finish
+from buildah_py.registry.download import exists
+from buildah_py.registry.patience import Trouble
+from buildah_py.registry.session import PUSH
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from typing import Literal
+
+    from urllib3 import BaseHTTPResponse
+
+    from buildah_py.image.descriptor import Descriptor
+    from buildah_py.registry.options import Sizes
+    from buildah_py.registry.patience import Patience
+    from buildah_py.registry.session import Session
+
+    Outcome = Literal["exists", "mounted", "uploaded"]
+
+_STEP: Final = 1 << 20
+_RANGE: Final = re.compile(r"(?:bytes=)?(\d+)-(\d+)")
+_NO_PIECES: Final = frozenset({400, 404, 405, 411, 413, 415, 416, 501})
+"""What registries answer that take a blob only whole."""
+_NO_MOUNT: Final = frozenset({400, 401, 403, 404, 405})
+
+
+class _Upload(NamedTuple):
+    """An upload that a registry has begun: where it goes on, and the least that a piece may be."""
+
+    url: str
+    least: int = 0
+
+
+class _Gone(Exception):
+    """The registry knows nothing of the upload any more."""
+
+
+def push(
+    session: Session,
+    descriptor: Descriptor,
+    open_blob: Callable[[], BinaryIO],
+    mount_from: Sequence[str],
+    sizes: Sizes,
+) -> Outcome:
+    """Bring a blob into a repository, with as little as can be sent. `mount_from` are repositories of the same server.
+
+    `open_blob` is called once for each time that the blob has to be read from its start. Raises RegistryError.
+    """
+    if exists(session, descriptor.digest, PUSH):
+        return "exists"
+    session = session.about(f"blob {descriptor.digest}")
+    for repository in mount_from:
+        if _mount(session, descriptor, repository):
+            return "mounted"
+    source = _Source(descriptor, open_blob)
+    patience = session.patience()
+    try:
+        whole = descriptor.size <= sizes.whole
+        while True:
+            try:
+                if whole:
+                    _send_whole(session, source)
+                elif not _send_pieces(session, source, sizes.piece, patience):
+                    whole = True
+                    continue
+            except Trouble as trouble:
+                patience.wait(trouble)
+                if exists(session, descriptor.digest, PUSH):  # the cut came after the last byte
+                    return "uploaded"
+            else:
+                return "uploaded"
+    finally:
+        source.close()
+
+
+def _mount(session: Session, descriptor: Descriptor, repository: str) -> bool:
+    """Have the registry take a blob from another of its repositories; False where it does not."""
+    from urllib.parse import urlencode
+
+    from buildah_py.errors import RegistryError
+
+    query = urlencode({"mount": descriptor.digest, "from": repository})
+    try:
+        response = session.send(
+            "POST", f"blobs/uploads/?{query}", actions=PUSH, scopes=(f"repository:{repository}:pull",), body=b""
+        )
+    except RegistryError as error:
+        if error.status in _NO_MOUNT:  # as by a token server that knows us not there
+            return False
+        raise
+    if response.status == 201:
+        finish(response)
+        return True
+    if response.status == 202:
+        upload = _begun(session, response)
+        finish(session.send("DELETE", upload.url, actions=PUSH))  # it began an upload instead, which we do not use
+        return False
+    if response.status in _NO_MOUNT:
+        finish(response)
+        return False
+    raise session.failure(response)
+
+
+def _begin(session: Session) -> _Upload:
+    response = session.once("POST", "blobs/uploads/", actions=PUSH, body=b"")
+    if response.status != 202:
+        raise session.failure(response)
+    return _begun(session, response)
+
+
+def _begun(session: Session, response: BaseHTTPResponse) -> _Upload:
+    least = response.headers.get("OCI-Chunk-Min-Length") or ""
+    finish(response)
+    return _Upload(_location(session, response), int(least) if least.isascii() and least.isdigit() else 0)
+
+
+def _location(session: Session, response: BaseHTTPResponse) -> str:
+    return session.follow(session.base, response.headers.get("Location") or "")
+
+
+def _send_whole(session: Session, source: _Source) -> None:
+    upload = _begin(session)
+    _put(session, upload.url, source, source.size)
+
+
+def _put(session: Session, url: str, source: _Source, size: int) -> None:
+    """End an upload, with a body of `size` bytes: the whole blob, or nothing."""
+    from urllib.parse import quote
+
+    joint = "&" if "?" in url else "?"
+    response = session.once(
+        "PUT",
+        f"{url}{joint}digest={quote(source.digest, safe='')}",
+        actions=PUSH,
+        headers={"Content-Type": "application/octet-stream", "Content-Length": str(size)},
+        body=(lambda: source.piece(0, size)) if size else b"",
+        silence=session.limits.commit,
+    )
+    if response.status == 404:
+        finish(response)
+        raise Trouble(f"{session.endpoint.host} has forgotten the upload", status=404)
+    if response.status not in (201, 204):
+        raise session.failure(response)
+    finish(response)
+
+
+def _send_pieces(session: Session, source: _Source, length: int, patience: Patience) -> bool:
+    """Send a blob in pieces, going on after a cut from where the registry says; False where it takes no pieces."""
+    upload = _begin(session)
+    length = max(length, upload.least)
+    offset = best = 0
+    while offset < source.size:
+        end = min(offset + length, source.size)
+        try:
+            response = session.once(
+                "PATCH",
+                upload.url,
+                actions=PUSH,
+                headers={
+                    "Content-Type": "application/octet-stream",
+                    "Content-Length": str(end - offset),
+                    "Content-Range": f"{offset}-{end - 1}",
+                },
+                body=lambda start=offset, stop=end: source.piece(start, stop),  # type: ignore[misc]
+                silence=session.limits.commit,
+            )
+            if response.status in (202, 204):
+                upload = upload._replace(url=_location(session, response))
+                held = _held(response)
+                finish(response)
+                offset = end if held is None else held
+            elif response.status == 416 and best:
+                finish(response)
+                upload, offset = _ask(session, upload)
+            elif response.status in _NO_PIECES and not best:
+                finish(response)
+                return False
+            else:
+                raise session.failure(response)
+        except Trouble as trouble:
+            patience.wait(trouble)
+            try:
+                upload, offset = _ask(session, upload)
+            except _Gone:
+                upload, offset = _begin(session), 0
+        patience.progressed(max(0, offset - best))
+        best = max(best, offset)
+    _put(session, upload.url, source, 0)
+    return True
+
+
+def _ask(session: Session, upload: _Upload) -> tuple[_Upload, int]:
+    """Ask how much of an upload the registry holds. Raises _Gone."""
+    response = session.send("GET", upload.url, actions=PUSH)
+    held = _held(response)
+    finish(response)
+    if response.status != 204 or held is None:
+        raise _Gone
+    if response.headers.get("Location"):
+        upload = upload._replace(url=_location(session, response))
+    return upload, held
+
+
+def _held(response: BaseHTTPResponse) -> int | None:
+    """Read how many bytes a registry holds, from its `Range: 0-LAST`; None where it does not say.
+
+    `0-0` is what registries say that hold nothing.
+    """
+    found = _RANGE.fullmatch((response.headers.get("Range") or "").strip())
+    if found is None:
+        return None
+    last = int(found[2])
+    return last + 1 if last else 0
+
+
+class _Source:
+    """The bytes to send; opened again where an earlier one is wanted again."""
+
+    def __init__(self, descriptor: Descriptor, open_blob: Callable[[], BinaryIO]) -> None:
+        self.size = descriptor.size
+        self.digest = descriptor.digest
+        self._open = open_blob
+        self._file: BinaryIO | None = None
+        self._position = 0
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def piece(self, start: int, end: int) -> Iterator[bytes]:
+        """Give the bytes from `start` to `end`. Raises OutputError where there are fewer, or more at the very end."""
+        if self._file is None or self._position > start:
+            self.close()
+            self._file, self._position = self._open(), 0
+        file = self._file
+        while self._position < end:
+            data = file.read(min(_STEP, (start if self._position < start else end) - self._position))
+            if not data:
+                raise OutputError(f"blob {self.digest} has {self._position} bytes, and not {self.size}")
+            skipped = self._position < start
+            self._position += len(data)
+            if not skipped:
+                yield data

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import io
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+
+from buildah_py.errors import RegistryError
+from buildah_py.image import descriptor, media_types
+from buildah_py.image.index import Index
+from buildah_py.image.reference import parse
+from buildah_py.registry import Credentials, Registry, RegistryOptions
+from tests.registry.conftest import QUICK
+from tests.registry.images import image, pull, push
+from tests.registry_server import PASSWORD, USER, Served, digest_of, docker_registry, serving
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["docker_registry"]
+
+
+@pytest.mark.parametrize("kind", ["plain", "tls", "basic", "tokens", "tls-basic"])
+def test_what_is_pushed_is_pulled(kind: str, tmp_path: Path, environ: dict[str, str]) -> None:
+    made = image(70_000, 10)
+    credentials = None if kind in ("plain", "tls") else Credentials(USER, PASSWORD)
+    with serving(tmp_path / "r", tls="tls" in kind, basic="basic" in kind, tokens=kind == "tokens") as served:
+        options = RegistryOptions.from_environment(
+            environ,
+            limits=QUICK,
+            credentials=credentials,
+            tls_verify=True if "tls" in kind else None,
+            ca_files=(served.ca,) if served.ca else (),
+        )
+        with Registry(options) as registry:
+            reference = parse(f"{served.host}/me/app:v1")
+            assert push(registry, reference, made) == ["uploaded"] * 3
+            assert pull(registry, reference) == made
+            assert push(registry, reference.with_tag("v2"), made) == ["exists"] * 3
+            assert registry.tags(reference) == ["v1", "v2"]
+            manifest = made.manifest.descriptor()
+            assert registry.resolve(reference) == manifest
+            assert registry.manifest(reference.with_digest(manifest.digest)).descriptor == manifest
+            assert registry.has_blob(reference, made.manifest.layers[0].digest)
+            assert not registry.has_blob(reference, digest_of(b"other"))
+
+
+def test_blobs_are_mounted_from_other_repositories(docker_registry: Served, environ: dict[str, str]) -> None:
+    made = image(1000)
+    with Registry(RegistryOptions.from_environment(environ, limits=QUICK)) as registry:
+        push(registry, parse(f"{docker_registry.host}/base:1"), made)
+        names = ["docker.io/library/base", f"{docker_registry.host}/nothing", f"{docker_registry.host}/base"]
+        app = parse(f"{docker_registry.host}/app:1")
+        layer = made.manifest.layers[0]
+        assert registry.push_blob(app, layer, io.BytesIO, names) == "mounted"
+        with registry.open_blob(app, layer) as stream:
+            assert stream.read() == made.layers[0]
+
+
+def test_an_index_is_pushed_and_pulled(docker_registry: Served, environ: dict[str, str]) -> None:
+    with Registry(RegistryOptions.from_environment(environ, limits=QUICK)) as registry:
+        reference = parse(f"{docker_registry.host}/app")
+        made = image(10)
+        push(registry, reference._replace(digest=made.manifest.descriptor().digest), made)
+        index = Index((made.manifest.descriptor(),))
+        digest = registry.push_manifest(reference.with_default_tag(), index.to_bytes(), media_types.OCI_INDEX)
+        got = registry.manifest(reference)
+        assert got == (descriptor.of(media_types.OCI_INDEX, index.to_bytes()), index.to_bytes())
+        assert got.descriptor.digest == digest
+
+
+def test_what_is_not_there_is_named(docker_registry: Served, environ: dict[str, str]) -> None:
+    with Registry(RegistryOptions.from_environment(environ, limits=QUICK)) as registry:
+        reference = parse(f"{docker_registry.host}/app:none")
+        with pytest.raises(RegistryError, match="404 Not Found: manifest unknown") as raised:
+            registry.manifest(reference)
+        assert raised.value.status == 404
+        assert raised.value.message.startswith(f"{reference}: {docker_registry.host} answered")
+        with pytest.raises(RegistryError, match="404") as raised:
+            registry.open_blob(reference, descriptor.of("", b"none"))
+        assert str(reference) in raised.value.message
+
+
+def test_many_threads_share_a_registry(tmp_path: Path, environ: dict[str, str]) -> None:
+    with serving(tmp_path / "r", tokens=True) as served:
+        options = RegistryOptions.from_environment(environ, limits=QUICK, credentials=Credentials(USER, PASSWORD))
+        with Registry(options) as registry, ThreadPoolExecutor(8) as pool:
+            made = [image(30_000, 10, seed=10 * number) for number in range(8)]
+            references = [parse(f"{served.host}/app:{number}") for number in range(8)]
+            list(pool.map(lambda pair: push(registry, *pair), zip(references, made, strict=True)))
+            assert list(pool.map(lambda reference: pull(registry, reference), references)) == made
+        assert served.tokens is not None
+        assert len(served.tokens.asked) == 2  # to push, to pull
