@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Fault(NamedTuple):
-    """Something that is not as it should be: `what` is `database`, `layer`, `image` or `record`, `name` says which.
+    """Something that is not as it should be: a `what` (database, blob, layer, image or record) of that `name`.
 
     `done` tells what was done about it, empty if nothing was.
     """
@@ -56,6 +56,7 @@ def fsck(root: str, *, repair: bool = False) -> Checked:
             return Checked(0, 0, 0, faults)
     with Store(root) as store:
         check = _Check(store, repair=repair, salvaged=bool(problems))
+        check.blobs()
         check.layers()
         check.images()
         check.records()
@@ -71,6 +72,15 @@ class _Check:
         self.faults = [Fault("image", name, "it was lost in a power cut", "removed") for name in store.lost]
         self.layer_count = self.image_count = self.record_count = 0
 
+    def blobs(self) -> None:
+        for blob in self._store.blobs.all():
+            if problem := self._store.blobs.problem(blob):
+                if self._store.blobs.get(blob.digest) is None:
+                    continue  # it was collected meanwhile
+                if self._repair:
+                    self._store.blobs.remove(blob.digest)
+                self._fault("blob", blob.digest, problem, "removed")
+
     def layers(self) -> None:
         layers = self._store.layers
         if self._salvaged:
@@ -80,6 +90,8 @@ class _Check:
         for layer in layers.all():
             # One that is collected meanwhile has no row any more, and thereby no problems.
             problems = problems_of_layer(layers, layer.diff_id)
+            if layer.absent and not layers.can_be_had(layer.diff_id) and layers.missing([layer.diff_id]):
+                problems = ["it is not here, and nothing says where it can be had"]
             self.layer_count += 1
             if problems:
                 done = self._mend(layer.diff_id) if self._repair else ""
@@ -88,6 +100,8 @@ class _Check:
     def _mend(self, diff_id: str) -> str:
         if mend_inventory(self._store.layers, diff_id):
             return "made a new inventory"
+        if self._store.layers.make_absent([diff_id]):
+            return "removed its files, which are fetched again when something needs them"
         if names := self._store.layers.drop([diff_id]):
             return f"removed, and with it {', '.join(map(familiar_name, names))}"
         return "removed"

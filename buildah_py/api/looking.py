@@ -119,6 +119,7 @@ def history(store: Store, config: ImageConfig) -> list[HistoryLine]:
 def report_layers(store: Store, image: Opened, *, most: int = 10) -> LayersReport:
     """What each layer does; `most` of the largest files and of what is wasted."""
     ids = image.config.diff_ids
+    store.need(ids)
     disk = store.layers.measure(ids)
     hidden: dict[str, tuple[int, int]] = {}
     reports = []

@@ -9,6 +9,8 @@ from buildah_py.api.looking import open_image
 from buildah_py.errors import NotFound, OutputError, SandboxError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from buildah_py.store import Store
 
 _MOST = 500  # lower directories, the kernel's limit
@@ -26,7 +28,7 @@ def mount_image(store: Store, name: str, directory: str) -> str:
     if os.path.ismount(path):
         raise UsageError(f"something is mounted on {directory} already", hint="`pybuild umount` takes an image away")
     diff_ids = image.config.diff_ids
-    lowers = [store.layers.fs(one) for one in reversed(diff_ids) if _has_entries(store, one)]
+    lowers = store.lowers(diff_ids)
     if len(lowers) >= _MOST:
         raise SandboxError(f"the image `{name}` has {len(lowers)} layers, and no more than {_MOST - 1} can be mounted")
     store.mounts.add(path, diff_ids)
@@ -57,12 +59,7 @@ def umount_image(store: Store, directory: str) -> None:
     store.mounts.remove(path)
 
 
-def _has_entries(store: Store, diff_id: str) -> bool:
-    layer = store.layers.get(diff_id)
-    return layer is None or layer.entries > 0
-
-
-def _mount(lowers: list[str], path: str, store: Store) -> None:
+def _mount(lowers: Sequence[str], path: str, store: Store) -> None:
     from buildah_py.linux import mounts
 
     # Two lower directories are the least that an overlay without an upper one takes; these hold nothing.

@@ -30,7 +30,10 @@ class ImageUsage(NamedTuple):
 
 
 class Report(NamedTuple):
-    """`cache` are the bytes of the `cached` layers that no image holds: `pybuild prune` would free them."""
+    """`cache` are the bytes of the `cached` layers that no image holds, and of blobs that can be made again.
+
+    `pybuild prune` would free them.
+    """
 
     images: list[ImageUsage]
     cached: int
@@ -45,6 +48,12 @@ def report_usage(store: Store) -> Report:
     import os
 
     disk = store.layers.measure()
+    made = 0
+    for blob in store.blobs.all():
+        if blob.compressor:
+            made += blob.size
+        else:
+            disk[blob.diff_id] = disk.get(blob.diff_id, 0) + blob.size
     used = {layer.diff_id: layer.used for layer in store.layers.all()}
     stored = store.images.all()
     layers = {image.id: image_config.from_bytes(image.config).diff_ids for image in stored}
@@ -73,7 +82,7 @@ def report_usage(store: Store) -> Report:
     return Report(
         images,
         len(loose),
-        sum(disk[diff_id] for diff_id in loose),
+        sum(disk[diff_id] for diff_id in loose) + made,
         store.cache_mounts.all(),
         measure(store),
         status.f_bavail * status.f_frsize,

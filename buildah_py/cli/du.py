@@ -70,6 +70,7 @@ def _print(report: Report, *, verbose: bool) -> None:
     summary = [
         ("PART", "ON DISK", "OF THAT CAN BE PRUNED"),
         ("layers", human(parts.layers), human(report.cache)),
+        ("blobs", human(parts.blobs), ""),
         ("cache mounts", human(parts.cache_mounts), human(sum(mount.disk for mount in report.cache_mounts))),
         ("logs", human(parts.logs), ""),
         ("known files of contexts", human(parts.stat_cache), ""),

@@ -58,7 +58,7 @@ class CopyExecution:
         from buildah_py.copy.owner import parse_owner
 
         fs = os.path.join(staged, "fs")
-        self._workshop.make_root(fs, self._parent.layers)
+        self._workshop.make_root(fs, () if self._step.link else self._parent.layers)
         view = self._workshop.view(self._parent.layers)
         now = time.time_ns()
         pieces: list[Selection | Inline] = [

@@ -97,13 +97,8 @@ class Workshop:
     # file systems
 
     def lowers(self, layers: Sequence[str]) -> tuple[str, ...]:
-        """The directories of layers for an overlay, the top-most first; empty layers are left out."""
-        found = []
-        for diff_id in reversed(layers):
-            layer = self.store.layers.get(diff_id)
-            if layer is None or layer.entries:
-                found.append(self.store.layers.fs(diff_id))
-        return tuple(found)
+        """The directories of layers for an overlay, the top-most first; see `Store.lowers`."""
+        return self.store.lowers(layers)
 
     def view(self, layers: tuple[str, ...]) -> MergedView:
         """The merged file system of layers, to be looked at without mounting."""
@@ -114,6 +109,7 @@ class Workshop:
 
     def root_attributes(self, layers: Sequence[str]) -> RootAttributes:
         """What `/` is like on top of layers."""
+        self.store.need(layers)
         for diff_id in reversed(layers):
             layer = self.store.layers.get(diff_id)
             if layer is not None and layer.root is not None:

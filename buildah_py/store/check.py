@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from buildah_py.layers.entry import Entry
     from buildah_py.layers.inventory import Inventory
+    from buildah_py.store.blobs import Blobs
     from buildah_py.store.layers import Layers
 
 _TYPES = {
@@ -60,7 +61,7 @@ def look(inventory: Inventory, fs: str) -> Found:
 def problems_of_layer(layers: Layers, diff_id: str) -> list[str]:
     """Compare a layer of the store with its row, its inventory and its digests; a line for each fault."""
     row = layers.get(diff_id)
-    if row is None:
+    if row is None or row.absent:
         return []
     if not layers.is_there(diff_id):
         return ["its directory is missing or incomplete"]
@@ -72,7 +73,7 @@ def problems_of_layer(layers: Layers, diff_id: str) -> list[str]:
     problems = list(found.problems)
     if found.layer_digest != row.layer_digest:
         problems.append("its inventory is not the one that it was made with")
-    if found.diff_id not in (diff_id, ""):
+    if found.diff_id not in (diff_id, "") and not row.foreign:  # others' tars may have another form
         problems.append(f"its content has the digest {found.diff_id}")
     return problems
 
@@ -85,7 +86,9 @@ def mend_inventory(layers: Layers, diff_id: str) -> bool:
         captured = capture(layers.fs(diff_id), (), userxattr=in_user_namespace())
     except (ArchiveError, OSError):
         return False
-    if captured.diff_id != diff_id:
+    row = layers.get(diff_id)
+    expected = row is not None and captured.inventory.layer_digest == row.layer_digest
+    if captured.diff_id != diff_id and not expected:
         return False
     layers.write_inventory(diff_id, captured.inventory)
     return not problems_of_layer(layers, diff_id)
@@ -107,13 +110,25 @@ def adopt(layers: Layers, name: str) -> bool:
     return True
 
 
-def recover(layers: Layers) -> list[str]:
-    """After a power cut: keep the layers in flight that are whole, drop the others; names of images that went."""
+def recover(layers: Layers, blobs: Blobs) -> list[str]:
+    """After a power cut: keep the layers and blobs in flight that are whole; names of images that went.
+
+    A layer that can be fetched again becomes absent instead of being dropped.
+    """
+    sound: list[str] = []
+    for blob in blobs.in_flight():
+        if blobs.problem(blob):
+            blobs.remove(blob.digest)
+        else:
+            sound.append(blob.digest)
+    blobs.settle(sound)
     lost: list[str] = []
     whole: list[str] = []
     for diff_id in layers.in_flight():
         (lost if problems_of_layer(layers, diff_id) else whole).append(diff_id)
     layers.settle(whole)
+    again = layers.make_absent(lost)
+    lost = [diff_id for diff_id in lost if diff_id not in again]
     return layers.drop(lost) if lost else []
 
 

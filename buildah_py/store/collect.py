@@ -13,6 +13,7 @@ from buildah_py.store.rooms import MAX_LOGS, MAX_STAT_CACHES, disk_usage, trim_f
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from buildah_py.store.blobs import StoredBlob
     from buildah_py.store.images import StoredImage
     from buildah_py.store.store import Store
 
@@ -52,6 +53,7 @@ class Usage(NamedTuple):
     """Bytes of the disk that the parts of the state directory take."""
 
     layers: int
+    blobs: int
     cache_mounts: int
     logs: int
     stat_cache: int
@@ -68,6 +70,7 @@ def measure(store: Store) -> Usage:
     """See what the state takes: layers from what is known of each, the rest by looking."""
     return Usage(
         layers=sum(store.layers.measure().values()),
+        blobs=disk_usage(store.path("blobs")),
         cache_mounts=disk_usage(store.path("cache-mounts")),
         logs=disk_usage(store.path("logs")),
         stat_cache=disk_usage(store.path("stat-cache")),
@@ -87,6 +90,7 @@ def collect(store: Store, rules: Rules) -> Collected:
     freed = 0
     if rules.matching is None:
         store.layers.remove_orphans()
+        store.blobs.remove_unneeded()
         freed += trim(store, living, everything=rules.named and rules.before is None)
     usage = measure(store)
     goal = _goal(store, rules, usage.total)
@@ -94,8 +98,9 @@ def collect(store: Store, rules: Rules) -> Collected:
     with store.database.transaction():
         choice.make()
     store.layers.remove_trees(list(choice.layers))
+    store.blobs.remove_unneeded(list(choice.blobs))
     mounts = [name for name in choice.cache_mounts if store.cache_mounts.remove(name, limit)]
-    went = sum(choice.layers.values()) + sum(choice.cache_mounts[name] for name in mounts)
+    went = choice.bytes + sum(choice.cache_mounts[name] for name in mounts)
     return Collected(
         tuple(choice.images), len(choice.layers), len(mounts), freed + went, max(0, usage.total - went), goal
     )
@@ -139,9 +144,14 @@ class _Choice:
         self._images: dict[str, _Image] = {}
         self._holders: dict[str, int] = {}
         self._layers: dict[str, tuple[int, int]] = {}
+        self._blobs: dict[str, list[StoredBlob]] = {}
+        self._sizes: dict[str, int] = {}
         self.images: list[str] = []
-        self.layers: dict[str, int] = {}
+        self.layers: list[str] = []
+        self.blobs: dict[str, int] = {}
         self.cache_mounts: dict[str, int] = {}
+        self.bytes = 0
+        """Of layers and blobs."""
 
     def make(self) -> None:
         self._look()
@@ -150,16 +160,21 @@ class _Choice:
             if kind == "image":
                 self._take_image(self._images[name])
             elif kind == "layer":
-                self.layers[name] = self._disk.get(name, 0)
-                self._total -= self.layers[name]
+                self._take_layer(name)
+            elif kind == "blob":
+                self._take_blob(name, self._sizes[name])
             else:
                 self.cache_mounts[name] = self._mounts[name].disk
                 self._total -= self._mounts[name].disk
+        self._database.change_many("DELETE FROM blobs WHERE digest = ?", [(one,) for one in self.blobs])
         self._database.change_many("DELETE FROM layers WHERE diff_id = ?", [(one,) for one in self.layers])
 
     def _look(self) -> None:
         rows = cast("list[tuple[str, int, int]]", self._database.query("SELECT diff_id, used, created FROM layers"))
         self._layers = {diff_id: (used, created) for diff_id, used, created in rows}
+        for blob in self._store.blobs.all():
+            self._blobs.setdefault(blob.diff_id, []).append(blob)
+            self._sizes[blob.digest] = blob.size
         held = self._database.query("SELECT diff_id, config FROM config_layers UNION SELECT diff_id, path FROM mounts")
         for diff_id, _ in held:
             self._holders[str(diff_id)] = self._holders.get(str(diff_id), 0) + 1
@@ -170,6 +185,11 @@ class _Choice:
         for diff_id in self._layers:
             if diff_id not in self._holders:
                 self._offer_layer(diff_id)
+        for blobs in self._blobs.values():
+            for blob in blobs:
+                # What came from elsewhere stays as long as its layer: its bytes cannot be made again.
+                if blob.compressor and blob.used < self._limit:
+                    heapq.heappush(self._heap, (blob.used, 0, "blob", blob.digest))
         for mount in self._mounts.values():
             if mount.used < self._limit:
                 heapq.heappush(self._heap, (mount.used, 0, "mount", mount.name))
@@ -198,3 +218,18 @@ class _Choice:
             self._holders[diff_id] -= 1
             if not self._holders[diff_id]:
                 self._offer_layer(diff_id)
+
+    def _take_layer(self, diff_id: str) -> None:
+        self.layers.append(diff_id)
+        self._count(self._disk.get(diff_id, 0))
+        for blob in self._blobs.get(diff_id, ()):
+            self._take_blob(blob.digest, blob.size)
+
+    def _take_blob(self, digest: str, size: int) -> None:
+        if digest not in self.blobs:
+            self.blobs[digest] = size
+            self._count(size)
+
+    def _count(self, size: int) -> None:
+        self.bytes += size
+        self._total -= size

@@ -83,6 +83,52 @@ _FORMAT_3 = """
 -- sha256 of a record's key, layer and data; records without are worth nothing
 DELETE FROM records;
 ALTER TABLE records ADD COLUMN seal TEXT NOT NULL DEFAULT '';
+-- 1: the layer is known, and its directory is not here yet
+ALTER TABLE layers ADD COLUMN absent INTEGER NOT NULL DEFAULT 0;
+-- 1: the diff_id is of a tar that others made, and may not be that of ours
+ALTER TABLE layers ADD COLUMN foreign_tar INTEGER NOT NULL DEFAULT 0;
+-- where it has directories that only the layers below describe: the layers that they were taken from
+ALTER TABLE layers ADD COLUMN adopted TEXT;
+-- 1: its root hides all layers below
+ALTER TABLE layers ADD COLUMN opaque INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX layers_absent ON layers(diff_id) WHERE absent;
+CREATE TABLE blobs (
+    digest TEXT PRIMARY KEY,        -- names the file below blobs/sha256/
+    diff_id TEXT NOT NULL REFERENCES layers(diff_id) ON DELETE CASCADE,
+    media_type TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    compressor TEXT NOT NULL,       -- with its version; empty for what came from elsewhere
+    created INTEGER NOT NULL,
+    used INTEGER NOT NULL,
+    boot TEXT                       -- as that of layers
+) STRICT;
+CREATE INDEX blobs_by_layer ON blobs(diff_id);
+CREATE INDEX blobs_in_flight ON blobs(boot) WHERE boot IS NOT NULL;
+CREATE TABLE origins (
+    diff_id TEXT NOT NULL REFERENCES layers(diff_id) ON DELETE CASCADE,
+    kind TEXT NOT NULL,             -- registry, layout, ...
+    location TEXT NOT NULL,         -- host/repository, path, ...
+    digest TEXT NOT NULL,           -- of the blob there
+    media_type TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    PRIMARY KEY (diff_id, kind, location, digest)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE repo_digests (
+    name TEXT NOT NULL,             -- registry/repository
+    digest TEXT NOT NULL,           -- of a manifest, or of the index that led to it
+    config TEXT NOT NULL REFERENCES configs(digest) ON DELETE CASCADE,
+    media_type TEXT NOT NULL,
+    data BLOB NOT NULL,             -- the manifest's bytes; empty for an index
+    PRIMARY KEY (name, digest, config)
+) STRICT;
+CREATE INDEX repo_digests_by_config ON repo_digests(config);
+CREATE TABLE platform_names (
+    name TEXT NOT NULL,             -- as in names, and what it means for one platform
+    platform TEXT NOT NULL,
+    config TEXT NOT NULL REFERENCES configs(digest) ON DELETE CASCADE,
+    PRIMARY KEY (name, platform)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX platform_names_by_config ON platform_names(config);
 """
 _FORMATS = (_FORMAT_1, _FORMAT_2, _FORMAT_3)
 """What makes each format of the one before it."""
@@ -176,9 +222,9 @@ class Database:
             self._connection.close()
 
 
-def statements(version: int = 0) -> list[str]:
-    """Give what turns a database of format `version` into one of today's."""
-    return [text for form in _FORMATS[version:] for text in form.split(";\n") if text.strip()]
+def statements(version: int = 0, to: int = SCHEMA_VERSION) -> list[str]:
+    """Give what turns a database of format `version` into one of format `to`, today's."""
+    return [text for form in _FORMATS[version:to] for text in form.split(";\n") if text.strip()]
 
 
 def _translate(error: sqlite3.Error, path: str) -> StoreError:

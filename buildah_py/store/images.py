@@ -23,6 +23,18 @@ class StoredImage(NamedTuple):
     created: int
 
 
+class RepoDigest(NamedTuple):
+    """Where an image comes from: `name` is registry/repository, `digest` that of a manifest, or of an index there.
+
+    `data` are the manifest's bytes, empty for an index.
+    """
+
+    name: str
+    digest: str
+    media_type: str
+    data: bytes = b""
+
+
 class Images:
     """The tables of configs and names."""
 
@@ -123,3 +135,36 @@ class Images:
         """What `put` was told of how the image was built."""
         rows = self._database.query("SELECT data FROM builds WHERE config = ?", (digest,))
         return cast("bytes", rows[0][0]) if rows else None
+
+    def add_repo_digest(self, config: str, repo_digest: RepoDigest) -> None:
+        """Say that an image of the store is what a registry has under a digest."""
+        self._database.change(
+            "INSERT OR REPLACE INTO repo_digests (name, digest, config, media_type, data) VALUES (?, ?, ?, ?, ?)",
+            (repo_digest.name, repo_digest.digest, config, repo_digest.media_type, repo_digest.data),
+        )
+
+    def repo_digests(self, config: str) -> list[RepoDigest]:
+        """What registries call an image."""
+        rows = self._database.query(
+            "SELECT name, digest, media_type, data FROM repo_digests WHERE config = ? ORDER BY name, digest", (config,)
+        )
+        return [RepoDigest(*cast("tuple[str, str, str, bytes]", row)) for row in rows]
+
+    def by_repo_digest(self, name: str, digest: str) -> list[StoredImage]:
+        """The images that registry/repository has under a digest; of an index one for each platform that was pulled."""
+        rows = self._database.query("SELECT config FROM repo_digests WHERE name = ? AND digest = ?", (name, digest))
+        found = [self.by_id(str(config)) for (config,) in rows]
+        return [image for image in found if image is not None]
+
+    def set_platform_name(self, name: str, platform: str, config: str) -> None:
+        """Say what a full name means for one platform, whatever it means otherwise."""
+        self._database.change(
+            "INSERT OR REPLACE INTO platform_names (name, platform, config) VALUES (?, ?, ?)", (name, platform, config)
+        )
+
+    def by_platform_name(self, name: str, platform: str) -> StoredImage | None:
+        """The image that was pulled under a full name for a platform."""
+        rows = self._database.query(
+            "SELECT config FROM platform_names WHERE name = ? AND platform = ?", (name, platform)
+        )
+        return self.by_id(str(rows[0][0])) if rows else None

@@ -25,7 +25,13 @@ if TYPE_CHECKING:
 
 
 class StoredLayer(NamedTuple):
-    """A layer's row. `root` is (mode, uid, gid) of `/` where the layer changes it; times in ns since 1970."""
+    """A layer's row. `root` is (mode, uid, gid) of `/` where the layer changes it; times in ns since 1970.
+
+    Of an `absent` layer the files are elsewhere: `size` is then that of its blob, `layer_digest` "" and `entries` -1
+    where they are not known. `foreign` means that the diff_id is that of a tar of others, `opaque` that its root hides
+    all layers below. `adopted` is None unless the layers below have to describe some of its directories: then it names
+    those from which they are taken in its own tree, see `buildah_py.store.lowers`.
+    """
 
     diff_id: str
     layer_digest: str
@@ -34,9 +40,26 @@ class StoredLayer(NamedTuple):
     root: tuple[int, int, int] | None
     created: int
     used: int
+    absent: bool = False
+    foreign: bool = False
+    opaque: bool = False
+    adopted: str | None = None
 
 
-_COLUMNS = "diff_id, layer_digest, size, entries, root, created, used"
+class Origin(NamedTuple):
+    """Where the bytes of a layer can be had: a blob of that digest, media type and size.
+
+    `kind` says how: `registry` (`location` is host/repository), `layout` (the path of an OCI layout), and others.
+    """
+
+    kind: str
+    location: str
+    digest: str
+    media_type: str
+    size: int
+
+
+_COLUMNS = "diff_id, layer_digest, size, entries, root, created, used, absent, foreign_tar, opaque, adopted"
 
 
 class Layers:
@@ -94,7 +117,7 @@ class Layers:
 
     def by_digest(self, layer_digest: str) -> StoredLayer | None:
         """The oldest layer with equal content, whatever its times."""
-        return self._one("layer_digest = ? ORDER BY created LIMIT 1", layer_digest)
+        return self._one("layer_digest = ? AND NOT absent ORDER BY created LIMIT 1", layer_digest)
 
     def all(self) -> list[StoredLayer]:
         """All layers, the oldest first."""
@@ -106,10 +129,20 @@ class Layers:
         home = self.home(diff_id)
         return os.path.isfile(f"{home}/inventory") and os.path.isdir(f"{home}/fs")
 
-    def add(self, staged_fs: str, inventory: Inventory, diff_id: str, size: int, *, exact: bool = False) -> StoredLayer:
-        """Keep the tree at `staged_fs`, which is moved or removed.
+    def add(
+        self,
+        staged_fs: str,
+        inventory: Inventory,
+        diff_id: str,
+        size: int,
+        *,
+        exact: bool = False,
+        adopted: str | None = None,
+    ) -> StoredLayer:
+        """Keep the tree at `staged_fs`, which is moved or removed; a layer that was absent is there then.
 
-        A layer of equal content is kept instead, with its times and diff_id, unless `exact` asks for this diff_id.
+        A layer of equal content is kept instead, with its times and diff_id, unless `exact` asks for this diff_id: so
+        are layers kept whose tars others made. `adopted` goes into the row.
         """
         if known := self._known(inventory, diff_id, exact=exact):
             remove_tree(staged_fs)
@@ -132,7 +165,8 @@ class Layers:
                 if os.path.lexists(home):
                     os.rename(home, unneeded)
                 os.rename(new, home)
-                self._insert(inventory, hashlib.sha256(data).hexdigest(), diff_id, size)
+                written = hashlib.sha256(data).hexdigest()
+                self._insert(inventory, written, diff_id, size, foreign=exact, adopted=adopted)
                 known = cast("StoredLayer", self.get(diff_id))
                 with self._lock:
                     self._inventories[diff_id] = inventory
@@ -143,7 +177,7 @@ class Layers:
     def _known(self, inventory: Inventory, diff_id: str, *, exact: bool) -> StoredLayer | None:
         """A layer that does instead of a new one, marked as used in the same moment."""
         rows = [self.get(diff_id)] if exact else [self.by_digest(inventory.layer_digest), self.get(diff_id)]
-        return next((row for row in rows if row is not None and self.use([row.diff_id])), None)
+        return next((row for row in rows if row is not None and not row.absent and self.use([row.diff_id])), None)
 
     def adopt(self, diff_id: str, inventory: Inventory, size: int) -> None:
         """Write the row of a layer whose directory is in its place and was found to be whole."""
@@ -168,15 +202,25 @@ class Layers:
             self._inventories[diff_id] = inventory
 
     def _insert(
-        self, inventory: Inventory, written: str, diff_id: str, size: int, *, created: int | None = None
+        self,
+        inventory: Inventory,
+        written: str,
+        diff_id: str,
+        size: int,
+        *,
+        created: int | None = None,
+        foreign: bool = False,
+        adopted: str | None = None,
     ) -> None:
-        """Write the row; the one of a damaged layer stays, with whatever refers to it."""
+        """Write the row; the one of a damaged or absent layer stays, with whatever refers to it."""
         root = inventory.get("")
         now = self._now()
         self._database.change(
-            f"INSERT INTO layers ({_COLUMNS}, boot, inventory) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) "
+            f"INSERT INTO layers ({_COLUMNS}, boot, inventory) VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?) "
             "ON CONFLICT (diff_id) DO UPDATE SET used = max(used, excluded.used), boot = excluded.boot, "
-            "inventory = excluded.inventory, layer_digest = excluded.layer_digest, disk = NULL",
+            "inventory = excluded.inventory, layer_digest = excluded.layer_digest, disk = NULL, absent = 0, "
+            "size = excluded.size, entries = excluded.entries, root = excluded.root, "
+            "foreign_tar = excluded.foreign_tar, opaque = excluded.opaque, adopted = excluded.adopted",
             (
                 diff_id,
                 inventory.layer_digest,
@@ -185,18 +229,72 @@ class Layers:
                 f"{root.mode} {root.uid} {root.gid}" if root and not root.implied else None,
                 now if created is None else created,
                 now,
+                foreign,
+                bool(root and root.opaque),
+                adopted,
                 boot_id(),
                 written,
             ),
         )
 
+    def promise(
+        self, diff_id: str, *, size: int, layer_digest: str = "", entries: int = -1, origins: Sequence[Origin] = ()
+    ) -> None:
+        """Know of a layer whose files are elsewhere; where it is known already, it gains `origins`.
+
+        `size` is the blob's, until the layer is here. `layer_digest` is what its maker says of its content.
+        """
+        now = self._now()
+        with self._database.transaction():
+            self._database.change(
+                "INSERT INTO layers (diff_id, layer_digest, size, entries, created, used, absent) "
+                "VALUES (?, ?, ?, ?, ?, ?, 1) ON CONFLICT (diff_id) DO UPDATE SET used = max(used, excluded.used), "
+                "layer_digest = iif(layer_digest = '', excluded.layer_digest, layer_digest)",
+                (diff_id, layer_digest, size, entries, now, now),
+            )
+            self._database.change_many(
+                "INSERT OR REPLACE INTO origins (diff_id, kind, location, digest, media_type, size) "
+                "VALUES (?, ?, ?, ?, ?, ?)",
+                [(diff_id, *origin) for origin in origins],
+            )
+
+    def origins(self, diff_id: str) -> list[Origin]:
+        """Where the layer's bytes can be had."""
+        rows = self._database.query(
+            "SELECT kind, location, digest, media_type, size FROM origins WHERE diff_id = ? ORDER BY kind, location",
+            (diff_id,),
+        )
+        return [Origin(*cast("tuple[str, str, str, str, int]", row)) for row in rows]
+
+    def can_be_had(self, diff_id: str) -> bool:
+        """Whether the store knows a place that has the layer's bytes, or has them itself in a blob."""
+        where = "SELECT 1 FROM origins WHERE diff_id = ? UNION SELECT 1 FROM blobs WHERE diff_id = ?"
+        return bool(self._database.query(where, (diff_id, diff_id)))
+
+    def missing(self, diff_ids: Sequence[str]) -> list[str]:
+        """Which of these layers are absent, in their order."""
+        rows = self._database.query("SELECT diff_id FROM layers WHERE absent")
+        if not rows:
+            return []
+        absent = {diff_id for (diff_id,) in rows}
+        return [diff_id for diff_id in dict.fromkeys(diff_ids) if diff_id in absent]
+
+    def make_absent(self, diff_ids: Sequence[str]) -> list[str]:
+        """Give up the files of (damaged) layers that can be had again; which ones those were."""
+        sql = "UPDATE layers SET absent = 1, boot = NULL, inventory = NULL, disk = 0 WHERE diff_id = ? AND NOT absent"
+        with self._database.transaction():
+            done = [one for one in diff_ids if self.can_be_had(one) and self._database.change(sql, (one,))]
+        self._forget(done)
+        self.remove_trees(done)
+        return done
+
     def use(self, diff_ids: Sequence[str]) -> bool:
-        """Mark layers as used now; false where one of them is not in the store (any more)."""
+        """Mark layers as used now; false where one of them is not in the store (any more). Absent ones are in it."""
         now = self._now()
         with self._database.transaction():
             return all(
                 self._database.change("UPDATE layers SET used = max(used, ?) WHERE diff_id = ?", (now, diff_id))
-                and self.is_there(diff_id)
+                and (self.is_there(diff_id) or self.missing([diff_id]))
                 for diff_id in set(diff_ids)
             )
 
@@ -216,20 +314,10 @@ class Layers:
         # By itself, for a path in there may be as long as paths can be.
         return disk_usage(self.fs(diff_id)) + disk_usage(os.path.join(self.home(diff_id), "inventory"))
 
-    def make_durable(self) -> None:
-        """One syncfs(2), then no layer that was added before it is in flight any more."""
+    def written(self) -> list[str]:
+        """Layers of this boot that are not yet known to be on the disk."""
         rows = self._database.query("SELECT diff_id FROM layers WHERE boot = ?", (boot_id(),))
-        if not rows:
-            return
-        from buildah_py.linux.files import syncfs
-
-        descriptor = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            syncfs(descriptor)
-        finally:
-            os.close(descriptor)
-        with self._database.transaction():
-            self._database.change_many("UPDATE layers SET boot = NULL WHERE diff_id = ?", [tuple(row) for row in rows])
+        return [str(diff_id) for (diff_id,) in rows]
 
     def in_flight(self) -> list[str]:
         """Layers of an earlier boot that were never known to be on the disk."""
@@ -257,11 +345,14 @@ class Layers:
                 self._database.change(f"DELETE FROM configs WHERE digest IN ({broken})", (one,))
                 self._database.change("DELETE FROM mounts WHERE diff_id = ?", (one,))
                 self._database.change("DELETE FROM layers WHERE diff_id = ?", (one,))
+        self._forget(diff_ids)
+        self.remove_trees(diff_ids)
+        return names
+
+    def _forget(self, diff_ids: Sequence[str]) -> None:
         with self._lock:
             for one in diff_ids:
                 self._inventories.pop(one, None)
-        self.remove_trees(diff_ids)
-        return names
 
     def remove_trees(self, diff_ids: Sequence[str]) -> None:
         """Remove trees whose rows are gone, but for those that another process has added again meanwhile."""
@@ -269,7 +360,8 @@ class Layers:
             home = self.home(diff_id)
             trash = f"{home}.{time.time_ns()}.removed"
             with self._database.transaction():
-                if self.get(diff_id) is not None or not os.path.lexists(home):
+                row = self.get(diff_id)
+                if (row is not None and not row.absent) or not os.path.lexists(home):
                     continue
                 os.rename(home, trash)
             remove_tree(trash)
@@ -277,7 +369,7 @@ class Layers:
     def orphans(self) -> list[str]:
         """Names below layers/ that no row stands for, which a crash can leave."""
         names = os.listdir(self._directory)  # before the rows: what is added in between has one
-        known = {layer.diff_id.removeprefix("sha256:") for layer in self.all()}
+        known = {layer.diff_id.removeprefix("sha256:") for layer in self.all() if not layer.absent}
         return sorted(name for name in names if name not in known)
 
     def remove_orphans(self) -> None:
@@ -298,9 +390,12 @@ class Layers:
 
 
 def _layer(row: tuple[object, ...]) -> StoredLayer:
-    diff_id, digest, size, entries, root, created, used = cast("tuple[str, str, int, int, str | None, int, int]", row)
+    diff_id, digest, size, entries, root, created, used, absent, foreign, opaque, adopted = cast(
+        "tuple[str, str, int, int, str | None, int, int, int, int, int, str | None]", row
+    )
     mode_uid_gid = cast("tuple[int, int, int]", tuple(map(int, root.split()))) if root else None
-    return StoredLayer(diff_id, digest, size, entries, mode_uid_gid, created, used)
+    flags = (bool(absent), bool(foreign), bool(opaque))
+    return StoredLayer(diff_id, digest, size, entries, mode_uid_gid, created, used, *flags, adopted)
 
 
 def boot_id() -> str:

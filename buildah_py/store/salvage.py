@@ -14,7 +14,19 @@ from buildah_py.store.locks import Lease, living_leases
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_TABLES = ("layers", "configs", "records", "config_layers", "names", "builds", "cache_mounts")
+_TABLES = (
+    "layers",
+    "configs",
+    "records",
+    "config_layers",
+    "names",
+    "builds",
+    "cache_mounts",
+    "blobs",
+    "origins",
+    "repo_digests",
+    "platform_names",
+)
 _TYPES = {"TEXT": str, "INTEGER": int, "BLOB": bytes}
 _FEW = 5
 
@@ -100,5 +112,7 @@ def _drop_dangling(new: Database) -> None:
     new.change(f"DELETE FROM names WHERE config IN ({broken})")
     new.change("DELETE FROM names WHERE config NOT IN (SELECT digest FROM configs)")
     new.change(f"DELETE FROM configs WHERE digest IN ({broken})")
-    for table in ("config_layers", "builds"):
+    for table in ("blobs", "origins"):
+        new.change(f"DELETE FROM {table} WHERE diff_id NOT IN (SELECT diff_id FROM layers)")
+    for table in ("config_layers", "builds", "repo_digests", "platform_names"):
         new.change(f"DELETE FROM {table} WHERE config NOT IN (SELECT digest FROM configs)")

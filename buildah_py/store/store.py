@@ -2,6 +2,7 @@
 
 state.db        layers, records, image configs, names
 layers/<hex>/   fs/ in overlay form, inventory
+blobs/sha256/   layers as they were pulled, or as they are sent
 logs/<build>/   each step's whole output
 staging/<lease>/ what a living process has not finished
 leases/         one locked file for each living process
@@ -16,6 +17,7 @@ import os
 from typing import TYPE_CHECKING, Self
 
 from buildah_py.errors import StoreError
+from buildah_py.store.blobs import Blobs
 from buildah_py.store.cache_mounts import CacheMounts
 from buildah_py.store.database import Database
 from buildah_py.store.images import Images
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from types import TracebackType
 
+    from buildah_py.layers.inventory import Inventory
     from buildah_py.layers.view import MergedView
 
 _ROOMS = ("layers", "logs", "staging", "leases", "locks", "cache-mounts", "stat-cache")
@@ -58,6 +61,7 @@ class Store:
             raise
         since = self.lease.started
         self.layers = Layers(self.database, self.path("layers"), since)
+        self.blobs = Blobs(self.database, self.path("blobs"), since)
         self.records = Records(self.database)
         self.images = Images(self.database)
         self.mounts = Mounts(self.database)
@@ -65,6 +69,8 @@ class Store:
         self._staged = 0
         self.lost: list[str] = []
         """Names of images that a power cut took."""
+        self.fetch: Callable[[Sequence[str]], None] = self._cannot_fetch
+        """Gets absent layers; whoever knows how puts it here."""
         self._sweep()
 
     def path(self, *names: str) -> str:
@@ -107,17 +113,59 @@ class Store:
         return named_lock(self.path("locks"), name, cancelled)
 
     def make_durable(self) -> None:
-        """Have the kernel write all layers of this boot to the disk, then note that they are there."""
-        self.layers.make_durable()
+        """Have the kernel write all layers and blobs of this boot to the disk, then note that they are there.
+
+        That takes one syncfs(2); what is added meanwhile stays in flight.
+        """
+        layers, blobs = self.layers.written(), self.blobs.written()
+        if not layers and not blobs:
+            return
+        from buildah_py.linux.files import syncfs
+
+        descriptor = os.open(self.path("layers"), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            syncfs(descriptor)
+        finally:
+            os.close(descriptor)
+        self.layers.settle(layers)
+        self.blobs.settle(blobs)
+
+    def need(self, diff_ids: Sequence[str]) -> None:
+        """Have the files of these layers here, the lowest layer of an image first. Absent ones are fetched."""
+        if self.layers.missing(diff_ids):
+            self.fetch(diff_ids)
+
+    def lowers(self, diff_ids: Sequence[str]) -> tuple[str, ...]:
+        """The directories of layers (given lowest first) for an overlay, top-most first; absent ones are fetched."""
+        from buildah_py.store.lowers import lowers
+
+        self.need(diff_ids)
+        return lowers(self, diff_ids)
+
+    def _cannot_fetch(self, diff_ids: Sequence[str]) -> None:
+        raise StoreError(f"layer {self.layers.missing(diff_ids)[0]} is not here, and nothing says how to get it")
 
     def view(self, diff_ids: Sequence[str]) -> MergedView:
-        """The merged file system of layers, lowest first; an inventory is read when it is asked for."""
+        """The merged file system of layers, lowest first; an inventory is read when it is asked for.
+
+        The first that is asked for has all layers fetched.
+        """
         from buildah_py.layers.view import LayerTree, MergedView
 
-        def tree(diff_id: str) -> LayerTree:
-            return LayerTree(self.layers.fs(diff_id), lambda: self.layers.inventory(diff_id))
+        chain = tuple(diff_ids)
+        needed = False
 
-        return MergedView([tree(diff_id) for diff_id in reversed(diff_ids)])
+        def inventory(diff_id: str) -> Inventory:
+            nonlocal needed
+            if not needed:
+                self.need(chain)
+                needed = True
+            return self.layers.inventory(diff_id)
+
+        def tree(diff_id: str) -> LayerTree:
+            return LayerTree(self.layers.fs(diff_id), lambda: inventory(diff_id))
+
+        return MergedView([tree(diff_id) for diff_id in reversed(chain)])
 
     def _sweep(self) -> None:
         """Drop what dead processes left: staged trees, and layers of another boot that never became durable."""
@@ -127,11 +175,11 @@ class Store:
             for name in staged:
                 if name not in living:
                     self._remove_staged(name)
-        if self.layers.in_flight():
+        if self.layers.in_flight() or self.blobs.in_flight():
             from buildah_py.store.check import recover
 
             with self.lock("recovery after a power cut"):
-                self.lost = recover(self.layers)
+                self.lost = recover(self.layers, self.blobs)
 
     def _remove_staged(self, name: str) -> None:
         path = self.path("staging", name)

@@ -297,31 +297,37 @@ def test_a_cache_mount_in_use_stays(root: str) -> None:
         assert os.path.isdir(store.cache_mounts.use("apt"))
 
 
-def test_a_store_of_the_first_format_is_brought_up_to_date(root: str) -> None:
-    from buildah_py.store.database import _FORMATS, SCHEMA_VERSION, statements
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_store_of_an_older_format_is_brought_up_to_date(root: str, version: int) -> None:
+    from buildah_py.store.database import SCHEMA_VERSION, statements
 
     with Store(root) as store:
         layer = add(store, "one")
         put(store, b"1", [layer], "name")
+        image = store.images.by_name("name")
     path = os.path.join(root, "state.db")
-    database = sqlite3.connect(f"{path}.first")
-    database.executescript(_FORMATS[0])
-    database.execute("ATTACH ? AS now", (path,))
-    for table in ("layers", "configs", "config_layers", "names"):
-        columns = ", ".join(row[1] for row in database.execute(f"PRAGMA main.table_info({table})"))
-        database.execute(f"INSERT INTO main.{table} ({columns}) SELECT {columns} FROM now.{table}")
-    database.execute("PRAGMA main.user_version = 1")
-    database.commit()
-    database.close()
-    for end in ("", "-wal", "-shm"):
-        if os.path.exists(path + end):
-            os.unlink(path + end)
-    os.rename(f"{path}.first", path)
+    new = sqlite3.connect(path)
+    old = sqlite3.connect(f"{path}.old")
+    for statement in statements(0, version):
+        old.execute(statement)
+    tables = [name for (name,) in old.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    for table in tables:
+        columns = ", ".join(str(row[1]) for row in old.execute(f"PRAGMA table_info({table})"))
+        for row in new.execute(f"SELECT {columns} FROM {table}"):
+            old.execute(f"INSERT INTO {table} ({columns}) VALUES ({', '.join('?' * len(row))})", row)
+    old.execute(f"PRAGMA user_version = {version}")
+    old.commit()
+    old.close()
+    new.close()
+    os.rename(f"{path}.old", path)
     with Store(root) as store:
         assert store.layers.use([layer.diff_id])
+        assert store.layers.missing([layer.diff_id]) == []
         assert store.layers.measure()[layer.diff_id] > 0
         assert [entry.path for entry in store.layers.read_inventory(layer.diff_id)] == ["file"]
+        assert store.images.by_name("name") == image
         assert store.images.build_of("none") is None
+        assert store.blobs.all() == []
     assert statements(SCHEMA_VERSION) == []
 
 

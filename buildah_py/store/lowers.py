@@ -1,0 +1,75 @@
+"""The directories that an overlay of layers is mounted from."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import TYPE_CHECKING
+
+from buildah_py.layers.entry import DIR
+from buildah_py.layers.writer import LayerWriter
+from buildah_py.linux.identity import has_single_id, in_user_namespace
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from buildah_py.layers.inventory import Inventory
+    from buildah_py.layers.view import MergedView
+    from buildah_py.store.store import Store
+
+
+def lowers(store: Store, diff_ids: Sequence[str]) -> tuple[str, ...]:
+    """The directories of layers (given lowest first) for an overlay, the top-most first.
+
+    Left out are layers without entries, and those below one whose root hides them: overlayfs looks at no mark of a
+    root. Above a layer with directories that the layers below describe may lie a directory with nothing but these.
+    """
+    found: list[str] = []
+    for place in range(len(diff_ids) - 1, -1, -1):
+        diff_id = diff_ids[place]
+        layer = store.layers.get(diff_id)
+        if layer is not None and layer.adopted not in (None, chain_name(diff_ids[:place])):
+            found.append(_parents(store, diff_ids[: place + 1]))
+        if layer is None or layer.entries:
+            found.append(store.layers.fs(diff_id))
+        if layer is not None and layer.opaque:
+            break
+    return tuple(found)
+
+
+def chain_name(diff_ids: Sequence[str]) -> str:
+    """A name for layers on top of each other."""
+    return hashlib.sha256("\n".join(diff_ids).encode()).hexdigest()
+
+
+def describes_all(inventory: Inventory) -> bool:
+    """Whether a layer says of all its directories but the root what they are like."""
+    return not any(entry.implied and entry.path for entry in inventory)
+
+
+def _parents(store: Store, diff_ids: Sequence[str]) -> str:
+    """Make the directories that the top-most of these layers has without describing them, as the others do.
+
+    overlayfs takes what a directory is like from the top-most layer that has it. The tree of the layer itself may be
+    mounted on top of other layers in this moment, where its directories are to look otherwise.
+    """
+    view = store.view(diff_ids)
+    inventory = store.layers.inventory(diff_ids[-1])
+    path = os.path.join(store.stage(), "parents")
+    os.mkdir(path)
+    nested = in_user_namespace()
+    with LayerWriter(path, userxattr=nested, digest=False, owners=not (nested and has_single_id())) as writer:
+        _add(writer, view, "")
+        for entry in inventory:
+            if entry.implied and entry.path:
+                parts = entry.path.split("/")
+                for end in range(1, len(parts) + 1):
+                    _add(writer, view, "/".join(parts[:end]))
+        writer.finish()
+    return path
+
+
+def _add(writer: LayerWriter, view: MergedView, path: str) -> None:
+    entry = view.entry(path)
+    if entry is not None and entry.kind == DIR and writer.get(path) is None:
+        writer.add_dir(path, entry.mode, entry.uid, entry.gid, entry.xattrs, entry.mtime)
