@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 from buildah_py.api.container import ContainerOptions
 from buildah_py.api.contexts import Contexts, parse_contexts
 from buildah_py.api.images import familiar_name, find_config, full_name
+from buildah_py.api.output_options import OutputOptions, read_outputs
 from buildah_py.api.recorded import record
+from buildah_py.api.shape import shape
 from buildah_py.api.state import open_store
 from buildah_py.buildfile import parse
 from buildah_py.cache import Cache
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
     from buildah_py.buildfile.tree import BuildFile
     from buildah_py.image.config import ImageConfig
+    from buildah_py.image.descriptor import Descriptor
     from buildah_py.outputs.spec import Output
     from buildah_py.plan import Node
     from buildah_py.progress.events import Event
@@ -48,7 +51,7 @@ class BuildRequest:
     """What to build and how. `context` is a directory; `file` None for the usual names in there, `-` for stdin.
 
     `text` is the build file's text where that is known already. No time in the image is later than `epoch` (seconds
-    since 1970); with `rewrite_timestamp` no file's is, in whatever is written out.
+    since 1970).
     """
 
     context: str = "."
@@ -61,26 +64,29 @@ class BuildRequest:
     network: str = "default"
     allow: frozenset[str] = frozenset()
     platform: str = ""
-    outputs: tuple[str, ...] = ()
+    outputs: OutputOptions = field(default_factory=OutputOptions)
     extensions: bool = False
     container: ContainerOptions = field(default_factory=ContainerOptions)
     secrets: tuple[str, ...] = ()
     ssh: tuple[str, ...] = ()
     contexts: tuple[str, ...] = ()
     epoch: int | None = None
-    rewrite_timestamp: bool = False
     text: str | None = None
     environ: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class BuildResult:
-    """The image's id, its full names, and how many steps were hits and how many ran."""
+    """The image's id, its full names, and how many steps were hits and how many ran.
+
+    `descriptor` is what the first output called the image by, None where none wrote it as one.
+    """
 
     image: str
     names: tuple[str, ...]
     hits: int
     ran: int
+    descriptor: Descriptor | None = None
 
 
 def read_build_file(request: BuildRequest) -> tuple[BuildFile, str]:
@@ -103,7 +109,7 @@ def build(request: BuildRequest, emit: Callable[[Event], None]) -> BuildResult:
     """
     started = time.monotonic()
     names = tuple(dict.fromkeys(map(full_name, request.names)))
-    outputs = _read_outputs(request)
+    outputs = read_outputs(request.outputs, epoch=request.epoch)
     build_file, path = read_build_file(request)
     with open_store(request.environ) as store, _agents(request) as agents:
         for lost in store.lost:
@@ -124,14 +130,11 @@ def build(request: BuildRequest, emit: Callable[[Event], None]) -> BuildResult:
                 for index, result in results.items()
                 if result.layers
             }
-            config = finish_config(plan, made)
-            if request.epoch is not None:
-                config = config.clamped(request.epoch * 1_000_000_000)
+            config, base_layers = _shape(finish_config(plan, made), plan.config, request, workshop)
             image = config.digest()
             recorded = record(request, build_file, path, plan.nodes) if names else None
             store.images.put(image, config.to_bytes(), config.diff_ids, names, recorded)
-            if outputs:
-                _write_outputs(outputs, store, config, names, request, len(plan.config.diff_ids))
+            descriptor = _write_outputs(outputs, store, config, names, request, base_layers) if outputs else None
             store.make_durable()
             if engine.ran:
                 _make_room(store, request, emit)
@@ -144,7 +147,7 @@ def build(request: BuildRequest, emit: Callable[[Event], None]) -> BuildResult:
             contexts.close()
     shown = tuple(map(familiar_name, names))
     emit(events.BuildDone(image, shown, time.monotonic() - started, engine.hits, engine.ran))
-    return BuildResult(image, names, engine.hits, engine.ran)
+    return BuildResult(image, names, engine.hits, engine.ran, descriptor)
 
 
 def _open_workshop(
@@ -221,17 +224,15 @@ def _agents(request: BuildRequest) -> AbstractContextManager[Mapping[str, str]]:
     return Agents(request.ssh, request.environ)
 
 
-def _read_outputs(request: BuildRequest) -> list[Output]:
-    if request.rewrite_timestamp and request.epoch is None:
-        raise UsageError("--rewrite-timestamp needs a time", hint="add --source-date-epoch SECONDS")
-    if not request.outputs:
-        return []
-    from buildah_py.api.write import check_outputs
-    from buildah_py.outputs import spec
+def _shape(
+    config: ImageConfig, base: ImageConfig, request: BuildRequest, workshop: Workshop
+) -> tuple[ImageConfig, int]:
+    def squash_layers(layers: Sequence[str], first: int) -> str:
+        from buildah_py.api.squash import squash
 
-    outputs = [spec.parse(text) for text in request.outputs]
-    check_outputs(outputs, epoch=request.epoch)
-    return outputs
+        return squash(workshop, layers, first)
+
+    return shape(config, base, request.outputs.shape, squash=squash_layers, labels=request.labels, epoch=request.epoch)
 
 
 def _write_outputs(
@@ -241,13 +242,18 @@ def _write_outputs(
     names: Sequence[str],
     request: BuildRequest,
     base_layers: int,
-) -> None:
+) -> Descriptor | None:
     from buildah_py.api.clamp import Clamp
     from buildah_py.api.write import write_output
 
-    clamp = None if request.epoch is None else Clamp(request.epoch, base_layers, request.rewrite_timestamp)
-    for output in outputs:
-        write_output(output, store, config, names, clamp)
+    times = request.outputs.shape.timestamp
+    clamp = None
+    if times is not None:
+        clamp = Clamp(times, base_layers, always=True, exact=True)
+    elif request.epoch is not None:
+        clamp = Clamp(request.epoch, base_layers, always=request.outputs.rewrite_timestamp)
+    written = [write_output(output, store, config, names, clamp) for output in outputs]
+    return next((one for one in written if one is not None), None)
 
 
 def _plan_options(

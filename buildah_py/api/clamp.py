@@ -21,42 +21,50 @@ class Clamp(NamedTuple):
     """File times later than `epoch` (seconds since 1970) become that, but not in the image's lowest `base` layers.
 
     Those come from the base image: they would be stored and sent a second time for nothing. `always` means all outputs,
-    not only those that ask for it.
+    not only those that ask for it; with `exact` earlier times become `epoch` too.
     """
 
     epoch: int
     base: int = 0
     always: bool = False
+    exact: bool = False
+
+    def change(self, mtime: int) -> int:
+        """What becomes of a time in nanoseconds."""
+        return self.epoch * SECOND if self.exact else min(mtime, self.epoch * SECOND)
 
 
 def clamp_layers(store: Store, config: ImageConfig, clamp: Clamp) -> tuple[ImageConfig, Sequence[LayerSource]]:
     """Give the image with file times clamped: its config, whose diff_ids are others then, and its layers."""
     sources = []
     for place, stored in enumerate(config.diff_ids):
-        if place < clamp.base or not _is_later(store, stored, clamp.epoch):
+        if place < clamp.base or not _changes(store, stored, clamp):
             sources.append(layer_source(store, stored))
             continue
         inventory, fs = store.layers.inventory(stored), store.layers.fs(stored)
-        diff_id = pack(inventory, fs, _nowhere, clamp_mtime=clamp.epoch)
-        sources.append(LayerSource(diff_id, layer_source(store, stored, clamp.epoch).write_tar))
+        diff_id = pack(inventory, fs, _nowhere, clamp_mtime=clamp.epoch, exact=clamp.exact)
+        sources.append(LayerSource(diff_id, layer_source(store, stored, clamp).write_tar))
     return config.with_diff_ids(source.diff_id for source in sources), sources
 
 
-def layer_source(store: Store, diff_id: str, limit: int | None = None) -> LayerSource:
-    """Give a layer of the store to an output; no time in its tar is later than `limit`, in seconds since 1970."""
+def layer_source(store: Store, diff_id: str, clamp: Clamp | None = None) -> LayerSource:
+    """Give a layer of the store to an output, with the times in its tar clamped."""
 
     def write_tar(write: Write) -> str:
-        return pack(store.layers.inventory(diff_id), store.layers.fs(diff_id), write, clamp_mtime=limit)
+        inventory, fs = store.layers.inventory(diff_id), store.layers.fs(diff_id)
+        if clamp is None:
+            return pack(inventory, fs, write)
+        return pack(inventory, fs, write, clamp_mtime=clamp.epoch, exact=clamp.exact)
 
     return LayerSource(diff_id, write_tar)
 
 
 class ClampedTree:
-    """A tree whose files are no younger than `epoch` (seconds since 1970)."""
+    """A tree whose files have clamped times."""
 
-    def __init__(self, tree: Tree, epoch: int) -> None:
+    def __init__(self, tree: Tree, clamp: Clamp) -> None:
         self._tree = tree
-        self._limit = epoch * SECOND
+        self._clamp = clamp
         self.names = tree.names
         self.digest = tree.digest
         self.open = tree.open
@@ -64,11 +72,13 @@ class ClampedTree:
     def entry(self, path: str) -> Entry | None:
         """What `path` is."""
         found = self._tree.entry(path)
-        return found._replace(mtime=min(found.mtime, self._limit)) if found is not None else None
+        return found._replace(mtime=self._clamp.change(found.mtime)) if found is not None else None
 
 
-def _is_later(store: Store, diff_id: str, epoch: int) -> bool:
-    return any(entry.mtime // SECOND > epoch for entry in store.layers.inventory(diff_id))
+def _changes(store: Store, diff_id: str, clamp: Clamp) -> bool:
+    return any(
+        clamp.change(entry.mtime) // SECOND != entry.mtime // SECOND for entry in store.layers.inventory(diff_id)
+    )
 
 
 def _nowhere(_: object) -> None:

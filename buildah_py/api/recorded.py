@@ -9,6 +9,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from buildah_py.api.container import ContainerOptions
+from buildah_py.api.output_options import OutputOptions
+from buildah_py.api.shape import ShapeOptions
 from buildah_py.cache.keys import canonical_json
 from buildah_py.plan.steps import BaseStep
 from buildah_py.plan.variables import PROXY_NAMES
@@ -43,6 +45,7 @@ def record(request: BuildRequest, build_file: BuildFile, path: str, nodes: Seque
             "contexts": [_context(text) for text in request.contexts],
             "allow": sorted(request.allow),
             "container": {name: value for name, value in container.items() if value != usual[name]},
+            "shape": asdict(request.outputs.shape),
             "bases": {node.step.name: node.step.diff_ids for node in nodes if isinstance(node.step, BaseStep)},
             **{name: getattr(request, name) for name in _PLAIN},
         }
@@ -67,6 +70,8 @@ def read_record(data: bytes) -> Recorded:
     if "limits" in container:
         container["limits"] = Limits(**container["limits"])
     raw["contexts"] = tuple(raw["contexts"])
+    shape = {name: _frozen(value) for name, value in raw.pop("shape", {}).items()}
+    raw["outputs"] = OutputOptions(shape=ShapeOptions(**shape))
     options = {**raw, "allow": frozenset(raw["allow"]), "container": ContainerOptions(**container)}
     return Recorded(options, bases)
 

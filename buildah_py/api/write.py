@@ -9,12 +9,14 @@ from buildah_py.api.clamp import ClampedTree, clamp_layers, layer_source
 from buildah_py.errors import UsageError
 from buildah_py.image.media_types import GZIP
 from buildah_py.outputs import precheck
+from buildah_py.outputs.annotations import choose
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from buildah_py.api.clamp import Clamp
     from buildah_py.image.config import ImageConfig
+    from buildah_py.image.descriptor import Descriptor
     from buildah_py.layers.tree import Tree
     from buildah_py.outputs.layer_source import LayerSource
     from buildah_py.outputs.spec import Output
@@ -39,32 +41,32 @@ def check_outputs(outputs: Sequence[Output], *, epoch: int | None = None) -> Non
 
 def write_output(
     output: Output, store: Store, config: ImageConfig, names: Sequence[str], clamp: Clamp | None = None
-) -> None:
-    """Write one output, with times clamped where the output asks for it or all do.
+) -> Descriptor | None:
+    """Write one output, with times clamped where the output asks for it or all do; what it calls the image by.
 
     Raises OutputError naming its destination; nothing half-written is left there.
     """
     if clamp is not None and not (clamp.always or output.rewrite_timestamp):
         clamp = None
     if output.type in ("image", "cacheonly"):
-        return
+        return None
     assert output.dest
     if output.type == "tar":
         from buildah_py.outputs.tar import write_tar
 
         write_tar(output.dest, _tree(store, config, clamp))
-        return
+        return None
     if output.type == "local":
         from buildah_py.outputs.local import write_local
 
         write_local(output.dest, _tree(store, config, clamp), delete=output.mode == "delete")
-        return
+        return None
     from buildah_py.outputs.oci import write_oci
 
     layers: Sequence[LayerSource] = [layer_source(store, diff_id) for diff_id in config.diff_ids]
     if clamp is not None:
         config, layers = clamp_layers(store, config, clamp)
-    write_oci(
+    return write_oci(
         output.dest,
         config,
         layers,
@@ -72,14 +74,15 @@ def write_output(
         tar=output.tar,
         compression=output.compression or GZIP,
         level=output.level,
-        annotations={one.key: one.value for one in output.annotations if one.level == "manifest"},
+        force=output.force_compression,
+        annotations=choose(output.annotations, config.platform),
         docker=output.type == "docker",
         oci_media_types=output.oci_media_types is not False,
         threads=os.cpu_count() or 1,
         scratch=store.stage(),
-    )
+    ).descriptor
 
 
 def _tree(store: Store, config: ImageConfig, clamp: Clamp | None) -> Tree:
     view = store.view(config.diff_ids)
-    return view if clamp is None else ClampedTree(view, clamp.epoch)
+    return view if clamp is None else ClampedTree(view, clamp)

@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from buildah_py.cli import container
+from buildah_py.cli import container, outputs
 from buildah_py.cli.arguments import key_values
 from buildah_py.errors import BuildFileError, UsageError
 
@@ -38,7 +38,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="value of an ARG; `K` alone takes it from the environment",
     )
-    add("--label", metavar="K=V", action="append", default=[], help="label of the image")
     add("--no-cache", action="store_true", help="execute every step")
     add("--network", choices=_NETWORKS, default="default", help="network of RUN steps; default: %(default)s")
     add(
@@ -49,14 +48,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="let the build file ask for network.host or security.insecure",
     )
     add("--platform", metavar="OS/ARCH", default="", help="platform of the image; default: this machine's")
-    add(
-        "-o",
-        "--output",
-        metavar="SPEC",
-        action="append",
-        default=[],
-        help="what else to write, such as type=oci,dest=app.tar",
-    )
     add(
         "--build-context",
         metavar="NAME=VALUE",
@@ -72,17 +63,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="id=ID,src=FILE or id=ID,env=NAME, for RUN --mount=type=secret",
     )
     add("--ssh", metavar="SPEC", action="append", default=[], help="default or ID=SOCKET, for RUN --mount=type=ssh")
-    add(
-        "--source-date-epoch",
-        metavar="SECONDS",
-        help="no time in the image is later, in seconds since 1970; default: SOURCE_DATE_EPOCH, or times as they are",
-    )
-    add(
-        "--rewrite-timestamp",
-        action="store_true",
-        help="clamp the times of files too, in all that is written out, but in the base image's layers",
-    )
-    add("--iidfile", metavar="FILE", help="write the image's id to FILE")
     add("-q", "--quiet", action="store_true", help="print nothing but the image's id")
     add("--progress", choices=_PROGRESS, default="auto", help="how to show the build; default: %(default)s")
     add(
@@ -92,6 +72,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="build, check, outline or targets; `,format=json` for programs",
     )
     add("--check", action="store_true", help="the same as --call=check")
+    outputs.configure(parser)
     container.configure(parser)
     add("--extensions", action="store_true", help="allow pybuild's extensions of the language")
 
@@ -107,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
             hint="name a build file with -f and its directory as CONTEXT",
         )
     build_args = key_values(args.build_arg, "--build-arg", dict(os.environ))
-    epoch = read_epoch(args.source_date_epoch, build_args, os.environ)
+    epoch = None if args.timestamp else read_epoch(args.source_date_epoch, build_args, os.environ)
     if epoch is not None:
         build_args.setdefault(NAME, str(epoch))
     request = BuildRequest(
@@ -121,14 +102,13 @@ def run(args: argparse.Namespace) -> int:
         network=args.network,
         allow=frozenset(args.allow),
         platform=args.platform,
-        outputs=tuple(args.output),
+        outputs=outputs.read(args),
         extensions=args.extensions,
         container=container.read(args),
         secrets=tuple(args.secret),
         ssh=tuple(args.ssh),
         contexts=tuple(args.build_context),
         epoch=epoch,
-        rewrite_timestamp=args.rewrite_timestamp,
         environ=dict(os.environ),
     )
     call = "check" if args.check else args.call
@@ -139,9 +119,7 @@ def run(args: argparse.Namespace) -> int:
     mode = "quiet" if args.quiet else args.progress
     with renderer(mode, err=sys.stderr, out=sys.stdout, env=os.environ) as sink:
         result = build(request, sink)
-    if args.iidfile:
-        with open(args.iidfile, "w", encoding="ascii") as file:
-            file.write(result.image)
+    outputs.tell(args, result)
     return 0
 
 

@@ -12,7 +12,7 @@ from buildah_py.errors import ImageError
 from buildah_py.image import canonical, descriptor, digest, timestamp
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from buildah_py.image.platform import Platform
 
@@ -335,6 +335,11 @@ class ImageConfig:
     def with_diff_ids(self, diff_ids: Iterable[str]) -> ImageConfig:
         """Replace the layers and leave the history alone."""
         return self._top("rootfs", {**self._raw["rootfs"], "diff_ids": [digest.validate(one) for one in diff_ids]})
+
+    def with_changed_history(self, change: Callable[[int, dict[str, Any]], dict[str, Any]]) -> ImageConfig:
+        """Replace each entry, of which `change` is told its place from 0 and its JSON, by what that returns."""
+        entries = self._raw.get("history") or ()
+        return self._top("history", [change(place, dict(entry)) for place, entry in enumerate(entries)])
 
     def without_history(self) -> ImageConfig:
         """Remove the whole history."""

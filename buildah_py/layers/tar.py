@@ -32,12 +32,13 @@ def pack(
     write: Callable[[ReadableBuffer], object],
     *,
     clamp_mtime: int | None = None,
+    exact: bool = False,
 ) -> str:
     """Write the tar of the layer whose files are below `fs`; return its diff_id, `sha256:<hex>`.
 
-    Later mtimes than `clamp_mtime` (seconds since 1970) become that. Without it the bytes are those that the diff_id
-    of `capture` and of a layer writer stands for. Memory stays flat. Raises ArchiveError where a file is not what the
-    inventory says: such a layer is damaged.
+    Later mtimes than `clamp_mtime` (seconds since 1970) become that, with `exact` earlier ones as well. Without it the
+    bytes are those that the diff_id of `capture` and of a layer writer stands for. Memory stays flat. Raises
+    ArchiveError where a file is not what the inventory says: such a layer is damaged.
     """
     limit = None if clamp_mtime is None else clamp_mtime
     root = os.open(fs, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -49,7 +50,7 @@ def pack(
                         stream.add(opaque_marker(entry.path))
                     continue
                 seconds = entry.mtime // SECOND
-                if limit is not None and seconds > limit:
+                if limit is not None and (exact or seconds > limit):
                     seconds = limit
                 if entry.kind == FILE:
                     if entry.size <= _SMALL:

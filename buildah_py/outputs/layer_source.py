@@ -17,12 +17,16 @@ if TYPE_CHECKING:
 
 
 class Blob(NamedTuple):
-    """A form of a layer that lies in a file already: `compression` is `uncompressed`, `gzip` or `zstd`."""
+    """A form of a layer that lies in a file already: `compression` is `uncompressed`, `gzip` or `zstd`.
+
+    `original` ones are as they came from elsewhere: they are passed on as they are wherever that will do.
+    """
 
     compression: str
     digest: str
     size: int
     path: str
+    original: bool = False
 
 
 class LayerSource(NamedTuple):

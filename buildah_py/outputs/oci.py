@@ -5,26 +5,28 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from buildah_py.errors import OutputError, UsageError
-from buildah_py.image import canonical, descriptor, media_types, reference
+from buildah_py.image import canonical, media_types, reference
 from buildah_py.image.descriptor import Descriptor
 from buildah_py.image.index import CONTAINERD_NAME, CREATED, REF_NAME, Index
-from buildah_py.image.manifest import Manifest
 from buildah_py.outputs import compress, target
+from buildah_py.outputs.annotations import Annotations
 from buildah_py.outputs.archive import TarLayout, blob_name
+from buildah_py.outputs.assembled import assemble
 from buildah_py.outputs.directory import DirectoryLayout
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from buildah_py.image.config import ImageConfig
+    from buildah_py.image.manifest import Manifest
     from buildah_py.image.reference import Reference
-    from buildah_py.outputs.layer_source import LayerSource
+    from buildah_py.outputs.layer_source import Blob, LayerSource
 
 _LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 
 
 class Written(NamedTuple):
-    """What was written: the manifest's descriptor, with its platform, and the manifest."""
+    """What was written: what describes the image (its manifest, or an index around that), and the manifest."""
 
     descriptor: Descriptor
     manifest: Manifest
@@ -47,7 +49,8 @@ def write_oci(
     tar: bool = True,
     compression: str = media_types.GZIP,
     level: int | None = None,
-    annotations: Mapping[str, str] | None = None,
+    force: bool = False,
+    annotations: Annotations | None = None,
     docker: bool = False,
     oci_media_types: bool = True,
     threads: int = 0,
@@ -58,20 +61,20 @@ def write_oci(
 
     `names` are references; each becomes a descriptor in the index, so that `skopeo`, `podman` and `docker` find it.
     With `docker` a manifest.json lets every `docker load` read it; without `oci_media_types` the media types are
-    Docker's. A layer that has a blob of that `compression` is copied, any other is packed and compressed; `annotations`
-    go into the manifest. `scratch` is where blobs wait that go to a pipe. `dest` is whole or not there. Raises
-    OutputError that names it.
+    Docker's. A layer that has a blob of that `compression` is copied, and so is one as it came from elsewhere unless
+    `force` is given; any other is packed and compressed. `scratch` is where blobs wait that go to a pipe. `dest` is
+    whole or not there. Raises OutputError that names it.
     """
     if tuple(layer.diff_id for layer in layers) != config.diff_ids:
         raise OutputError("the layers to be written are not those of the image's config")
     compress.check(compression, level)
     if not oci_media_types and (compression == media_types.ZSTD or annotations):
-        what = "annotations" if annotations else "layers compressed with zstd"
+        what = "layers compressed with zstd" if compression == media_types.ZSTD else "annotations"
         raise UsageError(f"Docker's media types know no {what}", hint="leave out oci-mediatypes=false")
     image = _Image(config, layers, [reference.parse(name).with_default_tag() for name in names])
-    image.compression, image.level, image.threads = compression, level, threads
+    image.compression, image.level, image.threads, image.force = compression, level, threads, force
     image.docker, image.docker_types = docker, not oci_media_types
-    image.annotations = annotations or {}
+    image.annotations = annotations or Annotations()
     if not tar:
         if dest == target.STDOUT:
             raise UsageError("a directory cannot be written to the standard output", hint="leave out tar=false")
@@ -92,9 +95,10 @@ class _Image:
     compression: str
     level: int | None
     threads: int
+    force: bool
     docker: bool
     docker_types: bool
-    annotations: Mapping[str, str]
+    annotations: Annotations
 
     def __init__(self, config: ImageConfig, layers: Sequence[LayerSource], names: Sequence[Reference]) -> None:
         self._config = config
@@ -102,38 +106,34 @@ class _Image:
         self._names = list(dict.fromkeys(names))
 
     def write(self, layout: _Layout, before: Index | None) -> Written:
-        config = self._config.to_bytes()
-        config_type = media_types.DOCKER_CONFIG if self.docker_types else media_types.OCI_CONFIG
-        config_descriptor = descriptor.of(config_type, config)
-        layout.add(blob_name(config_descriptor.digest), config)
-        manifest = Manifest(
-            config_descriptor,
-            self._write_layers(layout),
-            self.annotations,
-            media_types.DOCKER_MANIFEST if self.docker_types else media_types.OCI_MANIFEST,
-        )
-        own = manifest.descriptor()._replace(platform=self._config.platform)
-        layout.add(blob_name(own.digest), manifest.to_bytes())
+        layers = self._write_layers(layout)
+        made = assemble(self._config, layers, docker_types=self.docker_types, annotations=self.annotations)
+        layout.add(blob_name(made.manifest.config.digest), made.config)
+        layout.add(blob_name(made.own.digest), made.manifest.to_bytes())
+        if made.index is not None:
+            layout.add(blob_name(made.top.digest), made.index.to_bytes())
         layout.add("oci-layout", _LAYOUT)
         if self.docker:
-            layout.add("manifest.json", self._docker_manifest(manifest))
+            layout.add("manifest.json", self._docker_manifest(made.manifest))
         # The index last: in a directory it is what makes the image appear.
-        layout.add("index.json", Index((*self._others(before, own.digest), *self._entries(own))).to_bytes())
-        return Written(own, manifest)
+        top = made.top
+        layout.add("index.json", Index((*self._others(before, top.digest), *self._entries(top))).to_bytes())
+        return Written(top, made.manifest)
 
     def _write_layers(self, layout: _Layout) -> tuple[Descriptor, ...]:
         """Copy or compress each layer once, even where the image has it twice."""
-        kind = media_types.layer(self.compression, docker=self.docker_types)
         written: dict[str, Descriptor] = {}
         missing = []
         for layer in {one.diff_id: one for one in self._layers}.values():
-            blob = next((one for one in layer.blobs if one.compression == self.compression), None)
+            blob = choose_blob(layer.blobs, self.compression, force=self.force, docker_types=self.docker_types)
             if blob is None:
                 missing.append(layer)
             else:
                 layout.add_file(blob_name(blob.digest), blob.path, blob.size)
+                kind = media_types.layer(blob.compression, docker=self.docker_types)
                 written[layer.diff_id] = Descriptor(kind, blob.digest, blob.size)
         if missing:
+            kind = media_types.layer(self.compression, docker=self.docker_types)
             with compress.LayerStreams(missing, self.compression, self.level, threads=self.threads) as streams:
                 for layer in missing:
                     # Uncompressed, a layer's bytes are what its diff_id was computed from, and is checked against.
@@ -145,6 +145,7 @@ class _Image:
     def _entries(self, own: Descriptor) -> list[Descriptor]:
         """The manifest once for each name; the tag stands at the first of its kind, for tools that know only tags."""
         created = {CREATED: self._config.created} if self._config.created else {}
+        created |= own.annotations
         if not self._names:
             return [own._replace(annotations=created)]
         tags: set[str | None] = set()
@@ -185,3 +186,13 @@ class _Image:
                 "Layers": [blob_name(layer.digest) for layer in manifest.layers],
             }
         ])  # fmt: skip
+
+
+def choose_blob(blobs: Iterable[Blob], compression: str, *, force: bool, docker_types: bool) -> Blob | None:
+    """The blob that does: one of that compression, else the layer as it came from elsewhere unless `force`d not to."""
+    found = [blob for blob in blobs if blob.compression == compression]
+    if not found and not force:
+        found = [
+            blob for blob in blobs if blob.original and not (docker_types and blob.compression == media_types.ZSTD)
+        ]
+    return max(found, key=lambda blob: blob.original, default=None)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from buildah_py.errors import UsageError
 from buildah_py.image.media_types import COMPRESSIONS, UNCOMPRESSED, ZSTD
+from buildah_py.outputs.annotations import LEVELS, Annotation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -31,19 +32,9 @@ _KEYS: Final = {
     "local": ("dest", "mode"),
     "cacheonly": (),
 }
-_ANNOTATED: Final = frozenset({"image", "registry", "oci", "docker"})
-_LEVELS: Final = ("manifest", "index", "manifest-descriptor", "index-descriptor")
+ANNOTATED: Final = frozenset({"image", "registry", "oci", "docker"})
 _TRUE: Final = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _FALSE: Final = frozenset({"0", "f", "F", "FALSE", "false", "False"})
-
-
-class Annotation(NamedTuple):
-    """`annotation-LEVEL[PLATFORM].KEY=VALUE`: the level is `manifest` unless named, the platform mostly `""`."""
-
-    level: str
-    platform: str
-    key: str
-    value: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +89,7 @@ def _output(text: str, values: dict[str, str]) -> Output:
     annotations = tuple(
         _annotation(text, key, values.pop(key))
         for key in list(values)
-        if key.lower().startswith("annotation") and kind in _ANNOTATED
+        if key.lower().startswith("annotation") and kind in ANNOTATED
     )
     for key in values:
         if key not in _KEYS[kind]:
@@ -193,11 +184,11 @@ def _annotation(text: str, name: str, value: str) -> Annotation:
     import re
 
     match = re.fullmatch(r"annotation(?:-([a-z-]+))?(?:\[([^\]]*)\])?\.(.+)", name)
-    if match is None or (match[1] or "manifest") not in _LEVELS:
+    if match is None or (match[1] or "manifest") not in LEVELS:
         raise _wrong(
             text,
             f"`{name}` is no annotation",
-            f"annotations look like annotation.KEY=VALUE or annotation-LEVEL.KEY=VALUE, LEVEL: {', '.join(_LEVELS)}",
+            f"annotations look like annotation.KEY=VALUE or annotation-LEVEL.KEY=VALUE, LEVEL: {', '.join(LEVELS)}",
         )
     return Annotation(match[1] or "manifest", match[2] or "", match[3], value)
 

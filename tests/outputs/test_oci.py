@@ -17,6 +17,7 @@ import pytest
 from buildah_py.errors import ArchiveError, OutputError, UsageError
 from buildah_py.image import media_types
 from buildah_py.outputs import archive, target
+from buildah_py.outputs.annotations import Annotations
 from buildah_py.outputs.archive import TarLayout
 from buildah_py.outputs.layer_source import LayerSource
 from buildah_py.outputs.oci import write_oci
@@ -71,7 +72,11 @@ def test_an_archive(tmp_path: Path) -> None:
     layers = [source(ONE), source(TWO), source(ONE), source(THREE)]
     dest = tmp_path / "image.tar"
     written = write_oci(
-        str(dest), config_of(layers), layers, names=["quay.io/me/app:1", "other:1", "app"], annotations={"a": "b"}
+        str(dest),
+        config_of(layers),
+        layers,
+        names=["quay.io/me/app:1", "other:1", "app"],
+        annotations=Annotations({"a": "b"}),
     )
     index = check_layout(members(dest), [ONE, TWO, ONE, THREE], media_types.OCI_LAYER_GZIP)
     assert [entry["annotations"] for entry in index["manifests"]] == [
@@ -150,7 +155,7 @@ def test_docker_archive(tmp_path: Path) -> None:
 
 
 def test_dockers_media_types_know_less(tmp_path: Path) -> None:
-    for arguments in ({"compression": "zstd"}, {"annotations": {"a": "b"}}):
+    for arguments in ({"compression": "zstd"}, {"annotations": Annotations({"a": "b"})}):
         with pytest.raises(UsageError, match="Docker's media types"):
             write_oci(str(tmp_path / "x"), config_of([]), [], oci_media_types=False, **arguments)
 

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from buildah_py.errors import UsageError
 from buildah_py.outputs import spec
-from buildah_py.outputs.spec import Annotation, Output
+from buildah_py.outputs.annotations import Annotation
+from buildah_py.outputs.spec import Output
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,57 @@
+"""What of a build is wanted where: what `--output`, `--push`, `--load` and `--annotation` say together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from buildah_py.api.shape import ShapeOptions
+from buildah_py.errors import UsageError
+
+if TYPE_CHECKING:
+    from buildah_py.outputs.spec import Output
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputOptions:
+    """`specs` are `--output`s; `push` and `load` add one each. `annotations` are for all outputs that can have them.
+
+    `rewrite_timestamp` has file times changed in all that is written out.
+    """
+
+    specs: tuple[str, ...] = ()
+    push: bool = False
+    load: bool = False
+    annotations: tuple[str, ...] = ()
+    rewrite_timestamp: bool = False
+    shape: ShapeOptions = field(default_factory=ShapeOptions)
+
+
+def read_outputs(options: OutputOptions, *, epoch: int | None) -> list[Output]:
+    """Read and check them before anything is built. Raises UsageError; OutputError for what cannot be written."""
+    if options.rewrite_timestamp and epoch is None:
+        raise UsageError("--rewrite-timestamp needs a time", hint="add --source-date-epoch SECONDS")
+    if options.shape.timestamp is not None and (epoch is not None or options.rewrite_timestamp):
+        raise UsageError(
+            "--timestamp sets all times, and --source-date-epoch only moves later ones back", hint="give one of them"
+        )
+    if not (options.specs or options.push or options.load or options.annotations):
+        return []
+    from dataclasses import replace
+
+    from buildah_py.api.write import check_outputs
+    from buildah_py.outputs import annotations, spec
+
+    outputs = [spec.parse(text) for text in options.specs]
+    if options.push:
+        pushed = [replace(one, push=True) if one.type == "image" else one for one in outputs]
+        outputs = pushed if any(one.push for one in pushed) else [*outputs, spec.parse("type=registry")]
+    if options.load and not any(one.type == "docker" and one.dest is None for one in outputs):
+        outputs.append(spec.parse("type=docker"))
+    given = tuple(one for text in options.annotations for one in annotations.parse(text))
+    if given:
+        outputs = [
+            replace(one, annotations=given + one.annotations) if one.type in spec.ANNOTATED else one for one in outputs
+        ]
+    check_outputs(outputs, epoch=epoch)
+    return outputs

@@ -1,0 +1,100 @@
+"""Several layers become one: what they hide of each other is gone, what they hide of the layers below stays hidden."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+from buildah_py.cache import base_chain, step_key
+from buildah_py.cache.keys import digest_of
+from buildah_py.errors import ArchiveError
+from buildah_py.layers.entry import DIR, FILE, HARDLINK, SYMLINK
+from buildah_py.outputs.walk import walk
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from buildah_py.engine import Workshop
+    from buildah_py.layers.entry import Entry
+    from buildah_py.layers.tree import Tree
+    from buildah_py.layers.writer import LayerWriter
+
+_STEP = {"op": "squash"}
+
+
+def squash(workshop: Workshop, layers: Sequence[str], first: int) -> str:
+    """Make one layer of those from place `first` on; its diff_id. What was made of the same before is found again."""
+    chain, inputs = base_chain(layers[:first]), {"layers": digest_of(list(layers[first:]))}
+    known = workshop.cache.lookup(step_key(chain, _STEP, inputs))
+    if known is not None and workshop.store.layers.use([known.diff_id]):
+        return known.diff_id
+    began = time.monotonic()
+    fs = os.path.join(workshop.store.stage(), "fs")
+    workshop.make_root(fs, layers)
+    with workshop.writer(fs) as writer:
+        _write(writer, workshop, tuple(layers), first)
+        captured = writer.finish()
+    layer = workshop.store.layers.add(fs, captured.inventory, captured.diff_id, captured.size)
+    return workshop.cache.keep(chain, _STEP, inputs, layer.diff_id, round(time.monotonic() - began, 3)).diff_id
+
+
+def _write(writer: LayerWriter, workshop: Workshop, layers: tuple[str, ...], first: int) -> None:
+    """Write what the layers from `first` on show, and whiteouts for what they hide, in the order of a tar."""
+    merged, below, full = (workshop.view(part) for part in (layers[first:], layers[:first], layers))
+    root = full.entry("")
+    assert root is not None
+    described = any(_describes_root(workshop, one) for one in layers[first:])
+    writer.add_dir("", *_attributes(root), implied=not described)
+    for path in _hidden("", full, below):
+        writer.add_whiteout(path)
+    for entry, before in walk(merged):
+        if not before:
+            continue
+        path = entry.path
+        if entry.kind == DIR:
+            writer.add_dir(path, *_attributes(entry), implied=entry.implied)
+            for hidden in _hidden(path, full, below):
+                writer.add_whiteout(hidden)
+        elif entry.kind == FILE:
+            _copy(writer, merged, entry)
+        elif entry.kind == HARDLINK:
+            writer.add_hardlink(path, entry.link)
+        elif entry.kind == SYMLINK:
+            writer.add_symlink(path, entry.link, entry.uid, entry.gid, entry.mtime)
+        else:
+            writer.add_node(path, entry.kind, entry.mode, entry.uid, entry.gid, entry.device, entry.mtime)
+
+
+def _describes_root(workshop: Workshop, diff_id: str) -> bool:
+    root = workshop.store.layers.inventory(diff_id).get("")
+    return root is not None and not root.implied
+
+
+def _hidden(path: str, full: Tree, below: Tree) -> list[str]:
+    """The paths that the layers below have in the directory `path`, and the whole has not."""
+    directory = below.entry(path)
+    if directory is None or directory.kind != DIR:
+        return []
+    shown = set(full.names(path))
+    prefix = f"{path}/" if path else ""
+    return [prefix + name for name in below.names(path) if name not in shown]
+
+
+def _copy(writer: LayerWriter, tree: Tree, entry: Entry) -> None:
+    descriptor = tree.open(entry.path)
+    try:
+        written = writer.add_file(entry.path, descriptor, *_attributes(entry), size=entry.size)
+    except EOFError:
+        written = None
+    finally:
+        os.close(descriptor)
+    if written is None or written.digest != entry.digest:
+        raise ArchiveError(
+            f"a stored layer is damaged: /{entry.path} is not what it was when the layer was made",
+            hint="`pybuild fsck --repair` drops the layer; the next build makes it again",
+        )
+
+
+def _attributes(entry: Entry) -> tuple[int, int, int, tuple[tuple[str, bytes], ...], int]:
+    return entry.mode, entry.uid, entry.gid, entry.xattrs, entry.mtime
