@@ -36,7 +36,9 @@ def squash(workshop: Workshop, layers: Sequence[str], first: int) -> str:
         _write(writer, workshop, tuple(layers), first)
         captured = writer.finish()
     layer = workshop.store.layers.add(fs, captured.inventory, captured.diff_id, captured.size)
-    return workshop.cache.keep(chain, _STEP, inputs, layer.diff_id, round(time.monotonic() - began, 3)).diff_id
+    seconds = round(time.monotonic() - began, 3)
+    workshop.cache.keep(chain, _STEP, inputs, layer.diff_id, layer.layer_digest, seconds)
+    return layer.diff_id
 
 
 def _write(writer: LayerWriter, workshop: Workshop, layers: tuple[str, ...], first: int) -> None:
