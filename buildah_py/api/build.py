@@ -14,6 +14,7 @@ from buildah_py.api.contexts import Contexts, parse_contexts
 from buildah_py.api.images import familiar_name, find_config, full_name
 from buildah_py.api.output_options import OutputOptions, read_outputs
 from buildah_py.api.recorded import record
+from buildah_py.api.reuse import ReuseOptions, build_names
 from buildah_py.api.shape import shape
 from buildah_py.api.state import open_store
 from buildah_py.buildfile import parse
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
+    from buildah_py.api.secrets import SecretReaders
     from buildah_py.buildfile.tree import BuildFile
     from buildah_py.image.config import ImageConfig
     from buildah_py.image.descriptor import Descriptor
@@ -60,7 +62,7 @@ class BuildRequest:
     target: str = ""
     build_args: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
-    no_cache: bool = False
+    reuse: ReuseOptions = field(default_factory=ReuseOptions)
     network: str = "default"
     allow: frozenset[str] = frozenset()
     platform: str = ""
@@ -116,8 +118,9 @@ def build(request: BuildRequest, emit: Callable[[Event], None]) -> BuildResult:
             emit(events.Warning(f"the image {familiar_name(lost)} was lost in a power cut"))
         named = parse_contexts(request.contexts)
         contexts = Contexts(request.context, path, store, named)
-        workshop = _open_workshop(request, store, contexts, agents, emit)
-        engine = Engine(workshop, no_cache=request.no_cache)
+        cache = Cache(store, **build_names(request.context, build_file, path, names)._asdict())
+        workshop = _open_workshop(request, store, cache, contexts, agents, emit)
+        engine = Engine(workshop, lookup=request.reuse.lookup(build_file))
         try:
             plan = make_plan(build_file, _plan_options(request, store, workshop, engine, named))
             for warning in plan.warnings:
@@ -153,19 +156,20 @@ def build(request: BuildRequest, emit: Callable[[Event], None]) -> BuildResult:
 def _open_workshop(
     request: BuildRequest,
     store: Store,
+    cache: Cache,
     contexts: Contexts,
     agents: Mapping[str, str],
     emit: Callable[[Event], None],
 ) -> Workshop:
     return Workshop(
         store,
-        Cache(store),
+        cache,
         open_context=contexts.open,
         make_sandbox=lambda: _make_sandbox(store),
         emit=emit,
         trust=request.container.trust(request.environ),
         shape=request.container.apply,
-        secret=_secret_reader(request),
+        **_secret_readers(request),
         agents=agents,
     )
 
@@ -207,13 +211,12 @@ def _warn(
         emit(events.Warning(f"{build_file.source.name}:{warning.line}: {warning.rule}: {warning.message}"))
 
 
-def _secret_reader(request: BuildRequest) -> Callable[[str], bytes | None]:
+def _secret_readers(request: BuildRequest) -> SecretReaders:
     if not request.secrets:
-        return lambda _: None
-    from buildah_py.api.secrets import parse_secrets
+        return {}
+    from buildah_py.api.secrets import parse_secrets, readers
 
-    secrets = parse_secrets(request.secrets, request.environ)
-    return lambda name: secrets[name].read(request.environ) if name in secrets else None
+    return readers(parse_secrets(request.secrets, request.environ), request.environ)
 
 
 def _agents(request: BuildRequest) -> AbstractContextManager[Mapping[str, str]]:

@@ -148,7 +148,7 @@ def _config_problem(image: StoredImage, layers: tuple[str, ...]) -> str:
 def _record_problems(record: StoredRecord) -> Iterator[str]:
     try:
         data = json.loads(record.data)
-        key = step_key(data["parent"], data["step"], data["inputs"])
+        key = step_key(data["parent"], data["step"], data["inputs"], version=data["version"])
         layer = data["layer"]
     except (ValueError, KeyError, TypeError) as error:
         yield f"it cannot be read: {error}"

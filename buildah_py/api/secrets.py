@@ -7,24 +7,31 @@ import shutil
 import stat
 import subprocess
 import tempfile
-from typing import TYPE_CHECKING, NamedTuple
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
+from buildah_py.engine.workshop import DIGESTED
 from buildah_py.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 MAX_BYTES = 500 * 1024
 """The size that BuildKit allows a secret too."""
-_KEYS = ("id", "src", "source", "env", "type")
+_KEYS = ("id", "src", "source", "env", "type", "key")
+_COST = {"n": 1 << 15, "r": 8, "p": 1, "maxmem": 64 << 20, "dklen": 32}
 
 
 class Secret(NamedTuple):
-    """Where a secret's value is: a file, or a variable of pybuild's own environment."""
+    """Where a secret's value is: a file, or a variable of pybuild's own environment.
+
+    With `in_key` a digest of the value enters the keys of the steps that get it.
+    """
 
     id: str
     path: str = ""
     variable: str = ""
+    in_key: bool = False
 
     def read(self, environ: Mapping[str, str]) -> bytes:
         """The value. Raises NotFound where it is not there; no message ever holds it."""
@@ -41,9 +48,45 @@ class Secret(NamedTuple):
             raise UsageError(f"secret {self.id}: {self.path} is larger than {MAX_BYTES >> 10} KiB")
         return value
 
+    def digest(self, environ: Mapping[str, str]) -> str:
+        """What stands for the value in keys, equal on every machine.
+
+        scrypt (RFC 7914) with the id as salt: whoever reads a record has to spend 32 MiB of memory and a tenth of a
+        second on each guess.
+        """
+        import hashlib
+
+        value = self.read(environ)
+        return DIGESTED + hashlib.scrypt(value, salt=b"pybuild secret\0" + self.id.encode(), **_COST).hex()
+
+
+class SecretReaders(TypedDict, total=False):
+    """What a workshop asks: a secret's value by its id, and what of it enters keys."""
+
+    secret: Callable[[str], bytes | None]
+    secret_digest: Callable[[str], str]
+
+
+def readers(secrets: Mapping[str, Secret], environ: Mapping[str, str]) -> SecretReaders:
+    """Give what reads those secrets."""
+
+    @cache
+    def digest(name: str) -> str:
+        if name not in secrets:
+            return ""
+        return secrets[name].digest(environ) if secrets[name].in_key else "given"
+
+    return {
+        "secret": lambda name: secrets[name].read(environ) if name in secrets else None,
+        "secret_digest": digest,
+    }
+
 
 def parse_secrets(specs: Iterable[str], environ: Mapping[str, str]) -> dict[str, Secret]:
-    """Read `--secret id=ID[,src=FILE|,env=VARIABLE]`; without a source, the variable or else the file called ID.
+    """Read `--secret id=ID[,src=FILE|,env=VARIABLE][,key=digest]`.
+
+    Without a source it is the variable or else the file called ID.
+
 
     Raises UsageError that names the faulty part.
     """
@@ -63,11 +106,15 @@ def parse_secrets(specs: Iterable[str], environ: Mapping[str, str]) -> dict[str,
         kind = values.get("type", "")
         if kind not in ("", "file", "env"):
             raise UsageError(f"--secret {spec}: there is no type `{kind}`", hint="the types are file and env")
+        if values.get("key", "digest") != "digest":
+            raise UsageError(f"--secret {spec}: there is no key={values['key']}", hint="write key=digest")
+        in_key = "key" in values
         source = values.get("src", "")
         variable = values.get("env", "") or (source if kind == "env" else "")
         if not source and not variable:
             variable, source = (name, "") if kind == "env" or (kind == "" and name in environ) else ("", name)
-        found[name] = Secret(name, variable=variable) if variable else Secret(name, path=os.path.abspath(source))
+        path = "" if variable else os.path.abspath(source)
+        found[name] = Secret(name, path, variable, in_key)
     return found
 
 

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from buildah_py.cache import base_chain, step_key
+from buildah_py.cache.ingredients import About, Ingredients
 from buildah_py.cache.keys import digest_of
 from buildah_py.errors import ArchiveError
 from buildah_py.layers.entry import DIR, FILE, HARDLINK, SYMLINK
@@ -37,7 +38,8 @@ def squash(workshop: Workshop, layers: Sequence[str], first: int) -> str:
         captured = writer.finish()
     layer = workshop.store.layers.add(fs, captured.inventory, captured.diff_id, captured.size)
     seconds = round(time.monotonic() - began, 3)
-    workshop.cache.keep(chain, _STEP, inputs, layer.diff_id, layer.layer_digest, seconds)
+    ingredients = Ingredients(chain, _STEP, inputs, About(text="squash"))
+    workshop.cache.keep(ingredients, layer.diff_id, layer.layer_digest, seconds)
     return layer.diff_id
 
 

@@ -9,6 +9,7 @@ from buildah_py.api.compare import compare_configs, compare_files
 from buildah_py.api.images import find_config
 from buildah_py.api.looking import open_image
 from buildah_py.api.recorded import read_record
+from buildah_py.api.reuse import ReuseOptions
 from buildah_py.api.state import open_store
 from buildah_py.errors import NotFound
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from buildah_py.api.compare import Change, Property
     from buildah_py.progress.events import Event
     from buildah_py.store import Store
+
+EVERYTHING = ReuseOptions(no_cache=True)
 
 
 class Verified(NamedTuple):
@@ -54,7 +57,7 @@ def verify(
         options, bases = read_record(data)
         notes = list(_changed_inputs(store, options, bases))
         known = set(store.images.ids())
-        request = BuildRequest(**options, no_cache=True, secrets=tuple(secrets), ssh=tuple(ssh), environ=environ)
+        request = BuildRequest(**options, reuse=EVERYTHING, secrets=tuple(secrets), ssh=tuple(ssh), environ=environ)
         rebuilt = open_image(store, build(request, emit).image)
         changes = list(compare_files(image.view, rebuilt.view))
         properties = compare_configs(image.config, rebuilt.config)

@@ -37,10 +37,12 @@ def next_chain(parent: str, layer_digest: str) -> str:
     return digest_of(["chain", parent, layer_digest])
 
 
-def step_key(parent: str, canonical: Mapping[str, object], inputs: Mapping[str, str]) -> str:
+def step_key(
+    parent: str, canonical: Mapping[str, object], inputs: Mapping[str, str], *, version: int = KEY_VERSION
+) -> str:
     """Digest of all that can change a step's result.
 
     `parent` is the chain digest that the step runs on, `canonical` the step as plain data, `inputs` a digest for each
     named input.
     """
-    return digest_of(["step", KEY_VERSION, parent, canonical, inputs])
+    return digest_of(["step", version, parent, canonical, inputs])

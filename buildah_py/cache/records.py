@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from buildah_py.cache.keys import KEY_VERSION, canonical_json, step_key
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
+    from buildah_py.cache.ingredients import About, Ingredients
     from buildah_py.store import Store, StoredRecord
+
+NEAR = 12
+"""Records that are looked at for each place where one may be compared with a step."""
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
     """A step that was executed: its ingredients (parent chain, canonical step, digests of inputs) and its result.
 
-    `created` is when the layer was first made, in nanoseconds since 1970; `seconds` what it took to make it.
+    `created` is when the layer was first made, `made` when the step was executed last, in nanoseconds since 1970;
+    `seconds` what that took. `beside` is what `ingredients.read_about` reads. `source` names the cache that the record
+    came from, "" for this machine's own.
     """
 
     key: str
@@ -29,13 +36,40 @@ class Record:
     diff_id: str
     created: int
     seconds: float
+    made: int = 0
+    version: int = KEY_VERSION
+    beside: Mapping[str, Any] = field(default_factory=dict)
+    source: str = ""
+
+    @property
+    def about(self) -> About:
+        """What is known of the step beside its ingredients."""
+        from buildah_py.cache.ingredients import read_about
+
+        return read_about(self.beside)
+
+    @property
+    def ingredients(self) -> Ingredients:
+        """All that can be compared."""
+        from buildah_py.cache.ingredients import Ingredients
+
+        return Ingredients(self.parent, self.canonical, self.inputs, self.about, self.version)
 
 
 class Cache:
-    """The records of a store."""
+    """The records of a store.
 
-    def __init__(self, store: Store) -> None:
+    `own` names the build for this machine alone, such as by the path of its build file, `builds` for all machines: by
+    these names records are found again that a step may be compared with.
+    """
+
+    def __init__(self, store: Store, *, own: Sequence[str] = (), builds: Sequence[str] = ()) -> None:
         self._store = store
+        self._own = tuple(own)
+        self._builds = tuple(builds)
+        self._kept: set[str] = set()
+        self._met: bool | None = None
+        self._lock = threading.Lock()
 
     def lookup(self, key: str) -> Record | None:
         """The record of `key`, or None where no layer is known for it."""
@@ -44,27 +78,99 @@ class Cache:
 
     def keep(
         self,
-        parent: str,
-        canonical: Mapping[str, object],
-        inputs: Mapping[str, str],
+        ingredients: Ingredients,
         diff_id: str,
         layer_digest: str,
         seconds: float,
+        *,
+        lists: Mapping[str, Callable[[], bytes]] | None = None,
+        created: int | None = None,
+        source: str = "",
     ) -> Record:
-        """Say what a step led to. Its layer must be in the store."""
-        key = step_key(parent, canonical, inputs)
+        """Say what a step led to. Its layer must be in the store.
+
+        `lists` give what its inputs held, by the digests in the key, as `Selection.packed` does. `created` and
+        `source` are for records that come from elsewhere.
+        """
+        from dataclasses import replace
+
+        from buildah_py.cache.nearest import places
+
+        assert ingredients.parent is not None
+        about = ingredients.about if source else replace(ingredients.about, builds=self._builds)
+        parent, canonical, inputs = ingredients.parent, ingredients.canonical, _known(ingredients.inputs)
+        key = step_key(parent, canonical, inputs, version=ingredients.version)
         data = {
-            "version": KEY_VERSION,
+            "version": ingredients.version,
             "parent": parent,
             "step": canonical,
             "inputs": inputs,
             "layer": layer_digest,
             "seconds": seconds,
+            "about": about.to_data(),
         }
-        self._store.records.put(key, diff_id, canonical_json(data))
+        if source:
+            data["source"] = source
+        names = about.builds if source else (*self._own, *self._builds)
+        if not source:
+            self._is_met()
+            self._kept.add(key)
+        where = places(names, about, ingredients.kind)
+        self._store.records.put(key, diff_id, canonical_json(data), places=where, inputs=lists, created=created)
         record = self.lookup(key)
         assert record is not None
         return record
+
+    def see(self, records: Sequence[tuple[str, About, str]]) -> None:
+        """Note where hits were met: keys, what is known of the steps, and their kinds."""
+        from buildah_py.cache.nearest import places
+
+        names = (*self._own, *self._builds)
+        self._store.records.see(
+            [key for key, _, _ in records], [places(names, about, kind) for _, about, kind in records]
+        )
+
+    def near(self, about: About, kind: str) -> list[tuple[Record, bool]]:
+        """Records of earlier builds that stand where a step stands, or near: the closest places first.
+
+        With each, whether it is known to be of this machine's own build, and not only of one that is called the same.
+        """
+        from buildah_py.cache.nearest import places
+
+        found: dict[str, tuple[Record, bool]] = {}
+        for names, own in ((self._own, True), (self._builds, not self._own)):
+            for place in places(names, about, kind):
+                for row in self._store.records.near(place, NEAR):
+                    if row.key not in found and row.key not in self._kept:
+                        found[row.key] = (_record(row), own)
+        return list(found.values())
+
+    def is_first_build(self) -> bool:
+        """Whether nothing of this build was known when it began."""
+        return not self._is_met()
+
+    def collected(self, key: str) -> int | None:
+        """When the record of a key was removed, in seconds since 1970; None where that is not known."""
+        return self._store.records.gone(key)
+
+    def input_list(self, digest: str) -> bytes | None:
+        """What stood behind the digest of an input, None where it was not kept."""
+        return self._store.records.input_list(digest)
+
+    def _is_met(self) -> bool:
+        from buildah_py.cache.nearest import build_place
+
+        with self._lock:
+            if self._met is None:
+                names = self._own or self._builds
+                self._met = any(self._store.records.near(build_place(name), 1) for name in names)
+            return self._met
+
+
+def _known(inputs: Mapping[str, str | None]) -> dict[str, str]:
+    known = {name: digest for name, digest in inputs.items() if digest is not None}
+    assert len(known) == len(inputs)
+    return known
 
 
 def _record(row: StoredRecord) -> Record:
@@ -78,4 +184,8 @@ def _record(row: StoredRecord) -> Record:
         diff_id=row.diff_id,
         created=row.layer_created,
         seconds=data["seconds"],
+        made=row.created,
+        version=data["version"],
+        beside=data.get("about", {}),
+        source=data.get("source", ""),
     )

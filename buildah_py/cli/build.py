@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from buildah_py.cli import container, outputs
+from buildah_py.cli import container, outputs, reuse
 from buildah_py.cli.arguments import key_values
 from buildah_py.errors import BuildFileError, UsageError
 
@@ -38,7 +38,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="value of an ARG; `K` alone takes it from the environment",
     )
-    add("--no-cache", action="store_true", help="execute every step")
     add("--network", choices=_NETWORKS, default="default", help="network of RUN steps; default: %(default)s")
     add(
         "--allow",
@@ -60,7 +59,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="SPEC",
         action="append",
         default=[],
-        help="id=ID,src=FILE or id=ID,env=NAME, for RUN --mount=type=secret",
+        help="id=ID,src=FILE or id=ID,env=NAME, for RUN --mount=type=secret; with key=digest another value is a miss",
     )
     add("--ssh", metavar="SPEC", action="append", default=[], help="default or ID=SOCKET, for RUN --mount=type=ssh")
     add("-q", "--quiet", action="store_true", help="print nothing but the image's id")
@@ -73,6 +72,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add("--check", action="store_true", help="the same as --call=check")
     outputs.configure(parser)
+    reuse.configure(parser)
     container.configure(parser)
     add("--extensions", action="store_true", help="allow pybuild's extensions of the language")
 
@@ -98,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
         target=args.target,
         build_args=build_args,
         labels=key_values(args.label, "--label"),
-        no_cache=args.no_cache,
+        reuse=reuse.read(args),
         network=args.network,
         allow=frozenset(args.allow),
         platform=args.platform,

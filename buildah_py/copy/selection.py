@@ -16,15 +16,6 @@ if TYPE_CHECKING:
 _MAGIC: Final = b"pybuild selection 1\n"
 
 
-class InputRow(NamedTuple):
-    """One selected path: enough to say later what changed. `content` is a digest, a link target or a device."""
-
-    path: str
-    kind: str
-    mode: int
-    content: str
-
-
 class Source(NamedTuple):
     """One path that a source argument led to.
 
@@ -75,29 +66,24 @@ class Selection(NamedTuple):
 
         hashed = sha256(_MAGIC)
         for source in self.sources:
-            name = "" if source.is_dir else source.name
-            kind = "dir" if source.is_dir else "other"
-            head = f"{kind}\0{name}\0{len(source.entries)}\0"
-            rows = "".join(_rows(source, chmod, chown=chown))
-            hashed.update((head + rows).encode("utf-8", "surrogateescape"))
+            hashed.update(_packed(source, chmod, chown=chown))
         return "sha256:" + hashed.hexdigest()
 
-    def input_inventory(self) -> list[InputRow]:
-        """Give every selected path with what it holds, to explain a later miss file by file."""
-        return [
-            InputRow(entry.path, entry.kind, entry.mode, content(entry))
-            for source in self.sources
-            for entry in source.entries
-        ]
+    def packed(self, *, chmod: Mode | None = None, chown: bool = False) -> bytes:
+        """Give the very bytes that `digest` is the digest of: kept, they tell later what changed."""
+        return b"".join([_MAGIC, *(_packed(source, chmod, chown=chown) for source in self.sources)])
+
+    def bases(self) -> tuple[str, ...]:
+        """Say where each source lies in the tree."""
+        return tuple(source.base for source in self.sources)
 
 
-def content(entry: Entry) -> str:
-    """Give what an entry holds as a short text: a digest, a link target, a device's numbers."""
-    if entry.kind == FILE:
-        return entry.digest
-    if entry.kind == SYMLINK:
-        return entry.link
-    return f"{entry.device[0]}:{entry.device[1]}" if entry.device != (0, 0) else ""
+def _packed(source: Source, chmod: Mode | None, *, chown: bool) -> bytes:
+    name = "" if source.is_dir else source.name
+    kind = "dir" if source.is_dir else "other"
+    head = f"{kind}\0{name}\0{len(source.entries)}\0"
+    rows = "".join(_rows(source, chmod, chown=chown))
+    return (head + rows).encode("utf-8", "surrogateescape")
 
 
 def _rows(source: Source, chmod: Mode | None, *, chown: bool) -> Iterator[str]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import time
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from buildah_py.copy.select import select
-from buildah_py.engine.executions import Usage
+from buildah_py.engine.executions import InputList, Usage
 from buildah_py.sources.urls import kind_of
 
 if TYPE_CHECKING:
@@ -23,11 +24,15 @@ if TYPE_CHECKING:
 
 
 class Selected(NamedTuple):
-    """Sources of one tree, whether archives among them are unpacked, and what stands for them in the key."""
+    """Sources of one tree, and whether archives among them are unpacked.
+
+    `identity` stands for them in the key where that is not their content; `local` is what was not fetched.
+    """
 
     selection: Selection
     unpacks: bool
     identity: str = ""
+    local: bool = True
 
 
 class CopyExecution:
@@ -51,6 +56,20 @@ class CopyExecution:
         chown = bool(self._step.chown)
         digests = [one.identity or one.selection.digest(chmod=self._mode, chown=chown) for one in self._select()]
         return {f"sources {place}" if place else "sources": digest for place, digest in enumerate(digests)}
+
+    def lists(self) -> Mapping[str, InputList]:
+        """What the sources select, but for what a git commit stands for."""
+        chown, context = bool(self._step.chown), self._origin is None
+        return {
+            f"sources {place}" if place else "sources": InputList(
+                one.selection.where,
+                context and one.local,
+                one.selection.bases(),
+                partial(one.selection.packed, chmod=self._mode, chown=chown),
+            )
+            for place, one in enumerate(self._select())
+            if not one.identity
+        }
 
     def execute(self, staged: str) -> tuple[Captured, str]:
         """Copy into a layer. Raises SourceChanged where a file is no longer what its digest in the key says."""
@@ -117,7 +136,7 @@ class CopyExecution:
         from buildah_py.engine.fetch import fetch
 
         fetched = fetch(self._workshop, self._step, source)
-        return Selected(fetched.selection, self._step.unpack is True, fetched.identity)
+        return Selected(fetched.selection, self._step.unpack is True, fetched.identity, local=False)
 
 
 def _mode(chmod: str) -> Mode | None:

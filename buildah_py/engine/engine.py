@@ -9,11 +9,12 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from buildah_py.cache import base_chain, next_chain, step_key
+from buildah_py.cache import base_chain, step_key
 from buildah_py.engine.executions import NOTHING_USED, make_execution
+from buildah_py.engine.reasons import LookUp, Reason, chain_above, chain_below, describe
 from buildah_py.engine.workshop import Result
 from buildah_py.errors import Interrupted, NotFound, PybuildError, SourceChanged, StepFailed
-from buildah_py.plan.steps import BaseStep, CaptureStep, CopyStep
+from buildah_py.plan.steps import BaseStep, CaptureStep
 from buildah_py.progress import events
 
 if TYPE_CHECKING:
@@ -26,17 +27,21 @@ if TYPE_CHECKING:
 
 MAX_THREADS = 64
 _TRIES = 3
+ALL = LookUp()
 
 
 class Engine:
     """Executes the nodes of one plan, which may still be growing. `hits` and `ran` count the steps so far."""
 
-    def __init__(self, workshop: Workshop, *, no_cache: bool = False) -> None:
+    def __init__(self, workshop: Workshop, *, lookup: LookUp = ALL) -> None:
         self._stages: Mapping[str, int] = {}
+        self._nodes: Sequence[Node] = ()
+        self._texts: frozenset[tuple[str, str]] = frozenset()
         self._workshop = workshop
-        self._no_cache = no_cache
+        self._lookup = lookup
         self._results: dict[int, Result] = {}
         self._made: set[str] = set()
+        self._met: list[tuple[Node, str]] = []
         self._executions: dict[int, Execution] = {}
         self._condition = threading.Condition()
         self._running: set[int] = set()
@@ -53,7 +58,7 @@ class Engine:
         running has ended by then.
         """
         try:
-            self._stages = stages
+            self._stages, self._nodes, self._texts = stages, nodes, frozenset()
             waiting = self._find_hits([node for node in nodes if node.index not in self._results])
             if waiting:
                 self._execute(waiting)
@@ -63,6 +68,10 @@ class Engine:
             raise
         if self._error is not None:
             raise self._error
+        if self.ran and self._met:
+            met = [(key, describe(node, nodes, None), str(node.step.canonical()["op"])) for node, key in self._met]
+            self._workshop.cache.see(met)
+            self._met.clear()
         return self._results
 
     # scheduling
@@ -130,16 +139,17 @@ class Engine:
         started = time.monotonic()
         if isinstance(node.step, BaseStep):
             return self._base(node, node.step, started)
-        if self._no_cache:
+        if self._lookup.forbidden(node.stage):
             return None
         try:
             execution = self._execution(node)
-            found = self._find(self._key(node, execution))
+            key = self._key(node, execution)
+            found = self._find(node, key)
         except PybuildError as error:
             self._start(node)
             self._fail(node, error, started)
             raise
-        return self._hit(node, found, started) if found else None
+        return self._hit(node, key, found, started) if found else None
 
     def _process(self, node: Node) -> Result:
         started = time.monotonic()
@@ -170,11 +180,13 @@ class Engine:
             execution = self._execution(node)
             key = self._key(node, execution)
             with self._workshop.store.lock(key, self._workshop.cancelled):
-                found = self._find(key)
+                found = self._find(node, key)
                 if found is not None:
-                    return self._hit(node, found, started, announced=True)
+                    return self._hit(node, key, found, started, announced=True)
+                why = self._reason(node)
+                reason = why.find(execution, key).reason
                 try:
-                    record = self._run_execution(node, execution)
+                    record = self._run_execution(execution, why)
                 except SourceChanged as error:
                     if attempt == _TRIES:
                         raise
@@ -185,23 +197,26 @@ class Engine:
             with self._condition:
                 self._made.add(key)
                 self.ran += 1
-            self._done(node, events.RAN, "", started, execution.usage)
-            return self._result(node, record)
+            result = self._result(node, record)
+            same = why.is_same(result.chain)
+            if same:
+                reason += "; same content as before" + ("" if self._lookup.no_cache else ": later steps can hit")
+            self._done(node, events.RAN, reason, started, execution.usage, same=same)
+            return result
         raise AssertionError("unreachable")
 
-    def _run_execution(self, node: Node, execution: Execution) -> Record:
+    def _run_execution(self, execution: Execution, why: Reason) -> Record:
         began = time.monotonic()
         captured, staged = execution.execute(self._workshop.store.stage())
         self._workshop.check()
         layer = self._workshop.store.layers.add(staged, captured.inventory, captured.diff_id, captured.size)
         seconds = round(time.monotonic() - began, 3)
         return self._workshop.cache.keep(
-            self._chain_below(node),
-            node.step.canonical(),
-            execution.inputs(),
+            why.ingredients(execution, layer.layer_digest),
             layer.diff_id,
             layer.layer_digest,
             seconds,
+            lists=why.lists(execution),
         )
 
     def _execution(self, node: Node) -> Execution:
@@ -214,21 +229,23 @@ class Engine:
     def _parent(self, node: Node) -> Result:
         return Result(base_chain(()), ()) if node.parent is None else self._results[node.parent]
 
-    def _chain_below(self, node: Node) -> str:
-        """The chain that the key starts from: none for COPY --link, which is independent of what lies below."""
-        if isinstance(node.step, CopyStep) and node.step.link:
-            return base_chain(())
-        return self._parent(node).chain
+    def _reason(self, node: Node) -> Reason:
+        with self._condition:
+            if not self._texts:
+                self._texts = frozenset((one.stage, one.text) for one in self._nodes)
+        return Reason(self._workshop.cache, self._lookup, node, self._nodes, self._parent(node).chain, self._texts)
 
     def _key(self, node: Node, execution: Execution) -> str:
-        return step_key(self._chain_below(node), node.step.canonical(), execution.inputs())
+        return step_key(chain_below(node.step, self._parent(node).chain), node.step.canonical(), execution.inputs())
 
-    def _find(self, key: str) -> Record | None:
-        """Look a key up. With --no-cache only what this build itself has made counts."""
-        if self._no_cache and key not in self._made:
+    def _find(self, node: Node, key: str) -> Record | None:
+        """Look a key up. What this build itself has made counts even where older records do not."""
+        if self._lookup.forbidden(node.stage) and key not in self._made:
             return None
         record = self._workshop.cache.lookup(key)
-        if record is None or not self._workshop.store.layers.use([record.diff_id]):
+        if record is None or (key not in self._made and self._lookup.is_too_old(record.made)):
+            return None
+        if not self._workshop.store.layers.use([record.diff_id]):
             return None
         return record
 
@@ -241,26 +258,39 @@ class Engine:
         self._done(node, events.HIT, "", started)
         return Result(base_chain(step.diff_ids), step.diff_ids)
 
-    def _hit(self, node: Node, record: Record, started: float, *, announced: bool = False) -> Result:
+    def _hit(self, node: Node, key: str, record: Record, started: float, *, announced: bool = False) -> Result:
         if not announced:
             self._start(node)
         with self._condition:
             self.hits += 1
-        self._done(node, events.HIT, "", started)
+            self._met.append((node, key))
+        self._done(node, events.HIT, "", started, source=record.source)
         return self._result(node, record)
 
     def _result(self, node: Node, record: Record) -> Result:
         self._executions.pop(node.index, None)
-        if isinstance(node.step, CaptureStep):
-            return Result(next_chain(base_chain(()), record.layer_digest), (record.diff_id,), record.created)
         parent = self._parent(node)
-        chain = next_chain(parent.chain, record.layer_digest)
+        chain = chain_above(node.step, parent.chain, record.layer_digest)
+        if isinstance(node.step, CaptureStep):
+            return Result(chain, (record.diff_id,), record.created)
         return Result(chain, (*parent.layers, record.diff_id), record.created)
 
     def _start(self, node: Node) -> None:
         total = self._stages[node.stage]
         self._workshop.emit(events.StepStarted(node.index + 1, node.stage, node.number, total, node.text))
 
-    def _done(self, node: Node, outcome: str, reason: str, started: float, usage: Usage = NOTHING_USED) -> None:
+    def _done(
+        self,
+        node: Node,
+        outcome: str,
+        reason: str,
+        started: float,
+        usage: Usage = NOTHING_USED,
+        *,
+        source: str = "",
+        same: bool = False,
+    ) -> None:
         seconds = time.monotonic() - started
-        self._workshop.emit(events.StepDone(node.index + 1, outcome, reason, seconds, usage.cpu, usage.memory))
+        self._workshop.emit(
+            events.StepDone(node.index + 1, outcome, reason, seconds, usage.cpu, usage.memory, source, same)
+        )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from buildah_py.plan.steps import CaptureStep, CopyStep, RunStep, WorkdirStep
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from buildah_py.engine.workshop import Result, Workshop
     from buildah_py.layers.inventory import Captured
@@ -24,6 +24,18 @@ class Usage(NamedTuple):
 NOTHING_USED = Usage()
 
 
+class InputList(NamedTuple):
+    """What an input holds: the tree that it comes from, whether that is a build context, where the sources lie in it.
+
+    `pack` gives the bytes that its digest in the key is the digest of.
+    """
+
+    where: str
+    context: bool
+    bases: tuple[str, ...]
+    pack: Callable[[], bytes]
+
+
 class Execution(Protocol):
     """A step about to be looked up, and executed if need be."""
 
@@ -34,6 +46,10 @@ class Execution(Protocol):
 
     def inputs(self) -> Mapping[str, str]:
         """The digests of what the step reads, by names that mean something to a person."""
+        ...
+
+    def lists(self) -> Mapping[str, InputList]:
+        """What those inputs hold that are lists of files, by the same names."""
         ...
 
     def execute(self, staged: str) -> tuple[Captured, str]:

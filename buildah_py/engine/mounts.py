@@ -15,6 +15,7 @@ from buildah_py.sandbox import BindMount, FileMount, OverlayMount, TmpfsMount
 if TYPE_CHECKING:
     from contextlib import ExitStack
 
+    from buildah_py.copy.selection import Selection
     from buildah_py.engine.workshop import Result, Workshop
     from buildah_py.layers.tree import Tree
     from buildah_py.plan import Node
@@ -22,10 +23,10 @@ if TYPE_CHECKING:
     from buildah_py.sandbox import Operation
 
 
-def shown_digest(workshop: Workshop, node: Node, mount: MountStep, tree: Result | None) -> str:
-    """The digest of what a mount shows: names, bytes, modes and owners below its source."""
-    shown, where = shown_tree(workshop, node, mount, tree)
-    return select(shown, [mount.source or "/"], where=where).digest()
+def shown(workshop: Workshop, node: Node, mount: MountStep, tree: Result | None) -> Selection:
+    """Give what a mount shows: what is below its source."""
+    seen, where = shown_tree(workshop, node, mount, tree)
+    return select(seen, [mount.source or "/"], where=where)
 
 
 def make_mount(

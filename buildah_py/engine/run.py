@@ -6,7 +6,7 @@ import os
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from buildah_py.engine.executions import Usage
+from buildah_py.engine.executions import InputList, Usage
 from buildah_py.errors import PybuildError, StepFailed
 from buildah_py.layers.entry import DIR, Entry
 from buildah_py.plan.steps import OUTPUT
@@ -38,21 +38,33 @@ class RunExecution:
         self._parent = parent
         self._trees = inputs
         self._digests: dict[str, str] | None = None
+        self._lists: dict[str, InputList] = {}
         self.usage = Usage()
         self._held = ExitStack()
 
     def inputs(self) -> Mapping[str, str]:
-        """The content that bind mounts show."""
+        """The content that bind mounts show; of secrets and agents that may be missing, whether they are there."""
         if self._digests is None:
             self._digests = {}
             for mount in self._step.mounts:
                 if mount.input is not None:
-                    from buildah_py.engine.mounts import shown_digest
+                    from buildah_py.engine.mounts import shown
 
-                    self._digests[f"mount {mount.target}"] = shown_digest(
-                        self._workshop, self._node, mount, self._trees[mount.input]
-                    )
+                    name, tree = f"mount {mount.target}", self._trees[mount.input]
+                    selection = shown(self._workshop, self._node, mount, tree)
+                    self._digests[name] = selection.digest()
+                    self._lists[name] = InputList(selection.where, tree is None, selection.bases(), selection.packed)
+                elif mount.type == "secret" and (lent := self._workshop.lent(mount.id, required=mount.required)):
+                    self._digests[f"secret {mount.id}"] = lent
+                elif mount.type == "ssh" and not mount.required:
+                    name = mount.id or "default"
+                    self._digests[f"ssh {name}"] = "given" if name in self._workshop.agents else "not given"
         return self._digests
+
+    def lists(self) -> Mapping[str, InputList]:
+        """What bind mounts show."""
+        self.inputs()
+        return self._lists
 
     def execute(self, staged: str) -> tuple[Captured, str]:
         """Run the command. Raises StepFailed with its status where that is not 0."""

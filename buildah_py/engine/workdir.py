@@ -16,6 +16,7 @@ from buildah_py.layers.resolve import resolve
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from buildah_py.engine.executions import InputList
     from buildah_py.engine.workshop import Result, Workshop
     from buildah_py.layers.inventory import Captured
     from buildah_py.plan.steps import WorkdirStep
@@ -33,6 +34,10 @@ class WorkdirExecution:
 
     def inputs(self) -> Mapping[str, str]:
         """Nothing but the file system below, which the key starts from."""
+        return {}
+
+    def lists(self) -> Mapping[str, InputList]:
+        """None."""
         return {}
 
     def execute(self, staged: str) -> tuple[Captured, str]:

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from buildah_py.store import Store
 
 
+DIGESTED = "scrypt:"
+"""How the digest of a secret's value begins."""
+
+
 @dataclass(frozen=True, slots=True)
 class Result:
     """A file system that a node led to: its chain digest, and its layers by diff_id, the lowest first.
@@ -58,7 +62,8 @@ class Workshop:
     `open_context` gives a build context by its name, `make_sandbox` the sandbox; both are called when first needed.
     Contexts are for one thread at a time, the one that holds `context_lock`. `trust` are certificates for what
     containers reach, `secret` gives a secret's value by its id or None, `agents` are the sockets of ssh agents by their
-    ids, `shape` gives a container as the command line wants it.
+    ids, `shape` gives a container as the command line wants it. `secret_digest` gives for a secret's id what of it
+    enters keys: "" where it was not given, "given", or a digest of its value where that was asked for.
     """
 
     def __init__(
@@ -71,6 +76,7 @@ class Workshop:
         emit: Callable[[Event], None],
         trust: Trust | None = None,
         secret: Callable[[str], bytes | None] = lambda _: None,
+        secret_digest: Callable[[str], str] = lambda _: "",
         agents: Mapping[str, str] | None = None,
         shape: Callable[[ContainerSpec], ContainerSpec] = lambda spec: spec,
     ) -> None:
@@ -79,6 +85,7 @@ class Workshop:
         self.emit = emit
         self.trust = trust
         self.secret = secret
+        self._secret_digest = secret_digest
         self.agents = agents or {}
         self.shape = shape
         self._open_context = open_context
@@ -142,6 +149,14 @@ class Workshop:
         with self.context_lock:
             for context in self._contexts.values():
                 context.refresh()
+
+    def lent(self, name: str, *, required: bool) -> str:
+        """What of a secret enters a key: its value only where that was asked for, "" for nothing at all.
+
+        One that need not be there can change a result by being there or not.
+        """
+        digest = self._secret_digest(name) or "not given"
+        return "" if required and not digest.startswith(DIGESTED) else digest
 
     def open_log(self, number: int) -> int:
         """A descriptor for appending to the log of step `number` of this build, which nothing clips."""

@@ -268,10 +268,12 @@ class Planner:
         if (name, platform) in self._bases:
             return self._bases[name, platform]
         if name == SCRATCH:
-            config = image_config.new(platforms.parse(platform))
+            config, image = image_config.new(platforms.parse(platform)), ""
         else:
             config = self._options.resolve(name, platform)
-        node = self.add(BaseStep(name, config.diff_ids), parent=None, stage=label, text=f"FROM {name}", place=place)
+            image = config.digest()
+        step = BaseStep(name, config.diff_ids, image)
+        node = self.add(step, parent=None, stage=label, text=f"FROM {name}", place=place)
         self._bases[name, platform] = node, config
         return node, config
 

@@ -279,9 +279,10 @@ class StageFold:
         files: tuple[InlineFile, ...] = (),
     ) -> RunStep:
         environment = split_environment(self.config.env)
+        arguments = {name: value for name, value in self.arguments.items() if name not in environment}
         return RunStep(
             args=args,
-            env=tuple((environment | {k: v for k, v in self.arguments.items() if k not in environment}).items()),
+            env=tuple((environment | arguments).items()),
             cwd=self.config.working_dir or "/",
             user=self.config.user,
             network=self.planner.network if network in (None, "default") else str(network),
@@ -292,6 +293,7 @@ class StageFold:
             files=files,
             proxies=self.planner.arguments.proxies(),
             container=self.planner.container,
+            arguments=tuple(arguments),
         )
 
     def _fold_envfromrun(self, instruction: tree.EnvFromRun) -> None:

@@ -15,10 +15,11 @@ OUTPUT = "output"
 
 @dataclass(frozen=True, slots=True)
 class BaseStep:
-    """The file system of an image; of none at all for scratch. `name` is for people."""
+    """The file system of an image; of none at all for scratch. `name` and `image`, its id, are for people."""
 
     name: str
     diff_ids: tuple[str, ...]
+    image: str = ""
 
     def canonical(self) -> Canonical:
         """The layers; the name decides nothing."""
@@ -76,7 +77,8 @@ class MountStep:
 class RunStep:
     """A command in a container.
 
-    `proxies` are variables that the command sees and the key does not; `files` are scripts of the build file, mounted
+    `proxies` are variables that the command sees and the key does not; `arguments` names those of `env` that come from
+    ARG; `files` are scripts of the build file, mounted
     below /dev/pipes while the command runs; `container` is what the command line says of it, as far as that can change
     a result.
     """
@@ -93,6 +95,7 @@ class RunStep:
     files: tuple[InlineFile, ...] = ()
     proxies: tuple[tuple[str, str], ...] = ()
     container: tuple[tuple[str, object], ...] = ()
+    arguments: tuple[str, ...] = ()
 
     def canonical(self) -> Canonical:
         """The process as it will be started. Of the network only whether there is one."""

@@ -47,7 +47,9 @@ class StepOutput(NamedTuple):
 class StepDone(NamedTuple):
     """A step came to an end: `outcome` is HIT, RAN, FAILED or CANCELLED.
 
-    `reason` says why it had to run (`""` for a hit), or what failed; `seconds` is how long it took. `cpu` are the
+    `reason` says why it had to run (`""` for a hit), or what failed; `same` that it ran and made what the record that
+    it was compared with had led to, so that later steps can hit; `source` names the cache that a hit came from, `""`
+    for the store. `seconds` is how long it took. `cpu` are the
     seconds of CPU time of a command with its children, `memory` the bytes that its largest process took, or all of them
     together where their memory was limited; both 0 where there was no command.
     """
@@ -58,6 +60,8 @@ class StepDone(NamedTuple):
     seconds: float = 0.0
     cpu: float = 0.0
     memory: int = 0
+    source: str = ""
+    same: bool = False
 
 
 class Note(NamedTuple):

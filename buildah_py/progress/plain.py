@@ -91,9 +91,11 @@ def outcome(event: StepDone) -> str:
     reason = clean(" ".join(event.reason.split()), colour=False)
     if event.outcome == events.FAILED:
         return f"ERROR: {reason}" if reason else "ERROR"
+    if event.source:
+        reason = f"from {clean(event.source, colour=False)}{f': {reason}' if reason else ''}"
     head = {events.HIT: "HIT", events.CANCELLED: "CANCELLED"}.get(
         event.outcome
-    ) or f"DONE {event.seconds:.1f}s{usage(event)}"
+    ) or f"RUN {event.seconds:.1f}s{usage(event)}"
     return f"{head} ({reason})" if reason else head
 
 

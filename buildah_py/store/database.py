@@ -129,6 +129,37 @@ CREATE TABLE platform_names (
     PRIMARY KEY (name, platform)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX platform_names_by_config ON platform_names(config);
+-- where records are looked for that a step without one may be compared with; what a place is, the cache knows
+CREATE TABLE record_places (
+    place TEXT NOT NULL,
+    key TEXT NOT NULL REFERENCES records(key) ON DELETE CASCADE,
+    seen INTEGER NOT NULL,
+    PRIMARY KEY (place, key)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX record_places_by_time ON record_places(place, seen);
+CREATE INDEX record_places_by_key ON record_places(key);
+-- what a step's inputs held, by the digest that stands for them in its key; compressed
+CREATE TABLE input_lists (
+    digest TEXT PRIMARY KEY,
+    data BLOB NOT NULL
+) STRICT;
+CREATE TABLE record_inputs (
+    key TEXT NOT NULL REFERENCES records(key) ON DELETE CASCADE,
+    digest TEXT NOT NULL REFERENCES input_lists(digest),
+    PRIMARY KEY (key, digest)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX record_inputs_by_digest ON record_inputs(digest);
+CREATE TRIGGER input_lists_go AFTER DELETE ON record_inputs BEGIN
+    DELETE FROM input_lists WHERE digest = OLD.digest
+    AND NOT EXISTS (SELECT 1 FROM record_inputs WHERE digest = OLD.digest); END;
+-- records that were there once, with when they went in seconds since 1970
+CREATE TABLE gone_records (
+    key TEXT PRIMARY KEY,
+    gone INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX gone_records_by_time ON gone_records(gone);
+CREATE TRIGGER records_go AFTER DELETE ON records BEGIN
+    INSERT OR REPLACE INTO gone_records VALUES (OLD.key, CAST(strftime('%s', 'now') AS INTEGER)); END;
 """
 _FORMATS = (_FORMAT_1, _FORMAT_2, _FORMAT_3)
 """What makes each format of the one before it."""

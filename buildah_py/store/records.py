@@ -1,4 +1,4 @@
-"""Rows from a step key to the layer that it led to. What a key or the data means is not known here.
+"""Rows from a step key to the layer that it led to. What a key, a place or the data means is not known here.
 
 Each row is sealed with a digest of all that it says, so that one in which anything changed is no record any more.
 """
@@ -10,7 +10,12 @@ import time
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
     from buildah_py.store.database import Database
+
+MAX_GONE = 50_000
+"""Removed records that are remembered."""
 
 
 class StoredRecord(NamedTuple):
@@ -28,14 +33,16 @@ class StoredRecord(NamedTuple):
     intact: bool
 
 
-_SELECT = """
-SELECT r.key, r.diff_id, l.layer_digest, r.data, r.created, l.created, r.seal
-FROM records r JOIN layers l ON l.diff_id = r.diff_id
+_COLUMNS = "r.key, r.diff_id, l.layer_digest, r.data, r.created, l.created, r.seal"
+_SELECT = f"SELECT {_COLUMNS} FROM records r JOIN layers l ON l.diff_id = r.diff_id "
+NEAR = f"""
+SELECT {_COLUMNS} FROM record_places p CROSS JOIN records r ON r.key = p.key JOIN layers l ON l.diff_id = r.diff_id
+WHERE p.place = ? ORDER BY p.seen DESC LIMIT ?
 """
 
 
 class Records:
-    """The table of records."""
+    """The table of records, the places where they are looked for, and what their steps' inputs held."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -43,31 +50,113 @@ class Records:
     def get(self, key: str) -> StoredRecord | None:
         """The record of `key`, or None where there is none or it is damaged."""
         rows = self._database.query(_SELECT + "WHERE r.key = ?", (key,))
-        record = _record(rows[0]) if rows else None
+        record = _stored(rows[0]) if rows else None
         return record if record is not None and record.intact else None
 
-    def put(self, key: str, diff_id: str, data: bytes) -> None:
-        """Say that `key` led to the layer `diff_id`, which must be in the store; replaces an older record."""
+    def put(
+        self,
+        key: str,
+        diff_id: str,
+        data: bytes,
+        *,
+        places: Sequence[str] = (),
+        inputs: Mapping[str, Callable[[], bytes]] | None = None,
+        created: int | None = None,
+    ) -> None:
+        """Say that `key` led to the layer `diff_id`, which must be in the store; replaces an older record.
+
+        It is found `near` its `places`. `inputs` give what the step's inputs held, by digests; equal ones are kept
+        once, and asked for only when they are not known. `created` is now, unless the record comes from elsewhere.
+        """
+        now = time.time_ns()
+        packed = {digest: _compress(make()) for digest, make in (inputs or {}).items() if not self._knows(digest)}
         with self._database.transaction():
             self._database.change(
-                "INSERT OR REPLACE INTO records (key, diff_id, data, created, seal) VALUES (?, ?, ?, ?, ?)",
-                (key, diff_id, data, time.time_ns(), _seal(key, diff_id, data)),
+                "INSERT INTO records (key, diff_id, data, created, seal) VALUES (?, ?, ?, ?, ?) "
+                "ON CONFLICT (key) DO UPDATE SET diff_id = excluded.diff_id, data = excluded.data, "
+                "created = excluded.created, seal = excluded.seal",
+                (key, diff_id, data, now if created is None else created, _seal(key, diff_id, data)),
             )
+            self._database.change("DELETE FROM gone_records WHERE key = ?", (key,))
+            self._put_places([key], [places], now)
+            for digest, make in (inputs or {}).items():
+                # Between the look and here it may have gone with the last record that had it.
+                if digest in packed or not self._knows(digest):
+                    content = packed.get(digest) or _compress(make())
+                    self._database.change("INSERT OR IGNORE INTO input_lists VALUES (?, ?)", (digest, content))
+                self._database.change("INSERT OR IGNORE INTO record_inputs VALUES (?, ?)", (key, digest))
+
+    def see(self, keys: Sequence[str], places: Sequence[Sequence[str]]) -> None:
+        """Say that records were met at places just now; those that are gone are left out."""
+        with self._database.transaction():
+            there = [bool(self._database.query("SELECT 1 FROM records WHERE key = ?", (key,))) for key in keys]
+            found = [(key, here) for key, here, known in zip(keys, places, there, strict=True) if known]
+            self._put_places([key for key, _ in found], [here for _, here in found], time.time_ns())
+
+    def _put_places(self, keys: Sequence[str], places: Sequence[Sequence[str]], now: int) -> None:
+        self._database.change_many(
+            "INSERT INTO record_places VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET seen = excluded.seen",
+            [(place, key, now) for key, here in zip(keys, places, strict=True) for place in here],
+        )
+
+    def near(self, place: str, limit: int) -> list[StoredRecord]:
+        """The records that were met at a place, the last one first."""
+        found = [_stored(row) for row in self._database.query(NEAR, (place, limit))]
+        return [record for record in found if record.intact]
+
+    def input_list(self, digest: str) -> bytes | None:
+        """What stood behind the digest of an input, or None where that was not kept."""
+        rows = self._database.query("SELECT data FROM input_lists WHERE digest = ?", (digest,))
+        return _decompress(cast("bytes", rows[0][0])) if rows else None
+
+    def gone(self, key: str) -> int | None:
+        """When a record was removed with its layer, in seconds since 1970; None where none is remembered."""
+        rows = self._database.query("SELECT gone FROM gone_records WHERE key = ?", (key,))
+        return cast("int", rows[0][0]) if rows else None
+
+    def trim(self) -> None:
+        """Forget the oldest of the removed records where they are very many."""
+        self._database.change(
+            "DELETE FROM gone_records WHERE key IN (SELECT key FROM gone_records ORDER BY gone DESC LIMIT -1 OFFSET ?)",
+            (MAX_GONE,),
+        )
 
     def all(self) -> list[StoredRecord]:
         """All records, oldest first, damaged ones too."""
-        rows = self._database.query(_SELECT + "ORDER BY r.created")
-        return [_record(row) for row in rows]
+        return [_stored(row) for row in self._database.query(_SELECT + "ORDER BY r.created")]
 
     def remove(self, key: str) -> None:
         """Forget what a key led to."""
         self._database.change("DELETE FROM records WHERE key = ?", (key,))
+
+    def _knows(self, digest: str) -> bool:
+        return bool(self._database.query("SELECT 1 FROM input_lists WHERE digest = ?", (digest,)))
 
 
 def _seal(key: str, diff_id: str, data: bytes) -> str:
     return hashlib.sha256(b"\0".join((key.encode(), diff_id.encode(), data))).hexdigest()
 
 
-def _record(row: tuple[object, ...]) -> StoredRecord:
+def _stored(row: tuple[object, ...]) -> StoredRecord:
     key, diff_id, digest, data, created, layer_created, seal = cast("tuple[str, str, str, bytes, int, int, str]", row)
     return StoredRecord(key, diff_id, digest, data, created, layer_created, seal == _seal(key, diff_id, data))
+
+
+def _compress(data: bytes) -> bytes:
+    if len(data) < 1 << 16:
+        import zlib
+
+        return b"z" + zlib.compress(data, 6)
+    import zstandard
+
+    return b"s" + zstandard.ZstdCompressor(level=1).compress(data)
+
+
+def _decompress(data: bytes) -> bytes:
+    if data[:1] == b"z":
+        import zlib
+
+        return zlib.decompress(data[1:])
+    import zstandard
+
+    return zstandard.ZstdDecompressor().decompress(data[1:])

@@ -90,7 +90,7 @@ class Built:
             number, _, rest = line.partition(" ")
             if rest.startswith("["):
                 names[number] = rest
-            elif rest.startswith(("HIT", "DONE")) and "] FROM " not in names[number]:
+            elif rest.startswith(("HIT", "RUN ")) and "] FROM " not in names[number]:
                 found.append("HIT" if rest.startswith("HIT") else "RAN")
         return found
 

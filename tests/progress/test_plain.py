@@ -71,7 +71,7 @@ note: the context is empty
 #2 1.500 two
 #2 warning: JSONArgsRecommended
 #2 2.500 h\u00e9 \\xff
-#2 DONE 0.2s (Makefile changed)
+#2 RUN 0.2s (Makefile changed)
 
 #3 [base 3/3] COPY a b
 #3 CANCELLED

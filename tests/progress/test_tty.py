@@ -110,13 +110,13 @@ def test_a_build(terminals: Callable[..., Terminal]) -> None:
     )
     terminal.wait(lambda text: "1/2 steps" in text and "> [app 2/2] COPY a b" in text and text.count("\n") <= 2)
     lines = terminal.text().splitlines()
-    assert lines[0] == "\u2713 [app 1/2] RUN make  DONE 1.5s (Makefile changed)"
+    assert lines[0] == "\u2713 [app 1/2] RUN make  RUN 1.5s (Makefile changed)"
     assert lines[1].startswith("building ")
     assert len(lines) == 3
     terminal.tell(events.StepDone(2, events.HIT), events.BuildDone("sha256:12", ("app",), 2.0, 1, 1))
     terminal.finish()
     assert terminal.text().splitlines() == [
-        "\u2713 [app 1/2] RUN make  DONE 1.5s (Makefile changed)",
+        "\u2713 [app 1/2] RUN make  RUN 1.5s (Makefile changed)",
         "\u2713 [app 2/2] COPY a b  HIT",
         "built sha256:12 as app in 2.0s: 1 from the cache, 1 executed",
         "prompt$",
@@ -176,7 +176,7 @@ def test_more_steps_than_lines(terminals: Callable[..., Terminal]) -> None:
     terminal.tell(*(events.StepDone(n, events.RAN) for n in range(1, 10)), events.BuildDone("sha256:1"))
     terminal.finish()
     assert [line for line in terminal.everything() if "building" in line] == []
-    assert sum("DONE" in line for line in terminal.everything()) == 9
+    assert sum("RUN 0.0s" in line for line in terminal.everything()) == 9
 
 
 def test_a_window_that_changes(terminals: Callable[..., Terminal]) -> None:

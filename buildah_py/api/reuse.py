@@ -1,0 +1,78 @@
+"""What the command line says of the cache's use, and by which names a build's records are found again."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from buildah_py.engine.reasons import LookUp
+from buildah_py.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from buildah_py.buildfile.tree import BuildFile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReuseOptions:
+    """`no_cache` executes every step, `no_cache_filter` those of some stages, by names or numbers.
+
+    What is older than `cache_ttl`, a duration such as `24h`, is executed again.
+    """
+
+    no_cache: bool = False
+    no_cache_filter: tuple[str, ...] = ()
+    cache_ttl: str = ""
+
+    def lookup(self, build_file: BuildFile) -> LookUp:
+        """Give what the engine has to know. Raises UsageError."""
+        ttl = _duration(self.cache_ttl) if self.cache_ttl else None
+        return LookUp(self.no_cache, _labels(self.no_cache_filter, build_file), ttl, self.cache_ttl)
+
+
+def _labels(wanted: Sequence[str], build_file: BuildFile) -> frozenset[str]:
+    """Turn names and numbers of stages into what the plan calls them."""
+    found: set[str] = set()
+    stages = build_file.stages
+    for name in wanted:
+        labels = {
+            stage.name or (f"stage-{stage.index}" if len(stages) > 1 else "")
+            for stage in stages
+            if stage.name == name.lower() or (name.isdecimal() and stage.index == int(name))
+        }
+        if not labels:
+            known = ", ".join(stage.name or str(stage.index) for stage in stages)
+            raise UsageError(
+                f"--no-cache-filter {name}: {build_file.source.name} has no such stage", hint=f"its stages: {known}"
+            )
+        found |= labels
+    return frozenset(found)
+
+
+def _duration(text: str) -> int:
+    from buildah_py.buildfile.durations import parse_duration
+
+    try:
+        ttl = parse_duration(text)
+    except ValueError as error:
+        raise UsageError(f"--cache-ttl {text}: {error}") from error
+    if ttl < 0:
+        raise UsageError(f"--cache-ttl {text}: it is negative", hint="write something like 24h")
+    return ttl
+
+
+class BuildNames(NamedTuple):
+    """What a build is called: on this machine alone (`own`), and on every one (`builds`)."""
+
+    own: tuple[str, ...]
+    builds: tuple[str, ...]
+
+
+def build_names(context: str, build_file: BuildFile, path: str, names: Sequence[str]) -> BuildNames:
+    """Name a build by its build file's path; anywhere, by what that says and by what the image is called."""
+    own = f"file {os.path.realpath(path)}" if path else f"context {os.path.realpath(context)}"
+    text = hashlib.sha256(build_file.source.text.encode("utf-8", "surrogateescape")).hexdigest()
+    return BuildNames((own,), (f"text {text}", *(f"name {name.rpartition(':')[0]}" for name in names)))

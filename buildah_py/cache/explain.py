@@ -1,0 +1,88 @@
+"""Why a step has no record: the nearest one there is, and what differs from it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from buildah_py.cache import input_lists
+from buildah_py.cache.differences import Difference, differences, summary
+from buildah_py.cache.nearest import choose
+from buildah_py.errors import CacheError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+
+    from buildah_py.cache.ingredients import Ingredients
+    from buildah_py.cache.records import Cache, Record
+
+_ENOUGH = 0.5
+"""The share of files that a step of another directory has to have in common to be compared with."""
+
+
+class Explanation(NamedTuple):
+    """One phrase, the record that the step was compared with, and the differences from it."""
+
+    reason: str
+    nearest: Record | None = None
+    differences: tuple[Difference, ...] = ()
+
+
+def explain(
+    cache: Cache,
+    wanted: Ingredients,
+    key: str | None,
+    lists: Mapping[str, Callable[[], bytes]],
+    others: Collection[tuple[str, str]] = (),
+) -> Explanation:
+    """Say why there is no record of `key` (None where the key is not known), which `wanted` are the ingredients of.
+
+    `lists` give what the inputs hold, by digest; `others` are stage and text of the build's other steps.
+    """
+
+    def load(digest: str) -> bytes | None:
+        return lists[digest]() if digest in lists else cache.input_list(digest)
+
+    collected = None if key is None else cache.collected(key)
+    if collected is not None:
+        return Explanation(f"collected on {_date(collected)}")
+    candidates = [
+        record
+        for record, own in cache.near(wanted.about, wanted.kind)
+        if own or _has_much_in_common(record, wanted, cache.input_list, load)
+    ]
+    nearest = choose(candidates, wanted, others)
+    if nearest is None:
+        first = cache.is_first_build()
+        return Explanation("no record: first build" if first else "no record: new instruction")
+    found = differences(nearest.ingredients, wanted, cache.input_list, load)
+    if not found:
+        return Explanation("the record has the same ingredients", nearest)
+    return Explanation(summary(found), nearest, tuple(found))
+
+
+def _has_much_in_common(
+    record: Record,
+    wanted: Ingredients,
+    old: Callable[[str], bytes | None],
+    new: Callable[[str], bytes | None],
+) -> bool:
+    """Whether a record of a build that is only called the same may be one of this."""
+    for name, digest in wanted.inputs.items():
+        before = record.inputs.get(name)
+        if digest is None or before is None or before == digest:
+            continue
+        one, other = old(before), new(digest)
+        if one is None or other is None:
+            continue
+        try:
+            if input_lists.alike(input_lists.parse(one), input_lists.parse(other)) < _ENOUGH:
+                return False
+        except CacheError:
+            continue
+    return True
+
+
+def _date(seconds: int) -> str:
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d")

@@ -1,0 +1,171 @@
+"""What a step's input held, read back from the bytes whose digest stood for it in the key, and compared.
+
+The bytes are those of `copy.selection`: a first line, then for each source `kind NUL name NUL count NUL` and for each
+entry six fields that end with NUL: path below the source, kind, mode, owner, content, extended attributes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from buildah_py.errors import CacheError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+_MAGIC: Final = b"pybuild selection 1\n"
+_FIELDS: Final = 6
+
+
+class Row(NamedTuple):
+    """An entry: octal mode, `uid:gid` or "" where the owner is set by the step, digest or link target or device."""
+
+    path: str
+    kind: str
+    mode: str
+    owner: str
+    content: str
+    attributes: str
+
+
+class ListedSource(NamedTuple):
+    """One source: `kind` is `dir` or `other`, `name` that of a file, "" for a directory; `rows` are plain `Row`s."""
+
+    kind: str
+    name: str
+    rows: tuple[tuple[str, ...], ...]
+
+
+class FileDifference(NamedTuple):
+    """How one file differs. `what` is added, removed, content, mode, owner, kind, link or attributes."""
+
+    path: str
+    what: str
+    before: str = ""
+    after: str = ""
+
+    def __str__(self) -> str:
+        if self.what == "content":
+            return f"{self.path} changed"
+        if self.what in ("added", "removed"):
+            return f"{self.path} {self.what}"
+        if self.what == "attributes":
+            return f"extended attributes of {self.path} changed"
+        what = "target" if self.what == "link" else self.what
+        return f"{what} of {self.path} {self.before} → {self.after}"
+
+
+def digest_of_list(data: bytes) -> str:
+    """Give the digest that stands for the bytes in a key."""
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def parse(data: bytes) -> list[ListedSource]:
+    """Read the bytes. Raises CacheError where they are anything else."""
+    if not data.startswith(_MAGIC):
+        raise CacheError("this is no list of a step's inputs, or one of another version of pybuild")
+    fields = data[len(_MAGIC) :].decode("utf-8", "surrogateescape").split("\0")
+    if fields.pop():
+        raise CacheError("a list of a step's inputs is cut short")
+    found: list[ListedSource] = []
+    at = 0
+    while at < len(fields):
+        if at + 3 > len(fields) or not fields[at + 2].isdecimal() or len(fields[at + 2]) > 12:
+            raise CacheError("a list of a step's inputs is damaged")
+        kind, name, count = fields[at], fields[at + 1], int(fields[at + 2]) - (fields[at] == "dir")
+        start, at = at + 3, at + 3 + count * _FIELDS
+        if count < 0 or at > len(fields):
+            raise CacheError("a list of a step's inputs is damaged")
+        entries = iter(fields[start:at])
+        found.append(ListedSource(kind, name, tuple(zip(*[entries] * _FIELDS, strict=True))))
+    return found
+
+
+def pack(sources: Sequence[ListedSource]) -> bytes:
+    """Give the bytes again: the inverse of `parse`."""
+    parts: list[str] = []
+    for source in sources:
+        parts += (source.kind, source.name, str(len(source.rows) + (source.kind == "dir")))
+        for row in source.rows:
+            parts += row
+    return _MAGIC + "".join(f"{part}\0" for part in parts).encode("utf-8", "surrogateescape")
+
+
+def compare(
+    old: Sequence[ListedSource], new: Sequence[ListedSource], old_bases: Sequence[str], new_bases: Sequence[str]
+) -> list[FileDifference]:
+    """Say how two inputs differ, file by file, in the order of the paths. `…_bases` are where the sources lie."""
+    before, after = _identified(old, old_bases), _identified(new, new_bases)
+    found: list[FileDifference] = []
+    for key in dict.fromkeys([*after, *before]):
+        was, is_now = before.get(key, _NOTHING), after.get(key, _NOTHING)
+        # Rows are compared as they are, and looked at one by one only where they differ: there may be very many.
+        gone = {row[0]: Row._make(row) for row in set(was.rows).difference(is_now.rows)}
+        come = {row[0]: Row._make(row) for row in set(is_now.rows).difference(was.rows)}
+        for path, row in come.items():
+            shown = is_now.path(path)
+            if path in gone:
+                found += _differences(shown, gone[path], row)
+            else:
+                found.append(FileDifference(shown, "added"))
+        found += (FileDifference(was.path(path), "removed") for path in gone if path not in come)
+    return sorted(found)
+
+
+def same_for_git(differences: Sequence[FileDifference]) -> bool:
+    """Whether nothing differs but modes, and these only in what git does not keep."""
+    return bool(differences) and all(
+        one.what == "mode" and _executable(one.before) == _executable(one.after) for one in differences
+    )
+
+
+def alike(old: Sequence[ListedSource], new: Sequence[ListedSource]) -> float:
+    """Give the share of entries that both have, from 0 to 1."""
+    before = {row for source in old for row in source.rows}
+    after = {row for source in new for row in source.rows}
+    return len(before & after) / max(len(before), len(after), 1)
+
+
+def _executable(mode: str) -> bool:
+    try:
+        return bool(int(mode, 8) & 0o100)
+    except ValueError:
+        return False
+
+
+class _Placed(NamedTuple):
+    base: str
+    rows: tuple[tuple[str, ...], ...]
+
+    def path(self, below: str) -> str:
+        return f"{self.base}/{below}" if self.base and below else self.base or below
+
+
+_NOTHING = _Placed("", ())
+
+
+def _identified(sources: Sequence[ListedSource], bases: Sequence[str]) -> dict[tuple[str, str, int], _Placed]:
+    """Give each source by what it is told by: a directory by its turn, as its name decides nothing; a file by its."""
+    found: dict[tuple[str, str, int], _Placed] = {}
+    for number, source in enumerate(sources):
+        base = bases[number] if number < len(bases) else source.name
+        turn = 0
+        while (source.kind, source.name, turn) in found:
+            turn += 1
+        found[source.kind, source.name, turn] = _Placed(base, source.rows)
+    return found
+
+
+def _differences(path: str, old: Row, new: Row) -> Iterator[FileDifference]:
+    if old.kind != new.kind:
+        yield FileDifference(path, "kind", old.kind, new.kind)
+        return
+    if old.content != new.content:
+        yield FileDifference(path, "link" if new.kind == "symlink" else "content", old.content, new.content)
+    if old.mode != new.mode:
+        yield FileDifference(path, "mode", old.mode, new.mode)
+    if old.owner != new.owner:
+        yield FileDifference(path, "owner", old.owner, new.owner)
+    if old.attributes != new.attributes:
+        yield FileDifference(path, "attributes", old.attributes, new.attributes)
