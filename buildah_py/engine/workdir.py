@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from buildah_py.copy.layout import Layout
 from buildah_py.copy.owner import parse_owner
 from buildah_py.engine.executions import Usage
-from buildah_py.errors import PybuildError
+from buildah_py.errors import NotFound, PybuildError
 from buildah_py.layers.entry import DIR
 from buildah_py.layers.resolve import resolve
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from buildah_py.engine.executions import InputList
     from buildah_py.engine.workshop import Result, Workshop
     from buildah_py.layers.inventory import Captured
+    from buildah_py.layers.tree import Tree
     from buildah_py.plan.steps import WorkdirStep
 
 
@@ -49,10 +50,24 @@ class WorkdirExecution:
         with self._workshop.writer(fs) as writer:
             existing = view.entry(path)
             if existing is None:
-                owner = parse_owner(self._step.user, view) if self._step.user else (0, 0)
                 layout = Layout(view)
-                layout.make_dirs(path, 0o755, owner, time.time_ns())
+                layout.make_dirs(path, 0o755, self._owner(view), time.time_ns())
                 layout.write(writer)
             elif existing.kind != DIR:
                 raise PybuildError(f"WORKDIR {self._step.path}: /{path} is there and is no directory")
             return writer.finish(), fs
+
+    def _owner(self, view: Tree) -> tuple[int, int]:
+        """Find the stage's user; root where there is none of that name: only a RUN needs one that exists.
+
+        Without any file system below there is nothing to look into, which is an error.
+        """
+        if not self._step.user:
+            return 0, 0
+        try:
+            return parse_owner(self._step.user, view)
+        except NotFound as error:
+            if not self._parent.layers:
+                raise
+            self._workshop.warn(f"WORKDIR {self._step.path} belongs to root: {error.message}")
+            return 0, 0

@@ -268,7 +268,7 @@ class Planner:
         if (name, platform) in self._bases:
             return self._bases[name, platform]
         if name == SCRATCH:
-            config, image = image_config.new(platforms.parse(platform)), ""
+            config, image = image_config.new(platforms.parse(platform)).with_working_dir("/"), ""
         else:
             config = self._options.resolve(name, platform)
             image = config.digest()

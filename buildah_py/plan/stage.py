@@ -142,17 +142,13 @@ class StageFold:
 
     def _fold_user(self, instruction: tree.User) -> None:
         user = self.expand(instruction.user)
-        if not user:
-            raise self.error("USER: the user is empty after expansion", instruction.user.span)
         self.config = self.config.with_user(user)
         self._note(f"USER {user}")
 
     def _fold_workdir(self, instruction: tree.Workdir) -> None:
         given = self.expand(instruction.path)
-        if not given:
-            raise self.error("WORKDIR: the path is empty after expansion", instruction.path.span)
         path = self._absolute(given)
-        self.config = self.config.with_working_dir(path)
+        self.config = self.config.with_working_dir(given if given.startswith("/") else path)
         if path == "/":
             self._note("WORKDIR /")
         else:
@@ -283,7 +279,7 @@ class StageFold:
         return RunStep(
             args=args,
             env=tuple((environment | arguments).items()),
-            cwd=self.config.working_dir or "/",
+            cwd=self._absolute(""),
             user=self.config.user,
             network=self.planner.network if network in (None, "default") else str(network),
             security=security or "sandbox",
@@ -369,10 +365,6 @@ class StageFold:
         variables = self.variables()
         sources = tuple(self.expand(word, variables) for word in instruction.sources)
         destination = self.expand(instruction.destination, variables)
-        if not destination:
-            raise self.error(
-                f"{instruction.keyword}: the destination is empty after expansion", instruction.destination.span
-            )
         absolute = self._absolute(destination)
         if destination.endswith("/") or posixpath.basename(destination) in (".", ".."):
             absolute = absolute.rstrip("/") + "/"

@@ -221,6 +221,14 @@ def test_users(busybox: Pybuild) -> None:
     )
 
 
+def test_a_directory_of_a_user_who_is_not_there(busybox: Pybuild) -> None:
+    shown = busybox.build(busybox.context("FROM busybox\nUSER nosuch\nWORKDIR /w\n")).shown
+    assert "WORKDIR /w belongs to root" in shown
+    assert busybox.run("run", "--user=0", "test", "stat", "-c", "%u:%g", "/w").stdout == "0:0\n"
+    failed = busybox.build(busybox.context("FROM scratch\nUSER nosuch\nWORKDIR /w\n"), status=125)
+    assert "no user `nosuch`" in failed.shown
+
+
 def test_ignored_files_stay_out(busybox: Pybuild) -> None:
     context = busybox.context("FROM busybox\nCOPY . /c\n", a_txt="1", secret_txt="2", sub__b_txt="3", sub__c_txt="4")
     (context / ".dockerignore").write_text("secret*\nsub\n!sub/c.txt\nBuildfile\n.dockerignore\n")

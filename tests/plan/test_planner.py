@@ -169,7 +169,6 @@ def test_the_finished_config_counts_layers_and_history() -> None:
         ("FROM base\nCOPY --from=7 / /\n", "no stage 7"),
         ("FROM base AS build\nFROM base\nCOPY --from=buidl / /\n", "did you mean `build`"),
         ("FROM $X\n", "empty"),
-        ("FROM base\nUSER $X\n", "empty"),
         ("FROM base\nEXPOSE 70000\n", "70000"),
         ("FROM base\nSTOPSIGNAL NOPE\n", "NOPE"),
         ("FROM base\nCOPY a b c\n", "slash"),
@@ -186,3 +185,28 @@ def test_what_is_refused(text: str, words: str) -> None:
 def test_an_unknown_target() -> None:
     with pytest.raises(UsageError, match="did you mean `build`"):
         plan("FROM base AS build\n", target="biuld")
+
+
+@pytest.mark.parametrize(
+    ("text", "working_dir"),
+    [
+        ("FROM scratch\n", "/"),
+        ("WORKDIR /a/\n", "/a/"),
+        ("WORKDIR /a//b/./c\n", "/a//b/./c"),
+        ("WORKDIR /a/\nWORKDIR b/\n", "/a/b"),
+        ("WORKDIR /a\nWORKDIR ..\n", "/"),
+        ("WORKDIR /a\nWORKDIR $X\n", "/a"),
+        ("WORKDIR $X\n", "/"),
+    ],
+)
+def test_the_working_directory(text: str, working_dir: str) -> None:
+    made = plan(text if text.startswith("FROM") else f"FROM base\n{text}")
+    assert made.config.working_dir == working_dir
+
+
+def test_empty_words_after_expansion() -> None:
+    made = plan("FROM base\nUSER a\nUSER $X\nWORKDIR /w\nCOPY f $X\n")
+    assert made.config.user == ""
+    copy = made.nodes[-1].step
+    assert isinstance(copy, CopyStep)
+    assert copy.destination == "/w"
