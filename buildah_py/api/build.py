@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from buildah_py.api.container import ContainerOptions
-from buildah_py.api.contexts import Contexts, parse_contexts
+from buildah_py.api.contexts import ContextOptions, Contexts, effective, parse_contexts
 from buildah_py.api.images import familiar_name, find_config, full_name
+from buildah_py.api.main_context import open_main, parse_build_file
 from buildah_py.api.output_options import OutputOptions, read_outputs
 from buildah_py.api.recorded import record
 from buildah_py.api.reuse import ReuseOptions, build_names
 from buildah_py.api.shape import shape
 from buildah_py.api.state import open_store
-from buildah_py.buildfile import parse
 from buildah_py.cache import Cache
 from buildah_py.engine import Engine, Workshop
 from buildah_py.engine.run import MAX_OUTPUT
@@ -28,12 +26,12 @@ from buildah_py.plan import PlanOptions, make_plan
 from buildah_py.plan.assemble import MadeLayer, finish_config
 from buildah_py.plan.steps import OUTPUT
 from buildah_py.progress import events
-from buildah_py.sources.find import find_build_file, include_reader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
+    from buildah_py.api.main_context import MainContext
     from buildah_py.api.secrets import SecretReaders
     from buildah_py.buildfile.tree import BuildFile
     from buildah_py.image.config import ImageConfig
@@ -45,18 +43,16 @@ if TYPE_CHECKING:
     from buildah_py.sources.named import NamedContext
     from buildah_py.store import Store
 
-STDIN = "-"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildRequest:
-    """What to build and how. `context` is a directory; `file` None for the usual names in there, `-` for stdin.
+    """What to build and how. `context` and `file` are what `open_main` takes.
 
     `text` is the build file's text where that is known already. No time in the image is later than `epoch` (seconds
     since 1970).
     """
 
-    context: str = "."
+    context: str | None = "."
     file: str | None = None
     names: tuple[str, ...] = ()
     target: str = ""
@@ -72,6 +68,7 @@ class BuildRequest:
     secrets: tuple[str, ...] = ()
     ssh: tuple[str, ...] = ()
     contexts: tuple[str, ...] = ()
+    sources: ContextOptions = field(default_factory=ContextOptions)
     epoch: int | None = None
     text: str | None = None
     environ: Mapping[str, str] = field(default_factory=dict)
@@ -91,19 +88,6 @@ class BuildResult:
     descriptor: Descriptor | None = None
 
 
-def read_build_file(request: BuildRequest) -> tuple[BuildFile, str]:
-    """Find, read and parse the build file; with its path, "" where it has none. Raises NotFound, BuildFileError."""
-    if request.text is not None:
-        data = request.text.encode("utf-8", "surrogateescape")
-        path = request.file or ""
-        return parse(data, os.path.basename(path) or "<recorded>", extensions=request.extensions), path
-    if request.file == STDIN:
-        return parse(sys.stdin.buffer.read(), "<stdin>", extensions=request.extensions), ""
-    found = find_build_file(request.context, request.file)
-    include = include_reader(os.path.dirname(found.path))
-    return parse(found.data, found.name, extensions=request.extensions, include=include), found.path
-
-
 def build(request: BuildRequest, emit: Callable[[Event], None]) -> BuildResult:
     """Build the target; events go to `emit`.
 
@@ -112,13 +96,22 @@ def build(request: BuildRequest, emit: Callable[[Event], None]) -> BuildResult:
     started = time.monotonic()
     names = tuple(dict.fromkeys(map(full_name, request.names)))
     outputs = read_outputs(request.outputs, epoch=request.epoch)
-    build_file, path = read_build_file(request)
     with open_store(request.environ) as store, _agents(request) as agents:
+        main = open_main(
+            request.context,
+            request.file,
+            lambda: store,
+            secret=secret_reader(request),
+            build_args=request.build_args,
+            text=request.text,
+        )
+        build_file = parse_build_file(main, extensions=request.extensions)
         for lost in store.lost:
             emit(events.Warning(f"the image {familiar_name(lost)} was lost in a power cut"))
         named = parse_contexts(request.contexts)
-        contexts = Contexts(request.context, path, store, named)
-        cache = Cache(store, **build_names(request.context, build_file, path, names)._asdict())
+        request = replace(request, sources=effective(request.sources, request.environ))
+        contexts = Contexts(main, request.sources, store, named, secret_reader(request))
+        cache = Cache(store, **build_names(main, build_file, names)._asdict())
         workshop = _open_workshop(request, store, cache, contexts, agents, emit)
         engine = Engine(workshop, lookup=request.reuse.lookup(build_file))
         try:
@@ -135,13 +128,13 @@ def build(request: BuildRequest, emit: Callable[[Event], None]) -> BuildResult:
             }
             config, base_layers = _shape(finish_config(plan, made), plan.config, request, workshop)
             image = config.digest()
-            recorded = record(request, build_file, path, plan.nodes) if names else None
+            recorded = record(request, main, build_file, plan.nodes) if names else None
             store.images.put(image, config.to_bytes(), config.diff_ids, names, recorded)
             descriptor = _write_outputs(outputs, store, config, names, request, base_layers) if outputs else None
             store.make_durable()
             if engine.ran:
                 _make_room(store, request, emit)
-                _warn(build_file, path, request, plan.bases, emit)
+                _warn(build_file, main, request, plan.bases, emit)
         except BaseException:
             emit(events.BuildFailed(time.monotonic() - started))
             raise
@@ -190,7 +183,7 @@ def _make_room(store: Store, request: BuildRequest, emit: Callable[[Event], None
 
 def _warn(
     build_file: BuildFile,
-    path: str,
+    main: MainContext,
     request: BuildRequest,
     bases: Mapping[tuple[str, str], ImageConfig],
     emit: Callable[[Event], None],
@@ -200,8 +193,7 @@ def _warn(
 
     for warning in check_build(
         build_file,
-        path,
-        context=request.context,
+        main.ignore(request.sources.ignore_file),
         build_args=request.build_args,
         target=request.target,
         platform=request.platform,
@@ -209,6 +201,11 @@ def _warn(
         bases=bases,
     ):
         emit(events.Warning(f"{build_file.source.name}:{warning.line}: {warning.rule}: {warning.message}"))
+
+
+def secret_reader(request: BuildRequest) -> Callable[[str], bytes | None]:
+    """Give what reads the secrets that a build was given, by their ids."""
+    return _secret_readers(request).get("secret", lambda _: None)
 
 
 def _secret_readers(request: BuildRequest) -> SecretReaders:

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from buildah_py.buildfile.checks import find
 from buildah_py.buildfile.evaluate import Base
-from buildah_py.sources.find import find_ignore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from buildah_py.buildfile.checks import Warning as Finding
+    from buildah_py.buildfile.ignore import IgnorePatterns
     from buildah_py.buildfile.tree import BuildFile
     from buildah_py.image.config import ImageConfig
 
 
 def check_build(
     build_file: BuildFile,
-    path: str,
+    ignore: IgnorePatterns | None,
     *,
-    context: str,
     build_args: Mapping[str, str],
     target: str,
     platform: str,
@@ -30,7 +28,7 @@ def check_build(
 ) -> list[Finding]:
     """Find what a build warns of: all but the notes.
 
-    `path` is the build file's, "" where it has none; `bases` are the configs of its base images by their names and the
+    `ignore` is what hides files of the main context; `bases` are the configs of its base images by their names and the
     platforms that were asked for.
     """
 
@@ -45,18 +43,17 @@ def check_build(
         platform=platform,
         contexts=frozenset(contexts),
         bases=base,
-        ignored=ignored_by(context, path),
+        ignored=ignored_by(ignore),
     )
     return [warning for warning in findings.warnings if warning.level == "warning"]
 
 
-def ignored_by(context: str, path: str) -> Callable[[str], bool] | None:
+def ignored_by(patterns: IgnorePatterns | None) -> Callable[[str], bool] | None:
     """Tell whether the ignore file leaves a path out; None where nothing certain can be said.
 
     That is so without an ignore file, and where patterns bring files back: a directory that is ignored may then hold
     files that are not.
     """
-    patterns = find_ignore(context, path or None) if os.path.isdir(context) else None
     if patterns is None or any(pattern.negated for pattern in patterns.patterns):
         return None
     everything = any(pattern.text in ("*", "**", "**/*") for pattern in patterns.patterns)

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
 
+from buildah_py.api.config import read_config
 from buildah_py.errors import SourceError, UsageError
 from buildah_py.sources.directory import DirectoryContext
 from buildah_py.sources.find import find_ignore
 from buildah_py.sources.stat_cache import StatCache
+from buildah_py.sources.urls import redact
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
+    from buildah_py.api.main_context import MainContext
+    from buildah_py.buildfile.ignore import IgnorePatterns
     from buildah_py.engine.workshop import Context
     from buildah_py.sources.named import NamedContext
     from buildah_py.store import Store
+
+MODES: Final = ("exact", "git")
 
 
 def parse_contexts(specs: Iterable[str]) -> dict[str, NamedContext]:
@@ -36,63 +42,83 @@ def parse_contexts(specs: Iterable[str]) -> dict[str, NamedContext]:
     return found
 
 
-class Contexts:
-    """The main context, a directory, and the `named` ones. `build_file` is the build file's path ("" for none), beside
-    which an ignore file of its own may lie.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContextOptions:
+    """How contexts are looked at: `modes` are `exact`, `git`, or "" for what the configuration says, else exact.
+
+    `ignore_file` is read in place of those of the main context.
     """
 
-    def __init__(self, directory: str, build_file: str, store: Store, named: Mapping[str, NamedContext]) -> None:
-        self._directory = directory
-        self._build_file = build_file
+    modes: str = ""
+    ignore_file: str = ""
+
+
+def effective(options: ContextOptions, environ: Mapping[str, str]) -> ContextOptions:
+    """Take what is not said from the configuration file. Raises UsageError."""
+    if options.modes:
+        return options
+    modes = read_config(environ).get("context-modes", "exact")
+    if modes not in MODES:
+        raise UsageError(f"context-modes is {modes} in the configuration", hint=f"there are {' and '.join(MODES)}")
+    return replace(options, modes=modes)
+
+
+class Contexts:
+    """The contexts of a build: the main one and the `named` ones. Secrets open what is not for everybody."""
+
+    def __init__(
+        self,
+        main: MainContext,
+        options: ContextOptions,
+        store: Store,
+        named: Mapping[str, NamedContext],
+        secret: Callable[[str], bytes | None] = lambda _: None,
+    ) -> None:
+        self._main = main
+        self._options = options
         self._store = store
         self._named = named
-        self._opened: list[tuple[DirectoryContext, StatCache]] = []
+        self._secret = secret
+        self._opened: list[tuple[DirectoryContext, StatCache | None]] = []
 
     def open(self, name: str) -> Context:
         """Open the context of that name; "" is the main one. Raises SourceError, NotFound."""
         if not name:
-            return self._open(self._directory, self._build_file, "the build context")
+            main = self._main
+            return self._open(main.directory, main.ignore(self._options.ignore_file), "the build context", main.remote)
         named = self._named[name]
         shown = f"the context {name}"
         if named.kind == "directory":
-            return self._open(named.location, "", shown)
-        return DirectoryContext(self._fetched(named), name=shown)
+            return self._open(named.location, find_ignore(named.location), shown)
+        directory = self._fetched(named)
+        return self._open(directory, find_ignore(directory, inside=True), shown, remote=True)
 
-    def _open(self, directory: str, build_file: str, shown: str) -> DirectoryContext:
-        ignore = find_ignore(directory, build_file or None)
-        known = StatCache.of(self._store.path("stat-cache"), directory)
-        context = DirectoryContext(directory, ignore, known, name=shown)
+    def _open(
+        self, directory: str, ignore: IgnorePatterns | None, shown: str, remote: bool = False
+    ) -> DirectoryContext:
+        # What was brought here lies elsewhere the next time: there is nothing to remember of it.
+        known = None if remote else StatCache.of(self._store.path("stat-cache"), directory)
+        context = DirectoryContext(directory, ignore, known, name=shown, git_modes=self._options.modes == "git")
         self._opened.append((context, known))
         return context
 
     def _fetched(self, named: NamedContext) -> str:
         """Fetch a git repository, or an archive from a web server; the directory that it is in now."""
-        destination = os.path.join(self._store.stage(), "context")
-        os.mkdir(destination)
+        from buildah_py.api import remote
+
         if named.kind == "git":
-            from buildah_py.sources import git, git_url
-
-            source = git_url.parse(named.location)
-            with self._store.lock(f"git {source.remote}"):
-                return git.checkout(source, self._store.path("git"), destination).path
-        from buildah_py.errors import ArchiveError
-        from buildah_py.sources import http
-        from buildah_py.sources.stream import unpack_context
-        from buildah_py.sources.urls import redact
-
-        fetched = http.fetch(named.location, self._store.path("fetched"))
-        try:
-            with open(fetched.path, "rb") as file:
-                unpack_context(file, destination)
-        except ArchiveError as error:
+            return remote.from_git(self._store, named.location, self._secret).path
+        arrived = remote.from_web(self._store, named.location, self._secret)
+        if arrived.build_file is not None:
             raise SourceError(
-                f"{redact(named.location)}: {error.message}", hint="a context from there is an archive"
-            ) from error
-        return destination
+                f"{redact(named.location)} is no archive", hint="a further context from a web server is a tar archive"
+            )
+        return arrived.directory
 
     def close(self) -> None:
         """Close them, and keep what is known now."""
         for context, known in self._opened:
             context.close()
-            known.save()
+            if known is not None:
+                known.save()
         self._opened.clear()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
+from buildah_py.api.config import read_config
 from buildah_py.errors import UsageError
 from buildah_py.store.collect import Collected, Rules, collect, trim
 from buildah_py.store.locks import living_leases
@@ -93,7 +93,8 @@ def _labelled(labels: Sequence[tuple[str, str | None, bool]]) -> Callable[[Store
 
 def limits(environ: Mapping[str, str]) -> dict[str, int]:
     """The limits that the environment sets, or a configuration file; in bytes. Raises UsageError."""
-    found = _configured(environ)
+    configured = read_config(environ)
+    found = {name: configured[key] for name in LIMITS if (key := name.replace("_", "-")) in configured}
     for name in LIMITS:
         if text := environ.get(f"PYBUILD_{name.upper()}"):
             found[name] = text
@@ -110,29 +111,3 @@ def after_build(store: Store, environ: Mapping[str, str]) -> Collected | None:
     if not found:
         return None
     return collect(store, Rules(keep=found.get("max_used_space"), min_free=found.get("min_free_space"), spare_own=True))
-
-
-def _configured(environ: Mapping[str, str]) -> dict[str, str]:
-    """What the first configuration file that is there says: this user's, else the machine's."""
-    home = environ.get("XDG_CONFIG_HOME", "")
-    if not home.startswith("/"):
-        home = os.path.join(environ.get("HOME", "/"), ".config")
-    for path in (os.path.join(home, "pybuild/config.yaml"), "/etc/pybuild/config.yaml"):
-        if os.path.isfile(path):
-            return _read(path)
-    return {}
-
-
-def _read(path: str) -> dict[str, str]:
-    import yaml
-
-    try:
-        with open(path, encoding="utf-8") as file:
-            value = yaml.safe_load(file)
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise UsageError(f"{path} cannot be read: {error}") from error
-    if value is None:
-        return {}
-    if not isinstance(value, dict) or not all(name in LIMITS for name in value):
-        raise UsageError(f"{path}: there are no other settings than {' and '.join(LIMITS)}")
-    return {str(name): str(size) for name, size in value.items()}

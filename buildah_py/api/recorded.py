@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from buildah_py.api.container import ContainerOptions
+from buildah_py.api.contexts import ContextOptions
 from buildah_py.api.output_options import OutputOptions
 from buildah_py.api.shape import ShapeOptions
 from buildah_py.cache.keys import canonical_json
 from buildah_py.plan.steps import BaseStep
 from buildah_py.plan.variables import PROXY_NAMES
+from buildah_py.sources.urls import redact, without_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from buildah_py.api.build import BuildRequest
+    from buildah_py.api.main_context import MainContext
     from buildah_py.buildfile.tree import BuildFile
     from buildah_py.plan import Node
 
@@ -32,15 +34,19 @@ class Recorded(NamedTuple):
     bases: dict[str, tuple[str, ...]]
 
 
-def record(request: BuildRequest, build_file: BuildFile, path: str, nodes: Sequence[Node]) -> bytes:
-    """Put down what was asked for. Proxies may hold passwords and change nothing: they are left out."""
+def record(request: BuildRequest, main: MainContext, build_file: BuildFile, nodes: Sequence[Node]) -> bytes:
+    """Put down what was asked for. Proxies may hold passwords and change nothing: they are left out.
+
+    So are credentials in URLs, in the build file's text too.
+    """
     container = asdict(request.container)
     usual = asdict(ContainerOptions())
     return canonical_json(
         {
-            "context": os.path.abspath(request.context),
-            "file": os.path.abspath(path) if path else None,
-            "text": build_file.source.text,
+            "context": main.lasting,
+            "file": main.lasting_file(),
+            "sources": asdict(request.sources),
+            "text": redact(build_file.source.text),
             "build_args": {name: value for name, value in request.build_args.items() if name not in PROXY_NAMES},
             "contexts": [_context(text) for text in request.contexts],
             "allow": sorted(request.allow),
@@ -56,7 +62,7 @@ def _context(text: str) -> str:
     """A further context, from whatever directory it is asked for next time, and without a password in a URL."""
     name, _, value = text.partition("=")
     if "://" in value:
-        return f"{name}={re.sub('(?<=://)[^/@]*@', '', value)}"
+        return f"{name}={without_credentials(value)}"
     return f"{name}={os.path.abspath(value)}" if os.path.isdir(value) else text
 
 
@@ -72,6 +78,7 @@ def read_record(data: bytes) -> Recorded:
     raw["contexts"] = tuple(raw["contexts"])
     shape = {name: _frozen(value) for name, value in raw.pop("shape", {}).items()}
     raw["outputs"] = OutputOptions(shape=ShapeOptions(**shape))
+    raw["sources"] = ContextOptions(**raw.get("sources", {}))
     options = {**raw, "allow": frozenset(raw["allow"]), "container": ContainerOptions(**container)}
     return Recorded(options, bases)
 

@@ -13,6 +13,7 @@ from buildah_py.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from buildah_py.api.main_context import MainContext
     from buildah_py.buildfile.tree import BuildFile
 
 
@@ -71,8 +72,12 @@ class BuildNames(NamedTuple):
     builds: tuple[str, ...]
 
 
-def build_names(context: str, build_file: BuildFile, path: str, names: Sequence[str]) -> BuildNames:
+def build_names(main: MainContext, build_file: BuildFile, names: Sequence[str]) -> BuildNames:
     """Name a build by its build file's path; anywhere, by what that says and by what the image is called."""
-    own = f"file {os.path.realpath(path)}" if path else f"context {os.path.realpath(context)}"
+    path = main.build_file.path
+    if main.remote:
+        own = f"context {(main.lasting or '').partition('#')[0]} {main.lasting_file() or ''}"
+    else:
+        own = f"file {os.path.realpath(path)}" if path else f"context {os.path.realpath(main.directory)}"
     text = hashlib.sha256(build_file.source.text.encode("utf-8", "surrogateescape")).hexdigest()
     return BuildNames((own,), (f"text {text}", *(f"name {name.rpartition(':')[0]}" for name in names)))

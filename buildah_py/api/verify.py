@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+import os
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from buildah_py.api.build import BuildRequest, build
 from buildah_py.api.compare import compare_configs, compare_files
 from buildah_py.api.images import find_config
 from buildah_py.api.looking import open_image
+from buildah_py.api.main_context import STDIN
 from buildah_py.api.recorded import read_record
 from buildah_py.api.reuse import ReuseOptions
 from buildah_py.api.state import open_store
 from buildah_py.errors import NotFound
+from buildah_py.sources.urls import redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -55,7 +58,12 @@ def verify(
                 hint="only what `pybuild build` named can be verified",
             )
         options, bases = read_record(data)
-        notes = list(_changed_inputs(store, options, bases))
+        if options["context"] == STDIN:
+            raise NotFound(
+                f"the context of `{name}` came on standard input, and is gone",
+                hint="build it again from the same archive, and compare with `pybuild diff`",
+            )
+        notes = list(_changed_inputs(store, options, bases))  # may find the text with its credentials
         known = set(store.images.ids())
         request = BuildRequest(**options, reuse=EVERYTHING, secrets=tuple(secrets), ssh=tuple(ssh), environ=environ)
         rebuilt = open_image(store, build(request, emit).image)
@@ -66,17 +74,20 @@ def verify(
         return Verified(image.id, rebuilt.id, changes, properties, notes)
 
 
-def _changed_inputs(store: Store, options: Mapping[str, object], bases: Mapping[str, tuple[str, ...]]) -> list[str]:
+def _changed_inputs(store: Store, options: dict[str, Any], bases: Mapping[str, tuple[str, ...]]) -> list[str]:
     notes = []
     for name, diff_ids in bases.items():
         if name != "scratch" and find_config(store, name).diff_ids != diff_ids:
             notes.append(f"the base image {name} is another one now")
     file = options["file"]
-    if isinstance(file, str):
+    if isinstance(file, str) and os.path.isabs(file):
         try:
             with open(file, encoding="utf-8", errors="surrogateescape") as opened:
-                if opened.read() != options["text"]:
-                    notes.append(f"{file} has changed; the image is built again from what it said")
+                text = opened.read()
+            if redact(text) == options["text"]:
+                options["text"] = text
+            else:
+                notes.append(f"{file} has changed; the image is built again from what it said")
         except OSError as error:
             notes.append(
                 f"{file} cannot be read any more ({error.strerror}); the image is built again from what it said"

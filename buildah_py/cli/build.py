@@ -6,9 +6,9 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from buildah_py.cli import container, outputs, reuse
+from buildah_py.cli import container, outputs, reuse, sources
 from buildah_py.cli.arguments import key_values
-from buildah_py.errors import BuildFileError, UsageError
+from buildah_py.errors import BuildFileError
 
 if TYPE_CHECKING:
     import argparse
@@ -22,12 +22,12 @@ _PROGRESS = ("auto", "tty", "plain", "json", "quiet")
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options; spelled as `docker buildx build` spells them."""
     add = parser.add_argument
-    add("context", metavar="CONTEXT", nargs="?", default=".", help="directory whose files COPY and ADD take")
+    add("context", metavar="CONTEXT", nargs="?", default=".", help=sources.CONTEXT)
     add(
         "-f",
         "--file",
         metavar="FILE",
-        help="build file; default: Buildfile, Dockerfile or Containerfile in CONTEXT; - for stdin",
+        help="build file; default: Buildfile, Dockerfile or Containerfile in CONTEXT; - for stdin, or a URL",
     )
     add("-t", "--tag", metavar="NAME[:TAG]", action="append", default=[], help="name of the image; may be repeated")
     add("--target", metavar="STAGE", default="", help="stage to build, by name or number; default: the last")
@@ -48,13 +48,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add("--platform", metavar="OS/ARCH", default="", help="platform of the image; default: this machine's")
     add(
-        "--build-context",
-        metavar="NAME=VALUE",
-        action="append",
-        default=[],
-        help="further context: a directory, docker-image://IMAGE, target:STAGE, a git or http(s) URL",
-    )
-    add(
         "--secret",
         metavar="SPEC",
         action="append",
@@ -71,6 +64,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="build, check, outline or targets; `,format=json` for programs",
     )
     add("--check", action="store_true", help="the same as --call=check")
+    sources.configure(parser)
     outputs.configure(parser)
     reuse.configure(parser)
     container.configure(parser)
@@ -82,11 +76,6 @@ def run(args: argparse.Namespace) -> int:
     from buildah_py.api.build import BuildRequest, build
     from buildah_py.api.epoch import NAME, read_epoch
 
-    if os.path.isfile(args.context) or args.context == "-":
-        raise UsageError(
-            f"the context `{args.context}` is not a directory",
-            hint="name a build file with -f and its directory as CONTEXT",
-        )
     build_args = key_values(args.build_arg, "--build-arg", dict(os.environ))
     epoch = None if args.timestamp else read_epoch(args.source_date_epoch, build_args, os.environ)
     if epoch is not None:
@@ -108,6 +97,7 @@ def run(args: argparse.Namespace) -> int:
         secrets=tuple(args.secret),
         ssh=tuple(args.ssh),
         contexts=tuple(args.build_context),
+        sources=sources.read(args),
         epoch=epoch,
         environ=dict(os.environ),
     )
@@ -125,21 +115,24 @@ def run(args: argparse.Namespace) -> int:
 
 def _look(call: str, request: BuildRequest) -> int:
     """Do what --call asks for instead of building."""
-    from buildah_py.api.build import read_build_file
+    from buildah_py.api.build import secret_reader
     from buildah_py.api.checks import ignored_by
     from buildah_py.api.contexts import parse_contexts
+    from buildah_py.api.main_context import opened, parse_build_file
     from buildah_py.cli.call import Asked, run_call
     from buildah_py.cli.check import report_fault
 
-    try:
-        build_file, path = read_build_file(request)
-    except BuildFileError as error:
-        return report_fault(error, "json" if "format=json" in call.split(",") else "text")
+    with opened(request.context, request.file, request.environ, secret=secret_reader(request)) as main:
+        try:
+            build_file = parse_build_file(main, extensions=request.extensions)
+        except BuildFileError as error:
+            return report_fault(error, "json" if "format=json" in call.split(",") else "text")
+        ignored = ignored_by(main.ignore(request.sources.ignore_file))
     asked = Asked(
         request.build_args,
         request.target or None,
         request.platform,
         frozenset(parse_contexts(request.contexts)),
-        ignored_by(request.context, path),
+        ignored,
     )
     return run_call(call, build_file, asked)

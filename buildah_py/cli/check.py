@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from buildah_py.buildfile.tree import BuildFile
 
 EXIT_FINDINGS = 1
-STDIN = "-"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -40,20 +39,23 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Check; 0 if the file is valid, 1 if it is not or if its findings count as errors."""
     from buildah_py.api.checks import ignored_by
+    from buildah_py.api.main_context import opened, parse_build_file
     from buildah_py.buildfile.checks import find
     from buildah_py.cli.arguments import key_values
 
     build_args = key_values(args.build_arg, "--build-arg", dict(os.environ))
-    try:
-        file, path = read(args.context, args.file, extensions=args.extensions)
-    except BuildFileError as error:
-        return report_fault(error, args.format)
+    with opened(args.context, args.file, os.environ) as main:
+        try:
+            file = parse_build_file(main, extensions=args.extensions)
+        except BuildFileError as error:
+            return report_fault(error, args.format)
+        ignored = ignored_by(main.ignore())
     findings = find(
         file,
         build_args=build_args,
         target=args.target or None,
         platform=args.platform,
-        ignored=ignored_by(args.context, path),
+        ignored=ignored,
     )
     if findings.error is not None:
         return report_fault(findings.error, args.format)
@@ -66,24 +68,6 @@ def run(args: argparse.Namespace) -> int:
     else:
         print_text(file, findings)
     return EXIT_FINDINGS if findings.fails or (args.strict and findings.warnings) else 0
-
-
-def read(context: str, name: str | None, *, extensions: bool) -> tuple[BuildFile, str]:
-    """Find and parse the build file; with its path, empty for stdin.
-
-    Raises:
-        BuildFileError: it is wrong.
-        NotFound: there is none.
-
-    """
-    from buildah_py.buildfile import parse
-    from buildah_py.sources.find import find_build_file, include_reader
-
-    if name == STDIN:
-        return parse(sys.stdin.buffer.read(), "<stdin>", extensions=extensions, include=include_reader(os.getcwd())), ""
-    found = find_build_file(context, name)
-    include = include_reader(os.path.dirname(found.path))
-    return parse(found.data, found.name, extensions=extensions, include=include), found.path
 
 
 def as_json(file: BuildFile, findings: Findings) -> dict[str, Any]:

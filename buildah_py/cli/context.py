@@ -6,6 +6,8 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
+from buildah_py.cli.sources import CONTEXT
+
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
@@ -18,7 +20,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     listing = actions.add_parser("ls", help="list what the build sees, with sizes")
-    listing.add_argument("context", metavar="CONTEXT", nargs="?", default=".", help="a directory (default: this one)")
+    listing.add_argument("context", metavar="CONTEXT", nargs="?", default=".", help=CONTEXT)
     listing.add_argument("-f", "--file", metavar="FILE", help="the build file, beside which an ignore file may lie")
     listing.add_argument("--ignorefile", metavar="FILE", help="use this ignore file")
     listing.add_argument(
@@ -34,27 +36,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the action."""
+    from buildah_py.api.main_context import opened
     from buildah_py.sources.directory import DirectoryContext
-    from buildah_py.sources.find import find_build_file, find_ignore
 
-    build_file = find_build_file(args.context, args.file).path if args.file else _default_build_file(args.context)
-    ignore = find_ignore(args.context, build_file, ignore_file=args.ignorefile)
-    with DirectoryContext(args.context, ignore) as context:
-        if args.why:
-            return _why(context, args.why, as_json=args.json)
-        if args.ignored:
-            return _list_ignored(context, as_json=args.json)
-        return _list(context, args.depth, as_json=args.json)
-
-
-def _default_build_file(context: str) -> str | None:
-    from buildah_py.errors import NotFound
-    from buildah_py.sources.find import find_build_file
-
-    try:
-        return find_build_file(context).path
-    except NotFound:  # a context can be looked at before its build file is written
-        return None
+    with opened(args.context, args.file, os.environ, needs_file=False) as main:
+        ignore = main.ignore(args.ignorefile or "")
+        with DirectoryContext(main.directory, ignore) as context:
+            if args.why:
+                return _why(context, args.why, as_json=args.json)
+            if args.ignored:
+                return _list_ignored(context, as_json=args.json)
+            return _list(context, args.depth, as_json=args.json)
 
 
 def _why(context: DirectoryContext, paths: list[str], *, as_json: bool) -> int:

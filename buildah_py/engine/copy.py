@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from buildah_py.copy.select import select
 from buildah_py.engine.executions import InputList, Usage
+from buildah_py.sources.directory import DirectoryContext
+from buildah_py.sources.hygiene import advice
 from buildah_py.sources.urls import kind_of
 
 if TYPE_CHECKING:
@@ -97,7 +99,23 @@ class CopyExecution:
                 unpack=[False] * len(self._step.files) + [one.unpacks for one in selected],
                 now=now,
             )
-            return writer.finish(), fs
+            captured = writer.finish()
+        self._warn(selected)
+        return captured, fs
+
+    def _warn(self, selected: Sequence[Selected]) -> None:
+        """Say what was surely not meant to be in the layer, once in a build."""
+        for one in selected:
+            tree, sources = one.selection.tree, [source for source in one.selection.sources if source.is_dir]
+            if self._origin is None and sources and isinstance(tree, DirectoryContext):
+                text = advice(
+                    tree,
+                    (entry for source in sources for entry in source.entries),
+                    meant={source.base for source in sources},
+                    ignore=tree.ignore.name if tree.ignore is not None else ".dockerignore",
+                )
+                if text:
+                    self._workshop.warn(text)
 
     def _select(self) -> Sequence[Selected]:
         """Find what the sources stand for, in their order, and whether archives among them are unpacked.

@@ -35,14 +35,14 @@ def fetch(workshop: Workshop, step: CopyStep, url: str) -> Fetched:
         source = source._replace(commit=step.checksum)
     destination = os.path.join(workshop.store.stage(), "checkout")
     os.mkdir(destination)
-    with workshop.store.lock(f"git {source.remote}", workshop.cancelled):
-        checkout = git.checkout(
-            source,
-            workshop.store.path("git"),
-            destination,
-            keep_git_dir=step.keep_git_dir,
-            authorization=authorization,
-        )
+    checkout = git.checkout(
+        source,
+        workshop.store.path("git"),
+        destination,
+        keep_git_dir=step.keep_git_dir,
+        authorization=git.authorization_from(workshop.secret, source.remote),
+        lock=lambda name: workshop.store.lock(f"git {name}", workshop.cancelled),
+    )
     tree = DirectoryContext(checkout.path, name=shown)
     # What git keeps for itself holds times of this checkout.
     identity = f"git {checkout.commit} {source.subdir}" if step.keep_git_dir or source.keep_git_dir else ""

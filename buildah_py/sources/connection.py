@@ -120,3 +120,16 @@ def is_local(address: str) -> bool:
     if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
         ip = ip.ipv4_mapped
     return ip.is_loopback or ip.is_link_local or ip.is_unspecified
+
+
+def is_here(host: str) -> bool:
+    """Whether a host's name or address is this machine or its link; not so where the name is not known."""
+    import socket
+
+    if not host:
+        return False
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except OSError:  # whoever connects is told
+        return False
+    return any(is_local(str(address[0])) for *_, address in found)

@@ -27,12 +27,18 @@ class FoundFile(NamedTuple):
     data: bytes
 
 
-def find_build_file(context: str | None, file: str | None = None, *, cwd: str | None = None) -> FoundFile:
+def find_build_file(
+    context: str | None, file: str | None = None, *, cwd: str | None = None, inside: bool = False
+) -> FoundFile:
     """Find the build file: `file` as the user gave it, else the first of `BUILD_FILES` in the directory `context`.
 
     A given path is relative to `cwd`, or else to the context. A default in the context may be a symbolic link, but only
-    to something inside of it. Raises NotFound, naming what is there instead, and SourceError for what cannot be read.
+    to something inside of it. With `inside`, for contexts that came from elsewhere, that holds for a given path too,
+    which is relative to the context, and messages do not say where that lies. Raises NotFound, naming what is there
+    instead, and SourceError for what cannot be read.
     """
+    if inside and context is not None:
+        return _inside(context, file)
     if file is not None:
         return _given(context, file, cwd or os.getcwd())
     if context is None:
@@ -47,6 +53,21 @@ def find_build_file(context: str | None, file: str | None = None, *, cwd: str | 
     finally:
         os.close(root)
     raise NotFound(f"there is no build file in {context} (looked for {', '.join(BUILD_FILES)})", hint=_nearest(names))
+
+
+def _inside(context: str, file: str | None) -> FoundFile:
+    root = _open_context(context)
+    try:
+        for name in BUILD_FILES if file is None else (file,):
+            data = _read_inside(root, name, name)
+            if data is not None:
+                return FoundFile(name, os.path.normpath(f"{os.path.abspath(context)}/{name}"), data)
+        names = os.listdir(root)
+    finally:
+        os.close(root)
+    if file is not None:
+        raise NotFound(f"the context has no build file {file}", hint=_nearest(names, os.path.basename(file)))
+    raise NotFound(f"the context has no build file (looked for {', '.join(BUILD_FILES)})", hint=_nearest(names))
 
 
 def include_reader(directory: str) -> Callable[[str], tuple[str, bytes]]:
@@ -68,14 +89,14 @@ def include_reader(directory: str) -> Callable[[str], tuple[str, bytes]]:
 
 
 def find_ignore(
-    context: str, build_file: str | None = None, *, ignore_file: str | None = None
+    context: str, build_file: str | None = None, *, ignore_file: str | None = None, inside: bool = False
 ) -> IgnorePatterns | None:
     """Read the ignore file that applies to the directory `context`; None where there is none.
 
     That is `ignore_file` if one is given, else `BUILD_FILE.dockerignore` beside the build file (a path), else
     `.containerignore`, else `.dockerignore` in the context. Only one counts. One in the context may be a symbolic link,
-    but only to something inside of it. Raises SourceError for a malformed pattern, NotFound for a given file that is
-    not there.
+    but only to something inside of it; with `inside`, for contexts that came from elsewhere, this holds for the one
+    beside the build file too. Raises SourceError for a malformed pattern, NotFound for a given file that is not there.
     """
     if ignore_file is not None:
         found = _read(ignore_file)
@@ -83,7 +104,7 @@ def find_ignore(
             raise NotFound(f"the ignore file {ignore_file} does not exist")
         return _patterns(ignore_file, found)
     if build_file:
-        found = _read(build_file + ".dockerignore")
+        found = _beside(context, build_file) if inside else _read(build_file + ".dockerignore")
         if found is not None:
             return _patterns(os.path.basename(build_file) + ".dockerignore", found)
     root = _open_context(context)
@@ -95,6 +116,15 @@ def find_ignore(
     finally:
         os.close(root)
     return None
+
+
+def _beside(context: str, build_file: str) -> bytes | None:
+    path = os.path.relpath(build_file + ".dockerignore", context)
+    root = _open_context(context)
+    try:
+        return _read_inside(root, path, path)
+    finally:
+        os.close(root)
 
 
 def _patterns(name: str, data: bytes) -> IgnorePatterns:

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from buildah_py.errors import NotFound, SourceError
-from buildah_py.sources.git_url import GitSource, check_ref, check_remote
-from buildah_py.sources.urls import check, redact
+from buildah_py.sources.git_url import GitSource, check_ref, check_remote, host_of
+from buildah_py.sources.urls import check, redact, without_credentials
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
 _PROTOCOLS: Final = ("https", "http", "ssh", "git")
 _HEX: Final = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _PREFIX: Final = re.compile(r"[0-9a-f]{4,64}")
 _MAX_DEPTH: Final = 10
+_REDIRECTED: Final = re.compile(r"returned error: 30[12378]\b|from redirection")
+_PROBE: Final = "/info/refs?service=git-upload-pack"
 
 
 class Checkout(NamedTuple):
@@ -37,6 +41,7 @@ def checkout(
     allow_file: bool = False,
     authorization: Callable[[str], str | None] | None = None,
     environment: Mapping[str, str] | None = None,
+    lock: Callable[[str], AbstractContextManager[object]] = lambda _: nullcontext(),
 ) -> Checkout:
     """Check out `source` into the empty directory `dest`; objects are kept in the directory `cache` for next time.
 
@@ -44,30 +49,54 @@ def checkout(
     filters, no configuration of this user. With a `subdir` the result's path is that directory, which no symbolic
     link leads to. `authorization` gives the Authorization header for a host; neither it nor what stands before the `@`
     of an http URL is seen in the list of processes or in a message. `environment` is what ssh and the proxies see of
-    the caller's. `allow_file` permits repositories on this machine. Builds that share `cache` have to take turns.
+    the caller's. `allow_file` permits repositories on this machine. `lock` makes builds that share `cache` take turns:
+    it is given the name of a directory in there, one at a time. A redirect of the server is followed only where one
+    would be for ADD of a file.
 
     Raises NotFound for a ref or directory that is not there, SourceError for the rest.
     """
-    from hashlib import sha256
-
-    git = _Git(os.environ if environment is None else environment, authorization, allow_file=allow_file)
-    store = os.path.join(cache, sha256(source.remote.encode()).hexdigest())
-    git.prepare(store)
-    commit, ref = _fetch(git, store, source)
-    if source.commit and not commit.startswith(source.commit):
-        raise SourceError(
-            f"{redact(source.remote)}: {source.ref or 'HEAD'} is commit {commit}, and {source.commit} is asked for"
-        )
-    when = int(git.run("--git-dir", store, "log", "-1", "--format=%ct", commit).strip()) * 1_000_000_000
-    keep = keep_git_dir if source.keep_git_dir is None else source.keep_git_dir
-    _populate(git, store, commit, dest)
+    git = _Git(os.environ if environment is None else environment, authorization, lock, cache, allow_file=allow_file)
+    with git.store(source.remote) as store:
+        commit, ref = _fetch(git, store, source)
+        if source.commit and not commit.startswith(source.commit):
+            raise SourceError(
+                f"{redact(source.remote)}: {source.ref or 'HEAD'} is commit {commit}, and {source.commit} is asked for"
+            )
+        when = int(git.run("--git-dir", store, "log", "-1", "--format=%ct", commit).strip()) * 1_000_000_000
+        _populate(git, store, commit, dest)
     if submodules if source.submodules is None else source.submodules:
-        _submodules(git, store, commit, cache, dest, source.remote, 0)
+        _submodules(git, store, commit, dest, source.remote, 0)
     if source.mtime == "commit":
         _set_times(dest, when)
-    if keep:
-        _keep_git_dir(git, store, commit, ref, dest, source.remote)
+    if keep_git_dir if source.keep_git_dir is None else source.keep_git_dir:
+        with git.store(source.remote) as store:
+            _keep_git_dir(git, store, commit, ref, dest, source.remote)
     return Checkout(_inside(dest, source), commit, when)
+
+
+def authorization_from(secret: Callable[[str], bytes | None], remote: str) -> Callable[[str], str | None]:
+    """Give the Authorization header for a host from secrets, for a build of the repository `remote`.
+
+    GIT_AUTH_HEADER.<host> is the header, GIT_AUTH_TOKEN.<host> a token; without a host they are for that of `remote`.
+    Else those of ADD from a web server count.
+    """
+    from base64 import b64encode
+
+    from buildah_py.sources import http
+
+    own, otherwise = host_of(remote), http.authorization_from(secret)
+
+    def header(host: str) -> str | None:
+        for end in (f".{host}", "") if host == own else (f".{host}",):
+            value = secret("GIT_AUTH_HEADER" + end)
+            if value is not None:
+                return value.decode("latin-1").strip()
+            token = secret("GIT_AUTH_TOKEN" + end)
+            if token is not None:
+                return "Basic " + b64encode(b"x-access-token:" + token.strip()).decode()
+        return otherwise(host)
+
+    return header
 
 
 class _Git:
@@ -77,10 +106,16 @@ class _Git:
         self,
         environment: Mapping[str, str],
         authorization: Callable[[str], str | None] | None,
+        lock: Callable[[str], AbstractContextManager[object]],
+        cache: str,
         *,
         allow_file: bool,
     ) -> None:
         self._authorization = authorization
+        self._lock = lock
+        self._cache = cache
+        self._caller = environment
+        self._moved: dict[str, str] = {}
         self._headers: dict[str, str] = {}
         protocols = [*_PROTOCOLS, "file"] if allow_file else list(_PROTOCOLS)
         kept = ("PATH", "SSH_AUTH_SOCK", "SSL_CERT_FILE", "SSL_CERT_DIR", "HOME")
@@ -105,7 +140,7 @@ class _Git:
             "credential.helper": "",
             "fetch.fsckObjects": "true",
             "gc.auto": "0",
-            "http.followRedirects": "initial",
+            "http.followRedirects": "false",
             "init.defaultBranch": "main",
             "safe.directory": "*",
         }
@@ -148,6 +183,7 @@ class _Git:
 
         if not url.startswith(("http://", "https://")):
             return url
+        url = self._moved.get(url, url)
         parts = urlsplit(url)
         place = parts.netloc.rpartition("@")[2]
         header = None
@@ -160,11 +196,36 @@ class _Git:
             self._headers[f"{parts.scheme}://{place}/"] = header
         return parts._replace(netloc=place).geturl()
 
-    def prepare(self, store: str) -> None:
-        """Make the bare repository that keeps a remote's objects, if it is not there."""
-        if not os.path.exists(os.path.join(store, "HEAD")):
-            os.makedirs(store, mode=0o700, exist_ok=True)
-            self.run("init", "-q", "--bare", "--template=", "--", store)
+    def ask(self, remote: str, *arguments: str, after: Sequence[str] = ()) -> str:
+        """Run git with a remote behind the arguments; where its server leads elsewhere, there."""
+        try:
+            return self.run(*arguments, "--", self.remote(remote), *after)
+        except GitFailed as error:
+            if _REDIRECTED.search(error.message) is None or remote in self._moved:
+                raise
+        from buildah_py.sources import http
+
+        head = remote.rstrip("/")
+        there = http.follow(head + _PROBE, authorization=self._authorization, environment=self._caller)
+        path, question, _ = there.partition("?")
+        if not question or not path.endswith("/info/refs"):
+            raise SourceError(f"{redact(remote)} leads to {redact(there)}, which is no repository")
+        self._moved[remote] = path.removesuffix("/info/refs")
+        return self.run(*arguments, "--", self.remote(remote), *after)
+
+    @contextmanager
+    def store(self, remote: str) -> Iterator[str]:
+        """Give the bare repository that keeps a remote's objects, for this process alone and marked as used now."""
+        from hashlib import sha256
+
+        name = sha256(remote.encode()).hexdigest()
+        path = os.path.join(self._cache, name)
+        with self._lock(name):
+            if not os.path.exists(os.path.join(path, "HEAD")):
+                os.makedirs(path, mode=0o700, exist_ok=True)
+                self.run("init", "-q", "--bare", "--template=", "--", path)
+            os.utime(path)
+            yield path
 
 
 class GitFailed(SourceError):
@@ -203,9 +264,8 @@ def _fetch(git: _Git, store: str, source: GitSource) -> tuple[str, str]:
         raise NotFound(f"{redact(source.remote)} has no branch, tag or commit {ref!r}")
     check_ref(name, source.remote)
     if not _has(git, store, found):
-        git.run(
-            "--git-dir", store, "fetch", "-q", "--depth=1", "--no-tags", "--", source.remote, f"+{name}:{_ours(name)}"
-        )
+        fetch = ("--git-dir", store, "fetch", "-q", "--depth=1", "--no-tags")
+        git.ask(source.remote, *fetch, after=[f"+{name}:{_ours(name)}"])
         found = git.run("--git-dir", store, "rev-parse", "--verify", "--end-of-options", _ours(name)).strip()
     return _commit(git, store, found, source), name
 
@@ -221,7 +281,7 @@ def _look_up(git: _Git, source: GitSource) -> tuple[str, str]:
         [ref] if ref == "HEAD" or ref.startswith("refs/") else [f"refs/heads/{ref}", f"refs/tags/{ref}", f"refs/{ref}"]
     )
     found = {}
-    for line in git.run("ls-remote", "-q", "--", git.remote(source.remote), *wanted).splitlines():
+    for line in git.ask(source.remote, "ls-remote", "-q", after=wanted).splitlines():
         digest, _, name = line.partition("\t")
         if _HEX.fullmatch(digest):
             found[name] = digest
@@ -233,7 +293,7 @@ def _look_up(git: _Git, source: GitSource) -> tuple[str, str]:
 
 def _fetch_commit(git: _Git, store: str, source: GitSource, commit: str) -> None:
     try:
-        git.run("--git-dir", store, "fetch", "-q", "--depth=1", "--no-tags", "--", git.remote(source.remote), commit)
+        git.ask(source.remote, "--git-dir", store, "fetch", "-q", "--depth=1", "--no-tags", after=[commit])
     except GitFailed:  # many servers give only what a ref points to
         _fetch_all(git, store, source)
 
@@ -241,7 +301,7 @@ def _fetch_commit(git: _Git, store: str, source: GitSource, commit: str) -> None
 def _fetch_all(git: _Git, store: str, source: GitSource) -> None:
     whole = ["+refs/heads/*:refs/pybuild/heads/*", "+refs/tags/*:refs/pybuild/tags/*"]
     unshallow = ["--unshallow"] if os.path.exists(os.path.join(store, "shallow")) else []
-    git.run("--git-dir", store, "fetch", "-q", "--no-tags", *unshallow, "--", git.remote(source.remote), *whole)
+    git.ask(source.remote, "--git-dir", store, "fetch", "-q", "--no-tags", *unshallow, after=whole)
 
 
 def _has(git: _Git, store: str, commit: str) -> bool:
@@ -270,10 +330,8 @@ def _populate(git: _Git, store: str, commit: str, dest: str) -> None:
         )
 
 
-def _submodules(git: _Git, store: str, commit: str, cache: str, dest: str, remote: str, depth: int) -> None:
+def _submodules(git: _Git, store: str, commit: str, dest: str, remote: str, depth: int) -> None:
     """Check out the submodules that .gitmodules names, each at the commit that its parent says."""
-    from hashlib import sha256
-
     links = {}
     for record in git.run("--git-dir", store, "ls-tree", "-r", "-z", "--end-of-options", commit).split("\0"):
         fields, _, path = record.partition("\t")
@@ -290,13 +348,24 @@ def _submodules(git: _Git, store: str, commit: str, cache: str, dest: str, remot
         url = _relative(remote, urls[path])
         check_remote(url, url)
         check(url)
-        inner = GitSource(url, wanted)
-        inner_store = os.path.join(cache, sha256(url.encode()).hexdigest())
-        git.prepare(inner_store)
-        found, _ = _fetch(git, inner_store, inner)
-        # checkout-index has made the directory; nothing that it wrote can stand in its place.
-        _populate(git, inner_store, found, os.path.join(dest, path))
-        _submodules(git, inner_store, found, cache, os.path.join(dest, path), url, depth + 1)
+        _stay_away(url, remote)
+        inner = os.path.join(dest, path)
+        with git.store(url) as inner_store:
+            found, _ = _fetch(git, inner_store, GitSource(url, wanted))
+            # checkout-index has made the directory; nothing that it wrote can stand in its place.
+            _populate(git, inner_store, found, inner)
+        _submodules(git, inner_store, found, inner, url, depth + 1)
+
+
+def _stay_away(url: str, parent: str) -> None:
+    """Refuse a submodule on this machine or its link, of a repository that is elsewhere."""
+    from buildah_py.sources.connection import is_here
+
+    if is_here(host_of(url)) and host_of(parent) and not is_here(host_of(parent)):
+        raise SourceError(
+            f"{redact(parent)} has a submodule at {redact(url)}, which is this machine or its link",
+            hint="leave submodules out with ?submodules=false",
+        )
 
 
 def _submodule_urls(git: _Git, store: str, commit: str) -> dict[str, str]:
@@ -332,16 +401,12 @@ def _keep_git_dir(git: _Git, store: str, commit: str, ref: str, dest: str, remot
     git.run("init", "-q", "--template=", "--", dest)
     git.run("--git-dir", store, "update-ref", "refs/pybuild/keep", commit)
     git.run("--git-dir", inner, "fetch", "-q", "--depth=1", "--no-tags", "--", store, "refs/pybuild/keep", local=True)
-    git.run("--git-dir", inner, "remote", "add", "--", "origin", _without_credentials(remote))
+    git.run("--git-dir", inner, "remote", "add", "--", "origin", without_credentials(remote))
     if ref.startswith("refs/tags/"):
         git.run("--git-dir", inner, "update-ref", ref, commit)
     git.run("--git-dir", inner, "update-ref", "--no-deref", "HEAD", commit)
     git.run("--git-dir", inner, "--work-tree", dest, "read-tree", "--end-of-options", "HEAD")
     os.unlink(os.path.join(inner, "FETCH_HEAD"))
-
-
-def _without_credentials(remote: str) -> str:
-    return re.sub(r"(?<=://)[^/@]*@", "", remote)
 
 
 def _set_times(dest: str, when: int) -> None:

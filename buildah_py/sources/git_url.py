@@ -88,6 +88,16 @@ def check_remote(head: str, url: str) -> str:
     return head
 
 
+def host_of(remote: str) -> str:
+    """Give the host that a repository is on; empty for a path."""
+    from urllib.parse import urlsplit
+
+    if "://" in remote:
+        return urlsplit(remote).hostname or ""
+    found = _SCP.fullmatch(remote)
+    return found["host"] if found is not None else ""
+
+
 def _subdir(subdir: str, url: str) -> str:
     parts = [part for part in subdir.split("/") if part not in ("", ".")]
     if ".." in parts:

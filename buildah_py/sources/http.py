@@ -42,6 +42,7 @@ class Fetched(NamedTuple):
 class _Answer(NamedTuple):
     response: http.client.HTTPResponse
     connection: http.client.HTTPConnection
+    url: str
 
 
 def fetch(
@@ -69,6 +70,7 @@ def fetch(
     key = os.path.join(cache, sha256(url.partition("#")[0].encode()).hexdigest())
     known = _known(key, url)
     if known is not None and checksum and known.digest == checksum:
+        _mark(key, known)
         return known
     fetched = _with_retries(url, key, known, authorization, timeout, os.environ if environment is None else environment)
     if checksum and fetched.digest != checksum:
@@ -76,7 +78,14 @@ def fetch(
             f"{redact(url)} has the digest {fetched.digest}, and --checksum says {checksum}",
             hint="if the new content is right, change the checksum",
         )
+    _mark(key, fetched)
     return fetched
+
+
+def _mark(key: str, fetched: Fetched) -> None:
+    """Note that a file was used now: what was not used for long is what goes first."""
+    for path in (key + ".json", fetched.path):
+        os.utime(path)
 
 
 def authorization_from(secret: Callable[[str], bytes | None]) -> Callable[[str], str | None]:
@@ -90,6 +99,26 @@ def authorization_from(secret: Callable[[str], bytes | None]) -> Callable[[str],
         return None if token is None else "Bearer " + token.decode("latin-1").strip()
 
     return header
+
+
+def follow(
+    url: str,
+    *,
+    authorization: Callable[[str], str | None] | None = None,
+    timeout: float = _TIMEOUT,
+    environment: Mapping[str, str] | None = None,
+) -> str:
+    """Give the URL that `url` leads to in the end; redirects are those that `fetch` follows. Raises SourceError."""
+    import http.client
+
+    check(url)
+    try:
+        answer = _follow(url, {}, authorization, timeout, os.environ if environment is None else environment)
+    except (OSError, http.client.HTTPException) as error:
+        raise SourceError(f"{redact(url)} cannot be followed: {redact(str(error))}") from error
+    answer.response.close()
+    answer.connection.close()
+    return answer.url
 
 
 def name_of(url: str) -> str:
@@ -268,7 +297,7 @@ def _follow(
             connection.close()
             raise
         if response.status not in _REDIRECTS:
-            return _Answer(response, connection)
+            return _Answer(response, connection, here.geturl())
         location = response.getheader("Location") or ""
         response.close()
         connection.close()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from buildah_py.layers.entry import DIR, FILE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Container, Iterable
 
     from buildah_py.layers.entry import Entry
     from buildah_py.layers.tree import Tree
@@ -41,6 +42,11 @@ _LARGE: Final = 200_000_000
 _MAX_LOOKS: Final = 200
 
 
+_MAX_NAMED: Final = 4
+_NAMES: Final = (*_DIRECTORIES, *_SECRETS, *_SECRET_PATHS, *_KEY_NAMES, "pyvenv.cfg")
+_SUSPECT: Final = re.compile(f"(?:{'|'.join(map(re.escape, (*_NAMES, *_KEY_ENDINGS)))})\0")
+
+
 class Finding(NamedTuple):
     """Something that should not be there: `path`, what it is, its bytes, and the line that would ignore it."""
 
@@ -55,11 +61,34 @@ class Finding(NamedTuple):
         return f"the context holds {self.path or 'a lot'} ({self.what}{size})"
 
 
+def advice(tree: Tree, entries: Iterable[Entry], *, meant: Container[str], ignore: str) -> str:
+    """Say in one sentence what a copy of `entries` has taken along that it hardly should have; empty for nothing.
+
+    What is in `meant` was named by whoever wrote the copy: that is on purpose. `ignore` is the ignore file to edit.
+    """
+    all_of_it = "" in meant
+    findings = [one for one in inspect(tree, entries) if (one.path not in meant if one.path else all_of_it)]
+    if not findings:
+        return ""
+    named = [f"{one.path} ({one.what})" if one.path else one.what for one in findings[:_MAX_NAMED]]
+    more = f" and {len(findings) - _MAX_NAMED} more" if len(findings) > _MAX_NAMED else ""
+    lines = [one.ignore_line for one in findings[:_MAX_NAMED] if one.path]
+    way = (
+        f"lines in {ignore} keep them out: {', '.join(lines)}" if lines else f"{ignore} can keep out what is not needed"
+    )
+    return f"the image takes along {', '.join(named)}{more}; {way}"
+
+
 def inspect(tree: Tree, entries: Iterable[Entry]) -> list[Finding]:
     """Look through the entries of a whole context, parents first, for what an ignore file should keep out.
 
     Of the files, only the first bytes of what is named like a key are read.
     """
+    entries = list(entries)
+    if _SUSPECT.search("\0".join(entry.path for entry in entries) + "\0") is None and (
+        sum(entry.size for entry in entries) < _LARGE
+    ):
+        return []  # as most contexts are; the rest takes time
     found: dict[str, str] = {}
     sizes: dict[str, int] = {}
     top: dict[str, int] = {}
@@ -89,13 +118,13 @@ def inspect(tree: Tree, entries: Iterable[Entry]) -> list[Finding]:
             for above in _above(path):
                 if above in found:
                     sizes[above] = sizes.get(above, 0) + entry.size
-    findings = [Finding(path, what, sizes.get(path, 0), path) for path, what in found.items()]
-    findings += [one for one in secrets if not _inside(one.path, found)]
+    findings = [one for one in secrets if not _inside(one.path, found)]
+    findings += [Finding(path, what, sizes.get(path, 0), path) for path, what in found.items()]
     total = sum(top.values())
     if total >= _LARGE:
         largest = sorted(top.items(), key=lambda item: -item[1])[:3]
-        most = ", ".join(f"{name} {_megabytes(size)}" for name, size in largest)
-        findings.append(Finding("", f"{_megabytes(total)} in all: {most}", total, largest[0][0]))
+        most = ", ".join(f"{name} {_megabytes(size)}" for name, size in largest if size >= 1_000_000)
+        findings.insert(0, Finding("", f"{_megabytes(total)} in all: {most}", total, largest[0][0]))
     return findings
 
 

@@ -30,8 +30,8 @@ class _Again:
         return self._stream.read(length)
 
 
-def read_stream(stream: Readable, dest: str) -> bytes | None:
-    """Read a context from `stream`, as `pybuild -` takes it from standard input.
+def read_stream(stream: Readable, dest: str, *, name: str = "standard input") -> bytes | None:
+    """Read a context from `stream`, as `pybuild -` takes it from standard input; `name` is what messages call that.
 
     A tar archive (plain, gzip, bzip2, xz or zstd) is unpacked into the empty directory `dest`, and None comes back:
     `dest` is the context. Anything else is a build file without a context, whose bytes come back. Raises ArchiveError
@@ -41,19 +41,19 @@ def read_stream(stream: Readable, dest: str) -> bytes | None:
     while len(start) < _START and (data := stream.read(_START - len(start))):
         start += data
     if not start.strip():
-        raise SourceError("nothing came in on standard input", hint="send a tar archive or a build file")
+        raise SourceError(f"nothing came from {name}", hint="a context is a tar archive or a build file")
     if _is_tar(start):
         unpack_context(_Again(start, stream), dest)
         return None
     if detect(start) or b"\0" in start:
-        raise SourceError("what came in is neither a tar archive nor a build file")
+        raise SourceError(f"what came from {name} is neither a tar archive nor a build file")
     parts = [start]
     size = len(start)
     while data := stream.read(_START):
         parts.append(data)
         size += len(data)
         if size > _MAX_BUILD_FILE:
-            raise SourceError(f"a build file of more than {_MAX_BUILD_FILE >> 20} MiB came in")
+            raise SourceError(f"a build file of more than {_MAX_BUILD_FILE >> 20} MiB came from {name}")
     return b"".join(parts)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Final, Literal
 
@@ -26,6 +27,13 @@ def kind_of(source: str) -> Kind:
     return "path"
 
 
+def context_url(context: str) -> str:
+    """Give the URL that a context's text stands for: `github.com/…` means https; empty for a path."""
+    if context.startswith("github.com/") and not os.path.isdir(context):
+        return "https://" + context
+    return context if kind_of(context) != "path" else ""
+
+
 def redact(text: str) -> str:
     """Take user names, passwords and tokens out of the URLs in a text that somebody will read."""
     return _SECRET_QUERY.sub(r"\1xxxxx", _CREDENTIALS.sub("xxxxx@", text))
@@ -36,3 +44,15 @@ def check(url: str) -> str:
     if any(character <= " " or character == "\x7f" for character in url):
         raise SourceError(f"{redact(url)!r} is no URL: it has a blank or a control character in it")
     return url
+
+
+def without_credentials(url: str) -> str:
+    """Take passwords out of a URL that is kept, and user names that only go with them: ssh's stay."""
+    scheme, mark, rest = url.partition("://")
+    end = min(position for position in (*map(rest.find, "/?#"), len(rest)) if position >= 0)
+    user, _, host = rest[:end].rpartition("@")
+    if not mark:
+        return url
+    name = user.partition(":")[0]
+    kept = f"{name}@" if name and scheme not in ("http", "https") else ""
+    return _SECRET_QUERY.sub(r"\1xxxxx", f"{scheme}://{kept}{host}{rest[end:]}")

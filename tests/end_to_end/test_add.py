@@ -2,59 +2,23 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
-import http.server
 import os
 import shutil
-import threading
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.git_server import git, repo, server
+from tests.web_server import Web, web
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from .conftest import Pybuild
 
-__all__ = ["repo", "server"]
+__all__ = ["repo", "server", "web"]
 pytestmark = [pytest.mark.root, pytest.mark.either_user]
-
-
-class Web(NamedTuple):
-    """A web server on loopback that gives the files of a directory, and what it was asked for."""
-
-    url: str
-    files: Path
-    asked: list[str]
-
-
-@pytest.fixture
-def web(tmp_path: Path) -> Iterator[Web]:
-    files = tmp_path / "www"
-    files.mkdir()
-    asked: list[str] = []
-
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked.append(f"{self.path} {self.headers.get('Authorization', '')}".strip())
-            if self.path.startswith("/private") and self.headers.get("Authorization") != "Bearer t0ken":
-                self.send_error(401)
-                return
-            super().do_GET()
-
-        def log_message(self, *_words: object) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=files)) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield Web(f"http://127.0.0.1:{server.server_port}", files, asked)
-        server.shutdown()
-        thread.join()
 
 
 def test_a_file_from_a_web_server(busybox: Pybuild, web: Web) -> None:

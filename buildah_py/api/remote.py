@@ -1,0 +1,75 @@
+"""Contexts from elsewhere, brought to this machine: git repositories, archives from web servers, standard input."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, NamedTuple
+
+from buildah_py.errors import ArchiveError, SourceError
+from buildah_py.sources.urls import redact
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from buildah_py.sources.git import Checkout
+    from buildah_py.store import Store
+
+
+class Arrived(NamedTuple):
+    """What came: a directory of its own, or a lone build file, beside which the directory is empty."""
+
+    directory: str
+    build_file: bytes | None
+
+
+def _room(store: Store) -> str:
+    directory = os.path.join(store.stage(), "context")
+    os.mkdir(directory)
+    return directory
+
+
+def empty(store: Store) -> str:
+    """Give a directory in which nothing is, for as long as this process uses the store."""
+    return _room(store)
+
+
+def from_stdin(store: Store) -> Arrived:
+    """Take a context from standard input. Raises SourceError, ArchiveError."""
+    from buildah_py.sources.stream import DescriptorStream, read_stream
+
+    directory = _room(store)
+    try:
+        return Arrived(directory, read_stream(DescriptorStream(sys.stdin.fileno()), directory))
+    except ArchiveError as error:
+        error.message = f"the context from standard input: {error.message}"
+        raise
+
+
+def from_git(store: Store, url: str, secret: Callable[[str], bytes | None], *, keep_git_dir: bool = False) -> Checkout:
+    """Check a repository out. Raises NotFound, SourceError."""
+    from buildah_py.sources import git, git_url
+
+    source = git_url.parse(url)
+    return git.checkout(
+        source,
+        store.path("git"),
+        _room(store),
+        keep_git_dir=keep_git_dir,
+        authorization=git.authorization_from(secret, source.remote),
+        lock=lambda name: store.lock(f"git {name}"),
+    )
+
+
+def from_web(store: Store, url: str, secret: Callable[[str], bytes | None]) -> Arrived:
+    """Fetch an archive, or a lone build file. Raises SourceError."""
+    from buildah_py.sources import http
+    from buildah_py.sources.stream import read_stream
+
+    fetched = http.fetch(url, store.path("fetched"), authorization=http.authorization_from(secret))
+    directory = _room(store)
+    try:
+        with open(fetched.path, "rb") as file:
+            return Arrived(directory, read_stream(file, directory, name=redact(url)))
+    except ArchiveError as error:
+        raise SourceError(f"{redact(url)}: {error.message}", hint=error.hint) from error

@@ -1,0 +1,39 @@
+"""The options of a build that say where its files come from, and how they are looked at."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+
+    from buildah_py.api.contexts import ContextOptions
+
+CONTEXT = "what COPY and ADD take files from: a directory, the URL of a git repository or an archive, or - for stdin"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    group = parser.add_argument_group("contexts")
+    add = group.add_argument
+    add(
+        "--build-context",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="further context: a directory, docker-image://IMAGE, target:STAGE, a git or http(s) URL",
+    )
+    add(
+        "--context-modes",
+        choices=("exact", "git"),
+        default="",
+        help="modes of a context's files: as they are, or 644 and 755 as git keeps them; default: exact",
+    )
+    add("--ignorefile", metavar="FILE", default="", help="use this ignore file for the main context")
+
+
+def read(args: argparse.Namespace) -> ContextOptions:
+    """The options that were given."""
+    from buildah_py.api.contexts import ContextOptions
+
+    return ContextOptions(modes=args.context_modes, ignore_file=args.ignorefile)
