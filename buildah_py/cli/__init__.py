@@ -15,6 +15,8 @@ COMMANDS = {
     "build": "build an image from a build file (the word may be left out)",
     "run": "run a command in a container of an image",
     "shell": "open a shell in a container of an image or of a stage of a build file",
+    "login": "log in to a registry",
+    "logout": "log out of a registry",
     "images": "list the images in the store",
     "inspect": "show an image's config",
     "history": "show how an image came about",

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 DOCKER_HUB_KEY: Final = "https://index.docker.io/v1/"
 """What docker calls Docker Hub in its file, and to helpers."""
-_BY_IDENTITY: Final = "<token>"
+BY_IDENTITY: Final = "<token>"
+"""The name with which helpers say that the secret is an identity token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +116,7 @@ def _from_file(
             given = helper.get(named, key, environ)
             if given is not None:
                 username, secret = given
-                return Credentials(identity=secret) if username == _BY_IDENTITY else Credentials(username, secret)
+                return Credentials(identity=secret) if username == BY_IDENTITY else Credentials(username, secret)
     auths = authfile.table(data, "auths", path)
     for key in _candidates(registry, repository, auths):
         entry = _entry(auths[key], f"{path}: the entry {key}")
@@ -152,10 +153,9 @@ def _candidates(registry: str, repository: str, auths: Mapping[str, Any]) -> Ite
 def _entry(raw: Any, what: str) -> Credentials | None:
     if not isinstance(raw, dict):
         raise UsageError(f"{what} is not an object")
-    if raw.get("identitytoken"):
-        return Credentials(identity=str(raw["identitytoken"]))
     if raw.get("registrytoken"):
         return Credentials(bearer=str(raw["registrytoken"]))
+    identity = str(raw.get("identitytoken") or "")
     if raw.get("auth"):
         try:
             text = b64decode(str(raw["auth"]), validate=False).decode()
@@ -164,7 +164,7 @@ def _entry(raw: Any, what: str) -> Credentials | None:
         username, colon, password = text.partition(":")
         if not colon:
             raise UsageError(f"{what} holds no NAME:PASSWORD", hint="`pybuild login` writes it anew")
-        return Credentials(username, password.rstrip("\0"))
-    if raw.get("username"):
-        return Credentials(str(raw["username"]), str(raw.get("password") or ""))
+        return Credentials(username, password.rstrip("\0"), identity)
+    if raw.get("username") or identity:
+        return Credentials(str(raw.get("username") or ""), str(raw.get("password") or ""), identity)
     return None

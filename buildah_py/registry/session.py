@@ -165,14 +165,28 @@ class Session:
             raise again(response, text, hint_for(response.status, self.endpoint.registry))
         return response
 
+    def ping(self, authorization: str) -> BaseHTTPResponse:
+        """Ask the server itself, with an Authorization header ("" for none). Raises RegistryError."""
+        patience = self.patience()
+        while True:
+            try:
+                url = f"{self._scheme()}://{self.endpoint.host}/v2/"
+                response = self._request("GET", url, _with({}, authorization), None, None)
+                if response.status in AGAIN:
+                    raise again(response, f"{self.endpoint.host} answered {describe(response)}")
+            except Trouble as trouble:
+                patience.wait(trouble)
+            else:
+                return response
+
     def follow(self, url: str, location: str) -> str:
         """Give where a Location leads from `url`. Raises RegistryError for where no request of ours should go."""
-        there = urlsplit(urljoin(url, location))
         here = urlsplit(url)
         try:
+            there = urlsplit(urljoin(url, location))
             host, port = there.hostname, there.port
         except ValueError:
-            host, port = None, None
+            there, host, port = urlsplit(""), None, None
         if not location or there.scheme not in ("http", "https") or not host:
             raise self.wrong(f"leads to `{printable(location)}`, which is not an address of a web server")
         if there.username is not None:

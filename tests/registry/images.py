@@ -43,6 +43,7 @@ def push(registry: Registry, reference: Reference, made: Image) -> list[str]:
     """Push an image; how its blobs came there."""
     ways = [registry.push_blob(reference, what, lambda data=data: io.BytesIO(data)) for what, data in made.blobs()]  # type: ignore[misc]
     data = made.manifest.to_bytes()
+    reference = reference.with_default_tag()
     assert registry.push_manifest(reference, data, media_types.OCI_MANIFEST) == descriptor.of("", data).digest
     return [str(way) for way in ways]
 

@@ -1,0 +1,57 @@
+"""The options of all commands that reach registries; spelled as buildah spells them."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from buildah_py.errors import UsageError
+
+if TYPE_CHECKING:
+    import argparse
+
+    from buildah_py.registry import RegistryOptions
+
+
+def configure(parser: argparse.ArgumentParser, *, credentials: bool = True) -> None:
+    """Declare the options."""
+    group = parser.add_argument_group("registries")
+    add = group.add_argument
+    add(
+        "--tls-verify",
+        metavar="true|false",
+        nargs="?",
+        const="true",
+        default="",
+        help="false: trust any certificate, and plain HTTP; true: not even on loopback",
+    )
+    add("--authfile", metavar="FILE", default="", help="file with credentials; default: those of podman and docker")
+    add("--cert-dir", metavar="DIR", default="", help="directory with *.crt (CAs), *.cert and *.key (for us)")
+    if credentials:
+        add("--creds", metavar="NAME:PASSWORD", default="", help="credentials, instead of any file's")
+
+
+def read(args: argparse.Namespace) -> RegistryOptions:
+    """Make the options. Raises UsageError."""
+    from buildah_py.registry import RegistryOptions
+    from buildah_py.registry.credentials import parse
+
+    creds = getattr(args, "creds", "")
+    return RegistryOptions.from_environment(
+        os.environ,
+        tls_verify=tls_verify(args.tls_verify),
+        authfile=args.authfile,
+        cert_dir=args.cert_dir,
+        credentials=parse(creds) if creds else None,
+    )
+
+
+def tls_verify(text: str) -> bool | None:
+    """Read what --tls-verify says; None where it says nothing."""
+    if not text:
+        return None
+    if text.lower() in ("true", "1", "t"):
+        return True
+    if text.lower() in ("false", "0", "f"):
+        return False
+    raise UsageError(f"--tls-verify={text} is neither true nor false")

@@ -1,0 +1,207 @@
+"""What a push does when the registry, or the way to it, is not well."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+import pytest
+
+from buildah_py.errors import OutputError, RegistryError
+from buildah_py.image import media_types
+from buildah_py.image.reference import parse
+from buildah_py.registry import Registry, RegistryOptions
+from buildah_py.registry.options import Sizes
+from tests.registry.conftest import QUICK
+from tests.registry.images import image, pull, push
+from tests.registry_server import FaultProxy, Request, Served, docker_registry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["docker_registry"]
+
+SIZE = 3_000_000
+MADE = image(SIZE)
+LAYER = MADE.manifest.layers[0]
+PIECES = Sizes(whole=1000, piece=1_000_000)
+
+
+@pytest.fixture
+def registry(environ: dict[str, str]) -> Iterator[Registry]:
+    with Registry(RegistryOptions.from_environment(environ, limits=QUICK)) as made:
+        yield made
+
+
+@pytest.fixture
+def in_pieces(environ: dict[str, str]) -> Iterator[Registry]:
+    """A registry to which blobs go in pieces."""
+    with Registry(RegistryOptions.from_environment(environ, limits=QUICK, sizes=PIECES)) as made:
+        yield made
+
+
+@pytest.fixture
+def proxy(docker_registry: Served) -> Iterator[FaultProxy]:
+    with FaultProxy(docker_registry) as made:
+        yield made
+
+
+def cut_when_sent(request: Request) -> None:
+    """Take the body, pass it on, and say nothing."""
+    request.upstream()
+    request.cut()
+
+
+def cut_midway(request: Request) -> None:
+    """Take some of the body, then reset the connection."""
+    request.handler.rfile.read(int(request.headers["content-length"]) // 2)
+    request.cut()
+
+
+@pytest.mark.parametrize("action", [Request.cut, cut_midway, cut_when_sent, lambda request: request.reply(503)])
+@pytest.mark.parametrize(("method", "where"), [("POST", "uploads"), ("PUT", "uploads"), ("HEAD", "blobs")])
+def test_a_blob_gets_there_at_last(
+    method: str, where: str, action: Callable[[Request], None], proxy: FaultProxy, registry: Registry
+) -> None:
+    if method != "PUT" and action is cut_midway:
+        action = Request.cut
+    proxy.fault(method, where, action, times=2)
+    reference = parse(f"{proxy.host}/app")
+    push(registry, reference, MADE)
+    assert pull(registry, reference) == MADE
+
+
+def test_a_lost_answer_is_asked_after(proxy: FaultProxy, registry: Registry) -> None:
+    proxy.fault("PUT", "uploads", cut_when_sent)
+    opened = []
+
+    def open_blob() -> io.BytesIO:
+        opened.append(1)
+        return io.BytesIO(MADE.layers[0])
+
+    assert registry.push_blob(parse(f"{proxy.host}/app"), LAYER, open_blob) == "uploaded"
+    assert len(opened) == 1
+
+
+@pytest.mark.parametrize("action", [Request.cut, cut_midway, cut_when_sent, lambda request: request.reply(500)])
+def test_pieces_go_on_where_the_registry_says(
+    action: Callable[[Request], None], proxy: FaultProxy, in_pieces: Registry
+) -> None:
+    reference = parse(f"{proxy.host}/app")
+    proxy.fault("PATCH", "", proxy.pass_on)
+    proxy.fault("PATCH", "", action)
+    assert push(in_pieces, reference, MADE) == ["uploaded", "uploaded"]
+    assert pull(in_pieces, reference) == MADE
+    ranges = [request.headers["content-range"] for request in proxy.asked("PATCH")]
+    assert ranges[:2] == ["0-999999", "1000000-1999999"]
+    assert ranges[-1] == "2000000-2999999"
+    (asked,) = proxy.asked("GET", "uploads")
+    assert asked.path.startswith("/v2/app/blobs/uploads/")
+
+
+def test_a_forgotten_upload_begins_again(proxy: FaultProxy, in_pieces: Registry) -> None:
+    proxy.fault("PATCH", "", proxy.pass_on)
+    proxy.fault("PATCH", "", Request.cut)
+    proxy.fault("GET", "uploads", lambda request: request.reply(404))
+    reference = parse(f"{proxy.host}/app")
+    push(in_pieces, reference, MADE)
+    assert pull(in_pieces, reference) == MADE
+    assert [request.headers["content-range"][:2] for request in proxy.asked("PATCH")] == ["0-", "10", "0-", "10", "20"]
+
+
+def test_half_a_piece_may_be_kept(proxy: FaultProxy, in_pieces: Registry) -> None:
+    def half(request: Request) -> None:
+        data = request.body()[:400_000]
+        del request.handler.headers["Content-Length"]
+        request.body = lambda: data
+        status, headers, body = upstream(request, data)
+        request.reply(
+            status, body, **{name.replace("-", "_"): value for name, value in headers if name != "Content-Length"}
+        )
+
+    def upstream(request: Request, data: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
+        from http.client import HTTPConnection
+
+        connection = HTTPConnection(proxy.upstream, timeout=20)
+        try:
+            connection.request("PATCH", request.path, data, {"Host": proxy.host})
+            answer = connection.getresponse()
+            return answer.status, answer.getheaders(), answer.read()
+        finally:
+            connection.close()
+
+    proxy.fault("PATCH", "", half)
+    reference = parse(f"{proxy.host}/app")
+    push(in_pieces, reference, MADE)
+    assert pull(in_pieces, reference) == MADE
+    assert proxy.asked("PATCH")[1].headers["content-range"] == "400000-1399999"
+
+
+@pytest.mark.parametrize("status", [400, 404, 405, 416, 501])
+def test_registries_without_pieces_get_the_whole(status: int, proxy: FaultProxy, in_pieces: Registry) -> None:
+    proxy.fault("PATCH", "", lambda request: request.reply(status), times=-1)
+    reference = parse(f"{proxy.host}/app")
+    assert push(in_pieces, reference, MADE) == ["uploaded", "uploaded"]
+    assert pull(in_pieces, reference) == MADE
+    assert len(proxy.asked("PATCH")) == 1
+
+
+def test_a_registry_may_ask_for_larger_pieces(proxy: FaultProxy, in_pieces: Registry) -> None:
+    def ask(request: Request) -> None:
+        status, headers, body = request.upstream()
+        named = {name.replace("-", "_"): value for name, value in headers if name != "Content-Length"}
+        request.reply(status, body, OCI_Chunk_Min_Length="2000000", **named)
+
+    proxy.fault("POST", "uploads", ask, times=-1)
+    push(in_pieces, parse(f"{proxy.host}/app"), MADE)
+    assert [request.headers["content-range"] for request in proxy.asked("PATCH")] == ["0-1999999", "2000000-2999999"]
+
+
+def test_a_push_that_fails_for_good_is_told(proxy: FaultProxy, registry: Registry) -> None:
+    proxy.fault("PUT", "uploads", lambda request: request.reply(507, b'{"errors":[{"message":"disk full"}]}'))
+    reference = parse(f"{proxy.host}/app:v1")
+    with pytest.raises(RegistryError, match="507 Insufficient Storage: disk full") as raised:
+        push(registry, reference, MADE)
+    assert raised.value.message.startswith(f"{reference}: blob {MADE.manifest.config.digest}: {proxy.host} answered")
+
+
+@pytest.mark.parametrize("data", [MADE.layers[0][:-1], b""])
+def test_a_blob_that_is_too_short_here(data: bytes, proxy: FaultProxy, registry: Registry) -> None:
+    with pytest.raises(OutputError, match=f"has {len(data)} bytes, and not {SIZE}"):
+        registry.push_blob(parse(f"{proxy.host}/app"), LAYER, lambda: io.BytesIO(data))
+
+
+def test_a_blob_that_is_another_here(proxy: FaultProxy, registry: Registry) -> None:
+    with pytest.raises(RegistryError, match="digest"):
+        registry.push_blob(parse(f"{proxy.host}/app"), LAYER, lambda: io.BytesIO(bytes(SIZE)))
+    assert not registry.has_blob(parse(f"{proxy.host}/app"), LAYER.digest)
+
+
+def test_a_registry_that_takes_the_mount_for_an_upload(proxy: FaultProxy, registry: Registry) -> None:
+    reference = parse(f"{proxy.host}/app")
+    assert (
+        registry.push_blob(reference, LAYER, lambda: io.BytesIO(MADE.layers[0]), [f"{proxy.host}/none"]) == "uploaded"
+    )
+    assert len(proxy.asked("DELETE", "uploads")) == 1
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 405])
+def test_a_mount_that_is_refused(status: int, proxy: FaultProxy, registry: Registry) -> None:
+    proxy.fault("POST", "mount=", lambda request: request.reply(status))
+    reference = parse(f"{proxy.host}/app")
+    assert (
+        registry.push_blob(reference, LAYER, lambda: io.BytesIO(MADE.layers[0]), [f"{proxy.host}/none"]) == "uploaded"
+    )
+
+
+def test_a_registry_that_calls_the_manifest_something_else(proxy: FaultProxy, registry: Registry) -> None:
+    other = "sha256:" + "0" * 64
+    proxy.fault("PUT", "manifests", lambda request: request.reply(201, Docker_Content_Digest=other))
+    with pytest.raises(RegistryError, match=f"says that it is {other}"):
+        registry.push_manifest(parse(f"{proxy.host}/app:1"), b"{}", media_types.OCI_MANIFEST)
+
+
+def test_a_manifest_too_large_for_registries(proxy: FaultProxy, registry: Registry) -> None:
+    with pytest.raises(RegistryError, match="registries take 4194304"):
+        registry.push_manifest(parse(f"{proxy.host}/app:1"), b" " * (4 << 20) + b"{}", media_types.OCI_MANIFEST)
+    assert proxy.requests == []
