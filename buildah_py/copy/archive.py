@@ -87,18 +87,20 @@ def unpack(
     *,
     chown: tuple[int, int] | None = None,
     limits: Limits = DEFAULT_LIMITS,
+    warn: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Unpack the file `archive` of `tree` into the directory `into`, which `layout` has already written.
 
     Members replace what is there, directories are merged. Owners are the archive's, or `chown`; modes and times the
-    archive's. Device nodes and fifos are left out. Links on the way to a member are followed inside of `into`. Raises
-    ArchiveError for an archive that is damaged or leads outside, SourceChanged for one that is not what `archive` says.
+    archive's. Device nodes are left out where they cannot be made; `warn` is told. Links on the way to a
+    member are followed inside of `into`. Raises ArchiveError for an archive that is damaged or leads outside,
+    SourceChanged for one that is not what `archive` says.
     """
     descriptor = tree.open(archive.path)
     try:
         file = _File(descriptor)
         reader = TarReader(decompress(file).read, limits)
-        unpacking = _Unpacking(layout, writer, reader, _Below(layout, into), chown)
+        unpacking = _Unpacking(layout, writer, reader, _Below(layout, into), chown, archive.path, warn)
         try:
             for member in reader:
                 unpacking.add(member)
@@ -116,17 +118,26 @@ def unpack(
 
 class _Unpacking:
     def __init__(
-        self, layout: Layout, writer: LayerWriter, reader: TarReader, below: _Below, chown: tuple[int, int] | None
+        self,
+        layout: Layout,
+        writer: LayerWriter,
+        reader: TarReader,
+        below: _Below,
+        chown: tuple[int, int] | None,
+        archive: str,
+        warn: Callable[[str], None],
     ) -> None:
         self._layout = layout
         self._writer = writer
         self._reader = reader
         self._below = below
         self._chown = chown
+        self._archive = archive
+        self._warn = warn
 
     def add(self, member: Member) -> None:
         inside = _clean(member.name)
-        if not inside or member.kind in (CHAR, BLOCK, FIFO):
+        if not inside:
             return
         parent, _, name = inside.rpartition("/")
         parent = resolve(self._below, parent)
@@ -148,12 +159,27 @@ class _Unpacking:
         elif member.kind == SYMLINK:
             entry = entry._replace(link=os.fsdecode(member.link), size=0, mode=0o777, xattrs=())
             self._writer.add_symlink(path, entry.link, uid, gid, entry.mtime)
+        elif member.kind in (CHAR, BLOCK, FIFO):
+            entry = entry._replace(size=0, device=member.device, xattrs=())
+            if not self._add_node(entry):
+                return
         else:
             source: Callable[[int], bytes | memoryview] = self._reader.read
             if member.sparse is not None:
                 source = Sparse(self._reader.read, member.sparse, member.size).read
             entry = self._writer.add_file(path, source, entry.mode, uid, gid, xattrs, entry.mtime, size=member.size)
         self._layout.wrote(entry)
+
+    def _add_node(self, entry: Entry) -> bool:
+        """Make a fifo or device node; false where only others may."""
+        try:
+            self._writer.add_node(entry.path, entry.kind, entry.mode, entry.uid, entry.gid, entry.device, entry.mtime)
+        except ArchiveError as error:
+            if not isinstance(error.__cause__, PermissionError):
+                raise
+            self._warn(f"{self._archive} has device nodes, which only root can make: they are left out")
+            return False
+        return True
 
     def _make_room(self, path: str, kind: str) -> bool:
         """Take away what is at `path` unless both it and what comes are directories.

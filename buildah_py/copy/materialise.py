@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from buildah_py.buildfile.ignore import clean
 from buildah_py.copy.layout import Layout, Origin
 from buildah_py.copy.selection import Selection, Source
-from buildah_py.errors import NotFound, UsageError
+from buildah_py.errors import NotFound
 from buildah_py.layers.entry import DIR, FILE, SYMLINK, Entry
 from buildah_py.layers.resolve import resolve
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from buildah_py.copy.mode import Mode
     from buildah_py.layers.tree import Tree
@@ -85,6 +85,7 @@ def materialise(
     link: bool = False,
     unpack: bool | Sequence[bool] = False,
     now: int = 0,
+    warn: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Add to `writer` what copying `pieces`, in order, to `destination` changes in the file system that `view` shows.
 
@@ -94,8 +95,10 @@ def materialise(
     layer fits on any other. With `unpack`, said of all pieces or of each, a file that is a tar archive, compressed or
     not, is unpacked into the destination.
 
-    Raises SourceError where a file and a directory are in each other's way, UsageError where several files would become
-    one, SourceChanged where a file is no longer what was selected, ArchiveError for a hostile or damaged archive.
+    Of several files that all become the destination the last one stays, as with other builders; `warn` is told.
+
+    Raises SourceError where a file and a directory are in each other's way, SourceChanged where a file is no longer
+    what was selected, ArchiveError for a hostile or damaged archive.
     """
     layout = Layout(_Empty() if link else view)
     options = _Options(chown, chmod, now)
@@ -105,15 +108,12 @@ def materialise(
         if (
             unpacks
             and not isinstance(tree, _InlineTree)
-            and _unpacked(layout, writer, tree, source, destination, options)
+            and _unpacked(layout, writer, tree, source, destination, options, warn)
         ):
             continue
         into = _into(layout, destination, source, options)
         if not source.is_dir and into == taken:
-            raise UsageError(
-                f"several files would all become {destination}",
-                hint=f"end the destination with a slash to copy them into it: {destination}/",
-            )
+            warn(f"several files become {destination}, and only the last one stays: {destination}/ would hold them all")
         if source.is_dir:
             _copy_directory(layout, tree, where, source, into, options, number)
         else:
@@ -128,7 +128,13 @@ class _InlineTree(NamedTuple):
 
 
 def _unpacked(
-    layout: Layout, writer: LayerWriter, tree: Tree, source: Source, destination: str, options: _Options
+    layout: Layout,
+    writer: LayerWriter,
+    tree: Tree,
+    source: Source,
+    destination: str,
+    options: _Options,
+    warn: Callable[[str], None],
 ) -> bool:
     """Unpack the source if it is an archive."""
     from buildah_py.copy import archive
@@ -139,7 +145,7 @@ def _unpacked(
     into = resolve(layout, clean("/" + destination))
     layout.make_dirs(into, 0o755, options.chown or (0, 0), options.now)
     layout.write(writer)
-    archive.unpack(layout, writer, tree, entry, into, chown=options.chown)
+    archive.unpack(layout, writer, tree, entry, into, chown=options.chown, warn=warn)
     return True
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from buildah_py.errors import UsageError
 
-_WHO = {"u": 0o4700, "g": 0o2070, "o": 0o1007}
+_WHO = {"u": 0o4700, "g": 0o2070, "o": 0o0007}
 _SHIFT = {"u": 6, "g": 3, "o": 0}
 _CLAUSE = re.compile(r"([ugoa]*)((?:[-+=](?:[ugo]|[rwxXst]*))+)")
 _ACTION = re.compile(r"([-+=])([ugo]|[rwxXst]*)")
@@ -27,8 +27,9 @@ class Mode(NamedTuple):
         """Give the twelve bits that a file of that mode gets."""
         if self.octal is not None:
             return self.octal
+        executable = directory or bool(mode & 0o111)
         for who, operator, permissions in self.clauses:
-            mode = _apply(mode, who, operator, permissions, directory=directory)
+            mode = _apply(mode, who, operator, permissions, executable=executable)
         return mode
 
 
@@ -54,29 +55,30 @@ def parse_mode(text: str) -> Mode:
     return Mode(text, None, tuple(clauses))
 
 
-def _apply(mode: int, who: str, operator: str, permissions: str, *, directory: bool) -> int:
+def _apply(mode: int, who: str, operator: str, permissions: str, *, executable: bool) -> int:
+    """Apply one clause as BSD's setmode(3) does. `executable` is what X asks, of the mode before all clauses."""
     selected = 0
     for letter in who:
         selected |= _WHO[letter]
-    bits = 0
     if permissions in _SHIFT and permissions:
-        bits = (mode >> _SHIFT[permissions] & 7) * 0o111
+        bits = (mode >> _SHIFT[permissions] & 7) * 0o111 & selected & 0o777
+        cleared = selected & 0o777
     else:
+        if "t" in permissions and who.strip("o"):
+            selected |= 0o1000
+        bits = 0o1000
         if "r" in permissions:
             bits |= 0o444
         if "w" in permissions:
             bits |= 0o222
-        if "x" in permissions or ("X" in permissions and (directory or mode & 0o111)):
+        if "x" in permissions or ("X" in permissions and executable):
             bits |= 0o111
         if "s" in permissions:
             bits |= 0o6000
-        if "t" in permissions:
-            bits |= 0o1000
-    bits &= selected | (0o1000 if "t" in permissions else 0)
+        bits &= selected
+        cleared = selected
     if operator == "+":
         return mode | bits
     if operator == "-":
         return mode & ~bits
-    # A directory keeps its set-id bits unless they are named, as GNU chmod has it.
-    cleared = selected & 0o777 if directory and "s" not in permissions else selected
     return mode & ~cleared | bits

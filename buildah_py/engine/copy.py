@@ -98,6 +98,7 @@ class CopyExecution:
                 link=self._step.link,
                 unpack=[False] * len(self._step.files) + [one.unpacks for one in selected],
                 now=now,
+                warn=lambda text: self._workshop.warn(f"{self._node.place}: {text}"),
             )
             captured = writer.finish()
         self._warn(selected)

@@ -21,7 +21,7 @@ from buildah_py.plan import created_by
 from buildah_py.plan.graph import HistoryItem, Input
 from buildah_py.plan.steps import CaptureStep, CopyStep, InlineFile, MountStep, RunStep, WorkdirStep
 from buildah_py.plan.variables import split_environment
-from buildah_py.sources.urls import redact
+from buildah_py.sources.urls import kind_of, redact
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -368,27 +368,29 @@ class StageFold:
         absolute = self._absolute(destination)
         if destination.endswith("/") or posixpath.basename(destination) in (".", ".."):
             absolute = absolute.rstrip("/") + "/"
+        if checksum and (len(sources) != 1 or kind_of(sources[0]) == "path"):
+            raise self.error(
+                "--checksum is for one file or repository from elsewhere",
+                instruction.destination.span,
+                "leave it out, or give an http(s) or git URL as the only source",
+            )
+        chmod = self.expand(instruction.chmod, variables) if instruction.chmod else ""
         step = CopyStep(
             sources=sources,
             destination=absolute,
             files=tuple(self._inline(heredoc, variables) for heredoc in instruction.heredocs),
             chown=self.expand(instruction.chown, variables) if instruction.chown else "",
-            chmod=self.expand(instruction.chmod, variables) if instruction.chmod else "",
+            chmod=chmod,
             exclude=tuple(self.expand(word) if self.planner.extensions else word.text for word in instruction.exclude),
             parents=parents,
-            link=link,
+            # As in BuildKit, a copy that sets modes looks at what is there: directories on the way keep theirs.
+            link=link and not chmod,
             add=add,
             unpack=unpack,
             checksum=checksum,
             keep_git_dir=keep_git_dir,
         )
         names = [*(file.name for file in step.files), *map(redact, sources)]
-        if len(names) > 1 and not absolute.endswith("/"):
-            raise self.error(
-                f"{instruction.keyword}: several sources need a directory as destination",
-                instruction.destination.span,
-                f"end it with a slash: {destination}/",
-            )
         self._step(step, instruction, created_by.copy(instruction.keyword.upper(), names, step, destination), (origin,))
 
     def _inline(self, heredoc: tree.Heredoc, variables: Mapping[str, str]) -> InlineFile:

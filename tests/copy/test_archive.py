@@ -4,6 +4,8 @@ import bz2
 import gzip
 import io
 import lzma
+import os
+import stat
 import subprocess
 import tarfile
 from typing import TYPE_CHECKING
@@ -181,11 +183,25 @@ def test_hard_links(bench: Bench) -> None:
         add(bench, tar(member("x", tarfile.LNKTYPE, linkname="none")))
 
 
-def test_devices_and_fifos_are_left_out(bench: Bench) -> None:
+def test_devices_and_fifos(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     data = tar(
         member("null", tarfile.CHRTYPE, devmajor=1, devminor=3), member("pipe", tarfile.FIFOTYPE), member("file")
     )
-    assert [path for path in add(bench, data) if path] == ["d", "d/file"]
+    entries = add(bench, data)
+    kinds = {path: entry.kind for path, entry in entries.items() if "/" in path}
+    assert kinds == {"d/null": "char", "d/pipe": "fifo", "d/file": "file"}
+    assert entries["d/null"].device == (1, 3)
+    make = os.mknod
+
+    def as_others_may(path: str, mode: int, device: int, *, dir_fd: int) -> None:
+        if stat.S_ISCHR(mode):
+            raise PermissionError(1, "not permitted")
+        make(path, mode, device, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "mknod", as_others_may)
+    assert sorted(path for path in add(bench, data) if "/" in path) == ["d/file", "d/pipe"]
+    with pytest.raises(ArchiveError, match="the path was deleted"):
+        add(bench, tar(member("gone", tarfile.CHRTYPE)))
 
 
 def test_a_damaged_archive_names_the_file(bench: Bench) -> None:

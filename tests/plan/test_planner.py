@@ -171,7 +171,7 @@ def test_the_finished_config_counts_layers_and_history() -> None:
         ("FROM $X\n", "empty"),
         ("FROM base\nEXPOSE 70000\n", "70000"),
         ("FROM base\nSTOPSIGNAL NOPE\n", "NOPE"),
-        ("FROM base\nCOPY a b c\n", "slash"),
+        (f"FROM base\nADD --checksum=sha256:{'0' * 64} a /b\n", "from elsewhere"),
     ],
 )
 def test_what_is_refused(text: str, words: str) -> None:
