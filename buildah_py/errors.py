@@ -12,6 +12,7 @@ PybuildError                   125  the builder itself could not do it
 ├── SandboxError               125  the kernel refused something a container needs
 ├── SourceError                125  a build context cannot be read
 │   └── SourceChanged          125  a file changed while it was read; trying again may help
+├── LayersLost                 125  layers that a cache promised cannot be had, or are not what it said
 ├── CacheError                 125  a shared cache cannot be read or written, or says what cannot be
 ├── RegistryError              125  a registry refuses, lies, or cannot be reached
 └── OutputError                125  a result cannot be written where it was asked for
@@ -22,6 +23,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from buildah_py.buildfile.source import Source, Span
 
 EXIT_USAGE = 2
@@ -115,6 +118,14 @@ class SourceError(PybuildError):
 
 class SourceChanged(SourceError):
     """A file of a context is no longer what it was when it was looked at: the step may be tried again."""
+
+
+class LayersLost(PybuildError):
+    """Layers that the store knew only by name cannot be had, or are not what was said of them: `diff_ids`."""
+
+    def __init__(self, message: str, diff_ids: Sequence[str], *, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.diff_ids = tuple(diff_ids)
 
 
 class CacheError(PybuildError):

@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from buildah_py.api.caching import CacheOptions
 from buildah_py.api.container import ContainerOptions
 from buildah_py.api.contexts import ContextOptions, Contexts, effective, parse_contexts
 from buildah_py.api.images import familiar_name, find_config, full_name
@@ -15,17 +16,19 @@ from buildah_py.api.output_options import OutputOptions, read_outputs
 from buildah_py.api.recorded import record
 from buildah_py.api.reuse import ReuseOptions, build_names
 from buildah_py.api.shape import shape
+from buildah_py.api.sharing import Sharing
 from buildah_py.api.state import open_store
 from buildah_py.cache import Cache
 from buildah_py.engine import Engine, Workshop
 from buildah_py.engine.run import MAX_OUTPUT
-from buildah_py.errors import NotFound, UsageError
+from buildah_py.errors import LayersLost, NotFound, UsageError
 from buildah_py.image import platform as platforms
 from buildah_py.layers.resolve import read
 from buildah_py.plan import PlanOptions, make_plan
 from buildah_py.plan.assemble import MadeLayer, finish_config
 from buildah_py.plan.steps import OUTPUT
 from buildah_py.progress import events
+from buildah_py.sharing import INLINE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -65,6 +68,7 @@ class BuildRequest:
     outputs: OutputOptions = field(default_factory=OutputOptions)
     extensions: bool = False
     container: ContainerOptions = field(default_factory=ContainerOptions)
+    caching: CacheOptions = field(default_factory=CacheOptions)
     secrets: tuple[str, ...] = ()
     ssh: tuple[str, ...] = ()
     contexts: tuple[str, ...] = ()
@@ -112,7 +116,8 @@ def build(request: BuildRequest, emit: Callable[[Event], None]) -> BuildResult:
         request = replace(request, sources=effective(request.sources, request.environ))
         contexts = Contexts(main, request.sources, store, named, secret_reader(request))
         cache = Cache(store, **build_names(main, build_file, names)._asdict())
-        workshop = _open_workshop(request, store, cache, contexts, agents, emit)
+        sharing = Sharing(request.caching, store, cache, request.environ, request.platform, emit)
+        workshop = _open_workshop(request, store, cache, contexts, agents, emit, sharing.carried.directory)
         engine = Engine(workshop, lookup=request.reuse.lookup(build_file))
         try:
             plan = make_plan(build_file, _plan_options(request, store, workshop, engine, named))
@@ -120,18 +125,27 @@ def build(request: BuildRequest, emit: Callable[[Event], None]) -> BuildResult:
                 emit(events.Warning(warning))
             _refuse_what_is_not_allowed(plan.nodes, request)
             emit(events.BuildStarted(len(plan.nodes)))
-            results = engine.run(plan.nodes, plan.stages)
-            made = {
-                index: MadeLayer(result.layers[-1], result.created)
-                for index, result in results.items()
-                if result.layers
-            }
-            config, base_layers = _shape(finish_config(plan, made), plan.config, request, workshop)
-            image = config.digest()
             recorded = record(request, main, build_file, plan.nodes) if names else None
-            store.images.put(image, config.to_bytes(), config.diff_ids, names, recorded)
-            descriptor = _write_outputs(outputs, store, config, names, request, base_layers) if outputs else None
+            while True:
+                try:
+                    results = engine.run(plan.nodes, plan.stages)
+                    made = {
+                        index: MadeLayer(result.layers[-1], result.created)
+                        for index, result in results.items()
+                        if result.layers
+                    }
+                    config, base_layers = _shape(finish_config(plan, made), plan.config, request, workshop)
+                    config = config.with_property(INLINE, sharing.inline(config, plan, engine.records))
+                    image = config.digest()
+                    store.images.put(image, config.to_bytes(), config.diff_ids, names, recorded)
+                    descriptor = (
+                        _write_outputs(outputs, store, config, names, request, base_layers) if outputs else None
+                    )
+                    break
+                except LayersLost as lost_layers:
+                    engine.forget(lost_layers)
             store.make_durable()
+            sharing.export(plan, engine.records, names)
             if engine.ran:
                 _make_room(store, request, emit)
                 _warn(build_file, main, request, plan.bases, emit)
@@ -153,6 +167,7 @@ def _open_workshop(
     contexts: Contexts,
     agents: Mapping[str, str],
     emit: Callable[[Event], None],
+    cache_directory: Callable[[str], str | None],
 ) -> Workshop:
     return Workshop(
         store,
@@ -164,6 +179,7 @@ def _open_workshop(
         shape=request.container.apply,
         **_secret_readers(request),
         agents=agents,
+        cache_directory=cache_directory,
     )
 
 
@@ -270,8 +286,12 @@ def _plan_options(
 
     def evaluate(nodes: Sequence[Node], stages: Mapping[str, int]) -> str:
         _refuse_what_is_not_allowed(nodes, request)
-        view = workshop.view(engine.run(nodes, stages)[nodes[-1].index].layers)
-        return read(view, OUTPUT, MAX_OUTPUT).decode("utf-8", "surrogateescape")
+        while True:
+            view = workshop.view(engine.run(nodes, stages)[nodes[-1].index].layers)
+            try:
+                return read(view, OUTPUT, MAX_OUTPUT).decode("utf-8", "surrogateescape")
+            except LayersLost as lost:
+                engine.forget(lost)
 
     return PlanOptions(
         resolve=resolve,

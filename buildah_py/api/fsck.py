@@ -157,5 +157,5 @@ def _record_problems(record: StoredRecord) -> Iterator[str]:
         yield "its ingredients do not give its key"
     elif not record.intact:
         yield "it is not as it was written: it may lead to another layer"
-    elif layer != record.layer_digest:
+    elif record.layer_digest not in ("", layer):  # what is not here yet has none
         yield "its layer has other content than the one that it was made with"

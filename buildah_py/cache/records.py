@@ -25,7 +25,7 @@ class Record:
 
     `created` is when the layer was first made, `made` when the step was executed last, in nanoseconds since 1970;
     `seconds` what that took. `beside` is what `ingredients.read_about` reads. `source` names the cache that the record
-    came from, "" for this machine's own.
+    came from, "" for this machine's own; `signer` is the public key that it was signed with, as far as that was asked.
     """
 
     key: str
@@ -40,6 +40,7 @@ class Record:
     version: int = KEY_VERSION
     beside: Mapping[str, Any] = field(default_factory=dict)
     source: str = ""
+    signer: str = ""
 
     @property
     def about(self) -> About:
@@ -61,7 +62,12 @@ class Cache:
 
     `own` names the build for this machine alone, such as by the path of its build file, `builds` for all machines: by
     these names records are found again that a step may be compared with.
+
+    `fallback` is asked for what the store does not know; `trusted` says of a record whether it may be used at all.
     """
+
+    fallback: Callable[[str], Record | None] | None = None
+    trusted: Callable[[Record], bool] | None = None
 
     def __init__(self, store: Store, *, own: Sequence[str] = (), builds: Sequence[str] = ()) -> None:
         self._store = store
@@ -73,8 +79,13 @@ class Cache:
 
     def lookup(self, key: str) -> Record | None:
         """The record of `key`, or None where no layer is known for it."""
-        found = self._store.records.get(key)
-        return _record(found) if found else None
+        row = self._store.records.get(key)
+        if row is not None:
+            record = _record(row)
+            same = row.layer_digest in ("", record.layer_digest)  # else a cache said what is not so
+            if same and (self.trusted is None or self.trusted(record)):
+                return record
+        return None if self.fallback is None else self.fallback(key)
 
     def keep(
         self,
@@ -86,11 +97,12 @@ class Cache:
         lists: Mapping[str, Callable[[], bytes]] | None = None,
         created: int | None = None,
         source: str = "",
+        signer: str = "",
     ) -> Record:
         """Say what a step led to. Its layer must be in the store.
 
-        `lists` give what its inputs held, by the digests in the key, as `Selection.packed` does. `created` and
-        `source` are for records that come from elsewhere.
+        `lists` give what its inputs held, by the digests in the key, as `Selection.packed` does. `created`, `source`
+        and `signer` are for records that come from elsewhere.
         """
         from dataclasses import replace
 
@@ -110,16 +122,16 @@ class Cache:
             "about": about.to_data(),
         }
         if source:
-            data["source"] = source
+            data |= {"source": source, "signer": signer}
         names = about.builds if source else (*self._own, *self._builds)
         if not source:
             self._is_met()
             self._kept.add(key)
         where = places(names, about, ingredients.kind)
         self._store.records.put(key, diff_id, canonical_json(data), places=where, inputs=lists, created=created)
-        record = self.lookup(key)
-        assert record is not None
-        return record
+        row = self._store.records.get(key)
+        assert row is not None
+        return _record(row)
 
     def see(self, records: Sequence[tuple[str, About, str]]) -> None:
         """Note where hits were met: keys, what is known of the steps, and their kinds."""
@@ -188,4 +200,5 @@ def _record(row: StoredRecord) -> Record:
         version=data["version"],
         beside=data.get("about", {}),
         source=data.get("source", ""),
+        signer=data.get("signer", ""),
     )

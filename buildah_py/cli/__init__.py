@@ -29,6 +29,7 @@ COMMANDS = {
     "umount": "take a mounted image away",
     "rmi": "remove images",
     "du": "show what takes how much of the disk",
+    "cache": "look after cache mounts and keys of shared caches",
     "prune": "remove what nothing uses any more",
     "fsck": "check the store, and repair it",
     "import": "make a base image of a root file system",

@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from buildah_py.cli import container, outputs, reuse, sources
+from buildah_py.cli import caching, container, outputs, reuse, sources
 from buildah_py.cli.arguments import key_values
 from buildah_py.errors import BuildFileError
 
@@ -68,6 +68,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     outputs.configure(parser)
     reuse.configure(parser)
     container.configure(parser)
+    caching.configure(parser)
     add("--extensions", action="store_true", help="allow pybuild's extensions of the language")
 
 
@@ -94,6 +95,7 @@ def run(args: argparse.Namespace) -> int:
         outputs=outputs.read(args),
         extensions=args.extensions,
         container=container.read(args),
+        caching=caching.read(args),
         secrets=tuple(args.secret),
         ssh=tuple(args.ssh),
         contexts=tuple(args.build_context),

@@ -28,7 +28,7 @@ def make_cache(workshop: Workshop, node: Node, mount: MountStep, tree: Result | 
         held.enter_context(workshop.store.lock(f"cache mount {identity}", workshop.cancelled))
     elif mount.sharing == "private":
         identity = _free(workshop, identity, held)
-    directory = workshop.store.cache_mounts.use(
+    directory = workshop.cache_directory(identity) or workshop.store.cache_mounts.use(
         identity, mode=0o755 if mount.mode is None else mount.mode, uid=mount.uid, gid=mount.gid
     )
     if tree is not None:

@@ -13,7 +13,7 @@ from buildah_py.cache import base_chain, step_key
 from buildah_py.engine.executions import NOTHING_USED, make_execution
 from buildah_py.engine.reasons import LookUp, Reason, chain_above, chain_below, describe
 from buildah_py.engine.workshop import Result
-from buildah_py.errors import Interrupted, NotFound, PybuildError, SourceChanged, StepFailed
+from buildah_py.errors import Interrupted, LayersLost, NotFound, PybuildError, SourceChanged, StepFailed
 from buildah_py.plan.steps import BaseStep, CaptureStep
 from buildah_py.progress import events
 
@@ -40,6 +40,8 @@ class Engine:
         self._workshop = workshop
         self._lookup = lookup
         self._results: dict[int, Result] = {}
+        self._waiting: list[Node] = []
+        self._lost: set[str] = set()
         self._made: set[str] = set()
         self._met: list[tuple[Node, str]] = []
         self._executions: dict[int, Execution] = {}
@@ -48,6 +50,8 @@ class Engine:
         self._error: BaseException | None = None
         self.hits = 0
         self.ran = 0
+        self.records: dict[int, Record] = {}
+        """What the steps led to, by the indices of their nodes."""
 
     def run(self, nodes: Sequence[Node], stages: Mapping[str, int]) -> dict[int, Result]:
         """Execute the nodes that have no result yet; the results of all by their indices.
@@ -59,9 +63,9 @@ class Engine:
         """
         try:
             self._stages, self._nodes, self._texts = stages, nodes, frozenset()
-            waiting = self._find_hits([node for node in nodes if node.index not in self._results])
-            if waiting:
-                self._execute(waiting)
+            self._waiting = self._find_hits()
+            if self._waiting:
+                self._execute()
         except BaseException:
             self._workshop.cancel()
             self._join()
@@ -74,25 +78,53 @@ class Engine:
             self._met.clear()
         return self._results
 
+    def forget(self, lost: LayersLost) -> None:
+        """Have the steps executed whose layers are lost, and looked up again whatever depends on them, when next run.
+
+        Raises `lost` where these layers are not all of steps.
+        """
+        with self._condition:
+            gone = {index for index, record in self.records.items() if record.diff_id in lost.diff_ids}
+            if {self.records[index].diff_id for index in gone} != set(lost.diff_ids):
+                raise lost
+            self._lost |= {self.records[index].key for index in gone}
+            self._workshop.emit(events.Warning(f"{lost.message}: what led to it is executed here"))
+            for node in self._nodes:
+                if node.index in gone or not gone.isdisjoint(self._needed(node)):
+                    gone.add(node.index)
+                    self._results.pop(node.index, None)
+                    self._executions.pop(node.index, None)
+                    self.hits -= node.index in self.records and self.records.pop(node.index).key not in self._made
+
     # scheduling
 
-    def _find_hits(self, nodes: list[Node]) -> list[Node]:
-        """Go through the nodes as far as all are hits; the rest."""
-        for position, node in enumerate(nodes):
-            known = self._look_up(node)
-            if known is None:
-                return nodes[position:]
-            self._results[node.index] = known
-        return []
+    def _find_hits(self) -> list[Node]:
+        """Go through the nodes that have no result yet as far as all are hits; the rest."""
+        while True:
+            nodes = self._open()
+            try:
+                for position, node in enumerate(nodes):
+                    known = self._look_up(node)
+                    if known is None:
+                        return nodes[position:]
+                    self._results[node.index] = known
+            except LayersLost as error:
+                self.forget(error)
+            else:
+                return []
 
-    def _execute(self, waiting: list[Node]) -> None:
+    def _open(self) -> list[Node]:
+        """The nodes that have no result and are not being executed."""
+        return [node for node in self._nodes if node.index not in self._results and node.index not in self._running]
+
+    def _execute(self) -> None:
         threads = []
         with self._condition:
             while True:
                 if self._error is None:
-                    ready = [node for node in waiting if self._is_ready(node)]
+                    ready = [node for node in self._waiting if self._is_ready(node)]
                     for node in ready[: max(0, MAX_THREADS - len(self._running))]:
-                        waiting.remove(node)
+                        self._waiting.remove(node)
                         self._running.add(node.index)
                         thread = threading.Thread(
                             target=self._work, args=(node,), name=f"step {node.index}", daemon=True
@@ -106,12 +138,24 @@ class Engine:
             thread.join()
 
     def _is_ready(self, node: Node) -> bool:
-        needed = [node.parent, *(one.node for one in node.inputs)]
-        return all(index is None or index in self._results for index in needed)
+        return all(index in self._results for index in self._needed(node))
+
+    def _needed(self, node: Node) -> list[int]:
+        return [index for index in (node.parent, *(one.node for one in node.inputs)) if index is not None]
 
     def _work(self, node: Node) -> None:
         try:
             result = self._process(node)
+        except LayersLost as error:
+            with self._condition:
+                self._running.discard(node.index)
+                try:
+                    self.forget(error)
+                except LayersLost:
+                    self._error = self._error or error
+                    self._workshop.cancel()
+                self._waiting = self._open()
+                self._condition.notify_all()
         except BaseException as error:  # noqa: BLE001 - it is raised again by the thread that waits
             with self._condition:
                 if self._error is None:
@@ -121,8 +165,11 @@ class Engine:
                 self._condition.notify_all()
         else:
             with self._condition:
-                self._results[node.index] = result
                 self._running.discard(node.index)
+                if self._is_ready(node):  # or else what it stands on was lost meanwhile
+                    self._results[node.index] = result
+                else:
+                    self._waiting = self._open()
                 self._condition.notify_all()
 
     def _join(self) -> None:
@@ -145,6 +192,8 @@ class Engine:
             execution = self._execution(node)
             key = self._key(node, execution)
             found = self._find(node, key)
+        except LayersLost:
+            raise
         except PybuildError as error:
             self._start(node)
             self._fail(node, error, started)
@@ -160,6 +209,8 @@ class Engine:
             return self._make(node, started)
         except Interrupted:
             self._done(node, events.CANCELLED, "", started)
+            raise
+        except LayersLost:
             raise
         except PybuildError as error:
             self._fail(node, error, started)
@@ -240,7 +291,7 @@ class Engine:
 
     def _find(self, node: Node, key: str) -> Record | None:
         """Look a key up. What this build itself has made counts even where older records do not."""
-        if self._lookup.forbidden(node.stage) and key not in self._made:
+        if (self._lookup.forbidden(node.stage) or key in self._lost) and key not in self._made:
             return None
         record = self._workshop.cache.lookup(key)
         if record is None or (key not in self._made and self._lookup.is_too_old(record.made)):
@@ -269,6 +320,7 @@ class Engine:
 
     def _result(self, node: Node, record: Record) -> Result:
         self._executions.pop(node.index, None)
+        self.records[node.index] = record
         parent = self._parent(node)
         chain = chain_above(node.step, parent.chain, record.layer_digest)
         if isinstance(node.step, CaptureStep):

@@ -64,6 +64,7 @@ class Workshop:
     containers reach, `secret` gives a secret's value by its id or None, `agents` are the sockets of ssh agents by their
     ids, `shape` gives a container as the command line wants it. `secret_digest` gives for a secret's id what of it
     enters keys: "" where it was not given, "given", or a digest of its value where that was asked for.
+    `cache_directory` is asked before a cache mount is used: for the directory that stands for it, None for the store's.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class Workshop:
         secret_digest: Callable[[str], str] = lambda _: "",
         agents: Mapping[str, str] | None = None,
         shape: Callable[[ContainerSpec], ContainerSpec] = lambda spec: spec,
+        cache_directory: Callable[[str], str | None] = lambda _: None,
     ) -> None:
         self.store = store
         self.cache = cache
@@ -88,6 +90,7 @@ class Workshop:
         self._secret_digest = secret_digest
         self.agents = agents or {}
         self.shape = shape
+        self.cache_directory = cache_directory
         self._open_context = open_context
         self._make_sandbox = make_sandbox
         self._sandbox: Sandbox | None = None

@@ -341,6 +341,11 @@ class ImageConfig:
         entries = self._raw.get("history") or ()
         return self._top("history", [change(place, dict(entry)) for place, entry in enumerate(entries)])
 
+    def with_property(self, name: str, value: Any) -> ImageConfig:
+        """Set a property that the specification does not know; None removes it."""
+        raw = {key: one for key, one in self._raw.items() if key != name}
+        return ImageConfig(raw if value is None else raw | {name: value})
+
     def without_history(self) -> ImageConfig:
         """Remove the whole history."""
         return self._top("history", None)

@@ -78,6 +78,24 @@ class Warning(NamedTuple):  # noqa: A001 - the field's word; used as events.Warn
     id: int = 0
 
 
+class CacheRead(NamedTuple):
+    """What a shared cache was good for: steps that it spared, and the bytes read of its records and of its layers."""
+
+    cache: str
+    hits: int
+    records: int
+    layers: int
+
+
+class CacheSent(NamedTuple):
+    """What was sent to a shared cache: blobs and bytes, and blobs that it had already."""
+
+    cache: str
+    blobs: int
+    bytes: int
+    known: int
+
+
 class BuildDone(NamedTuple):
     """Last of all, if the build succeeded. `image` is the image's id, `names` what it is called now."""
 
@@ -94,7 +112,18 @@ class BuildFailed(NamedTuple):
     seconds: float = 0.0
 
 
-Event = BuildStarted | StepStarted | StepOutput | StepDone | Note | Warning | BuildDone | BuildFailed
+Event = (
+    BuildStarted
+    | StepStarted
+    | StepOutput
+    | StepDone
+    | Note
+    | Warning
+    | CacheRead
+    | CacheSent
+    | BuildDone
+    | BuildFailed
+)
 
 if TYPE_CHECKING:
     Sink = Callable[[Event], None]

@@ -19,6 +19,8 @@ _NAMES = {
     events.StepDone: "step-done",
     events.Note: "note",
     events.Warning: "warning",
+    events.CacheRead: "cache-read",
+    events.CacheSent: "cache-sent",
     events.BuildDone: "build-done",
     events.BuildFailed: "build-failed",
 }

@@ -9,7 +9,7 @@ from buildah_py.progress.renderer import Renderer
 from buildah_py.progress.text import Lines, clean, label
 
 if TYPE_CHECKING:
-    from buildah_py.progress.events import Event, StepDone, StepOutput
+    from buildah_py.progress.events import CacheRead, CacheSent, Event, StepDone, StepOutput
 
 _WORTH_A_WORD = 0.1
 """Seconds of CPU time."""
@@ -50,6 +50,8 @@ class Plain(Renderer):
                 return self._remark(event.id, "note", event.text)
             case events.Warning():
                 return self._remark(event.id, "warning", event.text)
+            case events.CacheRead() | events.CacheSent():
+                return self._remark(0, "cache", shared(event))
             case events.BuildDone():
                 return "\n" + summary(event) + "\n"
             case events.BuildFailed():
@@ -97,6 +99,14 @@ def outcome(event: StepDone) -> str:
         event.outcome
     ) or f"RUN {event.seconds:.1f}s{usage(event)}"
     return f"{head} ({reason})" if reason else head
+
+
+def shared(event: CacheRead | CacheSent) -> str:
+    """What was read from a shared cache, or sent to it, in one line."""
+    if isinstance(event, events.CacheRead):
+        read = f"read {event.records} bytes of records and {event.layers} of layers"
+        return f"{event.cache}: {event.hits} from there, {read}"
+    return f"{event.cache}: sent {event.blobs} blobs, {event.bytes} bytes; {event.known} were there"
 
 
 def summary(event: events.BuildDone) -> str:

@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from buildah_py.progress import events
-from buildah_py.progress.plain import outcome, summary
+from buildah_py.progress.plain import outcome, shared, summary
 from buildah_py.progress.renderer import Renderer
 from buildah_py.progress.text import Lines, clean, fit, label
 
@@ -93,6 +93,8 @@ class Tty(Renderer):
                 self._step_done(event)
             case events.Note():
                 self._above(clean(event.text, colour=False))
+            case events.CacheRead() | events.CacheSent():
+                self._above(clean(shared(event), colour=False))
             case events.Warning():
                 self._above(self._painted(_YELLOW, f"warning: {clean(event.text, colour=False)}"))
             case events.BuildDone():

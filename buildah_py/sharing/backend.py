@@ -122,3 +122,10 @@ def read_blob(backend: Backend, blob: Descriptor, limit: int, count: Callable[[i
         while data := stream.read(1 << 20):
             pieces.append(data)
     return b"".join(pieces)
+
+
+def copy_blob(backend: Backend, blob: Descriptor, path: str, count: Callable[[int], object] = lambda _: None) -> None:
+    """Write a blob to the new file `path`, checked. Raises CacheError."""
+    with Checked(backend.open(blob), blob, backend.name, count) as stream, open(path, "xb") as file:
+        while data := stream.read(1 << 20):
+            file.write(data)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from buildah_py.image.descriptor import Descriptor
     from buildah_py.sharing.backend import Backend, Open
+    from buildah_py.sharing.imported import ImportedCache
     from buildah_py.sharing.records import SharedLayer, SharedMount, SharedRecord
 
 _THREADS = 4
@@ -48,6 +49,19 @@ def send(backend: Backend, content: Content, source: Callable[[Descriptor], Open
     data = manifest.to_bytes()
     backend.put_manifest(data)
     return Sent(sent.blobs + sent_small.blobs, sent.bytes + sent_small.bytes + len(data), sent.known + sent_small.known)
+
+
+def resend(
+    cache: ImportedCache,
+    mounts: Sequence[SharedMount],
+    blobs: Sequence[Descriptor],
+    source: Callable[[Descriptor], Open],
+    sign: str = "",
+) -> Sent:
+    """Give a cache other mounts, whose blobs these are; its records stay. Raises CacheError."""
+    found, layers = cache.all()
+    kept = [layer.blob for layer in layers if layer.blob is not None]
+    return send(cache.backend, Content(found, layers, mounts, [*kept, *blobs]), source, sign)
 
 
 def inline(content: Content, sign: str = "") -> dict[str, object]:

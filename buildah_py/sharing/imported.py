@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from buildah_py.errors import CacheError, ImageError
 from buildah_py.image import canonical, config, media_types
 from buildah_py.image.digest import sha256_of
-from buildah_py.sharing import artifact
+from buildah_py.sharing import INLINE, artifact
 from buildah_py.sharing.backend import read_blob
 from buildah_py.sharing.records import Book
 
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from buildah_py.sharing.backend import Backend
     from buildah_py.sharing.records import SharedLayer, SharedMount, SharedRecord
 
-INLINE: Final = "pybuild.cache.v1"
-"""The property of an image's config that carries its records."""
 UNSIGNED: Final = "unsigned"
 
 
@@ -43,7 +41,7 @@ class ImportedCache:
     """The cache that `backend` keeps. With `verify` it is used only if one of these public keys belongs to a signature.
 
     Nothing here raises: a cache that cannot be read, or that says what cannot be, is as good as none, and `warn` is
-    told why. `hits` counts what was found, `fetched` the bytes that were read for that.
+    told why. `hits` counts what was of use, `fetched` the bytes that were read for that.
     """
 
     def __init__(self, backend: Backend, verify: Sequence[str], warn: Callable[[str], object]) -> None:
@@ -58,6 +56,11 @@ class ImportedCache:
         self._opened = False
         self.hits = 0
         self.fetched = 0
+
+    @property
+    def is_there(self) -> bool:
+        """Whether there is a cache that can be read."""
+        return self._open() is not None
 
     @property
     def opened(self) -> bool:
@@ -77,9 +80,12 @@ class ImportedCache:
             return None
         if record is None or layer is None:
             return None
+        return Found(record, self._with_blob(layer), self._signer)
+
+    def count_hit(self) -> None:
+        """Count a record that was of use."""
         with self._lock:
             self.hits += 1
-        return Found(record, self._with_blob(layer), self._signer)
 
     def layer(self, diff_id: str) -> SharedLayer | None:
         """What it knows of a layer."""
@@ -99,6 +105,15 @@ class ImportedCache:
         except CacheError as error:
             self._warn(error.message)
             return None
+
+    def all(self) -> tuple[list[SharedRecord], list[SharedLayer]]:
+        """All records and layers, for writing them again. Raises CacheError where one cannot be read."""
+        book = self._open()
+        if book is None:
+            return [], []
+        records = [one for key in book.records() if (one := book.record(key)) is not None]
+        layers = {one.diff_id: layer for one in records if (layer := book.layer(one.diff_id)) is not None}
+        return records, list(layers.values())
 
     def mounts(self) -> list[str]:
         """The ids of its cache mounts."""

@@ -39,7 +39,7 @@ class SharedLayer(NamedTuple):
 
 
 class SharedRecord(NamedTuple):
-    """What a step with that key led to, and the ingredients of the key."""
+    """What a step with that key led to, and the ingredients of the key; `about` is what helps to explain a miss."""
 
     key: str
     parent: str
@@ -47,6 +47,7 @@ class SharedRecord(NamedTuple):
     inputs: Mapping[str, str]
     diff_id: str
     seconds: float
+    about: object = None
 
 
 class SharedMount(NamedTuple):
@@ -89,7 +90,7 @@ class Book:
         seconds = raw.get("seconds")
         if not isinstance(seconds, (int, float)) or not 0 <= seconds < _MAX_TIME:
             raise CacheError(f"{what} took {seconds!r} seconds")
-        return SharedRecord(key, parent, step, inputs, diff_id, seconds)
+        return SharedRecord(key, parent, step, inputs, diff_id, seconds, raw.get("about"))
 
     def layer(self, diff_id: str) -> SharedLayer | None:
         """A layer. Raises CacheError where what is said of it is malformed."""
@@ -174,6 +175,7 @@ def _record(record: SharedRecord) -> dict[str, object]:
         "inputs": record.inputs,
         "layer": record.diff_id,
         "seconds": record.seconds,
+        "about": record.about,
     }
 
 

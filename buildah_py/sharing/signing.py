@@ -34,9 +34,9 @@ def sign(path: str, records: str) -> tuple[str, str]:
     return _public(key), base64.b64encode(key.sign(_statement(records))).decode()
 
 
-def check_key_file(path: str) -> None:
-    """Raise UsageError where `path` holds no secret key."""
-    _load(path)
+def public_key(path: str) -> str:
+    """The public part of the secret key in `path`. Raises UsageError."""
+    return _public(_load(path))
 
 
 def parse_public(text: str) -> str:

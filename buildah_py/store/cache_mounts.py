@@ -32,15 +32,9 @@ class CacheMounts:
 
     def use(self, identity: str, *, mode: int = 0o755, uid: int = 0, gid: int = 0) -> str:
         """The directory that belongs to an id, made where there is none, and marked as used by this process."""
-        name = hashlib.sha256(identity.encode("utf-8", "surrogateescape")).hexdigest()
-        path = os.path.join(self._directory, name)
-        shown = identity.encode("utf-8", "backslashreplace").decode()
+        path = self.path(identity)
         with self._database.transaction():
-            self._database.change(
-                "INSERT INTO cache_mounts (name, id, used) VALUES (?, ?, ?) "
-                "ON CONFLICT (name) DO UPDATE SET used = max(used, excluded.used)",
-                (name, shown, max(time.time_ns(), self._since)),
-            )
+            self._mark(identity)
             if not os.path.isdir(path):
                 new = f"{path}.new"  # a process that is killed leaves no directory with the wrong owner
                 os.makedirs(new, exist_ok=True)
@@ -48,6 +42,44 @@ class CacheMounts:
                 os.chmod(new, mode)
                 os.rename(new, path)
         return path
+
+    def path(self, identity: str) -> str:
+        """Where the directory of an id lies or would lie."""
+        return os.path.join(self._directory, _name(identity))
+
+    def is_empty(self, identity: str) -> bool:
+        """Whether there is nothing that belongs to an id."""
+        try:
+            with os.scandir(self.path(identity)) as entries:
+                return next(entries, None) is None
+        except FileNotFoundError:
+            return True
+
+    def put(self, identity: str, staged: str, *, replace: bool = False) -> bool:
+        """Make the directory `staged` that of an id, and mark it as used; whether that was done.
+
+        One that holds something already is left alone unless it is to be replaced.
+        """
+        path = self.path(identity)
+        trash = f"{path}.{time.time_ns()}.removed"
+        with self._database.transaction():
+            if not replace and not self.is_empty(identity):
+                return False
+            if os.path.lexists(path):
+                os.rename(path, trash)
+            os.rename(staged, path)
+            self._mark(identity)
+        if os.path.lexists(trash):
+            remove_tree(trash)
+        return True
+
+    def _mark(self, identity: str) -> None:
+        shown = identity.encode("utf-8", "backslashreplace").decode()
+        self._database.change(
+            "INSERT INTO cache_mounts (name, id, used) VALUES (?, ?, ?) "
+            "ON CONFLICT (name) DO UPDATE SET used = max(used, excluded.used)",
+            (_name(identity), shown, max(time.time_ns(), self._since)),
+        )
 
     def all(self) -> list[CacheMount]:
         """All of them, measured now, those that were used longest ago first."""
@@ -81,3 +113,7 @@ class CacheMounts:
         if os.path.lexists(trash):
             remove_tree(trash)
         return True
+
+
+def _name(identity: str) -> str:
+    return hashlib.sha256(identity.encode("utf-8", "surrogateescape")).hexdigest()

@@ -238,11 +238,19 @@ class Layers:
         )
 
     def promise(
-        self, diff_id: str, *, size: int, layer_digest: str = "", entries: int = -1, origins: Sequence[Origin] = ()
+        self,
+        diff_id: str,
+        *,
+        size: int,
+        layer_digest: str = "",
+        entries: int = -1,
+        origins: Sequence[Origin] = (),
+        created: int | None = None,
     ) -> None:
         """Know of a layer whose files are elsewhere; where it is known already, it gains `origins`.
 
-        `size` is the blob's, until the layer is here. `layer_digest` is what its maker says of its content.
+        `size` is the blob's, until the layer is here. `layer_digest` is what its maker says of its content, `created`
+        when it was first made (ns since 1970).
         """
         now = self._now()
         with self._database.transaction():
@@ -250,7 +258,7 @@ class Layers:
                 "INSERT INTO layers (diff_id, layer_digest, size, entries, created, used, absent) "
                 "VALUES (?, ?, ?, ?, ?, ?, 1) ON CONFLICT (diff_id) DO UPDATE SET used = max(used, excluded.used), "
                 "layer_digest = iif(layer_digest = '', excluded.layer_digest, layer_digest)",
-                (diff_id, layer_digest, size, entries, now, now),
+                (diff_id, layer_digest, size, entries, now if created is None else created, now),
             )
             self._database.change_many(
                 "INSERT OR REPLACE INTO origins (diff_id, kind, location, digest, media_type, size) "

@@ -121,6 +121,11 @@ class Records:
             (MAX_GONE,),
         )
 
+    def of_layer(self, diff_id: str) -> list[StoredRecord]:
+        """The records that led to a layer; damaged ones are left out."""
+        found = [_stored(row) for row in self._database.query(_SELECT + "WHERE r.diff_id = ?", (diff_id,))]
+        return [record for record in found if record.intact]
+
     def all(self) -> list[StoredRecord]:
         """All records, oldest first, damaged ones too."""
         return [_stored(row) for row in self._database.query(_SELECT + "ORDER BY r.created")]

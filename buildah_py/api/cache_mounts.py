@@ -1,0 +1,120 @@
+"""What `pybuild cache mounts` does: cache mounts listed, removed, written to a cache and read from one."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+from buildah_py.api.carrying import pack_mounts, restore_mount
+from buildah_py.api.places import open_place
+from buildah_py.errors import CacheError, NotFound, UsageError
+from buildah_py.image import platform as platforms
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from buildah_py.sharing.export import Sent
+    from buildah_py.sharing.imported import ImportedCache
+    from buildah_py.sharing.spec import Place
+    from buildah_py.store import Store
+    from buildah_py.store.cache_mounts import CacheMount
+
+
+def remove_mounts(store: Store, ids: Sequence[str]) -> tuple[list[CacheMount], list[CacheMount]]:
+    """Remove the cache mounts of these ids with all their copies, without ids all: those removed, those in use.
+
+    Raises NotFound for an id that there is none of.
+    """
+    from buildah_py.store.locks import living_leases
+
+    limit = min([time.time_ns(), *_others(store, living_leases(store.path("leases")))])
+    removed: list[CacheMount] = []
+    used: list[CacheMount] = []
+    for mount in _chosen(store.cache_mounts.all(), ids):
+        (removed if store.cache_mounts.remove(mount.name, limit) else used).append(mount)
+    return removed, used
+
+
+def export_mounts(store: Store, where: str, ids: Sequence[str], environ: Mapping[str, str]) -> tuple[list[str], Sent]:
+    """Write cache mounts (all of them without ids) to a cache, beside the records that it has; their ids.
+
+    `where` is a directory, or what `--cache-to` takes. Raises NotFound, CacheError, UsageError.
+    """
+    from buildah_py.sharing.export import resend
+    from buildah_py.sharing.imported import ImportedCache
+    from buildah_py.sharing.signing import public_key
+    from buildah_py.sharing.spec import parse_to
+
+    place = parse_to(where if "=" in where else f"type=local,dest={where}")
+    if place.type == "inline":
+        raise UsageError("an image carries no cache mounts", hint="write them to a directory, or to type=registry,…")
+    known = {mount.id for mount in store.cache_mounts.all() if mount.id and "\0" not in mount.id}
+    chosen = [mount.id for mount in _chosen(store.cache_mounts.all(), ids) if mount.id in known]
+    backend = open_place(place, environ, platforms.host())
+    complaints: list[str] = []
+    before = ImportedCache(backend, (public_key(place.sign),) if place.sign else (), complaints.append)
+    others = [one for one in before.mounts() if one not in chosen]
+    if complaints:
+        raise CacheError(complaints[0], hint="remove it, or name another place")
+
+    def directory(identity: str) -> str | None:
+        return None if store.cache_mounts.is_empty(identity) else store.cache_mounts.path(identity)
+
+    carried = pack_mounts(store, [*chosen, *others], lambda one: directory(one) if one in chosen else None, before)
+    return chosen, resend(before, carried.mounts, carried.blobs, lambda blob: carried.sources[blob.digest], place.sign)
+
+
+def import_mounts(store: Store, where: str, ids: Sequence[str], environ: Mapping[str, str]) -> list[str]:
+    """Make cache mounts (without ids, all that the cache has) what a cache says they were; their ids.
+
+    `where` is a directory, or what `--cache-from` takes. Raises NotFound, CacheError, UsageError.
+    """
+    from buildah_py.sharing.spec import parse_from
+
+    place = parse_from(where if "=" in where else f"type=local,src={where}")
+    cache = _open(place, environ)
+    there = cache.mounts()
+    for one in ids:
+        if one not in there:
+            raise NotFound(f"{cache.backend.name} has no cache mount {one}", hint=_there(there))
+    for one in ids or there:
+        shared = cache.mount(one)
+        if shared is None:
+            raise CacheError(f"{cache.backend.name}: what it says of the cache mount {one} cannot be read")
+        with store.lock(f"cache mount {one}"):
+            restore_mount(store, cache.backend, shared, replace=True)
+    return list(ids or there)
+
+
+def _open(place: Place, environ: Mapping[str, str]) -> ImportedCache:
+    from buildah_py.sharing.imported import ImportedCache
+    from buildah_py.sharing.signing import parse_public
+
+    complaints: list[str] = []
+    keys = tuple(map(parse_public, place.verify))
+    cache = ImportedCache(open_place(place, environ, platforms.host()), keys, complaints.append)
+    if not cache.is_there:
+        raise CacheError(complaints[0] if complaints else f"{cache.backend.name}: there is no cache")
+    return cache
+
+
+def _chosen(mounts: Sequence[CacheMount], ids: Sequence[str]) -> list[CacheMount]:
+    for one in ids:
+        if not any(mount.id == one or mount.name.startswith(one) for mount in mounts):
+            raise NotFound(f"there is no cache mount {one}", hint=_there([mount.id for mount in mounts]))
+    return [
+        mount
+        for mount in mounts
+        if not ids or mount.id.partition("\0")[0] in ids or any(mount.name.startswith(one) for one in ids)
+    ]
+
+
+def _there(ids: Sequence[str]) -> str:
+    plain = sorted({one.partition("\0")[0] for one in ids if one})
+    return f"there are {', '.join(plain)}" if plain else "there are none"
+
+
+def _others(store: Store, living: Mapping[str, int]) -> list[int]:
+    own = os.path.basename(store.lease.name)
+    return [start for name, start in living.items() if name != own]

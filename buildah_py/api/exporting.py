@@ -1,0 +1,234 @@
+"""Sending a build's records and layers to where `--cache-to` names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from buildah_py.api.carrying import ALL, Carried, pack_mounts
+from buildah_py.cache.keys import KEY_VERSION
+from buildah_py.errors import CacheError, PybuildError
+from buildah_py.image import media_types
+from buildah_py.image.descriptor import Descriptor
+from buildah_py.progress import events
+from buildah_py.sharing.records import SharedLayer, SharedRecord
+from buildah_py.sharing.spec import INLINE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from typing import BinaryIO
+
+    from buildah_py.api.sharing import Sharing
+    from buildah_py.cache import Record
+    from buildah_py.image.config import ImageConfig
+    from buildah_py.plan import Plan
+    from buildah_py.progress.events import Event
+    from buildah_py.sharing.backend import Backend, Open
+    from buildah_py.sharing.spec import Place
+    from buildah_py.store import Origin, Store
+
+
+class Steps(NamedTuple):
+    """What the steps of a build led to: all records, and those of the steps that the image's layers come from."""
+
+    records: tuple[Record, ...]
+    chain: frozenset[str]
+
+
+def steps_of(plan: Plan, records: Mapping[int, Record]) -> Steps:
+    """Tell which records are those of the image itself."""
+    parents = {node.index: node.parent for node in plan.nodes}
+    chain = set()
+    index: int | None = plan.target
+    while index is not None:
+        if index in records:
+            chain.add(records[index].diff_id)
+        index = parents.get(index)
+    return Steps(tuple(records[index] for index in sorted(records)), frozenset(chain))
+
+
+def export_all(
+    sharing: Sharing,
+    store: Store,
+    steps: Steps,
+    mounts: Sequence[str],
+    names: Sequence[str],
+    emit: Callable[[Event], None],
+) -> None:
+    """Send the cache to all places but the inline one; `mounts` are the ids that the build uses.
+
+    Raises the first error of those places that may not fail.
+    """
+    failed: list[PybuildError] = []
+    for place in sharing.to:
+        if place.type == INLINE:
+            continue
+        try:
+            ids = mounts if ALL in place.mounts else place.mounts
+            _export(sharing, store, place, steps, ids, names, emit)
+        except PybuildError as error:
+            if place.ignore_error:
+                emit(events.Warning(f"the cache is not exported: {error}"))
+            else:
+                failed.append(error)
+    if failed:
+        raise failed[0]
+
+
+def inline_property(sharing: Sharing, place: Place, config: ImageConfig, steps: Steps) -> dict[str, object]:
+    """What an image's config carries: the records of the image's own layers."""
+    from buildah_py.sharing.export import Content, inline
+
+    there = set(config.diff_ids)
+    records = [one for one in _allowed(steps.records, place, sharing) if one.diff_id in there]
+    content = Content([_shared(one) for one in records], [_layer(one, None) for one in records])
+    return inline(content, place.sign)
+
+
+def _export(
+    sharing: Sharing,
+    store: Store,
+    place: Place,
+    steps: Steps,
+    mounts: Sequence[str],
+    names: Sequence[str],
+    emit: Callable[[Event], None],
+) -> None:
+    from buildah_py.api.places import open_place
+    from buildah_py.image import reference
+    from buildah_py.sharing.export import Content, send
+
+    mount_from = [reference.parse(name).name for name in names]
+    backend = open_place(place, sharing.environ, sharing.platform, mount_from)
+    packing = _Packing(store, sharing, place, backend)
+    records = _allowed(steps.records, place, sharing)
+    wanted = {one.diff_id for one in records if place.whole or one.diff_id in steps.chain}
+    blobs = {diff_id: packing.blob(diff_id) for diff_id in sorted(wanted)}
+    layers = {one.diff_id: _layer(one, blobs.get(one.diff_id)) for one in records}
+    carried = _carry(sharing, store, place, backend, mounts)
+
+    def source(blob: Descriptor) -> Open:
+        return carried.sources.get(blob.digest) or packing.open(blob)
+
+    content = Content(
+        [_shared(one) for one in records], list(layers.values()), carried.mounts, [*blobs.values(), *carried.blobs]
+    )
+    sent = send(backend, content, source, place.sign)
+    emit(events.CacheSent(backend.name, sent.blobs, sent.bytes, sent.known))
+
+
+def _carry(sharing: Sharing, store: Store, place: Place, backend: Backend, mounts: Sequence[str]) -> Carried:
+    """Pack the cache mounts that go along."""
+    if not mounts:
+        return Carried((), (), {})
+    from buildah_py.sharing.imported import ImportedCache
+    from buildah_py.sharing.signing import public_key
+
+    # A cache that is signed vouches for its mounts too: what is there already counts only if it was signed as well.
+    keys = (public_key(place.sign),) if place.sign else ()
+    before = ImportedCache(backend, keys, lambda _: None)
+    others = [one for one, other in zip(sharing.imports, sharing.from_, strict=True) if other.verify or not place.sign]
+    return pack_mounts(store, mounts, sharing.carried.place, before, others)
+
+
+def _allowed(records: Iterable[Record], place: Place, sharing: Sharing) -> list[Record]:
+    """Leave out what cannot be read elsewhere, and what nobody vouches for where the cache is signed."""
+    found = [one for one in records if one.version == KEY_VERSION]
+    if place.sign:
+        found = [one for one in found if sharing.trusts(one)]
+    return found
+
+
+def _shared(record: Record) -> SharedRecord:
+    return SharedRecord(
+        record.key,
+        record.parent,
+        record.canonical,
+        record.inputs,
+        record.diff_id,
+        record.seconds,
+        record.beside or None,
+    )
+
+
+def _layer(record: Record, blob: Descriptor | None) -> SharedLayer:
+    return SharedLayer(record.diff_id, record.layer_digest, -1, record.created, blob)
+
+
+class _Packing:
+    """Finds or makes the blobs of layers for one place, and opens those that have to be sent."""
+
+    def __init__(self, store: Store, sharing: Sharing, place: Place, backend: Backend) -> None:
+        self._store = store
+        self._sharing = sharing
+        self._compression = place.compression or media_types.GZIP
+        self._level = place.level
+        self._any = place.compression is None
+        self._backend = backend
+        self._paths: dict[str, str] = {}
+        self._origins: dict[str, Origin] = {}
+        self._diff_ids: dict[str, str] = {}
+
+    def blob(self, diff_id: str) -> Descriptor:
+        """The blob that stands for a layer there."""
+        from buildah_py.outputs.compress import compressor
+
+        made_by = compressor(self._compression, self._level)
+        for stored in self._store.blobs.of(diff_id):
+            fits = stored.compressor == made_by or (not stored.compressor and self._fits(stored.media_type))
+            if fits and self._store.blobs.use(stored.digest):
+                self._paths[stored.digest] = stored.path
+                return self._described(stored.media_type, stored.digest, stored.size)
+        if self._store.layers.missing([diff_id]):
+            for origin in self._store.layers.origins(diff_id):
+                if origin.digest and self._fits(origin.media_type):
+                    self._origins[origin.digest] = origin
+                    self._diff_ids[origin.digest] = diff_id
+                    return self._described(origin.media_type, origin.digest, origin.size)
+            self._store.need([diff_id])
+        return self._make(diff_id, made_by)
+
+    def open(self, blob: Descriptor) -> Callable[[], BinaryIO]:
+        """Open a blob that has to be sent; one that is elsewhere is fetched for that."""
+        if blob.digest not in self._paths:
+            self._paths[blob.digest] = self._copy(self._origins[blob.digest])
+        path = self._paths[blob.digest]
+        return lambda: open(path, "rb")
+
+    def _make(self, diff_id: str, made_by: str) -> Descriptor:
+        from buildah_py.api.clamp import layer_source
+        from buildah_py.outputs.blob import make_blob
+
+        source = layer_source(self._store, diff_id)
+        made = make_blob(source, self._store.stage(), self._compression, self._level)
+        kind = media_types.layer(self._compression)
+        stored = self._store.blobs.add(
+            made.path, made.digest, diff_id=diff_id, media_type=kind, size=made.size, compressor=made_by
+        )
+        self._paths[stored.digest] = stored.path
+        return Descriptor(kind, stored.digest, stored.size)
+
+    def _copy(self, origin: Origin) -> str:
+        """Fetch a blob to send it on, without unpacking it."""
+        import os
+
+        from buildah_py.sharing.backend import Checked
+
+        blob = Descriptor(origin.media_type, origin.digest, origin.size)
+        path = os.path.join(self._store.stage(), "blob")
+        with (
+            Checked(self._sharing.open_origin(origin), blob, origin.location, lambda _: None) as stream,
+            open(path, "xb") as file,
+        ):
+            while data := stream.read(1 << 20):
+                file.write(data)
+        return path
+
+    def _fits(self, media_type: str) -> bool:
+        compression = media_types.compression_of(media_type)
+        return compression is not None and (self._any or compression == self._compression)
+
+    def _described(self, media_type: str, digest: str, size: int) -> Descriptor:
+        compression = media_types.compression_of(media_type)
+        if compression is None:
+            raise CacheError(f"{self._backend.name}: {media_type} is no layer")
+        return Descriptor(media_types.layer(compression), digest, size)

@@ -1,0 +1,71 @@
+"""The places that keep shared caches, opened as the command line and the environment name them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from buildah_py.errors import CacheError, UsageError
+from buildah_py.sharing import spec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from buildah_py.image.descriptor import Descriptor
+    from buildah_py.image.platform import Platform
+    from buildah_py.sharing.backend import Backend, Stream
+    from buildah_py.sharing.spec import Place
+    from buildah_py.store import Origin
+
+
+def open_place(place: Place, environ: Mapping[str, str], platform: Platform, mount_from: Sequence[str] = ()) -> Backend:
+    """Make what reaches a place; nothing is reached yet. Raises UsageError for what is not said or cannot be."""
+    if place.type == spec.LOCAL:
+        from buildah_py.sharing.local import LocalCache
+
+        where = place.where
+        return LocalCache(where.get("dest") or where["src"], where.get("tag", ""), where.get("digest", ""))
+    if place.type == spec.S3:
+        from buildah_py.sharing.s3 import S3Cache
+
+        return S3Cache(place, environ)
+    if place.type == spec.GHA:
+        from buildah_py.sharing.gha import ActionsCache
+
+        return ActionsCache(place, environ)
+    assert place.type == spec.REGISTRY, place
+    from buildah_py.registry import Registry, RegistryOptions
+    from buildah_py.sharing.registry import RegistryCache
+
+    said = "registry.insecure" in place.where
+    insecure = said and spec.flag(place.option, place.where, "registry.insecure")
+    options = RegistryOptions.from_environment(environ, tls_verify=(not insecure) if said else None)
+    return RegistryCache(place.where["ref"], Registry(options), platform, mount_from)
+
+
+def open_origin(origin: Origin, environ: Mapping[str, str], known: Sequence[Backend] = ()) -> Stream:
+    """Open a layer's blob where a cache kept it: one of `known`, or one that the origin's location names.
+
+    Raises CacheError.
+    """
+    from buildah_py.image.descriptor import Descriptor
+
+    blob = Descriptor(origin.media_type, origin.digest, origin.size)
+    for backend in known:
+        if (backend.kind, backend.location) == (origin.kind, origin.location):
+            return backend.open(blob)
+    try:
+        return _open(origin, environ, blob)
+    except UsageError as error:
+        raise CacheError(f"{origin.kind} {origin.location}: {error.message}", hint=error.hint) from error
+
+
+def _open(origin: Origin, environ: Mapping[str, str], blob: Descriptor) -> Stream:
+    if origin.kind == "s3":
+        from buildah_py.sharing.s3 import S3Cache
+
+        return S3Cache(spec.parse_from(origin.location), environ).open(blob)
+    if origin.kind == "gha":
+        from buildah_py.sharing.gha import ActionsCache
+
+        return ActionsCache(spec.parse_from(origin.location), environ).open(blob)
+    raise CacheError(f"nothing is known of the place {origin.kind} {origin.location}")
