@@ -53,6 +53,18 @@ def set_name(name: str) -> None:
     check(_prctl(_PR_SET_NAME, ctypes.addressof(buffer), 0, 0, 0))
 
 
+def set_command_line(text: str) -> None:
+    """Have others see `text` instead of the arguments that this process was executed with; proc(5), arg_start.
+
+    It is written over them, so that no more of it is seen than they were long.
+    """
+    with open("/proc/self/stat", "rb") as file:
+        fields = file.read().rpartition(b")")[2].split()
+    start, end = int(fields[45]), int(fields[46])
+    data = os.fsencode(text)[: end - start - 1].ljust(end - start, b"\0")
+    ctypes.memmove(start, data, len(data))
+
+
 def set_child_subreaper(subreaper: bool) -> None:
     """Become the parent of descendants whose own parent ends."""
     check(_prctl(_PR_SET_CHILD_SUBREAPER, int(subreaper), 0, 0, 0))

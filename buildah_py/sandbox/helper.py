@@ -43,6 +43,7 @@ def main(control: int) -> None:
         _signal.signal(getattr(_signal, name), _signal.SIG_IGN)
     _signal.pthread_sigmask(_signal.SIG_SETMASK, [])
     process.set_name("pybuild-helper")
+    process.set_command_line("pybuild-helper")  # containers see it, and have no business with paths of the host
     process.set_child_subreaper(True)
     os.umask(0)
     Helper(_socket.socket(fileno=control)).serve()

@@ -61,7 +61,11 @@ def _records(root: int, path: str, fields: int) -> Iterator[list[str]]:
 
 
 def resolve(root: int, user: str) -> Identity:
-    """Resolve `name|id[:group|id]` as docker does; an empty text is root. Raises UnknownUserError."""
+    """Resolve `name|id[:group|id]` as docker does; an empty text is root. Raises UnknownUserError.
+
+    The user's own group is among the supplementary ones, so that a program that gives its group up does not get past
+    files that its group is kept from (CVE-2022-36109).
+    """
     name, colon, group = user.partition(":")
     uid, gid, home, login = 0, 0, "", ""
     found = False
@@ -81,7 +85,7 @@ def resolve(root: int, user: str) -> Identity:
         gid = _group(root, group)
     elif login:
         groups = [int(record[2]) for record in _records(root, "/etc/group", 4) if login in record[3].split(",")]
-    return Identity(uid, gid, tuple(dict.fromkeys(groups)), home or "/")
+    return Identity(uid, gid, tuple(dict.fromkeys((gid, *groups))), home or "/")
 
 
 def _group(root: int, group: str) -> int:

@@ -264,6 +264,16 @@ def test_groups_and_environment_of_the_host_stay_there(bench: Bench) -> None:
     assert [line.split()[1] for line in rest if line.startswith("Cap")] == ["0" * 16, "0" * 16]
 
 
+def test_the_own_group_is_a_supplementary_one(bench: Bench) -> None:
+    """CVE-2022-36109: else giving the group up gets a program past files that the group is kept from."""
+    assert bench.sh("grep ^Groups: /proc/self/status", user="7:8").out.split() == ["Groups:", "8"]
+
+
+def test_the_first_process_tells_nothing_of_the_host(bench: Bench) -> None:
+    shown = bench.sh("tr '\\0' ' ' < /proc/1/cmdline; tr '\\0' ' ' < /proc/1/environ").out
+    assert shown.split() == ["pybuild-helper"]
+
+
 def test_a_mount_of_what_changes_meanwhile(bench: Bench, tmp_path: Path) -> None:
     """CVE-2024-23651, CVE-2024-11218: a part of a shared directory that turns into a link to the host and back."""
     shared = tmp_path / "shared"
