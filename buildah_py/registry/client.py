@@ -104,6 +104,7 @@ class Registry:
             try:
                 return do(session)
             except RegistryError as error:
+                session.server.is_down = not error.status
                 passed.append(error.message)
         try:
             return do(sessions[-1])
@@ -115,7 +116,8 @@ class Registry:
 
     def _sessions(self, reference: Reference) -> list[Session]:
         found = endpoints(reference, self._rules(), tls_verify=self.options.tls_verify)
-        return [Session(self._shared, endpoint, str(reference)) for endpoint in found]
+        sessions = [Session(self._shared, endpoint, str(reference)) for endpoint in found]
+        return [session for session in sessions if not (session.endpoint.is_mirror and session.server.is_down)]
 
     def _pushing(self, reference: Reference) -> Session:
         found = endpoints(reference, self._rules(), tls_verify=self.options.tls_verify, pushing=True)

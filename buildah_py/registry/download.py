@@ -42,7 +42,8 @@ class BlobStream:
         self._response: BaseHTTPResponse | None = None
         self._window = (0.0, 0)
         self._done = False
-        self._open_first()
+        self._error: RegistryError | None = None
+        self._open_next()
 
     def read(self, size: int = -1) -> bytes:
         """Read at most `size` bytes (all that are left, if it is negative); b"" is the verified end."""
@@ -53,8 +54,12 @@ class BlobStream:
                 return self._take(min(size, _PIECE))
             except Trouble as trouble:
                 self._drop()
-                self._patience.wait(trouble)
-                self._reopen()
+                try:
+                    self._patience.wait(trouble)
+                    self._reopen()
+                except RegistryError as error:
+                    self._note(error)
+                    self._open_next()
         return b""
 
     def close(self) -> None:
@@ -70,20 +75,27 @@ class BlobStream:
     ) -> None:
         self.close()
 
-    def _open_first(self) -> None:
-        """Open the first source that has the blob; the last one's error is raised if none has."""
-        first: RegistryError | None = None
-        for number, (session, path) in enumerate(self._sources):
-            self._session, self._path = session.about(f"blob {self.descriptor.digest}"), path
+    def _open_next(self) -> None:
+        """Open, where the stream stands now, the next source that has the blob; else raise the registry's own error."""
+        while self._sources:
+            session, self._path = self._sources.pop(0)
+            self._session = session.about(f"blob {self.descriptor.digest}")
             self._patience: Patience = self._session.patience()
             try:
                 self._reopen()
             except RegistryError as error:
-                first = first or error
-                if number + 1 == len(self._sources):
-                    raise first from None
+                self._note(error)
             else:
                 return
+        assert self._error is not None
+        raise self._error
+
+    def _note(self, error: RegistryError) -> None:
+        endpoint = self._session.endpoint
+        if endpoint.is_mirror:
+            self._session.server.is_down = not error.status
+        if self._error is None or not (endpoint.is_mirror or "://" in self._path):
+            self._error = error
 
     def _reopen(self) -> None:
         while self._response is None and not self._done:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urljoin, urlsplit
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from buildah_py.registry.challenge import Challenge
     from buildah_py.registry.credentials import Credentials
     from buildah_py.registry.endpoint import Endpoint
-    from buildah_py.registry.options import Limits, RegistryOptions
+    from buildah_py.registry.options import RegistryOptions
 
 PULL: Final = "pull"
 PUSH: Final = "pull,push"
@@ -34,11 +34,11 @@ _MAX_REDIRECTS: Final = 10
 
 @dataclass(slots=True)
 class Server:
-    """What has been learnt of a server: whether it speaks TLS ("" not yet known), and what it demands."""
+    """What has been learnt of a server: whether it speaks TLS ("" not yet known), what it demands, that it is down."""
 
     scheme: str = ""
     challenge: Challenge | None = None
-    down: str = ""
+    is_down: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -61,9 +61,15 @@ class Shared:
     def credentials(self, endpoint: Endpoint) -> Credentials | None:
         """Give the credentials for an endpoint; files and helpers are asked once."""
         key = (endpoint.registry, endpoint.repository)
+        options = self.options
+        if endpoint.is_mirror:  # those that were given are for the registry itself
+            if options.credentials is not None:
+                options = replace(options, credentials=None)
+        elif options.credentials is not None:
+            return options.credentials
         with self._lock:
             if key not in self._credentials:
-                self._credentials[key] = known_credentials.find(*key, self.options)
+                self._credentials[key] = known_credentials.find(*key, options)
             return self._credentials[key]
 
 
@@ -74,6 +80,9 @@ class Session:
         self.endpoint = endpoint
         self.what = what
         self.server = shared.server(endpoint)
+        self.limits = shared.options.limits
+        if endpoint.is_mirror:  # there is another place to ask
+            self.limits = replace(self.limits, attempts=min(2, self.limits.attempts))
         self._shared = shared
         self._transport = shared.transport
 
@@ -81,11 +90,6 @@ class Session:
     def base(self) -> str:
         """The repository's URL, from which relative ones start."""
         return f"{self._scheme()}://{self.endpoint.host}/v2/{self.endpoint.repository}/"
-
-    @property
-    def limits(self) -> Limits:
-        """The options' limits."""
-        return self._shared.options.limits
 
     def about(self, what: str) -> Session:
         """Give the same session with messages that begin with the reference and `what`."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from urllib3 import BaseHTTPResponse, PoolManager
 
+    from buildah_py.registry.connections import Open
     from buildah_py.registry.options import RegistryOptions
 
 _CONNECTIONS: Final = 8
@@ -36,13 +37,16 @@ class Transport:
         self._options = options
         self._certificates = Certificates(options)
         self._pools: dict[_Pool, PoolManager] = {}
+        self._open: Open | None = None
         self._lock = threading.Lock()
         self.closed = threading.Event()
 
     def close(self) -> None:
-        """Close all connections; whoever waits is woken."""
+        """Close all connections; whoever waits, in whatever thread, is woken."""
         self.closed.set()
         with self._lock:
+            if self._open is not None:
+                self._open.end()
             for pool in self._pools.values():
                 pool.clear()
             self._pools.clear()
@@ -96,6 +100,8 @@ class Transport:
     def _make(self, key: _Pool) -> PoolManager:
         import urllib3
 
+        from buildah_py.registry import connections
+
         settings: dict[str, Any] = {"num_pools": 2, "maxsize": _CONNECTIONS}
         if key.scheme == "https":
             settings["ssl_context"] = self._certificates.context(key.host, verify=key.verify)
@@ -103,14 +109,16 @@ class Transport:
                 settings["cert_reqs"] = "CERT_NONE"
                 settings["assert_hostname"] = False
                 urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # the user has been asked
+        if self._open is None:
+            self._open = connections.Open()
         proxy = proxy_for(key.scheme, key.host, self._options.environ)
         if proxy is None:
-            return urllib3.PoolManager(**settings)
+            return connections.manager(None, None, settings, self._open)
         url, pair = without_credentials(proxy)
         headers = urllib3.make_headers(proxy_basic_auth=pair) if pair else None
         if url.startswith("https:"):
             settings["proxy_ssl_context"] = self._certificates.context(urlsplit(url).netloc, verify=True)
-        return urllib3.ProxyManager(url, proxy_headers=headers, **settings)
+        return connections.manager(url, headers, settings, self._open)
 
 
 def again(response: BaseHTTPResponse, text: str, hint: str = "") -> Trouble:

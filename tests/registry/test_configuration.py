@@ -6,12 +6,12 @@ import pytest
 
 from buildah_py.errors import RegistryError, UsageError
 from buildah_py.image.reference import parse
-from buildah_py.registry import Registry, RegistryOptions
+from buildah_py.registry import Credentials, Registry, RegistryOptions
 from buildah_py.registry.configuration import Configuration, load
 from buildah_py.registry.endpoint import Endpoint, endpoints, is_loopback
 from tests.registry.conftest import QUICK
 from tests.registry.images import image, pull, push
-from tests.registry_server import FaultProxy, Served, docker_registry
+from tests.registry_server import FaultProxy, Request, Served, docker_registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -223,3 +223,52 @@ def test_a_mirror_is_used_and_passed_over(docker_registry: Served, environ: dict
             with pytest.raises(RegistryError, match=r"docker.io/library/busybox:2: 127.0.0.1:") as raised:
                 registry.manifest(parse("busybox:2"))
             assert f"mirror: docker.io/library/busybox:2: {mirror.host} answered 404" in raised.value.hint
+
+
+def test_a_mirror_that_breaks_off_is_left(docker_registry: Served, environ: dict[str, str], tmp_path: Path) -> None:
+    made = image(3_000_000)
+
+    def half(request: Request) -> None:
+        status, headers, body = request.upstream()
+        request.handler.send_response(status)
+        for name, value in headers:
+            request.handler.send_header(name, value)
+        request.handler.end_headers()
+        request.handler.wfile.write(body[:1_500_000])
+        request.cut()
+
+    with FaultProxy(docker_registry) as registry_itself, FaultProxy(docker_registry) as mirror:
+        path = tmp_path / "mirrors.conf"
+        path.write_text(
+            f'[[registry]]\nlocation="{registry_itself.host}"\n[[registry.mirror]]\nlocation="{mirror.host}"\n'
+        )
+        options = RegistryOptions.from_environment(environ, limits=QUICK, configuration=str(path))
+        reference = parse(f"{registry_itself.host}/app")
+        blob = made.manifest.layers[0].digest
+        with Registry(options) as registry:
+            push(registry, reference, made)
+            mirror.fault("GET", blob, half)
+            mirror.fault("GET", blob, Request.cut, times=-1)
+            assert pull(registry, reference) == made
+            (asked,) = registry_itself.asked("GET", blob)
+            assert int(asked.headers["range"].removeprefix("bytes=").removesuffix("-")) > 0
+            registry_itself.fault("GET", blob, lambda request: request.reply(404), times=-1)
+            with pytest.raises(RegistryError, match=f"{registry_itself.host} answered 404"):
+                registry.open_blob(reference, made.manifest.layers[0])
+
+
+def test_given_credentials_are_not_for_mirrors(environ: dict[str, str], tmp_path: Path) -> None:
+    with FaultProxy("127.0.0.1:1") as registry_itself, FaultProxy("127.0.0.1:1") as mirror:
+        for one in (registry_itself, mirror):
+            one.fault("", "", lambda request: request.reply(401, WWW_Authenticate='Basic realm="x"'), times=-1)
+        path = tmp_path / "mirrors.conf"
+        path.write_text(
+            f'[[registry]]\nlocation="{registry_itself.host}"\n[[registry.mirror]]\nlocation="{mirror.host}"\n'
+        )
+        options = RegistryOptions.from_environment(
+            environ, limits=QUICK, configuration=str(path), credentials=Credentials("me", "pw")
+        )
+        with Registry(options) as registry, pytest.raises(RegistryError, match="401"):
+            registry.manifest(parse(f"{registry_itself.host}/app"))
+        assert any("authorization" in request.headers for request in registry_itself.requests)
+        assert not any("authorization" in request.headers for request in mirror.requests)

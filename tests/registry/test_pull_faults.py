@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import socket
-from typing import TYPE_CHECKING
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -296,6 +298,35 @@ def test_a_closed_registry_ends_waiting(proxy: FaultProxy, environ: dict[str, st
     proxy.fault("GET", "/manifests/", close)
     with pytest.raises(RegistryError, match="ended"):
         registry.manifest(parse(f"{proxy.host}/app"))
+
+
+def test_closing_ends_what_waits_for_an_answer(proxy: FaultProxy, environ: dict[str, str]) -> None:
+    registry = Registry(RegistryOptions.from_environment(environ))  # with the patience that users have
+    came = threading.Barrier(3)
+
+    def wait(request: Request) -> None:
+        came.wait(30)
+        proxy.be_silent(request)
+
+    def drip(request: Request) -> None:
+        request.handler.send_response(200)
+        request.handler.send_header("Content-Length", str(SIZE))
+        request.handler.end_headers()
+        wait(request)
+
+    proxy.fault("GET", "/manifests/", wait)
+    proxy.fault("GET", BLOB, drip)
+    reference = parse(f"{proxy.host}/app")
+    with ThreadPoolExecutor(2) as pool:
+        waiting: list[Future[Any]] = [
+            pool.submit(registry.manifest, reference),
+            pool.submit(lambda: registry.open_blob(reference, MADE.manifest.layers[0]).read()),
+        ]
+        came.wait(30)
+        registry.close()
+        for one in waiting:
+            with pytest.raises(RegistryError, match="ended"):
+                one.result()
 
 
 def test_errors_of_registries_cannot_write_on_the_terminal(proxy: FaultProxy, registry: Registry) -> None:

@@ -1,0 +1,67 @@
+"""Connections that another thread can end. Imports urllib3: to be imported where a request is made."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
+
+import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Open:
+    """The connections that are open."""
+
+    def __init__(self) -> None:
+        self._connections: WeakSet[HTTPConnection] = WeakSet()
+        self._lock = threading.Lock()
+
+    def add(self, connection: HTTPConnection) -> None:
+        """Note a connection."""
+        with self._lock:
+            self._connections.add(connection)
+
+    def end(self) -> None:
+        """End all of them: whoever waits for one has an error."""
+        with self._lock:
+            for connection in list(self._connections):
+                if connection.sock is not None:
+                    try:
+                        connection.sock.shutdown(socket.SHUT_RDWR)
+                    except OSError:  # it has ended by itself
+                        continue
+
+
+def manager(
+    proxy: str | None, proxy_headers: Mapping[str, str] | None, settings: Mapping[str, Any], opened: Open
+) -> urllib3.PoolManager:
+    """Make a manager of pools, through a proxy if one is given, whose connections are noted in `opened`."""
+
+    class Plain(HTTPConnection):
+        def connect(self) -> None:
+            super().connect()
+            opened.add(self)
+
+    class Tls(HTTPSConnection):
+        def connect(self) -> None:
+            opened.add(self)
+            super().connect()
+
+    class PlainPool(urllib3.HTTPConnectionPool):
+        ConnectionCls = Plain
+
+    class TlsPool(urllib3.HTTPSConnectionPool):
+        ConnectionCls = Tls
+
+    made = (
+        urllib3.PoolManager(**settings)
+        if proxy is None
+        else urllib3.ProxyManager(proxy, proxy_headers=proxy_headers, **settings)
+    )
+    made.pool_classes_by_scheme = {"http": PlainPool, "https": TlsPool}
+    return made
