@@ -73,6 +73,7 @@ def _print(report: Report, *, verbose: bool) -> None:
         ("blobs", human(parts.blobs), ""),
         ("cache mounts", human(parts.cache_mounts), human(sum(mount.disk for mount in report.cache_mounts))),
         ("logs", human(parts.logs), ""),
+        ("files and repositories from elsewhere", human(parts.fetched), human(parts.fetched)),
         ("known files of contexts", human(parts.stat_cache), ""),
         ("database", human(parts.database), ""),
         ("unfinished", human(parts.staging), ""),

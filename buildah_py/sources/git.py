@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -224,7 +225,7 @@ class _Git:
             if not os.path.exists(os.path.join(path, "HEAD")):
                 os.makedirs(path, mode=0o700, exist_ok=True)
                 self.run("init", "-q", "--bare", "--template=", "--", path)
-            os.utime(path)
+            os.utime(path, ns=(time.time_ns(),) * 2)
             yield path
 
 

@@ -84,8 +84,11 @@ def fetch(
 
 def _mark(key: str, fetched: Fetched) -> None:
     """Note that a file was used now: what was not used for long is what goes first."""
+    import time
+
+    now = time.time_ns()
     for path in (key + ".json", fetched.path):
-        os.utime(path)
+        os.utime(path, ns=(now, now))
 
 
 def authorization_from(secret: Callable[[str], bytes | None]) -> Callable[[str], str | None]:

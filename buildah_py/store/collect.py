@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from buildah_py.store.blobs import StoredBlob
+    from buildah_py.store.fetched import FetchedItem
     from buildah_py.store.images import StoredImage
     from buildah_py.store.store import Store
 
@@ -55,6 +56,7 @@ class Usage(NamedTuple):
     layers: int
     blobs: int
     cache_mounts: int
+    fetched: int
     logs: int
     stat_cache: int
     database: int
@@ -72,6 +74,7 @@ def measure(store: Store) -> Usage:
         layers=sum(store.layers.measure().values()),
         blobs=disk_usage(store.path("blobs")),
         cache_mounts=disk_usage(store.path("cache-mounts")),
+        fetched=disk_usage(store.path("fetched")) + disk_usage(store.path("git")),
         logs=disk_usage(store.path("logs")),
         stat_cache=disk_usage(store.path("stat-cache")),
         database=sum(disk_usage(store.path(f"state.db{end}")) for end in ("", "-wal", "-shm")),
@@ -101,6 +104,7 @@ def collect(store: Store, rules: Rules) -> Collected:
     store.blobs.remove_unneeded(list(choice.blobs))
     mounts = [name for name in choice.cache_mounts if store.cache_mounts.remove(name, limit)]
     went = choice.bytes + sum(choice.cache_mounts[name] for name in mounts)
+    went += sum(item.disk for item in choice.fetched if store.fetched.remove(item, limit))
     return Collected(
         tuple(choice.images), len(choice.layers), len(mounts), freed + went, max(0, usage.total - went), goal
     )
@@ -140,6 +144,7 @@ class _Choice:
         self._goal = goal
         self._disk = store.layers.measure()
         self._mounts = {} if rules.matching else {one.name: one for one in store.cache_mounts.all()}
+        self._fetched = {} if rules.matching else {one.paths[-1]: one for one in store.fetched.all()}
         self._heap: list[tuple[int, int, str, str]] = []
         self._images: dict[str, _Image] = {}
         self._holders: dict[str, int] = {}
@@ -150,6 +155,7 @@ class _Choice:
         self.layers: list[str] = []
         self.blobs: dict[str, int] = {}
         self.cache_mounts: dict[str, int] = {}
+        self.fetched: list[FetchedItem] = []
         self.bytes = 0
         """Of layers and blobs."""
 
@@ -163,6 +169,9 @@ class _Choice:
                 self._take_layer(name)
             elif kind == "blob":
                 self._take_blob(name, self._sizes[name])
+            elif kind == "fetched":
+                self.fetched.append(self._fetched[name])
+                self._total -= self._fetched[name].disk
             else:
                 self.cache_mounts[name] = self._mounts[name].disk
                 self._total -= self._mounts[name].disk
@@ -193,6 +202,9 @@ class _Choice:
         for mount in self._mounts.values():
             if mount.used < self._limit:
                 heapq.heappush(self._heap, (mount.used, 0, "mount", mount.name))
+        for path, item in self._fetched.items():
+            if item.used < self._limit:
+                heapq.heappush(self._heap, (item.used, 0, "fetched", path))
 
     def _offer_image(self, image: StoredImage) -> None:
         layers = self._store.images.layers_of(image.id)

@@ -20,6 +20,7 @@ from buildah_py.errors import StoreError
 from buildah_py.store.blobs import Blobs
 from buildah_py.store.cache_mounts import CacheMounts
 from buildah_py.store.database import Database
+from buildah_py.store.fetched import Fetched
 from buildah_py.store.images import Images
 from buildah_py.store.layers import Layers
 from buildah_py.store.locks import Lease, living_leases, named_lock
@@ -66,6 +67,7 @@ class Store:
         self.images = Images(self.database)
         self.mounts = Mounts(self.database)
         self.cache_mounts = CacheMounts(self.database, self.path("cache-mounts"), since)
+        self.fetched = Fetched(self.path("fetched"), self.path("git"), self.lock)
         self._staged = 0
         self.lost: list[str] = []
         """Names of images that a power cut took."""

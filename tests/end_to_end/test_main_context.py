@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import io
+import json
 import lzma
 import os
 import subprocess
@@ -296,3 +297,19 @@ def test_what_is_named_is_meant(pybuild: Pybuild, instruction: str) -> None:
     context = pybuild.context(f"FROM scratch\n{instruction}\n")
     spoil(context)
     assert "warning" not in pybuild.build(context).shown
+
+
+def test_what_was_fetched_goes_with_prune(pybuild: Pybuild, server: str, repo: Path, web: Web) -> None:
+    assert repo
+    (web.files / "a.tar").write_bytes(packed(a=b"a"))
+    arguments = ["-f", "-", "--build-context", f"far={web.url}/a.tar", f"{server}/app.git"]
+    text = "FROM scratch\nCOPY run /\nCOPY --from=far a /\n"
+    pybuild.run(*arguments, stdin=text)
+    rooms = [pybuild.root / "fetched", pybuild.root / "git"]
+    assert [len(os.listdir(room)) for room in rooms] == [2, 1]
+    assert json.loads(pybuild.run("du", "--format=json").stdout)["parts"]["fetched"] > 0
+    pybuild.run("prune", "--filter", "until=1h")
+    assert [len(os.listdir(room)) for room in rooms] == [2, 1]
+    pybuild.run("prune")
+    assert [os.listdir(room) for room in rooms] == [[], []]
+    pybuild.run(*arguments, stdin=text)
