@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from buildah_py.api.caching import CacheOptions
 from buildah_py.api.container import ContainerOptions
@@ -19,7 +19,7 @@ from buildah_py.api.shape import shape
 from buildah_py.api.sharing import Sharing
 from buildah_py.api.state import open_store
 from buildah_py.cache import Cache
-from buildah_py.engine import Engine, Workshop
+from buildah_py.engine import Engine, Result, Workshop
 from buildah_py.engine.run import MAX_OUTPUT
 from buildah_py.errors import LayersLost, NotFound, UsageError
 from buildah_py.image import platform as platforms
@@ -31,12 +31,14 @@ from buildah_py.progress import events
 from buildah_py.sharing import INLINE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from buildah_py.api.main_context import MainContext
+    from buildah_py.api.record_file import Recorder
     from buildah_py.api.secrets import SecretReaders
     from buildah_py.buildfile.tree import BuildFile
+    from buildah_py.engine.reasons import LookUp
     from buildah_py.image.config import ImageConfig
     from buildah_py.image.descriptor import Descriptor
     from buildah_py.outputs.spec import Output
@@ -51,7 +53,8 @@ if TYPE_CHECKING:
 class BuildRequest:
     """What to build and how. `context` and `file` are what `open_main` takes.
 
-    `text` is the build file's text where that is known already. No time in the image is later than `epoch` (seconds
+    `text` is the build file's text where that is known already. `record` is a file to write the build's record to. No
+    time in the image is later than `epoch` (seconds
     since 1970).
     """
 
@@ -75,6 +78,7 @@ class BuildRequest:
     sources: ContextOptions = field(default_factory=ContextOptions)
     epoch: int | None = None
     text: str | None = None
+    record: str = ""
     environ: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -100,32 +104,30 @@ def build(request: BuildRequest, emit: Callable[[Event], None]) -> BuildResult:
     started = time.monotonic()
     names = tuple(dict.fromkeys(map(full_name, request.names)))
     outputs = read_outputs(request.outputs, epoch=request.epoch)
-    with open_store(request.environ) as store, _agents(request) as agents:
-        main = open_main(
-            request.context,
-            request.file,
-            lambda: store,
-            secret=secret_reader(request),
-            build_args=request.build_args,
-            text=request.text,
-        )
-        build_file = parse_build_file(main, extensions=request.extensions)
+    with open_build(request, names, emit) as opened:
+        request, store, workshop, build_file = opened.request, opened.store, opened.workshop, opened.build_file
+        sharing = opened.sharing
         for lost in store.lost:
             emit(events.Warning(f"the image {familiar_name(lost)} was lost in a power cut"))
-        named = parse_contexts(request.contexts)
-        request = replace(request, sources=effective(request.sources, request.environ))
-        contexts = Contexts(main, request.sources, store, named, secret_reader(request))
-        cache = Cache(store, **build_names(main, build_file, names)._asdict())
-        sharing = Sharing(request.caching, store, cache, request.environ, request.platform, emit)
-        workshop = _open_workshop(request, store, cache, contexts, agents, emit, sharing.carried.directory)
-        engine = Engine(workshop, lookup=request.reuse.lookup(build_file))
+        recorder = _recorder(request)
+        engine = Engine(workshop, lookup=opened.lookup, observe=recorder.observe if recorder else None)
+
+        def evaluate(nodes: Sequence[Node], stages: Mapping[str, int]) -> str:
+            refuse_what_is_not_allowed(nodes, request)
+            while True:
+                result = engine.run(nodes, stages)[nodes[-1].index]
+                try:
+                    return read_output(workshop, result)
+                except LayersLost as lost:
+                    engine.forget(lost)
+
         try:
-            plan = make_plan(build_file, _plan_options(request, store, workshop, engine, named))
+            plan = make_plan(build_file, plan_options(request, store, evaluate, opened.named))
             for warning in plan.warnings:
                 emit(events.Warning(warning))
-            _refuse_what_is_not_allowed(plan.nodes, request)
+            refuse_what_is_not_allowed(plan.nodes, request)
             emit(events.BuildStarted(len(plan.nodes)))
-            recorded = record(request, main, build_file, plan.nodes) if names else None
+            recorded = record(request, opened.main, build_file, plan.nodes) if names else None
             while True:
                 try:
                     results = engine.run(plan.nodes, plan.stages)
@@ -146,18 +148,59 @@ def build(request: BuildRequest, emit: Callable[[Event], None]) -> BuildResult:
                     engine.forget(lost_layers)
             store.make_durable()
             sharing.export(plan, engine.records, names)
+            if recorder is not None:
+                recorder.write(request, build_file, plan, image)
             if engine.ran:
                 _make_room(store, request, emit)
-                _warn(build_file, main, request, plan.bases, emit)
+                _warn(build_file, opened.main, request, plan.bases, emit)
         except BaseException:
             emit(events.BuildFailed(time.monotonic() - started))
             raise
-        finally:
-            workshop.close()
-            contexts.close()
     shown = tuple(map(familiar_name, names))
     emit(events.BuildDone(image, shown, time.monotonic() - started, engine.hits, engine.ran))
     return BuildResult(image, names, engine.hits, engine.ran, descriptor)
+
+
+class Opened(NamedTuple):
+    """What a build works with; `request` with what the configuration adds to it."""
+
+    request: BuildRequest
+    store: Store
+    main: MainContext
+    build_file: BuildFile
+    named: Mapping[str, NamedContext]
+    cache: Cache
+    sharing: Sharing
+    workshop: Workshop
+    lookup: LookUp
+
+
+@contextmanager
+def open_build(request: BuildRequest, names: Sequence[str], emit: Callable[[Event], None]) -> Iterator[Opened]:
+    """Open the store and the contexts and read the build file; `names` are the image's full names."""
+    with open_store(request.environ) as store, _agents(request) as agents:
+        main = open_main(
+            request.context,
+            request.file,
+            lambda: store,
+            secret=secret_reader(request),
+            build_args=request.build_args,
+            text=request.text,
+        )
+        build_file = parse_build_file(main, extensions=request.extensions)
+        named = parse_contexts(request.contexts)
+        request = replace(request, sources=effective(request.sources, request.environ))
+        contexts = Contexts(main, request.sources, store, named, secret_reader(request))
+        cache = Cache(store, **build_names(main, build_file, names)._asdict())
+        sharing = Sharing(request.caching, store, cache, request.environ, request.platform, emit)
+        workshop = _open_workshop(request, store, cache, contexts, agents, emit, sharing.carried.directory)
+        try:
+            yield Opened(
+                request, store, main, build_file, named, cache, sharing, workshop, request.reuse.lookup(build_file)
+            )
+        finally:
+            workshop.close()
+            contexts.close()
 
 
 def _open_workshop(
@@ -181,6 +224,14 @@ def _open_workshop(
         agents=agents,
         cache_directory=cache_directory,
     )
+
+
+def _recorder(request: BuildRequest) -> Recorder | None:
+    if not request.record:
+        return None
+    from buildah_py.api.record_file import Recorder
+
+    return Recorder()
 
 
 def _make_room(store: Store, request: BuildRequest, emit: Callable[[Event], None]) -> None:
@@ -272,9 +323,13 @@ def _write_outputs(
     return next((one for one in written if one is not None), None)
 
 
-def _plan_options(
-    request: BuildRequest, store: Store, workshop: Workshop, engine: Engine, named: Mapping[str, NamedContext]
+def plan_options(
+    request: BuildRequest,
+    store: Store,
+    evaluate: Callable[[Sequence[Node], Mapping[str, int]], str],
+    named: Mapping[str, NamedContext],
 ) -> PlanOptions:
+    """Give what a request adds to its build file; `evaluate` is that of `PlanOptions`."""
     host = str(platforms.host())
     platform = str(platforms.parse(request.platform)) if request.platform else host
 
@@ -283,15 +338,6 @@ def _plan_options(
         if platforms.choose(platforms.parse(wanted), [config.platform]) is None:
             raise NotFound(f"the image `{name}` in the store is for {config.platform}, not for {wanted}")
         return config
-
-    def evaluate(nodes: Sequence[Node], stages: Mapping[str, int]) -> str:
-        _refuse_what_is_not_allowed(nodes, request)
-        while True:
-            view = workshop.view(engine.run(nodes, stages)[nodes[-1].index].layers)
-            try:
-                return read(view, OUTPUT, MAX_OUTPUT).decode("utf-8", "surrogateescape")
-            except LayersLost as lost:
-                engine.forget(lost)
 
     return PlanOptions(
         resolve=resolve,
@@ -308,7 +354,12 @@ def _plan_options(
     )
 
 
-def _refuse_what_is_not_allowed(nodes: Sequence[Node], request: BuildRequest) -> None:
+def read_output(workshop: Workshop, result: Result) -> str:
+    """Give what the command of a CaptureStep printed."""
+    return read(workshop.view(result.layers), OUTPUT, MAX_OUTPUT).decode("utf-8", "surrogateescape")
+
+
+def refuse_what_is_not_allowed(nodes: Sequence[Node], request: BuildRequest) -> None:
     """Whatever weakens the sandbox has to be asked for on the command line, not only in the file."""
     from buildah_py.plan.steps import RunStep
 

@@ -258,13 +258,13 @@ def _of_list(
     """Say which files of an input differ, as far as both lists are there."""
     if not before.startswith("sha256:") or not after.startswith("sha256:"):
         return Difference(OWN, what, before, after, f"{what}: {short(before)} → {short(after)}")
-    data = [load(digest) for load, digest in zip(lists, (before, after), strict=True)]
-    if data[0] is None or data[1] is None:
-        phrase = f"{what} changed; which files is not known, as no list of them was kept"
-        return Difference(OWN, what, before, after, phrase)
     notes = [step.about.inputs.get(name) for step in steps]
     bases = [note.bases if note else () for note in notes]
     try:
+        data = [load(digest) for load, digest in zip(lists, (before, after), strict=True)]
+        if data[0] is None or data[1] is None:
+            phrase = f"{what} changed; which files is not known, as no list of them was kept"
+            return Difference(OWN, what, before, after, phrase)
         files = input_lists.compare(input_lists.parse(data[0]), input_lists.parse(data[1]), bases[0], bases[1])
     except CacheError as error:
         return Difference(OWN, what, before, after, f"{what} changed; which files is not known: {error.message}")

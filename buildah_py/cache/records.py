@@ -87,6 +87,14 @@ class Cache:
                 return record
         return None if self.fallback is None else self.fallback(key)
 
+    def known(self, key: str) -> tuple[Record, bool] | None:
+        """The store's own record of a key, and whether it may be used; None where there is none."""
+        row = self._store.records.get(key)
+        if row is None:
+            return None
+        record = _record(row)
+        return record, self.trusted is None or self.trusted(record)
+
     def keep(
         self,
         ingredients: Ingredients,

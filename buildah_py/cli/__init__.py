@@ -22,6 +22,7 @@ COMMANDS = {
     "history": "show how an image came about",
     "layers": "show what each layer of an image does, and what is wasted",
     "diff": "show what differs between two images",
+    "why": "tell why steps of a build would hit or miss the cache",
     "verify": "build an image again without the cache, and show what differs",
     "cat": "print a file of an image",
     "cp": "copy files out of an image",
@@ -40,7 +41,21 @@ COMMANDS = {
     "doctor": "tell what this machine allows and what is missing",
 }
 
-PRIVILEGED = ("build", "run", "shell", "import", "bootstrap", "prune", "fsck", "verify", "cat", "cp", "du", "layers")
+PRIVILEGED = (
+    "build",
+    "run",
+    "shell",
+    "import",
+    "bootstrap",
+    "prune",
+    "fsck",
+    "verify",
+    "why",
+    "cat",
+    "cp",
+    "du",
+    "layers",
+)
 """Commands that make containers, or files of any owner. For others than root they run in a user namespace."""
 
 
@@ -108,7 +123,9 @@ def _dispatch(arguments: list[str]) -> int:
     module = import_module(f"buildah_py.cli.{'import_' if command == 'import' else command}")
     parser = make_parser(command, COMMANDS[command])
     module.configure(parser)
-    return int(module.run(parser.parse_args(rest)))
+    # Two optional words with options between them: only parsing it intermixed keeps them apart.
+    parse = parser.parse_intermixed_args if command == "why" else parser.parse_args
+    return int(module.run(parse(rest)))
 
 
 def _become_root_of_a_namespace(arguments: list[str]) -> None:

@@ -21,8 +21,16 @@ _PROGRESS = ("auto", "tty", "plain", "json", "quiet")
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options; spelled as `docker buildx build` spells them."""
+    parser.add_argument("context", metavar="CONTEXT", nargs="?", default=".", help=sources.CONTEXT)
+    configure_options(parser)
+    parser.add_argument(
+        "--record", metavar="FILE", help="write to FILE what each step was made of, for `pybuild why --against`"
+    )
+
+
+def configure_options(parser: argparse.ArgumentParser) -> None:
+    """Declare all but the context."""
     add = parser.add_argument
-    add("context", metavar="CONTEXT", nargs="?", default=".", help=sources.CONTEXT)
     add(
         "-f",
         "--file",
@@ -74,14 +82,31 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Build; 0 or an error that knows its exit status."""
-    from buildah_py.api.build import BuildRequest, build
+    from buildah_py.api.build import build
+
+    request = read_request(args, record=args.record or "")
+    call = "check" if args.check else args.call
+    if call != "build":
+        return _look(call, request)
+    from buildah_py.progress.choose import renderer
+
+    mode = "quiet" if args.quiet else args.progress
+    with renderer(mode, err=sys.stderr, out=sys.stdout, env=os.environ) as sink:
+        result = build(request, sink)
+    outputs.tell(args, result)
+    return 0
+
+
+def read_request(args: argparse.Namespace, *, record: str = "") -> BuildRequest:
+    """Give what the options ask for."""
+    from buildah_py.api.build import BuildRequest
     from buildah_py.api.epoch import NAME, read_epoch
 
     build_args = key_values(args.build_arg, "--build-arg", dict(os.environ))
     epoch = None if args.timestamp else read_epoch(args.source_date_epoch, build_args, os.environ)
     if epoch is not None:
         build_args.setdefault(NAME, str(epoch))
-    request = BuildRequest(
+    return BuildRequest(
         context=args.context,
         file=args.file,
         names=tuple(args.tag),
@@ -101,18 +126,9 @@ def run(args: argparse.Namespace) -> int:
         contexts=tuple(args.build_context),
         sources=sources.read(args),
         epoch=epoch,
+        record=record,
         environ=dict(os.environ),
     )
-    call = "check" if args.check else args.call
-    if call != "build":
-        return _look(call, request)
-    from buildah_py.progress.choose import renderer
-
-    mode = "quiet" if args.quiet else args.progress
-    with renderer(mode, err=sys.stderr, out=sys.stdout, env=os.environ) as sink:
-        result = build(request, sink)
-    outputs.tell(args, result)
-    return 0
 
 
 def _look(call: str, request: BuildRequest) -> int:

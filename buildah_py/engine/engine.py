@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from buildah_py.cache import base_chain, step_key
 from buildah_py.engine.executions import NOTHING_USED, make_execution
@@ -18,9 +18,10 @@ from buildah_py.plan.steps import BaseStep, CaptureStep
 from buildah_py.progress import events
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from buildah_py.cache import Record
+    from buildah_py.cache.ingredients import Ingredients
     from buildah_py.engine.executions import Execution, Usage
     from buildah_py.engine.workshop import Workshop
     from buildah_py.plan import Node
@@ -30,15 +31,32 @@ _TRIES = 3
 ALL = LookUp()
 
 
-class Engine:
-    """Executes the nodes of one plan, which may still be growing. `hits` and `ran` count the steps so far."""
+class Observed(NamedTuple):
+    """A step that is done: what its key was made of, what its inputs held, by digests, and how it went."""
 
-    def __init__(self, workshop: Workshop, *, lookup: LookUp = ALL) -> None:
+    node: Node
+    ingredients: Ingredients
+    record: Record
+    lists: Mapping[str, Callable[[], bytes]]
+    outcome: str
+    reason: str
+
+
+class Engine:
+    """Executes the nodes of one plan, which may still be growing. `hits` and `ran` count the steps so far.
+
+    `observe` is told of each step that is done but base images, from several threads.
+    """
+
+    def __init__(
+        self, workshop: Workshop, *, lookup: LookUp = ALL, observe: Callable[[Observed], None] | None = None
+    ) -> None:
         self._stages: Mapping[str, int] = {}
         self._nodes: Sequence[Node] = ()
         self._texts: frozenset[tuple[str, str]] = frozenset()
         self._workshop = workshop
         self._lookup = lookup
+        self._observe = observe
         self._results: dict[int, Result] = {}
         self._waiting: list[Node] = []
         self._lost: set[str] = set()
@@ -248,6 +266,7 @@ class Engine:
             with self._condition:
                 self._made.add(key)
                 self.ran += 1
+            self._watch(node, record, events.RAN, reason)
             result = self._result(node, record)
             same = why.is_same(result.chain)
             if same:
@@ -315,8 +334,15 @@ class Engine:
         with self._condition:
             self.hits += 1
             self._met.append((node, key))
+        self._watch(node, record, events.HIT, "")
         self._done(node, events.HIT, "", started, source=record.source)
         return self._result(node, record)
+
+    def _watch(self, node: Node, record: Record, outcome: str, reason: str) -> None:
+        if self._observe is not None:
+            why, execution = self._reason(node), self._executions[node.index]
+            ingredients = why.ingredients(execution, record.layer_digest)
+            self._observe(Observed(node, ingredients, record, why.lists(execution), outcome, reason))
 
     def _result(self, node: Node, record: Record) -> Result:
         self._executions.pop(node.index, None)

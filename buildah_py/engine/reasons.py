@@ -109,23 +109,11 @@ class Reason:
 
     def find(self, execution: Execution, key: str) -> Explanation:
         """Say why there is no record of `key` that could be used."""
-        found = self._find(execution, key)
+        found = explain_miss(
+            self._cache, self._lookup, self.ingredients(execution), key, self.lists(execution), self._texts
+        )
         self._nearest = found.nearest
         return found
-
-    def _find(self, execution: Execution, key: str) -> Explanation:
-        from buildah_py.cache.explain import Explanation, explain
-
-        known = self._cache.lookup(key)
-        if self._lookup.forbidden(self._node.stage):
-            option = "--no-cache" if self._lookup.no_cache else f"--no-cache-filter {self._node.stage}".rstrip()
-            return Explanation(option, known)
-        if known is not None:
-            if self._lookup.is_too_old(known.made):
-                age = shown_age(time.time_ns() - known.made)
-                return Explanation(f"older than --cache-ttl {self._lookup.ttl_text}: made {age} ago", known)
-            return Explanation("the layer of its record is missing", known)
-        return explain(self._cache, self.ingredients(execution), key, self.lists(execution), self._texts)
 
     def ingredients(self, execution: Execution, layer_digest: str = "") -> Ingredients:
         """Give all that can be compared, with what it led to once that is known."""
@@ -143,6 +131,32 @@ class Reason:
     def is_same(self, chain: str) -> bool:
         """Whether the step led to what the record that it was compared with had led to."""
         return self._nearest is not None and self._nearest.about.chain == chain
+
+
+def explain_miss(
+    cache: Cache,
+    lookup: LookUp,
+    wanted: Ingredients,
+    key: str | None,
+    lists: Mapping[str, Callable[[], bytes]],
+    texts: Collection[tuple[str, str]],
+) -> Explanation:
+    """Say why there is no record of `key` (None where it is not known) that could be used."""
+    from buildah_py.cache.explain import Explanation, explain
+
+    known, usable = (None if key is None else cache.known(key)) or (None, True)
+    stage = wanted.about.stage
+    if lookup.forbidden(stage):
+        option = "--no-cache" if lookup.no_cache else f"--no-cache-filter {stage.partition('#')[0] or '0'}"
+        return Explanation(option, known)
+    if known is not None:
+        if lookup.is_too_old(known.made):
+            age = shown_age(time.time_ns() - known.made)
+            return Explanation(f"older than --cache-ttl {lookup.ttl_text}: made {age} ago", known)
+        if not usable:
+            return Explanation(f"its record from {known.source} has no signature that counts", known)
+        return Explanation("the layer of its record is missing", known)
+    return explain(cache, wanted, key, lists, texts)
 
 
 def shown_age(nanoseconds: int) -> str:

@@ -1,0 +1,171 @@
+"""`pybuild why`."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from buildah_py.cli import build as building
+from buildah_py.cli.tables import one_line
+from buildah_py.errors import OutputError, UsageError
+
+if TYPE_CHECKING:
+    import argparse
+
+    from buildah_py.api.why import Report, StepReport
+    from buildah_py.cache.differences import Difference
+
+_SHOWN_FILES = 20
+_WIDTH = 60
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options: those of a build, for they decide about keys, and how to tell."""
+    parser.add_argument(
+        "words",
+        metavar="[STEP] [CONTEXT]",
+        nargs="*",
+        default=[],
+        help="a step by its number, its stage, STAGE/NUMBER, or all (default); and the build's context (default: .)",
+    )
+    add = parser.add_argument_group("telling").add_argument
+    add("--against", metavar="FILE", help="compare with the build that `build --record FILE` has described")
+    add("--html", metavar="FILE", help="write a page to FILE")
+    add("--format", choices=("text", "json"), default="text", help="default: %(default)s")
+    add("--fetch", action="store_true", help="fetch what ADD names on the network, for the keys of these steps")
+    building.configure_options(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Tell; 0, whatever would hit or miss."""
+    from buildah_py.api.why import select, why
+
+    step, args.context = _words(args.words)
+    report = select(why(building.read_request(args), against=args.against or "", fetch=args.fetch), step)
+    if args.html:
+        from buildah_py.cli.why_page import page
+
+        try:
+            with open(args.html, "w", encoding="utf-8") as file:
+                file.write(page(report))
+        except OSError as error:
+            raise OutputError(f"the page cannot be written to {args.html}: {error.strerror}") from error
+    if args.format == "json":
+        from buildah_py.cli.tables import print_json
+
+        print_json(as_data(report))
+    elif not args.html:
+        print("\n".join(lines(report)))
+    return 0
+
+
+def _words(words: list[str]) -> tuple[str, str]:
+    """Tell the step from the context: what is a directory, or an address, is a context."""
+    if len(words) > 2:
+        raise UsageError(f"why: `{words[2]}` is too much", hint="pybuild why [STEP|all] -f FILE CONTEXT")
+    if len(words) == 2:
+        return words[0], words[1]
+    if not words:
+        return "all", "."
+    (word,) = words
+    if os.path.isdir(word) or word == "-" or "://" in word or word.startswith("git@"):
+        return "all", word
+    return word, "."
+
+
+def as_data(report: Report) -> dict[str, object]:
+    """The report as plain data."""
+    return {
+        "format": "pybuild why",
+        "version": 1,
+        "against": report.against or None,
+        "facts": [_data_of(one) for one in report.facts],
+        "steps": [
+            {
+                **step._asdict(),
+                "nearest": step.nearest._asdict() if step.nearest else None,
+                "differences": [_data_of(one) for one in step.differences],
+            }
+            for step in report.steps
+        ],
+        "note": report.note or None,
+    }
+
+
+def _data_of(one: Difference) -> dict[str, object]:
+    return {**one._asdict(), "files": [file._asdict() for file in one.files]}
+
+
+def lines(report: Report) -> list[str]:
+    """The report for people."""
+    found = [f"compared with {one_line(report.against)}"] if report.against else []
+    found += (f"  {one_line(fact.phrase)}" for fact in report.facts)
+    for step in report.steps:
+        told = _step(step, "DIFFERS" if report.against else "MISS")
+        found += ["", *told] if found else told
+    if any(step.verdict == "follows" for step in report.steps):
+        found += [
+            "",
+            "A step that only follows from others hits after all where those make the same content as before.",
+        ]
+    if report.note:
+        found += ["", one_line(report.note)]
+    return found
+
+
+def title(step: StepReport) -> str:
+    """What a step is called: its number in the build, its place, its text."""
+    place = f"{step.stage} {step.number}/{step.total}".strip() if step.total else f"{step.stage} {step.number}".strip()
+    return f"{f'#{step.id} ' if step.id else ''}[{place}] {' '.join(step.text.split())}"
+
+
+def _step(step: StepReport, follows: str) -> list[str]:
+    from buildah_py.api.why import FOLLOWS
+    from buildah_py.cache.differences import UNKNOWN
+
+    found = [one_line(title(step))]
+    verdict = follows if step.verdict == FOLLOWS else step.verdict.upper()
+    found.append(f"  {verdict}{f': {one_line(step.reason)}' if step.reason else ''}")
+    if step.nearest is not None and step.verdict not in ("hit", "same"):
+        found.append(f"  nearest record: {nearest(step)}")
+    for one in step.differences:
+        if one.kind != UNKNOWN:
+            found += _difference(one)
+    return found
+
+
+def nearest(step: StepReport) -> str:
+    """Say which record a step was compared with."""
+    from datetime import UTC, datetime
+
+    record = step.nearest
+    assert record is not None
+    made = datetime.fromtimestamp(record.made / 1e9, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    by = f" by pybuild {one_line(record.pybuild)}" if record.pybuild else ""
+    source = f", from {one_line(record.source)}" if record.source else ""
+    text = "" if record.text == step.text else f", of `{one_line(' '.join(record.text.split()), _WIDTH)}`"
+    return f"made {made}{by} in {record.seconds:.1f}s{source}{text}"
+
+
+def _difference(one: Difference) -> list[str]:
+    if not one.files:
+        if one.before is None and one.after is None:
+            return [f"    {one_line(one.phrase)}"]
+        before, after = (_value(value) for value in (one.before, one.after))
+        return [f"    {one_line(one.what)}: {before} → {after}"]
+    found = [f"    {one_line(one.what)}:"]
+    for file in one.files[:_SHOWN_FILES]:
+        what = one_line(file.what)
+        values = f" {_value(file.before)} → {_value(file.after)}" if file.before or file.after else ""
+        found.append(f"      {one_line(file.path)}: {what}{values}")
+    if len(one.files) > _SHOWN_FILES:
+        found.append(f"      and {len(one.files) - _SHOWN_FILES} more; --format json lists them all")
+    return found
+
+
+def _value(value: str | None) -> str:
+    if value is None:
+        return "(none)"
+    if value.startswith("sha256:"):
+        return value[7:19]
+    return one_line(value, _WIDTH) or '""'

@@ -1,0 +1,153 @@
+"""What a build would do, found out without doing it: keys as far as they can be known, and what they hit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from buildah_py.cache import base_chain, step_key
+from buildah_py.engine.executions import make_execution
+from buildah_py.engine.reasons import chain_above, chain_below, describe
+from buildah_py.engine.workshop import Result
+from buildah_py.errors import NotFound
+from buildah_py.plan.steps import BaseStep, CaptureStep, CopyStep, RunStep
+from buildah_py.sources.urls import kind_of, redact
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from buildah_py.cache import Record
+    from buildah_py.cache.ingredients import Ingredients
+    from buildah_py.engine.executions import Execution, InputList
+    from buildah_py.engine.workshop import Workshop
+    from buildah_py.plan import Node
+
+_NOT_HERE = "the files that it reads are not here"
+_NOWHERE = Result("", ())
+
+
+class _NotHere(NotFound):
+    """Something would have to be looked up in layers that are elsewhere."""
+
+
+class Foreseen(NamedTuple):
+    """What is known of one step beforehand.
+
+    `ingredients` is None for a base image. `key` is None where it depends on what has to run or to be fetched first:
+    `roots` are the indices of the steps that it waits for, `unknown` says what else is not known. `record` is that of
+    the key. `lists` give what inputs hold by their digests; `chain` is the file system that the step leads to.
+    """
+
+    node: Node
+    ingredients: Ingredients | None
+    key: str | None = None
+    record: Record | None = None
+    roots: tuple[int, ...] = ()
+    unknown: str = ""
+    lists: Mapping[str, Callable[[], bytes]] = {}
+    chain: str | None = None
+
+
+class Foresight:
+    """Goes through the nodes of a plan, each after all that it needs, and changes nothing.
+
+    `find` gives the record of a key that a build would use, None for a miss. With `fetch`, what ADD names on the
+    network is fetched. Layers that are not here stay where they are: what has to be looked up in them is unknown.
+    """
+
+    def __init__(self, workshop: Workshop, find: Callable[[Node, str], Record | None], *, fetch: bool = False) -> None:
+        workshop.store.fetch = _refuse
+        self._workshop = workshop
+        self._find = find
+        self._fetch = fetch
+        self._results: dict[int, Result | None] = {}
+        self._roots: dict[int, tuple[int, ...]] = {}
+        self.steps: list[Foreseen] = []
+
+    def look(self, nodes: Sequence[Node]) -> list[Foreseen]:
+        """Look at the nodes that were not looked at yet; all of them."""
+        for node in nodes[len(self.steps) :]:
+            found = self._base(node, node.step) if isinstance(node.step, BaseStep) else self._step(node, nodes)
+            self.steps.append(found)
+            if found.record is None and found.ingredients is not None:
+                self._results[node.index] = None
+                self._roots[node.index] = found.roots or (node.index,)
+            elif found.chain is None:
+                self._results[node.index] = None
+                self._roots[node.index] = () if node.parent is None else self._roots.get(node.parent, ())
+        return self.steps
+
+    def result(self, node: Node) -> Result | None:
+        """The file system that a node leads to, where that is known."""
+        return self._results[node.index]
+
+    def _here(self, result: Result | None) -> Result | None:
+        """Give a result that can be looked into: what another machine made may be known by its name alone."""
+        layers = self._workshop.store.layers
+        return result if result is not None and all(layers.get(one) for one in result.layers) else None
+
+    def _base(self, node: Node, step: BaseStep) -> Foreseen:
+        chain = base_chain(step.diff_ids)
+        self._results[node.index] = Result(chain, step.diff_ids)
+        return Foreseen(node, None, chain=chain)
+
+    def _step(self, node: Node, nodes: Sequence[Node]) -> Foreseen:
+        from buildah_py.cache.ingredients import Ingredients
+
+        parent = Result(base_chain(()), ()) if node.parent is None else self._results[node.parent]
+        inputs, held, unknown, execution = self._inputs(node)
+        below = chain_below(node.step, parent.chain) if parent else None
+        if isinstance(node.step, CopyStep) and node.step.link:
+            below = base_chain(())
+        about = describe(node, nodes, execution, on=parent.chain if parent else "")
+        ingredients = Ingredients(below, node.step.canonical(), inputs, about)
+        lists = {digest: held[name].pack for name, digest in inputs.items() if digest is not None and name in held}
+        waited = [node.parent] if below is None else []
+        waited += [one.node for one in node.inputs if one.node is not None and self._results[one.node] is None]
+        roots = sorted({root for index in waited if index is not None for root in self._roots.get(index, ())})
+        known = {name: digest for name, digest in inputs.items() if digest is not None}
+        if below is None or len(known) < len(inputs):
+            return Foreseen(node, ingredients, None, None, tuple(roots), unknown, lists)
+        key = step_key(below, node.step.canonical(), known)
+        record = self._find(node, key)
+        if record is None:
+            return Foreseen(node, ingredients, key, None, (), "", lists)
+        chain = None
+        if parent is not None:
+            chain = chain_above(node.step, parent.chain, record.layer_digest)
+            layers = () if isinstance(node.step, CaptureStep) else parent.layers
+            self._results[node.index] = Result(chain, (*layers, record.diff_id), record.created)
+        return Foreseen(node, ingredients, key, record, (), "", lists, chain)
+
+    def _inputs(self, node: Node) -> tuple[dict[str, str | None], Mapping[str, InputList], str, Execution | None]:
+        """Give the digests of what a step reads, None for what cannot be known, and why not."""
+        trees = [None if one.node is None else self._here(self._results[one.node]) for one in node.inputs]
+        step = node.step
+        unknown: dict[str, str | None] = {}
+        if isinstance(step, CopyStep):
+            distant = [source for source in step.sources if step.add and kind_of(source) != "path"]
+            if distant and not self._fetch:
+                return {"sources": None}, {}, f"{redact(distant[0])} has to be fetched first", None
+            if node.inputs[0].node is not None and trees[0] is None:
+                return {"sources": None}, {}, _NOT_HERE, None
+        run = step.run if isinstance(step, CaptureStep) else step
+        if isinstance(run, RunStep):
+            blind = [
+                mount
+                for mount in run.mounts
+                if mount.input is not None and node.inputs[mount.input].node is not None and trees[mount.input] is None
+            ]
+            unknown = {f"mount {mount.target}": None for mount in blind}
+            if blind:
+                step = replace(run, mounts=tuple(mount for mount in run.mounts if mount not in blind))
+        execution = make_execution(self._workshop, replace(node, step=step), _NOWHERE, trees)
+        try:
+            return {**execution.inputs(), **unknown}, execution.lists(), _NOT_HERE if unknown else "", execution
+        except _NotHere as error:
+            mounts = run.mounts if isinstance(run, RunStep) else ()
+            names = [f"mount {mount.target}" for mount in mounts if mount.input is not None] or ["sources"]
+            return dict.fromkeys(names), {}, error.message, None
+
+
+def _refuse(_diff_ids: Sequence[str]) -> None:
+    raise _NotHere("layers that it is looked up in have to be fetched first")
