@@ -305,4 +305,10 @@ def _of_parent(old: Ingredients, new: Ingredients) -> Difference:
         if was.text:
             phrase = f"step `{short(was.text)}` before it was removed"
         return Difference(PARENT, "parent", was.text or None, f"FROM {now.name}", phrase)
-    return Difference(PARENT, f"parent step {now.label}", old.parent, new.parent, f"parent step {now.label} changed")
+    what = f"parent step {now.label}"
+    if was.text and was.text != now.text and was.stage == now.stage and was.number != now.number:
+        phrase = f"step `{short(was.text)}` before it was removed"
+        if was.number < now.number:
+            phrase = f"step {now.label} before it is new"
+        return Difference(PARENT, what, was.text, now.text, phrase)
+    return Difference(PARENT, what, old.parent, new.parent, f"{what} changed")

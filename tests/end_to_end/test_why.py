@@ -43,7 +43,7 @@ note
 RUN --network=none echo done
 CMD ["sh"]
 """
-WORKDIR, SOURCES, MAKE = "build/2", "build/3", "build/4"
+WORKDIR, SOURCES, MAKE = "build/1", "build/2", "build/3"
 MADE, DOCS, NOTE, DONE = "stage-1/2", "stage-1/3", "stage-1/4", "stage-1/5"
 FILES = {
     "src/app.py": "app",
@@ -178,9 +178,9 @@ def under_umask(project: Project) -> None:
         os.umask(old)
 
 
-BUILD = "follows from step 3 of build"
+BUILD = "follows from step 2 of build"
 AFTER_SOURCES = {MAKE: BUILD, MADE: BUILD, DOCS: BUILD, NOTE: BUILD, DONE: BUILD}
-MADE_FOLLOWS = "follows from step 4 of build"
+MADE_FOLLOWS = "follows from step 3 of build"
 AFTER_MAKE = {MADE: MADE_FOLLOWS, DOCS: MADE_FOLLOWS, NOTE: MADE_FOLLOWS, DONE: MADE_FOLLOWS}
 
 
@@ -305,7 +305,7 @@ CHANGES = [
             WORKDIR: "path /src → /work",
             SOURCES: "destination /src/ → /work/",
             MAKE: "working directory /src → /work",
-            **after("4 of build", MADE, DOCS, NOTE, DONE),
+            **after("1 of build", MADE, DOCS, NOTE, DONE),
         },
     ),
     Change("cache mount's id", lambda p: p.edit("target=/cache", "target=/cache,id=mine,sharing=locked"), {}),
@@ -367,7 +367,7 @@ CHANGES = [
         lambda p: p.reuse(no_cache_filter=("build",)),
         {
             **dict.fromkeys((WORKDIR, SOURCES, MAKE), "--no-cache-filter build"),
-            **after("4 of build", MADE, DOCS, NOTE, DONE),
+            **after("1 of build", MADE, DOCS, NOTE, DONE),
         },
     ),
     Change("--cache-ttl in time", lambda p: p.reuse(cache_ttl="1000h"), {}),
@@ -402,7 +402,7 @@ def test_a_changed_file_in_a_build(project: Project) -> None:
     ran = {name: event.reason for name, event in ended.items() if event.outcome == events.RAN}
     assert ran == {
         SOURCES: "COPY src: src/app.py changed",
-        MAKE: "parent step 3 of build changed",
+        MAKE: "parent step 2 of build changed",
     }
     project.write("src/app.py", "app")
     assert {event.outcome for event in done(project.request()).values()} == {events.HIT}
