@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -59,6 +60,10 @@ PRIVILEGED = (
 """Commands that make containers, or files of any owner. For others than root they run in a user namespace."""
 
 
+_COLLECT_AFTER = 100_000
+"""Objects after which the interpreter looks for cycles: a build makes many that live to its end, and few cycles."""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` (without the program's name); its exit status.
 
@@ -73,6 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.execv(sys.executable, [sys.executable, "-X", "utf8", "-m", "buildah_py", *arguments])  # noqa: S606
     try:
         _treat_all_endings_alike()
+        gc.set_threshold(_COLLECT_AFTER, 20)
         return _dispatch(arguments)
     except PybuildError as error:
         if debug:

@@ -168,13 +168,17 @@ class Layout:
 
     # Writing.
 
-    def write(self, writer: LayerWriter) -> None:
-        """Write what is planned in the order of a layer's tar; raises SourceChanged for a file that changed."""
+    def write(self, writer: LayerWriter, *, last: bool = False) -> None:
+        """Write what is planned in the order of a layer's tar; raises SourceChanged for a file that changed.
+
+        A file without a digest is taken as it is now; its tree then knows the digest. After the `last` time nothing
+        more is planned or asked.
+        """
         names: dict[tuple[int, str], str] = {}
         files = _Files(writer)
         try:
             for path in sorted(self._planned, key=sort_key):
-                entry, origin = self._planned[path]
+                entry, origin = self._planned.pop(path) if last else self._planned[path]
                 kind = entry.kind
                 if kind == FILE:
                     assert origin is not None
@@ -193,6 +197,7 @@ class Layout:
                     writer.add_node(path, kind, entry.mode, entry.uid, entry.gid, entry.device, entry.mtime)
         finally:
             files.close()
+        # Attributes and digests that came to light while files were read are of no interest to what is planned later.
         self._written.update((path, entry) for path, (entry, _) in self._planned.items())
         self._planned.clear()
 
@@ -214,6 +219,9 @@ class _Files:
             return
         if tree is not self._tree:
             self._take(tree)
+        if not entry.digest:
+            self._write_unread(entry, path)
+            return
         size = entry.size
         if size > SMALL:
             self._write_large(entry, origin)
@@ -235,6 +243,26 @@ class _Files:
             os.close(descriptor)
         if written is None or written.digest != entry.digest:
             raise _changed(origin)
+
+    def _write_unread(self, entry: Entry, path: str) -> None:
+        """Write a file that nobody has read yet, and have its tree know what it holds."""
+        reading = self._reader.begin(path)
+        try:
+            new, _, mode, uid, gid, size, _, _, _, _, mtime, _, _ = entry
+            xattrs = reading.xattrs
+            if size <= SMALL:
+                data = os.read(reading.descriptor, size + 1)
+                digest = "sha256:" + sha256(data).hexdigest()
+                self._reader.end(reading, digest)
+                written = Entry(new, FILE, mode, uid, gid, len(data), digest, "", (0, 0), xattrs, mtime)
+                self._writer.add_small_file(written, data)
+            else:
+                written = self._writer.add_file(new, reading.descriptor, mode, uid, gid, xattrs, mtime)
+                self._reader.end(reading, written.digest)
+        except EOFError:
+            raise self._reader.changed(path) from None
+        finally:
+            os.close(reading.descriptor)
 
     def _take(self, tree: Tree) -> None:
         """Find the quickest way that a tree has to open files in their order."""

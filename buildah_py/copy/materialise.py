@@ -120,7 +120,7 @@ def materialise(
             entry = source.entries[0]
             layout.put(options.entry(entry, into), _origin(tree, where, source, entry, number))
             taken = into if not _is_directory(destination) else None
-    layout.write(writer)
+    layout.write(writer, last=True)
 
 
 class _InlineTree(NamedTuple):

@@ -25,8 +25,11 @@ def select(
     exclude: Sequence[str] = (),
     parents: bool = False,
     where: str = "the build context",
+    unread: bool = False,
 ) -> Selection:
     """Find what `sources` (already expanded) stand for in `tree`, and know the digests of it all.
+
+    With `unread` no file is read for that: where a digest is not known, it stays "" until `complete`.
 
     `..` and a leading slash stop at the root. Symbolic links in an argument are followed inside the tree, those below a
     directory are not. `exclude` are patterns relative to each source, `parents` is --parents. `where` names the tree in
@@ -42,7 +45,29 @@ def select(
             found.append(_with_parents(tree, argument, excluded, where))
         else:
             found += _plain(tree, argument, excluded, where)
-    return Selection(tree, where, tuple(_complete(tree, source) for source in found))
+    selection = Selection(tree, where, tuple(found))
+    return selection if unread and hasattr(tree, "link_groups") else complete(selection)
+
+
+def complete(selection: Selection) -> Selection:
+    """Know the digests of all that is selected; what nobody has read yet is read."""
+    return selection._replace(sources=tuple(_complete(selection.tree, source) for source in selection.sources))
+
+
+def can_copy_unread(selection: Selection) -> bool:
+    """Whether there are files that nobody has read yet, and copying them can be their first reading."""
+    tree = selection.tree
+    if not hasattr(tree, "link_groups") or tree.link_groups():  # names of one file are told by its digest
+        return False
+    return any(
+        _is_unread(entry) and _is_unread(tree.entry(entry.path) or entry)
+        for source in selection.sources
+        for entry in source.entries
+    )
+
+
+def _is_unread(entry: Entry) -> bool:
+    return not entry.digest and entry.kind == FILE
 
 
 def select_path(tree: Tree, path: str, *, where: str) -> Selection:
@@ -55,7 +80,7 @@ def select_path(tree: Tree, path: str, *, where: str) -> Selection:
         raise missing(tree, path, path, where)
     entries, _ = _walk(tree, root, None, None) if root.kind == DIR else ([root], None)
     source = Source(path, path.rpartition("/")[2], path, entries)
-    return Selection(tree, where, (_complete(tree, source),))
+    return complete(Selection(tree, where, (source,)))
 
 
 def _plain(tree: Tree, argument: str, excluded: IgnorePatterns | None, where: str) -> Iterable[Source]:
@@ -159,10 +184,12 @@ def _complete(tree: Tree, source: Source) -> Source:
     entries = source.entries
     complete: Any = getattr(tree, "complete", None)
     if complete is not None:
+        # Some may have been read meanwhile.
+        entries = [(tree.entry(entry.path) or entry) if _is_unread(entry) else entry for entry in entries]
         groups: Any = tree.link_groups()  # type: ignore[attr-defined]
         return source._replace(entries=complete(entries), links=_links(entries, groups) if groups else {})
     for index, entry in enumerate(entries):
-        if entry.kind == FILE and not entry.digest:
+        if _is_unread(entry):
             entries[index] = entry._replace(digest=tree.digest(entry.path))
     firsts = {entry.link: entry.link for entry in entries if entry.link and entry.kind == FILE}
     if not firsts:

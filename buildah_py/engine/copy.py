@@ -7,7 +7,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from buildah_py.copy.select import select
+from buildah_py.copy.select import can_copy_unread, complete, select
 from buildah_py.engine.executions import InputList, Usage
 from buildah_py.sources.directory import DirectoryContext
 from buildah_py.sources.hygiene import advice
@@ -38,12 +38,23 @@ class Selected(NamedTuple):
 
 
 class CopyExecution:
-    """A COPY or ADD onto the file system `parent`, from the tree of `inputs`."""
+    """A COPY or ADD onto the file system `parent`, from the tree of `inputs`.
+
+    With `ahead`, when no record is to be found, files of a context that nobody has read yet are read once: `inputs`
+    makes the layer, and learns from that what they hold.
+    """
 
     usage = Usage()
 
     def __init__(
-        self, workshop: Workshop, node: Node, step: CopyStep, parent: Result, inputs: Sequence[Result | None]
+        self,
+        workshop: Workshop,
+        node: Node,
+        step: CopyStep,
+        parent: Result,
+        inputs: Sequence[Result | None],
+        *,
+        ahead: bool = False,
     ) -> None:
         self._workshop = workshop
         self._node = node
@@ -51,13 +62,18 @@ class CopyExecution:
         self._parent = parent
         self._origin = inputs[0]
         self._mode = _mode(step.chmod)
+        self._ahead = ahead
         self._selections: Sequence[Selected] | None = None
+        self._digests: Mapping[str, str] | None = None
+        self._made: tuple[Captured, str] | None = None
 
     def inputs(self) -> Mapping[str, str]:
         """The content that the sources select, in their order."""
-        chown = bool(self._step.chown)
-        digests = [one.identity or one.selection.digest(chmod=self._mode, chown=chown) for one in self._select()]
-        return {f"sources {place}" if place else "sources": digest for place, digest in enumerate(digests)}
+        if self._digests is None:
+            chown = bool(self._step.chown)
+            digests = [one.identity or one.selection.digest(chmod=self._mode, chown=chown) for one in self._select()]
+            self._digests = {f"sources {place}" if place else "sources": digest for place, digest in enumerate(digests)}
+        return self._digests
 
     def lists(self) -> Mapping[str, InputList]:
         """What the sources select, but for what a git commit stands for."""
@@ -75,6 +91,10 @@ class CopyExecution:
 
     def execute(self, staged: str) -> tuple[Captured, str]:
         """Copy into a layer. Raises SourceChanged where a file is no longer what its digest in the key says."""
+        selected = self._select()
+        return self._made or self._copy(selected, staged)
+
+    def _copy(self, selected: Sequence[Selected], staged: str) -> tuple[Captured, str]:
         from buildah_py.copy.materialise import Inline, materialise
         from buildah_py.copy.owner import parse_owner
 
@@ -85,7 +105,6 @@ class CopyExecution:
         pieces: list[Selection | Inline] = [
             Inline(file.name, file.content, file.mode, now) for file in self._step.files
         ]
-        selected = self._select()
         pieces += [one.selection for one in selected]
         with self._workshop.writer(fs) as writer:
             materialise(
@@ -118,6 +137,13 @@ class CopyExecution:
                 if text:
                     self._workshop.warn(text)
 
+    def _copy_ahead(self, selected: Sequence[Selected]) -> Sequence[Selected]:
+        """Copy files as they are found, and give the selections with what that told of them."""
+        with self._workshop.context_lock:
+            if not any(one.unpacks for one in selected) and any(can_copy_unread(one.selection) for one in selected):
+                self._made = self._copy(selected, self._workshop.store.stage())
+            return [one._replace(selection=complete(one.selection)) for one in selected]
+
     def _select(self) -> Sequence[Selected]:
         """Find what the sources stand for, in their order, and whether archives among them are unpacked.
 
@@ -135,7 +161,8 @@ class CopyExecution:
                     found.append(self._fetch(source))
                 else:
                     local.append(source)
-            self._selections = found + self._select_local(local)
+            found += self._select_local(local)
+            self._selections = self._copy_ahead(found) if self._ahead else found
         return self._selections
 
     def _select_local(self, sources: Sequence[str]) -> list[Selected]:
@@ -148,7 +175,14 @@ class CopyExecution:
                 if self._origin is None
                 else self._workshop.view(self._origin.layers)
             )
-            selection = select(tree, sources, exclude=step.exclude, parents=step.parents, where=origin.name)
+            selection = select(
+                tree,
+                sources,
+                exclude=step.exclude,
+                parents=step.parents,
+                where=origin.name,
+                unread=self._ahead,
+            )
         return [Selected(selection, step.add and step.unpack is not False)]
 
     def _fetch(self, source: str) -> Selected:

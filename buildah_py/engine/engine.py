@@ -14,7 +14,7 @@ from buildah_py.engine.executions import NOTHING_USED, make_execution
 from buildah_py.engine.reasons import LookUp, Reason, chain_above, chain_below, describe
 from buildah_py.engine.workshop import Result
 from buildah_py.errors import Interrupted, LayersLost, NotFound, PybuildError, SourceChanged, StepFailed
-from buildah_py.plan.steps import BaseStep, CaptureStep
+from buildah_py.plan.steps import BaseStep, CaptureStep, CopyStep
 from buildah_py.progress import events
 
 if TYPE_CHECKING:
@@ -204,7 +204,7 @@ class Engine:
         started = time.monotonic()
         if isinstance(node.step, BaseStep):
             return self._base(node, node.step, started)
-        if self._lookup.forbidden(node.stage):
+        if self._lookup.forbidden(node.stage) or self._is_new(node):
             return None
         try:
             execution = self._execution(node)
@@ -246,23 +246,23 @@ class Engine:
     def _make(self, node: Node, started: float) -> Result:
         for attempt in range(1, _TRIES + 1):
             self._workshop.check()
-            execution = self._execution(node)
-            key = self._key(node, execution)
-            with self._workshop.store.lock(key, self._workshop.cancelled):
-                found = self._find(node, key)
-                if found is not None:
-                    return self._hit(node, key, found, started, announced=True)
-                why = self._reason(node)
-                reason = why.find(execution, key).reason
-                try:
+            try:
+                execution = self._execution(node)
+                key = self._key(node, execution)
+                with self._workshop.store.lock(key, self._workshop.cancelled):
+                    found = self._find(node, key)
+                    if found is not None:
+                        return self._hit(node, key, found, started, announced=True)
+                    why = self._reason(node)
+                    reason = why.find(execution, key).reason
                     record = self._run_execution(execution, why)
-                except SourceChanged as error:
-                    if attempt == _TRIES:
-                        raise
-                    self._workshop.emit(events.Note(f"{error.message}; reading it again", node.index + 1))
-                    self._workshop.refresh_contexts()
-                    del self._executions[node.index]
-                    continue
+            except SourceChanged as error:
+                if attempt == _TRIES:
+                    raise
+                self._workshop.emit(events.Note(f"{error.message}; reading it again", node.index + 1))
+                self._workshop.refresh_contexts()
+                self._executions.pop(node.index, None)
+                continue
             with self._condition:
                 self._made.add(key)
                 self.ran += 1
@@ -293,8 +293,17 @@ class Engine:
         """Make the execution of a node, once: what its look-up read of a context need not be read again."""
         if node.index not in self._executions:
             inputs = [None if one.node is None else self._results[one.node] for one in node.inputs]
-            self._executions[node.index] = make_execution(self._workshop, node, self._parent(node), inputs)
+            self._executions[node.index] = make_execution(
+                self._workshop, node, self._parent(node), inputs, ahead=self._is_new(node)
+            )
         return self._executions[node.index]
+
+    def _is_new(self, node: Node) -> bool:
+        """Whether no record of a step can be expected, so that it need not be known what it reads to execute it."""
+        if not isinstance(node.step, CopyStep):
+            return False
+        cache = self._workshop.cache
+        return self._lookup.forbidden(node.stage) or (cache.fallback is None and cache.is_first_build())
 
     def _parent(self, node: Node) -> Result:
         return Result(base_chain(()), ()) if node.parent is None else self._results[node.parent]

@@ -57,8 +57,13 @@ class Execution(Protocol):
         ...
 
 
-def make_execution(workshop: Workshop, node: Node, parent: Result, inputs: Sequence[Result | None]) -> Execution:
-    """Make the execution of a node. `inputs` go with the node's; None for a build context."""
+def make_execution(
+    workshop: Workshop, node: Node, parent: Result, inputs: Sequence[Result | None], *, ahead: bool = False
+) -> Execution:
+    """Make the execution of a node. `inputs` go with the node's; None for a build context.
+
+    `ahead` says that no record of it is to be found, so that it may be executed before its inputs are known.
+    """
     step = node.step
     if isinstance(step, RunStep):
         from buildah_py.engine.run import RunExecution
@@ -71,7 +76,7 @@ def make_execution(workshop: Workshop, node: Node, parent: Result, inputs: Seque
     if isinstance(step, CopyStep):
         from buildah_py.engine.copy import CopyExecution
 
-        return CopyExecution(workshop, node, step, parent, inputs)
+        return CopyExecution(workshop, node, step, parent, inputs, ahead=ahead)
     assert isinstance(step, WorkdirStep), step
     from buildah_py.engine.workdir import WorkdirExecution
 

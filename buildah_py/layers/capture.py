@@ -14,7 +14,7 @@ from buildah_py.layers.files import read_pieces
 from buildah_py.layers.header import END, WHITEOUT_PREFIX, header
 from buildah_py.layers.inventory import Captured, Inventory
 from buildah_py.layers.lower import NOTHING, Below, LowerDirectory, Lowers
-from buildah_py.layers.stream import TarStream
+from buildah_py.layers.stream import BackgroundHash, TarStream
 from buildah_py.layers.tar import SECOND, padding
 
 if TYPE_CHECKING:
@@ -251,26 +251,31 @@ class _Walk:
             names = xattrs.names(descriptor)
             if self._metacopy in names:
                 raise _elsewhere(path)
-            entry = _entry(path, FILE, status, size=size, xattrs=xattrs.values(descriptor, names))
+            pairs = xattrs.values(descriptor, names) if names else ()
+            entry = None
             for below, layers in olds:
-                if below.stat is not None and _same_file(descriptor, entry, below, layers):
-                    return
+                if below.stat is not None:
+                    entry = entry or _entry(path, FILE, status, size=size, xattrs=pairs)
+                    if _same_file(descriptor, entry, below, layers):
+                        return
             if size <= _SMALL:
                 data = os.read(descriptor, size + 1)
                 if len(data) != size:
                     raise _changed(path)
-                entry = entry._replace(digest="sha256:" + hashlib.sha256(data).hexdigest())
-                self._emit(entry, check=True)
-                self._stream.add(data, padding(size))
+                digest = "sha256:" + hashlib.sha256(data).hexdigest()
+                entry = _entry(path, FILE, status, size=size, xattrs=pairs, digest=digest)
+                self._flush(entry, data, padding(size))
+                self.entries.append(entry)
                 return
+            entry = _entry(path, FILE, status, size=size, xattrs=pairs)
             # The tar has the header before the bytes and does not hold the digest: it can go ahead.
             self._flush(entry)
-            hashed = hashlib.sha256()
-            for piece in read_pieces(descriptor, size):
-                self._stream.add_large(piece)
-                hashed.update(piece)
+            with BackgroundHash() as hashed:
+                for piece in read_pieces(descriptor, size):
+                    self._stream.add_large(piece)
+                    hashed.update(piece)
+                self.entries.append(entry._replace(digest="sha256:" + hashed.hexdigest()))
             self._stream.add(padding(size))
-            self.entries.append(entry._replace(digest="sha256:" + hashed.hexdigest()))
         except EOFError:
             raise _changed(path) from None
         finally:
@@ -280,14 +285,14 @@ class _Walk:
         self._flush(entry, check=check)
         self.entries.append(entry)
 
-    def _flush(self, entry: Entry, *, check: bool = True) -> None:
+    def _flush(self, entry: Entry, *content: bytes, check: bool = True) -> None:
         if check:
             _check(entry.path)
         for parent in self._waiting:
             self._stream.add(header(parent, parent.mtime // SECOND))
             self.entries.append(parent)
         self._waiting.clear()
-        self._stream.add(header(entry, entry.mtime // SECOND))
+        self._stream.add(header(entry, entry.mtime // SECOND), *content)
 
 
 def _elsewhere(path: str) -> ArchiveError:
@@ -317,6 +322,7 @@ def _entry(
     status: os.stat_result,
     *,
     size: int = 0,
+    digest: str = "",
     link: str = "",
     xattrs: tuple[tuple[str, bytes], ...] = (),
 ) -> Entry:
@@ -327,7 +333,7 @@ def _entry(
         status.st_uid,
         status.st_gid,
         size,
-        "",
+        digest,
         link,
         _device(status) if kind in (CHAR, BLOCK) else (0, 0),
         xattrs,

@@ -77,13 +77,13 @@ def has_default_acl(directory: int) -> bool:
         raise
 
 
-def write_all(descriptor: int, data: bytes | memoryview) -> None:
-    """Write all of `data`."""
-    written = os.write(descriptor, data)
+def write_all(descriptor: int, data: bytes | memoryview, position: int = 0) -> None:
+    """Write all of `data` at `position`."""
+    written = os.pwrite(descriptor, data, position)
     if written != len(data):
-        view = memoryview(data)[written:]
-        while view:
-            view = view[os.write(descriptor, view) :]
+        view = memoryview(data)
+        while written < len(view):
+            written += os.pwrite(descriptor, view[written:], position + written)
 
 
 def _set_xattrs(descriptor: int, xattrs: Xattrs, path: str) -> None:

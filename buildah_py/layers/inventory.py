@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from itertools import repeat
+from itertools import islice, repeat
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from buildah_py.errors import ArchiveError
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 _MAGIC: Final = b"pybuild inventory 1\n"
 _FIELDS: Final = 11
+_ROWS: Final = 4096
+_BLOCK: Final = 1 << 20
 _KINDS: Final = {kind: kind for kind in (FILE, DIR, SYMLINK, HARDLINK, FIFO, CHAR, BLOCK, WHITEOUT)}
 _FLAGS: Final = {(False, False): "", (True, False): "o", (False, True): "i", (True, True): "oi"}
 _FLAGS_BACK: Final = {text: flags for flags, text in _FLAGS.items()}
@@ -68,7 +70,8 @@ class Inventory:
         """`sha256:<hex>` of everything but the mtimes."""
         if not self._digest:
             hashed = hashlib.sha256(_MAGIC)
-            hashed.update(_encode(_rows(self.entries, times=False)))
+            for part in _encode(_rows(self.entries, times=False)):
+                hashed.update(part)
             self._digest = "sha256:" + hashed.hexdigest()
         return self._digest
 
@@ -104,9 +107,19 @@ class Inventory:
         """The entries that hide something of a layer below."""
         return (entry for entry in self.entries if entry.kind == WHITEOUT)
 
+    @property
+    def root(self) -> Entry | None:
+        """This layer's own entry at `/`."""
+        return self.entries[0] if self.entries and not self.entries[0].path else None
+
+    def parts(self) -> Iterator[bytes]:
+        """Return the form kept on disk, in parts; `from_bytes` is its inverse."""
+        yield _MAGIC
+        yield from _encode(_rows(self.entries, times=True))
+
     def to_bytes(self) -> bytes:
-        """Return the form kept on disk; `from_bytes` is its inverse."""
-        return _MAGIC + _encode(_rows(self.entries, times=True))
+        """Return the form kept on disk as a whole."""
+        return b"".join(self.parts())
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Inventory:
@@ -117,12 +130,8 @@ class Inventory:
         """
         if not data.startswith(_MAGIC):
             raise ArchiveError("this is no layer inventory, or one of another version of pybuild")
-        text = data[len(_MAGIC) :].decode("utf-8", "surrogateescape")
-        parts = text.split("\0")
-        if parts.pop() or len(parts) % _FIELDS:
-            raise ArchiveError("a layer inventory is cut short")
         try:
-            return cls(_entries(parts))
+            return cls(_decode(memoryview(data)[len(_MAGIC) :]))
         except (ValueError, KeyError) as error:
             raise ArchiveError(f"a layer inventory is damaged: {error}") from error
 
@@ -146,8 +155,25 @@ def _rows(entries: Iterable[Entry], *, times: bool) -> Iterator[str]:
         )
 
 
-def _encode(rows: Iterable[str]) -> bytes:
-    return "".join(rows).encode("utf-8", "surrogateescape")
+def _encode(rows: Iterator[str]) -> Iterator[bytes]:
+    """Join and encode rows some thousand at a time, so that a large layer takes no more memory for that."""
+    while part := "".join(islice(rows, _ROWS)):
+        yield part.encode("utf-8", "surrogateescape")
+
+
+def _decode(data: memoryview) -> Iterator[Entry]:
+    rest = b""
+    for start in range(0, len(data), _BLOCK):
+        whole, end, rest = (rest + data[start : start + _BLOCK]).rpartition(b"\0")
+        # What is no whole row yet waits for the next block.
+        over = (whole.count(b"\0") + 1) % _FIELDS if end else 0
+        if over:
+            whole, *partial = whole.rsplit(b"\0", over) if whole.count(b"\0") >= over else (b"", whole)
+            rest = b"\0".join([*partial, rest])
+        if whole:
+            yield from _entries(whole.decode("utf-8", "surrogateescape").split("\0"))
+    if rest:
+        raise ValueError("it is cut short")
 
 
 def _entries(parts: list[str]) -> Iterator[Entry]:

@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from buildah_py.errors import ArchiveError
-from buildah_py.layers.entry import FILE, WHITEOUT, sort_key
+from buildah_py.layers.entry import FILE, WHITEOUT
 from buildah_py.layers.files import read_pieces
 from buildah_py.layers.header import BLOCK_SIZE, END, header, opaque_marker
 from buildah_py.layers.stream import TarStream
@@ -78,7 +78,7 @@ def tar_order(entries: Sequence[Entry]) -> Sequence[Entry]:
 
 def tar_key(entry: Entry) -> bytes:
     """Return what orders the entries of a tar."""
-    key = sort_key(entry.path)
+    key = entry.path.encode("utf-8", "surrogateescape").replace(b"/", b"\0")
     if entry.kind != WHITEOUT:
         return b"\0" + key if key else b""
     parent, separator, name = key.rpartition(b"\0")

@@ -10,11 +10,11 @@ from buildah_py.errors import ArchiveError
 from buildah_py.layers import xattrs as attributes
 from buildah_py.layers.create import CREATE, DIRECTORY, Attributes, write_all
 from buildah_py.layers.entry import BLOCK, CHAR, DIR, FIFO, FILE, HARDLINK, SYMLINK, WHITEOUT, Entry, sort_key
-from buildah_py.layers.files import read_pieces
+from buildah_py.layers.files import read_pieces, start_write_back
 from buildah_py.layers.header import END, WHITEOUT_PREFIX, header
 from buildah_py.layers.inventory import Captured, Inventory
 from buildah_py.layers.spool import FileSpool
-from buildah_py.layers.stream import PIECE, ZEROS, TarStream
+from buildah_py.layers.stream import PIECE, ZEROS, BackgroundHash, TarStream
 from buildah_py.layers.tar import SECOND, pack, padding, tar_key
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ _OPEN_DIRECTORIES: Final = 64
 _PATH_MAX: Final = 4095
 SMALL: Final = 1 << 18
 """Bytes up to which a file is read at once."""
+_WRITE_BACK: Final = 1 << 25  # bytes of a large file after which the disk is set to work
 _XATTRS_MAX: Final = 1 << 17  # one value may have 64 KiB
 _NODES: Final = {FIFO: 0o010000, CHAR: 0o020000, BLOCK: 0o060000}
 
@@ -163,9 +164,10 @@ class LayerWriter:
         if parent != self._filled:
             self._check_directory(parent)
             self._filled = parent
-        self._record(entry)
-        if data and self._stream is not None:
-            self._stream.add(data, padding(len(data)))
+        if data:
+            self._record(entry, data, padding(len(data)))
+        else:
+            self._record(entry)
         self._spool.put(parent, name, entry, data)
 
     def add_symlink(self, path: str, target: str, uid: int = 0, gid: int = 0, mtime: int = 0) -> None:
@@ -280,24 +282,23 @@ class LayerWriter:
 
     def _copy(self, descriptor: int, size: int, pieces: Iterator[bytes | memoryview]) -> str:
         stream = self._stream
-        hashed = hashlib.sha256()
-        hole = 0
-        for piece in pieces:
-            if stream is not None:
-                stream.add_large(piece)
-            hashed.update(piece)
-            if isinstance(piece, memoryview) and piece.obj is ZEROS.obj:
-                hole += len(piece)
-                continue
-            if hole:
-                os.lseek(descriptor, hole, os.SEEK_CUR)
-                hole = 0
-            write_all(descriptor, piece)
-        if hole:
+        position = started = 0
+        with BackgroundHash() as hashed:
+            for piece in pieces:
+                if stream is not None:
+                    stream.add_large(piece)
+                hashed.update(piece)
+                if not (isinstance(piece, memoryview) and piece.obj is ZEROS.obj):  # a hole stays one
+                    write_all(descriptor, piece, position)
+                position += len(piece)
+                if position - started >= _WRITE_BACK:
+                    start_write_back(descriptor, started, position - started)
+                    started = position
             os.ftruncate(descriptor, size)
+            digest = "sha256:" + hashed.hexdigest()
         if stream is not None:
             stream.add(padding(size))
-        return "sha256:" + hashed.hexdigest()
+        return digest
 
     def _finish(self, descriptor: int, entry: Entry) -> None:
         self._attributes.finish(descriptor, entry.mode, entry.uid, entry.gid, entry.mtime, entry.xattrs, entry.path)
@@ -342,7 +343,7 @@ class LayerWriter:
             self._open[path] = descriptor
         return descriptor
 
-    def _record(self, entry: Entry) -> None:
+    def _record(self, entry: Entry, *content: bytes) -> None:
         self._entries[entry.path] = entry
         stream = self._stream
         if stream is None or entry.implied:
@@ -355,7 +356,7 @@ class LayerWriter:
         if entry.opaque:
             self._lose_order()
             return
-        stream.add(header(entry, entry.mtime // SECOND))
+        stream.add(header(entry, entry.mtime // SECOND), *content)
 
     def _lose_order(self) -> None:
         if self._stream is not None:

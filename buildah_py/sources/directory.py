@@ -11,7 +11,7 @@ from buildah_py.errors import NotFound, SourceChanged, SourceError
 from buildah_py.layers import xattrs as attributes
 from buildah_py.layers.entry import BLOCK, CHAR, DIR, FIFO, FILE, SYMLINK, Entry
 from buildah_py.linux.paths import RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, openat2
-from buildah_py.sources.stat_cache import Known, is_settled, now
+from buildah_py.sources.stat_cache import is_settled, now
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from buildah_py.buildfile.ignore import Decision, IgnorePatterns
     from buildah_py.sources.hashing import Hashed
+    from buildah_py.sources.reader import Reader
     from buildah_py.sources.stat_cache import StatCache
 
 _RESOLVE: Final = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS
@@ -144,6 +145,8 @@ class DirectoryContext:
 
     def reader(self) -> Reader:
         """Something that opens many files, best in the order of their directories; the caller closes it."""
+        from buildah_py.sources.reader import Reader
+
         return Reader(self, self._root)
 
     # What a context knows beyond that.
@@ -327,6 +330,22 @@ class DirectoryContext:
         device = (os.major(status.st_rdev), os.minor(status.st_rdev)) if kind != FIFO else (0, 0)
         return Entry(path, kind, status.st_mode & 0o7777, device=device, mtime=status.st_mtime_ns)
 
+    def learn(self, path: str, hashed: Hashed, hashed_at: int) -> None:
+        """Note what reading a file told; raises SourceChanged where it is not the file that was listed.
+
+        `hashed_at` is a time before the reading.
+        """
+        parent, _, name = path.rpartition("/")
+        listed = self._listings[parent].entries[name]
+        found = self._keep(path, hashed, hashed_at)
+        if (
+            listed.mtime != found.mtime
+            or listed.size != found.size
+            or listed.mode != found.mode
+            or listed.digest not in ("", found.digest)
+        ):
+            raise self.changed(path)
+
     def _keep(self, path: str, hashed: Hashed, hashed_at: int) -> Entry:
         """Note what hashing a file told, and give its entry."""
         status, digest, pairs = hashed.status, hashed.digest, hashed.xattrs
@@ -339,7 +358,7 @@ class DirectoryContext:
             listing.entries[name] = entry
         if self._stat_cache is not None:
             if is_settled(ctime, hashed_at):
-                known = Known(status.st_dev, status.st_ino, size, mtime, ctime, digest, pairs)
+                known = (status.st_dev, status.st_ino, size, mtime, ctime, digest, pairs)
                 self._stat_cache.remember(parent, name, known)
             else:
                 self._stat_cache.forget(parent, name)
@@ -363,48 +382,6 @@ class DirectoryContext:
             f"{shown} of {self.name} ({self.path}) cannot be read: {error.strerror}",
             hint="change its permissions, or add it to .dockerignore" if error.errno == errno.EACCES else "",
         )
-
-
-class Reader:
-    """Opens files of a context one after the other, keeping the directory of the last one open."""
-
-    def __init__(self, context: DirectoryContext, root: int) -> None:
-        self._context = context
-        self._root = root
-        self._folder: str | None = None
-        self._directory = -1
-
-    def open(self, path: str) -> int:
-        """A descriptor for reading the regular file `path`; the caller closes it."""
-        folder, _, name = path.rpartition("/")
-        try:
-            if folder != self._folder:
-                self.close()
-                self._directory = openat2(self._root, folder or ".", _DIRECTORY, resolve=_RESOLVE)
-                self._folder = folder
-            descriptor = os.open(name, _FILE | os.O_CLOEXEC, dir_fd=self._directory)
-        except OSError as error:
-            raise self._context.unreadable(path, error) from error
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            os.close(descriptor)
-            raise self._context.changed(path)
-        return descriptor
-
-    def read(self, path: str, size: int) -> bytes:
-        """The bytes of the regular file `path`, which should be `size`; one more where it is longer."""
-        descriptor = self.open(path)
-        try:
-            return os.read(descriptor, size + 1)
-        except OSError as error:
-            raise self._context.unreadable(path, error) from error
-        finally:
-            os.close(descriptor)
-
-    def close(self) -> None:
-        """Close the directory."""
-        if self._directory >= 0:
-            os.close(self._directory)
-        self._directory, self._folder = -1, None
 
 
 def _unusable(path: str, error: OSError) -> SourceError | NotFound:

@@ -71,9 +71,12 @@ class StatCache:
                 for name in gone:
                     del known[name]
 
-    def remember(self, directory: str, name: str, known: Known) -> None:
+    def remember(self, directory: str, name: str, known: Record) -> None:
         """Keep what is known of a file."""
-        self.directories.setdefault(directory, {})[name] = known[:]
+        files = self.directories.get(directory)
+        if files is None:
+            files = self.directories[directory] = {}
+        files[name] = known[:]
         self._changed = True
 
     def forget(self, directory: str, name: str) -> None:

@@ -149,9 +149,7 @@ class Layers:
             return known
         new = f"{staged_fs}.layer"
         os.mkdir(new, 0o700)
-        data = inventory.to_bytes()
-        with open(os.path.join(new, "inventory"), "wb") as file:
-            file.write(data)
+        written = _write(os.path.join(new, "inventory"), inventory)
         os.rename(staged_fs, os.path.join(new, "fs"))
         home = self.home(diff_id)
         with self._database.transaction():
@@ -165,7 +163,6 @@ class Layers:
                 if os.path.lexists(home):
                     os.rename(home, unneeded)
                 os.rename(new, home)
-                written = hashlib.sha256(data).hexdigest()
                 self._insert(inventory, written, diff_id, size, foreign=exact, adopted=adopted)
                 known = cast("StoredLayer", self.get(diff_id))
                 with self._lock:
@@ -190,13 +187,11 @@ class Layers:
     def write_inventory(self, diff_id: str, inventory: Inventory) -> None:
         """Replace the inventory of a layer."""
         path = os.path.join(self.home(diff_id), "inventory")
-        data = inventory.to_bytes()
-        with open(f"{path}.new", "wb") as file:
-            file.write(data)
+        written = _write(f"{path}.new", inventory)
         os.rename(f"{path}.new", path)
         self._database.change(
             "UPDATE layers SET inventory = ?, boot = ? WHERE diff_id = ?",
-            (hashlib.sha256(data).hexdigest(), boot_id(), diff_id),
+            (written, boot_id(), diff_id),
         )
         with self._lock:
             self._inventories[diff_id] = inventory
@@ -213,7 +208,7 @@ class Layers:
         adopted: str | None = None,
     ) -> None:
         """Write the row; the one of a damaged or absent layer stays, with whatever refers to it."""
-        root = inventory.get("")
+        root = inventory.root
         now = self._now()
         self._database.change(
             f"INSERT INTO layers ({_COLUMNS}, boot, inventory) VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?) "
@@ -404,6 +399,16 @@ def _layer(row: tuple[object, ...]) -> StoredLayer:
     mode_uid_gid = cast("tuple[int, int, int]", tuple(map(int, root.split()))) if root else None
     flags = (bool(absent), bool(foreign), bool(opaque))
     return StoredLayer(diff_id, digest, size, entries, mode_uid_gid, created, used, *flags, adopted)
+
+
+def _write(path: str, inventory: Inventory) -> str:
+    """Write an inventory; the sha256 of the file in hex."""
+    hashed = hashlib.sha256()
+    with open(path, "wb") as file:
+        for part in inventory.parts():
+            hashed.update(part)
+            file.write(part)
+    return hashed.hexdigest()
 
 
 def boot_id() -> str:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 from typing import TYPE_CHECKING
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from buildah_py.copy.materialise import Inline
-from buildah_py.copy.select import select
+from buildah_py.copy.select import can_copy_unread, complete, select
 from buildah_py.errors import NotFound, SourceChanged, SourceError
 from tests.copy.copybench import MTIME, Bench
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from buildah_py.copy.selection import Selection
     from buildah_py.layers.writer import LayerWriter
 
 pytestmark = pytest.mark.root
@@ -309,3 +311,53 @@ def test_a_directory_that_is_swapped_all_the_time_leads_nowhere_else(bench: Benc
         swapping.join()
     assert copied
     assert swaps
+
+
+def unread(bench: Bench, *sources: str) -> Selection:
+    return select(bench.open(), list(sources), unread=True)
+
+
+def test_files_are_read_once_where_nobody_has_read_them(bench: Bench) -> None:
+    large = bench.write("src/large", "x" * 300_000)
+    small = bench.write("src/sub/small", "small", 0o600)
+    bench.write("src/empty").write_text("")
+    os.setxattr(small, "user.kept", b"1")
+    selection = unread(bench, "src")
+    assert can_copy_unread(selection)
+    entries = bench.copy(selection, "/d/")
+    known = complete(selection)
+    assert not can_copy_unread(known)
+    # What was learned is what reading them for its own sake tells.
+    assert known.digest() == select(bench.open(), ["src"]).digest()
+    for entry in known.sources[0].entries[1:]:
+        copied = entries[f"d/{entry.path.removeprefix('src/')}"]
+        assert (copied.digest, copied.size, copied.xattrs) == (entry.digest, entry.size, entry.xattrs)
+    assert entries["d/sub/small"].xattrs == (("user.kept", b"1"),)
+    assert entries["d/large"].digest == "sha256:" + hashlib.sha256(large.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("size", [6, 300_000])
+@pytest.mark.parametrize("trick", ["longer", "shorter", "later", "mode"])
+def test_an_unread_file_that_is_not_what_was_listed(bench: Bench, size: int, trick: str) -> None:
+    file = bench.write("a.txt", "x" * size)
+    selection = unread(bench, "a.txt")
+    if trick == "longer":
+        file.write_text("x" * (size + 1))
+        os.utime(file, ns=(MTIME, MTIME))
+    elif trick == "shorter":
+        file.write_text("x" * (size - 1))
+        os.utime(file, ns=(MTIME, MTIME))
+    elif trick == "later":
+        os.utime(file, ns=(MTIME, MTIME + 1))
+    else:
+        file.chmod(0o755)
+    with pytest.raises(SourceChanged, match=r"a\.txt of the build context changed"):
+        bench.copy(selection, "/d/")
+
+
+def test_unread_files_with_several_names_are_read_first(bench: Bench) -> None:
+    os.link(bench.write("a.txt"), bench.context / "b.txt")
+    selection = unread(bench, "a.txt", "b.txt")
+    assert not can_copy_unread(selection)
+    entries = bench.copy(complete(selection), "/d/")
+    assert entries["d/a.txt"].digest == "sha256:" + hashlib.sha256(b"a.txt").hexdigest()

@@ -1,0 +1,100 @@
+"""Read files of a directory context one after the other."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from buildah_py.layers import xattrs as attributes
+from buildah_py.linux.paths import RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, openat2
+from buildah_py.sources.hashing import Hashed
+from buildah_py.sources.stat_cache import now
+
+if TYPE_CHECKING:
+    from buildah_py.errors import SourceChanged
+    from buildah_py.sources.directory import DirectoryContext
+
+_RESOLVE: Final = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS
+_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+_FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+
+
+class Reading(NamedTuple):
+    """A file that is read for the first time, and what it was like before."""
+
+    path: str
+    descriptor: int
+    status: os.stat_result
+    xattrs: tuple[tuple[str, bytes], ...]
+
+
+class Reader:
+    """Opens files of a context one after the other, keeping the directory of the last one open."""
+
+    def __init__(self, context: DirectoryContext, root: int) -> None:
+        self._context = context
+        self._root = root
+        self._began = now()
+        self._folder: str | None = None
+        self._directory = -1
+
+    def open(self, path: str) -> int:
+        """A descriptor for reading the regular file `path`; the caller closes it."""
+        return self._open(path)[0]
+
+    def read(self, path: str, size: int) -> bytes:
+        """The bytes of the regular file `path`, which should be `size`; one more where it is longer."""
+        descriptor, _ = self._open(path)
+        try:
+            return os.read(descriptor, size + 1)
+        except OSError as error:
+            raise self._context.unreadable(path, error) from error
+        finally:
+            os.close(descriptor)
+
+    def begin(self, path: str) -> Reading:
+        """Open a file whose digest is not known yet; the caller closes its descriptor."""
+        descriptor, status = self._open(path)
+        try:
+            return Reading(path, descriptor, status, attributes.read(descriptor))
+        except BaseException:
+            os.close(descriptor)
+            raise
+
+    def end(self, reading: Reading, digest: str) -> None:
+        """Tell the context what came of it; raises SourceChanged where the file changed meanwhile."""
+        before, after = reading.status, os.fstat(reading.descriptor)
+        if (
+            before.st_ctime_ns != after.st_ctime_ns
+            or before.st_mtime_ns != after.st_mtime_ns
+            or before.st_size != after.st_size
+        ):
+            raise self._context.changed(reading.path)
+        self._context.learn(reading.path, Hashed(digest, after, reading.xattrs), self._began)
+
+    def changed(self, path: str) -> SourceChanged:
+        """Say that a file is no longer what it was."""
+        return self._context.changed(path)
+
+    def close(self) -> None:
+        """Close the directory."""
+        if self._directory >= 0:
+            os.close(self._directory)
+        self._directory, self._folder = -1, None
+
+    def _open(self, path: str) -> tuple[int, os.stat_result]:
+        folder, _, name = path.rpartition("/")
+        try:
+            if folder != self._folder:
+                self.close()
+                self._directory = openat2(self._root, folder or ".", _DIRECTORY, resolve=_RESOLVE)
+                self._folder = folder
+            descriptor = os.open(name, _FILE, dir_fd=self._directory)
+        except OSError as error:
+            raise self._context.unreadable(path, error) from error
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            os.close(descriptor)
+            raise self._context.changed(path)
+        return descriptor, status
