@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import tempfile
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,7 +21,7 @@ class Podman:
     """podman with a storage of its own, in a mount namespace where crun finds cgroups that it knows."""
 
     def __init__(self, directory: str) -> None:
-        self._options = (
+        self.options = (
             "--root", f"{directory}/root", "--runroot", f"{directory}/runroot", "--tmpdir", f"{directory}/tmp",
             "--storage-driver=vfs", "--events-backend=file", "--cgroup-manager=cgroupfs",
         )  # fmt: skip
@@ -27,7 +29,7 @@ class Podman:
     def __call__(self, *command: str | Path) -> str:
         """Run a podman command; what it prints."""
         script = 'mount -t cgroup2 none /sys/fs/cgroup && exec podman "$@"'
-        argv = ["unshare", "-m", "sh", "-c", script, "podman", *self._options, *map(str, command)]
+        argv = ["unshare", "-m", "sh", "-c", script, "podman", *self.options, *map(str, command)]
         result = subprocess.run(argv, check=False, capture_output=True, text=True)
         assert result.returncode == 0, (command, result.stderr)
         return result.stdout
@@ -51,3 +53,23 @@ def podman() -> Iterator[Podman]:
         made = Podman(directory)
         yield made
         made("rmi", "--all", "--force")
+
+
+@contextmanager
+def service(podman: Podman, path: Path) -> Iterator[None]:
+    """Have podman serve its API on the socket `path`, which is there from the first moment on."""
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+        listening.listen()
+        script = (
+            "mount -t cgroup2 none /sys/fs/cgroup && exec 3<&0 </dev/null && export LISTEN_FDS=1 LISTEN_PID=$$ "
+            '&& exec podman "$@"'
+        )
+        argv = ["unshare", "-m", "sh", "-c", script, "podman", *podman.options]
+        argv += ["system", "service", "--time=0"]
+        process = subprocess.Popen(argv, stdin=listening.fileno(), stderr=subprocess.PIPE)
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.communicate()

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from buildah_py.api.caching import CacheOptions
 from buildah_py.api.container import ContainerOptions
 from buildah_py.api.contexts import ContextOptions, Contexts, effective, parse_contexts
+from buildah_py.api.finishing import compress_ahead, shape_image, write_outputs
 from buildah_py.api.images import familiar_name, find_config, full_name
 from buildah_py.api.main_context import open_main, parse_build_file
 from buildah_py.api.output_options import OutputOptions, read_outputs
 from buildah_py.api.recorded import record
 from buildah_py.api.reuse import ReuseOptions, build_names
-from buildah_py.api.shape import shape
 from buildah_py.api.sharing import Sharing
 from buildah_py.api.state import open_store
 from buildah_py.cache import Cache
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
+    from buildah_py.api.ahead import Ahead
     from buildah_py.api.main_context import MainContext
     from buildah_py.api.record_file import Recorder
     from buildah_py.api.secrets import SecretReaders
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
     from buildah_py.engine.reasons import LookUp
     from buildah_py.image.config import ImageConfig
     from buildah_py.image.descriptor import Descriptor
-    from buildah_py.outputs.spec import Output
     from buildah_py.plan import Node
     from buildah_py.progress.events import Event
     from buildah_py.sandbox import Sandbox
@@ -103,13 +103,14 @@ def build(request: BuildRequest, emit: Callable[[Event], None]) -> BuildResult:
     """
     started = time.monotonic()
     names = tuple(dict.fromkeys(map(full_name, request.names)))
-    outputs = read_outputs(request.outputs, epoch=request.epoch)
+    outputs = read_outputs(request.outputs, names=names, epoch=request.epoch)
     with open_build(request, names, emit) as opened:
         request, store, workshop, build_file = opened.request, opened.store, opened.workshop, opened.build_file
         sharing = opened.sharing
         for lost in store.lost:
             emit(events.Warning(f"the image {familiar_name(lost)} was lost in a power cut"))
         recorder = _recorder(request)
+        ahead: Ahead | None = None
         engine = Engine(workshop, lookup=opened.lookup, observe=recorder.observe if recorder else None)
 
         def evaluate(nodes: Sequence[Node], stages: Mapping[str, int]) -> str:
@@ -128,6 +129,7 @@ def build(request: BuildRequest, emit: Callable[[Event], None]) -> BuildResult:
             refuse_what_is_not_allowed(plan.nodes, request)
             emit(events.BuildStarted(len(plan.nodes)))
             recorded = record(request, opened.main, build_file, plan.nodes) if names else None
+            ahead = compress_ahead(outputs, store, request, plan, engine)
             while True:
                 try:
                     results = engine.run(plan.nodes, plan.stages)
@@ -136,13 +138,13 @@ def build(request: BuildRequest, emit: Callable[[Event], None]) -> BuildResult:
                         for index, result in results.items()
                         if result.layers
                     }
-                    config, base_layers = _shape(finish_config(plan, made), plan.config, request, workshop)
+                    config, base_layers = shape_image(finish_config(plan, made), plan.config, request, workshop)
                     config = config.with_property(INLINE, sharing.inline(config, plan, engine.records))
                     image = config.digest()
                     store.images.put(image, config.to_bytes(), config.diff_ids, names, recorded)
-                    descriptor = (
-                        _write_outputs(outputs, store, config, names, request, base_layers) if outputs else None
-                    )
+                    descriptor = None
+                    if outputs:
+                        descriptor = write_outputs(outputs, store, config, names, request, base_layers, emit, ahead)
                     break
                 except LayersLost as lost_layers:
                     engine.forget(lost_layers)
@@ -154,6 +156,8 @@ def build(request: BuildRequest, emit: Callable[[Event], None]) -> BuildResult:
                 _make_room(store, request, emit)
                 _warn(build_file, opened.main, request, plan.bases, emit)
         except BaseException:
+            if ahead is not None:
+                ahead.stop()
             emit(events.BuildFailed(time.monotonic() - started))
             raise
     shown = tuple(map(familiar_name, names))
@@ -289,38 +293,6 @@ def _agents(request: BuildRequest) -> AbstractContextManager[Mapping[str, str]]:
     from buildah_py.api.secrets import Agents
 
     return Agents(request.ssh, request.environ)
-
-
-def _shape(
-    config: ImageConfig, base: ImageConfig, request: BuildRequest, workshop: Workshop
-) -> tuple[ImageConfig, int]:
-    def squash_layers(layers: Sequence[str], first: int) -> str:
-        from buildah_py.api.squash import squash
-
-        return squash(workshop, layers, first)
-
-    return shape(config, base, request.outputs.shape, squash=squash_layers, labels=request.labels, epoch=request.epoch)
-
-
-def _write_outputs(
-    outputs: Sequence[Output],
-    store: Store,
-    config: ImageConfig,
-    names: Sequence[str],
-    request: BuildRequest,
-    base_layers: int,
-) -> Descriptor | None:
-    from buildah_py.api.clamp import Clamp
-    from buildah_py.api.write import write_output
-
-    times = request.outputs.shape.timestamp
-    clamp = None
-    if times is not None:
-        clamp = Clamp(times, base_layers, always=True, exact=True)
-    elif request.epoch is not None:
-        clamp = Clamp(request.epoch, base_layers, always=request.outputs.rewrite_timestamp)
-    written = [write_output(output, store, config, names, clamp) for output in outputs]
-    return next((one for one in written if one is not None), None)
 
 
 def plan_options(

@@ -8,7 +8,7 @@ from buildah_py.layers.tar import SECOND, pack
 from buildah_py.outputs.layer_source import LayerSource
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable
 
     from buildah_py.image.config import ImageConfig
     from buildah_py.layers.entry import Entry
@@ -34,29 +34,29 @@ class Clamp(NamedTuple):
         return self.epoch * SECOND if self.exact else min(mtime, self.epoch * SECOND)
 
 
-def clamp_layers(store: Store, config: ImageConfig, clamp: Clamp) -> tuple[ImageConfig, Sequence[LayerSource]]:
-    """Give the image with file times clamped: its config, whose diff_ids are others then, and its layers."""
-    sources = []
-    for place, stored in enumerate(config.diff_ids):
-        if place < clamp.base or not _changes(store, stored, clamp):
-            sources.append(layer_source(store, stored))
-            continue
-        inventory, fs = store.layers.inventory(stored), store.layers.fs(stored)
-        diff_id = pack(inventory, fs, _nowhere, clamp_mtime=clamp.epoch, exact=clamp.exact)
-        sources.append(LayerSource(diff_id, layer_source(store, stored, clamp).write_tar))
-    return config.with_diff_ids(source.diff_id for source in sources), sources
+def clamp_layers(store: Store, config: ImageConfig, clamp: Clamp) -> tuple[ImageConfig, dict[str, LayerSource]]:
+    """Give the image with file times clamped: its config, whose diff_ids are others then, and the layers that changed.
+
+    Those are found by their new diff_ids.
+    """
+    diff_ids = list(config.diff_ids)
+    if store.layers.missing(diff_ids[clamp.base :]):
+        store.need(diff_ids)
+    changed = {}
+    for place, stored in enumerate(diff_ids):
+        if place >= clamp.base and _changes(store, stored, clamp):
+            write_tar = _clamped(store, stored, clamp)
+            diff_ids[place] = write_tar(_nowhere)
+            changed[diff_ids[place]] = LayerSource(diff_ids[place], write_tar)
+    return config.with_diff_ids(diff_ids), changed
 
 
-def layer_source(store: Store, diff_id: str, clamp: Clamp | None = None) -> LayerSource:
-    """Give a layer of the store to an output, with the times in its tar clamped."""
-
+def _clamped(store: Store, diff_id: str, clamp: Clamp) -> Callable[[Write], str]:
     def write_tar(write: Write) -> str:
         inventory, fs = store.layers.inventory(diff_id), store.layers.fs(diff_id)
-        if clamp is None:
-            return pack(inventory, fs, write)
         return pack(inventory, fs, write, clamp_mtime=clamp.epoch, exact=clamp.exact)
 
-    return LayerSource(diff_id, write_tar)
+    return write_tar
 
 
 class ClampedTree:

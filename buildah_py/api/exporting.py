@@ -185,7 +185,7 @@ class _Packing:
                     self._diff_ids[origin.digest] = diff_id
                     return self._described(origin.media_type, origin.digest, origin.size)
             self._store.need([diff_id])
-        return self._make(diff_id, made_by)
+        return self._make(diff_id)
 
     def open(self, blob: Descriptor) -> Callable[[], BinaryIO]:
         """Open a blob that has to be sent; one that is elsewhere is fetched for that."""
@@ -194,18 +194,13 @@ class _Packing:
         path = self._paths[blob.digest]
         return lambda: open(path, "rb")
 
-    def _make(self, diff_id: str, made_by: str) -> Descriptor:
-        from buildah_py.api.clamp import layer_source
-        from buildah_py.outputs.blob import make_blob
+    def _make(self, diff_id: str) -> Descriptor:
+        from buildah_py.api.layer_blobs import Form, LayerBlobs
 
-        source = layer_source(self._store, diff_id)
-        made = make_blob(source, self._store.stage(), self._compression, self._level)
-        kind = media_types.layer(self._compression)
-        stored = self._store.blobs.add(
-            made.path, made.digest, diff_id=diff_id, media_type=kind, size=made.size, compressor=made_by
-        )
-        self._paths[stored.digest] = stored.path
-        return Descriptor(kind, stored.digest, stored.size)
+        blobs = LayerBlobs(self._store, Form(self._compression, self._level, force=not self._any))
+        (made,) = blobs.make([blobs.source(diff_id)])
+        self._paths[made.digest] = made.path
+        return blobs.describe(made)
 
     def _copy(self, origin: Origin) -> str:
         """Fetch a blob to send it on, without unpacking it."""

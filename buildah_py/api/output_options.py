@@ -9,6 +9,8 @@ from buildah_py.api.shape import ShapeOptions
 from buildah_py.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from buildah_py.outputs.spec import Output
 
 
@@ -27,7 +29,7 @@ class OutputOptions:
     shape: ShapeOptions = field(default_factory=ShapeOptions)
 
 
-def read_outputs(options: OutputOptions, *, epoch: int | None) -> list[Output]:
+def read_outputs(options: OutputOptions, *, names: Sequence[str] = (), epoch: int | None) -> list[Output]:
     """Read and check them before anything is built. Raises UsageError; OutputError for what cannot be written."""
     if options.rewrite_timestamp and epoch is None:
         raise UsageError("--rewrite-timestamp needs a time", hint="add --source-date-epoch SECONDS")
@@ -53,5 +55,5 @@ def read_outputs(options: OutputOptions, *, epoch: int | None) -> list[Output]:
         outputs = [
             replace(one, annotations=given + one.annotations) if one.type in spec.ANNOTATED else one for one in outputs
         ]
-    check_outputs(outputs, epoch=epoch)
+    check_outputs(outputs, names=names, epoch=epoch)
     return outputs

@@ -1,88 +1,197 @@
-"""Writing a built image where `--output` asks for it."""
+"""Writing an image of the store where `--output` asks for it."""
 
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from buildah_py.api.clamp import ClampedTree, clamp_layers, layer_source
 from buildah_py.errors import UsageError
-from buildah_py.image.media_types import GZIP
 from buildah_py.outputs import precheck
-from buildah_py.outputs.annotations import choose
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from types import TracebackType
+    from typing import Self
 
     from buildah_py.api.clamp import Clamp
+    from buildah_py.api.outgoing import Outgoing
     from buildah_py.image.config import ImageConfig
     from buildah_py.image.descriptor import Descriptor
     from buildah_py.layers.tree import Tree
-    from buildah_py.outputs.layer_source import LayerSource
     from buildah_py.outputs.spec import Output
-    from buildah_py.store import Store
+    from buildah_py.progress.events import Event
+    from buildah_py.registry import Registry, RegistryOptions
+    from buildah_py.store import Store, StoredBlob
 
 
-def check_outputs(outputs: Sequence[Output], *, epoch: int | None = None) -> None:
-    """Refuse, before anything is built, what cannot be written. Raises UsageError."""
+def check_outputs(
+    outputs: Sequence[Output],
+    *,
+    names: Sequence[str] = (),
+    epoch: int | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> None:
+    """Refuse, before anything is built, what cannot be written. Raises UsageError, OutputError."""
     for output in outputs:
         if output.rewrite_timestamp and epoch is None:
             raise UsageError("rewrite-timestamp=true needs a time", hint="add --source-date-epoch SECONDS")
-        if output.type in ("oci", "docker", "tar") and not output.dest:
+        if output.type in ("oci", "tar") and not output.dest:
             raise UsageError(
                 f"--output type={output.type} needs a destination", hint="add dest=FILE.tar, or dest=- for stdout"
             )
+        if output.type == "docker" and output.dest is None:
+            from buildah_py.outputs.engine_api import Engine, find_engine
+
+            Engine(find_engine(environ)).check()
         if output.push:
-            raise UsageError(
-                "--output push=true is not supported yet", hint="write an archive and push that with skopeo"
-            )
+            if not (output.names or names):
+                raise UsageError("an image is pushed under a name", hint="give one with -t, or name= of the output")
+            from buildah_py.image import reference
+
+            for name in output.names:
+                reference.parse(name)
         precheck.check(output)
+    if sum(output.dest == "-" for output in outputs) > 1:
+        raise UsageError("two outputs cannot both go to the standard output", hint="name a file for one of them")
 
 
-def write_output(
-    output: Output, store: Store, config: ImageConfig, names: Sequence[str], clamp: Clamp | None = None
-) -> Descriptor | None:
-    """Write one output, with times clamped where the output asks for it or all do; what it calls the image by.
+class Exporter:
+    """Writes one image, whose layers are in the store; a context manager.
 
-    Raises OutputError naming its destination; nothing half-written is left there.
+    `raw` is the config as it was pulled, `clamp` how times are changed where an output asks for that (or all do).
+    `fetch` brings a blob of an absent layer here.
     """
-    if clamp is not None and not (clamp.always or output.rewrite_timestamp):
-        clamp = None
-    if output.type in ("image", "cacheonly"):
-        return None
-    assert output.dest
-    if output.type == "tar":
-        from buildah_py.outputs.tar import write_tar
 
-        write_tar(output.dest, _tree(store, config, clamp))
-        return None
-    if output.type == "local":
-        from buildah_py.outputs.local import write_local
+    def __init__(
+        self,
+        store: Store,
+        config: ImageConfig,
+        names: Sequence[str],
+        *,
+        registry: RegistryOptions,
+        raw: bytes = b"",
+        clamp: Clamp | None = None,
+        fetch: Callable[[str], StoredBlob] | None = None,
+        emit: Callable[[Event], None] = lambda _: None,
+    ) -> None:
+        self._store = store
+        self._config = config
+        self._names = names
+        self._registry_options = registry
+        self._raw = raw
+        self._clamp = clamp
+        self._fetch = fetch
+        self._emit = emit
+        self._open = ExitStack()
 
-        write_local(output.dest, _tree(store, config, clamp), delete=output.mode == "delete")
-        return None
-    from buildah_py.outputs.oci import write_oci
+    def __enter__(self) -> Self:
+        return self
 
-    layers: Sequence[LayerSource] = [layer_source(store, diff_id) for diff_id in config.diff_ids]
-    if clamp is not None:
-        config, layers = clamp_layers(store, config, clamp)
-    return write_oci(
-        output.dest,
-        config,
-        layers,
-        names=output.names or names,
-        tar=output.tar,
-        compression=output.compression or GZIP,
-        level=output.level,
-        force=output.force_compression,
-        annotations=choose(output.annotations, config.platform),
-        docker=output.type == "docker",
-        oci_media_types=output.oci_media_types is not False,
-        threads=os.cpu_count() or 1,
-        scratch=store.stage(),
-    ).descriptor
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open.close()
 
+    def write(self, output: Output) -> Descriptor | None:
+        """Write one output; what that calls the image by, None where it has no name for an image.
 
-def _tree(store: Store, config: ImageConfig, clamp: Clamp | None) -> Tree:
-    view = store.view(config.diff_ids)
-    return view if clamp is None else ClampedTree(view, clamp)
+        Raises OutputError naming its destination, RegistryError; nothing half-written is left there.
+        """
+        clamp = self._clamp
+        if clamp is not None and not (clamp.always or output.rewrite_timestamp):
+            clamp = None
+        if output.type == "image":
+            return self._push(output, clamp) if output.push else None
+        if output.type == "cacheonly":
+            return None
+        if output.type in ("tar", "local"):
+            self._write_tree(output, clamp)
+            return None
+        if output.dest is None:
+            from buildah_py.api.load import load_image
+
+            return load_image(
+                self._outgoing(output, clamp),
+                output.names or self._names,
+                self._emit,
+                os.environ,
+                scratch=self._store.stage(),
+            )
+        return self._write_layout(output, clamp)
+
+    def _write_tree(self, output: Output, clamp: Clamp | None) -> None:
+        assert output.dest
+        if output.type == "tar":
+            from buildah_py.outputs.tar import write_tar
+
+            write_tar(output.dest, self._tree(clamp))
+        else:
+            from buildah_py.outputs.local import write_local
+
+            write_local(output.dest, self._tree(clamp), delete=output.mode == "delete")
+
+    def _tree(self, clamp: Clamp | None) -> Tree:
+        view = self._store.view(self._config.diff_ids)
+        if clamp is None:
+            return view
+        from buildah_py.api.clamp import ClampedTree
+
+        return ClampedTree(view, clamp)
+
+    def _write_layout(self, output: Output, clamp: Clamp | None) -> Descriptor:
+        from buildah_py.outputs.oci import write_oci
+
+        assert output.dest
+        image = self._outgoing(output, clamp)
+        form = image.blobs.form
+        return write_oci(
+            output.dest,
+            image.config,
+            image.sources(),
+            names=output.names or self._names,
+            tar=output.tar,
+            compression=form.compression,
+            level=form.level,
+            force=form.force,
+            assembled=image.assembled,
+            keep=image.blobs.keep,
+            docker=output.type == "docker",
+            oci_media_types=not form.docker_types,
+            threads=os.cpu_count() or 1,
+            scratch=self._store.stage(),
+        ).descriptor
+
+    def _push(self, output: Output, clamp: Clamp | None) -> Descriptor:
+        from buildah_py.api.push import push_image
+        from buildah_py.image import reference
+
+        names = [reference.parse(name).with_default_tag() for name in output.names or self._names]
+        image = self._outgoing(output, clamp)
+        return push_image(
+            image, names, self._registry(output.insecure), by_digest=output.push_by_digest, emit=self._emit
+        )
+
+    def _outgoing(self, output: Output, clamp: Clamp | None) -> Outgoing:
+        from buildah_py.api.layer_blobs import LayerBlobs, form_of
+        from buildah_py.api.outgoing import Outgoing
+        from buildah_py.outputs.annotations import choose
+
+        return Outgoing(
+            self._store,
+            self._config,
+            LayerBlobs(self._store, form_of(output), fetch=self._fetch),
+            raw=self._raw,
+            annotations=choose(output.annotations, self._config.platform),
+            clamp=clamp,
+            oci=output.oci_media_types,
+        )
+
+    def _registry(self, insecure: bool | None) -> Registry:
+        from buildah_py.registry import Registry
+
+        options = self._registry_options
+        if insecure is not None:
+            options = replace(options, tls_verify=not insecure)
+        return self._open.enter_context(Registry(options))

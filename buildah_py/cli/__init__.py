@@ -18,6 +18,7 @@ COMMANDS = {
     "shell": "open a shell in a container of an image or of a stage of a build file",
     "login": "log in to a registry",
     "logout": "log out of a registry",
+    "push": "push an image to a registry, or write it elsewhere",
     "images": "list the images in the store",
     "inspect": "show an image's config",
     "history": "show how an image came about",
@@ -56,6 +57,7 @@ PRIVILEGED = (
     "cp",
     "du",
     "layers",
+    "push",
 )
 """Commands that make containers, or files of any owner. For others than root they run in a user namespace."""
 

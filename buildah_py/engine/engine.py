@@ -66,6 +66,8 @@ class Engine:
         self._condition = threading.Condition()
         self._running: set[int] = set()
         self._error: BaseException | None = None
+        self.on_result: Callable[[Node, Result], None] = lambda _node, _result: None
+        """Told of each result as soon as it is there, by the thread that has it."""
         self.hits = 0
         self.ran = 0
         self.records: dict[int, Record] = {}
@@ -126,6 +128,7 @@ class Engine:
                     if known is None:
                         return nodes[position:]
                     self._results[node.index] = known
+                    self.on_result(node, known)
             except LayersLost as error:
                 self.forget(error)
             else:
@@ -182,6 +185,7 @@ class Engine:
                 self._running.discard(node.index)
                 self._condition.notify_all()
         else:
+            self.on_result(node, result)
             with self._condition:
                 self._running.discard(node.index)
                 if self._is_ready(node):  # or else what it stands on was lost meanwhile

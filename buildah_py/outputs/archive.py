@@ -6,6 +6,7 @@ import hashlib
 import os
 from typing import TYPE_CHECKING, Final
 
+from buildah_py.errors import ArchiveError
 from buildah_py.outputs import target
 
 if TYPE_CHECKING:
@@ -52,8 +53,13 @@ class TarLayout:
             self._offset += size
             self._write(_padding(size))
 
-    def add_blob(self, pieces: Iterable[bytes], known: str = "") -> tuple[str, int]:
-        """Add `blobs/sha256/<hex>` with the bytes of `pieces`; return its digest, computed unless `known`, and size."""
+    def add_blob(self, pieces: Iterable[bytes], known: str = "", size: int = 0) -> tuple[str, int]:
+        """Add `blobs/sha256/<hex>` with the bytes of `pieces`; return its digest, computed unless `known`, and size.
+
+        Where `size` is known as well, nothing has to wait. Raises ArchiveError where the bytes are more or fewer.
+        """
+        if known and size:
+            return self._add_straight(pieces, known, size)
         if self._seekable:
             return self._add_in_place(pieces, known)
         import tempfile
@@ -66,6 +72,18 @@ class TarLayout:
     def finish(self) -> None:
         """Write the end of the archive."""
         self._write(bytes(2 * _BLOCK))
+
+    def _add_straight(self, pieces: Iterable[bytes], known: str, size: int) -> tuple[str, int]:
+        name = blob_name(known)
+        assert name not in self._added
+        self._added.add(name)
+        self._write(_header(name, size))
+        _, found = spool(pieces, self._out, self._dest, known)
+        if found != size:
+            raise ArchiveError(f"a layer's tar has {found} bytes, not {size}: {known}")
+        self._offset += size
+        self._write(_padding(size))
+        return known, size
 
     def _add_in_place(self, pieces: Iterable[bytes], known: str) -> tuple[str, int]:
         begin = self._offset

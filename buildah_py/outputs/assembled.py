@@ -27,6 +27,7 @@ class Assembled:
 
     config: bytes
     manifest: Manifest
+    manifest_bytes: bytes
     own: Descriptor
     index: Index | None
     top: Descriptor
@@ -39,10 +40,14 @@ def assemble(
     docker_types: bool = False,
     annotations: Annotations | None = None,
     index: bool = False,
+    raw: bytes = b"",
 ) -> Assembled:
-    """Put an image's metadata together. `index` has an index made also where no annotation of one is given."""
+    """Put an image's metadata together. `index` has an index made also where no annotation of one is given.
+
+    `raw` are the config's bytes where others made them.
+    """
     notes = annotations or Annotations()
-    data = config.to_bytes()
+    data = raw or config.to_bytes()
     kinds = (
         (media_types.DOCKER_CONFIG, media_types.DOCKER_MANIFEST, media_types.DOCKER_INDEX)
         if docker_types
@@ -52,7 +57,7 @@ def assemble(
     own = manifest.descriptor()._replace(platform=config.platform)
     if not (index or notes.index or notes.index_descriptor):
         own = own._replace(annotations=notes.manifest_descriptor)
-        return Assembled(data, manifest, own, None, own)
+        return Assembled(data, manifest, manifest.to_bytes(), own, None, own)
     made = Index((own._replace(annotations=notes.manifest_descriptor),), notes.index, kinds[2])
     top = descriptor.of(kinds[2], made.to_bytes())._replace(annotations=notes.index_descriptor)
-    return Assembled(data, manifest, own, made, top)
+    return Assembled(data, manifest, manifest.to_bytes(), own, made, top)

@@ -98,7 +98,7 @@ class DirectoryLayout:
         with target.naming(self._dest):
             self._place_at(part, name)
 
-    def add_blob(self, pieces: Iterable[bytes], known: str = "") -> tuple[str, int]:
+    def add_blob(self, pieces: Iterable[bytes], known: str = "", _size: int = 0) -> tuple[str, int]:
         """Write `blobs/sha256/<hex>` with the bytes of `pieces`; return its digest (computed unless `known`), size."""
         part, descriptor = self._create()
         try:

@@ -30,8 +30,9 @@ class Blob(NamedTuple):
 
 
 class LayerSource(NamedTuple):
-    """A layer. `write_tar` is called only where none of `blobs` will do."""
+    """A layer. `write_tar` is called only where none of `blobs` will do; `size` is that of its tar, 0 if unknown."""
 
     diff_id: str
     write_tar: WriteTar
     blobs: tuple[Blob, ...] = ()
+    size: int = 0

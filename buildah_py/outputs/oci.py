@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from buildah_py.errors import OutputError, UsageError
@@ -15,12 +16,16 @@ from buildah_py.outputs.assembled import assemble
 from buildah_py.outputs.directory import DirectoryLayout
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from buildah_py.image.config import ImageConfig
     from buildah_py.image.manifest import Manifest
     from buildah_py.image.reference import Reference
+    from buildah_py.outputs.assembled import Assembled
     from buildah_py.outputs.layer_source import Blob, LayerSource
+
+    Keep = Callable[[LayerSource, Iterable[bytes]], Blob]
+    """Writes the compressed bytes of a layer to a file."""
 
 _LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 
@@ -37,7 +42,7 @@ class _Layout(Protocol):
 
     def add_file(self, name: str, path: str, size: int, /) -> None: ...
 
-    def add_blob(self, pieces: Iterable[bytes], known: str, /) -> tuple[str, int]: ...
+    def add_blob(self, pieces: Iterable[bytes], known: str, size: int, /) -> tuple[str, int]: ...
 
 
 def write_oci(
@@ -51,6 +56,9 @@ def write_oci(
     level: int | None = None,
     force: bool = False,
     annotations: Annotations | None = None,
+    assembled: Callable[[Sequence[Descriptor]], Assembled] | None = None,
+    keep: Keep | None = None,
+    omit: Mapping[str, Descriptor] | None = None,
     docker: bool = False,
     oci_media_types: bool = True,
     threads: int = 0,
@@ -62,8 +70,10 @@ def write_oci(
     `names` are references; each becomes a descriptor in the index, so that `skopeo`, `podman` and `docker` find it.
     With `docker` a manifest.json lets every `docker load` read it; without `oci_media_types` the media types are
     Docker's. A layer that has a blob of that `compression` is copied, and so is one as it came from elsewhere unless
-    `force` is given; any other is packed and compressed. `scratch` is where blobs wait that go to a pipe. `dest` is
-    whole or not there. Raises OutputError that names it.
+    `force` is given; any other is packed and compressed, and `keep` is told the bytes and gives the blob that is
+    copied. `assembled` makes the metadata of the layers' descriptors, otherwise it is that of `config` and
+    `annotations`. Layers in `omit` are described and left out, for whoever has them. `scratch` is where blobs wait that
+    go to a pipe. `dest` is whole or not there. Raises OutputError that names it.
     """
     if tuple(layer.diff_id for layer in layers) != config.diff_ids:
         raise OutputError("the layers to be written are not those of the image's config")
@@ -74,7 +84,11 @@ def write_oci(
     image = _Image(config, layers, [reference.parse(name).with_default_tag() for name in names])
     image.compression, image.level, image.threads, image.force = compression, level, threads, force
     image.docker, image.docker_types = docker, not oci_media_types
-    image.annotations = annotations or Annotations()
+    image.keep = keep
+    image.omit = omit or {}
+    image.assembled = assembled or partial(
+        assemble, config, docker_types=not oci_media_types, annotations=annotations or Annotations()
+    )
     if not tar:
         if dest == target.STDOUT:
             raise UsageError("a directory cannot be written to the standard output", hint="leave out tar=false")
@@ -98,7 +112,9 @@ class _Image:
     force: bool
     docker: bool
     docker_types: bool
-    annotations: Annotations
+    assembled: Callable[[Sequence[Descriptor]], Assembled]
+    keep: Keep | None
+    omit: Mapping[str, Descriptor]
 
     def __init__(self, config: ImageConfig, layers: Sequence[LayerSource], names: Sequence[Reference]) -> None:
         self._config = config
@@ -107,9 +123,9 @@ class _Image:
 
     def write(self, layout: _Layout, before: Index | None) -> Written:
         layers = self._write_layers(layout)
-        made = assemble(self._config, layers, docker_types=self.docker_types, annotations=self.annotations)
+        made = self.assembled(layers)
         layout.add(blob_name(made.manifest.config.digest), made.config)
-        layout.add(blob_name(made.own.digest), made.manifest.to_bytes())
+        layout.add(blob_name(made.own.digest), made.manifest_bytes)
         if made.index is not None:
             layout.add(blob_name(made.top.digest), made.index.to_bytes())
         layout.add("oci-layout", _LAYOUT)
@@ -125,6 +141,9 @@ class _Image:
         written: dict[str, Descriptor] = {}
         missing = []
         for layer in {one.diff_id: one for one in self._layers}.values():
+            if layer.diff_id in self.omit:
+                written[layer.diff_id] = self.omit[layer.diff_id]
+                continue
             blob = choose_blob(layer.blobs, self.compression, force=self.force, docker_types=self.docker_types)
             if blob is None:
                 missing.append(layer)
@@ -136,9 +155,14 @@ class _Image:
             kind = media_types.layer(self.compression, docker=self.docker_types)
             with compress.LayerStreams(missing, self.compression, self.level, threads=self.threads) as streams:
                 for layer in missing:
+                    if self.keep is not None and self.compression != media_types.UNCOMPRESSED:
+                        blob = self.keep(layer, streams.pieces())
+                        layout.add_file(blob_name(blob.digest), blob.path, blob.size)
+                        written[layer.diff_id] = Descriptor(kind, blob.digest, blob.size)
+                        continue
                     # Uncompressed, a layer's bytes are what its diff_id was computed from, and is checked against.
                     known = layer.diff_id if self.compression == media_types.UNCOMPRESSED else ""
-                    digest, size = layout.add_blob(streams.pieces(), known)
+                    digest, size = layout.add_blob(streams.pieces(), known, layer.size)
                     written[layer.diff_id] = Descriptor(kind, digest, size)
         return tuple(written[layer.diff_id] for layer in self._layers)
 

@@ -139,3 +139,24 @@ def test_a_tar_and_a_directory(rich: Pybuild, tmp_path: Path) -> None:
     assert b"all/sub/old.txt" not in listed
     rich.run("import", "rootfs.tar", "-t", "again")
     assert rich.sh("cat /all/sub/new /work/sub/hard", "again") == "new\na\n"
+
+
+def test_compressed_layers_are_kept(busybox: Pybuild) -> None:
+    context = busybox.context("FROM busybox\nRUN echo 1 > /x\nRUN echo 2 > /y\n")
+    blobs = busybox.root / "blobs/sha256"
+
+    def kept() -> dict[str, int]:
+        return {path.name: path.stat().st_ino for path in blobs.iterdir()} if blobs.exists() else {}
+
+    busybox.build(context, "-o", "rootfs", "-o", "type=oci,dest=plain.tar,compression=uncompressed")
+    assert kept() == {}
+    busybox.build(context, "-o", "type=oci,dest=one.tar")
+    first = kept()
+    assert len(first) == 3
+    busybox.build(context, "--no-cache", "-o", "type=oci,dest=two.tar", "-o", "type=docker,dest=docker.tar")
+    assert kept() == first
+    assert (busybox.work / "one.tar").read_bytes() == (busybox.work / "two.tar").read_bytes()
+    busybox.build(context, "-o", "type=oci,dest=three.tar,compression=gzip,compression-level=9")
+    assert len(kept()) == 6
+    skopeo = ["skopeo", "--insecure-policy", "copy", "-q", "oci-archive:three.tar:latest", f"dir:{busybox.work}/copy"]
+    subprocess.run(skopeo, check=True, cwd=busybox.work)

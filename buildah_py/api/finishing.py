@@ -1,0 +1,81 @@
+"""The end of a build: the image takes its shape, and goes where it is asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from buildah_py.api.shape import shape
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from buildah_py.api.ahead import Ahead
+    from buildah_py.api.build import BuildRequest
+    from buildah_py.engine import Engine, Workshop
+    from buildah_py.image.config import ImageConfig
+    from buildah_py.image.descriptor import Descriptor
+    from buildah_py.outputs.spec import Output
+    from buildah_py.plan import Plan
+    from buildah_py.progress.events import Event
+    from buildah_py.store import Store
+
+
+def compress_ahead(
+    outputs: Sequence[Output], store: Store, request: BuildRequest, plan: Plan, engine: Engine
+) -> Ahead | None:
+    """Have the engine hand on the image's layers to be compressed, where an output wants them as they are."""
+    shaped = request.outputs.shape
+    if not outputs or shaped.squash or shaped.timestamp is not None or request.outputs.rewrite_timestamp:
+        return None
+    from buildah_py.api.ahead import Ahead
+
+    ahead = Ahead(store, outputs)
+    own: set[int] = set()
+    index: int | None = plan.target
+    while index is not None:
+        own.add(index)
+        index = plan.nodes[index].parent
+    engine.on_result = lambda node, result: ahead.take(result.layers) if node.index in own else None
+    return ahead
+
+
+def shape_image(
+    config: ImageConfig, base: ImageConfig, request: BuildRequest, workshop: Workshop
+) -> tuple[ImageConfig, int]:
+    """Give the image as the request wants it, and how many of its layers are those of its base."""
+
+    def squash_layers(layers: Sequence[str], first: int) -> str:
+        from buildah_py.api.squash import squash
+
+        return squash(workshop, layers, first)
+
+    return shape(config, base, request.outputs.shape, squash=squash_layers, labels=request.labels, epoch=request.epoch)
+
+
+def write_outputs(
+    outputs: Sequence[Output],
+    store: Store,
+    config: ImageConfig,
+    names: Sequence[str],
+    request: BuildRequest,
+    base_layers: int,
+    emit: Callable[[Event], None],
+    ahead: Ahead | None,
+) -> Descriptor | None:
+    """Write the image where it is asked for; what the first output that can call it something calls it by."""
+    from buildah_py.api.clamp import Clamp
+    from buildah_py.api.write import Exporter
+    from buildah_py.registry import RegistryOptions
+
+    if ahead is not None:
+        ahead.finish()
+    times = request.outputs.shape.timestamp
+    clamp = None
+    if times is not None:
+        clamp = Clamp(times, base_layers, always=True, exact=True)
+    elif request.epoch is not None:
+        clamp = Clamp(request.epoch, base_layers, always=request.outputs.rewrite_timestamp)
+    registry = RegistryOptions.from_environment(request.environ)
+    with Exporter(store, config, names, registry=registry, clamp=clamp, emit=emit) as exporter:
+        written = [exporter.write(output) for output in outputs]
+    return next((one for one in written if one is not None), None)

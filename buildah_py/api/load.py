@@ -1,0 +1,112 @@
+"""Loading an image into a running Docker or Podman: as a stream, without the layers that it is known to have."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING
+
+from buildah_py.errors import OutputError, PybuildError
+from buildah_py.outputs.engine_api import Engine, find_engine
+from buildah_py.outputs.layer_source import LayerSource
+from buildah_py.outputs.oci import write_oci
+from buildah_py.progress import events
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from buildah_py.api.outgoing import Outgoing
+    from buildah_py.image.descriptor import Descriptor
+    from buildah_py.progress.events import Event
+
+_PIECE = 1 << 18
+
+
+def load_image(
+    image: Outgoing, names: Sequence[str], emit: Callable[[Event], None], environ: Mapping[str, str], *, scratch: str
+) -> Descriptor:
+    """Load an image under `names`; what describes it. Raises OutputError."""
+    engine = Engine(find_engine(environ))
+    omit = _omitted(image, engine.layers_there())
+    try:
+        written = _send(image, names, engine, omit, scratch)
+    except OutputError:
+        if not omit:
+            raise
+        omit = {}  # some engines check more than others: this one wants the layers that it has
+        written = _send(image, names, engine, omit, scratch)
+    many = len(set(image.diff_ids))
+    there = f", {len(omit)} were there already" if omit else ""
+    emit(events.Note(f"loaded {many - len(omit)} of {many} layers{there}"))
+    return written
+
+
+def _omitted(image: Outgoing, there: Sequence[tuple[str, ...]]) -> dict[str, Descriptor]:
+    """The layers that need not be sent: those at the beginning of an image that the engine has."""
+    longest = 0
+    for layers in there:
+        length = 0
+        for ours, theirs in zip(image.diff_ids, layers, strict=False):
+            if ours != theirs:
+                break
+            length += 1
+        longest = max(longest, length)
+    rest = set(image.diff_ids[longest:])
+    found = {one: image.uncompressed_or_known(one) for one in image.diff_ids[:longest] if one not in rest}
+    return {diff_id: layer for diff_id, layer in found.items() if layer is not None}
+
+
+def _send(
+    image: Outgoing, names: Sequence[str], engine: Engine, omit: Mapping[str, Descriptor], scratch: str
+) -> Descriptor:
+    """Write the archive in one thread and have the engine read it in this one."""
+    read_end, write_end = os.pipe2(os.O_CLOEXEC)
+    form = image.blobs.form
+    ended: list[Descriptor | BaseException] = []
+
+    def write() -> None:
+        try:
+            sources = [LayerSource(one, _not_asked) if one in omit else image.source(one) for one in image.diff_ids]
+            written = write_oci(
+                "-",
+                image.config,
+                sources,
+                names=names,
+                compression=form.compression,
+                level=form.level,
+                force=form.force,
+                assembled=image.assembled,
+                keep=image.blobs.keep,
+                omit=omit,
+                docker=True,
+                oci_media_types=not form.docker_types,
+                threads=os.cpu_count() or 1,
+                scratch=scratch,
+                stdout=write_end,
+            )
+            ended.append(written.descriptor)
+        except BaseException as error:  # noqa: BLE001 - it is raised again by the thread that sends
+            ended.append(error)
+        finally:
+            os.close(write_end)
+
+    def archive() -> Iterator[bytes]:
+        while data := os.read(read_end, _PIECE):
+            yield data
+        writer.join()
+        if isinstance(ended[0], BaseException):
+            raise ended[0]
+
+    writer = threading.Thread(target=write, name="archive", daemon=True)
+    writer.start()
+    try:
+        engine.load(archive())
+    finally:
+        os.close(read_end)  # a writer that is still at it ends with EPIPE
+        writer.join()
+    assert not isinstance(ended[0], BaseException)
+    return ended[0]
+
+
+def _not_asked(_write: object) -> str:
+    raise PybuildError("a layer that the engine has was to be sent")

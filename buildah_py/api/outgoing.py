@@ -1,0 +1,124 @@
+"""An image of the store on its way out: its config as it will be written, its layers in the form that is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from buildah_py.image import manifest as manifests
+from buildah_py.image import media_types
+from buildah_py.outputs.assembled import Assembled, assemble
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from buildah_py.api.clamp import Clamp
+    from buildah_py.api.layer_blobs import LayerBlobs
+    from buildah_py.image.config import ImageConfig
+    from buildah_py.image.descriptor import Descriptor
+    from buildah_py.outputs.annotations import Annotations
+    from buildah_py.outputs.layer_source import Blob, LayerSource
+    from buildah_py.store import Store
+
+
+class Outgoing:
+    """One image for one output. `raw` is the config as it was pulled, if it was; `clamp` changes times on the way.
+
+    `oci` says which media types are asked for, None if either will do for an image that came from elsewhere.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        config: ImageConfig,
+        blobs: LayerBlobs,
+        *,
+        raw: bytes = b"",
+        annotations: Annotations,
+        clamp: Clamp | None = None,
+        oci: bool | None = None,
+    ) -> None:
+        self._store = store
+        self._annotations = annotations
+        self._oci = oci
+        self._changed: dict[str, LayerSource] = {}
+        self.blobs = blobs
+        self.config = config
+        self.config_bytes = raw or config.to_bytes()
+        if clamp is not None:
+            self._clamp(clamp)
+        self.diff_ids = self.config.diff_ids
+
+    def sources(self) -> list[LayerSource]:
+        """All layers, lowest first, for an output that needs their bytes."""
+        return [self.source(diff_id) for diff_id in self.diff_ids]
+
+    def source(self, diff_id: str) -> LayerSource:
+        """One layer, for an output that needs its bytes."""
+        return self._changed.get(diff_id) or self.blobs.source(diff_id)
+
+    def descriptor(self, diff_id: str) -> Descriptor | None:
+        """What a layer will be sent as, where that is known already."""
+        return None if diff_id in self._changed else self.blobs.descriptor(diff_id)
+
+    def uncompressed_or_known(self, diff_id: str) -> Descriptor | None:
+        """What a layer is sent as, if only its digest counts: as `descriptor`, or as an uncompressed tar."""
+        from buildah_py.image.descriptor import Descriptor
+
+        known = self.descriptor(diff_id)
+        layer = self._store.layers.get(diff_id)
+        if known is None and self.blobs.form.compression == media_types.UNCOMPRESSED:
+            size = layer.size if layer is not None and not layer.absent else 0
+            return Descriptor(media_types.OCI_LAYER, diff_id, size) if size else None
+        return known
+
+    def make(self, diff_ids: Sequence[str]) -> Iterator[Blob]:
+        """Give layers in the form that is asked for, compressed if need be."""
+        return self.blobs.make([self.source(diff_id) for diff_id in diff_ids])
+
+    def blob(self, diff_id: str) -> Blob:
+        """A layer that needs not be compressed; fetched where it is not in the store."""
+        blob = self.blobs.known(diff_id)
+        if blob is None:
+            source = self.source(diff_id)
+            blob = source.blobs[0] if source.blobs else next(self.blobs.make([source]))
+        return blob
+
+    def assembled(self, layers: Sequence[Descriptor]) -> Assembled:
+        """The image's metadata, byte by byte as a registry gave it where nothing of it changes."""
+        docker = self.blobs.form.docker_types
+        made = assemble(self.config, layers, docker_types=docker, annotations=self._annotations, raw=self.config_bytes)
+        if self._annotations or self._changed:
+            return made
+        for known in self._store.images.repo_digests(made.manifest.config.digest):
+            fits = self._oci is None or known.media_type == made.own.media_type
+            if not known.data or known.media_type not in media_types.MANIFESTS or not fits:
+                continue
+            original = manifests.from_bytes(known.data, media_type=known.media_type)
+            if [one.digest for one in original.layers] == [one.digest for one in layers]:
+                own = made.own._replace(media_type=known.media_type, digest=known.digest, size=len(known.data))
+                return replace(made, manifest=original, manifest_bytes=known.data, own=own, top=own)
+        return made
+
+    def remember(self, name: str, assembled: Assembled) -> None:
+        """Have the store know that a repository (`registry/path`) has the image now, and its layers."""
+        from buildah_py.store import Origin
+        from buildah_py.store.images import RepoDigest
+
+        config = assembled.manifest.config.digest
+        with self._store.database.transaction():
+            for diff_id, layer in zip(self.diff_ids, assembled.manifest.layers, strict=True):
+                if self._store.layers.get(diff_id) is not None:
+                    origin = Origin("registry", name, layer.digest, layer.media_type, layer.size)
+                    self._store.layers.promise(diff_id, size=layer.size, origins=[origin])
+            if self._store.images.raw(config) is not None:
+                own = assembled.own
+                found = RepoDigest(name, own.digest, own.media_type, assembled.manifest_bytes)
+                self._store.images.add_repo_digest(config, found)
+
+    def _clamp(self, clamp: Clamp) -> None:
+        from buildah_py.api.clamp import clamp_layers
+
+        self.config, self._changed = clamp_layers(self._store, self.config, clamp)
+        if self._changed:
+            self.config_bytes = self.config.to_bytes()

@@ -1,0 +1,106 @@
+"""Pushing an image that the store has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from buildah_py.api.images import find_image
+from buildah_py.api.write import Exporter, check_outputs
+from buildah_py.errors import NotFound, UsageError
+from buildah_py.image import config as image_config
+from buildah_py.image import reference as references
+from buildah_py.outputs.spec import Output
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from buildah_py.image.descriptor import Descriptor
+    from buildah_py.progress.events import Event
+    from buildah_py.registry import RegistryOptions
+    from buildah_py.store import Store
+
+TRANSPORTS = ("docker", "oci", "oci-archive", "docker-archive", "docker-daemon")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PushRequest:
+    """What to push and how. `destination` is a name, or a transport's, as skopeo has them; "" for the image's own name.
+
+    `oci` says which media types, None those of the image where it came from a registry, else OCI's.
+    """
+
+    name: str
+    destination: str = ""
+    all_tags: bool = False
+    compression: str | None = None
+    level: int | None = None
+    force_compression: bool = False
+    oci: bool | None = None
+
+
+def push_stored(
+    store: Store, request: PushRequest, registry: RegistryOptions, emit: Callable[[Event], None]
+) -> Descriptor:
+    """Push it; what the (last) image is called by. Raises NotFound, RegistryError, OutputError."""
+    if not request.all_tags:
+        return _push_one(store, request.name, request.destination, request, registry, emit)
+    repository = references.parse(request.name)
+    if repository.tag or repository.digest or request.destination:
+        raise UsageError("--all-tags takes the name of a repository alone", hint="leave tag and destination out")
+    found = None
+    for image in store.images.all():
+        for name in image.names:
+            if references.parse(name).name == repository.name:
+                found = _push_one(store, name, "", request, registry, emit)
+    if found is None:
+        raise NotFound(f"there is no image `{request.name}` in the store")
+    return found
+
+
+def _push_one(
+    store: Store,
+    name: str,
+    destination: str,
+    request: PushRequest,
+    registry: RegistryOptions,
+    emit: Callable[[Event], None],
+) -> Descriptor:
+    image = find_image(store, name)
+    config = image_config.from_bytes(image.config, f"the config of {name}")
+    if not store.layers.use(config.diff_ids):
+        raise NotFound(f"layers of the image `{name}` are missing", hint="build, pull or import it again")
+    if not destination and name.removeprefix("sha256:") in image.id:
+        raise UsageError(f"`{name}` is an id", hint="say under which name to push it")
+    output = _output(destination or name, next(iter(image.names), ""), request)
+    check_outputs([output])
+    with Exporter(store, config, image.names, registry=registry, raw=image.config, emit=emit) as exporter:
+        written = exporter.write(output)
+    assert written is not None
+    return written
+
+
+def _output(destination: str, own: str, request: PushRequest) -> Output:
+    transport, colon, rest = destination.partition(":")
+    common = Output(
+        type="image",
+        compression=request.compression,
+        level=request.level,
+        force_compression=request.force_compression,
+        oci_media_types=request.oci,
+    )
+    from dataclasses import replace
+
+    if not colon or transport not in TRANSPORTS or (transport == "docker" and not rest.startswith("//")):
+        return replace(common, push=True, names=(destination,))
+    if transport == "docker":
+        return replace(common, push=True, names=(rest.removeprefix("//"),))
+    if transport == "docker-daemon":
+        return replace(common, type="docker", names=(rest,))
+    path, _, name = rest.partition(":")
+    if not path:
+        raise UsageError(f"{destination}: it does not say which file", hint=f"write {transport}:PATH[:NAME]")
+    kind = "docker" if transport == "docker-archive" else "oci"
+    if kind == "oci" and name and not {":", "/"} & set(name):  # as skopeo has it, a tag alone
+        name = references.parse(own).with_tag(name).full if own else f"localhost/image:{name}"
+    return replace(common, type=kind, dest=path, tar=transport != "oci", names=(name,) if name else ())

@@ -1,0 +1,60 @@
+"""`pybuild push`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from buildah_py.cli import registry
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    add = parser.add_argument
+    add("name", metavar="IMAGE", help="name of an image in the store, or its id")
+    add(
+        "destination",
+        metavar="DESTINATION",
+        nargs="?",
+        default="",
+        help="another name; or docker://NAME, oci:DIR[:NAME], oci-archive:FILE[:NAME], docker-archive:FILE[:NAME], "
+        "docker-daemon:NAME",
+    )
+    add("-a", "--all-tags", action="store_true", help="push all tags of the repository IMAGE that the store has")
+    add("--digestfile", metavar="FILE", help="write the digest of what was pushed to FILE")
+    add("--compression-format", metavar="FORMAT", help="gzip (default), zstd or uncompressed, for layers built here")
+    add("--compression-level", metavar="NUMBER", type=int)
+    add("--force-compression", action="store_true", help="compress layers anew that came in another format")
+    add("--format", metavar="oci|docker", choices=("oci", "docker"), help="media types of manifest and config")
+    add("-q", "--quiet", action="store_true", help="print nothing but the digest")
+    registry.configure(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Push an image; its digest goes to the standard output."""
+    from buildah_py.api.push_image import PushRequest, push_stored
+    from buildah_py.api.state import open_store
+    from buildah_py.cli.outputs import write_whole
+    from buildah_py.progress.choose import renderer
+
+    options = registry.read(args)
+    request = PushRequest(
+        name=args.name,
+        destination=args.destination,
+        all_tags=args.all_tags,
+        compression=args.compression_format,
+        level=args.compression_level,
+        force_compression=args.force_compression,
+        oci=None if args.format is None else args.format == "oci",
+    )
+    mode = "quiet" if args.quiet else "plain"
+    with open_store() as store, renderer(mode, err=sys.stderr, out=sys.stderr, env=os.environ) as sink:
+        pushed = push_stored(store, request, options, sink)
+    print(pushed.digest)
+    if args.digestfile:
+        write_whole(args.digestfile, pushed.digest.encode("ascii"))
+    return 0
