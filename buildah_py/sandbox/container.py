@@ -18,7 +18,9 @@ from buildah_py.linux import mounts, namespaces, process
 from buildah_py.linux.mounts import MOUNT_ATTR_RDONLY
 from buildah_py.sandbox import users, wire
 from buildah_py.sandbox.initlayer import InitLayer
-from buildah_py.sandbox.operations import Operation, Root, StubFile, from_wire, overlay
+from buildah_py.sandbox.operations import Operation, StubFile, from_wire
+from buildah_py.sandbox.overlay import overlay
+from buildah_py.sandbox.root import Root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -150,7 +150,8 @@ def test_layers_in_one_string(bench: Bench, tmp_path: Path) -> None:
     program = (
         "import errno, os, sys\n"
         "from buildah_py.linux import mounts, namespaces\n"
-        "from buildah_py.sandbox.operations import Root, overlay\n"
+        "from buildah_py.sandbox.overlay import overlay\n"
+        "from buildah_py.sandbox.root import Root\n"
         "namespaces.unshare(namespaces.CLONE_NEWNS)\n"
         "mounts.mount_setattr(mounts.AT_FDCWD, '/', propagation=mounts.MS_PRIVATE, recursive=True)\n"
         "real = mounts.fsconfig\n"
