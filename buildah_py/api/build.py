@@ -63,6 +63,7 @@ class BuildRequest:
     names: tuple[str, ...] = ()
     target: str = ""
     build_args: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     reuse: ReuseOptions = field(default_factory=ReuseOptions)
     network: str = "default"
@@ -320,6 +321,7 @@ def plan_options(
         build_platform=host,
         network=request.network,
         labels=request.labels,
+        env=request.env,
         contexts=named,
         hostname=request.container.hostname or "pybuild",
         container=request.container.key(),

@@ -31,6 +31,8 @@ class ContainerOptions:
     seccomp: str = "default"
     isolation: str = "container"
     no_new_privileges: bool = False
+    uid_map: tuple[tuple[int, int, int], ...] = ()
+    gid_map: tuple[tuple[int, int, int], ...] = ()
     rlimits: tuple[tuple[str, int, int], ...] = ()
     shm_size: int = 64 << 20
     limits: Limits = field(default_factory=Limits)
@@ -42,7 +44,8 @@ class ContainerOptions:
     def key(self) -> dict[str, object]:
         """What of it can change a step's result, as plain data; empty for the defaults.
 
-        Of hosts the names only, as their addresses are like the network behind them; no resource limits.
+        Of hosts the names only, as their addresses are like the network behind them; no resource limits, and no user
+        namespace, as a build gives the same with one as without.
         """
         seen: dict[str, object] = {
             "hosts": sorted(name for name, _ in self.add_hosts),
@@ -81,6 +84,8 @@ class ContainerOptions:
             cap_drop=self.cap_drop,
             seccomp=self.seccomp,
             isolation=self.isolation,
+            uid_map=self.uid_map,
+            gid_map=self.gid_map,
             no_new_privileges=self.no_new_privileges,
             rlimits=self.rlimits,
             shm_size=self.shm_size,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from buildah_py.buildfile.tree import BuildFile
     from buildah_py.plan import Node
 
-_PLAIN = ("target", "labels", "network", "platform", "extensions", "epoch")
+_PLAIN = ("target", "env", "labels", "network", "platform", "extensions", "epoch")
 
 
 class Recorded(NamedTuple):

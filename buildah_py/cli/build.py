@@ -46,6 +46,13 @@ def configure_options(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="value of an ARG; `K` alone takes it from the environment",
     )
+    add(
+        "--env",
+        metavar="K[=V]",
+        action="append",
+        default=[],
+        help="variable of the image and of its steps, whatever ENV says; `K` alone takes it from the environment",
+    )
     add("--network", choices=_NETWORKS, default="default", help="network of RUN steps; default: %(default)s")
     add(
         "--allow",
@@ -112,6 +119,7 @@ def read_request(args: argparse.Namespace, *, record: str = "") -> BuildRequest:
         names=tuple(args.tag),
         target=args.target,
         build_args=build_args,
+        env=key_values(args.env, "--env", dict(os.environ)),
         labels=key_values(args.label, "--label"),
         reuse=reuse.read(args),
         network=args.network,

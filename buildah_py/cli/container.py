@@ -6,6 +6,7 @@ import os
 import re
 from typing import TYPE_CHECKING, Any
 
+from buildah_py.cli import userns
 from buildah_py.errors import UsageError
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default="container",
         help="chroot does with less where a machine allows less: no new root is pivoted, the network is the host's",
     )
+    userns.configure(add)
     add("-v", "--volume", metavar="DIR:TARGET[:ro]", action="append", default=[], help="directory or file of the host")
     add(
         "--ca-bundle",
@@ -75,6 +77,7 @@ def read(args: argparse.Namespace) -> ContainerOptions:
 
     seccomp, no_new_privileges = _security(args.security_opt)
     memory = size(args.memory, "--memory") if args.memory else 0
+    uid_map, gid_map = userns.read(args)
     swap = -1 if args.memory_swap == "-1" else size(args.memory_swap or "0", "--memory-swap")
     if swap and not memory:
         raise UsageError("--memory-swap counts memory and swap together", hint="give --memory too")
@@ -90,6 +93,8 @@ def read(args: argparse.Namespace) -> ContainerOptions:
         cap_drop=_capabilities(args.cap_drop, "--cap-drop"),
         seccomp=seccomp,
         isolation=args.isolation,
+        uid_map=uid_map,
+        gid_map=gid_map,
         no_new_privileges=no_new_privileges,
         rlimits=tuple(_ulimit(text) for text in args.ulimit),
         shm_size=size(args.shm_size, "--shm-size") if args.shm_size else 64 << 20,

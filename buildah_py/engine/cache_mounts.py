@@ -42,7 +42,7 @@ def make_cache(workshop: Workshop, node: Node, mount: MountStep, tree: Result | 
         except OSError as error:
             raise NotFound(f"the cache `{mount.id}` has no {mount.source}: {error.strerror}") from error
         held.callback(os.close, descriptor)
-    return Made((BindMount(descriptor, mount.target, readonly=mount.readonly),))
+    return Made((BindMount(descriptor, mount.target, readonly=mount.readonly, mapped=True),))
 
 
 def _free(workshop: Workshop, identity: str, held: ExitStack) -> str:

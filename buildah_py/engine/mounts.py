@@ -70,7 +70,7 @@ def _agent(workshop: Workshop, mount: MountStep, number: int) -> Made:
             raise NotFound(f"the ssh agent `{name}` is required and was not given", hint=f"add --ssh {name}")
         return Made()
     target = mount.target or f"/run/pybuild/ssh_agent.{number}"
-    return Made((BindMount(socket, target, readonly=False),), (("SSH_AUTH_SOCK", target),))
+    return Made((BindMount(socket, target, readonly=False, mapped=True),), (("SSH_AUTH_SOCK", target),))
 
 
 def shown_tree(workshop: Workshop, node: Node, mount: MountStep, tree: Result | None) -> tuple[Tree, str]:

@@ -117,12 +117,24 @@ def fsmount(fsfd: int, attributes: int = 0) -> int:
 
 
 def mount_setattr(
-    dirfd: int, path: str | bytes, set_: int = 0, clear: int = 0, *, propagation: int = 0, recursive: bool = False
+    dirfd: int,
+    path: str | bytes,
+    set_: int = 0,
+    clear: int = 0,
+    *,
+    propagation: int = 0,
+    recursive: bool = False,
+    user_namespace: int = -1,
 ) -> None:
-    """Change the attributes of a mount (of all below it, when recursive). An empty path means `dirfd`."""
+    """Change the attributes of a mount (of all below it, when recursive). An empty path means `dirfd`.
+
+    With `user_namespace`, a descriptor, ids of files are seen as that namespace maps them (MOUNT_ATTR_IDMAP).
+    """
     name = os.fsencode(path)
     flags = (0 if name else AT_EMPTY_PATH) | (AT_RECURSIVE if recursive else 0)
-    attributes = struct.pack("=QQQQ", set_, clear, propagation, 0)
+    if user_namespace != -1:
+        set_ |= MOUNT_ATTR_IDMAP
+    attributes = struct.pack("=QQQQ", set_, clear, propagation, max(user_namespace, 0))
     check(_mount_setattr(_SYS_MOUNT_SETATTR, dirfd, name, flags, attributes, len(attributes)), path)
 
 

@@ -29,6 +29,8 @@ _SYS_CLOSE_RANGE = 436
 _prctl = function("prctl", ctypes.c_int, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong)
 _capset = function("capset", ctypes.c_char_p, ctypes.c_char_p)
 _capget = function("capget", ctypes.c_char_p, ctypes.c_char_p)
+_setfsuid = function("setfsuid", ctypes.c_uint)
+_setfsgid = function("setfsgid", ctypes.c_uint)
 _close_range = syscall(ctypes.c_uint, ctypes.c_uint, ctypes.c_uint)
 
 
@@ -104,6 +106,14 @@ def clear_ambient_capabilities() -> None:
 def raise_ambient_capability(capability: int) -> None:
     """Add to the ambient set what is permitted and inheritable."""
     check(_prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, capability, 0, 0))
+
+
+def set_file_system_ids(uid: int, gid: int) -> None:
+    """Have this process own the files that it makes as `uid` and `gid`, and keep its capabilities; setfsuid(2)."""
+    effective, permitted, inheritable = capget()
+    _setfsgid(gid)
+    _setfsuid(uid)
+    capset(effective, permitted, inheritable)  # those for files were dropped with the user 0
 
 
 def capset(effective: int, permitted: int, inheritable: int) -> None:

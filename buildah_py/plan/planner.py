@@ -32,7 +32,8 @@ SCRATCH = "scratch"
 class PlanOptions:
     """What the command line adds to a build file.
 
-    `resolve` gives the config of an image by the name in FROM and the platform; it raises NotFound. `contexts` are the
+    `resolve` gives the config of an image by the name in FROM and the platform; it raises NotFound. `env` are variables
+    of every stage from its beginning, whatever ENV says of them. `contexts` are the
     further build contexts by their names, `container` what of the containers' options belongs into keys. `evaluate`
     executes the nodes so far, of which the last is a CaptureStep, and gives what that printed.
     """
@@ -44,6 +45,7 @@ class PlanOptions:
     build_platform: str
     network: str = "default"
     labels: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict)
     contexts: Mapping[str, NamedContext] = field(default_factory=dict)
     hostname: str = "pybuild"
     container: Mapping[str, object] = field(default_factory=dict)
@@ -69,6 +71,7 @@ class Planner:
         self._bases: dict[tuple[str, str], tuple[int, ImageConfig]] = {}
         self.arguments = Arguments(options.build_args)
         self.network = options.network
+        self.env = options.env
         self.platform = options.platform
         self.container = tuple(options.container.items())
         self.hostname = self.arguments.get("BUILDKIT_SANDBOX_HOSTNAME") or options.hostname
@@ -247,6 +250,8 @@ class Planner:
                 raise BuildFileError(error.message, self._file.source, span, hint=error.hint) from error
         if fold.config.getenv("PATH") is None:
             fold.config = fold.config.with_env("PATH", DEFAULT_PATH)
+        for name, value in self.env.items():
+            fold.config = fold.config.with_env(name, value)
         self._run_triggers(fold)
 
     def _run_triggers(self, fold: StageFold) -> None:

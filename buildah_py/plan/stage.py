@@ -105,7 +105,8 @@ class StageFold:
 
     def _fold_env(self, instruction: tree.Env) -> None:
         variables = self.variables()
-        pairs = [(self.expand(key, variables), self.expand(value, variables)) for key, value in instruction.pairs]
+        said = [(self.expand(key, variables), self.expand(value, variables)) for key, value in instruction.pairs]
+        pairs = [(key, self.planner.env.get(key, value)) for key, value in said]
         for (key, value), (word, _) in zip(pairs, instruction.pairs, strict=True):
             if not key:
                 raise self.error("ENV: a variable needs a name", word.span)

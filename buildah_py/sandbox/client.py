@@ -199,6 +199,7 @@ class Sandbox:
                 "streams": tuple(place for place, _ in given),
                 "network": lease is not None,
                 "limits": limits,
+                "id_maps": description["id_maps"] if container.uid_map else None,
                 "unprivileged": self._unprivileged,
                 "filter": (description["capabilities"], self._single_id) if filtered else None,
             }

@@ -16,8 +16,9 @@ import resource
 
 from buildah_py.linux import mounts, namespaces, process
 from buildah_py.linux.mounts import MOUNT_ATTR_RDONLY
-from buildah_py.sandbox import users, wire
+from buildah_py.sandbox import idmap, users, wire
 from buildah_py.sandbox.initlayer import InitLayer
+from buildah_py.sandbox.netns import loopback_up, open_to_all_users
 from buildah_py.sandbox.operations import Operation, StubFile, from_wire
 from buildah_py.sandbox.overlay import overlay
 from buildah_py.sandbox.root import Root
@@ -26,7 +27,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
-_SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
 _TIOCSPTLCK, _TIOCGPTPEER, _TIOCSCTTY = 0x40045431, 0x5441, 0x540E
 _FORWARDED = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGWINCH", "SIGCONT", "SIGALRM")
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -66,10 +66,11 @@ def main(
     streams: tuple[int, int, int],
     network: int,
     given: tuple[int, ...],
+    user_namespace: int = -1,
 ) -> NoReturn:
     """Be process 1 of a container; never returns."""
     try:
-        _run(container, channel, streams, network, given)
+        _run(container, channel, streams, network, given, user_namespace)
     except RefusedError as refused:
         _tell(channel, ("error", refused.what, refused.why, refused.number))
     except users.UnknownUserError as error:
@@ -91,16 +92,30 @@ def _run(
     streams: tuple[int, int, int],
     network: int,
     given: tuple[int, ...],
+    user_namespace: int,
 ) -> None:
+    if user_namespace != -1:
+        idmap.make_files_as_root(*container["id_maps"])  # before what follows, which a change of ids undoes
     process.set_parent_death_signal(9)
     process.set_dumpable(False)
     for name in _FORWARDED:
         _signal.signal(getattr(_signal, name), _signal.SIG_IGN)
-    root = Root(given, scratch=container["work"], unprivileged=container["unprivileged"], devices=container["devices"])
+    root = Root(
+        given,
+        scratch=container["work"],
+        unprivileged=container["unprivileged"],
+        devices=container["devices"],
+        user_namespace=user_namespace,
+        id_maps=container["id_maps"],
+    )
     operations = [from_wire(words) for words in container["operations"]]
     _prepare(operations, root, of_host=True)
     with Step("making namespaces"):
         _make_namespaces(container, network)
+    if user_namespace != -1:
+        with Step("mapping the ids of layers (--userns)"):
+            paths = (*container["lowers"], container["upper"], container["work"], container["init"])
+            idmap.map_directories(paths, user_namespace)
     _prepare(operations, root, of_host=False)
     _mount_all(container, root, operations)
     with Step("entering the new root"):
@@ -121,6 +136,9 @@ def _run(
     command = os.fork()
     if command == 0:
         try:
+            if user_namespace != -1:
+                with Step("entering the user namespace"):
+                    idmap.enter(user_namespace)
             channel = _arrange_descriptors(channel, streams)
             _become_command(container, who)
         except RefusedError as refused:
@@ -129,7 +147,7 @@ def _run(
             _tell(channel, ("error", "internal error", f"{type(error).__name__}: {error}", 0))
         finally:
             os._exit(125)
-    for stream in {*streams, *given} - {-1}:
+    for stream in {*streams, *given, user_namespace} - {-1}:
         os.close(stream)
     _reap(command, channel)
 
@@ -144,18 +162,9 @@ def _make_namespaces(container: dict[str, Any], network: int) -> None:
     namespaces.unshare(flags)
     if flags & namespaces.CLONE_NEWNET:
         loopback_up()
+        open_to_all_users()
     namespaces.sethostname(container["hostname"])
     mounts.mount_setattr(mounts.AT_FDCWD, "/", propagation=mounts.MS_PRIVATE, recursive=True)
-
-
-def loopback_up() -> None:
-    """Bring up `lo` in this network namespace."""
-    with_socket = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC)
-    request = bytearray(b"lo".ljust(40, b"\0"))
-    fcntl.ioctl(with_socket.fileno(), _SIOCGIFFLAGS, request)
-    request[16] |= _IFF_UP
-    fcntl.ioctl(with_socket.fileno(), _SIOCSIFFLAGS, request)
-    with_socket.close()
 
 
 def _prepare(operations: list[Operation], root: Root, *, of_host: bool) -> None:

@@ -7,6 +7,7 @@ import os
 import stat
 
 from buildah_py.linux import mounts
+from buildah_py.sandbox.idmap import outside
 from buildah_py.sandbox.operation import Operation
 from buildah_py.sandbox.root import INERT, if_known, new_file_system
 
@@ -56,8 +57,8 @@ class DeviceTree(Operation):
         if not root.devices:
             mounts.mount_setattr(tree, "", mounts.MOUNT_ATTR_NODEV)
         pts = {"newinstance": None, "ptmxmode": "0666", "mode": "0620"}
-        if not root.unprivileged:
-            pts["gid"] = str(_TTY_GROUP)
+        if not root.unprivileged and (group := outside(root.id_maps[1], _TTY_GROUP)) != -1:
+            pts["gid"] = str(group)
         _attach_below(tree, "pts", new_file_system("devpts", pts, noexec))
         shm = {"mode": "1777", "size": str(self.shm_size)}
         _attach_below(tree, "shm", new_file_system("tmpfs", shm, INERT))

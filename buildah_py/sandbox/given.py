@@ -19,21 +19,29 @@ if TYPE_CHECKING:
 class BindMount(Operation):
     """A file or directory of the host, given by its path or (better) by a descriptor of it.
 
-    Device nodes in it work only where `devices` says so.
+    Device nodes in it work only where `devices` says so. `mapped` has a container with ids of its own see its ids in
+    there; without, files belong to whom they belong to on the machine.
     """
 
-    __slots__ = ("_mount", "devices", "directory", "readonly", "recursive", "source")
-    fields = ("source", "target", "readonly", "recursive", "devices")
+    __slots__ = ("_mount", "devices", "directory", "mapped", "readonly", "recursive", "source")
+    fields = ("source", "target", "readonly", "recursive", "devices", "mapped")
     of_host = True
 
     def __init__(
-        self, source: str | int, target: str, readonly: bool = True, recursive: bool = False, devices: bool = False
+        self,
+        source: str | int,
+        target: str,
+        readonly: bool = True,
+        recursive: bool = False,
+        devices: bool = False,
+        mapped: bool = False,
     ) -> None:
         super().__init__(target)
         self.source = source
         self.readonly = readonly
         self.recursive = recursive
         self.devices = devices
+        self.mapped = mapped
         self._mount = -1
         self.directory = True
 
@@ -56,7 +64,14 @@ class BindMount(Operation):
         """Attach it."""
         attributes = 0 if root.devices or self.devices else mounts.MOUNT_ATTR_NODEV
         attributes |= mounts.MOUNT_ATTR_RDONLY if self.readonly else 0
-        mounts.mount_setattr(self._mount, "", attributes, propagation=mounts.MS_PRIVATE, recursive=self.recursive)
+        mounts.mount_setattr(
+            self._mount,
+            "",
+            attributes,
+            propagation=mounts.MS_PRIVATE,
+            recursive=self.recursive,
+            user_namespace=root.user_namespace if self.mapped else -1,
+        )
         root.attach(self._mount, self.target, self.directory)
 
 

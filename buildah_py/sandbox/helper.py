@@ -13,12 +13,13 @@ import os
 import select
 
 from buildah_py.linux import namespaces, process
-from buildah_py.sandbox import capabilities, cgroups, container, seccomp, wire
+from buildah_py.sandbox import capabilities, cgroups, container, idmap, seccomp, wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from buildah_py.sandbox.idmap import Ranges
 
 _WORSE, _WORST = 100, 1000
 """By how much a step is likelier to be ended for want of memory than what started it, and what the kernel takes."""
@@ -96,6 +97,7 @@ class Helper:
         with open("/proc/self/oom_score_adj", encoding="ascii") as file:
             # Where memory runs out, the kernel shall end a step rather than the builder.
             self._badness = str(min(max(int(file.read()), 0) + _WORSE, _WORST))
+        self._user_namespaces: dict[tuple[Ranges, Ranges], int] = {}
         self._filters: dict[tuple[int, bool], tuple[bytes, str]] = {}
         self._filter(capabilities.DEFAULT, ignore_owners=False)  # almost every container wants it, and nobody waits yet
 
@@ -139,6 +141,12 @@ class Helper:
                 self._filters[key] = (b"", str(error))
         return self._filters[key]
 
+    def _user_namespace(self, maps: tuple[Ranges, Ranges]) -> int:
+        """Give the user namespace for containers with these ids; one does for all of them."""
+        if maps not in self._user_namespaces:
+            self._user_namespaces[maps] = idmap.new_user_namespace(*maps)
+        return self._user_namespaces[maps]
+
     def _start(self, channel: _socket.socket, request: dict[str, Any], descriptors: list[int]) -> None:
         program, missing = self._filter(*request["filter"]) if request["filter"] is not None else (b"", "")
         if missing:
@@ -153,15 +161,20 @@ class Helper:
                 wire.send(channel, ("error", "setting limits", f"{error.strerror}{where}", error.errno or 0))
                 channel.close()
                 return
-        ready = -1
+        ready = user_namespace = -1
         try:
+            if request["id_maps"] is not None:
+                user_namespace = self._user_namespace(request["id_maps"])
             if request["unprivileged"]:
                 pid, ready = _fork_twice()
             else:
                 namespaces.unshare(namespaces.CLONE_NEWPID)
                 pid = os.fork()
         except OSError as error:
-            wire.send(channel, ("error", "making a process", error.strerror, error.errno))
+            what = (
+                "making a process" if user_namespace != -1 or request["id_maps"] is None else "making a user namespace"
+            )
+            wire.send(channel, ("error", what, error.strerror, error.errno))
             channel.close()
             if group:
                 group.remove()
@@ -171,7 +184,7 @@ class Helper:
                 if ready != -1:
                     os.read(ready, 1)
                     os.close(ready)
-                self._child(channel, request, descriptors, program, group)
+                self._child(channel, request, descriptors, program, group, user_namespace)
             finally:
                 os._exit(125)
         if not request["unprivileged"]:
@@ -189,12 +202,13 @@ class Helper:
         descriptors: list[int],
         program: bytes,
         group: cgroups.Group | None,
+        user_namespace: int,
     ) -> None:
         if group:
             group.join()
         with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
             file.write(self._badness)
-        wanted = sorted({0, 1, 2, channel.fileno(), *descriptors})
+        wanted = sorted({0, 1, 2, channel.fileno(), *descriptors, *({user_namespace} - {-1})})
         for below, above in zip(wanted, [*wanted[1:], 1 << 31], strict=True):
             if above - below > 1:
                 process.close_range(below + 1, above - 1)
@@ -207,7 +221,8 @@ class Helper:
         for place in request["streams"]:
             streams[place] = rest.pop(0)
         network = rest.pop(0) if request["network"] else -1
-        container.main(description, channel, (streams[0], streams[1], streams[2]), network, tuple(rest))
+        three = streams[0], streams[1], streams[2]
+        container.main(description, channel, three, network, tuple(rest), user_namespace)
 
     def _told(self, running: _Running) -> None:
         message, _ = wire.receive(running.channel)

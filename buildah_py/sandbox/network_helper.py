@@ -21,6 +21,7 @@ from buildah_py.linux import namespaces, process
 from buildah_py.linux.netlink import NETLINK_ROUTE, Netlink
 from buildah_py.sandbox import wire
 from buildah_py.sandbox.nat import IPV4, IPV6, PacketFilter
+from buildah_py.sandbox.netns import open_to_all_users
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -271,6 +272,7 @@ class Network:
         try:
             descriptor = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
             inner = Netlink(NETLINK_ROUTE)
+            open_to_all_users()
         finally:
             namespaces.setns(self._own, namespaces.CLONE_NEWNET)
         try:

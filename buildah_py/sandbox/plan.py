@@ -162,6 +162,7 @@ def description(container: ContainerSpec, *, unprivileged: bool, single_id: bool
         "cwd": container.cwd,
         "user": container.user,
         "hostname": container.hostname,
+        "id_maps": (container.uid_map, container.gid_map),
         "network": container.network,
         "tty": container.tty,
         "readonly": container.readonly,

@@ -7,10 +7,13 @@ import os
 
 from buildah_py.linux import mounts
 from buildah_py.linux.paths import openat2
+from buildah_py.sandbox.idmap import outside
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from buildah_py.sandbox.idmap import Ranges
 
 INERT = mounts.MOUNT_ATTR_NOSUID | mounts.MOUNT_ATTR_NODEV | mounts.MOUNT_ATTR_NOEXEC
 
@@ -18,14 +21,35 @@ INERT = mounts.MOUNT_ATTR_NOSUID | mounts.MOUNT_ATTR_NODEV | mounts.MOUNT_ATTR_N
 class Root:
     """What operations work on: the new root, where the host still is, and what came over the socket."""
 
-    __slots__ = ("_files", "_scratch", "descriptor", "descriptors", "devices", "scratch", "unprivileged")
+    __slots__ = (
+        "_files",
+        "_scratch",
+        "descriptor",
+        "descriptors",
+        "devices",
+        "id_maps",
+        "scratch",
+        "unprivileged",
+        "user_namespace",
+    )
 
-    def __init__(self, descriptors: tuple[int, ...], *, scratch: str, unprivileged: bool, devices: bool) -> None:
+    def __init__(
+        self,
+        descriptors: tuple[int, ...],
+        *,
+        scratch: str,
+        unprivileged: bool,
+        devices: bool,
+        user_namespace: int = -1,
+        id_maps: tuple[Ranges, Ranges] = ((), ()),
+    ) -> None:
         self.descriptor = -1
         self.descriptors = descriptors
         self.scratch = scratch  # a directory of the host; a tmpfs on it is seen by this mount namespace alone
         self.unprivileged = unprivileged
         self.devices = devices  # device nodes work wherever they are, not only the usual ones in /dev
+        self.user_namespace = user_namespace  # of the container, where it has one that is not ours
+        self.id_maps = id_maps
         self._scratch = -1
         self._files = 0
 
@@ -80,7 +104,7 @@ class Root:
             view = memoryview(content)
             while view:
                 view = view[file.write(view) :]
-            os.fchown(file.fileno(), uid, gid)
+            os.fchown(file.fileno(), outside(self.id_maps[0], uid), outside(self.id_maps[1], gid))
             os.fchmod(file.fileno(), mode)
         return mounts.open_tree(self._scratch, name)
 

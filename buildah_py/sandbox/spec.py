@@ -67,6 +67,9 @@ class ContainerSpec:
     """`default`, `unconfined`, or the text of a profile in docker's JSON form."""
     isolation: str = "container"
     """`chroot` does with less: no root is pivoted, and the default network is the host's."""
+    uid_map: tuple[tuple[int, int, int], ...] = ()
+    """First id in the container, first id on the machine, how many; with any, the container has a user namespace."""
+    gid_map: tuple[tuple[int, int, int], ...] = ()
     rlimits: tuple[tuple[str, int, int], ...] = ()
     """Name as in `ulimit` ("nofile"), soft and hard limit; -1 for none."""
     limits: Limits = field(default_factory=Limits)

@@ -12,7 +12,7 @@ import os
 
 from buildah_py.linux import mounts, namespaces, process
 from buildah_py.sandbox import wire
-from buildah_py.sandbox.container import loopback_up
+from buildah_py.sandbox.netns import loopback_up, open_to_all_users
 
 PASTA = ("--config-net", "--quiet", "--no-map-gw", "-t", "none", "-u", "none", "-T", "none", "-U", "none")
 _PLACE = "/tmp"  # noqa: S108 (covered by a tmpfs of our own)
@@ -135,6 +135,7 @@ def _new_namespace() -> int:
         try:
             namespaces.unshare(namespaces.CLONE_NEWNET)
             loopback_up()
+            open_to_all_users()
             os.write(writing, b"1")
             _signal.pause()
         finally:

@@ -427,3 +427,17 @@ def test_a_cache_begins_with_what_from_holds(busybox: Pybuild) -> None:
     assert busybox.sh("cat /seen") == "seed\nmore\n700:5:6\nz\n0\n"
     missing = busybox.context("FROM busybox\nRUN --mount=type=cache,id=y,source=../../etc,target=/c true\n", "missing")
     assert "etc" in busybox.build(missing, status=125).shown
+
+
+def test_variables_from_the_command_line(busybox: Pybuild) -> None:
+    """They are the image's and the steps', they have the last word, and a step that does not change is a hit."""
+    text = "FROM busybox AS base\nRUN echo $A-$B > /said\nFROM base\nENV B=file C=file\nRUN echo $B-$C >> /said\n"
+    context = busybox.context(text)
+    busybox.build(context, "--env=A=1", "--env", "B", B="outer")
+    assert busybox.sh("cat /said; echo $A $B $C").split() == ["1-outer", "outer-file", "1", "outer", "file"]
+    (image,) = json.loads(busybox.run("inspect", "test").stdout)
+    assert image["config"]["Env"][1:] == ["A=1", "B=outer", "C=file"]
+    assert busybox.build(context, "--env=A=1", "--env=B=outer").outcomes() == ["HIT", "HIT"]
+    assert busybox.build(context, "--env=A=1", "--env=B=other").outcomes() == ["RAN", "RAN"]
+    assert busybox.build(context).outcomes() == ["RAN", "RAN"]
+    busybox.run("verify", "test")

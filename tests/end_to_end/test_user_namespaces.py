@@ -1,0 +1,94 @@
+"""Root's containers in a user namespace: other ids on the machine, the same image."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.end_to_end.conftest import OrdinaryUser, Pybuild
+
+pytestmark = pytest.mark.root
+
+MAP = "--userns-uid-map=0:3000000:65536"
+TEXT = """
+FROM busybox
+RUN mkdir /gone /gone/below && touch /gone/old && echo app:x:77:78::/:/bin/sh >> /etc/passwd && touch /theirs \
+ && chown 5:6 /theirs
+COPY --chown=77:78 file /home/
+RUN --mount=type=cache,target=/cache --mount=type=secret,id=s,uid=77,gid=78 \
+ echo x >> /theirs && rm -r /gone && mkdir /gone && touch /made && chown 7:8 /made && chmod 6755 /made \
+ && touch /cache/mine && stat -c %u:%g /theirs /home/file /run/secrets/s /cache/mine > /owners \
+ && tr -s ' ' < /proc/self/uid_map >&2
+USER app
+RUN id -u > /tmp/id && cat /run/secrets/s 2>/dev/null || cat /home/file >> /tmp/id
+"""
+
+
+def test_the_image_is_the_same(busybox: Pybuild, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("hidden")
+    context = busybox.context(TEXT, file="content\n")
+    options = ["--secret", f"id=s,src={secret}"]
+    assert " 0 3000000 65536" in busybox.build(context, MAP, *options).shown
+    with_one = busybox.run("images", "--format=json").stdout
+    assert busybox.sh("cat /owners /tmp/id").split() == ["5:6", "77:78", "77:78", "0:0", "77", "content"]
+    assert busybox.sh("ls -ln /made | cut -c-20; ls /gone").split()[0].startswith("-rwsr-sr-x")
+    assert busybox.build(context, *options).outcomes() == ["HIT"] * 4
+    assert "3000000" not in busybox.build(context, "--no-cache", *options).shown
+    again = busybox.run("images", "--format=json").stdout
+    assert _ids(again) == _ids(with_one)
+    assert "clean" in busybox.run("fsck").stdout
+
+
+def _ids(text: str) -> list[str]:
+    import json
+
+    return sorted(image["id"] for image in json.loads(text))
+
+
+def test_what_root_there_may_do(busybox: Pybuild, tmp_path: Path) -> None:
+    """Less than root here: files of the machine are not its, nor are devices, and privileges end in the namespace."""
+    (tmp_path / "volume").mkdir()
+    script = "stat -c %u /vol; touch /vol/x 2>/dev/null || echo kept; mknod /n c 1 3 2>/dev/null || echo no; id -u"
+    said = busybox.run("run", MAP, "-v", f"{tmp_path / 'volume'}:/vol", "busybox", "/bin/sh", "-c", script).stdout
+    assert said.split() == ["65534", "kept", "no", "0"]
+    assert os.listdir(tmp_path / "volume") == []
+
+
+def test_ids_that_somebody_holds(busybox: Pybuild, ordinary_user: OrdinaryUser) -> None:
+    option = f"--userns-uid-map-user={ordinary_user.name}"
+    said = busybox.run("run", option, "busybox", "cat", "/proc/self/uid_map", "/proc/self/gid_map").stdout
+    with open("/etc/subuid", encoding="utf-8") as file:
+        (start, count) = next(line.split(":")[1:] for line in file if line.startswith(f"{ordinary_user.name}:"))
+    assert said.split()[:3] == ["0", start, count.strip()]
+    assert len(said.splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--userns=other"], "known are host, auto"),
+        (["--userns=host", MAP], "leaves nothing to map"),
+        (["--userns-gid-map=0:x:1"], "INSIDE:OUTSIDE:COUNT"),
+        (["--userns-gid-map=1:2:3"], "needs a root"),
+        (["--userns-uid-map=0:4294967290:50"], "no such ids"),
+        (["--userns-uid-map-user=nobody", MAP], "one of both"),
+    ],
+)
+def test_maps_that_mean_nothing(pybuild: Pybuild, options: list[str], reason: str) -> None:
+    assert reason in pybuild.build(pybuild.context("FROM scratch\n"), *options, status=2).shown
+
+
+@pytest.mark.either_user
+def test_without_root_all_containers_have_one(busybox: Pybuild) -> None:
+    said = busybox.run("run", "--network=none", "--userns=host", "busybox", "cat", "/proc/self/uid_map").stdout
+    assert (said.split() == ["0", "0", "4294967295"]) == (busybox.owner == 0)
+    if busybox.owner:
+        asked = busybox.run("run", "--network=none", "--userns=auto", "busybox", "cat", "/proc/self/uid_map").stdout
+        assert asked == said
+        assert "root's to give" in busybox.run("run", MAP, "busybox", "true", status=2).stderr
