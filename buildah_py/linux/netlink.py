@@ -20,7 +20,9 @@ NLM_F_CREATE = 0x400
 NLM_F_APPEND = 0x800
 
 _NLMSG_ERROR = 2
+_NLMSG_DONE = 3
 _NESTED = 0x8000
+_KIND = 0x3FFF
 _HEADER = struct.Struct("=IHHII")
 _BUFFER = 1 << 16
 
@@ -38,6 +40,17 @@ def nested(kind: int, *attributes: bytes) -> bytes:
 def text(kind: int, value: str) -> bytes:
     """Pack a string with its final null byte."""
     return attribute(kind, value.encode() + b"\0")
+
+
+def attributes(data: bytes) -> dict[int, bytes]:
+    """Unpack attributes by their kinds, whatever flags these bear."""
+    found = {}
+    offset = 0
+    while offset + 4 <= len(data):
+        length, kind = struct.unpack_from("=HH", data, offset)
+        found[kind & _KIND] = data[offset + 4 : offset + length]
+        offset += (length + 3) & ~3
+    return found
 
 
 def message(kind: int, flags: int, body: bytes) -> bytes:
@@ -88,3 +101,23 @@ class Netlink:
                 offset += (length + 3) & ~3
         if failure:
             raise failure
+
+    def dump(self, question: bytes) -> list[bytes]:
+        """Ask for a list (a message with NLM_F_DUMP) and give the bodies of its parts. Raises OSError."""
+        length, kind, flags, _, _ = _HEADER.unpack_from(question)
+        self._socket.send(_HEADER.pack(length, kind, flags, self._sequence, 0) + question[_HEADER.size :])
+        self._sequence += 1
+        found: list[bytes] = []
+        while True:
+            data = self._socket.recv(_BUFFER)
+            offset = 0
+            while offset + _HEADER.size <= len(data):
+                length, kind, _, _, _ = _HEADER.unpack_from(data, offset)
+                body = data[offset + _HEADER.size : offset + length]
+                if kind == _NLMSG_DONE:
+                    return found
+                if kind == _NLMSG_ERROR:
+                    (code,) = struct.unpack_from("=i", body)
+                    raise OSError(-code, os.strerror(-code))
+                found.append(body)
+                offset += (length + 3) & ~3

@@ -15,33 +15,25 @@ import _socket
 import errno
 import fcntl
 import os
-import struct
 
 from buildah_py.linux import namespaces, process
 from buildah_py.linux.netlink import NETLINK_ROUTE, Netlink
-from buildah_py.sandbox import wire
-from buildah_py.sandbox.nat import IPV4, IPV6, PacketFilter
+from buildah_py.sandbox import forwarding, wire
+from buildah_py.sandbox.firewall import Passage
+from buildah_py.sandbox.nat import PacketFilter
 from buildah_py.sandbox.netns import open_to_all_users
+from buildah_py.sandbox.surroundings import BITS, free_network, mtu_of, read_routes, read_uplinks6
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 PREFIX = "pyb"
 INTERFACE = "eth0"
 _LOOPBACK_INDEX, _INNER_INDEX = 1, 2
-_BITS = 22
 _GATEWAY = 1
-_MOST = (1 << (32 - _BITS)) - 2
+_MOST = (1 << (32 - BITS)) - 2
 _ALL_LOCK = "lock"
-_FORWARDED = "forwarding"
-"""Lists the settings that were changed, with what they were."""
 _BITS6 = 64
-_IPV6_SETTINGS = "/proc/sys/net/ipv6/conf"
-_FORCED = "force_forwarding"
-_ROUTE_REJECTS = 0x200
 _NO_IPV6 = {errno.EACCES, errno.EPERM, errno.EOPNOTSUPP, errno.EAFNOSUPPORT}
-_SIOCGIFMTU = 0x8921
 
 
 def main(control: int, directory: str, servers: tuple[str, ...]) -> None:
@@ -96,6 +88,7 @@ class Network:
         self._prefix = b""  # of IPv6; empty where the host has none
         self._mtu = 1500
         self._filter: PacketFilter | None = None
+        self._passage: Passage | None = None
         self._ready: list[Namespace] = []
         self._taken: dict[int, Namespace] = {}
         self._count = 0
@@ -108,22 +101,24 @@ class Network:
             routes = list(read_routes())
             self._base = free_network(routes)
             uplinks = {interface for interface, destination, mask in routes if not interface.startswith(PREFIX)}
-            self._mtu = min([_mtu(interface) for interface in uplinks], default=1500)
+            self._mtu = min([mtu_of(interface) for interface in uplinks], default=1500)
             self._route.request([self._links.new_bridge(self.name, _group(self.name), self._mtu)])
             self._bridge = _socket.if_nametoindex(self.name)
             gateway, last = dotted(self._base + _GATEWAY), dotted(self._base + _MOST + 1)
-            self._route.request([self._links.new_address(self._bridge, gateway, _BITS, last)])
+            self._route.request([self._links.new_address(self._bridge, gateway, BITS, last)])
             uplinks6 = {interface for interface in read_uplinks6() if not interface.startswith(PREFIX)}
             if uplinks6:
                 self._open_ipv6()
-            switched = self._forward(uplinks, uplinks6 if self._prefix else set())
+            switched = forwarding.begin(self._directory, self.name, uplinks, uplinks6 if self._prefix else set())
             self._filter = PacketFilter(self.name)
-            mask = (0xFFFFFFFF << (32 - _BITS)) & 0xFFFFFFFF
+            mask = (0xFFFFFFFF << (32 - BITS)) & 0xFFFFFFFF
             networks = [(self._base.to_bytes(4), mask.to_bytes(4))]
             if self._prefix:
                 networks.append((self._prefix + bytes(8), b"\xff" * 8 + bytes(8)))
             allowed = [packed for server in servers if (packed := _packed(server))]
             self._filter.install(self.name, networks, allowed, PREFIX, switched)
+            self._passage = Passage(self.name, PREFIX)
+            self._passage.open()
         self._ready.append(self._make())
 
     def _open_ipv6(self) -> None:
@@ -171,10 +166,12 @@ class Network:
             self._delete_links(self.name)
             if self._filter is not None:
                 self._filter.remove()
+            if self._passage is not None:
+                self._passage.close()
             os.unlink(self._path(self.name))
             os.close(self._lock)
             if not self._others():
-                self._stop_forwarding()
+                forwarding.end(self._directory)
 
     def _path(self, name: str) -> str:
         return f"{self._directory}/{name}"
@@ -208,9 +205,10 @@ class Network:
         for name in dead:
             self._delete_links(name)
             PacketFilter(name).remove()
+            Passage(name, PREFIX).close()
             os.unlink(self._path(name))
         if dead and not self._others():
-            self._stop_forwarding()
+            forwarding.end(self._directory)
 
     def _delete_links(self, name: str) -> None:
         try:
@@ -218,49 +216,6 @@ class Network:
         except OSError as error:
             if error.errno != errno.ENODEV:
                 raise
-
-    def _forward(self, uplinks: set[str], uplinks6: set[str]) -> set[int]:
-        """Have the kernel forward for the bridge and the interfaces that lead outside; remember how they were.
-
-        The answers to a container's packets arrive on those interfaces, and are forwarded only if they may. Gives the
-        families for which something was switched, by this build or another one that still runs.
-        """
-        _write(_switch(self.name), "1")
-        changes = [(_switch(interface), "1") for interface in sorted(uplinks)]
-        before = []
-        if uplinks6 and os.path.exists(_switch6(self.name, _FORCED)):  # since Linux 6.17
-            _write(_switch6(self.name, _FORCED), "1")
-            changes += [(_switch6(interface, _FORCED), "1") for interface in sorted(uplinks6)]
-        elif uplinks6 and _value(_switch6("all", "forwarding")) == "0":
-            # There is but one switch, which turns all others, and stops an interface from listening to routers.
-            changes.append((_switch6("all", "forwarding"), "1"))
-            for interface in os.listdir(_IPV6_SETTINGS):
-                if interface == "all":
-                    continue
-                if _value(_switch6(interface, "forwarding")) == "1":
-                    before.append((_switch6(interface, "forwarding"), "1"))
-                elif _value(_switch6(interface, "accept_ra")) == "1":
-                    before.append((_switch6(interface, "accept_ra"), "1"))
-                    _write(_switch6(interface, "accept_ra"), "2")
-        changed = [(path, _value(path), value) for path, value in changes if _value(path) != value]
-        if changed or before:
-            with open(self._path(_FORWARDED), "a", encoding="utf-8") as file:
-                file.writelines(f"{path} {old}\n" for path, old, _ in changed)
-                file.writelines(f"{path} {old}\n" for path, old in before)
-        for path, _, value in changed:
-            _write(path, value)
-        remembered = _read(self._path(_FORWARDED)) if os.path.exists(self._path(_FORWARDED)) else ""
-        return {family for family, part in ((IPV4, "/ipv4/"), (IPV6, "/ipv6/")) if part in remembered}
-
-    def _stop_forwarding(self) -> None:
-        try:
-            words = _read(self._path(_FORWARDED)).split()
-        except FileNotFoundError:
-            return
-        for place, path in enumerate(words):
-            if path.startswith("/") and os.path.exists(path):
-                _write(path, words[place + 1])
-        os.unlink(self._path(_FORWARDED))
 
     def _make(self) -> Namespace:
         number = self._count + 1
@@ -287,7 +242,7 @@ class Network:
                 [
                     self._links.bring_up(_LOOPBACK_INDEX),
                     self._links.bring_up(_INNER_INDEX),
-                    self._links.new_address(_INNER_INDEX, address, _BITS, dotted(self._base + _MOST + 1)),
+                    self._links.new_address(_INNER_INDEX, address, BITS, dotted(self._base + _MOST + 1)),
                     self._links.default_route(dotted(self._base + _GATEWAY), _INNER_INDEX),
                 ]
             )
@@ -328,40 +283,6 @@ class _Locked:
         os.close(self._descriptor)
 
 
-def read_routes(path: str = "/proc/net/route") -> Iterator[tuple[str, int, int]]:
-    """Give interface, destination and mask of every IPv4 route."""
-    for line in _read(path).splitlines()[1:]:
-        words = line.split()
-        if len(words) > 7:
-            destination, mask = (int.from_bytes(bytes.fromhex(words[place]), "little") for place in (1, 7))
-            yield words[0], destination, mask
-
-
-def read_uplinks6(routes: str = "/proc/net/ipv6_route", addresses: str = "/proc/net/if_inet6") -> set[str]:
-    """Give the interfaces that lead outside by IPv6: those of default routes, or with an address that is not local."""
-    if not os.path.exists(addresses):  # the kernel has no IPv6
-        return set()
-    found = set()
-    for words in map(str.split, _read(routes).splitlines()):
-        if int(words[0], 16) == int(words[1], 16) == 0 and not int(words[8], 16) & _ROUTE_REJECTS:
-            found.add(words[9])
-    for words in map(str.split, _read(addresses).splitlines()):
-        if int(words[3], 16) == 0:
-            found.add(words[5])
-    return found - {"lo"}
-
-
-def free_network(routes: list[tuple[str, int, int]]) -> int:
-    """Choose a network of 1024 addresses in 10.64.0.0/10 that no route but the default one overlaps."""
-    size = 1 << (32 - _BITS)
-    mask = 0xFFFFFFFF ^ (size - 1)
-    start, end = 0x0A400000, 0x0A800000
-    for base in range(start, end, size):
-        if not any(other and base & other & mask == destination & mask & other for _, destination, other in routes):
-            return base
-    raise OSError(errno.EADDRINUSE, "every network in 10.64.0.0/10 is routed elsewhere")
-
-
 def dotted(address: int) -> str:
     """Write an IPv4 address as people do."""
     return _socket.inet_ntoa(address.to_bytes(4))
@@ -371,42 +292,9 @@ def _group(name: str) -> int:
     return int(name.removeprefix(PREFIX), 16) | 1 << 28
 
 
-def _switch(interface: str) -> str:
-    return f"/proc/sys/net/ipv4/conf/{interface}/forwarding"
-
-
-def _switch6(interface: str, name: str) -> str:
-    return f"{_IPV6_SETTINGS}/{interface}/{name}"
-
-
-def _value(path: str) -> str:
-    return _read(path).strip()
-
-
-def _mtu(interface: str) -> int:
-    """Ask for the size of an interface's packets (netdevice(7))."""
-    asking = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC)
-    try:
-        answer = fcntl.ioctl(asking.fileno(), _SIOCGIFMTU, struct.pack("16s16x", interface.encode()))
-    finally:
-        asking.close()
-    (mtu,) = struct.unpack_from("=i", answer, 16)
-    return int(mtu)
-
-
 def _packed(server: str) -> bytes:
     """Pack the address of a name server; empty for what is none."""
     try:
         return _socket.inet_pton(_socket.AF_INET6 if ":" in server else _socket.AF_INET, server)
     except OSError:
         return b""
-
-
-def _read(path: str) -> str:
-    with open(path, encoding="utf-8") as file:
-        return file.read()
-
-
-def _write(path: str, value: str) -> None:
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(value)

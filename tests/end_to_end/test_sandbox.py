@@ -192,9 +192,10 @@ def test_memory(busybox: Pybuild) -> None:
 
 def test_processes(busybox: Pybuild) -> None:
     needs_controllers("pids")
-    script = "(for i in 1 2 3 4 5 6 7 8 9; do sleep 1 & done; wait) 2>&1 | grep -o -m1 'fork' || echo free"
-    assert both(busybox, script, "--pids-limit=6") == ["fork"]
-    assert both(busybox, script, "--pids-limit=-1") == ["free"]
+    # With built-in commands alone: the shell that asks must not have to fork.
+    script = "(for i in 1 2 3 4 5 6 7 8 9; do sleep 1 & done) 2>/tmp/e; read x </tmp/e; x=${x%:*}; echo ${x##* } end"
+    assert both(busybox, script, "--pids-limit=6") == ["fork", "end"]
+    assert both(busybox, script, "--pids-limit=-1") == ["end"]
 
 
 def test_processors_and_the_group_they_are_of(busybox: Pybuild) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from buildah_py.sandbox import Sandbox
 from buildah_py.sandbox.network import RUN_DIRECTORY
-from buildah_py.sandbox.network_helper import free_network, read_uplinks6
+from buildah_py.sandbox.surroundings import free_network, read_uplinks6
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -208,7 +208,7 @@ def test_ipv6_before_single_interfaces_could_forward(tmp_path: Path) -> None:
     program = (
         "import os, subprocess, sys\n"
         "from buildah_py.linux import namespaces\n"
-        "from buildah_py.sandbox import network_helper\n"
+        "from buildah_py.sandbox import forwarding, network_helper\n"
         "namespaces.unshare(namespaces.CLONE_NEWNET)\n"
         "for words in ('link add d0 type bridge', 'link add d1 type bridge', 'link set d0 up',\n"
         "              'addr add fd00:feed::1/64 dev d0 nodad'):\n"
@@ -219,7 +219,7 @@ def test_ipv6_before_single_interfaces_could_forward(tmp_path: Path) -> None:
         "def show():\n"
         "    print(*(open(name).read().strip() for name in names))\n"
         "show()\n"
-        "network_helper._FORCED = 'not_there'\n"
+        "forwarding._FORCED = 'not_there'\n"
         "network = network_helper.Network(sys.argv[1])\n"
         "network.open(())\n"
         "show()\n"
@@ -235,3 +235,88 @@ def test_ipv6_before_single_interfaces_could_forward(tmp_path: Path) -> None:
     assert meanwhile.split()[2:4] == ["1", "2"]
     assert after == before
     assert left == "['lock']"
+
+
+_BEHIND_A_FILTER = """
+import os, signal, socket, subprocess, sys
+from buildah_py.linux import namespaces
+from buildah_py.sandbox import ContainerSpec, Sandbox
+
+def do(*words):
+    subprocess.run(words, check=True)
+
+def rules():
+    return subprocess.run(["nft", "list", "ruleset"], check=True, capture_output=True, text=True).stdout
+
+namespaces.unshare(namespaces.CLONE_NEWNET)
+told, tell = os.pipe()
+ready, say = os.pipe()
+other = os.fork()
+if other == 0:
+    namespaces.unshare(namespaces.CLONE_NEWNET)
+    os.write(say, b"1")
+    os.read(told, 1)
+    do("ip", "addr", "add", "198.51.100.2/24", "dev", "peer0")
+    do("ip", "link", "set", "peer0", "up")
+    listener = socket.create_server(("198.51.100.2", 7000))
+    os.write(say, b"1")
+    while True:
+        connection, peer = listener.accept()
+        connection.sendall(peer[0].encode() + b"\\n")
+        connection.close()
+os.read(ready, 1)
+do("ip", "link", "add", "up0", "type", "veth", "peer", "name", "peer0", "netns", str(other))
+do("ip", "addr", "add", "198.51.100.1/24", "dev", "up0")
+do("ip", "link", "set", "up0", "up")
+do("ip", "route", "add", "default", "via", "198.51.100.2")
+os.write(tell, b"1")
+os.read(ready, 1)
+for family in ("ip", "inet"):
+    do("nft", "add", "table", family, "filter")
+    do("nft", "add", "chain", family, "filter", "FORWARD", "{ type filter hook forward priority 0; policy drop; }")
+    do("nft", "add", "rule", family, "filter", "FORWARD", "iifname", "docker0", "accept")
+before = rules()
+lower, upper, work, init, run = sys.argv[1:]
+spec = ContainerSpec(lowers=(lower,), upper=upper, work=work, init=init,
+                     argv=("/bin/sh", "-c", "nc -w 5 198.51.100.2 7000 < /dev/null"))
+sandbox = Sandbox(run)
+sandbox._networks._directory = run
+try:
+    sandbox.run(spec)
+    network, bridge = sandbox._networks._process, sandbox._networks.bridge
+    sys.stdout.flush()
+    assert rules().count(f'comment "{bridge}"') == 4
+    if os.environ["KILLED"]:
+        os.kill(network, signal.SIGKILL)
+        os.waitpid(network, 0)
+        sandbox._networks._process = 0
+        assert bridge in rules()
+        again = Sandbox(run)
+        again._networks._directory = run
+        again.start(network=True)
+        again._networks.take()
+        assert bridge not in rules()
+        again.close()
+finally:
+    sandbox.close()
+    os.kill(other, signal.SIGKILL)
+print(rules() == before)
+"""
+
+
+@pytest.mark.parametrize("killed", ["", "1"])
+def test_through_the_filters_of_others(bench: Bench, killed: str) -> None:
+    """Docker and ufw have what is forwarded dropped by default: a build's packets pass, and nothing of that stays."""
+    if shutil.which("ip") is None or shutil.which("nft") is None:
+        pytest.skip("needs ip and nft (Debian: iproute2, nftables)")
+    spec = bench.spec("unused")
+    arguments = [str(bench.base), spec.upper, spec.work, spec.init, str(bench.path / "run")]
+    ran = subprocess.run(
+        [sys.executable, "-c", _BEHIND_A_FILTER, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "KILLED": killed},
+    )
+    assert ran.stderr == ""
+    assert ran.stdout == "198.51.100.1\nTrue\n"
