@@ -69,12 +69,14 @@ class RunExecution:
     def execute(self, staged: str) -> tuple[Captured, str]:
         """Run the command. Raises StepFailed with its status where that is not 0."""
         from buildah_py.layers.capture import capture
+        from buildah_py.layers.tidy import tidy
 
         with self._held:
             spec = self._prepare(staged)
             self._run(spec, self._show)
         root = Entry("", DIR, *self._workshop.root_attributes(self._parent.layers))
         captured = capture(spec.upper, spec.lowers, stubs=spec.init, userxattr=self._workshop.userxattr, root=root)
+        tidy(spec.upper, captured)
         for path in captured.skipped:
             self._workshop.warn(f"{self._node.place}: the socket /{path} is left out, as no layer can hold one")
         return captured, spec.upper

@@ -63,7 +63,7 @@ def capture(
             os.close(top)
         stream.add(END)
         diff_id = stream.finish()
-        return Captured(Inventory(walk.entries), diff_id, stream.size, tuple(walk.skipped))
+        return Captured(Inventory(walk.entries), diff_id, stream.size, tuple(walk.skipped), tuple(walk.unneeded))
 
 
 class _Child(NamedTuple):
@@ -88,6 +88,7 @@ class _Walk:
         self._waiting: list[Entry] = []  # directories on the way that enter only if something in them does
         self.entries: list[Entry] = []
         self.skipped: list[str] = []
+        self.unneeded: list[str] = []
 
     def run(self, root: Entry | None) -> None:
         """Walk depth first, with a stack of our own: a tree may be deeper than the interpreter's."""
@@ -106,6 +107,7 @@ class _Walk:
                 stack.pop()
                 if self._waiting and self._waiting[-1].path == path:
                     self._waiting.pop()
+                    self.unneeded.append(path)
 
     def _enter(self, child: _Child, root: Entry | None) -> Iterator[_Child]:
         """Take a directory: decide whether it changed, white out what vanished, return its children in order."""
@@ -131,8 +133,8 @@ class _Walk:
         stub_dir = self._init.directory(stub, path, len(found)) if stub.merged else None
         if made_anew and below_dir is not None:
             gone |= below_dir.names().difference(real)
-        if gone and below_dir is not None:
-            self._whiteouts(path, gone, below_dir)
+        if gone:
+            self._whiteouts(path, gone, below_dir, found)
         return self._children(path, sorted(real, key=os.fsencode), found, below_dir, stub_dir, hidden=made_anew)
 
     def _is_whiteout(self, descriptor: int, name: str, status: os.stat_result, mark: bytes) -> bool:
@@ -146,10 +148,15 @@ class _Walk:
         finally:
             os.close(inner)
 
-    def _whiteouts(self, path: str, gone: set[str], below: LowerDirectory) -> None:
+    def _whiteouts(
+        self, path: str, gone: set[str], below: LowerDirectory | None, found: dict[str, os.stat_result]
+    ) -> None:
         for name in sorted(gone, key=os.fsencode):
-            if below.find(name).stat is not None:
-                self._emit(Entry(f"{path}/{name}" if path else name, WHITEOUT))
+            inner = f"{path}/{name}" if path else name
+            if below is not None and below.find(name).stat is not None:
+                self._emit(Entry(inner, WHITEOUT))
+            elif name in found:  # what it hid was of the init layer
+                self.unneeded.append(inner)
 
     def _children(
         self,
@@ -217,6 +224,7 @@ class _Walk:
         kind = _KINDS.get(stat.S_IFMT(status.st_mode))
         if kind is None:
             self.skipped.append(path)
+            self.unneeded.append(path)
             return
         linked = status.st_nlink > 1
         if linked:
@@ -230,6 +238,7 @@ class _Walk:
         link = os.readlink(path, dir_fd=self._top) if kind == SYMLINK else ""
         entry = _entry(path, kind, status, link=link)
         if not linked and (self._same_node(entry, below, self._chain) or self._same_node(entry, stub, self._init)):
+            self.unneeded.append(path)
             return
         self._emit(entry, check=True)
 
@@ -257,6 +266,7 @@ class _Walk:
                 if below.stat is not None:
                     entry = entry or _entry(path, FILE, status, size=size, xattrs=pairs)
                     if _same_file(descriptor, entry, below, layers):
+                        self.unneeded.append(path)
                         return
             if size <= _SMALL:
                 data = os.read(descriptor, size + 1)

@@ -25,13 +25,15 @@ class Captured(NamedTuple):
     """A finished layer.
 
     `diff_id` and `size` are digest and length of the layer's uncompressed tar; `skipped` lists the sockets that no
-    archive can hold.
+    archive can hold. `unneeded` is what the captured directory has and the layer has not, the innermost first: see
+    `layers.tidy`.
     """
 
     inventory: Inventory
     diff_id: str
     size: int
     skipped: tuple[str, ...] = ()
+    unneeded: tuple[str, ...] = ()
 
 
 class Inventory:

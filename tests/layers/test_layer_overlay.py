@@ -21,6 +21,7 @@ from buildah_py.layers.capture import capture
 from buildah_py.layers.entry import DIR, WHITEOUT
 from buildah_py.layers.inventory import Captured, Inventory
 from buildah_py.layers.tar import pack
+from buildah_py.layers.tidy import tidy
 from buildah_py.layers.view import LayerTree, MergedView
 from tests.layers.layer_trees import CHANGES, PATHS, Change, as_asked, ask, change, look, overlay, root_only
 
@@ -324,6 +325,9 @@ def test_stubs_come_into_no_layer(lower: list[Change], stubs: list[Change], step
         missing = {path for path in wanted if path not in shows}
         assert all(untouched.get(path) == wanted[path] for path in missing)
         assert {path: seen for path, seen in as_asked(wanted).items() if path not in missing} == shows
+        tidy(str(upper), captured)
+        with overlay([upper, base], None) as merged:
+            assert as_asked(look(merged)) == shows, "the directory shows what the inventory does"
 
 
 @pytest.fixture
