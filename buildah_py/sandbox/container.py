@@ -130,6 +130,7 @@ def _run(
         _tell(channel, ("terminal",), master)
         os.close(master)
         streams = (slave, slave, slave)
+    _reset_limits(container["usual_rlimits"])
     for name, soft, hard in container["rlimits"]:
         with Step(f"setting the limit {name}"):
             resource.setrlimit(getattr(resource, name), (soft, hard))
@@ -150,6 +151,20 @@ def _run(
     for stream in {*streams, *given, user_namespace} - {-1}:
         os.close(stream)
     _reap(command, channel)
+
+
+def _reset_limits(limits: tuple[tuple[str, int, int], ...]) -> None:
+    """Set limits of the caller's to the usual ones, or as near to these as this process may."""
+    for name, soft, hard in limits:
+        kind = getattr(resource, name)
+        try:
+            resource.setrlimit(kind, (soft, hard))
+        except (ValueError, OSError):  # an ordinary user may not raise the hard limit
+            most = resource.getrlimit(kind)[1]
+            if most != resource.RLIM_INFINITY:
+                hard = most if hard == resource.RLIM_INFINITY else min(hard, most)
+                soft = most if soft == resource.RLIM_INFINITY else min(soft, most)
+            resource.setrlimit(kind, (soft, hard))
 
 
 def _make_namespaces(container: dict[str, Any], network: int) -> None:

@@ -113,6 +113,25 @@ def capability_mask(container: ContainerSpec) -> int:
         raise SandboxError(str(error), hint="see capabilities(7) for the names") from None
 
 
+# What a command gets whatever limits its caller has: no core files in layers, enough files for large builds.
+_UNLIMITED = -1
+_RLIMITS = {
+    "RLIMIT_AS": (_UNLIMITED, _UNLIMITED),
+    "RLIMIT_CORE": (0, _UNLIMITED),
+    "RLIMIT_CPU": (_UNLIMITED, _UNLIMITED),
+    "RLIMIT_DATA": (_UNLIMITED, _UNLIMITED),
+    "RLIMIT_FSIZE": (_UNLIMITED, _UNLIMITED),
+    "RLIMIT_MEMLOCK": (8 << 20, 8 << 20),
+    "RLIMIT_MSGQUEUE": (819200, 819200),
+    "RLIMIT_NICE": (0, 0),
+    "RLIMIT_NOFILE": (65536, 1 << 20),
+    "RLIMIT_NPROC": (_UNLIMITED, _UNLIMITED),
+    "RLIMIT_RSS": (_UNLIMITED, _UNLIMITED),
+    "RLIMIT_RTPRIO": (0, 0),
+    "RLIMIT_STACK": (8 << 20, _UNLIMITED),
+}
+
+
 def rlimits(container: ContainerSpec) -> tuple[tuple[str, int, int], ...]:
     """Give the resource limits by the names of the `resource` module."""
     found = []
@@ -172,6 +191,7 @@ def description(container: ContainerSpec, *, unprivileged: bool, single_id: bool
         "isolation": container.isolation,
         "no_new_privileges": container.no_new_privileges,
         "rlimits": rlimits(container),
+        "usual_rlimits": tuple((name, *values) for name, values in _RLIMITS.items()),
         "unprivileged": unprivileged,
         "devices": container.security == "insecure",
         "keep_groups": single_id,

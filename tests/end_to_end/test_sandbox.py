@@ -6,6 +6,7 @@ import json
 import os
 import stat
 import subprocess
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -334,3 +335,30 @@ def test_certificates(busybox: Pybuild, tmp_path: Path) -> None:
         "none",
     ]
     assert busybox.build(context).outcomes() == ["HIT", "HIT"], "certificates are not part of the key"
+
+
+@pytest.mark.either_user
+def test_limits_and_umask_of_the_caller_stay_there(busybox: Pybuild) -> None:
+    read = "for o in f c s n u v l; do ulimit -$o; done; ulimit -Hc; umask; touch /made; stat -c %a /made"
+    usual = busybox.run("run", "--network=none", "busybox", "/bin/sh", "-c", read).stdout
+    command = ["/bin/sh", "-c", 'umask 077; ulimit -Ss 4096; ulimit -Sn 512; exec "$@"', "sh"]
+    caller = replace(busybox, command=(*command, *busybox.command))
+    assert caller.run("run", "--network=none", "busybox", "/bin/sh", "-c", read).stdout == usual
+    assert usual.split()[1:3] == ["0", "8192"]
+    assert usual.split()[-2:] == ["0022", "644"]
+    context = caller.context("FROM busybox\nRUN mkdir /d && touch /d/f\nCOPY x /\nWORKDIR /w\n", x="x")
+    caller.build(context)
+    first = busybox.run("layers", "--format=json", "test").stdout
+    busybox.build(context, "--no-cache")
+    assert busybox.run("layers", "--format=json", "test").stdout == first
+
+
+def test_what_a_step_took_from_the_init_layer_leaves_no_trace(busybox: Pybuild, tmp_path: Path) -> None:
+    """The directories that led to it are not there for later containers."""
+    bundle = tmp_path / "bundle.pem"
+    bundle.write_text("-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n")
+    script = "rm /etc/ssl/certs/ca-certificates.crt; touch /kept"
+    context = busybox.context(f"FROM busybox\nRUN {script}\n")
+    busybox.build(context, f"--ca-bundle={bundle}")
+    assert "ssl" not in busybox.sh("ls /etc").split()
+    assert "kept" in busybox.sh("ls /").split()
