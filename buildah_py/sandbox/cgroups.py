@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _PREFIX = "pybuild-"
+_ROUNDS, _ATTEMPTS = 100, 30
 _PERIOD = 100_000
 """Microseconds over which a share of the processors is counted."""
 
@@ -73,10 +75,49 @@ class Group:
         return 0, 0
 
     def remove(self) -> None:
-        """Remove the group, in which no process is left."""
+        """Remove the group. With its first process a container loses all others; should one be left, it is ended."""
         for directory in self.directories:
-            os.rmdir(directory)
+            if not _remove(directory):
+                raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), directory)
         self.directories.clear()
+
+
+def end_all(directory: str) -> None:
+    """End every process of a group, and whatever these fork meanwhile."""
+    if os.path.exists(f"{directory}/cgroup.kill"):  # the unified hierarchy, since Linux 5.14
+        _write(f"{directory}/cgroup.kill", "1")
+        return
+    freezer = f"{directory}/cgroup.freeze"
+    if os.path.exists(freezer):
+        _write(freezer, "1")
+    for _ in range(_ROUNDS):
+        pids = _read(f"{directory}/cgroup.procs").split()
+        for pid in pids:
+            try:
+                os.kill(int(pid), 9)
+            except ProcessLookupError:
+                continue
+        if not pids:
+            break
+    if os.path.exists(freezer):
+        _write(freezer, "0")
+
+
+def _remove(directory: str) -> bool:
+    """Remove a group; False where its processes take longer to end than a moment."""
+    for attempt in range(_ATTEMPTS):
+        try:
+            os.rmdir(directory)
+        except FileNotFoundError:  # somebody else sweeps too
+            return True
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise
+            end_all(directory)
+            select.select([], [], [], 0.001 * attempt)
+        else:
+            return True
+    return False
 
 
 def _hierarchies(chosen: str = "") -> Iterator[tuple[str, tuple[str, bool]]]:
@@ -155,7 +196,7 @@ def _sweep(parent: str) -> None:
     for name in os.listdir(parent):
         owner = name.removeprefix(_PREFIX).partition("-")[0]
         if name.startswith(_PREFIX) and owner.isdigit() and not os.path.exists(f"/proc/{owner}"):
-            os.rmdir(f"{parent}/{name}")
+            _remove(f"{parent}/{name}")  # what is not gone yet, the next one sweeps
 
 
 def name_of(pid: int, number: int) -> str:

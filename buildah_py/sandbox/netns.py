@@ -5,10 +5,19 @@ from __future__ import annotations
 import _socket
 import errno
 import fcntl
+import struct
+
+from buildah_py.linux.netlink import NETLINK_ROUTE, NLM_F_ACK, NLM_F_CREATE, Netlink, attribute, message
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
 _SETTINGS = "/proc/sys/net/ipv4"
 _MOST = (1 << 31) - 1
+_NEW_ROUTE, _DESTINATION = 24, 1
+_MAIN_TABLE, _STATIC, _UNREACHABLE = 254, 4, 7
 
 
 def loopback_up() -> None:
@@ -34,3 +43,20 @@ def open_to_all_users() -> None:
             # A container around us may show its settings read-only: then this is as it was.
             if error.errno not in {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT, errno.EINVAL}:
                 raise
+
+
+def refuse(addresses: Iterable[str]) -> None:
+    """Have nothing sent to these addresses: whoever tries is told that they cannot be reached."""
+    routes = []
+    for address in addresses:
+        family = _socket.AF_INET6 if ":" in address else _socket.AF_INET
+        packed = _socket.inet_pton(family, address)
+        kind = struct.pack("=BBBBBBBBI", family, len(packed) * 8, 0, 0, _MAIN_TABLE, _STATIC, 0, _UNREACHABLE, 0)
+        routes.append(message(_NEW_ROUTE, NLM_F_CREATE | NLM_F_ACK, kind + attribute(_DESTINATION, packed)))
+    if not routes:
+        return
+    channel = Netlink(NETLINK_ROUTE)
+    try:
+        channel.request(routes)
+    finally:
+        channel.close()

@@ -57,7 +57,7 @@ class Networks:
         with self._lock:
             if self._control is None:
                 if self._tool:
-                    call = f"main(3, {self._tool!r})"
+                    call = f"main(3, {self._tool!r}, {self._servers!r})"
                     self._control, self._process = spawn("buildah_py.sandbox.user_network_helper", call)
                 else:
                     call = f"main(3, {self._directory!r}, {self._servers!r})"

@@ -41,6 +41,22 @@ def read_uplinks6(routes: str = "/proc/net/ipv6_route", addresses: str = "/proc/
     return found - {"lo"}
 
 
+def own_addresses(trie: str = "/proc/net/fib_trie", addresses: str = "/proc/net/if_inet6") -> Iterator[str]:
+    """Give this machine's addresses, but for those that mean it on every machine."""
+    place = ""
+    for line in _read(trie).splitlines():
+        words = line.split()
+        if words[0] == "|--":
+            place = words[1]
+        elif words == ["/32", "host", "LOCAL"] and not place.startswith("127."):
+            yield place
+            place = "127."  # each stands there once in the main table and once in the local one
+    if os.path.exists(addresses):
+        for words in map(str.split, _read(addresses).splitlines()):
+            if int(words[3], 16) == 0:
+                yield _socket.inet_ntop(_socket.AF_INET6, bytes.fromhex(words[0]))
+
+
 def free_network(routes: list[tuple[str, int, int]]) -> int:
     """Choose a network of 1024 addresses in 10.64.0.0/10 that no route but the default one overlaps."""
     size = 1 << (32 - BITS)

@@ -12,7 +12,8 @@ import os
 
 from buildah_py.linux import mounts, namespaces, process
 from buildah_py.sandbox import wire
-from buildah_py.sandbox.netns import loopback_up, open_to_all_users
+from buildah_py.sandbox.netns import loopback_up, open_to_all_users, refuse
+from buildah_py.sandbox.surroundings import own_addresses
 
 PASTA = ("--config-net", "--quiet", "--no-map-gw", "-t", "none", "-u", "none", "-T", "none", "-U", "none")
 _PLACE = "/tmp"  # noqa: S108 (covered by a tmpfs of our own)
@@ -21,15 +22,15 @@ SLIRP = ("--configure", "--mtu=65520", "--disable-host-loopback", "--netns-type=
 _IGNORED = (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP, _signal.SIGQUIT, _signal.SIGPIPE)
 
 
-def main(control: int, tool: str) -> None:
-    """Serve until the other end of `control` is closed."""
+def main(control: int, tool: str, servers: tuple[str, ...]) -> None:
+    """Serve until the other end of `control` is closed; containers may reach `servers` even if this machine is one."""
     for signal in _IGNORED:
         _signal.signal(signal, _signal.SIG_IGN)
     process.set_name("pybuild-network")
     process.set_child_subreaper(True)  # pasta goes into the background once it is ready
     channel = _socket.socket(fileno=control)
     wire.send(channel, ("ready", os.path.basename(tool)))
-    network = UserNetwork(tool)
+    network = UserNetwork(tool, set(own_addresses()) - set(servers))
     try:
         network.serve(channel)
     finally:
@@ -39,8 +40,9 @@ def main(control: int, tool: str) -> None:
 class UserNetwork:
     """The namespaces and the programs that connect them."""
 
-    def __init__(self, tool: str) -> None:
+    def __init__(self, tool: str, refused: set[str]) -> None:
         self._tool = tool
+        self._refused = refused
         # Programs that give up their privileges cannot look into /proc for a namespace: they find it as a file of a
         # directory that only this mount namespace has.
         namespaces.unshare(namespaces.CLONE_NEWNS)
@@ -87,7 +89,7 @@ class UserNetwork:
 
     def _make(self) -> tuple[int, int]:
         self._count += 1
-        descriptor = _new_namespace()
+        descriptor = _new_namespace(self._refused)
         path = f"{_PLACE}/{self._count}"
         os.close(os.open(path, os.O_CREAT | os.O_CLOEXEC))
         mounts.mount(f"/proc/self/fd/{descriptor}", path, flags=mounts.MS_BIND)
@@ -127,8 +129,12 @@ class UserNetwork:
             raise OSError(errno.EIO, "it ended before the network was ready")
 
 
-def _new_namespace() -> int:
-    """Make a network namespace by way of a child: we could not come back from it, the host's is not ours to enter."""
+def _new_namespace(refused: set[str]) -> int:
+    """Make a network namespace by way of a child: we could not come back from it, the host's is not ours to enter.
+
+    These programs connect from where they run: without further ado they would reach what listens on the host's own
+    addresses, `refused`.
+    """
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -136,6 +142,7 @@ def _new_namespace() -> int:
             namespaces.unshare(namespaces.CLONE_NEWNET)
             loopback_up()
             open_to_all_users()
+            refuse(refused)
             os.write(writing, b"1")
             _signal.pause()
         finally:

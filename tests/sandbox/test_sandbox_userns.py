@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -11,15 +12,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from buildah_py.sandbox import userns
+from buildah_py.sandbox.surroundings import own_addresses
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 SOMEBODY = 54321
 
 PROGRAM = """
 import os, sys
 from buildah_py.sandbox import userns
+from buildah_py.sandbox.surroundings import own_addresses
 if userns.is_needed(os.environ):
     userns.reexec_in_user_namespace([sys.executable, *sys.orig_argv[1:]], os.environ)
 from buildah_py.errors import PybuildError
@@ -75,7 +78,23 @@ def place() -> Iterator[Path]:
     binaries = directory / "base" / "bin"
     binaries.mkdir(parents=True)
     shutil.copy("/bin/busybox", binaries / "busybox")
-    for applet in ("sh", "id", "chown", "stat", "rm", "cat", "mkdir", "touch", "readlink", "mknod"):
+    for applet in (
+        "sh",
+        "id",
+        "chown",
+        "stat",
+        "rm",
+        "cat",
+        "mkdir",
+        "touch",
+        "readlink",
+        "mknod",
+        "nc",
+        "ip",
+        "ls",
+        "grep",
+        "cut",
+    ):
         (binaries / applet).symlink_to("busybox")
     (directory / "base" / "etc").mkdir()
     (directory / "base" / "etc" / "passwd").write_text("root:x:0:0::/root:/bin/sh\napp:x:77:78::/:/bin/sh\n")
@@ -83,7 +102,9 @@ def place() -> Iterator[Path]:
     shutil.rmtree(directory)
 
 
-def _run(place: Path, script: str, *, user: str = "", network: str = "none") -> subprocess.CompletedProcess[str]:
+def _run(
+    place: Path, script: str, *, user: str = "", network: str = "none", before: Sequence[str] = ()
+) -> subprocess.CompletedProcess[str]:
     owner = os.geteuid() or SOMEBODY
     interpreter = _interpreter(owner)
     if os.geteuid() == 0:
@@ -91,8 +112,10 @@ def _run(place: Path, script: str, *, user: str = "", network: str = "none") -> 
             os.chown(path, owner, owner, follow_symlinks=False)
     env = {"PYTHONPATH": _package(), "PATH": os.environ["PATH"]}
     argv = [interpreter, "-B", "-c", PROGRAM, str(place), user, network, "/bin/sh", "-c", script]
-    as_somebody = {"user": owner, "group": owner, "extra_groups": []} if os.geteuid() == 0 else {}
-    result = subprocess.run(argv, env=env, cwd="/", capture_output=True, text=True, check=False, **as_somebody)  # type: ignore[call-overload]
+    as_somebody = {"user": owner, "group": owner, "extra_groups": []} if os.geteuid() == 0 and not before else {}
+    result = subprocess.run(
+        [*before, *argv], env=env, cwd="/", capture_output=True, text=True, check=False, **as_somebody
+    )  # type: ignore[call-overload]
     if "cannot enter a user namespace" in result.stderr:
         pytest.skip("this machine allows no user namespaces without root")
     assert isinstance(result, subprocess.CompletedProcess)
@@ -122,6 +145,63 @@ def test_other_users_without_root(place: Path) -> None:
         assert "only root exists here" in result.stderr
     else:
         assert result.stdout.split()[:2] == ["77", "78"]
+
+
+_BEFORE = """
+mount --make-rprivate / && cp -a /dev/net/tun "$1/tun" && chmod 666 "$1/tun" && mount --bind "$1/tun" /dev/net/tun
+for tool in pasta slirp4netns; do
+    [ $tool = "$2" ] || ! command -v $tool > /dev/null || mount --bind /dev/null "$(command -v $tool)"
+done
+user=$3; shift 3
+exec setpriv --reuid=$user --regid=$user --clear-groups --inh-caps=-all "$@"
+"""
+
+
+@pytest.mark.root
+@pytest.mark.userns
+@pytest.mark.parametrize("tool", ["pasta", "slirp4netns"])
+def test_a_network_of_its_own_without_root(place: Path, tool: str) -> None:
+    """Outside is reached; what listens on this machine is not, on whichever address it does."""
+    missing = [name for name in (tool, "unshare", "setpriv") if shutil.which(name) is None]
+    if missing or not os.path.exists("/dev/net/tun") or os.geteuid() != 0:
+        pytest.skip(f"needs root, /dev/net/tun and {', '.join(missing) or tool}")
+    outside = f"pu{os.getpid()}"
+    addresses = list(own_addresses())
+    serve = "import socket\nlistener = socket.create_server(('198.51.100.2', 7000))\nprint('up', flush=True)\n"
+    serve += "connection, _ = listener.accept()\nconnection.sendall(b'outside\\n')\nconnection.close()\n"
+    inside = ["ip", "-n", outside]
+    commands = [
+        ["ip", "netns", "add", outside],
+        ["ip", "link", "add", outside, "type", "veth", "peer", "name", "peer0", "netns", outside],
+        ["ip", "addr", "add", "198.51.100.1/24", "dev", outside],
+        ["ip", "link", "set", outside, "up"],
+        [*inside, "addr", "add", "198.51.100.2/24", "dev", "peer0"],
+        [*inside, "link", "set", "peer0", "up"],
+    ]
+    try:
+        for words in commands:
+            subprocess.run(words, check=True)
+        command = ["ip", "netns", "exec", outside, sys.executable, "-c", serve]
+        with (
+            subprocess.Popen(command, stdout=subprocess.PIPE) as server,
+            socket.create_server(("0.0.0.0", 0)) as listener,
+        ):
+            assert server.stdout is not None
+            assert server.stdout.readline() == b"up\n"
+            port = listener.getsockname()[1]
+            tries = [f"nc -w 2 {one} {port} < /dev/null && echo reached" for one in addresses if ":" not in one]
+            gateway = f"nc -w 2 $(ip route | grep default | cut -d' ' -f3) {port} < /dev/null && echo reached"
+            script = "; ".join(["nc 198.51.100.2 7000 < /dev/null", "ls /sys/class/net", *tries, gateway, "true"])
+            before = ["unshare", "-m", "/bin/sh", "-euc", _BEFORE, "sh", str(place), tool, str(SOMEBODY)]
+            result = _run(place, script, network="default", before=before)
+            server.kill()
+    finally:
+        subprocess.run(["ip", "link", "del", outside], check=False)
+        subprocess.run(["ip", "netns", "del", outside], check=True)
+    assert result.stdout.split()[0] == "outside", result.stderr
+    assert "reached" not in result.stdout
+    assert ("tap0" in result.stdout) == (tool == "slirp4netns")
+    assert "it uses the host's" not in result.stderr
 
 
 @pytest.mark.userns
