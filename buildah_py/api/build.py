@@ -134,6 +134,7 @@ def build(request: BuildRequest, emit: Callable[[Event], None]) -> BuildResult:
             while True:
                 try:
                     results = engine.run(plan.nodes, plan.stages)
+                    workshop.release_containers()
                     made = {
                         index: MadeLayer(result.layers[-1], result.created)
                         for index, result in results.items()

@@ -14,7 +14,7 @@ from buildah_py.engine.executions import NOTHING_USED, make_execution
 from buildah_py.engine.reasons import LookUp, Reason, chain_above, chain_below, describe
 from buildah_py.engine.workshop import Result
 from buildah_py.errors import Interrupted, LayersLost, NotFound, PybuildError, SourceChanged, StepFailed
-from buildah_py.plan.steps import BaseStep, CaptureStep, CopyStep
+from buildah_py.plan.steps import BaseStep, CaptureStep, CopyStep, RunStep
 from buildah_py.progress import events
 
 if TYPE_CHECKING:
@@ -139,24 +139,31 @@ class Engine:
         return [node for node in self._nodes if node.index not in self._results and node.index not in self._running]
 
     def _execute(self) -> None:
-        threads = []
+        runs = [node.step for node in self._waiting if isinstance(node.step, RunStep)]
+        threads: list[threading.Thread] = []
         with self._condition:
-            while True:
-                if self._error is None:
-                    ready = [node for node in self._waiting if self._is_ready(node)]
-                    for node in ready[: max(0, MAX_THREADS - len(self._running))]:
-                        self._waiting.remove(node)
-                        self._running.add(node.index)
-                        thread = threading.Thread(
-                            target=self._work, args=(node,), name=f"step {node.index}", daemon=True
-                        )
-                        threads.append(thread)
-                        thread.start()
-                if not self._running:
-                    break
+            self._start_ready(threads)
+        if runs:
+            self._workshop.expect_containers(network=any(step.network == "default" for step in runs))
+        with self._condition:
+            self._start_ready(threads)
+            while self._running:
                 self._condition.wait()
+                self._start_ready(threads)
         for thread in threads:
             thread.join()
+
+    def _start_ready(self, threads: list[threading.Thread]) -> None:
+        """Start whatever has all that it needs, unless something failed."""
+        if self._error is not None:
+            return
+        ready = [node for node in self._waiting if self._is_ready(node)]
+        for node in ready[: max(0, MAX_THREADS - len(self._running))]:
+            self._waiting.remove(node)
+            self._running.add(node.index)
+            thread = threading.Thread(target=self._work, args=(node,), name=f"step {node.index}", daemon=True)
+            threads.append(thread)
+            thread.start()
 
     def _is_ready(self, node: Node) -> bool:
         return all(index in self._results for index in self._needed(node))

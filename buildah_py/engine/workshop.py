@@ -94,6 +94,7 @@ class Workshop:
         self._open_context = open_context
         self._make_sandbox = make_sandbox
         self._sandbox: Sandbox | None = None
+        self._released: list[Sandbox] = []
         self._contexts: dict[str, Context] = {}
         self._views: dict[tuple[str, ...], MergedView] = {}
         self._containers: set[Container] = set()
@@ -170,15 +171,28 @@ class Workshop:
 
     # containers
 
-    def start(self, spec: ContainerSpec, *, stdin: int | None, stdout: int, stderr: int) -> Container:
-        """Start a container that `cancel` kills."""
+    def expect_containers(self, *, network: bool) -> None:
+        """Begin to make what containers will need, with `network` one of their own, while other things are done."""
+        self._open_sandbox().start(network=network)
+
+    def release_containers(self) -> None:
+        """Begin to take that away: most likely no container will be started any more."""
         with self._lock:
-            self.check()
+            if self._sandbox is not None:
+                self._sandbox.release()
+                self._released.append(self._sandbox)
+                self._sandbox = None
+
+    def _open_sandbox(self) -> Sandbox:
+        with self._lock:
             if self._sandbox is None:
                 self._sandbox = self._make_sandbox()
-                self._sandbox.start()
-            sandbox = self._sandbox
-        container = sandbox.start_container(spec, stdin=stdin, stdout=stdout, stderr=stderr)
+            return self._sandbox
+
+    def start(self, spec: ContainerSpec, *, stdin: int | None, stdout: int, stderr: int) -> Container:
+        """Start a container that `cancel` kills."""
+        self.check()
+        container = self._open_sandbox().start_container(spec, stdin=stdin, stdout=stdout, stderr=stderr)
         with self._lock:
             self._containers.add(container)
             if self._cancelled.is_set():
@@ -217,6 +231,6 @@ class Workshop:
     def close(self) -> None:
         """End the sandbox; nothing of it is left."""
         with self._lock:
-            if self._sandbox is not None:
-                self._sandbox.close()
-                self._sandbox = None
+            self.release_containers()
+            while self._released:
+                self._released.pop().close()
