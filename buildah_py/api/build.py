@@ -15,7 +15,7 @@ from buildah_py.api.images import familiar_name, find_config, full_name
 from buildah_py.api.main_context import open_main, parse_build_file
 from buildah_py.api.output_options import OutputOptions, read_outputs
 from buildah_py.api.recorded import record
-from buildah_py.api.reuse import ReuseOptions, build_names
+from buildah_py.api.reuse import BuildNames, ReuseOptions, build_names
 from buildah_py.api.sharing import Sharing
 from buildah_py.api.state import open_store
 from buildah_py.cache import Cache
@@ -197,7 +197,7 @@ def open_build(request: BuildRequest, names: Sequence[str], emit: Callable[[Even
         named = parse_contexts(request.contexts)
         request = replace(request, sources=effective(request.sources, request.environ))
         contexts = Contexts(main, request.sources, store, named, secret_reader(request))
-        cache = Cache(store, **build_names(main, build_file, names)._asdict())
+        cache = _cache(store, request, build_names(main, build_file, names))
         sharing = Sharing(request.caching, store, cache, request.environ, request.platform, emit)
         workshop = _open_workshop(request, store, cache, contexts, agents, emit, sharing.carried.directory)
         try:
@@ -207,6 +207,14 @@ def open_build(request: BuildRequest, names: Sequence[str], emit: Callable[[Even
         finally:
             workshop.close()
             contexts.close()
+
+
+def _cache(store: Store, request: BuildRequest, names: BuildNames) -> Cache:
+    if request.reuse.apart:
+        from buildah_py.cache.apart import ApartCache
+
+        return ApartCache(store)
+    return Cache(store, **names._asdict())
 
 
 def _open_workshop(

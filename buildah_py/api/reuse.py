@@ -21,12 +21,14 @@ if TYPE_CHECKING:
 class ReuseOptions:
     """`no_cache` executes every step, `no_cache_filter` those of some stages, by names or numbers.
 
-    What is older than `cache_ttl`, a duration such as `24h`, is executed again.
+    What is older than `cache_ttl`, a duration such as `24h`, is executed again. `apart` is for a build that is to show
+    what it leads to by itself: nothing of earlier ones counts, not even their layers, and later ones do not see it.
     """
 
     no_cache: bool = False
     no_cache_filter: tuple[str, ...] = ()
     cache_ttl: str = ""
+    apart: bool = False
 
     def lookup(self, build_file: BuildFile) -> LookUp:
         """Give what the engine has to know. Raises UsageError."""

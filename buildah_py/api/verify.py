@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from buildah_py.progress.events import Event
     from buildah_py.store import Store
 
-EVERYTHING = ReuseOptions(no_cache=True)
+EVERYTHING = ReuseOptions(no_cache=True, apart=True)
 
 
 class Verified(NamedTuple):
@@ -46,7 +46,10 @@ def verify(
 ) -> Verified:
     """Build the image again from its recorded input and compare file by file; times do not count.
 
-    What comes of it is not kept. Raises NotFound where the store does not know how the image was built.
+    The second build shares nothing with the first but the base images and what is in cache mounts: a file that depends
+    on when the files below it were made differs. What comes of it is not kept.
+
+    Raises NotFound where the store does not know how the image was built.
     """
     # This store's lease holds both images until they are compared.
     with open_store(environ) as store:

@@ -68,6 +68,8 @@ class Cache:
 
     fallback: Callable[[str], Record | None] | None = None
     trusted: Callable[[Record], bool] | None = None
+    apart = False
+    """Whether layers are kept as they are made, even where equal ones with other times are there."""
 
     def __init__(self, store: Store, *, own: Sequence[str] = (), builds: Sequence[str] = ()) -> None:
         self._store = store

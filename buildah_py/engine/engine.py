@@ -290,9 +290,12 @@ class Engine:
         began = time.monotonic()
         captured, staged = execution.execute(self._workshop.store.stage())
         self._workshop.check()
-        layer = self._workshop.store.layers.add(staged, captured.inventory, captured.diff_id, captured.size)
+        cache = self._workshop.cache
+        layer = self._workshop.store.layers.add(
+            staged, captured.inventory, captured.diff_id, captured.size, exact=cache.apart
+        )
         seconds = round(time.monotonic() - began, 3)
-        return self._workshop.cache.keep(
+        return cache.keep(
             why.ingredients(execution, layer.layer_digest),
             layer.diff_id,
             layer.layer_digest,

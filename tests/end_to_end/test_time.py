@@ -166,3 +166,18 @@ def test_nothing_secret_is_kept_of_the_input(busybox: Pybuild) -> None:
                     assert b"hunter2" not in file.read(), path
     assert "secret `s` is required" in busybox.run("verify", "test", status=125).stderr
     assert "the same again" in busybox.run("verify", "--secret=id=s,src=secret", "test").stdout
+
+
+def test_verify_does_not_build_on_the_layers_of_the_first_time(busybox: Pybuild) -> None:
+    """A file made of another one's time is not the same again; the cache stays as it was."""
+    touch = "touch -d @$(tr -d . < /proc/uptime | cut -d' ' -f1) /a"
+    context = busybox.context(f"FROM busybox\nRUN {touch}\nRUN stat -c %Y /a > /time\nRUN echo 1 > /same\n")
+    busybox.build(context)
+    before = busybox.run("images", "--format=json").stdout
+    said = busybox.run("verify", "test", status=1).stdout
+    assert "/time" in said
+    assert "/same" not in said
+    assert "not the same again" in said
+    assert busybox.build(context).outcomes() == ["HIT"] * 3
+    assert busybox.run("images", "--format=json").stdout == before
+    assert "clean" in busybox.run("fsck").stdout
