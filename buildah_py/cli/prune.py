@@ -39,7 +39,8 @@ def run(args: argparse.Namespace) -> int:
     """Remove unnamed images, the cache, and layers that no image needs; the least recently used first."""
     from buildah_py.api.images import familiar_name
     from buildah_py.api.prune import parse_filters, parse_size
-    from buildah_py.api.state import open_store
+    from buildah_py.api.state import open_store, own_root
+    from buildah_py.store import reserve
     from buildah_py.store.collect import collect
 
     sizes = [parse_size(text) for text in (args.max_used_space, args.keep_storage) if text]
@@ -48,6 +49,7 @@ def run(args: argparse.Namespace) -> int:
         keep=max(sizes) if sizes else None,
         min_free=parse_size(args.min_free_space) if args.min_free_space else None,
     )
+    reserve.spend(own_root())
     with open_store() as store:
         done = collect(store, rules)
     images = [name if name.startswith("sha256:") else familiar_name(name) for name in done.images]

@@ -13,6 +13,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from buildah_py.errors import StoreError
+from buildah_py.store.reserve import is_lacking, no_space
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -263,8 +264,8 @@ def _translate(error: sqlite3.Error, path: str) -> StoreError:
         return StoreError(f"{path} stayed locked for {_BUSY_SECONDS} s", hint="is another pybuild stuck?")
     if isinstance(error, sqlite3.IntegrityError):
         return StoreError(f"{path}: something that was to be used was removed meanwhile ({error})", hint="try again")
-    if "full" in str(error):
-        return StoreError(f"no space left for {path}", hint="free some space, for example with `pybuild prune`")
+    if "full" in str(error) or is_lacking(os.path.dirname(path)):
+        return no_space(os.path.dirname(path))
     if not os.access(os.path.dirname(path), os.W_OK):
         return StoreError(
             f"{path} cannot be written: {error}", hint="name a state directory of yours with PYBUILD_ROOT"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from buildah_py.errors import StoreError
 from buildah_py.store.database import Database
 from buildah_py.store.locks import Lease, living_leases
+from buildah_py.store.reserve import is_lacking, no_space
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +33,10 @@ _FEW = 5
 
 
 def problems_of_database(path: str) -> list[str]:
-    """What SQLite's own check says of the file, a line each; nothing where it is sound or not there."""
+    """What SQLite's own check says of the file, a line each; nothing where it is sound or not there.
+
+    Raises StoreError where there is no space left to look.
+    """
     if not os.path.exists(path):
         return []
     try:
@@ -47,6 +51,8 @@ def problems_of_database(path: str) -> list[str]:
         finally:
             connection.close()
     except sqlite3.Error as error:
+        if is_lacking(os.path.dirname(path)):  # which says nothing about the file
+            raise no_space(os.path.dirname(path)) from error
         return [str(error)]
 
 

@@ -3,6 +3,7 @@
 state.db        layers, records, image configs, names
 layers/<hex>/   fs/ in overlay form, inventory
 blobs/sha256/   layers as they were pulled, or as they are sent
+reserve         space for removing things when there is none left
 logs/<build>/   each step's whole output
 staging/<lease>/ what a living process has not finished
 leases/         one locked file for each living process
@@ -12,11 +13,11 @@ locks/          one locked file for each step that is being executed
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 from typing import TYPE_CHECKING, Self
 
 from buildah_py.errors import StoreError
+from buildah_py.store import reserve
 from buildah_py.store.blobs import Blobs
 from buildah_py.store.cache_mounts import CacheMounts
 from buildah_py.store.database import Database
@@ -51,6 +52,8 @@ class Store:
                     os.makedirs(os.path.join(root, room), mode=0o700, exist_ok=True)
             self.lease = Lease(self.path("leases"))
         except OSError as error:
+            if reserve.is_full(error):
+                raise reserve.no_space(root) from error
             raise StoreError(
                 f"the state directory {root} cannot be used: {error.strerror}",
                 hint="name a directory of yours with PYBUILD_ROOT",
@@ -74,6 +77,7 @@ class Store:
         self.fetch: Callable[[Sequence[str]], None] = self._cannot_fetch
         """Gets absent layers; whoever knows how puts it here."""
         self._sweep()
+        reserve.keep(root)
 
     def path(self, *names: str) -> str:
         """A path below the state directory."""
@@ -103,10 +107,8 @@ class Store:
             path = os.path.join(own, str(self._staged))
             os.mkdir(path, 0o700)
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise StoreError(
-                    f"no space left in {self.root}", hint="free some, for example with `pybuild prune`"
-                ) from error
+            if reserve.is_full(error):
+                raise reserve.no_space(self.root) from error
             raise StoreError(f"{own}: {error.strerror}") from error
         return path
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -269,6 +270,38 @@ def test_a_full_disk_in_copy(tmp_path: Path, pybuild: Pybuild) -> None:
         (context / "big.bin").write_bytes(b"small")
         pybuild.build(context)
         assert pybuild.sh("cat /big.bin") == "small"
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def test_a_full_disk_is_no_damage_and_can_be_pruned(tmp_path: Path, pybuild: Pybuild) -> None:
+    """Where not a byte is left, each command says so once, and prune finds what it needs."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32m", "tmpfs", disk], check=True)
+    try:
+        pybuild.root = disk / "state"
+        pybuild.run("bootstrap", "busybox")
+        context = pybuild.context("FROM busybox\nRUN head -c 5000000 /dev/urandom > /big\n")
+        pybuild.build(context)
+        (tmp_path / "rootfs").mkdir()
+        (tmp_path / "rootfs" / "big").write_bytes(os.urandom(40 << 20))
+        refused = pybuild.run("import", "-t", "imported", tmp_path / "rootfs", status=125).stderr
+        assert re.search("(?i)no space", refused), refused
+        assert refused.count("\npybuild: ") + refused.startswith("pybuild: ") == 1
+        assert leftovers(pybuild.root)["staged"] == []
+        with (disk / "fill").open("wb", buffering=0) as file, contextlib.suppress(OSError):
+            while True:
+                file.write(bytes(4096))
+        for command in (["images"], ["fsck"], ["run", "test", "true"], ["build", context]):
+            shown = pybuild.run(*command, status=125).stderr
+            assert shown.startswith("pybuild: no space left in"), shown
+            assert "pybuild prune" in shown
+        assert "freed" in pybuild.run("prune", "--all").stdout
+        assert "clean" in pybuild.run("fsck").stdout
+        (disk / "fill").unlink()
+        pybuild.run("bootstrap", "busybox")
+        pybuild.build(context)
     finally:
         subprocess.run(["umount", disk], check=True)
 

@@ -1,0 +1,61 @@
+"""A full disk: how it is told from damage, and the space that is kept back so that something can be removed then.
+
+Whoever removes things has to write down that they are gone. Without a reserve, a store on a full disk could not even be
+opened.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from buildah_py.errors import StoreError
+
+SIZE = 1 << 20
+_WORTH = 16
+"""How many times its size has to be free before the reserve is made."""
+_FEW = 256 << 10
+_NAME = "reserve"
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def no_space(place: str) -> StoreError:
+    """Say that there is no space left."""
+    return StoreError(f"no space left in {place}", hint="free some, for example with `pybuild prune`")
+
+
+def is_full(error: OSError) -> bool:
+    """Tell whether an error means that there is no space left."""
+    return error.errno in _FULL
+
+
+def is_lacking(place: str, least: int = _FEW) -> bool:
+    """Tell whether the file system of a directory has hardly anything left."""
+    try:
+        status = os.statvfs(place)
+    except OSError:  # it is not there yet
+        return False
+    return status.f_bavail * status.f_frsize < least
+
+
+def keep(root: str) -> None:
+    """Lay the reserve of a store aside, where it is not there and there is plenty."""
+    path = os.path.join(root, _NAME)
+    if os.path.exists(path) or is_lacking(root, _WORTH * SIZE):
+        return
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        os.posix_fallocate(descriptor, 0, SIZE)
+    except OSError as error:
+        if not is_full(error) and error.errno != errno.EOPNOTSUPP:
+            raise
+        os.unlink(path)
+    finally:
+        os.close(descriptor)
+
+
+def spend(root: str) -> None:
+    """Give the reserve of a store back, where nothing else is left; the next one who opens the store makes it anew."""
+    path = os.path.join(root, _NAME)
+    if os.path.exists(path) and is_lacking(root):
+        os.unlink(path)
