@@ -7,21 +7,22 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from buildah_py.api.bases import Images
 from buildah_py.api.caching import CacheOptions
 from buildah_py.api.container import ContainerOptions
 from buildah_py.api.contexts import ContextOptions, Contexts, effective, parse_contexts
 from buildah_py.api.finishing import compress_ahead, shape_image, write_outputs
-from buildah_py.api.images import familiar_name, find_config, full_name
+from buildah_py.api.images import familiar_name, full_name
 from buildah_py.api.main_context import open_main, parse_build_file
 from buildah_py.api.output_options import OutputOptions, read_outputs
 from buildah_py.api.recorded import record
 from buildah_py.api.reuse import BuildNames, ReuseOptions, build_names
 from buildah_py.api.sharing import Sharing
-from buildah_py.api.state import open_store
+from buildah_py.api.state import Registries, open_store
 from buildah_py.cache import Cache
 from buildah_py.engine import Engine, Result, Workshop
 from buildah_py.engine.run import MAX_OUTPUT
-from buildah_py.errors import LayersLost, NotFound, UsageError
+from buildah_py.errors import LayersLost, UsageError
 from buildah_py.image import platform as platforms
 from buildah_py.layers.resolve import read
 from buildah_py.plan import PlanOptions, make_plan
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from buildah_py.image.descriptor import Descriptor
     from buildah_py.plan import Node
     from buildah_py.progress.events import Event
+    from buildah_py.registry import RegistryOptions
     from buildah_py.sandbox import Sandbox
     from buildah_py.sources.named import NamedContext
     from buildah_py.store import Store
@@ -53,9 +55,9 @@ if TYPE_CHECKING:
 class BuildRequest:
     """What to build and how. `context` and `file` are what `open_main` takes.
 
-    `text` is the build file's text where that is known already. `record` is a file to write the build's record to. No
-    time in the image is later than `epoch` (seconds
-    since 1970).
+    `text` is the build file's text where that is known already. `record` is a file to write the build's record to.
+    `pull` says when base images are looked for in their registries, `registries` gives what the command line says of
+    these. No time in the image is later than `epoch` (seconds since 1970).
     """
 
     context: str | None = "."
@@ -80,6 +82,8 @@ class BuildRequest:
     epoch: int | None = None
     text: str | None = None
     record: str = ""
+    pull: str = "missing"
+    registries: Callable[[], RegistryOptions] | None = None
     environ: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -124,7 +128,7 @@ def build(request: BuildRequest, emit: Callable[[Event], None]) -> BuildResult:
                     engine.forget(lost)
 
         try:
-            plan = make_plan(build_file, plan_options(request, store, evaluate, opened.named))
+            plan = make_plan(build_file, plan_options(request, opened.images, evaluate, opened.named))
             for warning in plan.warnings:
                 emit(events.Warning(warning))
             refuse_what_is_not_allowed(plan.nodes, request)
@@ -175,6 +179,7 @@ class Opened(NamedTuple):
     main: MainContext
     build_file: BuildFile
     named: Mapping[str, NamedContext]
+    images: Images
     cache: Cache
     sharing: Sharing
     workshop: Workshop
@@ -184,7 +189,11 @@ class Opened(NamedTuple):
 @contextmanager
 def open_build(request: BuildRequest, names: Sequence[str], emit: Callable[[Event], None]) -> Iterator[Opened]:
     """Open the store and the contexts and read the build file; `names` are the image's full names."""
-    with open_store(request.environ) as store, _agents(request) as agents:
+    with (
+        open_store(request.environ) as store,
+        Registries(request.environ, request.registries) as registries,
+        _agents(request) as agents,
+    ):
         main = open_main(
             request.context,
             request.file,
@@ -198,12 +207,13 @@ def open_build(request: BuildRequest, names: Sequence[str], emit: Callable[[Even
         request = replace(request, sources=effective(request.sources, request.environ))
         contexts = Contexts(main, request.sources, store, named, secret_reader(request))
         cache = _cache(store, request, build_names(main, build_file, names))
+        images = Images(store, registries, policy=request.pull, emit=emit)
         sharing = Sharing(request.caching, store, cache, request.environ, request.platform, emit)
         workshop = _open_workshop(request, store, cache, contexts, agents, emit, sharing.carried.directory)
+        images.openers, images.cancelled = sharing.openers, workshop.cancelled
         try:
-            yield Opened(
-                request, store, main, build_file, named, cache, sharing, workshop, request.reuse.lookup(build_file)
-            )
+            lookup = request.reuse.lookup(build_file)
+            yield Opened(request, store, main, build_file, named, images, cache, sharing, workshop, lookup)
         finally:
             workshop.close()
             contexts.close()
@@ -307,7 +317,7 @@ def _agents(request: BuildRequest) -> AbstractContextManager[Mapping[str, str]]:
 
 def plan_options(
     request: BuildRequest,
-    store: Store,
+    images: Images,
     evaluate: Callable[[Sequence[Node], Mapping[str, int]], str],
     named: Mapping[str, NamedContext],
 ) -> PlanOptions:
@@ -315,14 +325,8 @@ def plan_options(
     host = str(platforms.host())
     platform = str(platforms.parse(request.platform)) if request.platform else host
 
-    def resolve(name: str, wanted: str) -> ImageConfig:
-        config = find_config(store, name)
-        if platforms.choose(platforms.parse(wanted), [config.platform]) is None:
-            raise NotFound(f"the image `{name}` in the store is for {config.platform}, not for {wanted}")
-        return config
-
     return PlanOptions(
-        resolve=resolve,
+        resolve=images.resolve,
         evaluate=evaluate,
         build_args=request.build_args,
         target=request.target,

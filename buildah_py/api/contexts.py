@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from buildah_py.api.bases import LAYOUT
 from buildah_py.api.config import read_config
 from buildah_py.errors import SourceError, UsageError
 from buildah_py.sources.directory import DirectoryContext
@@ -33,11 +35,8 @@ def parse_contexts(specs: Iterable[str]) -> dict[str, NamedContext]:
     found = {}
     for spec in specs:
         named = parse_named(spec)
-        if named.kind == "layout":
-            raise UsageError(
-                f"--build-context {spec}: OCI layouts are not supported yet",
-                hint="skopeo can make an archive to import",
-            )
+        if named.kind == "layout":  # an image too, only from elsewhere
+            named = named._replace(kind="image", location=f"{LAYOUT}{os.path.abspath(named.location)}")
         found[named.name] = named
     return found
 

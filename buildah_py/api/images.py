@@ -25,7 +25,12 @@ class ListedImage(NamedTuple):
 
 def full_name(name: str) -> str:
     """Spell a name as the store keeps it: every default filled in. Raises UsageError."""
-    return reference.parse(name).with_default_tag().full
+    return names_digest(reference.parse(name).with_default_tag())
+
+
+def names_digest(name: reference.Reference) -> str:
+    """Spell a reference as the store keeps it: a digest says all, so that no tag stands beside it."""
+    return name._replace(tag=None).full if name.digest else name.full
 
 
 def familiar_name(name: str) -> str:
@@ -41,11 +46,23 @@ def find_image(store: Store, name: str) -> StoredImage:
         if not name.startswith("sha256:"):
             raise
         found = None
+    if found is None and "@" in name:
+        found = _by_digest(store, name)
     if found is None and _may_be_id(name):
         found = store.images.by_id(name)
     if found is None:
-        raise NotFound(f"there is no image `{name}` in the store", hint=_how_to_get(store, name))
+        raise NotFound(f"there is no image `{name}` in the store", hint=how_to_get(store, name) or _HOW)
     return found
+
+
+def _by_digest(store: Store, name: str) -> StoredImage | None:
+    """The image that a registry is known to have under a digest, for this machine's platform first."""
+    from buildah_py.image import platform as platforms
+
+    wanted = reference.parse(name)
+    found = store.images.by_repo_digest(wanted.name, wanted.digest or "")
+    position = platforms.choose(platforms.host(), [image_config.from_bytes(one.config).platform for one in found])
+    return found[position or 0] if found else None
 
 
 def find_config(store: Store, name: str) -> ImageConfig:
@@ -64,9 +81,19 @@ def list_images(store: Store, name: str | None = None) -> list[ListedImage]:
         for full in image.names or ("",):
             if wanted and full != wanted:
                 continue
-            repository, _, tag = familiar_name(full).rpartition(":") if full else ("<none>", "", "<none>")
+            repository, tag = _split_name(full)
             found.append(ListedImage(repository, tag, image.id, config.created, size))
     return found
+
+
+def _split_name(full: str) -> tuple[str, str]:
+    if not full:
+        return "<none>", "<none>"
+    name, at, _ = familiar_name(full).partition("@")
+    if at:
+        return name, "<none>"
+    repository, _, tag = name.rpartition(":")
+    return repository, tag
 
 
 def inspect_image(store: Store, name: str) -> dict[str, Any]:
@@ -77,6 +104,7 @@ def inspect_image(store: Store, name: str) -> dict[str, Any]:
     return {
         "id": image.id,
         "names": [familiar_name(full) for full in image.names],
+        "repo_digests": sorted(f"{one.name}@{one.digest}" for one in store.images.repo_digests(image.id)),
         "size": sum(layer.size for layer in layers if layer),
         "layers": [
             {"diff_id": layer.diff_id, "digest": layer.layer_digest, "size": layer.size, "entries": layer.entries}
@@ -112,15 +140,15 @@ def _may_be_id(name: str) -> bool:
     return len(text) >= 4 and all(char in "0123456789abcdef" for char in text)
 
 
-def _how_to_get(store: Store, name: str) -> str:
+def how_to_get(store: Store, name: str) -> str:
+    """Say what else may have been meant, or how the image can be made here; "" where nothing is known."""
     from difflib import get_close_matches
 
     known = [familiar_name(full).removesuffix(":latest") for image in store.images.all() for full in image.names]
     if close := get_close_matches(name, known, 1):
         return f"did you mean `{close[0]}`?"
     stem = name.partition(":")[0]
-    if stem in ("busybox", "debian"):
-        return f"`pybuild bootstrap {name}` makes it without a registry"
-    return (
-        f"`pybuild import ROOTFS -t {name}` makes an image of a root file system; `pybuild images` lists what is there"
-    )
+    return f"`pybuild bootstrap {name}` makes it without a registry" if stem in ("busybox", "debian") else ""
+
+
+_HOW = "`pybuild pull` gets it from a registry; `pybuild images` lists what is there"

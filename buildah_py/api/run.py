@@ -6,11 +6,13 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NoReturn
 
+from buildah_py.api.bases import Images
 from buildah_py.api.container import ContainerOptions
-from buildah_py.api.images import find_config
+from buildah_py.api.state import Registries
 from buildah_py.cache import Cache
 from buildah_py.engine import Workshop
 from buildah_py.errors import NotFound, UsageError
+from buildah_py.image import platform as platforms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -46,7 +48,10 @@ def run_image(store: Store, request: RunRequest, warn: Callable[[str], None]) ->
         from buildah_py.api.terminal import attach, check_terminal
 
         check_terminal()
-    config = find_config(store, request.image)
+    with Registries() as registries:
+        images = Images(store, registries)
+        config = images.resolve(request.image, str(platforms.host()))
+        store.need(config.diff_ids)
     entrypoint = config.entrypoint
     if request.entrypoint is not None:
         entrypoint = (request.entrypoint,) if request.entrypoint else ()

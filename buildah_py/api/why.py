@@ -156,7 +156,7 @@ def _plan(opened: Opened, foresight: Foresight) -> tuple[Sequence[Node], Mapping
             raise _Stop(nodes[-1])
         return read_output(opened.workshop, result)
 
-    options: PlanOptions = plan_options(request, store, evaluate, opened.named)
+    options: PlanOptions = plan_options(request, opened.images, evaluate, opened.named)
     try:
         plan: Plan = make_plan(opened.build_file, options)
     except _Stop as stop:

@@ -4,13 +4,28 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from buildah_py.errors import UsageError
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose complaints are UsageErrors."""
+    """An argument parser whose complaints are UsageErrors.
+
+    `bare` gives options that may stand without a value the value that they have then: unlike argparse's own way, no
+    argument behind such an option is taken for its value.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.bare: dict[str, str] = {}
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse, with values put behind bare options."""
+        given = list(sys.argv[1:] if args is None else args)
+        end = given.index("--") if "--" in given else len(given)
+        given[:end] = [f"{one}={self.bare[one]}" if one in self.bare else one for one in given[:end]]
+        return super().parse_known_args(given, namespace)
 
     def error(self, message: str) -> NoReturn:
         """Raise UsageError with the command's own help as the hint."""

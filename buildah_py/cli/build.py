@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from buildah_py.cli import caching, container, outputs, reuse, sources
+from buildah_py.cli import caching, container, outputs, pulling, reuse, sources
 from buildah_py.cli.arguments import key_values
 from buildah_py.errors import BuildFileError
 
@@ -14,12 +14,13 @@ if TYPE_CHECKING:
     import argparse
 
     from buildah_py.api.build import BuildRequest
+    from buildah_py.cli.arguments import Parser
 
 _NETWORKS = ("default", "none", "host")
 _PROGRESS = ("auto", "tty", "plain", "json", "quiet")
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
+def configure(parser: Parser) -> None:
     """Declare the options; spelled as `docker buildx build` spells them."""
     parser.add_argument("context", metavar="CONTEXT", nargs="?", default=".", help=sources.CONTEXT)
     configure_options(parser)
@@ -28,7 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def configure_options(parser: argparse.ArgumentParser) -> None:
+def configure_options(parser: Parser) -> None:
     """Declare all but the context."""
     add = parser.add_argument
     add(
@@ -61,6 +62,7 @@ def configure_options(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="let the build file ask for network.host or security.insecure",
     )
+    pulling.configure(parser)
     add("--platform", metavar="OS/ARCH", default="", help="platform of the image; default: this machine's")
     add(
         "--secret",
@@ -135,6 +137,7 @@ def read_request(args: argparse.Namespace, *, record: str = "") -> BuildRequest:
         sources=sources.read(args),
         epoch=epoch,
         record=record,
+        **pulling.read(args),
         environ=dict(os.environ),
     )
 

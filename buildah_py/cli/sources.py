@@ -21,7 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         action="append",
         default=[],
-        help="further context: a directory, docker-image://IMAGE, target:STAGE, a git or http(s) URL",
+        help="further context: a directory, docker-image://IMAGE, oci-layout://PATH, target:STAGE, a URL",
     )
     add(
         "--context-modes",

@@ -14,12 +14,13 @@ if TYPE_CHECKING:
 
     from buildah_py.api.why import Report, StepReport
     from buildah_py.cache.differences import Difference
+    from buildah_py.cli.arguments import Parser
 
 _SHOWN_FILES = 20
 _WIDTH = 60
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
+def configure(parser: Parser) -> None:
     """Declare the options: those of a build, for they decide about keys, and how to tell."""
     parser.add_argument(
         "words",

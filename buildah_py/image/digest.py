@@ -21,6 +21,14 @@ def sha256_of(data: bytes) -> str:
     return "sha256:" + sha256(data).hexdigest()
 
 
+def hash_of(like: str, data: bytes) -> str:
+    """The digest of `data` with the algorithm of the digest `like`. Raises ImageError for an unknown one."""
+    import hashlib
+
+    algorithm, _ = split(like)
+    return f"{algorithm}:{hashlib.new(algorithm, data).hexdigest()}"
+
+
 def split(text: str) -> tuple[str, str]:
     """Split a digest into algorithm and lower-case hex digits. Raises ImageError where it is malformed or unknown."""
     algorithm, colon, digits = text.partition(":")

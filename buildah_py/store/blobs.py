@@ -1,4 +1,4 @@
-"""Layers as they are sent: compressed tars in blobs/sha256/<hex>, as they were pulled or as they were made to be sent.
+"""Layers as they are sent: compressed tars in blobs/<algorithm>/<hex>, as they were pulled or made to be sent.
 
 A blob is written in a staging directory and renamed; its row is written in the same transaction and carries the boot
 id until the file is known to be on the disk, as that of a layer does.
@@ -40,12 +40,12 @@ class Blobs:
 
     def __init__(self, database: Database, directory: str, since: int = 0) -> None:
         self._database = database
-        self._directory = os.path.join(directory, "sha256")
+        self._directory = directory
         self._since = since
 
     def path(self, digest: str) -> str:
         """Where the blob of that digest lies or would lie."""
-        return os.path.join(self._directory, digest.removeprefix("sha256:"))
+        return os.path.join(self._directory, *digest.split(":"))
 
     def get(self, digest: str) -> StoredBlob | None:
         """The blob of that digest; None where it is not in the store."""
@@ -66,7 +66,7 @@ class Blobs:
 
         Its digest and size are the caller's word.
         """
-        os.makedirs(self._directory, mode=0o700, exist_ok=True)
+        os.makedirs(os.path.dirname(self.path(digest)), mode=0o700, exist_ok=True)
         now = max(time.time_ns(), self._since)
         with self._database.transaction():
             os.rename(staged, self.path(digest))
@@ -95,7 +95,7 @@ class Blobs:
 
     def problem(self, blob: StoredBlob) -> str:
         """Read a blob whole; what is wrong with it, "" if nothing is."""
-        hashed = hashlib.sha256()
+        hashed = hashlib.new(blob.digest.partition(":")[0])
         size = 0
         try:
             with open(blob.path, "rb", buffering=0) as file:
@@ -106,15 +106,15 @@ class Blobs:
             return f"its file cannot be read: {error.strerror}"
         if size != blob.size:
             return f"it has {size} bytes, not {blob.size}"
-        found = f"sha256:{hashed.hexdigest()}"
+        found = f"{hashed.name}:{hashed.hexdigest()}"
         return "" if found == blob.digest else f"its content has the digest {found}"
 
     def remove_unneeded(self, digests: Sequence[str] | None = None) -> None:
         """Remove files that no row stands for: these, or whatever a crash has left."""
         if digests is None:
-            names = self._names()  # before the rows: what is added in between has one
-            known = {blob.digest.removeprefix("sha256:") for blob in self.all()}
-            digests = [f"sha256:{name}" for name in names if name not in known]
+            there = self._there()  # before the rows: what is added in between has one
+            known = {blob.digest for blob in self.all()}
+            digests = [digest for digest in there if digest not in known]
         for digest in digests:
             with self._database.transaction():
                 if self.get(digest) is None:
@@ -137,11 +137,12 @@ class Blobs:
         with self._database.transaction():
             self._database.change_many("UPDATE blobs SET boot = NULL WHERE digest = ?", [(one,) for one in digests])
 
-    def _names(self) -> list[str]:
+    def _there(self) -> list[str]:
         try:
-            return os.listdir(self._directory)
+            algorithms = os.listdir(self._directory)
         except FileNotFoundError:
             return []
+        return [f"{one}:{name}" for one in algorithms for name in os.listdir(os.path.join(self._directory, one))]
 
     def _all(self, rest: str, *parameters: object) -> list[StoredBlob]:
         rows = self._database.query(

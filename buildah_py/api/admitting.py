@@ -1,0 +1,136 @@
+"""From a manifest to an image of the store: its config, and what is known of its layers, whose bytes stay away."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from buildah_py.errors import ImageError, NotFound
+from buildah_py.image import config as image_config
+from buildah_py.image import digest as digests
+from buildah_py.image import index as indexes
+from buildah_py.image import manifest as manifests
+from buildah_py.image import media_types
+from buildah_py.image import platform as platforms
+from buildah_py.store.images import RepoDigest
+from buildah_py.store.layers import Origin
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from buildah_py.image.config import ImageConfig
+    from buildah_py.image.descriptor import Descriptor
+    from buildah_py.image.manifest import Manifest
+    from buildah_py.image.platform import Platform
+    from buildah_py.store import Store
+
+_MAX_DEPTH = 4
+
+
+class Place(Protocol):
+    """Where manifests and blobs are: a repository of a registry, an OCI layout."""
+
+    kind: str
+    location: str
+
+    def manifest(self, descriptor: Descriptor) -> bytes:
+        """Give the bytes of a manifest or an index; verified."""
+        ...
+
+    def small(self, descriptor: Descriptor) -> bytes:
+        """Give the bytes of a blob that is no layer; verified."""
+        ...
+
+
+class Admitted(NamedTuple):
+    """An image that the store knows now. `digests` are those of its manifest and of the indexes that led there."""
+
+    id: str
+    config: ImageConfig
+    digests: tuple[str, ...]
+
+
+class Found(NamedTuple):
+    """The manifest for a platform, with its descriptor, bytes, and the descriptors of the indexes that led there."""
+
+    manifest: Manifest
+    descriptor: Descriptor
+    data: bytes
+    indexes: tuple[Descriptor, ...]
+
+
+def admit(
+    store: Store,
+    place: Place,
+    root: Descriptor,
+    data: bytes,
+    platform: Platform,
+    what: str,
+    *,
+    names: Sequence[str] = (),
+    repository: str = "",
+    strict: bool = False,
+    keep: bool = True,
+) -> Admitted:
+    """Take an image into the store: `data` is the manifest or index `root`, `what` names it in errors.
+
+    It is called `names`, and known as what `repository` (registry/name, "" for none) has under its digests; without
+    `keep` the store only knows its layers. Raises NotFound where there is nothing for the platform, ImageError for what
+    is no image of file systems.
+    """
+    found = find_manifest(place, root, data, platform, what, strict=strict)
+    config_bytes = place.small(found.manifest.config)
+    config = read_config(found.manifest, config_bytes, what)
+    there = config.platform
+    if there.os and there.architecture and platforms.choose(platform, [there], strict=strict) is None:
+        raise NotFound(f"{what} is for {there}, not for {platform}")
+    image = digests.sha256_of(config_bytes)
+    with store.database.transaction():
+        for diff_id, layer in zip(config.diff_ids, found.manifest.layers, strict=True):
+            store.layers.promise(diff_id, size=layer.size, origins=_origins(place, layer))
+        if keep:
+            store.images.put(image, config_bytes, config.diff_ids, names)
+        if repository:
+            known = RepoDigest(repository, found.descriptor.digest, found.descriptor.media_type, found.data)
+            store.images.add_repo_digest(image, known)
+            for one in found.indexes:
+                store.images.add_repo_digest(image, RepoDigest(repository, one.digest, one.media_type))
+    return Admitted(image, config, (found.descriptor.digest, *(one.digest for one in found.indexes)))
+
+
+def find_manifest(
+    place: Place, root: Descriptor, data: bytes, platform: Platform, what: str, *, strict: bool = False
+) -> Found:
+    """Go from an index (or a manifest) to the manifest for a platform."""
+    passed: list[Descriptor] = []
+    while root.media_type in media_types.INDEXES:
+        if len(passed) == _MAX_DEPTH:
+            raise ImageError(f"{what} is an index of indexes of indexes, and so on")
+        passed.append(root)
+        index = indexes.from_bytes(data, media_type=root.media_type, what=what)
+        root = index.choose(platform, what, strict=strict)
+        data = place.manifest(root)
+    return Found(manifests.from_bytes(data, media_type=root.media_type, what=what), root, data, tuple(passed))
+
+
+def read_config(manifest: Manifest, data: bytes, what: str) -> ImageConfig:
+    """Read the config of a manifest, and see that both speak of the same layers. Raises ImageError."""
+    kind = manifest.artifact_type or manifest.config.media_type
+    if manifest.config.media_type not in media_types.CONFIGS:
+        raise ImageError(f"{what} is no image but {kind or 'of no stated type'}", hint="only images can be used here")
+    config = image_config.from_bytes(data, f"the config of {what}")
+    if len(config.diff_ids) != len(manifest.layers):
+        raise ImageError(
+            f"{what} contradicts itself: its manifest has {len(manifest.layers)} layers, "
+            f"and its config {len(config.diff_ids)}"
+        )
+    for number, (layer, diff_id) in enumerate(zip(manifest.layers, config.diff_ids, strict=True), 1):
+        if media_types.compression_of(layer.media_type) is None:
+            raise ImageError(f"{what}: layer {number} is {layer.media_type}, which pybuild cannot unpack")
+        if not diff_id.startswith("sha256:") or not digests.is_digest(diff_id):
+            raise ImageError(f"{what}: the diff_id of layer {number}, {diff_id}, is no sha256 digest")
+    return config
+
+
+def _origins(place: Place, layer: Descriptor) -> list[Origin]:
+    found = [Origin(place.kind, place.location, layer.digest, layer.media_type, layer.size)]
+    return found + [Origin("url", url, layer.digest, layer.media_type, layer.size) for url in layer.urls]

@@ -1,0 +1,40 @@
+"""`pybuild pull`."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from buildah_py.cli import registry
+
+if TYPE_CHECKING:
+    import argparse
+
+    from buildah_py.cli.arguments import Parser
+
+
+def configure(parser: Parser) -> None:
+    """Declare the options."""
+    add = parser.add_argument
+    add("images", metavar="NAME[:TAG|@DIGEST]", nargs="+", help="image to get")
+    add("-a", "--all-tags", action="store_true", help="get all tags of the repository")
+    add("--platform", metavar="OS/ARCH", default="", help="platform of the image; default: this machine's")
+    add("-q", "--quiet", action="store_true", help="print nothing but ids")
+    parser.bare["--tls-verify"] = "true"
+    registry.configure(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Get images with all their layers; prints their ids."""
+    from buildah_py.api.pull import pull
+    from buildah_py.api.state import Registries, open_store
+
+    def tell(text: str) -> None:
+        if not args.quiet:
+            print(text, file=sys.stderr)
+
+    with open_store() as store, Registries(options=lambda: registry.read(args)) as registries:
+        for name in args.images:
+            for image in pull(store, registries, name, platform=args.platform, all_tags=args.all_tags, tell=tell):
+                print(image)
+    return 0

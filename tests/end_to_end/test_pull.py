@@ -1,0 +1,301 @@
+"""Base images from registries and layouts: what is fetched and when, and what comes of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.foreign_images import Layout, digest_of, tar_of
+from tests.registry_server import FaultProxy, Served, docker_registry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.end_to_end.conftest import Pybuild
+
+__all__ = ["docker_registry"]
+
+BUSYBOX = shutil.which("busybox")
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    """Give an empty layout."""
+    return Layout(tmp_path / "layout")
+
+
+@pytest.fixture
+def proxy(docker_registry: Served) -> Iterator[FaultProxy]:
+    """Give a proxy before an empty registry."""
+    with FaultProxy(docker_registry) as made:
+        yield made
+
+
+def base(layout: Layout, compression: str = "gzip", **more: Any) -> dict[str, Any]:
+    """Write an image in which commands run; its manifest's descriptor."""
+    import io
+    import tarfile
+
+    assert BUSYBOX
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        tar.add(BUSYBOX, "bin/busybox")
+        for link in ("sh", "cat", "ls", "stat", "echo", "test", "find", "sort"):
+            member = tarfile.TarInfo(f"./bin/{link}")
+            member.type, member.linkname = tarfile.SYMTYPE, "busybox"
+            tar.addfile(member)
+    first = layout.layer(buffer.getvalue(), compression, docker=more.get("docker", False))
+    second = layout.layer(tar_of({"etc/one": "1", "etc/two": "2"}), compression, docker=more.get("docker", False))
+    return layout.image([first, second], **more)
+
+
+def layers_asked(proxy: FaultProxy, layout: Layout) -> set[str]:
+    """Tell which of the layout's layers were asked for."""
+    manifests = [json.loads(data) for data in blobs(layout) if b'"layers": [' in data]
+    layers = {layer["digest"] for manifest in manifests for layer in manifest["layers"]}
+    return {digest for digest in layers if proxy.asked("GET", digest)}
+
+
+def blobs(layout: Layout) -> list[bytes]:
+    return [path.read_bytes() for path in sorted((layout.path / "blobs/sha256").iterdir())]
+
+
+@pytest.mark.either_user
+def test_a_base_image_is_pulled_when_something_runs_on_it(pybuild: Pybuild, layout: Layout, proxy: FaultProxy) -> None:
+    layout.push(proxy.upstream, "app:1", base(layout))
+    name = f"{proxy.host}/app:1"
+    context = pybuild.context(f"FROM {name}\nENV A=b\n")
+    pybuild.build(context)
+    assert layers_asked(proxy, layout) == set()
+    config = json.loads(pybuild.run("inspect", "test").stdout)[0]
+    assert config["config"]["Env"] == ["PATH=/bin", "A=b"]
+
+    context = pybuild.context(f"FROM {name}\nENV A=b\nRUN cat /etc/one > /got\n")
+    assert pybuild.build(context).outcomes() == ["RAN"]
+    assert len(layers_asked(proxy, layout)) == 2
+    assert pybuild.sh("cat /got /etc/two") == "12"
+    assert pybuild.run("fsck").stdout.endswith("clean\n")
+
+    before = len(proxy.requests)
+    assert pybuild.build(context).outcomes() == ["HIT"]
+    assert len(proxy.requests) == before
+
+
+def test_what_is_in_the_store_needs_no_network(pybuild: Pybuild, layout: Layout, docker_registry: Served) -> None:
+    layout.push(docker_registry.host, "app", base(layout))
+    with FaultProxy(docker_registry) as proxy:
+        name = f"{proxy.host}/app"
+        pybuild.run("pull", name)
+    context = pybuild.context(f"FROM {name}\nRUN cat /etc/one\n")
+    assert pybuild.build(context).outcomes() == ["RAN"]
+    assert pybuild.build(context, "--pull=never").outcomes() == ["HIT"]
+    shown = pybuild.build(context, "--pull=newer").shown
+    assert "the image in the store is used" in shown
+    assert "cannot be reached" in pybuild.build(context, "--pull", status=125).shown
+
+
+def test_policies(pybuild: Pybuild, layout: Layout, proxy: FaultProxy) -> None:
+    layout.push(proxy.upstream, "app", base(layout, config={"Labels": {"a": "old"}}))
+    name = f"{proxy.host}/app"
+    context = pybuild.context(f"FROM {name}\n")
+    assert "--pull=never" in pybuild.build(context, "--pull=never", status=125).shown
+
+    def label(*options: str) -> str:
+        pybuild.build(context, *options)
+        return str(json.loads(pybuild.run("inspect", "test").stdout)[0]["config"]["Labels"]["a"])
+
+    assert label() == "old"
+    layout.push(proxy.upstream, "app", base(layout, config={"Labels": {"a": "new"}}))
+    assert label() == "old"
+    assert label("--pull=newer") == "new"
+    gets = len(proxy.asked("GET", "manifests|blobs"))
+    assert label("--pull") == "new"
+    assert len(proxy.asked("GET", "manifests|blobs")) == gets  # a HEAD told that nothing is newer
+    assert "is no policy" in pybuild.run("build", "--pull=often", ".", status=2).stderr
+
+
+def test_the_manifest_for_a_platform_is_chosen(pybuild: Pybuild, layout: Layout, proxy: FaultProxy) -> None:
+    plain = base(layout)
+    arm = [
+        layout.image([layout.layer(tar_of({"v": variant}))], architecture="arm", variant=variant)
+        for variant in ("v6", "v7")
+    ]
+    every = [layout.attestation(plain), *arm, plain]
+    for docker in (False, True):
+        manifests = every[1:] if docker else every
+        layout.push(proxy.upstream, f"app:{docker}", layout.index(manifests, docker=docker))
+        name = f"{proxy.host}/app:{docker}"
+        pybuild.build(pybuild.context(f"FROM {name}\nRUN cat /etc/one > /got\n"))
+        assert pybuild.sh("cat /got") == "1"
+        pybuild.build(pybuild.context(f"FROM --platform=linux/arm {name}\nENV A=b\n"))
+        assert pybuild.run("cat", "test:/v").stdout == "v7"
+        # Both are there now: the name still means this machine's, and neither needs the registry again.
+        before = len(proxy.requests)
+        pybuild.build(pybuild.context(f"FROM --platform=linux/arm/v6 {name}\nENV A=b\n"), "--pull=always")
+        assert pybuild.run("cat", "test:/v").stdout == "v6"
+        pybuild.build(pybuild.context(f"FROM --platform=linux/arm {name}\nENV A=c\n"), "--pull=never")
+        assert pybuild.run("cat", f"{name}:/etc/one").stdout == "1"
+        assert len(proxy.requests) > before
+    shown = pybuild.build(pybuild.context(f"FROM --platform=linux/s390x {name}\n"), status=125).shown
+    assert "no manifest for linux/s390x" in shown
+    assert "linux/amd64" in shown
+
+
+@pytest.mark.parametrize("compression", ["gzip", "zstd", ""])
+def test_pulled_layers_go_out_as_they_came(
+    pybuild: Pybuild, layout: Layout, proxy: FaultProxy, compression: str
+) -> None:
+    layout.push(proxy.upstream, "app", base(layout, compression))
+    pybuild.run("pull", "-q", f"{proxy.host}/app")
+    assert pybuild.run("fsck").stdout.endswith("clean\n")
+    assert len(layers_asked(proxy, layout)) == 2
+    known = {digest_of(data) for data in blobs(layout)}
+    stored = {f"sha256:{path.name}" for path in (pybuild.root / "blobs/sha256").iterdir()}
+    assert stored <= known
+    assert len(stored) == 2
+
+
+def test_docker_images_and_digests(pybuild: Pybuild, layout: Layout, proxy: FaultProxy) -> None:
+    image = base(layout, docker=True)
+    layout.push(proxy.upstream, "app:1", image)
+    name = f"{proxy.host}/app@{image['digest']}"
+    context = pybuild.context(f"FROM {proxy.host}/app:1@{image['digest']}\nRUN cat /etc/one > /got\n")
+    pybuild.build(context)
+    assert pybuild.sh("cat /got") == "1"
+    assert pybuild.sh("cat /etc/two", image=name) == "2"
+    before = len(proxy.requests)
+    pybuild.build(pybuild.context(f"FROM {name}\nRUN cat /etc/one > /got\n"), "--pull")
+    assert len(proxy.requests) == before
+    assert json.loads(pybuild.run("inspect", name).stdout)[0]["repo_digests"] == [name]
+    wrong = name[:-3] + ("000" if not name.endswith("000") else "111")
+    assert "wrong" not in pybuild.build(pybuild.context(f"FROM {wrong}\n"), status=125).shown
+    pybuild.run("rmi", name)
+    assert "no image" in pybuild.build(pybuild.context(f"FROM {name}\n"), "--pull=never", status=125).shown
+
+
+def test_layers_mean_what_they_mean_to_others(pybuild: Pybuild, layout: Layout, proxy: FaultProxy) -> None:
+    below = json.loads((layout.path / "blobs/sha256" / base(layout)["digest"][7:]).read_bytes())
+    config = json.loads((layout.path / "blobs/sha256" / below["config"]["digest"][7:]).read_bytes())
+    layers = list(zip(below["layers"], config["rootfs"]["diff_ids"], strict=True))
+    layers.append(layout.layer(tar_of({"tmp/": "1777", "usr/": None, "usr/lib/": None, "lib": "->usr/lib"})))
+    layers.append(layout.layer(tar_of({"tmp/x": "x", "lib/library": "l"})))  # parents left out, one of them a link
+    layers.append(layout.layer(tar_of({"etc/.wh.one": None, "etc/three": "3"})))
+    layers.append(layout.layer(tar_of({"gone/a": "a"})))
+    layers.append(layout.layer(tar_of({"gone/.wh..wh..opq": None, "gone/b": "b"})))
+    layout.push(proxy.upstream, "app", layout.image(layers))
+    name = f"{proxy.host}/app"
+    pybuild.build(
+        pybuild.context(f"FROM {name}\nRUN stat -c %a /tmp > /got; ls /etc /gone >> /got; ls -l /lib >> /got\n")
+    )
+    got = pybuild.sh("cat /got").splitlines()
+    assert got[0] == "1777"
+    assert got[1:-1] == [
+        "/etc:",
+        *[one for one in got if one in ("hostname", "hosts", "mtab", "resolv.conf")][:0],
+        *got[2:-1],
+    ]
+    assert "one" not in got
+    assert {"two", "three", "b"} <= set(got)
+    assert "a" not in got
+    assert got[-1].endswith("/lib -> usr/lib")
+    assert pybuild.sh("cat /usr/lib/library /tmp/x") == "lx"
+    assert pybuild.run("cat", "test:/usr/lib/library").stdout == "l"
+    assert pybuild.run("fsck").stdout.endswith("clean\n")
+
+
+def test_a_killed_pull_leaves_a_store_that_the_next_one_uses(
+    pybuild: Pybuild, layout: Layout, proxy: FaultProxy
+) -> None:
+    import threading
+
+    image = base(layout)
+    layout.push(proxy.upstream, "app", image)
+    manifest = json.loads((layout.path / "blobs/sha256" / image["digest"][7:]).read_bytes())
+    asked = threading.Event()
+
+    def stall(request: Any) -> None:
+        asked.set()
+        proxy.be_silent(request)
+
+    proxy.fault("GET", manifest["layers"][1]["digest"], stall)
+    command = [*pybuild.command, "pull", f"{proxy.host}/app"]
+    with subprocess.Popen(command, env=pybuild.environ(), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as run:
+        assert asked.wait(60)
+        os.kill(run.pid, signal.SIGKILL)
+    assert pybuild.run("fsck").stdout.endswith("clean\n")
+    pybuild.run("pull", f"{proxy.host}/app")
+    assert pybuild.sh("cat /etc/two", image=f"{proxy.host}/app") == "2"
+    assert os.listdir(pybuild.root / "staging") == []
+
+
+@pytest.mark.parametrize("fault", ["bytes", "diff_id", "missing"])
+def test_a_wrong_layer_is_refused_and_leaves_nothing(
+    pybuild: Pybuild, layout: Layout, proxy: FaultProxy, fault: str
+) -> None:
+    layer, diff_id = layout.layer(tar_of({"etc/three": "3"}))
+    image = layout.image([(layer, diff_id if fault != "diff_id" else digest_of(b"something else"))])
+    layout.push(proxy.upstream, "app", image)
+    if fault == "bytes":
+        proxy.fault("GET", layer["digest"], lambda request: request.reply(200, bytes(layer["size"])), -1)
+    if fault == "missing":
+        proxy.fault("GET", layer["digest"], lambda request: request.reply(404), -1)
+    shown = pybuild.run("pull", f"{proxy.host}/app", status=125).stderr
+    assert (diff_id if fault == "diff_id" else layer["digest"]) in shown
+    assert pybuild.run("fsck").stdout.endswith("clean\n")
+    assert os.listdir(pybuild.root / "layers") == []
+    assert not (pybuild.root / "blobs/sha256").exists() or os.listdir(pybuild.root / "blobs/sha256") == []
+
+
+def test_what_is_no_image_is_refused(pybuild: Pybuild, layout: Layout, proxy: FaultProxy) -> None:
+    chart = layout.blob(
+        json.dumps({
+            "schemaVersion": 2,
+            "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "config": layout.blob(b"{}", "application/vnd.cncf.helm.config.v1+json"),
+            "layers": [],
+        }).encode(),
+        "application/vnd.oci.image.manifest.v1+json",
+    )  # fmt: skip
+    layout.push(proxy.upstream, "chart", chart)
+    assert "helm" in pybuild.run("pull", f"{proxy.host}/chart", status=125).stderr
+    layer, diff_id = layout.layer(tar_of({"a": "a"}))
+    layout.push(proxy.upstream, "odd", layout.image([(layer, diff_id), (layer, diff_id)]))
+    pybuild.run("pull", f"{proxy.host}/odd")  # the same layer twice is odd, and allowed
+    assert pybuild.run("cat", f"{proxy.host}/odd:/a").stdout == "a"
+
+
+def test_an_image_in_a_layout_is_a_base(pybuild: Pybuild, layout: Layout) -> None:
+    layout.name(base(layout), "one")
+    other = layout.image([layout.layer(tar_of({"other": "o"}))])
+    layout.name(other, "two")
+    context = pybuild.context("FROM base\nRUN cat /etc/one > /got\nCOPY --from=more /other /\n")
+    options = (f"--build-context=base=oci-layout://{layout.path}:one",)
+    more = f"--build-context=more=oci-layout://{layout.path}@{other['digest']}"
+    pybuild.build(context, *options, more)
+    assert pybuild.sh("cat /got /other") == "1o"
+    shown = pybuild.build(context, *options, f"--build-context=more=oci-layout://{layout.path}:3", status=125).shown
+    assert "it has one, two" in shown
+    # What is hit needs no layout any more but to tell what it holds.
+    for path in (layout.path / "blobs/sha256").iterdir():
+        if b"{" not in path.read_bytes()[:1]:
+            path.unlink()
+    assert pybuild.build(context, *options, more).outcomes() == ["HIT", "HIT"]
+
+
+def test_all_tags_and_what_commands_say(pybuild: Pybuild, layout: Layout, proxy: FaultProxy) -> None:
+    for tag in ("one", "two"):
+        layout.push(proxy.upstream, f"app:{tag}", base(layout, config={"Labels": {"tag": tag}}))
+    shown = pybuild.run("pull", "--all-tags", f"{proxy.host}/app")
+    assert len(shown.stdout.split()) == 2
+    listed = pybuild.run("images").stdout
+    assert f"{proxy.host}/app   one" in listed
+    assert f"{proxy.host}/app   two" in listed
+    pybuild.run("pull", "--all-tags", f"{proxy.host}/app:one", status=2)
+    assert pybuild.run("pull", f"{proxy.host}/none", status=125).stdout == ""
