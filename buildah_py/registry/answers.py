@@ -6,6 +6,8 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from buildah_py.errors import RegistryError
+from buildah_py.registry.pace import Pace
+from buildah_py.registry.patience import Trouble
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse
@@ -15,6 +17,8 @@ AGAIN: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 _SMALL: Final = 64 << 10
 _SHOWN: Final = 300
+_SILENCE: Final = 10.0
+"""How long an answer is waited for that is only to be shown, or to be got out of the way."""
 _HINTS: Final = {
     401: "`pybuild login {registry}` gives credentials",
     403: "`pybuild login {registry}` as somebody who may do that",
@@ -24,19 +28,18 @@ _HINTS: Final = {
 
 def finish(response: BaseHTTPResponse) -> None:
     """Be done with an answer: its connection is kept where little is left to read, else closed."""
-    from urllib3.exceptions import HTTPError
-
     try:
         read_small(response)
-    except (HTTPError, OSError):  # of an answer that nobody wants; its connection is not used again
+    except Trouble:  # of an answer that nobody wants; its connection is not used again
         response.close()
 
 
-def read_small(response: BaseHTTPResponse, limit: int = _SMALL) -> bytes:
-    """Read at most `limit` bytes of an answer, and be done with it."""
+def read_small(response: BaseHTTPResponse, limit: int = _SMALL, *, host: str = "", silence: float = _SILENCE) -> bytes:
+    """Read at most `limit` bytes of an answer, and be done with it. Raises Trouble that names `host`."""
+    pace = Pace(response, host, silence)
     data = bytearray()
     while len(data) < limit:
-        piece = response.read(limit - len(data), decode_content=False)
+        piece = pace.read(limit - len(data))
         if not piece:
             break
         data += piece
@@ -49,11 +52,9 @@ def read_small(response: BaseHTTPResponse, limit: int = _SMALL) -> bytes:
 
 def describe(response: BaseHTTPResponse) -> str:
     """Say what an answer's status and errors are, and be done with it: `404 Not Found: manifest unknown`."""
-    from urllib3.exceptions import HTTPError
-
     try:
         body = read_small(response)
-    except (HTTPError, OSError):  # the status says enough
+    except Trouble:  # the status says enough
         response.close()
         body = b""
     said = _errors(body)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Final, Self
 
 from buildah_py.errors import RegistryError
 from buildah_py.registry.answers import finish
+from buildah_py.registry.pace import Pace
 from buildah_py.registry.patience import Patience, Trouble
-from buildah_py.registry.transport import trouble_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
     from buildah_py.registry.session import Session
 
 _PIECE: Final = 256 << 10
-_SLOWEST: Final = 100
-"""Fewer bytes in a second than these are silence."""
 
 
 class BlobStream:
@@ -40,7 +37,6 @@ class BlobStream:
         self._hash = hashlib.new(descriptor.digest.partition(":")[0])
         self._offset = 0
         self._response: BaseHTTPResponse | None = None
-        self._window = (0.0, 0)
         self._done = False
         self._error: RegistryError | None = None
         self._open_next()
@@ -127,16 +123,16 @@ class BlobStream:
             response.close()
             raise self._session.wrong(f"announces {announced} bytes of it, where the manifest says {size - start}")
         self._response = response
-        self._window = (0.0, 0)
+        self._pace = Pace(response, self._session.endpoint.host, self._session.limits.silence)
         skip = offset - start
         while skip:  # a server that knows no ranges
-            data = self._receive(min(skip, _PIECE))
+            data = self._pace.read(min(skip, _PIECE))
             if not data:
                 raise Trouble(f"{self._session.endpoint.host} ended it after {start + offset - skip} of {size} bytes")
             skip -= len(data)
 
     def _take(self, size: int) -> bytes:
-        data = self._receive(size)
+        data = self._pace.read(size)
         wanted = self.descriptor.size - self._offset
         if len(data) > wanted:
             self._drop()
@@ -157,28 +153,9 @@ class BlobStream:
 
     def _check_end(self) -> None:
         """See that nothing comes after the last byte."""
-        if self._receive(1):
+        if self._pace.read(1):
             self._drop()
             raise self._session.wrong(f"gives more than the {self.descriptor.size} bytes that the manifest says")
-
-    def _receive(self, size: int) -> bytes:
-        from urllib3.exceptions import HTTPError
-
-        assert self._response is not None
-        silence: float = self._session.limits.silence
-        begun = time.monotonic()
-        try:
-            data: bytes = self._response.read1(size, decode_content=False)
-        except (HTTPError, OSError) as error:
-            raise trouble_of(error, self._session.endpoint.host, silence) from error
-        waited, got = self._window
-        waited, got = waited + time.monotonic() - begun, got + len(data)
-        if waited >= silence:
-            if got < _SLOWEST * silence:
-                raise Trouble(f"{self._session.endpoint.host} gave {got} bytes in {waited:.0f} seconds", tries=3)
-            waited, got = 0.0, 0
-        self._window = (waited, got)
-        return data
 
     def _finish(self) -> None:
         found = f"{self._hash.name}:{self._hash.hexdigest()}"

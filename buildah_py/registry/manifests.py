@@ -13,7 +13,6 @@ from buildah_py.registry.answers import finish, printable, read_small
 from buildah_py.registry.patience import Trouble
 from buildah_py.registry.raw import RawManifest
 from buildah_py.registry.session import PUSH
-from buildah_py.registry.transport import trouble_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -105,11 +104,9 @@ def tags(session: Session) -> list[str]:
     for _ in range(_MOST_PAGES):
         if path is None:
             break
-        response = session.send("GET", path, headers={"Accept": "application/json"})
-        if response.status != 200:
-            raise session.failure(response)
+        response, body = _page(session, path)
         try:
-            data: Any = json.loads(_body(session, response, LARGEST, "a list of tags"))
+            data: Any = json.loads(body)
             listed = data["tags"] or []
             new = [str(tag) for tag in listed if tag not in found]
         except (ValueError, KeyError, TypeError, RecursionError):
@@ -117,6 +114,18 @@ def tags(session: Session) -> list[str]:
         found.update(dict.fromkeys(new))
         path = _next(session, response) if new else None
     return list(found)
+
+
+def _page(session: Session, path: str) -> tuple[BaseHTTPResponse, bytes]:
+    patience = session.patience()
+    while True:
+        try:
+            response = session.once("GET", path, headers={"Accept": "application/json"})
+            if response.status != 200:
+                raise session.failure(response)
+            return response, _body(session, response, LARGEST, "a list of tags")
+        except Trouble as trouble:
+            patience.wait(trouble)
 
 
 def _next(session: Session, response: BaseHTTPResponse) -> str | None:
@@ -129,13 +138,8 @@ def _next(session: Session, response: BaseHTTPResponse) -> str | None:
 
 
 def _body(session: Session, response: BaseHTTPResponse, limit: int, what: str) -> bytes:
-    from urllib3.exceptions import HTTPError
-
     host = session.endpoint.host
-    try:
-        data = read_small(response, limit + 1)
-    except (HTTPError, OSError) as error:
-        raise trouble_of(error, host, session.limits.silence) from error
+    data = read_small(response, limit + 1, host=host, silence=session.limits.silence)
     if len(data) > limit:
         raise session.wrong(f"gives {what} of more than {limit} bytes; no more are read")
     length = response.headers.get("Content-Length") or ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -57,6 +56,8 @@ class Patience:
 
     def wait(self, trouble: Trouble) -> None:
         """Wait as long as is due before the next try. Raises RegistryError where there is none."""
+        import random
+
         self._failures += 1
         spent = time.monotonic() - self._since
         delay = self._limits.pause * 2 ** (self._failures - 1)

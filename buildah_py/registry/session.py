@@ -151,7 +151,7 @@ class Session:
         wanted = (f"repository:{self.endpoint.repository}:{actions}", *scopes)
         sent = dict(headers or {})
         for count in range(_MAX_REDIRECTS + 1):
-            ours = url.startswith(base + "/")
+            ours = _origin(url) == _origin(base)
             response = (
                 self._authorized(method, url, wanted, sent, body, silence)
                 if ours
@@ -296,6 +296,12 @@ class Session:
             plain=self.server.scheme == "http",
             what=self.what,
         )
+
+
+def _origin(url: str) -> tuple[str, str, int]:
+    """Give what decides whether two URLs are of one server: scheme, host, port."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
 
 
 def _with(headers: Mapping[str, str], authorization: str) -> Mapping[str, str]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlencode, urlsplit
 
 from buildah_py.errors import RegistryError
-from buildah_py.registry.answers import AGAIN, describe, failure, finish, read_small
+from buildah_py.registry.answers import AGAIN, describe, failure, read_small
 from buildah_py.registry.patience import Patience, Trouble
 from buildah_py.registry.transport import again
 
@@ -95,19 +95,19 @@ class Tokens:
         realm = challenge.parameters.get("realm", "")
         self._check(realm, asking)
         patience = Patience(self._limits, self._transport.closed, asking.what)
+        where = urlsplit(realm).netloc
         while True:
             try:
                 response = self._ask(
                     realm, challenge.parameters.get("service", ""), scopes, credentials, asking, offline
                 )
                 if response.status in AGAIN:
-                    raise again(response, f"{urlsplit(realm).netloc} answered {describe(response)}")
-                break
+                    raise again(response, f"{where} answered {describe(response)}")
+                if response.status != 200:
+                    raise _refused(response, realm, credentials, asking)
+                return _read(read_small(response, _LARGEST, host=where, silence=self._limits.silence), where, asking)
             except Trouble as trouble:
                 patience.wait(trouble)
-        if response.status != 200:
-            raise _refused(response, realm, credentials, asking)
-        return _read(response, realm, asking)
 
     def _check(self, realm: str, asking: Asking) -> None:
         parts = urlsplit(realm)
@@ -160,10 +160,7 @@ def _refused(response: BaseHTTPResponse, realm: str, credentials: Credentials | 
     return RegistryError(message, hint=error.hint, status=error.status)
 
 
-def _read(response: BaseHTTPResponse, realm: str, asking: Asking) -> Answer:
-    where = urlsplit(realm).netloc
-    body = read_small(response, _LARGEST)
-    finish(response)
+def _read(body: bytes, where: str, asking: Asking) -> Answer:
     try:
         data: Any = json.loads(body)
         token = data.get("token") or data.get("access_token")

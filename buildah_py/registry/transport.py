@@ -151,11 +151,12 @@ def trouble_of(error: Exception, host: str, seconds: float) -> Exception:
             f"{host} cannot be reached: {_reason(error)}", tries=2, hint="is it running, and the port right?"
         )
     if isinstance(error, exceptions.ConnectTimeoutError):
-        return Trouble(f"{host} did not take the connection within {seconds:.0f} seconds")
+        return Trouble(f"{host} did not take the connection within {seconds:.0f} seconds", tries=3)
     if isinstance(error, exceptions.ReadTimeoutError | TimeoutError):
         return Trouble(f"{host} said nothing for {seconds:.0f} seconds", tries=3)
     if isinstance(error, exceptions.IncompleteRead):
-        return Trouble(f"{host} ended the connection {error.expected} bytes too early")
+        missing = f"{error.expected} bytes " if error.expected else ""
+        return Trouble(f"{host} ended the connection {missing}too early")
     return Trouble(f"{host} broke off: {_reason(error)}")
 
 
@@ -170,7 +171,8 @@ def _of_tls(error: BaseException, host: str) -> Exception:
     reason = str(getattr(error, "reason", "") or error)
     if any(text in reason for text in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE")):
         return RegistryError(
-            f"{host} does not speak TLS", hint="if it is meant to be plain HTTP, say --tls-verify=false"
+            f"{host} does not speak TLS",
+            hint="if plain HTTP is meant, say --tls-verify=false, or `insecure = true` for it in registries.conf",
         )
     if "ALERT" in reason:
         return RegistryError(

@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from buildah_py.errors import RegistryError
 from buildah_py.image.reference import parse
@@ -58,6 +61,29 @@ def asked(served: Served) -> list[dict[str, str]]:
 )
 def test_challenges(values: list[str], expected: list[Challenge]) -> None:
     assert parse_challenges(values) == expected
+
+
+@given(st.lists(st.text(alphabet='aB=", \\:\t\u00e9', max_size=30), max_size=3))
+def test_any_header_is_read(values: list[str]) -> None:
+    for challenge in parse_challenges(values):
+        assert re.fullmatch(r"[!-~]+", challenge.scheme)
+
+
+_parameters = st.dictionaries(
+    st.sampled_from(["realm", "service", "scope"]), st.text(st.characters(min_codepoint=32)), min_size=1
+)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["basic", "bearer", "negotiate"]), _parameters), max_size=3))
+def test_every_challenge_comes_back(made: list[tuple[str, dict[str, str]]]) -> None:
+    def quoted(value: str) -> str:
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+    texts = [
+        f"{scheme.title()} " + ",".join(f"{name}={quoted(value)}" for name, value in given.items())
+        for scheme, given in made
+    ]
+    assert parse_challenges([", ".join(texts)]) == [Challenge(*one) for one in made]
 
 
 def test_bearer_before_basic() -> None:

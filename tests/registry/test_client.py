@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import gzip
 import io
+import json
+import shutil
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -12,11 +16,12 @@ from buildah_py.image.index import Index
 from buildah_py.image.reference import parse
 from buildah_py.registry import Credentials, Registry, RegistryOptions
 from tests.registry.conftest import QUICK
-from tests.registry.images import image, pull, push
+from tests.registry.images import Image, image, noise, pull, push
 from tests.registry_server import PASSWORD, USER, Served, digest_of, docker_registry, serving
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import Any
 
 __all__ = ["docker_registry"]
 
@@ -92,3 +97,33 @@ def test_many_threads_share_a_registry(tmp_path: Path, environ: dict[str, str]) 
             assert list(pool.map(lambda reference: pull(registry, reference), references)) == made
         assert served.tokens is not None
         assert len(served.tokens.asked) == 2  # to push, to pull
+
+
+@pytest.mark.skipif(shutil.which("skopeo") is None, reason="needs skopeo")
+@pytest.mark.parametrize("kind", ["oci", "v2s2"])
+def test_skopeo_reads_ours_and_we_read_skopeos(
+    kind: str, docker_registry: Served, environ: dict[str, str], tmp_path: Path
+) -> None:
+    config: dict[str, Any] = {
+        "architecture": "amd64",
+        "os": "linux",
+        "config": {},
+        "rootfs": {"type": "layers", "diff_ids": []},
+    }
+    layers = [gzip.compress(noise(5000, seed)) for seed in (1, 2)]
+    config["rootfs"] = {"type": "layers", "diff_ids": [digest_of(gzip.decompress(layer)) for layer in layers]}
+    made = Image(json.dumps(config).encode(), tuple(layers))
+    here = f"docker://{docker_registry.host}"
+    with Registry(RegistryOptions.from_environment(environ, limits=QUICK)) as registry:
+        push(registry, parse(f"{docker_registry.host}/ours:1"), made)
+        skopeo = ["skopeo", "--insecure-policy"]
+        copy = [*skopeo, "copy", "--src-tls-verify=false", "--dest-tls-verify=false", f"--format={kind}"]
+        subprocess.run([*copy, f"{here}/ours:1", f"{here}/theirs:1"], check=True, capture_output=True, env=environ)
+        raw = [*skopeo, "inspect", "--raw", "--tls-verify=false", f"{here}/theirs:1"]
+        said = subprocess.run(raw, check=True, capture_output=True, env=environ).stdout
+        reference = parse(f"{docker_registry.host}/theirs:1")
+        got = registry.manifest(reference)
+        assert got.data == said
+        assert (got.descriptor.media_type == media_types.DOCKER_MANIFEST) == (kind == "v2s2")
+        assert registry.resolve(reference) == got.descriptor
+        assert pull(registry, reference).layers == made.layers

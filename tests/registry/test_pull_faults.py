@@ -13,7 +13,7 @@ import pytest
 from buildah_py.errors import RegistryError
 from buildah_py.image import descriptor, media_types
 from buildah_py.image.reference import parse
-from buildah_py.registry import Credentials, Registry, RegistryOptions
+from buildah_py.registry import Credentials, Registry, RegistryOptions, session
 from buildah_py.registry.options import Limits
 from tests.registry.conftest import QUICK
 from tests.registry.images import Image, image, noise, pull, push
@@ -269,6 +269,24 @@ def test_a_registry_that_drips_ends_in_an_error(proxy: FaultProxy, environ: dict
     assert_names(raised.value, proxy)
 
 
+@pytest.mark.parametrize("where", ["/manifests/", "/tags/"])
+def test_metadata_that_drips_ends_in_an_error(where: str, proxy: FaultProxy, environ: dict[str, str]) -> None:
+    def drip(request: Request) -> None:
+        request.handler.send_response(200)
+        request.handler.send_header("Content-Length", "1000000")
+        request.handler.end_headers()
+        while not proxy.silence.wait(0.05):
+            request.handler.wfile.write(b" ")
+
+    proxy.fault("GET", where, drip, times=-1)
+    limits = Limits(connect=1, silence=0.3, patience=5, attempts=2, pause=0.01)
+    with Registry(RegistryOptions.from_environment(environ, limits=limits)) as registry:
+        ask = registry.tags if "tags" in where else registry.manifest
+        with pytest.raises(RegistryError, match=r"gave \d+ bytes in") as raised:
+            ask(parse(f"{proxy.host}/app:latest"))
+    assert_names(raised.value, proxy)
+
+
 def test_what_accepts_and_never_speaks(environ: dict[str, str]) -> None:
     limits = Limits(connect=0.2, silence=0.2, patience=5, attempts=2, pause=0.01)
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -357,6 +375,37 @@ def test_redirects_take_no_credentials_along(tmp_path: Path, environ: dict[str, 
             with pytest.raises(RegistryError, match="401"):
                 pull(registry, parse(f"{proxy.host}/app"))
             assert all("authorization" not in request.headers for request in other.requests)
+
+
+def test_a_blob_in_chunks_is_cut_too(proxy: FaultProxy, registry: Registry) -> None:
+    last = b"0\r\n\r\n"
+
+    def chunks(ends: bytes) -> Callable[[Request], None]:
+        def act(request: Request) -> None:
+            request.handler.send_response(200)
+            request.handler.send_header("Transfer-Encoding", "chunked")
+            request.handler.end_headers()
+            data = MADE.layers[0]
+            for start in range(0, SIZE, 300_000):
+                piece = data[start : start + 300_000]
+                request.handler.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+                if start > SIZE / 2 and ends is not last:
+                    break
+            request.handler.wfile.write(ends)
+            request.handler.close_connection = True
+
+        return act
+
+    for ends in (b"", b"fff\r\n", b"xyz\r\n"):
+        proxy.fault("GET", BLOB, chunks(ends))
+    proxy.fault("GET", BLOB, chunks(last))
+    assert pull(registry, parse(f"{proxy.host}/app")) == MADE
+
+
+def test_a_location_may_name_the_usual_port() -> None:
+    assert session._origin("https://Host:443/a") == session._origin("https://host")
+    assert session._origin("http://host:80") == session._origin("HTTP://HOST/x")
+    assert len({session._origin(url) for url in ("http://a", "https://a", "https://a:80", "https://b")}) == 4
 
 
 def test_redirects_within_the_registry_are_followed(proxy: FaultProxy, registry: Registry) -> None:
