@@ -265,7 +265,8 @@ def _of_list(
         if data[0] is None or data[1] is None:
             phrase = f"{what} changed; which files is not known, as no list of them was kept"
             return Difference(OWN, what, before, after, phrase)
-        files = input_lists.compare(input_lists.parse(data[0]), input_lists.parse(data[1]), bases[0], bases[1])
+        old, new = map(input_lists.parse, input_lists.shorten(data[0], data[1]))
+        files = input_lists.compare(old, new, bases[0], bases[1])
     except CacheError as error:
         return Difference(OWN, what, before, after, f"{what} changed; which files is not known: {error.message}")
     if not files:

@@ -7,6 +7,7 @@ entry six fields that end with NUL: path below the source, kind, mode, owner, co
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from buildah_py.errors import CacheError
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 _MAGIC: Final = b"pybuild selection 1\n"
 _FIELDS: Final = 6
+_HEAD: Final = re.compile(re.escape(_MAGIC) + rb"(?P<what>(?P<kind>[^\0]*)\0[^\0]*\0)(?P<count>[0-9]{1,12})\0")
 
 
 class Row(NamedTuple):
@@ -80,6 +82,55 @@ def parse(data: bytes) -> list[ListedSource]:
         entries = iter(fields[start:at])
         found.append(ListedSource(kind, name, tuple(zip(*[entries] * _FIELDS, strict=True))))
     return found
+
+
+def shorten(old: bytes, new: bytes) -> tuple[bytes, bytes]:
+    """Leave out entries with which two lists of one source begin alike and end alike: there may be very many.
+
+    `compare` finds the same in what is left. Lists of several sources stay as they are.
+    """
+    heads = _HEAD.match(old), _HEAD.match(new)
+    if heads[0] is None or heads[1] is None or heads[0]["what"] != heads[1]["what"]:
+        return old, new
+    bodies = old[heads[0].end() :], new[heads[1].end() :]
+    if any(
+        body.count(b"\0") != _FIELDS * (int(head["count"]) - (head["kind"] == b"dir"))
+        for head, body in zip(heads, bodies, strict=True)
+        if head is not None
+    ):
+        return old, new
+    one, other = bodies
+    start = _alike(one, other, from_end=False)
+    start = one.rfind(b"\0", 0, start) + 1
+    for _ in range(one.count(b"\0", 0, start) % _FIELDS):
+        start = one.rfind(b"\0", 0, start - 1) + 1
+    one, other = one[start:], other[start:]
+    end = _alike(one, other, from_end=True)
+    # One byte more, so that a field which both have as a whole is told from the end of a longer one.
+    at = one.find(b"\0", max(len(one) - end - 1, 0)) + 1
+    for _ in range(one.count(b"\0", at) % _FIELDS):
+        at = one.find(b"\0", at) + 1
+    rest = len(one) - at
+    return tuple(_again(heads[0], body[: len(body) - rest]) for body in (one, other))  # type: ignore[return-value]
+
+
+def _alike(one: bytes, other: bytes, *, from_end: bool) -> int:
+    """Count the bytes with which both begin, or end."""
+    low, high = 0, min(len(one), len(other))
+    while low < high:
+        middle = (low + high + 1) // 2
+        same = (
+            one[len(one) - middle : len(one) - low] == other[len(other) - middle : len(other) - low]
+            if from_end
+            else one[low:middle] == other[low:middle]
+        )
+        low, high = (middle, high) if same else (low, middle - 1)
+    return low
+
+
+def _again(head: re.Match[bytes], body: bytes) -> bytes:
+    count = body.count(b"\0") // _FIELDS + (head["kind"] == b"dir")
+    return _MAGIC + head["what"] + b"%d\0" % count + body
 
 
 def pack(sources: Sequence[ListedSource]) -> bytes:

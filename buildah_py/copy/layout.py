@@ -11,20 +11,23 @@ from buildah_py.layers.entry import DIR, FILE, SYMLINK, Entry, sort_key
 from buildah_py.layers.writer import SMALL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from buildah_py.layers.tree import Tree
     from buildah_py.layers.writer import LayerWriter
 
 
 class Origin(NamedTuple):
-    """Where a planned file's bytes come from: `path` in `tree`, or `data`. Equal `group`s are names of one file."""
+    """Where the bytes of one source's files come from: paths in `tree`, or `data`.
+
+    `links` maps further names of a file to the first one; `number` tells the sources of an instruction apart.
+    """
 
     tree: Tree | None
-    path: str
-    where: str = ""
+    where: str
     data: bytes = b""
-    group: tuple[int, str] | None = None
+    links: Mapping[str, str] = {}
+    number: int = 0
 
 
 class Layout:
@@ -36,7 +39,7 @@ class Layout:
 
     def __init__(self, view: Tree) -> None:
         self._view = view
-        self._planned: dict[str, tuple[Entry, Origin | None]] = {}
+        self._planned: dict[str, tuple[Entry, Origin | None, str]] = {}
         self._written: dict[str, Entry] = {}
         self._fresh: set[str] = set()  # directories below which the view has nothing to say
 
@@ -96,13 +99,15 @@ class Layout:
             found = self._view.entry(path)
             if found is None:
                 found = Entry(path, DIR, 0o755)
-            self._planned[path] = (found._replace(implied=not path, opaque=False), None)
+            self._planned[path] = (found._replace(implied=not path, opaque=False), None, "")
             if not path:
                 return
             path = path.rpartition("/")[0]
 
-    def put(self, entry: Entry, origin: Origin | None = None) -> None:
+    def put(self, entry: Entry, origin: Origin | None = None, source: str = "") -> None:
         """Plan `entry` at its path, in a directory that is planned; directories stay, and what else is there goes.
+
+        A file's bytes are those of `source` in `origin`.
 
         Raises SourceError where a directory would have to give way to something else, or the other way round.
         """
@@ -124,7 +129,7 @@ class Layout:
                 f"/{path} is a directory, and a {_called(entry)} cannot be copied onto it",
                 hint="a destination that ends with a slash puts the file into the directory",
             )
-        self._planned[path] = (entry, origin)
+        self._planned[path] = (entry, origin, source)
 
     # What others have written into the same layer.
 
@@ -178,16 +183,16 @@ class Layout:
         files = _Files(writer)
         try:
             for path in sorted(self._planned, key=sort_key):
-                entry, origin = self._planned.pop(path) if last else self._planned[path]
+                entry, origin, source = self._planned.pop(path) if last else self._planned[path]
                 kind = entry.kind
                 if kind == FILE:
                     assert origin is not None
-                    if origin.group is not None:
-                        first = names.setdefault(origin.group, path)
+                    if origin.links:
+                        first = names.setdefault((origin.number, origin.links.get(source, source)), path)
                         if first != path:
                             writer.add_hardlink(path, first)
                             continue
-                    files.write(entry, origin)
+                    files.write(entry, origin, source)
                 elif kind == DIR:
                     attributes = (entry.mode, entry.uid, entry.gid, entry.xattrs, entry.mtime)
                     writer.add_dir(path, *attributes, implied=entry.implied)
@@ -198,7 +203,7 @@ class Layout:
         finally:
             files.close()
         # Attributes and digests that came to light while files were read are of no interest to what is planned later.
-        self._written.update((path, entry) for path, (entry, _) in self._planned.items())
+        self._written.update((path, entry) for path, (entry, *_) in self._planned.items())
         self._planned.clear()
 
 
@@ -212,8 +217,8 @@ class _Files:
         self._open: Callable[[str], int]
         self._read: Callable[[str, int], bytes]
 
-    def write(self, entry: Entry, origin: Origin) -> None:
-        tree, path = origin.tree, origin.path
+    def write(self, entry: Entry, origin: Origin, path: str) -> None:
+        tree = origin.tree
         if tree is None:
             self._writer.add_file(entry.path, origin.data, entry.mode, entry.uid, entry.gid, entry.xattrs, entry.mtime)
             return
@@ -224,15 +229,15 @@ class _Files:
             return
         size = entry.size
         if size > SMALL:
-            self._write_large(entry, origin)
+            self._write_large(entry, origin, path)
             return
         data = self._read(path, size)
         if len(data) != size or "sha256:" + sha256(data).hexdigest() != entry.digest:
-            raise _changed(origin)
+            raise _changed(origin, path)
         self._writer.add_small_file(entry, data)
 
-    def _write_large(self, entry: Entry, origin: Origin) -> None:
-        descriptor = self._open(origin.path)
+    def _write_large(self, entry: Entry, origin: Origin, path: str) -> None:
+        descriptor = self._open(path)
         try:
             written = self._writer.add_file(
                 entry.path, descriptor, entry.mode, entry.uid, entry.gid, entry.xattrs, entry.mtime
@@ -242,7 +247,7 @@ class _Files:
         finally:
             os.close(descriptor)
         if written is None or written.digest != entry.digest:
-            raise _changed(origin)
+            raise _changed(origin, path)
 
     def _write_unread(self, entry: Entry, path: str) -> None:
         """Write a file that nobody has read yet, and have its tree know what it holds."""
@@ -288,9 +293,9 @@ class _Files:
         self._reader = self._tree = None
 
 
-def _changed(origin: Origin) -> SourceChanged:
+def _changed(origin: Origin, path: str) -> SourceChanged:
     return SourceChanged(
-        f"/{origin.path} of {origin.where} changed while it was copied",
+        f"/{path} of {origin.where} changed while it was copied",
         hint="let whatever writes there finish, then build again",
     )
 

@@ -118,7 +118,7 @@ def materialise(
             _copy_directory(layout, tree, where, source, into, options, number)
         else:
             entry = source.entries[0]
-            layout.put(options.entry(entry, into), _origin(tree, where, source, entry, number))
+            layout.put(options.entry(entry, into), _origin(tree, where, source, number), entry.path)
             taken = into if not _is_directory(destination) else None
     layout.write(writer, last=True)
 
@@ -203,6 +203,7 @@ def _copy_directory(
     layout.touch(into)
     if into:
         layout.put(found._replace(mtime=root.mtime))
+    origin = _origin(tree, where, source, number)
     cut = len(source.base) + 1 if source.base else 0
     prefix = into + "/" if into else ""
     for entry in source.entries[1:]:
@@ -214,16 +215,10 @@ def _copy_directory(
                 planned = old._replace(mode=planned.mode)
             layout.put(planned)
         else:
-            layout.put(options.entry(entry, path), _origin(tree, where, source, entry, number))
+            layout.put(options.entry(entry, path), origin, entry.path)
 
 
-def _origin(tree: Tree | _InlineTree, where: str, source: Source, entry: Entry, number: int) -> Origin | None:
-    if entry.kind != FILE:
-        return None
+def _origin(tree: Tree | _InlineTree, where: str, source: Source, number: int) -> Origin:
     if isinstance(tree, _InlineTree):
-        return Origin(None, entry.path, where, tree.data)
-    group = None
-    if source.links:
-        first = source.links.get(entry.path, entry.path)
-        group = (number, first)
-    return Origin(tree, entry.path, where, b"", group)
+        return Origin(None, where, tree.data)
+    return Origin(tree, where, b"", source.links, number)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from buildah_py.layers.entry import DIR, FILE, SYMLINK
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from buildah_py.layers.tree import Tree
 
 _MAGIC: Final = b"pybuild selection 1\n"
+_ROWS: Final = 4096
 
 
 class Source(NamedTuple):
@@ -64,26 +66,32 @@ class Selection(NamedTuple):
         """
         from hashlib import sha256
 
-        hashed = sha256(_MAGIC)
-        for source in self.sources:
-            hashed.update(_packed(source, chmod, chown=chown))
+        hashed = sha256()
+        for part in self._parts(chmod, chown=chown):
+            hashed.update(part)
         return "sha256:" + hashed.hexdigest()
 
     def packed(self, *, chmod: Mode | None = None, chown: bool = False) -> bytes:
         """Give the very bytes that `digest` is the digest of: kept, they tell later what changed."""
-        return b"".join([_MAGIC, *(_packed(source, chmod, chown=chown) for source in self.sources)])
+        data = bytearray()
+        for part in self._parts(chmod, chown=chown):
+            data += part
+        return bytes(data)
 
     def bases(self) -> tuple[str, ...]:
         """Say where each source lies in the tree."""
         return tuple(source.base for source in self.sources)
 
-
-def _packed(source: Source, chmod: Mode | None, *, chown: bool) -> bytes:
-    name = "" if source.is_dir else source.name
-    kind = "dir" if source.is_dir else "other"
-    head = f"{kind}\0{name}\0{len(source.entries)}\0"
-    rows = "".join(_rows(source, chmod, chown=chown))
-    return (head + rows).encode("utf-8", "surrogateescape")
+    def _parts(self, chmod: Mode | None, *, chown: bool) -> Iterator[bytes]:
+        """Give the bytes some thousand rows at a time: there may be very many."""
+        yield _MAGIC
+        for source in self.sources:
+            name = "" if source.is_dir else source.name
+            kind = "dir" if source.is_dir else "other"
+            yield f"{kind}\0{name}\0{len(source.entries)}\0".encode("utf-8", "surrogateescape")
+            rows = _rows(source, chmod, chown=chown)
+            while part := "".join(islice(rows, _ROWS)):
+                yield part.encode("utf-8", "surrogateescape")
 
 
 def _rows(source: Source, chmod: Mode | None, *, chown: bool) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from buildah_py.copy.select import can_copy_unread, complete, select
@@ -65,6 +65,7 @@ class CopyExecution:
         self._ahead = ahead
         self._selections: Sequence[Selected] | None = None
         self._digests: Mapping[str, str] | None = None
+        self._lists: Mapping[str, InputList] | None = None
         self._made: tuple[Captured, str] | None = None
 
     def inputs(self) -> Mapping[str, str]:
@@ -77,17 +78,19 @@ class CopyExecution:
 
     def lists(self) -> Mapping[str, InputList]:
         """What the sources select, but for what a git commit stands for."""
-        chown, context = bool(self._step.chown), self._origin is None
-        return {
-            f"sources {place}" if place else "sources": InputList(
-                one.selection.where,
-                context and one.local,
-                one.selection.bases(),
-                partial(one.selection.packed, chmod=self._mode, chown=chown),
-            )
-            for place, one in enumerate(self._select())
-            if not one.identity
-        }
+        if self._lists is None:
+            chown, context = bool(self._step.chown), self._origin is None
+            self._lists = {
+                f"sources {place}" if place else "sources": InputList(
+                    one.selection.where,
+                    context and one.local,
+                    one.selection.bases(),
+                    cache(partial(one.selection.packed, chmod=self._mode, chown=chown)),
+                )
+                for place, one in enumerate(self._select())
+                if not one.identity
+            }
+        return self._lists
 
     def execute(self, staged: str) -> tuple[Captured, str]:
         """Copy into a layer. Raises SourceChanged where a file is no longer what its digest in the key says."""

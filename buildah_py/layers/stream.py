@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 PIECE: Final = 1 << 20
-_PIECES_UNDER_WAY: Final = 8
+_PIECES_UNDER_WAY: Final = 4
 ZEROS: Final = memoryview(bytes(PIECE))
 
 
@@ -39,7 +39,7 @@ class BackgroundHash:
         self.close()
 
     def update(self, data: ReadableBuffer) -> None:
-        """Add bytes; waits while eight pieces have not been hashed yet, so that memory stays flat."""
+        """Add bytes; waits while four pieces have not been hashed yet, so that memory stays flat."""
         if self._thread is None:
             self._fed += memoryview(data).nbytes
             if self._fed < 2 * PIECE:

@@ -336,33 +336,42 @@ class DirectoryContext:
         `hashed_at` is a time before the reading.
         """
         parent, _, name = path.rpartition("/")
-        listed = self._listings[parent].entries[name]
-        found = self._keep(path, hashed, hashed_at)
+        listed, status = self._listings[parent].entries[name], hashed.status
+        mtime, size = listed.mtime, listed.size
         if (
-            listed.mtime != found.mtime
-            or listed.size != found.size
-            or listed.mode != found.mode
-            or listed.digest not in ("", found.digest)
+            status.st_mtime_ns != mtime
+            or status.st_size != size
+            or self._file_mode(status) != listed.mode
+            or listed.digest not in ("", hashed.digest)
         ):
             raise self.changed(path)
+        entry = Entry(listed.path, FILE, listed.mode, 0, 0, size, hashed.digest, "", (0, 0), hashed.xattrs, mtime)
+        self._note(parent, name, entry, status, hashed_at)
 
     def _keep(self, path: str, hashed: Hashed, hashed_at: int) -> Entry:
         """Note what hashing a file told, and give its entry."""
         status, digest, pairs = hashed.status, hashed.digest, hashed.xattrs
-        size, mtime, ctime = status.st_size, status.st_mtime_ns, status.st_ctime_ns
-        mode = (0o755 if status.st_mode & 0o100 else 0o644) if self._git_modes else status.st_mode & 0o7777
-        entry = Entry(path, FILE, mode, 0, 0, size, digest, "", (0, 0), pairs, mtime)
+        size, mtime = status.st_size, status.st_mtime_ns
+        entry = Entry(path, FILE, self._file_mode(status), 0, 0, size, digest, "", (0, 0), pairs, mtime)
         parent, _, name = path.rpartition("/")
+        self._note(parent, name, entry, status, hashed_at)
+        return entry
+
+    def _note(self, parent: str, name: str, entry: Entry, status: os.stat_result, hashed_at: int) -> None:
         listing = self._listings.get(parent)
         if listing is not None and name in listing.entries:
             listing.entries[name] = entry
         if self._stat_cache is not None:
+            ctime = status.st_ctime_ns
             if is_settled(ctime, hashed_at):
+                size, digest, pairs, mtime = entry.size, entry.digest, entry.xattrs, entry.mtime
                 known = (status.st_dev, status.st_ino, size, mtime, ctime, digest, pairs)
                 self._stat_cache.remember(parent, name, known)
             else:
                 self._stat_cache.forget(parent, name)
-        return entry
+
+    def _file_mode(self, status: os.stat_result) -> int:
+        return (0o755 if status.st_mode & 0o100 else 0o644) if self._git_modes else status.st_mode & 0o7777
 
     # Below: what to say.
 

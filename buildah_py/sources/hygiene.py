@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from buildah_py.layers.entry import DIR, FILE
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable
+    from collections.abc import Container, Iterable, Sequence
 
     from buildah_py.layers.entry import Entry
     from buildah_py.layers.tree import Tree
@@ -85,13 +85,10 @@ def inspect(tree: Tree, entries: Iterable[Entry]) -> list[Finding]:
     Of the files, only the first bytes of what is named like a key are read.
     """
     entries = list(entries)
-    if _SUSPECT.search("\0".join(entry.path for entry in entries) + "\0") is None and (
-        sum(entry.size for entry in entries) < _LARGE
-    ):
-        return []  # as most contexts are; the rest takes time
+    if _SUSPECT.search("\0".join([*(entry.path for entry in entries), ""])) is None:
+        return _large(entries)  # as most contexts are; the rest takes time
     found: dict[str, str] = {}
     sizes: dict[str, int] = {}
-    top: dict[str, int] = {}
     secrets: list[Finding] = []
     looks = 0
     for entry in entries:
@@ -102,8 +99,6 @@ def inspect(tree: Tree, entries: Iterable[Entry]) -> list[Finding]:
                 found[path] = _DIRECTORIES[name]
         elif kind == FILE:
             size = entry.size
-            first = path.partition("/")[0]
-            top[first] = top.get(first, 0) + size
             if name == "pyvenv.cfg" and "/" in path and not _inside(path, found):
                 found[path.rpartition("/")[0]] = "a Python virtual environment"
             what = _SECRETS.get(name) or next(
@@ -120,12 +115,22 @@ def inspect(tree: Tree, entries: Iterable[Entry]) -> list[Finding]:
                     sizes[above] = sizes.get(above, 0) + entry.size
     findings = [one for one in secrets if not _inside(one.path, found)]
     findings += [Finding(path, what, sizes.get(path, 0), path) for path, what in found.items()]
-    total = sum(top.values())
-    if total >= _LARGE:
-        largest = sorted(top.items(), key=lambda item: -item[1])[:3]
-        most = ", ".join(f"{name} {_megabytes(size)}" for name, size in largest if size >= 1_000_000)
-        findings.insert(0, Finding("", f"{_megabytes(total)} in all: {most}", total, largest[0][0]))
-    return findings
+    return [*_large(entries), *findings]
+
+
+def _large(entries: Sequence[Entry]) -> list[Finding]:
+    """Say what is the most of a large context."""
+    total = sum(entry.size for entry in entries)
+    if total < _LARGE:
+        return []
+    top: dict[str, int] = {}
+    for entry in entries:
+        if entry.size:
+            first = entry.path.partition("/")[0]
+            top[first] = top.get(first, 0) + entry.size
+    largest = sorted(top.items(), key=lambda item: -item[1])[:3]
+    most = ", ".join(f"{name} {_megabytes(size)}" for name, size in largest if size >= 1_000_000)
+    return [Finding("", f"{_megabytes(total)} in all: {most}", total, largest[0][0])]
 
 
 def _above(path: str) -> list[str]:

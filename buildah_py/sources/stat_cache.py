@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable
 
     Record = tuple[int, int, int, int, int, str, tuple[tuple[str, bytes], ...]]
 
-_MAGIC: Final = b"pybuild stat cache 1\n"
+_MAGIC: Final = b"pybuild stat cache 2\n"
+_DIGEST: Final = 32
+_LENGTH: Final = 8
 _TICK: Final = 50_000_000  # ns: the kernel stamps files with a clock that may lag by a timer tick, at most 10 ms
 _COARSE: Final = 2_000_000_000  # ns: FAT, ext3 and old NFS servers
 
@@ -92,14 +94,22 @@ class StatCache:
         from hashlib import sha256
         from tempfile import mkstemp
 
-        payload = marshal.dumps({path: files for path, files in self.directories.items() if self._alive(path)}, 4)
         folder = os.path.dirname(self.path)
         os.makedirs(folder, mode=0o700, exist_ok=True)
         descriptor, temporary = mkstemp(prefix=".stat-", dir=folder)
         try:
             with open(descriptor, "wb") as file:
-                file.write(_MAGIC + sha256(payload).digest())
-                file.write(payload)
+                file.write(_MAGIC + bytes(_DIGEST))
+                hashed = sha256()
+                for path, files in self.directories.items():
+                    if self._alive(path):
+                        entry: Any = (path, files)
+                        data = marshal.dumps(entry, 4)
+                        part = len(data).to_bytes(_LENGTH, "little") + data
+                        hashed.update(part)
+                        file.write(part)
+                file.seek(len(_MAGIC))
+                file.write(hashed.digest())
             os.replace(temporary, self.path)
         except BaseException:
             os.unlink(temporary)
@@ -127,9 +137,15 @@ class StatCache:
                 data = file.read()
         except FileNotFoundError:
             return
-        start = len(_MAGIC) + 32
-        if data[: len(_MAGIC)] == _MAGIC and sha256(memoryview(data)[start:]).digest() == data[len(_MAGIC) : start]:
-            self.directories = marshal.loads(memoryview(data)[start:])  # noqa: S302 - its own file, checked above
+        at = len(_MAGIC) + _DIGEST
+        view = memoryview(data)
+        if not data.startswith(_MAGIC) or sha256(view[at:]).digest() != data[len(_MAGIC) : at]:
+            return
+        while at < len(view):
+            start = at + _LENGTH
+            at = start + int.from_bytes(view[at:start], "little")
+            path, files = marshal.loads(view[start:at])  # noqa: S302 - its own file, checked above
+            self.directories[path] = files
 
 
 def now() -> int:

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from buildah_py.cache.input_lists import ListedSource, compare, pack, parse, shorten
+
+NAMES = st.text(alphabet="ab", min_size=1, max_size=3)
+ROWS = st.tuples(
+    NAMES,
+    st.just("file"),
+    st.sampled_from(["644", "755"]),
+    st.just("0:0"),
+    st.sampled_from(["", "a", "aa", "b"]),
+    st.sampled_from(["", "a"]),
+)
+LISTS = st.lists(ROWS, max_size=8, unique_by=lambda row: row[0]).map(sorted).map(tuple)
+SOURCES = st.lists(st.builds(ListedSource, st.sampled_from(["dir", "other"]), NAMES, LISTS), min_size=1, max_size=2)
+
+
+@given(old=SOURCES, new=SOURCES)
+def test_what_is_left_of_two_lists_tells_the_same(old: list[ListedSource], new: list[ListedSource]) -> None:
+    one, other = shorten(pack(old), pack(new))
+    bases = ["base", "second"]
+    assert compare(parse(one), parse(other), bases, bases) == compare(old, new, bases, bases)
+
+
+def test_of_many_files_those_near_the_changed_one_are_left() -> None:
+    rows = [(f"f{number:03}", "file", "644", "0:0", f"sha256:{number}", "") for number in range(500)]
+    changed = [*rows[:250], ("f250", "file", "644", "0:0", "sha256:x", ""), *rows[251:]]
+    for old, new in ((rows, changed), (rows[:250] + rows[251:], rows), (rows[1:], rows), (rows, rows[:-1])):
+        lists = [pack([ListedSource("dir", "", tuple(one))]) for one in (old, new)]
+        assert all(len(parse(one)[0].rows) <= 2 for one in shorten(*lists))
+    assert all(parse(one)[0].rows == () for one in shorten(lists[0], lists[0]))
