@@ -223,8 +223,7 @@ def _report(
     )
     if one.key is not None or lookup.forbidden(one.node.stage) or found.nearest is None:
         return report
-    own = [difference for difference in found.differences if difference.kind == OWN]
-    if own:
+    if any(difference.kind != UNKNOWN for difference in found.differences):
         return report
     if one.unknown and not one.roots:
         return report._replace(verdict=UNKNOWN_YET, reason=one.unknown)
@@ -332,8 +331,7 @@ def _against(
         return head._replace(verdict=SAME)
     found = differences(theirs.ingredients, one.ingredients, other.input_list, load)
     report = head._replace(verdict=DIFFERS, differences=tuple(found))
-    own = [difference for difference in found if difference.kind == OWN]
-    if own or not found:
+    if any(difference.kind != UNKNOWN for difference in found) or not found:
         return report._replace(reason=summary(found) if found else "the keys differ, and nothing that they are made of")
     if one.unknown and not one.roots and any(difference.kind == UNKNOWN for difference in found):
         return report._replace(verdict=UNKNOWN_YET, reason=one.unknown)

@@ -85,9 +85,10 @@ def differences(old: Ingredients, new: Ingredients, old_lists: Lists, new_lists:
 
 def summary(found: list[Difference]) -> str:
     """Say it in one phrase: the step's own differences before those of what it runs on."""
-    own = [one for one in found if one.kind == OWN]
-    first, *others = own or found
-    return f"{first.phrase}, and {len(others)} more" if own and others else first.phrase
+    for kind in (OWN, PARENT):
+        if chosen := [one for one in found if one.kind == kind]:
+            return f"{chosen[0].phrase}, and {len(chosen) - 1} more" if len(chosen) > 1 else chosen[0].phrase
+    return found[0].phrase
 
 
 def short(value: object, width: int = _SHOWN) -> str:

@@ -28,7 +28,7 @@ def places(builds: Iterable[str], about: About, kind: str) -> list[str]:
     found += (["says", name, about.stage, about.text] for name in names)
     found += (["at", name, about.stage, about.number, kind] for name in names)
     found += (["in", name, about.stage, kind] for name in names)
-    return [*map(_place, found), *map(build_place, names)]
+    return [*map(_place, found)]
 
 
 def build_place(name: str) -> str:

@@ -116,7 +116,7 @@ class Cache:
         """
         from dataclasses import replace
 
-        from buildah_py.cache.nearest import places
+        from buildah_py.cache.nearest import build_place, places
 
         assert ingredients.parent is not None
         about = ingredients.about if source else replace(ingredients.about, builds=self._builds)
@@ -137,7 +137,7 @@ class Cache:
         if not source:
             self._is_met()
             self._kept.add(key)
-        where = places(names, about, ingredients.kind)
+        where = [*places(names, about, ingredients.kind), *map(build_place, names)]
         self._store.records.put(key, diff_id, canonical_json(data), places=where, inputs=lists, created=created)
         row = self._store.records.get(key)
         assert row is not None

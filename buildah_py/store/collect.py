@@ -100,6 +100,7 @@ def collect(store: Store, rules: Rules) -> Collected:
     choice = _Choice(store, rules, limit, usage.total, goal)
     with store.database.transaction():
         choice.make()
+        store.records.trim()
     store.layers.remove_trees(list(choice.layers))
     store.blobs.remove_unneeded(list(choice.blobs))
     mounts = [name for name in choice.cache_mounts if store.cache_mounts.remove(name, limit)]

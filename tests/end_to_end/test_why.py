@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
+import subprocess
 from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
@@ -12,13 +17,14 @@ from buildah_py.api.build import BuildRequest, build
 from buildah_py.api.container import ContainerOptions
 from buildah_py.api.reuse import ReuseOptions
 from buildah_py.api.why import why
+from buildah_py.cache.keys import canonical_json
+from buildah_py.errors import CacheError, StepFailed
 from buildah_py.progress import events
 from buildah_py.sandbox.spec import Limits
 from tests.end_to_end.conftest import PYBUILD, needs_root
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from buildah_py.api.why import Report
 
@@ -44,6 +50,8 @@ RUN --network=none echo done
 CMD ["sh"]
 """
 WORKDIR, SOURCES, MAKE = "build/1", "build/2", "build/3"
+ALONE = "build/4"
+"""The last step of the first stage where that is the target: then it counts its base."""
 MADE, DOCS, NOTE, DONE = "stage-1/2", "stage-1/3", "stage-1/4", "stage-1/5"
 FILES = {
     "src/app.py": "app",
@@ -99,8 +107,6 @@ class Project:
 @pytest.fixture(scope="module")
 def started(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give a store with the images `start` and `moved`."""
-    import subprocess
-
     root = tmp_path_factory.mktemp("why")
     state = root / "state"
     environ = {"PYBUILD_ROOT": str(state)}
@@ -414,3 +420,369 @@ def test_early_cutoff_is_told(project: Project) -> None:
     assert [name for name, event in ended.items() if event.outcome == events.RAN] == [MAKE]
     assert ended[MAKE].same
     assert ended[MAKE].reason == ("command `echo $MODE > made` differs; same content as before: later steps can hit")
+
+
+def test_a_base_image_that_moved(project: Project) -> None:
+    before = verdicts(why(project.request()))
+    retag(project, "moved")
+    try:
+        changed = verdicts(why(project.request()))
+    finally:
+        retag(project, "busybox")
+    assert before == {}
+    assert set(changed) == {WORKDIR, SOURCES, MAKE, MADE, DOCS, NOTE, DONE}
+    assert re.fullmatch("base start moved [0-9a-f]{8}… → [0-9a-f]{8}…", changed[WORKDIR])
+    assert changed[SOURCES] == "follows from step 1 of build"
+    assert changed[MADE] == changed[WORKDIR]
+
+
+def retag(project: Project, base: str) -> None:
+    environ = project.options["environ"]
+    build(BuildRequest(context=None, text=f"FROM {base}", names=("start",), environ=environ), lambda _: None)
+
+
+def test_a_secret_in_the_key(project: Project) -> None:
+    """With key=digest another value is a miss, the same one a hit; the value itself is nowhere in the store."""
+    value = "hunter2-and-more"
+    project.options["secrets"] = (f"{SECRET},key=digest",)
+    project.environ(TOKEN=value)
+    asked = project.request(target="build")
+    assert verdicts(why(asked)) == {ALONE: "secret token: key=digest differs"}
+    build(asked, lambda _: None)
+    assert verdicts(why(asked)) == {}
+    project.environ(TOKEN="another")
+    assert verdicts(why(project.request(target="build"))) == {ALONE: "secret token has another value"}
+    state = Path(project.options["environ"]["PYBUILD_ROOT"])
+    for path in state.glob("state.db*"):
+        assert value.encode() not in path.read_bytes()
+
+
+def test_what_a_build_no_longer_keeps(project: Project, tmp_path: Path) -> None:
+    from buildah_py.api.state import open_store
+    from buildah_py.store.collect import Rules, collect
+
+    project.environ(PYBUILD_ROOT=str(tmp_path / "state"))
+    project.write("Buildfile", "FROM scratch\nCOPY src /src\nCOPY docs /docs\n")
+    with open_store(project.options["environ"]):
+        pass
+    build(project.request(), lambda _: None)
+    with open_store(project.options["environ"]) as store:
+        held = store.database.query("SELECT count(*) FROM input_lists")[0][0]
+        collect(store, Rules())
+        left = store.database.query("SELECT count(*) FROM input_lists")[0][0]
+    assert (held, left) == (2, 0)
+    reasons = verdicts(why(project.request()))
+    assert re.fullmatch(r"collected on 20\d\d-\d\d-\d\d", reasons["/2"])
+    assert re.fullmatch(r"collected on 20\d\d-\d\d-\d\d", done(project.request())["/3"].reason)
+    assert verdicts(why(project.request())) == {}
+
+
+def test_old_records(project: Project) -> None:
+    project.reuse(cache_ttl="1ns")
+    reasons = verdicts(why(project.request(target="build")))
+    assert set(reasons) == {"build/2", "build/3", ALONE}
+    assert reasons["build/2"].startswith("older than --cache-ttl 1ns: made ")
+    project.edit("echo $MODE > made", "cat /proc/sys/kernel/random/uuid > made")
+    first, second = done(project.request(target="build")), done(project.request(target="build"))
+    assert first[ALONE].reason.startswith("command `echo $MODE > made`")
+    assert second[ALONE].reason.startswith("older than --cache-ttl 1ns: made ")
+    assert second["build/2"].same
+    assert not second[ALONE].same
+
+
+def test_failed_steps_are_not_kept(project: Project) -> None:
+    project.write("Buildfile", "FROM start\nRUN touch /made && false\n")
+    for _ in range(2):
+        with pytest.raises(StepFailed):
+            build(project.request(), lambda _: None)
+        assert list(verdicts(why(project.request()))) == ["/2"]
+
+
+def test_a_new_project_and_another_checkout_of_it(project: Project, tmp_path: Path) -> None:
+    """Elsewhere a build is compared with what is called the same only where most files are the same."""
+    text = "FROM scratch\nCOPY src /\n"
+    for name, files in (("one", {"a": "1", "b": "2", "c": "3"}), ("two", {"a": "1", "b": "2", "c": "4"})):
+        there = Project(tmp_path / name, dict(project.options))
+        for file, content in files.items():
+            there.write(f"src/{file}", content)
+        there.write("Buildfile", text)
+        ended = done(there.request())
+    assert ended["/2"].reason == "COPY src: src/c changed"
+    other = Project(tmp_path / "three", dict(project.options))
+    other.write("src/elsewhere", "x")
+    other.write("Buildfile", text)
+    assert verdicts(why(other.request())) == {"/2": "no record: first build"}
+
+
+def test_the_last_build_is_what_a_step_is_compared_with(project: Project) -> None:
+    project.write("Buildfile", "FROM start\nARG N=1\nRUN echo $N\n")
+    for number in "1", "2", "3", "2":
+        project.arg(N=number)
+        build(project.request(), lambda _: None)
+    project.arg(N="4")
+    assert verdicts(why(project.request())) == {"/2": "ARG N 3 → 4"}
+
+
+def test_telling_changes_nothing(project: Project) -> None:
+    from buildah_py.api.state import open_store
+
+    def state() -> object:
+        with open_store(project.options["environ"]) as store:
+            tables = [row[0] for row in store.database.query("SELECT name FROM sqlite_master WHERE type = 'table'")]
+            rows = {table: store.database.query(f"SELECT * FROM {table}") for table in tables}
+            kept = {name for name in os.listdir(store.root) if name not in ("leases", "stat-cache")}
+            return rows, kept, sorted(os.listdir(store.path("layers"))), os.listdir(store.path("logs"))
+
+    before = state()
+    project.write("src/app.py", "other")
+    project.edit("echo done", "echo ready")
+    assert len(verdicts(why(project.request()))) == len(AFTER_SOURCES) + 1
+    assert state() == before
+
+
+def test_what_cannot_be_known_is_said_to_be_unknown(project: Project, tmp_path: Path) -> None:
+    import http.server
+    import threading
+
+    served = tmp_path / "served"
+    served.mkdir()
+    (served / "file").write_text("x")
+    handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(served))
+    there = Project(tmp_path / "there", {**project.options, "extensions": True})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/file"
+        there.write("Buildfile", f"FROM start\nADD {url} /f\nRUN true\nENV --from-run N true\nRUN echo $N\n")
+        build(there.request(), lambda _: None)
+        assert verdicts(why(there.request(), fetch=True)) == {}
+        server.shutdown()
+    report = why(there.request())
+    assert [(step.verdict, step.reason) for step in report.steps[1:]] == [
+        ("unknown", f"{url} has to be fetched first"),
+        ("follows", "follows from step 2"),
+        ("follows", "follows from step 2"),
+    ]
+    assert report.note == "what follows `ENV --from-run N true` is not known before that has run"
+
+
+# against another build
+
+
+@pytest.fixture
+def record(built: Project, tmp_path: Path) -> Path:
+    """Give the record of the project as it was built."""
+    path = tmp_path / "record.json"
+    build(built.request(record=str(path)), lambda _: None)
+    return path
+
+
+def against(project: Project, record: Path) -> dict[str, str]:
+    report = why(project.request(), against=str(record))
+    return {
+        f"{step.stage}/{step.number}": step.reason or step.verdict for step in report.steps if step.verdict != "same"
+    } | {fact.what: fact.phrase for fact in report.facts}
+
+
+def test_another_machine_with_the_same(project: Project, record: Path, tmp_path: Path) -> None:
+    assert against(project, record) == {}
+    project.environ(PYBUILD_ROOT=str(tmp_path / "laptop"))
+    build(BuildRequest(context=None, text="FROM scratch\n", environ=project.options["environ"]), lambda _: None)
+    project.write("Buildfile", "FROM scratch\nCOPY src /\nCOPY docs /\n")
+    build(project.request(record=str(record)), lambda _: None)
+    project.environ(PYBUILD_ROOT=str(tmp_path / "ci"))
+    assert against(project, record) == {}
+    project.write("docs/a.md", "other")
+    assert against(project, record) == {"/3": "COPY docs: docs/a.md changed"}
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.name)
+def test_what_differs_from_a_record(change: Change, project: Project, record: Path) -> None:
+    """The same reasons, whether a step is compared with the nearest record here or with that of another machine."""
+    if (
+        "cache" in change.name
+        or "another base" in change.name
+        or "instruction" in change.name
+        or "name of a stage" in change.name
+    ):
+        pytest.skip("it changes which steps there are, or which records count, and no ingredient")
+    change.change(project)
+    expected = dict(change.reasons)
+    found = {name: reason for name, reason in against(project, record).items() if not name.startswith("--")}
+    assert {name: reason for name, reason in found.items() if name in expected or "FROM" not in reason} == expected
+
+
+def test_a_step_that_makes_something_else_each_time(project: Project, tmp_path: Path) -> None:
+    project.write("Buildfile", "FROM start\nRUN cat /proc/sys/kernel/random/uuid > /made\nRUN cp /made /again\n")
+    record = tmp_path / "record.json"
+    build(project.request(record=str(record)), lambda _: None)
+    build(project.request(reuse=ReuseOptions(no_cache=True)), lambda _: None)
+    found = against(project, record)
+    assert found["/2"] == "the same key, and yet another result: the step does not make the same each time"
+    assert found["/3"] == "parent step 2 changed"
+
+
+def test_a_record_holds_no_secret_and_is_canonical(project: Project, tmp_path: Path) -> None:
+    path = tmp_path / "record.json"
+    project.environ(TOKEN="hunter2-and-more")
+    project.arg(HTTP_PROXY="http://me:hunter3@proxy", VERSION="1.2")
+    build(project.request(record=str(path)), lambda _: None)
+    data = path.read_bytes()
+    assert b"hunter" not in data
+    raw = json.loads(data)
+    assert data == canonical_json(raw) + b"\n"
+    assert raw["build"]["build_args"] == {"VERSION": "1.2"}
+    assert [step.get("outcome", "base") for step in raw["steps"]].count("hit") == 7
+
+
+def tampered(raw: dict[str, Any], how: str) -> object:
+    step = next(one for one in raw["steps"] if one.get("inputs"))
+    match how:
+        case "another version":
+            return raw | {"version": 99}
+        case "no steps":
+            return raw | {"steps": {}}
+        case "a key of something else":
+            step["step"]["destination"] = "/elsewhere"
+        case "no key":
+            del step["key"]
+        case "inputs that are no digests":
+            step["inputs"] = {"sources": 7}
+        case "a number":
+            return 7
+        case "not a number":
+            return raw | {"key_version": float("nan")}
+    return raw
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        "another version",
+        "no steps",
+        "a key of something else",
+        "no key",
+        "inputs that are no digests",
+        "a number",
+        "not a number",
+    ],
+)
+def test_records_that_are_none(how: str, project: Project, record: Path) -> None:
+    record.write_text(json.dumps(tampered(json.loads(record.read_text()), how)))
+    with pytest.raises(CacheError):
+        why(project.request(), against=str(record))
+
+
+@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, '"\\ud800"', "\xff"])
+def test_files_that_are_no_records(text: str, project: Project, record: Path) -> None:
+    record.write_bytes(text.encode("latin-1"))
+    with pytest.raises(CacheError):
+        why(project.request(), against=str(record))
+
+
+def test_lists_of_files_are_checked(project: Project, record: Path) -> None:
+    raw = json.loads(record.read_text())
+    for sources in raw["lists"].values():
+        for _, _, rows in sources:
+            for row in rows:
+                row[4] = "sha256:" + "0" * 64
+    record.write_text(json.dumps(raw))
+    project.write("src/app.py", "other")
+    assert "is another one" in against(project, record)[SOURCES]
+
+
+def test_other_versions_and_options(project: Project, record: Path) -> None:
+    raw = json.loads(record.read_text())
+    record.write_text(json.dumps(raw | {"pybuild": "0.0.1", "steps": []}))
+    project.arg(VERSION="9")
+    found = against(project, record)
+    assert found["pybuild's version"].startswith("pybuild's version: '0.0.1' there, ")
+    assert found["--build-arg VERSION"] == "--build-arg VERSION: not given there, '9' here"
+    assert found[MAKE] == "the other build has no such step"
+
+
+# the command
+
+
+def run(project: Project, *arguments: object) -> str:
+    environ = {**os.environ, **project.options["environ"]}
+    command = [PYBUILD, "why", "--secret", SECRET, *map(str, arguments)]
+    result = subprocess.run(command, check=False, capture_output=True, text=True, env=environ, cwd=project.path.parent)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_the_command(project: Project, tmp_path: Path) -> None:
+    project.write("src/app.py", "other")
+    everything = run(project, "all", "-f", project.path / "Buildfile", project.path)
+    assert "\n  MISS: COPY src: src/app.py changed\n  nearest record: made 20" in everything
+    assert re.search("\n      src/app.py: content [0-9a-f]{12} → d9298a10d1b0\n", everything)
+    assert "hits after all" in everything
+    assert run(project, project.path) == everything
+    one = run(project, "build/2", project.path)
+    assert one.startswith("#3 [build 2/3] COPY src ./\n  MISS") or "[build 2/3] COPY src ./\n  MISS" in one
+    assert one.count("MISS") == 1
+    data = json.loads(run(project, "--format=json", project.path))
+    (step,) = [one for one in data["steps"] if one["stage"] == "build" and one["number"] == 2]
+    assert (step["verdict"], step["reason"]) == ("miss", "COPY src: src/app.py changed")
+    assert step["differences"][0]["files"][0]["path"] == "src/app.py"
+
+
+def test_the_page(project: Project, tmp_path: Path) -> None:
+    from html.parser import HTMLParser
+
+    class Reader(HTMLParser):
+        def __init__(self) -> None:
+            super().__init__()
+            self.open: list[str] = []
+            self.seen: set[str] = set()
+            self.text = ""
+
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            self.seen.add(tag)
+            assert not any(name.startswith("on") or name in ("src", "href") for name, _ in attrs)
+            if tag not in ("meta", "br"):
+                self.open.append(tag)
+
+        def handle_endtag(self, tag: str) -> None:
+            assert self.open.pop() == tag
+
+        def handle_data(self, data: str) -> None:
+            self.text += data
+
+    evil = "<script>alert('x')</script>"
+    project.edit("echo done", f"echo '{evil}\x1b]0;x\x07'")
+    project.write("src/<b>&\x1b[31m", "x")
+    path = tmp_path / "page.html"
+    assert run(project, "--html", path, project.path) == ""
+    reader = Reader()
+    reader.feed(path.read_text())
+    assert reader.open == []
+    assert "script" not in reader.seen
+    assert evil in reader.text
+    assert "src/<b>&\\x1b[31m" in reader.text
+    assert "\x1b" not in reader.text
+
+
+def test_nothing_of_a_record_moves_the_cursor(project: Project, record: Path) -> None:
+    raw = json.loads(record.read_text())
+    for step in raw["steps"]:
+        step["text"] = "\x1b[2J\u202eevil" + step["text"]
+    record.write_text(json.dumps(raw | {"pybuild": "\x1b[2Jone"}))
+    told = run(project, "--against", record, project.path)
+    assert "\x1b" not in told
+    assert "\u202e" not in told
+
+
+def test_an_interrupted_step_is_not_kept(project: Project) -> None:
+    import signal
+
+    project.write("Buildfile", "FROM start\nRUN touch /made; echo started; sleep 100\n")
+    environ = {**os.environ, **project.options["environ"]}
+    command = [PYBUILD, "build", "--progress=plain", "--secret", SECRET, str(project.path)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.endswith(" started\n"):
+                process.send_signal(signal.SIGINT)
+        assert process.wait() == 130
+    assert list(verdicts(why(project.request()))) == ["/2"]
