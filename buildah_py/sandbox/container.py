@@ -13,6 +13,7 @@ import errno
 import fcntl
 import os
 import resource
+import sys
 
 from buildah_py.linux import mounts, namespaces, process
 from buildah_py.linux.mounts import MOUNT_ATTR_RDONLY
@@ -120,6 +121,7 @@ def _run(
     _mount_all(container, root, operations)
     with Step("entering the new root"):
         _enter(root, pivot=container["isolation"] == "container")
+    sys.meta_path.clear()  # whatever was imported from now on would be a file of the image
     os.close(root.descriptor)
     here = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     who = users.resolve(here, container["user"])

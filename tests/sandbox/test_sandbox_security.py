@@ -291,3 +291,23 @@ def test_a_mount_of_what_changes_meanwhile(bench: Bench, tmp_path: Path) -> None
         finally:
             flipping.kill()
     assert seen <= {"inside", "real", "kept"}
+
+
+def test_nothing_of_the_image_is_loaded_by_what_runs_the_container(bench: Bench) -> None:
+    """CVE-2019-14271: modules where ours are would be executed with all privileges."""
+    places = {path for path in (*sys.path, sys.prefix, sys.base_prefix) if path.startswith("/")}
+    names = ("encodings/__init__.py", "encodings/ascii.py", "os.py", "signal.py", "buildah_py/__init__.py", "_x.py")
+    for place in places:
+        for name in names:
+            file = bench.base / place.lstrip("/") / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text("open('/loaded', 'w')\n")
+    assert bench.sh("exit 3").status == 3
+    assert "loaded" not in bench.committed()
+    assert bench.run("no-such-command").status == 127
+    assert "loaded" not in bench.committed()
+    with pytest.raises(SandboxError, match="no user"):
+        bench.sh("true", user="nobody-here")
+    assert "loaded" not in bench.committed()
+    assert bench.sh("kill -9 $$", user="app").status == 137
+    assert "loaded" not in bench.committed()
