@@ -115,3 +115,18 @@ def test_a_shell_in_a_stage(busybox: Pybuild) -> None:
 def test_a_terminal_has_to_be_there(busybox: Pybuild) -> None:
     assert "no terminal" in busybox.run("run", "-t", "busybox", status=2).stderr
     assert "no terminal" in busybox.run("shell", "busybox", status=2).stderr
+
+
+def test_a_shell_may_do_no_more_than_a_step(busybox: Pybuild) -> None:
+    """CVE-2024-23653: what a build file asks for and was not allowed is not had by looking into its stage."""
+    context = busybox.context("FROM busybox AS one\nRUN --security=insecure true\n")
+    child = spawn(busybox, "shell", "--stage=one", context)
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 2
+    assert "asks for security.insecure, which is not allowed" in _CONTROL.sub("", child.before or "")
+    child = spawn(busybox, "shell", "--network=none", "busybox")
+    child.expect("/ # ")
+    child.sendline("grep CapEff /proc/self/status; exit")
+    child.expect(pexpect.EOF)
+    assert "00000000a80425fb" in (child.before or "")
