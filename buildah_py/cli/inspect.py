@@ -3,22 +3,70 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, Any
+
+from buildah_py.errors import UsageError
 
 if TYPE_CHECKING:
     import argparse
 
+    from buildah_py.store import Store
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("name", metavar="IMAGE", nargs="+", help="name or id")
+    add = parser.add_argument
+    add("name", metavar="IMAGE", nargs="+", help="name or id")
+    add("-f", "--format", metavar="TEMPLATE", default="", help="a Go template, such as '{{json .Config.Env}}'")
+    add(
+        "--type",
+        choices=("image", "config", "manifest"),
+        default="image",
+        help="what to show: what is known of the image (default), its config or its manifest",
+    )
+    add("--raw", action="store_true", help="print config or manifest byte by byte; a config unless --type says else")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print what is known of the images as a JSON array."""
-    from buildah_py.api.images import inspect_image
+    """Print what is known of the images: a JSON array, a filled in template for each, or raw bytes."""
     from buildah_py.api.state import open_store
 
+    if args.raw and (args.format or len(args.name) > 1):
+        raise UsageError("--raw prints the bytes of one image", hint="leave --format and the other images out")
     with open_store() as store:
-        print(json.dumps([inspect_image(store, name) for name in args.name], indent=2, ensure_ascii=False))
+        if args.raw:
+            sys.stdout.buffer.write(_raw(store, args.name[0], args.type))
+            return 0
+        shown = [_shown(store, name, args.type, template=bool(args.format)) for name in args.name]
+    if not args.format:
+        print(json.dumps(shown, indent=2, ensure_ascii=False))
+        return 0
+    from buildah_py.cli.template import render
+
+    for one in shown:
+        print(render("{{json .}}" if args.format == "json" else args.format, one))
     return 0
+
+
+def _shown(store: Store, name: str, kind: str, *, template: bool) -> Any:
+    if kind != "image":
+        return json.loads(_raw(store, name, kind))
+    if template:
+        from buildah_py.api.describing import describe_image
+        from buildah_py.cli.template import freed
+
+        return freed(describe_image(store, name), ("Labels", "ExposedPorts", "Volumes"))
+    from buildah_py.api.images import inspect_image
+
+    return inspect_image(store, name)
+
+
+def _raw(store: Store, name: str, kind: str) -> bytes:
+    if kind == "manifest":
+        from buildah_py.api.describing import manifest_bytes
+
+        return manifest_bytes(store, name)
+    from buildah_py.api.images import find_image
+
+    return find_image(store, name).config
