@@ -323,6 +323,11 @@ def plan_options(
 ) -> PlanOptions:
     """Give what a request adds to its build file; `evaluate` is that of `PlanOptions`."""
     host = str(platforms.host())
+    if "," in request.platform:
+        raise UsageError(
+            f"--platform {request.platform}: a build is for one platform",
+            hint="build for each, and join the images: `pybuild manifest create NAME IMAGE…`",
+        )
     platform = str(platforms.parse(request.platform)) if request.platform else host
 
     return PlanOptions(

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from buildah_py.engine.executions import InputList, Usage
+from buildah_py.engine.foreign import check_runnable
 from buildah_py.errors import PybuildError, StepFailed
 from buildah_py.layers.entry import DIR, Entry
 from buildah_py.plan.steps import OUTPUT
@@ -82,6 +83,7 @@ class RunExecution:
         return captured, spec.upper
 
     def _prepare(self, staged: str) -> ContainerSpec:
+        check_runnable(self._step.platform)
         upper, work, init = (os.path.join(staged, name) for name in ("upper", "work", "init"))
         self._workshop.make_root(upper, self._parent.layers)
         os.mkdir(work)

@@ -284,7 +284,7 @@ class StageFold:
             user=self.config.user,
             network=self.planner.network if network in (None, "default") else str(network),
             security=security or "sandbox",
-            platform=self.planner.platform,
+            platform=self._platform(),
             hostname=self.planner.hostname,
             mounts=mounts,
             files=files,
@@ -292,6 +292,11 @@ class StageFold:
             container=self.planner.container,
             arguments=tuple(arguments),
         )
+
+    def _platform(self) -> str:
+        """What the stage runs on, which need not be what the build is for."""
+        own = self.config.platform.normalised()
+        return str(own) if own.os and own.architecture else self.planner.platform
 
     def _fold_envfromrun(self, instruction: tree.EnvFromRun) -> None:
         step = CaptureStep(self._run_step(self._command(instruction.command)))
