@@ -38,19 +38,38 @@ class Open:
 
 
 def manager(
-    proxy: str | None, proxy_headers: Mapping[str, str] | None, settings: Mapping[str, Any], opened: Open
+    proxy: str | None,
+    proxy_headers: Mapping[str, str] | None,
+    settings: Mapping[str, Any],
+    opened: Open,
+    silence: float,
 ) -> urllib3.PoolManager:
-    """Make a manager of pools, through a proxy if one is given, whose connections are noted in `opened`."""
+    """Make a manager of pools, through a proxy if one is given, whose connections are noted in `opened`.
+
+    `silence` is how long a registry may take nothing of what it is sent, in seconds.
+    """
 
     class Plain(HTTPConnection):
         def connect(self) -> None:
             super().connect()
+            self.sock.settimeout(silence)  # else the time limit of connecting holds for sending too
             opened.add(self)
+
+        def putrequest(self, *arguments: Any, **named: Any) -> None:
+            if self.sock is not None:
+                self.sock.settimeout(silence)
+            super().putrequest(*arguments, **named)
 
     class Tls(HTTPSConnection):
         def connect(self) -> None:
-            opened.add(self)
             super().connect()
+            self.sock.settimeout(silence)
+            opened.add(self)
+
+        def putrequest(self, *arguments: Any, **named: Any) -> None:
+            if self.sock is not None:
+                self.sock.settimeout(silence)
+            super().putrequest(*arguments, **named)
 
     class PlainPool(urllib3.HTTPConnectionPool):
         ConnectionCls = Plain

@@ -30,10 +30,11 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How blobs are uploaded, in bytes: larger ones than `whole` go in pieces of `piece`."""
+    """How blobs are uploaded, in bytes: larger ones than `whole` go in pieces of `piece`, or of `small` if need be."""
 
     whole: int = 256 << 20
     piece: int = 64 << 20
+    small: int = 8 << 20
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,12 +113,12 @@ class Transport:
             self._open = connections.Open()
         proxy = proxy_for(key.scheme, key.host, self._options.environ)
         if proxy is None:
-            return connections.manager(None, None, settings, self._open)
+            return connections.manager(None, None, settings, self._open, self._options.limits.silence)
         url, pair = without_credentials(proxy)
         headers = urllib3.make_headers(proxy_basic_auth=pair) if pair else None
         if url.startswith("https:"):
             settings["proxy_ssl_context"] = self._certificates.context(urlsplit(url).netloc, verify=True)
-        return connections.manager(url, headers, settings, self._open)
+        return connections.manager(url, headers, settings, self._open, self._options.limits.silence)
 
 
 def again(response: BaseHTTPResponse, text: str, hint: str = "") -> Trouble:
@@ -157,6 +157,8 @@ def trouble_of(error: Exception, host: str, seconds: float) -> Exception:
     if isinstance(error, exceptions.IncompleteRead):
         missing = f"{error.expected} bytes " if error.expected else ""
         return Trouble(f"{host} ended the connection {missing}too early")
+    if isinstance(_innermost(error), TimeoutError):
+        return Trouble(f"{host} took nothing for {seconds:.0f} seconds", tries=3)
     return Trouble(f"{host} broke off: {_reason(error)}")
 
 
@@ -184,15 +186,19 @@ def _of_tls(error: BaseException, host: str) -> Exception:
 
 def _reason(error: BaseException) -> str:
     """Give the innermost reason in few words."""
-    seen: BaseException = error
-    while True:
-        inner = seen.__cause__ or next((one for one in reversed(seen.args) if isinstance(one, BaseException)), None)
-        if inner is None or inner is seen:
-            break
-        seen = inner
+    seen = _innermost(error)
     if isinstance(seen, OSError) and seen.strerror:
         return seen.strerror
     return str(seen) or type(seen).__name__
+
+
+def _innermost(error: BaseException) -> BaseException:
+    seen = error
+    while True:
+        inner = seen.__cause__ or next((one for one in reversed(seen.args) if isinstance(one, BaseException)), None)
+        if inner is None or inner is seen:
+            return seen
+        seen = inner
 
 
 def _agent() -> str:

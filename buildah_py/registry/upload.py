@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
 
-from buildah_py.errors import OutputError
+from buildah_py.errors import OutputError, RegistryError
 from buildah_py.registry.answers import finish
 from buildah_py.registry.download import exists
 from buildah_py.registry.patience import Trouble
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _STEP: Final = 1 << 20
 _RANGE: Final = re.compile(r"(?:bytes=)?(\d+)-(\d+)")
-_NO_PIECES: Final = frozenset({400, 404, 405, 411, 413, 415, 416, 501})
+_NO_PIECES: Final = frozenset({400, 404, 405, 411, 415, 416, 501})
 """What registries answer that take a blob only whole."""
 _NO_MOUNT: Final = frozenset({400, 401, 403, 404, 405})
 
@@ -61,15 +61,21 @@ def push(
             return "mounted"
     source = _Source(descriptor, open_blob)
     patience = session.patience()
+    piece = sizes.piece if descriptor.size > sizes.whole else 0
+    made_small = False
     try:
-        whole = descriptor.size <= sizes.whole
         while True:
             try:
-                if whole:
+                if not piece:
                     _send_whole(session, source)
-                elif not _send_pieces(session, source, sizes.piece, patience):
-                    whole = True
+                elif not _send_pieces(session, source, piece, patience):
+                    piece = 0
                     continue
+            except RegistryError as error:
+                # Something before the registry takes no more at once: less may pass.
+                if error.status != 413 or made_small or descriptor.size <= sizes.small:
+                    raise
+                piece, made_small = sizes.small, True
             except Trouble as trouble:
                 patience.wait(trouble)
                 if exists(session, descriptor.digest, PUSH):  # the cut came after the last byte
@@ -83,8 +89,6 @@ def push(
 def _mount(session: Session, descriptor: Descriptor, repository: str) -> bool:
     """Have the registry take a blob from another of its repositories; False where it does not."""
     from urllib.parse import urlencode
-
-    from buildah_py.errors import RegistryError
 
     query = urlencode({"mount": descriptor.digest, "from": repository})
     try:

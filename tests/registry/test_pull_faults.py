@@ -6,6 +6,7 @@ import json
 import socket
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -296,6 +297,21 @@ def test_what_accepts_and_never_speaks(environ: dict[str, str]) -> None:
                 with pytest.raises(RegistryError, match=r"said nothing|did not take") as raised:
                     registry.manifest(parse(f"{host}/app"))
                 assert raised.value.message.startswith(f"{host}/app: {host} ")
+
+
+def test_what_does_not_even_accept(environ: dict[str, str]) -> None:
+    limits = Limits(connect=0.2, silence=5, patience=5, attempts=2, pause=0.01)
+    with ExitStack() as stack:
+        server = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(8):  # more than the kernel keeps waiting: later ones get no answer
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(server.getsockname())
+        host = f"127.0.0.1:{server.getsockname()[1]}"
+        registry = stack.enter_context(Registry(RegistryOptions.from_environment(environ, limits=limits)))
+        with pytest.raises(RegistryError, match="did not take the connection") as raised:
+            registry.manifest(parse(f"{host}/app"))
+        assert raised.value.message.startswith(f"{host}/app: {host} ")
 
 
 def test_where_nobody_listens(environ: dict[str, str], registry: Registry) -> None:

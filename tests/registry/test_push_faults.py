@@ -11,7 +11,7 @@ from buildah_py.errors import OutputError, RegistryError
 from buildah_py.image import media_types
 from buildah_py.image.reference import parse
 from buildah_py.registry import Registry, RegistryOptions
-from buildah_py.registry.options import Sizes
+from buildah_py.registry.options import Limits, Sizes
 from tests.registry.conftest import QUICK
 from tests.registry.images import image, pull, push
 from tests.registry_server import FaultProxy, Request, Served, docker_registry
@@ -24,7 +24,7 @@ __all__ = ["docker_registry"]
 SIZE = 3_000_000
 MADE = image(SIZE)
 LAYER = MADE.manifest.layers[0]
-PIECES = Sizes(whole=1000, piece=1_000_000)
+PIECES = Sizes(whole=1000, piece=1_000_000, small=600_000)
 
 
 @pytest.fixture
@@ -146,6 +146,37 @@ def test_registries_without_pieces_get_the_whole(status: int, proxy: FaultProxy,
     assert len(proxy.asked("PATCH")) == 1
 
 
+@pytest.mark.parametrize("way", ["PUT", "PATCH"])
+def test_what_is_too_much_at_once_goes_in_smaller_pieces(way: str, proxy: FaultProxy, environ: dict[str, str]) -> None:
+    def refuse(request: Request) -> None:
+        if len(request.body()) > 700_000:
+            request.reply(413)
+        else:
+            proxy.pass_on(request)
+
+    proxy.fault(way, "uploads", refuse, times=-1)
+    sizes = Sizes(whole=1000 if way == "PATCH" else 1 << 30, piece=1_000_000, small=600_000)
+    reference = parse(f"{proxy.host}/app")
+    with Registry(RegistryOptions.from_environment(environ, limits=QUICK, sizes=sizes)) as registry:
+        assert push(registry, reference, MADE) == ["uploaded", "uploaded"]
+        assert pull(registry, reference) == MADE
+    assert [request.headers["content-range"] for request in proxy.asked("PATCH")][-1] == "2400000-2999999"
+
+
+@pytest.mark.parametrize("patch", [405, 413])
+def test_what_is_always_too_much_is_told(patch: int, proxy: FaultProxy, in_pieces: Registry) -> None:
+    def refuse(request: Request) -> None:
+        if len(request.body()) > 10_000:
+            request.reply(413)
+        else:
+            proxy.pass_on(request)
+
+    proxy.fault("PUT", "uploads", refuse, times=-1)
+    proxy.fault("PATCH", "uploads", lambda request: request.reply(patch), times=-1)
+    with pytest.raises(RegistryError, match="413 Request Entity Too Large"):
+        push(in_pieces, parse(f"{proxy.host}/app"), MADE)
+
+
 def test_a_registry_may_ask_for_larger_pieces(proxy: FaultProxy, in_pieces: Registry) -> None:
     def ask(request: Request) -> None:
         status, headers, body = request.upstream()
@@ -183,6 +214,32 @@ def test_a_registry_that_takes_the_mount_for_an_upload(proxy: FaultProxy, regist
         registry.push_blob(reference, LAYER, lambda: io.BytesIO(MADE.layers[0]), [f"{proxy.host}/none"]) == "uploaded"
     )
     assert len(proxy.asked("DELETE", "uploads")) == 1
+
+
+def test_a_registry_that_takes_nothing(proxy: FaultProxy, environ: dict[str, str]) -> None:
+    large = image(32 << 20)
+    proxy.fault("PUT", "uploads", proxy.be_silent, times=-1)
+    limits = Limits(connect=5, silence=0.3, commit=0.3, patience=10, attempts=2, pause=0.01)
+    with Registry(RegistryOptions.from_environment(environ, limits=limits)) as registry:
+        reference = parse(f"{proxy.host}/app")
+        with pytest.raises(RegistryError, match="took nothing for") as raised:
+            registry.push_blob(reference, large.manifest.layers[0], lambda: io.BytesIO(large.layers[0]))
+        assert raised.value.message.startswith(f"{reference}: blob {large.manifest.layers[0].digest}: {proxy.host} ")
+
+
+def test_a_registry_may_take_longer_than_to_connect(proxy: FaultProxy, environ: dict[str, str]) -> None:
+    large = image(32 << 20)
+
+    def late(request: Request) -> None:
+        proxy.silence.wait(0.7)
+        proxy.pass_on(request)
+
+    proxy.fault("PUT", "uploads", late)
+    limits = Limits(connect=0.3, silence=20, commit=20, attempts=1)
+    with Registry(RegistryOptions.from_environment(environ, limits=limits)) as registry:
+        reference = parse(f"{proxy.host}/app")
+        layer = large.manifest.layers[0]
+        assert registry.push_blob(reference, layer, lambda: io.BytesIO(large.layers[0])) == "uploaded"
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 405])
