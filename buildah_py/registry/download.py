@@ -78,6 +78,8 @@ class BlobStream:
             self._session = session.about(f"blob {self.descriptor.digest}")
             self._patience: Patience = self._session.patience()
             try:
+                if "://" in self._path:  # what an image says of itself leads no further than a registry may
+                    self._path = self._session.follow(self._session.base, self._path)
                 self._reopen()
             except RegistryError as error:
                 self._note(error)

@@ -16,8 +16,8 @@ class Limits:
     """How long to wait, in seconds, and how often to try.
 
     `silence` is how long a registry that is connected may say nothing, `commit` how long it may take over an upload
-    that it has whole. `patience` ends tries again that get nowhere, `attempts` is how many there are at most; the
-    waits between them begin with `pause` and double.
+    that it has whole. `attempts` is how many tries there are that get nowhere; the waits between them begin with
+    `pause` and double, and are no longer than `patience` together.
     """
 
     connect: float = 10.0

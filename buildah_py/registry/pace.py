@@ -40,6 +40,6 @@ class Pace:
         if self._waited >= self._silence:
             if self._got < _SLOWEST * self._silence:
                 self._response.close()
-                raise Trouble(f"{self._host} gave {self._got} bytes in {self._waited:.0f} seconds", tries=3)
+                raise Trouble(f"{self._host} gave {self._got} bytes in {self._waited:.0f} seconds", tries=2)
             self._waited, self._got = 0.0, 0
         return data

@@ -44,27 +44,31 @@ class Patience:
         self._what = what
         self._failures = 0
         self._bytes = 0
-        self._since = time.monotonic()
+        self._since = 0.0
+        self._waited = 0.0
 
     def progressed(self, count: int) -> None:
         """Note that so many bytes more have gone over: enough of them, and all troubles are forgotten."""
         self._bytes += count
-        self._since = time.monotonic()
         if self._bytes >= _ENOUGH:
             self._bytes = 0
             self._failures = 0
+            self._waited = 0.0
 
     def wait(self, trouble: Trouble) -> None:
         """Wait as long as is due before the next try. Raises RegistryError where there is none."""
         import random
 
+        now = time.monotonic()
+        if not self._failures:
+            self._since = now
         self._failures += 1
-        spent = time.monotonic() - self._since
         delay = self._limits.pause * 2 ** (self._failures - 1)
         delay = max(delay * random.uniform(0.5, 1.0), trouble.after)  # noqa: S311 - so that not all come back at once
         tries = min(self._limits.attempts, trouble.tries or self._limits.attempts)
-        if self._failures >= tries or spent + delay > self._limits.patience:
-            raise self._given_up(trouble, spent)
+        if self._failures >= tries or self._waited + delay > self._limits.patience:
+            raise self._given_up(trouble, now - self._since)
+        self._waited += delay
         if self._closed.wait(delay):
             raise RegistryError(f"{self._what}: {trouble.text}, and the work was ended", status=trouble.status)
 

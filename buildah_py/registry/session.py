@@ -218,11 +218,11 @@ class Session:
     def _probe(self) -> str:
         host = self.endpoint.host
         try:
-            finish(self._transport.request("GET", f"https://{host}/v2/", {}, verify=False))
-        except (Trouble, RegistryError) as error:
-            response = self._transport.request("GET", f"http://{host}/v2/", {}, verify=False)
+            finish(self._request("GET", f"https://{host}/v2/", {}, None, None))
+        except (Trouble, RegistryError):
+            response = self._request("GET", f"http://{host}/v2/", {}, None, None)
             if response.status == 400 and b"HTTPS" in read_small(response).upper():
-                raise RegistryError(f"{self.what}: {error}") from error  # it is TLS, and TLS has failed
+                raise  # it does speak TLS, and that has failed
             finish(response)
             return "http"
         return "https"

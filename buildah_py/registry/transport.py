@@ -153,12 +153,12 @@ def trouble_of(error: Exception, host: str, seconds: float) -> Exception:
     if isinstance(error, exceptions.ConnectTimeoutError):
         return Trouble(f"{host} did not take the connection within {seconds:.0f} seconds", tries=3)
     if isinstance(error, exceptions.ReadTimeoutError | TimeoutError):
-        return Trouble(f"{host} said nothing for {seconds:.0f} seconds", tries=3)
+        return Trouble(f"{host} said nothing for {seconds:.0f} seconds", tries=2)
     if isinstance(error, exceptions.IncompleteRead):
         missing = f"{error.expected} bytes " if error.expected else ""
         return Trouble(f"{host} ended the connection {missing}too early")
     if isinstance(_innermost(error), TimeoutError):
-        return Trouble(f"{host} took nothing for {seconds:.0f} seconds", tries=3)
+        return Trouble(f"{host} took nothing for {seconds:.0f} seconds", tries=2)
     return Trouble(f"{host} broke off: {_reason(error)}")
 
 

@@ -89,6 +89,16 @@ def test_progress_renews_patience(clock: Clock) -> None:
         made.wait(Trouble("cut"))
 
 
+def test_a_reader_may_take_its_time(clock: Clock) -> None:
+    made = make(clock, attempts=2, pause=10, patience=30)
+    made.progressed(100)
+    clock.now += 1000
+    made.wait(Trouble("cut"))
+    made.progressed(1 << 20)
+    clock.now += 1000
+    made.wait(Trouble("cut"))
+
+
 @pytest.mark.parametrize(
     ("value", "seconds"),
     [

@@ -15,6 +15,7 @@ from buildah_py.errors import RegistryError
 from buildah_py.image import descriptor, media_types
 from buildah_py.image.reference import parse
 from buildah_py.registry import Credentials, Registry, RegistryOptions, session
+from buildah_py.registry.endpoint import Endpoint
 from buildah_py.registry.options import Limits
 from tests.registry.conftest import QUICK
 from tests.registry.images import Image, image, noise, pull, push
@@ -468,6 +469,32 @@ def test_foreign_layers_come_from_their_urls(proxy: FaultProxy, registry: Regist
             assert stream.read() == data
     with pytest.raises(RegistryError, match="404 Not Found: blob unknown"):
         registry.open_blob(parse(f"{proxy.host}/app"), layer._replace(urls=("file:///etc/passwd",)))
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "said"),
+    [
+        ("https://registry.test", "http://127.0.0.1:80/x", "from https to http"),
+        ("https://registry.test", "https://127.0.0.1/x", "this machine or its link"),
+        ("https://registry.test", "https://localhost:80/x", "this machine or its link"),
+        ("https://registry.test", "https://169.254.169.254/latest/meta-data", "this machine or its link"),
+        ("https://registry.test", "https://[::1]/x", "this machine or its link"),
+        ("https://registry.test", "https://0.0.0.0/x", "this machine or its link"),
+        ("https://registry.test", "http://other.test/x", "from https to http"),
+        ("https://registry.test", "http://registry.test:80/x", "from https to http"),
+        ("https://registry.test", "http://registry.test/x", ""),
+        ("https://registry.test", "https://other.test/x", ""),
+        ("https://registry.test", "/x", ""),
+    ],
+)
+def test_where_a_registry_may_lead(here: str, there: str, said: str, environ: dict[str, str]) -> None:
+    shared = session.Shared(RegistryOptions.from_environment(environ))
+    one = session.Session(shared, Endpoint("registry.test", "app"), "registry.test/app")
+    if said:
+        with pytest.raises(RegistryError, match=said):
+            one.follow(here, there)
+    else:
+        assert one.follow(here, there).startswith("https://")
 
 
 def test_an_empty_blob(docker_registry: Served, registry: Registry) -> None:
