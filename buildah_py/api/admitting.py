@@ -27,7 +27,10 @@ _MAX_DEPTH = 4
 
 
 class Place(Protocol):
-    """Where manifests and blobs are: a repository of a registry, an OCI layout."""
+    """Where manifests and blobs are: a repository of a registry, an OCI layout.
+
+    `kind` and `location` are those of the origins of its layers; without a kind their bytes come in another way.
+    """
 
     kind: str
     location: str
@@ -132,5 +135,7 @@ def read_config(manifest: Manifest, data: bytes, what: str) -> ImageConfig:
 
 
 def _origins(place: Place, layer: Descriptor) -> list[Origin]:
+    if not place.kind:
+        return []
     found = [Origin(place.kind, place.location, layer.digest, layer.media_type, layer.size)]
     return found + [Origin("url", url, layer.digest, layer.media_type, layer.size) for url in layer.urls]

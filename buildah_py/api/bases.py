@@ -11,11 +11,11 @@ from buildah_py.image import platform as platforms
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from buildah_py.api.fetching import Opener
+    from buildah_py.api.fetching import Fetcher, Opener
     from buildah_py.api.state import Registries
     from buildah_py.image.config import ImageConfig
     from buildah_py.progress.events import Event
-    from buildah_py.store import Store
+    from buildah_py.store import Store, StoredBlob
 
 LAYOUT = "oci-layout://"
 """What the name of an image in an OCI layout begins with."""
@@ -45,7 +45,7 @@ class Images:
         self._emit = emit
         self.cancelled = cancelled
         self.openers: Callable[[], Mapping[str, Opener]] = dict
-        store.fetch = self.fetch
+        store.fetch, store.fetch_blob = self.fetch, self.fetch_blob
 
     def resolve(self, name: str, platform: str) -> ImageConfig:
         """The config of an image for a platform. Raises NotFound, UsageError, RegistryError, ImageError."""
@@ -65,11 +65,18 @@ class Images:
 
     def fetch(self, diff_ids: Sequence[str]) -> None:
         """Get absent layers."""
+        self._fetcher().ensure(diff_ids)
+
+    def fetch_blob(self, diff_id: str) -> StoredBlob:
+        """Get a layer's bytes as they are elsewhere, without unpacking them."""
+        return self._fetcher().blob(diff_id)
+
+    def _fetcher(self) -> Fetcher:
         from buildah_py.api.fetching import Fetcher
 
         fetcher = Fetcher(self._store, self._registries.registry, emit=self._emit, cancelled=self.cancelled)
         fetcher.openers.update(self.openers())
-        fetcher.ensure(diff_ids)
+        return fetcher
 
 
 def check_policy(policy: str) -> str:

@@ -9,6 +9,8 @@ from buildah_py.image import config as image_config
 from buildah_py.image import reference
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from buildah_py.image.config import ImageConfig
     from buildah_py.store import Store, StoredImage
 
@@ -113,6 +115,16 @@ def inspect_image(store: Store, name: str) -> dict[str, Any]:
         ],
         **config.to_dict(),
     }
+
+
+def tag_image(store: Store, name: str, names: Sequence[str]) -> None:
+    """Give an image further names; a name that another image had moves here. Raises NotFound, UsageError."""
+    full = [full_name(one) for one in names]
+    for one, text in zip(full, names, strict=True):
+        if "@" in one:
+            raise UsageError(f"`{text}` has a digest, which only the image's content decides", hint="name a tag")
+    image = find_image(store, name)
+    store.images.put(image.id, image.config, (), full)
 
 
 def remove_image(store: Store, name: str, *, force: bool = False) -> list[str]:

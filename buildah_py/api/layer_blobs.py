@@ -56,7 +56,7 @@ class LayerBlobs:
     ) -> None:
         self.form = form
         self._store = store
-        self._fetch = fetch
+        self._fetch = fetch or store.fetch_blob
         self._threads = threads
         self._staged = ""
 
@@ -66,13 +66,21 @@ class LayerBlobs:
         for stored in self._store.blobs.of(diff_id):
             compression = media_types.compression_of(stored.media_type)
             if not stored.compressor:
-                suits = self.form.takes_original(compression)
+                suits = self.form.takes_original(compression) and self._is_as_it_should_be(diff_id, compression)
             else:
                 name = name or compress.compressor(self.form.compression, self.form.level)
                 suits = stored.compressor == name
             if suits and compression and self._store.blobs.use(stored.digest):
                 return Blob(compression, stored.digest, stored.size, stored.path, original=not stored.compressor)
         return None
+
+    def _is_as_it_should_be(self, diff_id: str, compression: str | None) -> bool:
+        """Archives of Docker's hold layers that are not compressed only because archives are not."""
+        wanted = self.form.compression
+        return compression != media_types.UNCOMPRESSED or wanted == compression or self._is_elsewhere(diff_id)
+
+    def _is_elsewhere(self, diff_id: str) -> bool:
+        return bool(self._store.layers.origins(diff_id))
 
     def descriptor(self, diff_id: str) -> Descriptor | None:
         """What the layer will be sent as, where that is known before it is here or compressed."""

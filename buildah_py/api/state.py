@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from buildah_py.registry import Registry, RegistryOptions
+    from buildah_py.store import StoredBlob
 
 
 def open_store(environ: Mapping[str, str] | None = None, registries: Registries | None = None) -> Store:
@@ -23,13 +24,21 @@ def open_store(environ: Mapping[str, str] | None = None, registries: Registries 
     """
     store = Store(own_root(environ))
 
+    used = registries or Registries(environ)
+
     def fetch(diff_ids: Sequence[str]) -> None:
         from buildah_py.api.fetching import Fetcher
 
-        with registries or Registries(environ) as used:
+        with used:
             Fetcher(store, used.registry).ensure(diff_ids)
 
-    store.fetch = fetch
+    def fetch_blob(diff_id: str) -> StoredBlob:
+        from buildah_py.api.fetching import Fetcher
+
+        with used:
+            return Fetcher(store, used.registry).blob(diff_id)
+
+    store.fetch, store.fetch_blob = fetch, fetch_blob
     return store
 
 

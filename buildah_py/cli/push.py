@@ -37,7 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Push an image; its digest goes to the standard output."""
     from buildah_py.api.push_image import PushRequest, push_stored
-    from buildah_py.api.state import open_store
+    from buildah_py.api.state import Registries, open_store
     from buildah_py.cli.outputs import write_whole
     from buildah_py.progress.choose import renderer
 
@@ -52,7 +52,11 @@ def run(args: argparse.Namespace) -> int:
         oci=None if args.format is None else args.format == "oci",
     )
     mode = "quiet" if args.quiet else "plain"
-    with open_store() as store, renderer(mode, err=sys.stderr, out=sys.stderr, env=os.environ) as sink:
+    registries = Registries(options=lambda: options)
+    with (
+        open_store(registries=registries) as store,
+        renderer(mode, err=sys.stderr, out=sys.stderr, env=os.environ) as sink,
+    ):
         pushed = push_stored(store, request, options, sink)
     print(pushed.digest)
     if args.digestfile:

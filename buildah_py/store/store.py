@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from buildah_py.layers.inventory import Inventory
     from buildah_py.layers.view import MergedView
+    from buildah_py.store.blobs import StoredBlob
 
 _ROOMS = ("layers", "logs", "staging", "leases", "locks", "cache-mounts", "stat-cache")
 
@@ -76,6 +77,8 @@ class Store:
         """Names of images that a power cut took."""
         self.fetch: Callable[[Sequence[str]], None] = self._cannot_fetch
         """Gets absent layers; whoever knows how puts it here."""
+        self.fetch_blob: Callable[[str], StoredBlob] | None = None
+        """Gets the blob of a layer alone, as it was pulled."""
         self._sweep()
         reserve.keep(root)
 
