@@ -9,20 +9,24 @@ from buildah_py.image import config as image_config
 from buildah_py.image import reference
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from buildah_py.image.config import ImageConfig
     from buildah_py.store import Store, StoredImage
 
 
 class ListedImage(NamedTuple):
-    """A line of `pybuild images`; an image without a name has `<none>` for both parts of it. `size` in bytes."""
+    """A line of `pybuild images`; an image without a name has `<none>` for both parts of it. `size` in bytes.
+
+    `digest` is what the registry of that name calls the image, as far as that is known.
+    """
 
     repository: str
     tag: str
     id: str
     created: str
     size: int
+    digest: str = ""
 
 
 def full_name(name: str) -> str:
@@ -73,19 +77,44 @@ def find_config(store: Store, name: str) -> ImageConfig:
     return image_config.from_bytes(image.config, f"the config of {name}")
 
 
-def list_images(store: Store, name: str | None = None) -> list[ListedImage]:
-    """List every name of every image, the newest image first."""
+def list_images(store: Store, name: str | None = None, filters: Sequence[str] = ()) -> list[ListedImage]:
+    """List every name of every image that passes all filters, the newest image first. Raises UsageError."""
     wanted = full_name(name) if name else None
+    tests = [_test(text) for text in filters]
     found = []
     for image in store.images.all():
         config = image_config.from_bytes(image.config)
         size = sum(layer.size for layer in map(store.layers.get, config.diff_ids) if layer)
-        for full in image.names or ("",):
-            if wanted and full != wanted:
+        known = {one.name: one.digest for one in store.images.repo_digests(image.id) if one.data}
+        for full in image.names or store.images.platform_names(image.id) or ("",):
+            if (wanted and full != wanted) or not all(test(full, config) for test in tests):
                 continue
             repository, tag = _split_name(full)
-            found.append(ListedImage(repository, tag, image.id, config.created, size))
+            digest = known.get(reference.parse(full).name, "") if full else ""
+            found.append(ListedImage(repository, tag, image.id, config.created, size, digest))
     return found
+
+
+def _test(text: str) -> Callable[[str, ImageConfig], bool]:
+    """What `--filter` says of a name and a config."""
+    from fnmatch import fnmatchcase
+
+    key, _, value = text.partition("=")
+    if key == "dangling" and value in ("true", "false"):
+        return lambda full, _: (not full) == (value == "true")
+    if key == "label" and value:
+        label, equals, content = value.partition("=")
+        return lambda _, config: label in config.labels and (not equals or config.labels[label] == content)
+    if key == "reference" and value:
+
+        def matches(full: str, _: ImageConfig) -> bool:
+            name = familiar_name(full) if full else ""
+            return fnmatchcase(name, value) or fnmatchcase(name.rpartition(":")[0], value)
+
+        return matches
+    raise UsageError(
+        f"--filter {text} means nothing", hint="there are dangling=true|false, label=KEY[=VALUE], reference=PATTERN"
+    )
 
 
 def _split_name(full: str) -> tuple[str, str]:

@@ -14,6 +14,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("name", metavar="NAME", nargs="?", help="only images of that name")
     parser.add_argument("-q", "--quiet", action="store_true", help="print ids only")
+    parser.add_argument("--digests", action="store_true", help="show what registries call them")
+    parser.add_argument(
+        "-f",
+        "--filter",
+        metavar="FILTER",
+        action="append",
+        default=[],
+        help="dangling=true|false, label=KEY[=VALUE], reference=PATTERN; may be repeated",
+    )
     parser.add_argument("--no-trunc", action="store_true", help="print whole ids")
     parser.add_argument("--format", choices=FORMATS, default="table", help="default: %(default)s")
 
@@ -24,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     from buildah_py.api.state import open_store
 
     with open_store() as store:
-        found = list_images(store, args.name)
+        found = list_images(store, args.name, args.filter)
     if args.format == "json":
         print_json([image._asdict() for image in found])
         return 0
@@ -32,10 +41,10 @@ def run(args: argparse.Namespace) -> int:
         for digest in dict.fromkeys(image.id for image in found):
             print(digest if args.no_trunc else short(digest))
         return 0
-    rows = [("REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE")]
-    rows += [
-        (image.repository, image.tag, image.id if args.no_trunc else short(image.id), image.created, human(image.size))
-        for image in found
-    ]
+    rows = [("REPOSITORY", "TAG", *(("DIGEST",) if args.digests else ()), "IMAGE ID", "CREATED", "SIZE")]
+    for image in found:
+        known = (image.digest or "<none>",) if args.digests else ()
+        name = image.id if args.no_trunc else short(image.id)
+        rows.append((image.repository, image.tag, *known, name, image.created, human(image.size)))
     print(table(rows))
     return 0

@@ -211,7 +211,9 @@ class _Choice:
         layers = self._store.images.layers_of(image.id)
         # Whoever uses an image uses its top-most layer.
         used = max(image.created, self._layers[layers[-1]][0] if layers else 0)
-        if used >= self._limit or (image.names and not self._rules.named):
+        if used >= self._limit:
+            return
+        if not self._rules.named and (image.names or self._store.images.platform_names(image.id)):
             return
         if self._rules.matching is not None and not self._rules.matching(image):
             return

@@ -117,6 +117,7 @@ class Images:
         with self._database.transaction():
             rows = self._database.query("SELECT config FROM names WHERE name = ?", (name,))
             self._database.change("DELETE FROM names WHERE name = ?", (name,))
+            self._database.change("DELETE FROM platform_names WHERE name = ?", (name,))
             for row in rows:
                 self._database.change(
                     "DELETE FROM configs WHERE digest = ? AND digest NOT IN (SELECT config FROM names)", row
@@ -168,3 +169,8 @@ class Images:
             "SELECT config FROM platform_names WHERE name = ? AND platform = ?", (name, platform)
         )
         return self.by_id(str(rows[0][0])) if rows else None
+
+    def platform_names(self, config: str) -> tuple[str, ...]:
+        """The names that mean this image for a platform, whatever they mean otherwise."""
+        rows = self._database.query("SELECT name FROM platform_names WHERE config = ? ORDER BY name", (config,))
+        return tuple(str(name) for (name,) in rows)

@@ -154,3 +154,22 @@ def test_what_is_no_archive_is_refused(pybuild: Pybuild, layout: Layout, tmp_pat
     assert pybuild.run("fsck").stdout.endswith("clean\n")
     pybuild.run("save", "none", status=125)
     pybuild.run("tag", "none", "name", status=125)
+
+
+def test_images_are_listed_by_filters(pybuild: Pybuild, layout: Layout) -> None:
+    layout.name(base(layout, config={"Labels": {"team": "a"}}), "one")
+    layout.name(layout.image([layout.layer(tar_of({"two": "2"}))]), "two")
+    pybuild.run("load", f"{layout.path}:one", "-t", "app:one")
+    pybuild.run("load", f"{layout.path}:two", "-t", "other:two")
+
+    def listed(*filters: str) -> list[str]:
+        options = [f"--filter={one}" for one in filters]
+        shown = json.loads(pybuild.run("images", "--format=json", *options).stdout)
+        return sorted(f"{one['repository']}:{one['tag']}" for one in shown)
+
+    assert listed() == ["app:one", "other:two"]
+    assert listed("label=team") == listed("label=team=a") == listed("reference=app") == ["app:one"]
+    assert listed("reference=*:two", "dangling=false") == ["other:two"]
+    assert listed("label=team=b") == listed("dangling=true") == []
+    assert "DIGEST" in pybuild.run("images", "--digests").stdout
+    pybuild.run("images", "--filter=size=1", status=2)

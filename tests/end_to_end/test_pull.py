@@ -143,6 +143,8 @@ def test_the_manifest_for_a_platform_is_chosen(pybuild: Pybuild, layout: Layout,
         pybuild.build(pybuild.context(f"FROM --platform=linux/arm {name}\nENV A=c\n"), "--pull=never")
         assert pybuild.run("cat", f"{name}:/etc/one").stdout == "1"
         assert len(proxy.requests) > before
+        pybuild.run("prune", "-f")
+        assert pybuild.run("images").stdout.count(f"{proxy.host}/app   {docker}") == 3
     shown = pybuild.build(pybuild.context(f"FROM --platform=linux/s390x {name}\n"), status=125).shown
     assert "no manifest for linux/s390x" in shown
     assert "linux/amd64" in shown
