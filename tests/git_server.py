@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import threading
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -76,18 +78,47 @@ class Backend(BaseHTTPRequestHandler):
         pass
 
 
+@contextmanager
+def serve(root: Path, address: str = "127.0.0.1", redirect: str = "") -> Iterator[str]:
+    """Serve the repositories below a directory, or lead elsewhere whoever asks for one; gives the URL."""
+
+    class Handler(Backend):
+        def serve(self, body: bytes) -> None:
+            if not redirect:
+                super().serve(body)
+                return
+            self.send_response(302)
+            self.send_header("Location", redirect + self.path)
+            self.end_headers()
+
+    Handler.root = str(root)
+    made = ThreadingHTTPServer((address, 0), Handler)
+    thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield f"http://{address}:{made.server_port}"
+    finally:
+        made.shutdown()
+        made.server_close()
+        thread.join()
+
+
+def own_address() -> str:
+    """Give an address of this machine that is not the loopback's, or skip the test."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            pytest.skip("this machine has no address beside the loopback's")
+        return str(probe.getsockname()[0])
+
+
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[str]:
     """The URL of a server of the repositories in tmp_path/remote."""
     (tmp_path / "remote").mkdir()
-    handler = type("Handler", (Backend,), {"root": str(tmp_path / "remote")})
-    made = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield f"http://127.0.0.1:{made.server_port}"
-    made.shutdown()
-    made.server_close()
-    thread.join()
+    with serve(tmp_path / "remote") as url:
+        yield url
 
 
 @pytest.fixture

@@ -2,14 +2,15 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING
+import subprocess
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from buildah_py.errors import NotFound, SourceError
 from buildah_py.sources.git import Checkout, checkout
 from buildah_py.sources.git_url import GitSource, parse
-from tests.git_server import ENVIRONMENT, STAMP, Backend, git, repo, server
+from tests.git_server import ENVIRONMENT, STAMP, Backend, git, own_address, repo, serve, server
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -120,6 +121,53 @@ def test_credentials_are_in_no_message(
             get(bad, tmp_path)
         assert "hidden" not in str(caught.value)
         assert "wrong-one" not in str(caught.value)
+
+
+def test_a_redirect_is_followed_where_one_of_a_file_would_be(server: str, repo: Path, tmp_path: Path) -> None:
+    commit = git(repo, "rev-parse", "main")
+    with serve(tmp_path, redirect=server) as moved:
+        assert get(f"{moved}/app.git", tmp_path).commit == commit
+        assert get(f"{moved}/app.git#{commit}", tmp_path).commit == commit
+    for target, message in ((f"file://{tmp_path}/remote", "neither http nor https"), ("ftp://127.0.0.1", "neither")):
+        with serve(tmp_path, redirect=target) as moved, pytest.raises(SourceError, match=message):
+            get(f"{moved}/app.git", tmp_path)
+
+
+def test_no_redirect_and_no_submodule_leads_from_elsewhere_to_this_machine(
+    server: str, repo: Path, tmp_path: Path
+) -> None:
+    address = own_address()
+    with serve(tmp_path, address, redirect=server) as moved, pytest.raises(SourceError, match="which is this machine"):
+        get(f"{moved}/app.git", tmp_path)
+    outer = tmp_path / "remote/outer.git"
+    outer.mkdir()
+    git(outer, "init", "-q")
+    git(outer, "submodule", "add", "-q", str(repo), "app")
+    git(outer, "config", "-f", ".gitmodules", "submodule.app.url", f"{server}/app.git")
+    git(outer, "commit", "-q", "-a", "-m", "outer")
+    with serve(tmp_path / "remote", address) as elsewhere:
+        with pytest.raises(SourceError, match=r"has a submodule at .* which is this machine"):
+            get(f"{elsewhere}/outer.git", tmp_path)
+        get(f"{elsewhere}/outer.git?submodules=0", tmp_path)
+    get(f"{server}/outer.git", tmp_path)
+
+
+def test_credentials_are_in_no_list_of_processes(
+    server: str, repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert repo
+    monkeypatch.setattr(Backend, "password", "Basic bWU6aGlkZGVu")
+    seen: list[str] = []
+    run = subprocess.run
+
+    def note(arguments: list[str], **options: Any) -> Any:
+        seen.extend(arguments)
+        return run(arguments, **options)
+
+    monkeypatch.setattr(subprocess, "run", note)
+    get(server.replace("//", "//me:hidden@") + "/app.git?keep-git-dir=1", tmp_path)
+    assert "fetch" in seen
+    assert not [argument for argument in seen if "hidden" in argument or "aGlkZGVu" in argument]
 
 
 def test_nothing_of_the_repository_runs(server: str, repo: Path, tmp_path: Path) -> None:
