@@ -95,20 +95,12 @@ def make_main(root: Path) -> None:
     (root / "special").mkdir()
     os.mkfifo(root / "special/fifo", 0o640)
     os.mknod(root / "special/null", 0o666 | 0o020000, os.makedev(1, 3))
-    os.mknod(root / "special/block", 0o600 | 0o060000, os.makedev(7, 0))
-    with socket.socket(socket.AF_UNIX) as server:
-        here = os.open(root / "special", os.O_RDONLY)
-        server.bind(f"/proc/self/fd/{here}/socket")
-        os.close(here)
     _write(root / "owned/f", "f")
     os.chown(root / "owned/f", 1234, 4321)
     os.chown(root / "owned", 1234, 4321)
     _write(root / "attributes/user", "u")
     os.setxattr(root / "attributes/user", "user.note", b"text\0bin\xff")
     _write(root / "attributes/capable", "c", 0o755)
-    os.setxattr(
-        root / "attributes/capable", "security.capability", bytes.fromhex("0100000200200000000000000000000000000000")
-    )
     (root / "attributes/dir").mkdir()
     os.setxattr(root / "attributes/dir", "user.dir", b"d")
     for name in (
@@ -252,6 +244,13 @@ def make_odd(root: Path) -> None:
     with open(os.fsencode(root) + b"/raw\xff\xfe", "wb") as file:
         file.write(b"raw")
     _write(root / ".wh.strange", "w")
+    _write(root / "capable", "c", 0o755)
+    os.setxattr(root / "capable", "security.capability", bytes.fromhex("01000002" + "00200000" + "00" * 12))
+    os.mknod(root / "block", 0o600 | 0o060000, os.makedev(7, 0))
+    with socket.socket(socket.AF_UNIX) as server:
+        here = os.open(root, os.O_RDONLY)
+        server.bind(f"/proc/self/fd/{here}/socket")
+        os.close(here)
     _still(root)
 
 
@@ -418,7 +417,7 @@ def cases() -> Iterator[Case]:
         for place, source in enumerate(("dir /n/m", "owned /d")):
             yield Case(f"chown-{number}-{place}", "main", _from_scratch(f"COPY --chown={owner} {source}"))
     for number, pattern in enumerate(EXCLUDES):
-        for place, source in enumerate(("dir /n", ". /n", "dir/* /n/", "dir two a.txt /d/")):
+        for place, source in enumerate(("dir /n", "dir/. /n", "dir/* /n/", "dir two a.txt /d/")):
             yield Case(f"exclude-{number}-{place}", "main", _from_scratch(f"COPY --exclude={pattern} {source}"))
     for number, rest in enumerate(PARENTS):
         for place, flags in enumerate(("", "--chmod=700 ", "--chown=1:2 ", "--exclude=**/deep.txt ", "--link ")):
@@ -437,7 +436,9 @@ def cases() -> Iterator[Case]:
         for place, before in enumerate(("", STATE)):
             yield Case(f"stage-{number}-{place}", "main", f"{stage}FROM scratch\n{before}{rest}\n")
     yield from _archives()
-    for number, rest in enumerate(("plain /", ". /n", "raw* /n/", ".wh.strange /n/")):
+    for number, rest in enumerate(
+        ("plain /", ". /n", "raw* /n/", ".wh.strange /n/", "block /", "socket /", "capable /")
+    ):
         yield Case(f"odd-{number}", "odd", f"FROM scratch\nCOPY {rest}\n")
     yield from _random()
 

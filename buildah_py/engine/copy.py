@@ -69,11 +69,17 @@ class CopyExecution:
         self._made: tuple[Captured, str] | None = None
 
     def inputs(self) -> Mapping[str, str]:
-        """The content that the sources select, in their order."""
+        """The content that the sources select, in their order.
+
+        With --link the key has nothing of what lies below but what it is asked for: the ids of an owner's names.
+        """
         if self._digests is None:
             chown = bool(self._step.chown)
             digests = [one.identity or one.selection.digest(chmod=self._mode, chown=chown) for one in self._select()]
-            self._digests = {f"sources {place}" if place else "sources": digest for place, digest in enumerate(digests)}
+            found = {f"sources {place}" if place else "sources": digest for place, digest in enumerate(digests)}
+            if chown and self._step.link:
+                found["owner"] = "{}:{}".format(*self._owner(self._step.chown))
+            self._digests = found
         return self._digests
 
     def lists(self) -> Mapping[str, InputList]:
@@ -99,7 +105,6 @@ class CopyExecution:
 
     def _copy(self, selected: Sequence[Selected], staged: str) -> tuple[Captured, str]:
         from buildah_py.copy.materialise import Inline, materialise
-        from buildah_py.copy.owner import parse_owner
 
         fs = os.path.join(staged, "fs")
         self._workshop.make_root(fs, () if self._step.link else self._parent.layers)
@@ -115,7 +120,7 @@ class CopyExecution:
                 self._step.destination,
                 view,
                 writer,
-                chown=parse_owner(self._step.chown, view) if self._step.chown else None,
+                chown=self._owner(self._step.chown) if self._step.chown else None,
                 chmod=self._mode,
                 link=self._step.link,
                 unpack=[False] * len(self._step.files) + [one.unpacks for one in selected],
@@ -125,6 +130,11 @@ class CopyExecution:
             captured = writer.finish()
         self._warn(selected)
         return captured, fs
+
+    def _owner(self, chown: str) -> tuple[int, int]:
+        from buildah_py.copy.owner import parse_owner
+
+        return parse_owner(chown, self._workshop.view(self._parent.layers))
 
     def _warn(self, selected: Sequence[Selected]) -> None:
         """Say what was surely not meant to be in the layer, once in a build."""

@@ -91,6 +91,8 @@ def _set_xattrs(descriptor: int, xattrs: Xattrs, path: str) -> None:
         try:
             os.setxattr(descriptor, name, value)
         except OSError as error:
+            if error.errno == errno.EINVAL:
+                raise ArchiveError(f"/{path}: the extended attribute {name} has a value that means nothing") from error
             if error.errno not in (errno.EOPNOTSUPP, errno.EPERM, errno.ENOSPC, errno.E2BIG, errno.ERANGE):
                 raise
             raise ArchiveError(

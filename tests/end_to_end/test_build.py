@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import tarfile
 from typing import TYPE_CHECKING
 
 import pytest
@@ -328,6 +329,19 @@ def test_a_cache_mount_lasts_from_build_to_build(busybox: Pybuild) -> None:
     assert busybox.build(context).outcomes() == ["HIT"]
     busybox.build(context, "--no-cache")
     assert busybox.sh("cat /seen; ls /c 2>/dev/null; true") == "x\nx\n"
+
+
+def test_a_linked_copy_asks_who_the_owner_is(pybuild: Pybuild) -> None:
+    """The layer is the same on any base, but only where the names mean the same ids there."""
+    for uid in (1000, 2000):
+        context = pybuild.context(
+            "FROM scratch\nCOPY passwd /etc/\nCOPY --link --chown=alice a /a\n",
+            passwd=f"alice:x:{uid}:{uid}::/:/bin/sh\n",
+            a="a",
+        )
+        pybuild.build(context, "-o", "type=tar,dest=out.tar")
+        with tarfile.open(pybuild.work / "out.tar") as tar:
+            assert tar.getmember("a").uid == uid
 
 
 def test_copies_into_what_is_there(busybox: Pybuild) -> None:
