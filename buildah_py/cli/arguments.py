@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+from functools import cache
 from typing import Any, NoReturn
 
 from buildah_py.errors import UsageError
@@ -35,8 +37,23 @@ class Parser(argparse.ArgumentParser):
 def make_parser(command: str, description: str) -> Parser:
     """Make the parser of a command; abbreviated options are not accepted."""
     return Parser(
-        prog=f"pybuild {command}", description=f"{description[0].upper()}{description[1:]}.", allow_abbrev=False
+        prog=f"pybuild {command}",
+        description=f"{description[0].upper()}{description[1:]}.",
+        allow_abbrev=False,
+        formatter_class=lambda prog: argparse.HelpFormatter(prog, width=_width()),
     )
+
+
+@cache
+def _width() -> int:
+    """Give the width of help; asked for the first option already, argparse would import much to find it."""
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdecimal() and int(columns):
+        return int(columns) - 2
+    try:
+        return (os.get_terminal_size(sys.stdout.fileno()).columns or 80) - 2
+    except (OSError, ValueError):
+        return 78
 
 
 def warn(text: str) -> None:

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from buildah_py.copy.select import can_copy_unread, complete, select
 from buildah_py.engine.executions import InputList, Usage
-from buildah_py.sources.directory import DirectoryContext
-from buildah_py.sources.hygiene import advice
 from buildah_py.sources.urls import kind_of
 
 if TYPE_CHECKING:
@@ -138,6 +136,9 @@ class CopyExecution:
 
     def _warn(self, selected: Sequence[Selected]) -> None:
         """Say what was surely not meant to be in the layer, once in a build."""
+        from buildah_py.sources.directory import DirectoryContext
+        from buildah_py.sources.hygiene import advice
+
         for one in selected:
             tree, sources = one.selection.tree, [source for source in one.selection.sources if source.is_dir]
             if self._origin is None and sources and isinstance(tree, DirectoryContext):

@@ -6,8 +6,6 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from buildah_py.copy.layout import Layout
-from buildah_py.copy.owner import parse_owner
 from buildah_py.engine.executions import Usage
 from buildah_py.errors import NotFound, PybuildError
 from buildah_py.layers.entry import DIR
@@ -43,6 +41,8 @@ class WorkdirExecution:
 
     def execute(self, staged: str) -> tuple[Captured, str]:
         """Write the missing directories as a layer."""
+        from buildah_py.copy.layout import Layout
+
         view = self._workshop.view(self._parent.layers)
         path = resolve(view, self._step.path)
         fs = os.path.join(staged, "fs")
@@ -64,6 +64,8 @@ class WorkdirExecution:
         """
         if not self._step.user:
             return 0, 0
+        from buildah_py.copy.owner import parse_owner
+
         try:
             return parse_owner(self._step.user, view)
         except NotFound as error:

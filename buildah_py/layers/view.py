@@ -95,17 +95,21 @@ class MergedView:
 
     def open(self, path: str) -> int:
         """Open the regular file `path` for reading; NotFound where that is none."""
-        from buildah_py.linux import paths
+        return _open(self.fs_of_file(path), path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
 
-        entry, where = self.entry(path), self._find(path)
+    def reader(self) -> Reader:
+        """Return something that opens many files, best in the order of their directories; the caller closes it."""
+        return Reader(self)
+
+    def fs_of_file(self, path: str) -> str:
+        """Return the directory of the layer that the regular file `path` is in; NotFound where that is none."""
+        where = self._find(path)
+        entry = None if where is None else where.entry
+        if entry is not None and entry.kind == HARDLINK:
+            entry = self.entry(path)
         if entry is None or where is None or entry.kind != FILE:
             raise NotFound(f"/{path} is no regular file in the image")
-        root = os.open(self._layers[where.layer].fs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            inside = paths.RESOLVE_BENEATH | paths.RESOLVE_NO_SYMLINKS | paths.RESOLVE_NO_MAGICLINKS
-            return paths.openat2(root, path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, resolve=inside)
-        finally:
-            os.close(root)
+        return self._layers[where.layer].fs
 
     def layer_of(self, path: str) -> int | None:
         """Return the index of the layer that `path` comes from, None where nothing is."""
@@ -194,6 +198,50 @@ class MergedView:
                 return None
             shown = _ROOT
         return _Found(shown, max(first, 0), tuple(merged))
+
+
+class Reader:
+    """Opens files of a view one after the other, keeping the directory of the last one open."""
+
+    def __init__(self, view: MergedView) -> None:
+        self._view = view
+        self._at: tuple[str, str] | None = None
+        self._directory = -1
+
+    def open(self, path: str) -> int:
+        """Open the regular file `path` for reading; the caller closes it."""
+        folder, _, name = path.rpartition("/")
+        fs = self._view.fs_of_file(path)
+        if (fs, folder) != self._at:
+            self.close()
+            self._directory = _open(fs, folder or ".", os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW)
+            self._at = (fs, folder)
+        return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self._directory)
+
+    def read(self, path: str, size: int) -> bytes:
+        """Return the bytes of the regular file `path`, which should be `size`; one more where it is longer."""
+        descriptor = self.open(path)
+        try:
+            return os.read(descriptor, size + 1)
+        finally:
+            os.close(descriptor)
+
+    def close(self) -> None:
+        """Close the directory."""
+        if self._directory >= 0:
+            os.close(self._directory)
+        self._directory, self._at = -1, None
+
+
+def _open(fs: str, path: str, flags: int) -> int:
+    from buildah_py.linux import paths
+
+    root = os.open(fs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        inside = paths.RESOLVE_BENEATH | paths.RESOLVE_NO_SYMLINKS | paths.RESOLVE_NO_MAGICLINKS
+        return paths.openat2(root, path, flags, resolve=inside)
+    finally:
+        os.close(root)
 
 
 def _is_whiteout(entry: Entry | None) -> bool:

@@ -255,7 +255,7 @@ class DirectoryContext:
         is_ignored = ignore.child_test(path) if ignore is not None else None
         prefix = path + "/" if path else ""
         cache = self._stat_cache
-        known = cache.directories.get(path, {}) if cache is not None else {}
+        known = cache.files(path) if cache is not None else {}
         found: dict[str, Entry] = {}
         doubtful: list[tuple[str, Entry]] = []
         hidden: list[str] = []

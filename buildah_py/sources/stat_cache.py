@@ -11,9 +11,10 @@ if TYPE_CHECKING:
 
     Record = tuple[int, int, int, int, int, str, tuple[tuple[str, bytes], ...]]
 
-_MAGIC: Final = b"pybuild stat cache 2\n"
+_MAGIC: Final = b"pybuild stat cache 3\n"
 _DIGEST: Final = 32
 _LENGTH: Final = 8
+_UNPACKED: Final = 16
 _TICK: Final = 50_000_000  # ns: the kernel stamps files with a clock that may lag by a timer tick, at most 10 ms
 _COARSE: Final = 2_000_000_000  # ns: FAT, ext3 and old NFS servers
 
@@ -43,13 +44,15 @@ def is_settled(ctime: int, hashed_at: int) -> bool:
 class StatCache:
     """The remembered files of one context, kept in one file.
 
-    `directories` maps a directory's path to its files: name to a tuple in the order of `Known`. A damaged or foreign
-    file counts as empty: what it holds can be had again.
+    A directory's files are a dict of names to tuples in the order of `Known`; only the directories that were asked for
+    last are unpacked. A damaged or foreign file counts as empty: what it holds can be had again.
     """
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.directories: dict[str, dict[str, Record]] = {}
+        self._packed: dict[str, bytes] = {}
+        self._unpacked: dict[str, dict[str, Record]] = {}
+        self._dirty: set[str] = set()
         self._seen: dict[str, frozenset[str]] = {}
         self._changed = False
         self._load()
@@ -62,29 +65,59 @@ class StatCache:
         name = sha256(os.fsencode(os.path.realpath(context))).hexdigest()[:32]
         return cls(os.path.join(directory, name))
 
+    @property
+    def directories(self) -> set[str]:
+        """The paths of the directories of which something is known."""
+        return self._packed.keys() | self._dirty
+
+    def files(self, directory: str) -> dict[str, Record]:
+        """What is known of the files in a directory."""
+        found = self._unpacked.get(directory)
+        if found is None:
+            from marshal import loads
+
+            packed = self._packed.get(directory)
+            found = loads(packed) if packed else {}  # noqa: S302 - its own file, checked when it was read
+            self._unpacked[directory] = found
+            if len(self._unpacked) > _UNPACKED:
+                self._pack(next(iter(self._unpacked)))
+        return found
+
     def seen(self, directory: str, subdirectories: Iterable[str], names: Container[str]) -> None:
         """Note what a directory holds now, and its subdirectories; what it holds no longer is forgotten."""
         self._seen[directory] = frozenset(subdirectories)
-        known = self.directories.get(directory)
-        if known:
-            gone = [name for name in known if name not in names]
-            if gone:
-                self._changed = True
-                for name in gone:
-                    del known[name]
+        known = self.files(directory)
+        gone = [name for name in known if name not in names]
+        if gone:
+            self._change(directory)
+            for name in gone:
+                del known[name]
 
     def remember(self, directory: str, name: str, known: Record) -> None:
         """Keep what is known of a file."""
-        files = self.directories.get(directory)
-        if files is None:
-            files = self.directories[directory] = {}
-        files[name] = known[:]
-        self._changed = True
+        self.files(directory)[name] = known[:]
+        self._change(directory)
 
     def forget(self, directory: str, name: str) -> None:
         """Drop a file whose record no longer holds."""
-        if self.directories.get(directory, {}).pop(name, None) is not None:
-            self._changed = True
+        if self.files(directory).pop(name, None) is not None:
+            self._change(directory)
+
+    def _change(self, directory: str) -> None:
+        self._dirty.add(directory)
+        self._changed = True
+
+    def _pack(self, directory: str) -> None:
+        """Put a directory away, as bytes: these take a fifth of the memory."""
+        files: Any = self._unpacked.pop(directory)
+        if directory in self._dirty:
+            from marshal import dumps
+
+            self._dirty.discard(directory)
+            if files:
+                self._packed[directory] = dumps(files, 4)
+            else:
+                self._packed.pop(directory, None)
 
     def save(self) -> None:
         """Write the cache, if it changed, in place of the old one: a reader sees either whole."""
@@ -94,6 +127,8 @@ class StatCache:
         from hashlib import sha256
         from tempfile import mkstemp
 
+        for directory in list(self._unpacked):
+            self._pack(directory)
         folder = os.path.dirname(self.path)
         os.makedirs(folder, mode=0o700, exist_ok=True)
         descriptor, temporary = mkstemp(prefix=".stat-", dir=folder)
@@ -101,9 +136,8 @@ class StatCache:
             with open(descriptor, "wb") as file:
                 file.write(_MAGIC + bytes(_DIGEST))
                 hashed = sha256()
-                for path, files in self.directories.items():
-                    if self._alive(path):
-                        entry: Any = (path, files)
+                for entry in self._packed.items():
+                    if self._alive(entry[0]):
                         data = marshal.dumps(entry, 4)
                         part = len(data).to_bytes(_LENGTH, "little") + data
                         hashed.update(part)
@@ -118,8 +152,6 @@ class StatCache:
 
     def _alive(self, path: str) -> bool:
         """Whether a directory is still there, as far as this run has looked."""
-        if not self.directories[path]:
-            return False
         while path:
             parent, _, name = path.rpartition("/")
             inside = self._seen.get(parent)
@@ -145,7 +177,7 @@ class StatCache:
             start = at + _LENGTH
             at = start + int.from_bytes(view[at:start], "little")
             path, files = marshal.loads(view[start:at])  # noqa: S302 - its own file, checked above
-            self.directories[path] = files
+            self._packed[path] = files
 
 
 def now() -> int:

@@ -15,12 +15,12 @@ import time
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from buildah_py.errors import ArchiveError, StoreError
-from buildah_py.layers.inventory import Inventory
 from buildah_py.store.rooms import disk_usage, remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from buildah_py.layers.inventory import Inventory
     from buildah_py.store.database import Database
 
 
@@ -94,6 +94,8 @@ class Layers:
 
     def read_inventory(self, diff_id: str) -> Inventory:
         """The layer's inventory as it lies on the disk now. Raises StoreError where it is damaged."""
+        from buildah_py.layers.inventory import Inventory
+
         try:
             with open(os.path.join(self.home(diff_id), "inventory"), "rb") as file:
                 data = file.read()

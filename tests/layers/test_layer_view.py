@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -121,6 +122,11 @@ def test_what_opens_is_what_shows(tmp_path: Path) -> None:
     assert read(tree, "d/f", 10) == b"0"
     assert read(tree, "d/only1", 3) == b"own"
     assert tree.layer_of("d/only1") == 1
+    with closing(tree.reader()) as reader:
+        order = ("d/f", "d/only0", "d/only1", "d/f")
+        assert [reader.read(path, 10) for path in order] == [b"0", b"own", b"own", b"0"]
+        with pytest.raises(NotFound):
+            reader.open("l")
     for path in ("l", "d", "nothing", "l/x"):
         with pytest.raises(NotFound):
             tree.open(path)
@@ -136,6 +142,8 @@ def test_a_layer_exchanged_for_links_opens_nothing_outside(tmp_path: Path) -> No
     tree = MergedView([LayerTree(str(tmp_path), Inventory([d("d"), f("d/hostname")]))])
     with pytest.raises(OSError, match="symbolic links"):
         tree.open("d/hostname")
+    with closing(tree.reader()) as reader, pytest.raises(OSError, match="Not a directory"):
+        reader.open("d/hostname")
 
 
 # resolve

@@ -114,7 +114,7 @@ def test_a_damaged_cache_is_empty(tmp_path: Path, damage: bytes) -> None:
     assert StatCache(str(path)).directories
     for bad in (damage, data[:-1], data[:-1] + b"x"):
         path.write_bytes(bad)
-        assert StatCache(str(path)).directories == {}
+        assert StatCache(str(path)).directories == set()
 
 
 def test_what_is_gone_is_forgotten(context: Path, tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_what_is_gone_is_forgotten(context: Path, tmp_path: Path) -> None:
     with DirectoryContext(str(context), None, cache) as opened:
         opened.children("")
     cache.save()
-    assert StatCache(str(tmp_path / "cache")).directories.keys() == {"sub"}, "not looked at: kept"
+    assert StatCache(str(tmp_path / "cache")).directories == {"sub"}, "not looked at: kept"
     (context / "sub/b").unlink()
     (context / "sub/c").unlink()
     (context / "sub").rmdir()
@@ -133,7 +133,7 @@ def test_what_is_gone_is_forgotten(context: Path, tmp_path: Path) -> None:
     with DirectoryContext(str(context), None, again) as opened:
         opened.complete(list(opened.children("")))
     again.save()
-    assert StatCache(str(tmp_path / "cache")).directories.keys() == {""}
+    assert StatCache(str(tmp_path / "cache")).directories == {""}
 
 
 def test_what_an_ignore_file_hides_is_not_forgotten(context: Path, tmp_path: Path) -> None:
