@@ -92,39 +92,47 @@ def shorten(old: bytes, new: bytes) -> tuple[bytes, bytes]:
     heads = _HEAD.match(old), _HEAD.match(new)
     if heads[0] is None or heads[1] is None or heads[0]["what"] != heads[1]["what"]:
         return old, new
-    bodies = old[heads[0].end() :], new[heads[1].end() :]
+    starts = heads[0].end(), heads[1].end()
     if any(
-        body.count(b"\0") != _FIELDS * (int(head["count"]) - (head["kind"] == b"dir"))
-        for head, body in zip(heads, bodies, strict=True)
+        data.count(b"\0", start) != _FIELDS * (int(head["count"]) - (head["kind"] == b"dir"))
+        for data, start, head in zip((old, new), starts, heads, strict=True)
         if head is not None
     ):
         return old, new
-    one, other = bodies
-    start = _alike(one, other, from_end=False)
-    start = one.rfind(b"\0", 0, start) + 1
-    for _ in range(one.count(b"\0", 0, start) % _FIELDS):
-        start = one.rfind(b"\0", 0, start - 1) + 1
-    one, other = one[start:], other[start:]
-    end = _alike(one, other, from_end=True)
-    # One byte more, so that a field which both have as a whole is told from the end of a longer one.
-    at = one.find(b"\0", max(len(one) - end - 1, 0)) + 1
-    for _ in range(one.count(b"\0", at) % _FIELDS):
-        at = one.find(b"\0", at) + 1
-    rest = len(one) - at
-    return tuple(_again(heads[0], body[: len(body) - rest]) for body in (one, other))  # type: ignore[return-value]
+    first, second = starts
+    begun = max(old.rfind(b"\0", first, first + _beginning(old, first, new, second)) + 1, first)
+    for _ in range(old.count(b"\0", first, begun) % _FIELDS):
+        begun = max(old.rfind(b"\0", first, begun - 1) + 1, first)
+    first, second = begun, second + begun - first
+    # Behind the first end of a field that both have: what stands before it may be the end of a longer one in one list.
+    at = old.find(b"\0", len(old) - _end(old, first, new, second)) + 1 or len(old)
+    for _ in range(old.count(b"\0", at) % _FIELDS):
+        at = old.find(b"\0", at) + 1
+    rest = len(old) - at
+    return _again(heads[0], old[first : len(old) - rest]), _again(heads[1], new[second : len(new) - rest])
 
 
-def _alike(one: bytes, other: bytes, *, from_end: bool) -> int:
-    """Count the bytes with which both begin, or end."""
-    low, high = 0, min(len(one), len(other))
+def _beginning(one: bytes, first: int, other: bytes, second: int) -> int:
+    """Count the bytes that are the same from two places on."""
+    low, high = 0, min(len(one) - first, len(other) - second)
     while low < high:
         middle = (low + high + 1) // 2
-        same = (
-            one[len(one) - middle : len(one) - low] == other[len(other) - middle : len(other) - low]
-            if from_end
-            else one[low:middle] == other[low:middle]
-        )
-        low, high = (middle, high) if same else (low, middle - 1)
+        if one[first + low : first + middle] == other[second + low : second + middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _end(one: bytes, first: int, other: bytes, second: int) -> int:
+    """Count the bytes that are the same back from the ends, at most down to two places."""
+    low, high = 0, min(len(one) - first, len(other) - second)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if one[len(one) - middle : len(one) - low] == other[len(other) - middle : len(other) - low]:
+            low = middle
+        else:
+            high = middle - 1
     return low
 
 
