@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from buildah_py.engine.executions import InputList, Usage
 from buildah_py.engine.foreign import check_runnable
+from buildah_py.engine.workshop import RootAttributes
 from buildah_py.errors import PybuildError, StepFailed
 from buildah_py.layers.entry import DIR, Entry
 from buildah_py.plan.steps import OUTPUT
@@ -42,6 +43,7 @@ class RunExecution:
         self._lists: dict[str, InputList] = {}
         self.usage = Usage()
         self._held = ExitStack()
+        self._root = RootAttributes()
 
     def inputs(self) -> Mapping[str, str]:
         """The content that bind mounts show; of secrets and agents that may be missing, whether they are there."""
@@ -75,8 +77,13 @@ class RunExecution:
         with self._held:
             spec = self._prepare(staged)
             self._run(spec, self._show)
-        root = Entry("", DIR, *self._workshop.root_attributes(self._parent.layers))
-        captured = capture(spec.upper, spec.lowers, stubs=spec.init, userxattr=self._workshop.userxattr, root=root)
+        captured = capture(
+            spec.upper,
+            spec.lowers,
+            stubs=spec.init,
+            userxattr=self._workshop.userxattr,
+            root=Entry("", DIR, *self._root),
+        )
         tidy(spec.upper, captured)
         for path in captured.skipped:
             self._workshop.warn(f"{self._node.place}: the socket /{path} is left out, as no layer can hold one")
@@ -85,7 +92,7 @@ class RunExecution:
     def _prepare(self, staged: str) -> ContainerSpec:
         check_runnable(self._step.platform)
         upper, work, init = (os.path.join(staged, name) for name in ("upper", "work", "init"))
-        self._workshop.make_root(upper, self._parent.layers)
+        self._root = self._workshop.make_root(upper, self._parent.layers)
         os.mkdir(work)
         os.mkdir(init)
         return self._spec(self._workshop.lowers(self._parent.layers), upper, work, init, staged)

@@ -121,19 +121,21 @@ class Workshop:
     def root_attributes(self, layers: Sequence[str]) -> RootAttributes:
         """What `/` is like on top of layers."""
         self.store.need(layers)
+        rows = self.store.layers.several(layers)
         for diff_id in reversed(layers):
-            layer = self.store.layers.get(diff_id)
+            layer = rows.get(diff_id)
             if layer is not None and layer.root is not None:
                 return RootAttributes(*layer.root)
         return RootAttributes()
 
-    def make_root(self, path: str, layers: Sequence[str]) -> None:
-        """Make the directory `path` with the attributes of the root of `layers`."""
+    def make_root(self, path: str, layers: Sequence[str]) -> RootAttributes:
+        """Make the directory `path` with the attributes of the root of `layers`, and give these."""
         root = self.root_attributes(layers)
         os.mkdir(path)
         if self._owners:
             os.chown(path, root.uid, root.gid)
         os.chmod(path, root.mode)
+        return root
 
     def writer(self, path: str) -> LayerWriter:
         """Give what writes a layer into the empty directory `path`, in the form that overlays of this process take."""
@@ -186,6 +188,9 @@ class Workshop:
     def _open_sandbox(self) -> Sandbox:
         with self._lock:
             if self._sandbox is None:
+                from buildah_py.linux.files import raise_descriptor_limit
+
+                raise_descriptor_limit()  # a step on a thousand layers looks into all of them at once
                 self._sandbox = self._make_sandbox()
             return self._sandbox
 

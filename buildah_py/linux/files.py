@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import resource
 
 from buildah_py.linux.libc import check, function
 
@@ -19,3 +20,9 @@ def syncfs(descriptor: int) -> None:
 def sync_file_range(descriptor: int, start: int, length: int) -> None:
     """Start to write a part of an open file to its device; does not wait for that."""
     check(_sync_file_range(descriptor, start, length, _WRITE))
+
+
+def raise_descriptor_limit() -> None:
+    """Let this process have as many files open as it may: the usual limit is low for the sake of select(2)."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import threading
 import time
@@ -116,6 +117,12 @@ class Layers:
     def get(self, diff_id: str) -> StoredLayer | None:
         """The layer's row, or None."""
         return self._one("diff_id = ?", diff_id)
+
+    def several(self, diff_ids: Sequence[str]) -> dict[str, StoredLayer]:
+        """The rows of many layers at once, of those that are known."""
+        wanted = "diff_id IN (SELECT value FROM json_each(?))"
+        rows = self._database.query(f"SELECT {_COLUMNS} FROM layers WHERE {wanted}", (json.dumps(diff_ids),))
+        return {layer.diff_id: layer for layer in map(_layer, rows)}
 
     def by_digest(self, layer_digest: str) -> StoredLayer | None:
         """The oldest layer with equal content, whatever its times."""

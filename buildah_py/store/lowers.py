@@ -25,10 +25,11 @@ def lowers(store: Store, diff_ids: Sequence[str]) -> tuple[str, ...]:
     root. Above a layer with directories that the layers below describe may lie a directory with nothing but these.
     """
     found: list[str] = []
+    rows = store.layers.several(diff_ids)
     for place in range(len(diff_ids) - 1, -1, -1):
         diff_id = diff_ids[place]
-        layer = store.layers.get(diff_id)
-        if layer is not None and layer.adopted not in (None, chain_name(diff_ids[:place])):
+        layer = rows.get(diff_id)
+        if layer is not None and layer.adopted is not None and layer.adopted != chain_name(diff_ids[:place]):
             found.append(_parents(store, diff_ids[: place + 1]))
         if layer is None or layer.entries:
             found.append(store.layers.fs(diff_id))
