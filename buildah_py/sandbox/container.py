@@ -126,6 +126,8 @@ def _run(
     here = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     who = users.resolve(here, container["user"])
     os.close(here)
+    if -1 in map(idmap.outside, container["id_maps"], (who.uid, who.gid)):
+        raise RefusedError("USER", f"the container's user namespace has no {who.uid}:{who.gid} (--userns-uid-map)")
     if container["tty"]:
         with Step("making a terminal"):
             master, slave = _terminal()

@@ -92,3 +92,8 @@ def test_without_root_all_containers_have_one(busybox: Pybuild) -> None:
         asked = busybox.run("run", "--network=none", "--userns=auto", "busybox", "cat", "/proc/self/uid_map").stdout
         assert asked == said
         assert "root's to give" in busybox.run("run", MAP, "busybox", "true", status=2).stderr
+
+
+def test_a_user_that_the_namespace_has_not(busybox: Pybuild) -> None:
+    said = busybox.run("run", "--userns-uid-map=0:3000000:10", "--user=11", "busybox", "true", status=125).stderr
+    assert "user namespace has no 11:11" in said or "user namespace has no 11:0" in said
