@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterator
 
+    from buildah_py.cli.userns import Ranges
+
 
 class Finding(NamedTuple):
     """One line: what was tried, whether it works, what was found, and what to do if it is to work."""
@@ -48,6 +50,7 @@ def examine() -> Iterator[Finding]:
     yield from _kernel()
     yield _container()
     yield _network()
+    yield from _user_namespaces()
     yield _seccomp()
     yield _cgroups()
     yield from _programs()
@@ -115,13 +118,16 @@ def _container() -> Finding:
 _NO_COMMAND = 127
 
 
-def _try_container(network: str) -> int:
-    """Run a container from scratch: that its only command is missing says that all before it went well."""
+def _try_container(network: str, *, uids: Ranges = (), gids: Ranges = (), inside: str | None = None) -> int:
+    """Run a container from scratch: that its only command is missing says that all before it went well.
+
+    Its layers are made in the directory `inside`.
+    """
     import tempfile
 
     from buildah_py.sandbox import ContainerSpec, Sandbox
 
-    with tempfile.TemporaryDirectory(prefix="pybuild-doctor-") as place:
+    with tempfile.TemporaryDirectory(prefix="pybuild-doctor-", dir=inside) as place:
         for name in ("upper", "work", "init"):
             os.mkdir(f"{place}/{name}")
         spec = ContainerSpec(
@@ -131,6 +137,8 @@ def _try_container(network: str) -> int:
             init=f"{place}/init",
             argv=("/nothing",),
             network=network,
+            uid_map=uids,
+            gid_map=gids,
         )
         null = os.open(os.devnull, os.O_WRONLY)
         try:
@@ -161,6 +169,25 @@ def _network() -> Finding:
     except SandboxError as error:
         return Finding("network", False, error.message, remedy, needed=False)
     return Finding("network", True, "pasta or slirp4netns" if unprivileged else "bridge, veth and address translation")
+
+
+def _user_namespaces() -> Iterator[Finding]:
+    """Try what --userns=auto does, on the file system of the store; without root every container has one anyway."""
+    from buildah_py.api.state import own_root
+    from buildah_py.cli.userns import held
+    from buildah_py.errors import SandboxError
+    from buildah_py.sandbox import userns
+
+    if os.environ.get(userns.MARKER):
+        return
+    root = own_root()
+    try:
+        uids, gids = held("/etc/subuid"), held("/etc/subgid")
+        _try_container("none", uids=uids, gids=gids, inside=root if os.path.isdir(root) else None)
+    except SandboxError as error:
+        yield Finding("--userns", False, error.message, error.hint, needed=False)
+    else:
+        yield Finding("--userns", True, f"ids {uids[0][1]} and up stand for those of containers")
 
 
 def _seccomp() -> Finding:

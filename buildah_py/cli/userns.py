@@ -63,9 +63,9 @@ def read(args: argparse.Namespace) -> tuple[Ranges, Ranges]:
     if (uids and user) or (gids and group):
         raise UsageError("a map of ids is either written down or somebody's: give one of both options")
     if not (uids or gids):
-        return _held("/etc/subuid", user or group), _held("/etc/subgid", group or user)
-    uids = uids or (_held("/etc/subuid", user) if user else gids)
-    gids = gids or (_held("/etc/subgid", group) if group else uids)
+        return held("/etc/subuid", user or group), held("/etc/subgid", group or user)
+    uids = uids or (held("/etc/subuid", user) if user else gids)
+    gids = gids or (held("/etc/subgid", group) if group else uids)
     for option, ranges in (("uid", uids), ("gid", gids)):
         if not any(inside == 0 for inside, _, _ in ranges):
             raise UsageError(f"--userns-{option}-map does not map 0, and a container needs a root")
@@ -85,8 +85,8 @@ def _ranges(texts: Iterable[str], option: str) -> Ranges:
     return tuple(found)
 
 
-def _held(path: str, name: str) -> Ranges:
-    """Give the ids that somebody holds in /etc/subuid or /etc/subgid, from 0 up."""
+def held(path: str, name: str = "") -> Ranges:
+    """Give the ids that somebody holds in /etc/subuid or /etc/subgid, from 0 up. Raises SandboxError."""
     for holder in (name,) if name else _HOLDERS:
         ranges = subordinate_ids(path, -1, holder)
         if ranges:

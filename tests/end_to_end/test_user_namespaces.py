@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -97,3 +99,18 @@ def test_without_root_all_containers_have_one(busybox: Pybuild) -> None:
 def test_a_user_that_the_namespace_has_not(busybox: Pybuild) -> None:
     said = busybox.run("run", "--userns-uid-map=0:3000000:10", "--user=11", "busybox", "true", status=125).stderr
     assert "user namespace has no 11:11" in said or "user namespace has no 11:0" in said
+
+
+def test_doctor_tells_whether_root_has_ids_for_one(pybuild: Pybuild, tmp_path: Path) -> None:
+    """In a mount namespace of our own, with another /etc/subuid: without ids, what to do; having done it, it works."""
+    needed = [name for name in ("unshare", "mount") if shutil.which(name) is None]
+    if needed:
+        pytest.skip(f"needs {', '.join(needed)}")
+    for content, mark in (("", "--"), ("containers:3000000:65536\n", "ok")):
+        (tmp_path / "subids").write_text(content)
+        script = f'mount --bind {tmp_path}/subids /etc/subuid; mount --bind {tmp_path}/subids /etc/subgid; exec "$@"'
+        command = ("unshare", "-m", "/bin/sh", "-euc", script, "sh", *pybuild.command)
+        said = replace(pybuild, command=command).run("doctor", status=None).stdout
+        (line,) = (line for line in said.splitlines() if " --userns " in line)
+        assert line.startswith(mark), said
+        assert ("usermod --add-subuids" in said) == (not content)
