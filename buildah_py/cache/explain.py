@@ -71,13 +71,13 @@ def _has_much_in_common(
         before = record.inputs.get(name)
         if digest is None or before is None or before == digest:
             continue
-        one, other = old(before), new(digest)
-        if one is None or other is None:
-            continue
-        # Where most of the bytes stand in the same places, so do most of the files.
-        if sum(map(len, input_lists.shorten(one, other))) < _ENOUGH * min(len(one), len(other)):
-            continue
         try:
+            one, other = old(before), new(digest)
+            if one is None or other is None:
+                continue
+            # Where most of the bytes stand in the same places, so do most of the files.
+            if sum(map(len, input_lists.shorten(one, other))) < _ENOUGH * min(len(one), len(other)):
+                continue
             if input_lists.alike(input_lists.parse(one), input_lists.parse(other)) < _ENOUGH:
                 return False
         except CacheError:

@@ -9,6 +9,8 @@ import hashlib
 import time
 from typing import TYPE_CHECKING, NamedTuple, cast
 
+from buildah_py.errors import CacheError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -105,7 +107,7 @@ class Records:
         return [record for record in found if record.intact]
 
     def input_list(self, digest: str) -> bytes | None:
-        """What stood behind the digest of an input, or None where that was not kept."""
+        """What stood behind the digest of an input, or None where that was not kept. Raises CacheError for damage."""
         rows = self._database.query("SELECT data FROM input_lists WHERE digest = ?", (digest,))
         return _decompress(cast("bytes", rows[0][0])) if rows else None
 
@@ -158,10 +160,13 @@ def _compress(data: bytes) -> bytes:
 
 
 def _decompress(data: bytes) -> bytes:
-    if data[:1] == b"z":
-        import zlib
+    import zlib
 
-        return zlib.decompress(data[1:])
     import zstandard
 
-    return zstandard.ZstdDecompressor().decompress(data[1:])
+    try:
+        if data[:1] == b"z":
+            return zlib.decompress(data[1:])
+        return zstandard.ZstdDecompressor().decompress(data[1:])
+    except (zlib.error, zstandard.ZstdError) as error:
+        raise CacheError(f"its list of files in the store is damaged: {error}") from error

@@ -27,6 +27,9 @@ _TABLES = (
     "origins",
     "repo_digests",
     "platform_names",
+    "record_places",
+    "input_lists",
+    "record_inputs",
 )
 _TYPES = {"TEXT": str, "INTEGER": int, "BLOB": bytes}
 _FEW = 5
@@ -118,6 +121,11 @@ def _drop_dangling(new: Database) -> None:
     new.change(f"DELETE FROM names WHERE config IN ({broken})")
     new.change("DELETE FROM names WHERE config NOT IN (SELECT digest FROM configs)")
     new.change(f"DELETE FROM configs WHERE digest IN ({broken})")
+    for table in ("record_places", "record_inputs"):
+        new.change(f"DELETE FROM {table} WHERE key NOT IN (SELECT key FROM records)")
+    new.change("DELETE FROM record_inputs WHERE digest NOT IN (SELECT digest FROM input_lists)")
+    new.change("DELETE FROM input_lists WHERE digest NOT IN (SELECT digest FROM record_inputs)")
+    new.change("DELETE FROM gone_records")
     for table in ("blobs", "origins"):
         new.change(f"DELETE FROM {table} WHERE diff_id NOT IN (SELECT diff_id FROM layers)")
     for table in ("config_layers", "builds", "repo_digests", "platform_names"):

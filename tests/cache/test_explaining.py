@@ -183,3 +183,25 @@ def test_a_list_that_was_not_kept_is_not_made_up(store: Store) -> None:
     wanted = step("x", sources="sha256:2")
     found = explain(Cache(store, own=("file /x",)), wanted, None, {"sha256:2": lambda: b""})
     assert found.reason == "RUN changed; which files is not known, as no list of them was kept"
+
+
+def test_a_damaged_list_is_told_as_such(store: Store) -> None:
+    (layer,) = store.layers.all()
+    ingredients = step("x", sources="sha256:1")
+    Cache(store, own=("file /x",)).keep(
+        ingredients, layer.diff_id, layer.layer_digest, 1.0, lists={"sha256:1": lambda: b"x" * 100_000}
+    )
+    for damaged in b"z??", b"s??", b"":
+        store.database.change("UPDATE input_lists SET data = ?", (damaged,))
+        found = explain(Cache(store, own=("file /x",)), step("x", sources="sha256:2"), None, {"sha256:2": lambda: b""})
+        assert found.reason.startswith("RUN changed; which files is not known: its list of files in the store is dam")
+
+
+def test_a_step_of_another_platform_is_another_step() -> None:
+    from buildah_py.plan.steps import RunStep
+
+    def run(platform: str) -> RunStep:
+        return RunStep(("true",), (), "/", "", "default", "sandbox", platform)
+
+    old, new = (Ingredients("p", run(name).canonical(), {}, About()) for name in ("linux/amd64", "linux/arm64"))
+    assert summary(differences(old, new, lambda _: None, lambda _: None)) == "platform linux/amd64 → linux/arm64"

@@ -236,6 +236,11 @@ CHANGES = [
     Change("bind mount's new file", lambda p: p.write("data/e.txt", ""), make("mount /data: data/e.txt added")),
     Change("times", touch, {}),
     Change("files of equal content", anew, {}),
+    Change(
+        "order of variables",
+        lambda p: p.edit("ARG VERSION=1.2\nENV MODE=fast", "ENV MODE=fast\nARG VERSION=1.2"),
+        {},
+    ),
     Change("file that nothing takes", lambda p: p.write("other.txt", "y"), {}),
     Change("file beside a pattern", lambda p: p.write("docs/b.txt", "B"), {}),
     Change("ignore file that hides nothing of it", lambda p: p.write(".dockerignore", "other.txt"), {}),
@@ -434,6 +439,37 @@ def test_a_base_image_that_moved(project: Project) -> None:
     assert re.fullmatch("base start moved [0-9a-f]{8}… → [0-9a-f]{8}…", changed[WORKDIR])
     assert changed[SOURCES] == "follows from step 1 of build"
     assert changed[MADE] == changed[WORKDIR]
+
+
+def test_a_base_image_with_the_same_layers(project: Project) -> None:
+    environ = project.options["environ"]
+    text = "FROM busybox\nLABEL new=1\nCMD true"
+    build(BuildRequest(context=None, text=text, names=("start",), environ=environ), lambda _: None)
+    try:
+        assert verdicts(why(project.request())) == {}
+    finally:
+        retag(project, "busybox")
+
+
+def test_a_mount_of_a_stage(project: Project) -> None:
+    project.write(
+        "Buildfile",
+        "FROM scratch AS files\nCOPY src/app.py src/b.py /\n"
+        "FROM start\nRUN --mount=from=files,source=/app.py,target=/app.py cat /app.py > /made\nRUN echo made\n",
+    )
+    build(project.request(), lambda _: None)
+    project.write("src/b.py", "what the mount does not show")
+    ended = done(project.request())
+    assert [name for name, event in ended.items() if event.outcome == events.RAN] == ["files/2"]
+    project.write("src/app.py", "what it shows")
+    reports = why(project.request()).steps
+    assert [step.reason for step in reports if step.verdict != "hit"] == [
+        "COPY src/app.py src/b.py: src/app.py changed",
+        "follows from step 2 of files",
+        "follows from step 2 of files",
+    ]
+    ended = done(project.request())
+    assert ended["stage-1/2"].reason == "mount /app.py: app.py changed"
 
 
 def retag(project: Project, base: str) -> None:
