@@ -17,7 +17,7 @@ from buildah_py.image.reference import parse
 from buildah_py.registry import Credentials, Registry, RegistryOptions
 from tests.registry.conftest import QUICK
 from tests.registry.images import Image, image, noise, pull, push
-from tests.registry_server import PASSWORD, USER, Served, digest_of, docker_registry, serving
+from tests.registry_server import PASSWORD, USER, FaultProxy, Request, Served, digest_of, docker_registry, serving
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -127,3 +127,26 @@ def test_skopeo_reads_ours_and_we_read_skopeos(
         assert (got.descriptor.media_type == media_types.DOCKER_MANIFEST) == (kind == "v2s2")
         assert registry.resolve(reference) == got.descriptor
         assert pull(registry, reference).layers == made.layers
+
+
+def test_tags_come_in_pages(environ: dict[str, str]) -> None:
+    def page(request: Request) -> None:
+        last = request.path.rpartition("last=")[2] if "last=" in request.path else ""
+        tags = [f"{number:02}" for number in range(int(last or 0) + 1, 8)][:3]
+        link = f'</v2/app/tags/list?n=3&last={tags[-1]}>; rel="next"' if tags and tags[-1] != "07" else ""
+        body = json.dumps({"name": "app", "tags": tags or None}).encode()
+        request.reply(200, body, **({"Link": link} if link else {}))
+
+    def round_and_round(request: Request) -> None:
+        request.reply(200, b'{"tags":["a"]}', Link='</v2/circle/tags/list>; rel="next"')
+
+    with FaultProxy("127.0.0.1:1") as server:
+        server.fault("GET", "^/v2/$", lambda request: request.reply(200), times=-1)
+        server.fault("GET", "/app/tags/list", page, times=-1)
+        server.fault("GET", "/circle/tags/list", round_and_round, times=-1)
+        server.fault("GET", "/none/tags/list", lambda request: request.reply(200, b'{"tags":3}'), times=-1)
+        with Registry(RegistryOptions.from_environment(environ, limits=QUICK)) as registry:
+            assert registry.tags(parse(f"{server.host}/app")) == [f"0{number}" for number in range(1, 8)]
+            assert registry.tags(parse(f"{server.host}/circle")) == ["a"]
+            with pytest.raises(RegistryError, match=f"{server.host} gave something that is no list of tags"):
+                registry.tags(parse(f"{server.host}/none"))

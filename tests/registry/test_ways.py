@@ -18,7 +18,7 @@ from buildah_py.registry import Registry, RegistryOptions
 from buildah_py.registry.proxies import proxy_for
 from tests.registry.conftest import QUICK
 from tests.registry.images import image, pull, push
-from tests.registry_server import Certificate, Served, certificate, docker_registry, serving
+from tests.registry_server import Certificate, FaultProxy, Served, certificate, docker_registry, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -282,3 +282,15 @@ def test_which_proxy() -> None:
     for value in ("socks5://x:1", "http://"):
         with pytest.raises(UsageError, match="proxy for https"):
             proxy_for("https", "a.b", {"https_proxy": value})
+
+
+def test_a_registry_may_not_know_that_tls_ends_before_it(
+    docker_registry: Served, environ: dict[str, str], tmp_path: Path
+) -> None:
+    made = certificate(tmp_path / "front")
+    with FaultProxy(docker_registry, made) as front:
+        reference = parse(f"{front.host}/app")
+        with opened(environ, tls_verify=True, ca_files=[made.ca]) as registry:
+            push(registry, reference, MADE)
+            assert pull(registry, reference) == MADE
+        assert len(front.asked("PUT", "uploads")) == 2
