@@ -3,8 +3,10 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import signal
 import sys
 import tempfile
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from buildah_py.errors import ArchiveError
+from buildah_py.errors import ArchiveError, StoreError
 from buildah_py.layers import spool
 from buildah_py.layers.capture import capture
 from buildah_py.layers.entry import CHAR, FILE, HARDLINK, WHITEOUT
@@ -248,3 +250,21 @@ def test_an_empty_layer(tmp_path: Path) -> None:
     assert captured.diff_id == "sha256:" + hashlib.sha256(bytes(1024)).hexdigest()
     assert captured.size == 1024
     assert tmp_path.stat().st_mode & 0o7777 == 0o755
+
+
+def test_a_process_that_is_killed_is_missed(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    if "alone" in request.node.name:
+        pytest.skip("no process is started")
+    with LayerWriter(str(tmp_path)) as writer:
+        for number in range(9):
+            writer.add_file(str(number), b"x")
+        (child,) = children()
+        os.kill(child, signal.SIGKILL)
+        with pytest.raises(StoreError, match="ended unexpectedly"):
+            writer.finish()
+    assert not children()
+
+
+def children() -> list[int]:
+    """Give the processes that this one has started and not waited for."""
+    return [int(pid) for pid in Path(f"/proc/self/task/{threading.get_native_id()}/children").read_text().split()]
