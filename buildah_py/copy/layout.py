@@ -90,6 +90,7 @@ class Layout:
             )
         if found is not None:
             self.touch(path)
+            mode |= found.mode & 0o2000  # as mkdir(2) passes the set-group-id bit of a directory on
         for inner in reversed(missing):
             self.put(Entry(inner, DIR, mode, *owner, mtime=mtime))
 

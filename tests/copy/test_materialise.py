@@ -139,6 +139,16 @@ def test_several_files_want_a_directory(bench: Bench) -> None:
     assert paths(bench.copy(["*.txt"], "/dir")) == ["dir", "dir/a.txt", "dir/b.txt"]
 
 
+def test_a_directory_of_a_group_passes_that_on(bench: Bench) -> None:
+    """New directories below one with the set-group-id bit get it, as mkdir(2) has it; copied ones keep their modes."""
+    bench.add_layer(lambda writer: writer.add_dir("d", 0o2775, 0, 50))
+    bench.write("src/sub/f")
+    entries = bench.copy(["src"], "/d/new/deep")
+    assert [oct(entries[path].mode) for path in ("d", "d/new", "d/new/deep", "d/new/deep/sub")] == [
+        "0o2775", "0o2755", "0o2755", "0o755",
+    ]  # fmt: skip
+
+
 def test_a_later_source_wins(bench: Bench) -> None:
     bench.write("one/f", "first")
     bench.write("two/f", "second one")
