@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from buildah_py.api.bases import Images
 from buildah_py.api.build import BuildRequest, build
 from buildah_py.api.compare import compare_configs, compare_files
-from buildah_py.api.images import find_config
 from buildah_py.api.looking import open_image
 from buildah_py.api.main_context import STDIN
 from buildah_py.api.recorded import read_record
 from buildah_py.api.reuse import ReuseOptions
-from buildah_py.api.state import open_store
+from buildah_py.api.state import Registries, open_store
 from buildah_py.errors import NotFound
+from buildah_py.image import platform as platforms
 from buildah_py.sources.urls import redact
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def verify(
                 f"the context of `{name}` came on standard input, and is gone",
                 hint="build it again from the same archive, and compare with `pybuild diff`",
             )
-        notes = list(_changed_inputs(store, options, bases))  # may find the text with its credentials
+        notes = list(_changed_inputs(store, options, bases, environ))  # may find the text with its credentials
         known = set(store.images.ids())
         request = BuildRequest(**options, reuse=EVERYTHING, secrets=tuple(secrets), ssh=tuple(ssh), environ=environ)
         rebuilt = open_image(store, build(request, emit).image)
@@ -77,11 +78,16 @@ def verify(
         return Verified(image.id, rebuilt.id, changes, properties, notes)
 
 
-def _changed_inputs(store: Store, options: dict[str, Any], bases: Mapping[str, tuple[str, ...]]) -> list[str]:
+def _changed_inputs(
+    store: Store, options: dict[str, Any], bases: Mapping[str, tuple[str, ...]], environ: Mapping[str, str]
+) -> list[str]:
     notes = []
-    for name, diff_ids in bases.items():
-        if name != "scratch" and find_config(store, name).diff_ids != diff_ids:
-            notes.append(f"the base image {name} is another one now")
+    platform = options["platform"] or str(platforms.host())
+    with Registries(environ) as registries:
+        images = Images(store, registries)
+        for name, diff_ids in bases.items():
+            if name != "scratch" and images.resolve(name, platform).diff_ids != diff_ids:
+                notes.append(f"the base image {name} is another one now")
     file = options["file"]
     if isinstance(file, str) and os.path.isabs(file):
         try:

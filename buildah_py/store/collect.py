@@ -77,7 +77,7 @@ def measure(store: Store) -> Usage:
         fetched=disk_usage(store.path("fetched")) + disk_usage(store.path("git")),
         logs=disk_usage(store.path("logs")),
         stat_cache=disk_usage(store.path("stat-cache")),
-        database=sum(disk_usage(store.path(f"state.db{end}")) for end in ("", "-wal", "-shm")),
+        database=sum(disk_usage(store.path(name)) for name in ("state.db", "state.db-wal", "state.db-shm", "reserve")),
         staging=disk_usage(store.path("staging")),
     )
 

@@ -301,3 +301,38 @@ def test_all_tags_and_what_commands_say(pybuild: Pybuild, layout: Layout, proxy:
     assert f"{proxy.host}/app   two" in listed
     pybuild.run("pull", "--all-tags", f"{proxy.host}/app:one", status=2)
     assert pybuild.run("pull", f"{proxy.host}/none", status=125).stdout == ""
+
+
+def test_an_image_on_a_pulled_base_is_verified_and_sent_without_its_base(
+    pybuild: Pybuild, layout: Layout, proxy: FaultProxy
+) -> None:
+    layout.push(proxy.upstream, "app", base(layout))
+    name = f"{proxy.host}/app"
+    pybuild.build(pybuild.context(f"FROM {name}\nENV A=b\n"))
+    pybuild.run("push", "test", f"{proxy.host}/other")
+    assert layers_asked(proxy, layout) == set()
+    pybuild.build(pybuild.context(f"FROM {name}\nRUN cat /etc/one > /got\n"))
+    assert pybuild.run("verify", "test").returncode == 0
+
+
+def test_a_copy_that_needs_nothing_of_its_base_fetches_nothing(
+    pybuild: Pybuild, layout: Layout, proxy: FaultProxy
+) -> None:
+    layout.push(proxy.upstream, "app", base(layout))
+    context = pybuild.context(f"FROM {proxy.host}/app\nCOPY --link a.txt /x/\n", a_txt="a")
+    assert pybuild.build(context).outcomes() == ["RAN"]
+    assert layers_asked(proxy, layout) == set()
+    assert pybuild.run("cat", "test:/x/a.txt").stdout == "a"
+
+
+def test_a_registry_that_is_gone_when_layers_are_needed_is_named(
+    pybuild: Pybuild, layout: Layout, docker_registry: Served
+) -> None:
+    layout.push(docker_registry.host, "app", base(layout))
+    with FaultProxy(docker_registry) as proxy:
+        name = f"{proxy.host}/app"
+        pybuild.build(pybuild.context(f"FROM {name}\nENV A=b\n"))
+    shown = pybuild.build(pybuild.context(f"FROM {name}\nRUN cat /etc/one\n"), status=125).shown
+    assert proxy.host in shown
+    assert "cannot be reached" in shown
+    assert pybuild.run("fsck").stdout.endswith("clean\n")

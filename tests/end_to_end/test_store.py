@@ -91,7 +91,7 @@ def test_a_cap_that_images_exceed_is_told_and_all_makes_it_hold(busybox: Pybuild
     result = busybox.run("prune", "--max-used-space=1MB")
     assert "more than 1MB; --all removes images that have a name too" in result.stderr
     assert image_names(busybox) == ["a", "busybox"]
-    busybox.run("prune", "--all", "--max-used-space=2MB")
+    busybox.run("prune", "--all", "--max-used-space=3MB")
     assert image_names(busybox) == ["a"], "the one that was used longest ago went"
 
 
