@@ -12,7 +12,7 @@ from buildah_py.errors import OutputError, UsageError
 if TYPE_CHECKING:
     import argparse
 
-    from buildah_py.api.why import Report, StepReport
+    from buildah_py.api.why_report import Report, StepReport
     from buildah_py.cache.differences import Difference
     from buildah_py.cli.arguments import Parser
 
@@ -121,7 +121,7 @@ def title(step: StepReport) -> str:
 
 
 def _step(step: StepReport, follows: str) -> list[str]:
-    from buildah_py.api.why import FOLLOWS
+    from buildah_py.api.why_report import FOLLOWS
     from buildah_py.cache.differences import UNKNOWN
 
     found = [one_line(title(step))]

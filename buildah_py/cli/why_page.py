@@ -13,7 +13,7 @@ from buildah_py.cli.why import nearest
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from buildah_py.api.why import Report, StepReport
+    from buildah_py.api.why_report import Report, StepReport
     from buildah_py.cache.differences import Difference
 
 _OPEN_FILES: Final = 12
