@@ -145,7 +145,7 @@ def build(request: BuildRequest, emit: Callable[[Event], None]) -> BuildResult:
                         if result.layers
                     }
                     config, base_layers = shape_image(finish_config(plan, made), plan.config, request, workshop)
-                    config = config.with_property(INLINE, sharing.inline(config, plan, engine.records))
+                    config = config.with_property(INLINE, sharing.inline(plan, engine.records))
                     image = config.digest()
                     store.images.put(image, config.to_bytes(), config.diff_ids, names, recorded)
                     descriptor = None

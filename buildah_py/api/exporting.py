@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from buildah_py.api.carrying import ALL, Carried, pack_mounts
+from buildah_py.api.layer_blobs import Form, LayerBlobs
 from buildah_py.cache.keys import KEY_VERSION
-from buildah_py.errors import CacheError, PybuildError
+from buildah_py.errors import PybuildError
 from buildah_py.image import media_types
-from buildah_py.image.descriptor import Descriptor
 from buildah_py.progress import events
 from buildah_py.sharing.records import SharedLayer, SharedRecord
 from buildah_py.sharing.spec import INLINE
@@ -19,12 +20,12 @@ if TYPE_CHECKING:
 
     from buildah_py.api.sharing import Sharing
     from buildah_py.cache import Record
-    from buildah_py.image.config import ImageConfig
+    from buildah_py.image.descriptor import Descriptor
     from buildah_py.plan import Plan
     from buildah_py.progress.events import Event
     from buildah_py.sharing.backend import Backend, Open
     from buildah_py.sharing.spec import Place
-    from buildah_py.store import Origin, Store
+    from buildah_py.store import Store
 
 
 class Steps(NamedTuple):
@@ -74,13 +75,14 @@ def export_all(
         raise failed[0]
 
 
-def inline_property(sharing: Sharing, place: Place, config: ImageConfig, steps: Steps) -> dict[str, object]:
-    """What an image's config carries: the records of the image's own layers."""
+def inline_property(sharing: Sharing, place: Place, steps: Steps) -> dict[str, object]:
+    """What an image's config carries: the records, whose layers are the image's as far as it has them."""
     from buildah_py.sharing.export import Content, inline
 
-    there = set(config.diff_ids)
-    records = [one for one in _allowed(steps.records, place, sharing) if one.diff_id in there]
-    content = Content([_shared(one) for one in records], [_layer(one, None) for one in records])
+    records = _allowed(steps.records, place, sharing)
+    content = Content(
+        [_shared(one) for one in records], [_layer(one, None) for one in records], selections=sharing.selections(place)
+    )
     return inline(content, place.sign)
 
 
@@ -99,7 +101,7 @@ def _export(
 
     mount_from = [reference.parse(name).name for name in names]
     backend = open_place(place, sharing.environ, sharing.platform, mount_from)
-    packing = _Packing(store, sharing, place, backend)
+    packing = _Packing(store, sharing, place)
     records = _allowed(steps.records, place, sharing)
     wanted = {one.diff_id for one in records if place.whole or one.diff_id in steps.chain}
     blobs = {diff_id: packing.blob(diff_id) for diff_id in sorted(wanted)}
@@ -110,7 +112,11 @@ def _export(
         return carried.sources.get(blob.digest) or packing.open(blob)
 
     content = Content(
-        [_shared(one) for one in records], list(layers.values()), carried.mounts, [*blobs.values(), *carried.blobs]
+        [_shared(one) for one in records],
+        list(layers.values()),
+        carried.mounts,
+        [*blobs.values(), *carried.blobs],
+        sharing.selections(place),
     )
     sent = send(backend, content, source, place.sign)
     emit(events.CacheSent(backend.name, sent.blobs, sent.bytes, sent.known))
@@ -157,58 +163,34 @@ def _layer(record: Record, blob: Descriptor | None) -> SharedLayer:
 class _Packing:
     """Finds or makes the blobs of layers for one place, and opens those that have to be sent."""
 
-    def __init__(self, store: Store, sharing: Sharing, place: Place, backend: Backend) -> None:
+    def __init__(self, store: Store, sharing: Sharing, place: Place) -> None:
+        form = Form(place.compression or media_types.GZIP, place.level, force=place.compression is not None)
+        self._blobs = LayerBlobs(store, form)
         self._store = store
         self._sharing = sharing
-        self._compression = place.compression or media_types.GZIP
-        self._level = place.level
-        self._any = place.compression is None
-        self._backend = backend
-        self._paths: dict[str, str] = {}
-        self._origins: dict[str, Origin] = {}
         self._diff_ids: dict[str, str] = {}
 
     def blob(self, diff_id: str) -> Descriptor:
         """The blob that stands for a layer there."""
-        from buildah_py.outputs.compress import compressor
-
-        made_by = compressor(self._compression, self._level)
-        for stored in self._store.blobs.of(diff_id):
-            fits = stored.compressor == made_by or (not stored.compressor and self._fits(stored.media_type))
-            if fits and self._store.blobs.use(stored.digest):
-                self._paths[stored.digest] = stored.path
-                return self._described(stored.media_type, stored.digest, stored.size)
-        if self._store.layers.missing([diff_id]):
-            for origin in self._store.layers.origins(diff_id):
-                if origin.digest and self._fits(origin.media_type):
-                    self._origins[origin.digest] = origin
-                    self._diff_ids[origin.digest] = diff_id
-                    return self._described(origin.media_type, origin.digest, origin.size)
-            self._store.need([diff_id])
-        return self._make(diff_id)
+        found = self._blobs.descriptor(diff_id)
+        if found is None:
+            (made,) = self._blobs.make([self._blobs.source(diff_id)])
+            found = self._blobs.describe(made)
+        self._diff_ids[found.digest] = diff_id
+        return found
 
     def open(self, blob: Descriptor) -> Callable[[], BinaryIO]:
         """Open a blob that has to be sent; one that is elsewhere is fetched for that."""
-        if blob.digest not in self._paths:
-            self._paths[blob.digest] = self._copy(self._origins[blob.digest])
-        path = self._paths[blob.digest]
+        diff_id = self._diff_ids[blob.digest]
+        here = self._blobs.known(diff_id)
+        path = here.path if here is not None and here.digest == blob.digest else self._copy(diff_id, blob)
         return lambda: open(path, "rb")
 
-    def _make(self, diff_id: str) -> Descriptor:
-        from buildah_py.api.layer_blobs import Form, LayerBlobs
-
-        blobs = LayerBlobs(self._store, Form(self._compression, self._level, force=not self._any))
-        (made,) = blobs.make([blobs.source(diff_id)])
-        self._paths[made.digest] = made.path
-        return blobs.describe(made)
-
-    def _copy(self, origin: Origin) -> str:
+    def _copy(self, diff_id: str, blob: Descriptor) -> str:
         """Fetch a blob to send it on, without unpacking it."""
-        import os
-
         from buildah_py.sharing.backend import Checked
 
-        blob = Descriptor(origin.media_type, origin.digest, origin.size)
+        origin = next(one for one in self._store.layers.origins(diff_id) if one.digest == blob.digest)
         path = os.path.join(self._store.stage(), "blob")
         with (
             Checked(self._sharing.open_origin(origin), blob, origin.location, lambda _: None) as stream,
@@ -217,13 +199,3 @@ class _Packing:
             while data := stream.read(1 << 20):
                 file.write(data)
         return path
-
-    def _fits(self, media_type: str) -> bool:
-        compression = media_types.compression_of(media_type)
-        return compression is not None and (self._any or compression == self._compression)
-
-    def _described(self, media_type: str, digest: str, size: int) -> Descriptor:
-        compression = media_types.compression_of(media_type)
-        if compression is None:
-            raise CacheError(f"{self._backend.name}: {media_type} is no layer")
-        return Descriptor(media_types.layer(compression), digest, size)

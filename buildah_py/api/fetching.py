@@ -59,7 +59,12 @@ class Fetcher:
         self._cancelled = cancelled
         self._stop = False
         self._urls: dict[str, tuple[str, ...]] = {}
-        self.openers: dict[str, Opener] = {"registry": self._open_registry, "layout": _open_layout}
+        self.openers: dict[str, Opener] = {
+            "registry": self._open_registry,
+            "layout": _open_layout,
+            "s3": _open_shared,
+            "gha": _open_shared,
+        }
 
     def ensure(self, diff_ids: Sequence[str]) -> None:
         """Have the files of layers here: those of one image, the lowest first.
@@ -194,3 +199,10 @@ class Fetcher:
 
 def _open_layout(origin: Origin) -> Stream:
     return open(os.path.join(origin.location, "blobs", *origin.digest.split(":")), "rb", buffering=0)
+
+
+def _open_shared(origin: Origin) -> Stream:
+    """Open a blob of a shared cache with what the environment says of it."""
+    from buildah_py.api.places import open_origin
+
+    return open_origin(origin, os.environ)

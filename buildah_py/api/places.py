@@ -8,7 +8,7 @@ from buildah_py.errors import CacheError, UsageError
 from buildah_py.sharing import spec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from buildah_py.image.descriptor import Descriptor
     from buildah_py.image.platform import Platform
@@ -42,8 +42,17 @@ def open_place(place: Place, environ: Mapping[str, str], platform: Platform, mou
     return RegistryCache(place.where["ref"], Registry(options), platform, mount_from)
 
 
+def openers(environ: Mapping[str, str], known: Sequence[Backend] = ()) -> dict[str, Callable[[Origin], Stream]]:
+    """Say for the kinds of origins that caches alone have how their blobs are opened."""
+
+    def opener(origin: Origin) -> Stream:
+        return open_origin(origin, environ, known)
+
+    return {"s3": opener, "gha": opener}
+
+
 def open_origin(origin: Origin, environ: Mapping[str, str], known: Sequence[Backend] = ()) -> Stream:
-    """Open a layer's blob where a cache kept it: one of `known`, or one that the origin's location names.
+    """Open a layer's blob where the store says that it is: in one of `known`, or in what the origin's location names.
 
     Raises CacheError.
     """
@@ -68,4 +77,15 @@ def _open(origin: Origin, environ: Mapping[str, str], blob: Descriptor) -> Strea
         from buildah_py.sharing.gha import ActionsCache
 
         return ActionsCache(spec.parse_from(origin.location), environ).open(blob)
+    if origin.kind == "layout":
+        from buildah_py.sharing.local import LocalCache
+
+        return LocalCache(origin.location).open(blob)
+    if origin.kind == "registry":
+        from buildah_py.image import platform
+        from buildah_py.registry import Registry, RegistryOptions
+        from buildah_py.sharing.registry import RegistryCache
+
+        registry = Registry(RegistryOptions.from_environment(environ))
+        return RegistryCache(origin.location, registry, platform.host()).open(blob)
     raise CacheError(f"nothing is known of the place {origin.kind} {origin.location}")

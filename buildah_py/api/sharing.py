@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
     from buildah_py.api.caching import CacheOptions
     from buildah_py.cache import Cache, Record
-    from buildah_py.image.config import ImageConfig
     from buildah_py.image.platform import Platform
     from buildah_py.plan import Plan
     from buildah_py.progress.events import Event
@@ -54,7 +53,9 @@ class Sharing:
         self._keys = frozenset(key for place in self.from_ for key in place.verify)
         self.claims = store.fetch = Claims(store, self.promise_again)
         cache.fallback = self.find if self.imports else None
+        cache.selections.fallback = self.find_selection if self.imports else None
         cache.trusted = self.trusts if self._keys else None
+        cache.selections.trusted = self._keys.__contains__ if self._keys else None
 
     @property
     def platform(self) -> Platform:
@@ -74,6 +75,10 @@ class Sharing:
                 return record
         return None
 
+    def find_selection(self, key: str) -> tuple[str, str] | None:
+        """What the first cache that knows says of a selection, and who has signed that."""
+        return next(((said, one.signer) for one in self.imports if (said := one.selection(key)) is not None), None)
+
     def trusts(self, record: Record) -> bool:
         """Whether a record may be used, or signed, where signatures matter: it is this machine's own, or was signed."""
         return not record.source or record.signer in self._keys
@@ -82,7 +87,8 @@ class Sharing:
         from buildah_py.cache.ingredients import Ingredients, read_about
 
         layers, said, record = self._store.layers, found.layer, found.record
-        equal = layers.by_digest(said.layer_digest)
+        # Only a signature makes it sure that the record means a layer of this content, and not just one of that name.
+        equal = layers.by_digest(said.layer_digest) if found.signer in self._keys else None
         known = layers.get(said.diff_id)
         if equal is not None and layers.use([equal.diff_id]):
             diff_id = equal.diff_id
@@ -119,16 +125,15 @@ class Sharing:
 
     def open_origin(self, origin: Origin) -> Stream:
         """Open a blob where the store says that it can be had."""
-        return self.openers()[origin.kind](origin)
+        from buildah_py.api.places import open_origin
+
+        return open_origin(origin, self.environ, [one.backend for one in self.imports])
 
     def openers(self) -> dict[str, Callable[[Origin], Stream]]:
         """How the blobs of caches are opened, by the kinds of their origins."""
-        from buildah_py.api.places import open_origin
+        from buildah_py.api.places import openers
 
-        def opener(origin: Origin) -> Stream:
-            return open_origin(origin, self.environ, [one.backend for one in self.imports])
-
-        return {"s3": opener, "gha": opener}
+        return openers(self.environ, [one.backend for one in self.imports])
 
     def promise_again(self, diff_id: str) -> None:
         """Tell the store all places that these caches know for a layer."""
@@ -139,14 +144,20 @@ class Sharing:
 
     # sending
 
-    def inline(self, config: ImageConfig, plan: Plan, records: Mapping[int, Record]) -> dict[str, object] | None:
+    def selections(self, place: Place) -> Mapping[str, str]:
+        """What this build knows of selections, as far as this machine may say it there."""
+        known = self._cache.selections
+        signed = all(one.verify for one in self.from_)
+        return {**known.said, **known.used} if signed or not place.sign else known.used
+
+    def inline(self, plan: Plan, records: Mapping[int, Record]) -> dict[str, object] | None:
         """What the image's config carries, where `type=inline` was asked for."""
         places = [place for place in self.to if place.type == "inline"]
         if not places:
             return None
         from buildah_py.api.exporting import inline_property, steps_of
 
-        return inline_property(self, places[0], config, steps_of(plan, records))
+        return inline_property(self, places[0], steps_of(plan, records))
 
     def export(self, plan: Plan, records: Mapping[int, Record], names: Sequence[str]) -> None:
         """Send the cache to all other places, and say what the caches were good for.

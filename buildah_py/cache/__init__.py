@@ -2,5 +2,6 @@
 
 from buildah_py.cache.keys import base_chain, next_chain, step_key
 from buildah_py.cache.records import Cache, Record
+from buildah_py.cache.selections import Selections
 
-__all__ = ["Cache", "Record", "base_chain", "next_chain", "step_key"]
+__all__ = ["Cache", "Record", "Selections", "base_chain", "next_chain", "step_key"]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from buildah_py.cache.keys import KEY_VERSION, canonical_json, step_key
+from buildah_py.cache.selections import Selections
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -72,6 +73,7 @@ class Cache:
     """Whether layers are kept as they are made, even where equal ones with other times are there."""
 
     def __init__(self, store: Store, *, own: Sequence[str] = (), builds: Sequence[str] = ()) -> None:
+        self.selections = Selections(store)
         self._store = store
         self._own = tuple(own)
         self._builds = tuple(builds)

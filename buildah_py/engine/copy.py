@@ -7,8 +7,9 @@ import time
 from functools import cache, partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from buildah_py.cache.selections import selection_key
 from buildah_py.copy.select import can_copy_unread, complete, select
-from buildah_py.engine.executions import InputList, Usage
+from buildah_py.engine.executions import InputList, Usage, keep_selection
 from buildah_py.sources.urls import kind_of
 
 if TYPE_CHECKING:
@@ -72,13 +73,29 @@ class CopyExecution:
         With --link the key has nothing of what lies below but what it is asked for: the ids of an owner's names.
         """
         if self._digests is None:
-            chown = bool(self._step.chown)
-            digests = [one.identity or one.selection.digest(chmod=self._mode, chown=chown) for one in self._select()]
+            known = self._workshop.cache.selections.find(key) if (key := self._question()) else None
+            digests = [known] if known else self._look()
             found = {f"sources {place}" if place else "sources": digest for place, digest in enumerate(digests)}
-            if chown and self._step.link:
+            if self._step.chown and self._step.link:
                 found["owner"] = "{}:{}".format(*self._owner(self._step.chown))
             self._digests = found
         return self._digests
+
+    def _look(self) -> list[str]:
+        """The digests of what the sources select. Raises SourceChanged where a shared cache has said another."""
+        chown = bool(self._step.chown)
+        digests = [one.identity or one.selection.digest(chmod=self._mode, chown=chown) for one in self._select()]
+        if key := self._question():
+            keep_selection(self._workshop.cache.selections, key, digests[0], self._node.inputs[0].name)
+        return digests
+
+    def _question(self) -> str:
+        """Name what the sources select of another stage or image; "" for what is not decided by that alone."""
+        if self._origin is None or self._step.add or not self._step.sources:
+            return ""
+        step = self._step
+        how = [f"chmod={step.chmod}", f"chown={bool(step.chown)}"]
+        return selection_key(self._origin.chain, step.sources, exclude=step.exclude, parents=step.parents, how=how)
 
     def lists(self) -> Mapping[str, InputList]:
         """What the sources select, but for what a git commit stands for."""
@@ -99,6 +116,8 @@ class CopyExecution:
     def execute(self, staged: str) -> tuple[Captured, str]:
         """Copy into a layer. Raises SourceChanged where a file is no longer what its digest in the key says."""
         selected = self._select()
+        if self._workshop.cache.selections.only_said(self._question()):
+            self._look()
         return self._made or self._copy(selected, staged)
 
     def _copy(self, selected: Sequence[Selected], staged: str) -> tuple[Captured, str]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from buildah_py.errors import SourceChanged
 from buildah_py.plan.steps import CaptureStep, CopyStep, RunStep, WorkdirStep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from buildah_py.cache import Selections
     from buildah_py.engine.workshop import Result, Workshop
     from buildah_py.layers.inventory import Captured
     from buildah_py.plan import Node
@@ -55,6 +57,12 @@ class Execution(Protocol):
     def execute(self, staged: str) -> tuple[Captured, str]:
         """Execute it in the empty directory `staged`; what came of it, and the directory below that holds the layer."""
         ...
+
+
+def keep_selection(selections: Selections, key: str, digest: str, where: str) -> None:
+    """Remember what was seen. Raises SourceChanged where a shared cache has said something else of it."""
+    if not selections.keep(key, digest):
+        raise SourceChanged(f"what a shared cache says of {where} is not so")
 
 
 def make_execution(

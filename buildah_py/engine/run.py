@@ -6,7 +6,8 @@ import os
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from buildah_py.engine.executions import InputList, Usage
+from buildah_py.cache.selections import selection_key
+from buildah_py.engine.executions import InputList, Usage, keep_selection
 from buildah_py.engine.foreign import check_runnable
 from buildah_py.engine.workshop import RootAttributes
 from buildah_py.errors import PybuildError, StepFailed
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from buildah_py.engine.workshop import Result, Workshop
     from buildah_py.layers.inventory import Captured
     from buildah_py.plan import Node
-    from buildah_py.plan.steps import RunStep
+    from buildah_py.plan.steps import MountStep, RunStep
     from buildah_py.sandbox import ContainerSpec, ExitStatus, Operation
 
 _PIECE = 64 * 1024
@@ -51,12 +52,7 @@ class RunExecution:
             self._digests = {}
             for mount in self._step.mounts:
                 if mount.input is not None:
-                    from buildah_py.engine.mounts import shown
-
-                    name, tree = f"mount {mount.target}", self._trees[mount.input]
-                    selection = shown(self._workshop, self._node, mount, tree)
-                    self._digests[name] = selection.digest()
-                    self._lists[name] = InputList(selection.where, tree is None, selection.bases(), selection.packed)
+                    self._digests[f"mount {mount.target}"] = self._shown_digest(mount)
                 elif mount.type == "secret" and (lent := self._workshop.lent(mount.id, required=mount.required)):
                     self._digests[f"secret {mount.id}"] = lent
                 elif mount.type == "ssh" and not mount.required:
@@ -66,14 +62,41 @@ class RunExecution:
 
     def lists(self) -> Mapping[str, InputList]:
         """What bind mounts show."""
-        self.inputs()
+        for mount in self._step.mounts:
+            if mount.input is not None and f"mount {mount.target}" not in self._lists:
+                self._look(mount)
         return self._lists
+
+    def _shown_digest(self, mount: MountStep) -> str:
+        """The digest of what a mount shows, without a look where the answer is known."""
+        key = self._question(mount)
+        return (self._workshop.cache.selections.find(key) if key else None) or self._look(mount)
+
+    def _look(self, mount: MountStep) -> str:
+        from buildah_py.engine.mounts import shown
+
+        assert mount.input is not None
+        tree = self._trees[mount.input]
+        selection = shown(self._workshop, self._node, mount, tree)
+        digest = selection.digest()
+        self._lists[f"mount {mount.target}"] = InputList(
+            selection.where, tree is None, selection.bases(), selection.packed
+        )
+        if key := self._question(mount):
+            keep_selection(self._workshop.cache.selections, key, digest, selection.where)
+        return digest
+
+    def _question(self, mount: MountStep) -> str:
+        """Name what a mount shows; "" for a build context, which is what it is now."""
+        tree = None if mount.input is None else self._trees[mount.input]
+        return selection_key(tree.chain, [mount.source or "/"]) if tree is not None else ""
 
     def execute(self, staged: str) -> tuple[Captured, str]:
         """Run the command. Raises StepFailed with its status where that is not 0."""
         from buildah_py.layers.capture import capture
         from buildah_py.layers.tidy import tidy
 
+        self._confirm()
         with self._held:
             spec = self._prepare(staged)
             self._run(spec, self._show)
@@ -88,6 +111,12 @@ class RunExecution:
         for path in captured.skipped:
             self._workshop.warn(f"{self._node.place}: the socket /{path} is left out, as no layer can hold one")
         return captured, spec.upper
+
+    def _confirm(self) -> None:
+        """Look at what only a shared cache has said. Raises SourceChanged where that is not so."""
+        for mount in self._step.mounts:
+            if self._workshop.cache.selections.only_said(self._question(mount)):
+                self._look(mount)
 
     def _prepare(self, staged: str) -> ContainerSpec:
         check_runnable(self._step.platform)
@@ -203,6 +232,7 @@ class CaptureExecution(RunExecution):
             else:
                 self._show(stream, data)
 
+        self._confirm()
         with self._held:
             self._run(self._prepare(staged), show)
         fs = os.path.join(staged, "fs")

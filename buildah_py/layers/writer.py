@@ -244,6 +244,10 @@ class LayerWriter:
         self._spool.wait()
         self._sort_links()
         self._finish_directories()
+        root = self._entries.get("")
+        if root is not None and root.implied and not root.opaque:
+            # No archive can tell that it was there: an unpacked layer has to have the same digest.
+            del self._entries[""]
         inventory = Inventory(self._entries.values())
         diff_id, size = "", 0
         if self._stream is not None:

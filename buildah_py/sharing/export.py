@@ -10,7 +10,7 @@ from buildah_py.sharing import artifact, records
 from buildah_py.sharing.artifact import Signature
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from buildah_py.image.descriptor import Descriptor
     from buildah_py.sharing.backend import Backend, Open
@@ -27,6 +27,7 @@ class Content(NamedTuple):
     layers: Sequence[SharedLayer]
     mounts: Sequence[SharedMount] = ()
     blobs: Sequence[Descriptor] = ()
+    selections: Mapping[str, str] = {}
 
 
 class Sent(NamedTuple):
@@ -39,7 +40,7 @@ class Sent(NamedTuple):
 
 def send(backend: Backend, content: Content, source: Callable[[Descriptor], Open], sign: str = "") -> Sent:
     """Send what `backend` lacks; `source` opens a blob that has to be sent. Raises CacheError, and what that raises."""
-    text = artifact.compress(records.to_bytes(content.records, content.layers, content.mounts))
+    text = artifact.compress(records.to_bytes(content.records, content.layers, content.mounts, content.selections))
     head = descriptor.of(artifact.RECORDS, text)
     config = artifact.write_config(head.digest, signatures(sign, head.digest))
     manifest = artifact.write_manifest(config, head, content.blobs)
@@ -59,9 +60,9 @@ def resend(
     sign: str = "",
 ) -> Sent:
     """Give a cache other mounts, whose blobs these are; its records stay. Raises CacheError."""
-    found, layers = cache.all()
+    found, layers, selections = cache.all()
     kept = [layer.blob for layer in layers if layer.blob is not None]
-    return send(cache.backend, Content(found, layers, mounts, [*kept, *blobs]), source, sign)
+    return send(cache.backend, Content(found, layers, mounts, [*kept, *blobs], selections), source, sign)
 
 
 def inline(content: Content, sign: str = "") -> dict[str, object]:
@@ -71,7 +72,8 @@ def inline(content: Content, sign: str = "") -> dict[str, object]:
 
     from buildah_py.image.digest import sha256_of
 
-    text = artifact.compress(records.to_bytes(content.records, [layer._replace(blob=None) for layer in content.layers]))
+    layers = [layer._replace(blob=None) for layer in content.layers]
+    text = artifact.compress(records.to_bytes(content.records, layers, (), content.selections))
     name = sha256_of(text)
     head: dict[str, object] = json.loads(artifact.write_config(name, signatures(sign, name)))
     return head | {"data": base64.b64encode(text).decode()}

@@ -41,7 +41,8 @@ class ImportedCache:
     """The cache that `backend` keeps. With `verify` it is used only if one of these public keys belongs to a signature.
 
     Nothing here raises: a cache that cannot be read, or that says what cannot be, is as good as none, and `warn` is
-    told why. `hits` counts what was of use, `fetched` the bytes that were read for that.
+    told why. `hits` counts what was of use, `fetched` the bytes that were read for that;
+    `signer` is the key that a wanted signature was made with.
     """
 
     def __init__(self, backend: Backend, verify: Sequence[str], warn: Callable[[str], object]) -> None:
@@ -52,7 +53,7 @@ class ImportedCache:
         self._opening = threading.Lock()
         self._book: Book | None = None
         self._blobs: dict[str, Descriptor] = {}
-        self._signer = UNSIGNED
+        self.signer = UNSIGNED
         self._opened = False
         self.hits = 0
         self.fetched = 0
@@ -80,7 +81,16 @@ class ImportedCache:
             return None
         if record is None or layer is None:
             return None
-        return Found(record, self._with_blob(layer), self._signer)
+        return Found(record, self._with_blob(layer), self.signer)
+
+    def selection(self, key: str) -> str | None:
+        """What it says that a selection holds."""
+        book = self._open()
+        try:
+            return None if book is None else book.selection(key)
+        except CacheError as error:
+            self._warn(error.message)
+            return None
 
     def count_hit(self) -> None:
         """Count a record that was of use."""
@@ -106,14 +116,14 @@ class ImportedCache:
             self._warn(error.message)
             return None
 
-    def all(self) -> tuple[list[SharedRecord], list[SharedLayer]]:
-        """All records and layers, for writing them again. Raises CacheError where one cannot be read."""
+    def all(self) -> tuple[list[SharedRecord], list[SharedLayer], dict[str, str]]:
+        """All records, layers and selections, for writing them again. Raises CacheError where one cannot be read."""
         book = self._open()
         if book is None:
-            return [], []
+            return [], [], {}
         records = [one for key in book.records() if (one := book.record(key)) is not None]
         layers = {one.diff_id: layer for one in records if (layer := book.layer(one.diff_id)) is not None}
-        return records, list(layers.values())
+        return records, list(layers.values()), book.selections()
 
     def mounts(self) -> list[str]:
         """The ids of its cache mounts."""
@@ -190,7 +200,7 @@ class ImportedCache:
 
         for one in head.signatures:
             if one.key in self._verify and is_signed(one.key, head.records, one.signature):
-                self._signer = one.key
+                self.signer = one.key
                 return
         raise CacheError(
             f"{self.backend.name} is not signed with the key that `verify` asks for",

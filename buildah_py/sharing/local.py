@@ -61,10 +61,11 @@ class LocalCache:
 
     def has(self, blob: Descriptor) -> bool:
         """Whether it is there."""
-        try:
-            return os.stat(self._file(blob.digest)).st_size == blob.size
-        except FileNotFoundError:
-            return False
+        with self._naming():
+            try:
+                return os.stat(self._file(blob.digest)).st_size == blob.size
+            except FileNotFoundError:
+                return False
 
     def put(self, blob: Descriptor, source: Open) -> None:
         """Copy a blob into its place."""
@@ -111,7 +112,7 @@ class LocalCache:
             try:
                 with self._open(name) as file:
                     raw = json.load(file)
-            except (CacheError, ValueError, OSError):  # what cannot be read needs nothing
+            except (CacheError, ValueError, OSError, RecursionError):  # what cannot be read needs nothing
                 continue
             if isinstance(raw, dict):
                 parts = [raw.get("config"), *(raw.get("layers") or ())]
@@ -160,6 +161,7 @@ class LocalCache:
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         """Keep other pybuilds from writing index.json meanwhile."""
+        os.makedirs(self._path, exist_ok=True)
         directory = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fcntl.flock(directory, fcntl.LOCK_EX)

@@ -1,4 +1,4 @@
-"""The records of a cache as one text: a line for each layer, record and cache mount, found by its name.
+"""The records of a cache as one text: a line for each record, layer, selection and cache mount, found by its name.
 
 A reader takes the lines apart only as far as to find them; what one says is parsed when somebody asks for it. All of it
 is what others say: a record has the key that its ingredients make or is refused, and what a layer is said to hold is
@@ -120,6 +120,20 @@ class Book:
         except ImageError as error:
             raise CacheError(error.message) from error
 
+    def selection(self, key: str) -> str | None:
+        """The digest of what a selection holds. Raises CacheError where it is none."""
+        raw = self._get("selection", key)
+        if raw is None:
+            return None
+        if not digest.is_digest(str(raw.get("digest"))):
+            raise CacheError(f"{self._what}: the selection {key} has no digest")
+        return str(raw["digest"])
+
+    def selections(self) -> dict[str, str]:
+        """All selections. Raises CacheError where one has no digest."""
+        keys = [line[10:].decode("ascii", "replace") for line in self._lines if line.startswith(b"selection ")]
+        return {key: found for key in keys if (found := self.selection(key)) is not None}
+
     def records(self) -> list[str]:
         """The keys of all records."""
         return [line[7:].decode("ascii", "replace") for line in self._lines if line.startswith(b"record ")]
@@ -147,13 +161,17 @@ class Book:
 
 
 def to_bytes(
-    records: Iterable[SharedRecord], layers: Iterable[SharedLayer], mounts: Iterable[SharedMount] = ()
+    records: Iterable[SharedRecord],
+    layers: Iterable[SharedLayer],
+    mounts: Iterable[SharedMount] = (),
+    selections: Mapping[str, str] | None = None,
 ) -> bytes:
     """Write a cache's text: the same bytes for the same content."""
     lines = [
         *(("layer", layer.diff_id, _layer(layer)) for layer in layers),
         *(("mount", _quoted(mount.id), mount.snapshot.to_dict()) for mount in mounts),
         *(("record", record.key, _record(record)) for record in records),
+        *(("selection", key, {"digest": found}) for key, found in (selections or {}).items()),
     ]
     text = sorted(f"{kind} {name} ".encode() + canonical_json(value) + b"\n" for kind, name, value in lines)
     return FORMAT + b"".join(text)

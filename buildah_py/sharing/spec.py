@@ -72,14 +72,14 @@ def parse_to(text: str) -> Place:
 
 
 def parse_from(text: str) -> Place:
-    """Read one `--cache-from`; a name alone is that of a registry's image or cache. Raises UsageError."""
+    """Read one `--cache-from`; what begins with a name is a registry's image or cache. Raises UsageError."""
     return _parse(text, "--cache-from")
 
 
 def _parse(text: str, option: str) -> Place:
     fields = _fields(text, option)
-    if len(fields) == 1 and "=" not in fields[0]:
-        fields = ["type=registry", f"ref={fields[0]}"]
+    if "=" not in fields[0]:
+        fields = ["type=registry", f"ref={fields[0]}", *fields[1:]]
     values: dict[str, str] = {}
     verify: list[str] = []
     key = ""

@@ -114,6 +114,7 @@ def collect(store: Store, rules: Rules) -> Collected:
 def trim(store: Store, living: dict[str, int], *, everything: bool = False) -> int:
     """Keep the logs and what is remembered of contexts within bounds, or remove them; the bytes freed."""
     freed = trim_logs(store.path("logs"), living, most=0 if everything else MAX_LOGS)
+    store.selections.trim()
     return freed + trim_files(store.path("stat-cache"), most=0 if everything else MAX_STAT_CACHES)
 
 

@@ -153,6 +153,13 @@ CREATE INDEX record_inputs_by_digest ON record_inputs(digest);
 CREATE TRIGGER input_lists_go AFTER DELETE ON record_inputs BEGIN
     DELETE FROM input_lists WHERE digest = OLD.digest
     AND NOT EXISTS (SELECT 1 FROM record_inputs WHERE digest = OLD.digest); END;
+-- what was selected of file systems
+CREATE TABLE selections (
+    key TEXT PRIMARY KEY,
+    digest TEXT NOT NULL,
+    signer TEXT NOT NULL,           -- empty for what was looked at here
+    made INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 -- records that were there once, with when they went in seconds since 1970
 CREATE TABLE gone_records (
     key TEXT PRIMARY KEY,

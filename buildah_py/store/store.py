@@ -28,6 +28,7 @@ from buildah_py.store.locks import Lease, living_leases, named_lock
 from buildah_py.store.mounts import Mounts
 from buildah_py.store.records import Records
 from buildah_py.store.rooms import remove_tree
+from buildah_py.store.selections import Selections
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -68,6 +69,7 @@ class Store:
         self.layers = Layers(self.database, self.path("layers"), since)
         self.blobs = Blobs(self.database, self.path("blobs"), since)
         self.records = Records(self.database)
+        self.selections = Selections(self.database)
         self.images = Images(self.database)
         self.mounts = Mounts(self.database)
         self.cache_mounts = CacheMounts(self.database, self.path("cache-mounts"), since)

@@ -141,6 +141,14 @@ def test_any_flipped_byte_of_the_metadata_is_found(tmp_path: Path) -> None:
         file.write_bytes(true)
 
 
+@pytest.mark.parametrize("manifest", [b"", b"{", b"[]", b'{"schemaVersion":2}', b"[" * 100_000, b"x" * (5 << 20)])
+def test_a_manifest_that_is_none(manifest: bytes, tmp_path: Path) -> None:
+    LocalCache(str(tmp_path)).put_manifest(manifest)
+    imported, warnings = _import(tmp_path)
+    assert imported.find(_record("one").key) is None
+    assert len(warnings) == 1
+
+
 def test_a_wanted_signature(tmp_path: Path) -> None:
     key, other = generate(str(tmp_path / "key")), generate(str(tmp_path / "other"))
     assert (tmp_path / "key").stat().st_mode & 0o777 == 0o600

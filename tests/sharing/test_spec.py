@@ -9,6 +9,7 @@ from buildah_py.sharing.spec import parse_from, parse_to
 def test_a_name_alone_is_a_registrys() -> None:
     place = parse_from("example.com/app:cache")
     assert (place.type, place.where) == ("registry", {"ref": "example.com/app:cache"})
+    assert parse_from("example.com/app,mounts=all").mounts == ("all",)
 
 
 def test_all_that_can_be_said() -> None:

@@ -1,0 +1,82 @@
+"""What selections of file systems hold, remembered: the key of a COPY --from is then made without looking at files.
+
+A file system's chain digest says what it holds, so that a question about it has one answer for all times and machines.
+Answers that come from a shared cache may be lies: what was executed on the word of one is compared first.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from buildah_py.cache.keys import KEY_VERSION, digest_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from buildah_py.store import Store
+
+
+def selection_key(
+    chain: str, sources: Sequence[str], *, exclude: Sequence[str] = (), parents: bool = False, how: Sequence[str] = ()
+) -> str:
+    """Name a question: what `sources` select of the file system `chain`; `how` tells what does not count of it."""
+    return digest_of(["selection", KEY_VERSION, chain, list(sources), list(exclude), parents, list(how)])
+
+
+class Selections:
+    """The answers that the store remembers: of this machine, and of shared caches.
+
+    `fallback` is asked for what the store does not know, and gives a digest with its signer; `trusted` tells whether
+    the answers of a signer count. Of this build's answers, `used` are those of this machine, and `said` those that only
+    a shared cache has given.
+    """
+
+    fallback: Callable[[str], tuple[str, str] | None] | None = None
+    trusted: Callable[[str], bool] | None = None
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._lock = threading.Lock()
+        self._lies: set[str] = set()
+        self.said: dict[str, str] = {}
+        self.used: dict[str, str] = {}
+
+    def find(self, key: str) -> str | None:
+        """The digest of what is selected; None where nobody knows."""
+        if (known := self.said.get(key) or self.used.get(key)) is not None:
+            return known
+        row = self._store.selections.get(key)
+        if (
+            row is not None
+            and row[1]
+            and (key in self._lies or (self.trusted is not None and not self.trusted(row[1])))
+        ):
+            row = None
+        if row is None and self.fallback is not None and key not in self._lies:
+            row = self.fallback(key)
+            if row is not None:
+                self._store.selections.put(key, *row)
+        if row is None:
+            return None
+        digest, signer = row
+        with self._lock:
+            (self.said if signer else self.used)[key] = digest
+        return digest
+
+    def keep(self, key: str, digest: str) -> bool:
+        """Remember what was found by looking; whether that is what was said before."""
+        with self._lock:
+            was_said = self.said.pop(key, digest)
+            if was_said != digest:
+                self._lies.add(key)
+            new = self.used.get(key) != digest
+            self.used[key] = digest
+        if new:
+            self._store.selections.put(key, digest)
+        return was_said == digest
+
+    def only_said(self, key: str) -> bool:
+        """Whether nobody here has looked yet."""
+        with self._lock:
+            return key in self.said
