@@ -77,14 +77,15 @@ def admit(
     """Take an image into the store: `data` is the manifest or index `root`, `what` names it in errors.
 
     It is called `names`, and known as what `repository` (registry/name, "" for none) has under its digests; without
-    `keep` the store only knows its layers. Raises NotFound where there is nothing for the platform, ImageError for what
-    is no image of file systems.
+    `keep` the store only knows its layers. A manifest that stands alone is taken for whatever platform it is, as the
+    field does, unless `strict`. Raises NotFound where there is nothing for the platform, ImageError for what is no
+    image of file systems.
     """
     found = find_manifest(place, root, data, platform, what, strict=strict)
     config_bytes = place.small(found.manifest.config)
     config = read_config(found.manifest, config_bytes, what)
     there = config.platform
-    if there.os and there.architecture and platforms.choose(platform, [there], strict=strict) is None:
+    if strict and there.os and there.architecture and platforms.choose(platform, [there], strict=True) is None:
         raise NotFound(f"{what} is for {there}, not for {platform}")
     image = digests.sha256_of(config_bytes)
     with store.database.transaction():

@@ -119,13 +119,11 @@ class Bases:
 
     def _local(self, name: str, wanted: Platform) -> tuple[Pulled | None, Platform | None]:
         """The image of the store that suits; else the platform of the one that has the name."""
-        found = find_local(self._store, name, wanted)
+        found, suits = find_local(self._store, name, wanted)
         if found is None:
             return None, None
         config = image_config.from_bytes(found.config, f"the config of {name}")
-        if platforms.choose(wanted, [config.platform]) is None:
-            return None, config.platform
-        return Pulled(found.id, config), None
+        return (Pulled(found.id, config), None) if suits else (None, config.platform)
 
     def _pull(self, reference: Reference, wanted: Platform, local: Pulled | None) -> Pulled:
         if local is not None:
@@ -154,13 +152,16 @@ class Bases:
             repository=reference.name,
             strict=strict,
         )
-        if not take_name:
+        if not take_name or platforms.choose(wanted, [admitted.config.platform]) is None:
             self._store.images.set_platform_name(own, str(wanted.normalised()), admitted.id)
         return Pulled(admitted.id, admitted.config, raw.descriptor.digest)
 
 
-def find_local(store: Store, name: str, wanted: Platform) -> StoredImage | None:
-    """The image of the store that has the name for a platform; else the one that has it for another."""
+def find_local(store: Store, name: str, wanted: Platform) -> tuple[StoredImage | None, bool]:
+    """The image of the store that has the name for a platform; else the one that has it for another, and False.
+
+    What a registry once gave for the platform suits, whatever its config says: it has nothing better.
+    """
     from buildah_py.api.images import find_image
 
     try:
@@ -168,16 +169,19 @@ def find_local(store: Store, name: str, wanted: Platform) -> StoredImage | None:
     except NotFound:
         found = None
     if found is not None and platforms.choose(wanted, [_platform(found)]) is not None:
-        return found
+        return found, True
     try:
         reference = references.parse(name).with_default_tag()
     except PybuildError:
-        return found
-    candidates = [store.images.by_platform_name(names_digest(reference), str(wanted.normalised()))]
-    if reference.digest:
-        candidates += store.images.by_repo_digest(reference.name, reference.digest)
-    suitable = [one for one in candidates if one is not None and platforms.choose(wanted, [_platform(one)]) is not None]
-    return suitable[0] if suitable else found
+        return found, False
+    given = store.images.by_platform_name(names_digest(reference), str(wanted.normalised()))
+    if given is not None:
+        return given, True
+    known = store.images.by_repo_digest(reference.name, reference.digest) if reference.digest else []
+    for one in known:
+        if platforms.choose(wanted, [_platform(one)]) is not None:
+            return one, True
+    return found, False
 
 
 def _platform(image: StoredImage) -> Platform:

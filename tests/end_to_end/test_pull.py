@@ -336,3 +336,18 @@ def test_a_registry_that_is_gone_when_layers_are_needed_is_named(
     assert proxy.host in shown
     assert "cannot be reached" in shown
     assert pybuild.run("fsck").stdout.endswith("clean\n")
+
+
+def test_the_only_manifest_is_taken_whatever_its_platform(
+    pybuild: Pybuild, layout: Layout, docker_registry: Served
+) -> None:
+    layout.push(docker_registry.host, "app", base(layout))
+    with FaultProxy(docker_registry) as proxy:
+        context = pybuild.context(f"FROM --platform=linux/s390x {proxy.host}/app AS linux\nWORKDIR /w\n")
+        shown = pybuild.build(context).shown
+        assert (
+            f"InvalidBaseImagePlatform: the base image {proxy.host}/app is for linux/amd64, not for linux/s390x"
+            in shown
+        )
+    again = pybuild.build(context)  # the registry is gone by now
+    assert again.outcomes() == ["HIT"]
