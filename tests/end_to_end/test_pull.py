@@ -351,3 +351,25 @@ def test_the_only_manifest_is_taken_whatever_its_platform(
         )
     again = pybuild.build(context)  # the registry is gone by now
     assert again.outcomes() == ["HIT"]
+
+
+def test_what_a_layer_holds_is_called_the_same_on_every_machine(
+    pybuild: Pybuild, layout: Layout, docker_registry: Served
+) -> None:
+    """Records of shared caches name layers by what they hold, and a layer that came from elsewhere has to fit."""
+    layout.name(base(layout), "one")
+    context = pybuild.context(
+        "FROM base\nCOPY a.txt /x/y/\nWORKDIR /w/z\nCOPY --link a.txt /tmp/\nRUN echo 1 > /etc/one\n", a_txt="a"
+    )
+    name = f"{docker_registry.host}/app"
+    pybuild.run("-q", "--push", "-t", name, f"--build-context=base=oci-layout://{layout.path}", context)
+
+    def layers() -> list[object]:
+        return list(json.loads(pybuild.run("inspect", name).stdout)[0]["layers"])
+
+    before = layers()
+    pybuild.run("rmi", name)
+    pybuild.run("prune", "-af")
+    pybuild.run("pull", name)
+    assert layers()[2:] == before[2:]
+    assert len(before) == 6
