@@ -29,16 +29,15 @@ def open_store(environ: Mapping[str, str] | None = None, registries: Registries 
     def fetch(diff_ids: Sequence[str]) -> None:
         from buildah_py.api.fetching import Fetcher
 
-        with used:
-            Fetcher(store, used.registry).ensure(diff_ids)
+        Fetcher(store, used.registry).ensure(diff_ids)
 
     def fetch_blob(diff_id: str) -> StoredBlob:
         from buildah_py.api.fetching import Fetcher
 
-        with used:
-            return Fetcher(store, used.registry).blob(diff_id)
+        return Fetcher(store, used.registry).blob(diff_id)
 
     store.fetch, store.fetch_blob = fetch, fetch_blob
+    store.at_close.append(used.close)
     return store
 
 

@@ -79,6 +79,8 @@ class Store:
         """Names of images that a power cut took."""
         self.fetch: Callable[[Sequence[str]], None] = self._cannot_fetch
         """Gets absent layers; whoever knows how puts it here."""
+        self.at_close: list[Callable[[], object]] = []
+        """What is called first when the store is closed."""
         self.fetch_blob: Callable[[str], StoredBlob] | None = None
         """Gets the blob of a layer alone, as it was pulled."""
         self._sweep()
@@ -98,6 +100,8 @@ class Store:
 
     def close(self) -> None:
         """Remove what this process staged and let go of the store."""
+        while self.at_close:
+            self.at_close.pop()()
         self._remove_staged(self.lease.name)
         self.database.close()
         self.lease.release()

@@ -373,3 +373,26 @@ def test_what_a_layer_holds_is_called_the_same_on_every_machine(
     pybuild.run("pull", name)
     assert layers()[2:] == before[2:]
     assert len(before) == 6
+
+
+def test_foreign_layers_come_from_where_their_descriptors_say(
+    pybuild: Pybuild, layout: Layout, proxy: FaultProxy
+) -> None:
+    layer, diff_id = layout.layer(tar_of({"a": "far away"}))
+    data = (layout.path / "blobs/sha256" / layer["digest"][7:]).read_bytes()
+    layer["mediaType"] = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
+    layer["urls"] = [f"http://{proxy.host}/elsewhere"]
+    image = layout.image([(layer, diff_id)], docker=True)
+    # A registry takes such a manifest only from where its configuration allows: the proxy plays one that has it.
+    for descriptor in (image, json.loads((layout.path / "blobs/sha256" / image["digest"][7:]).read_bytes())["config"]):
+        found = (layout.path / "blobs/sha256" / descriptor["digest"][7:]).read_bytes()
+        pattern = "/manifests/" if descriptor is image else descriptor["digest"]
+
+        def reply(request: Any, found: bytes = found, kind: str = descriptor["mediaType"]) -> None:
+            request.reply(200, found, Content_Type=kind)
+
+        proxy.fault("GET", pattern, reply, -1)
+    proxy.fault("GET", "^/elsewhere", lambda request: request.reply(200, data), -1)
+    pybuild.run("pull", f"{proxy.host}/app")
+    assert len(proxy.asked("GET", "^/elsewhere")) == 1
+    assert pybuild.run("cat", f"{proxy.host}/app:/a").stdout == "far away"
