@@ -23,6 +23,7 @@ MAX_BYTES: Final = 1 << 28
 """Uncompressed: half a million records of the usual size."""
 MAX_LINE: Final = 1 << 24
 _MAX_TIME: Final = 1 << 62
+_MAX_ABOUT: Final = 1 << 16
 
 
 class SharedLayer(NamedTuple):
@@ -85,12 +86,18 @@ class Book:
             step = canonical.table(raw, "step", what)
         except ImageError as error:
             raise CacheError(error.message) from error
-        if step_key(parent, step, inputs) != key:
-            raise CacheError(f"{what} stands for another key: it is not used")
+        about = raw.get("about")
+        try:
+            if step_key(parent, step, inputs) != key:
+                raise CacheError(f"{what} stands for another key: it is not used")
+            if len(canonical_json(about)) > _MAX_ABOUT:
+                about = None
+        except (ValueError, RecursionError) as error:  # numbers without end, lists without bottom
+            raise CacheError(f"{what} is malformed: {error}") from error
         seconds = raw.get("seconds")
         if not isinstance(seconds, (int, float)) or not 0 <= seconds < _MAX_TIME:
             raise CacheError(f"{what} took {seconds!r} seconds")
-        return SharedRecord(key, parent, step, inputs, diff_id, seconds, raw.get("about"))
+        return SharedRecord(key, parent, step, inputs, diff_id, seconds, about)
 
     def layer(self, diff_id: str) -> SharedLayer | None:
         """A layer. Raises CacheError where what is said of it is malformed."""

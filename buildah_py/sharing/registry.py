@@ -55,9 +55,9 @@ class RegistryCache:
         return found.data
 
     def open(self, blob: Descriptor) -> _Stream:
-        """Open a blob."""
+        """Open a blob; other addresses that a cache may name for it are not asked."""
         try:
-            return _Stream(self, self._registry.open_blob(self._reference, blob))
+            return _Stream(self, self._registry.open_blob(self._reference, blob._replace(urls=())))
         except RegistryError as error:
             raise self._fault(error) from error
 

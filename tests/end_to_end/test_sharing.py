@@ -451,3 +451,14 @@ def test_an_image_carries_its_own_cache(ci: Pybuild, busybox: Pybuild, tmp_path:
         context = busybox.context("FROM test\nRUN echo child > /child\n")
         busybox.run("build", "-t", "child", context)
         assert "pybuild.cache" not in busybox.run("inspect", "child").stdout
+
+
+def test_pushing_what_the_registry_has_sends_and_fetches_nothing(ci: Pybuild, busybox: Pybuild, tmp_path: Path) -> None:
+    with serving(tmp_path / "registry") as registry:
+        context = busybox.context("FROM scratch\nCOPY file /file\nCOPY more /more\n", file=b"one\n", more=b"two\n")
+        _build(ci, context, f"--cache-to=type=registry,ref={registry.host}/cache")
+        name = f"{registry.host}/app"
+        shown = busybox.run("--progress=plain", "-t", name, "--push", f"--cache-from={registry.host}/cache", context)
+        assert "2 layers mounted" in shown.stderr
+        assert "and 0 of layers" in shown.stderr
+        assert not list((busybox.root / "blobs").rglob("*/*"))

@@ -91,6 +91,8 @@ def test_a_record_cannot_stand_for_another_key() -> None:
         {"seconds": -1},
         {"seconds": "long"},
         {"seconds": float("inf")},
+        {"step": {"op": float("nan")}},
+        {"step": {"op": float("inf")}},
     ],
 )
 def test_hostile_records_are_refused(change: dict[str, object]) -> None:
