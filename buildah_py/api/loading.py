@@ -12,10 +12,10 @@ from buildah_py.api.archives import ImageArchive
 from buildah_py.api.images import full_name
 from buildah_py.api.layouts import LayoutPlace
 from buildah_py.errors import ArchiveError, ImageError, NotFound, SourceError, UsageError
+from buildah_py.image import canonical, media_types
 from buildah_py.image import config as image_config
 from buildah_py.image import digest as digests
 from buildah_py.image import index as indexes
-from buildah_py.image import media_types
 from buildah_py.image import platform as platforms
 from buildah_py.image import reference as references
 from buildah_py.image.index import CONTAINERD_NAME, DOCKER_REFERENCE_TYPE, REF_NAME
@@ -137,8 +137,7 @@ class _ArchivePlace:
 
     def manifest(self, descriptor: Descriptor) -> bytes:
         data = self.small(descriptor)
-        raw = json.loads(data)
-        if "layers" in raw:
+        if "layers" in canonical.from_bytes(data, f"the manifest {descriptor.digest} in {self._archive.name}"):
             from buildah_py.image import manifest as manifests
 
             self._layers = list(manifests.from_bytes(data, media_type=descriptor.media_type).layers)

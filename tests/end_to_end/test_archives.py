@@ -146,6 +146,11 @@ def test_what_is_no_archive_is_refused(pybuild: Pybuild, layout: Layout, tmp_pat
     assert "text" in pybuild.run("load", tmp_path / "text", status=125).stderr
     assert "index.json" in pybuild.run("load", tmp_path / "tar", status=125).stderr
     assert "no such file" in pybuild.run("load", tmp_path / "none", status=125).stderr
+    layout.name(layout.blob(b"no manifest", "application/vnd.oci.image.manifest.v1+json"), "odd")
+    subprocess.run(["tar", "-cf", tmp_path / "odd.tar", "-C", layout.path, "."], check=True)
+    assert "is not JSON" in pybuild.run("load", tmp_path / "odd.tar", status=125).stderr
+    assert "is not JSON" in pybuild.run("load", layout.path, status=125).stderr
+    layout.entries.clear()
     descriptor, diff_id = layout.layer(tar_of({"a": "a"}))
     layout.name(layout.image([(descriptor, diff_id)]), "one")
     path = layout.path / "blobs/sha256" / descriptor["digest"][7:]
