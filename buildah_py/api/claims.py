@@ -14,11 +14,11 @@ from buildah_py.errors import Interrupted, LayersLost, PybuildError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from buildah_py.store import Origin, Store
+    from buildah_py.store import Origin, Store, StoredBlob
 
 
 class Claims:
-    """Stands for `store.fetch` while steps are executed.
+    """Stands for `store.fetch` and, with `blob`, for `store.fetch_blob` while an image is built.
 
     `more` is told of a layer that cannot be had from where the store says, and may know other places for it.
     """
@@ -26,6 +26,7 @@ class Claims:
     def __init__(self, store: Store, more: Callable[[str], object] = lambda _: None) -> None:
         self._store = store
         self._fetch = store.fetch
+        self._fetch_blob = store.fetch_blob
         self._more = more
         self.fetched: set[Origin] = set()
         """Where layers that were fetched could be had."""
@@ -43,6 +44,17 @@ class Claims:
         lies = [diff_id for diff_id in missing if self._drop_lies(diff_id)]
         if lies:
             raise LayersLost(f"the content of layer {lies[0]} is not what a shared cache said of it", lies)
+
+    def blob(self, diff_id: str) -> StoredBlob:
+        """The blob of a layer for an output. One that records lead to is unpacked, or nobody would know what it is."""
+        if self._store.records.of_layer(diff_id):
+            if self._store.layers.missing([diff_id]):
+                self([diff_id])
+            for blob in self._store.blobs.of(diff_id):
+                if not blob.compressor and self._store.blobs.use(blob.digest):
+                    return blob
+        assert self._fetch_blob is not None
+        return self._fetch_blob(diff_id)
 
     def _fetch_each(self, diff_ids: Sequence[str], first: PybuildError) -> None:
         lost = []

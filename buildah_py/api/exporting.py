@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from buildah_py.progress.events import Event
     from buildah_py.sharing.backend import Backend, Open
     from buildah_py.sharing.spec import Place
-    from buildah_py.store import Store
+    from buildah_py.store import Origin, Store
 
 
 class Steps(NamedTuple):
@@ -104,7 +104,7 @@ def _export(
     packing = _Packing(store, sharing, place)
     records = _allowed(steps.records, place, sharing)
     wanted = {one.diff_id for one in records if place.whole or one.diff_id in steps.chain}
-    blobs = {diff_id: packing.blob(diff_id) for diff_id in sorted(wanted)}
+    blobs = {diff_id: blob for diff_id in sorted(wanted) if (blob := packing.blob(diff_id)) is not None}
     layers = {one.diff_id: _layer(one, blobs.get(one.diff_id)) for one in records}
     carried = _carry(sharing, store, place, backend, mounts)
 
@@ -170,10 +170,12 @@ class _Packing:
         self._sharing = sharing
         self._diff_ids: dict[str, str] = {}
 
-    def blob(self, diff_id: str) -> Descriptor:
-        """The blob that stands for a layer there."""
+    def blob(self, diff_id: str) -> Descriptor | None:
+        """The blob that stands for a layer there; None for one that this machine knows only by name."""
         found = self._blobs.descriptor(diff_id)
         if found is None:
+            if self._store.layers.missing([diff_id]) and not any(one.digest for one in self._origins(diff_id)):
+                return None  # it comes from a cache that had left it out
             (made,) = self._blobs.make([self._blobs.source(diff_id)])
             found = self._blobs.describe(made)
         self._diff_ids[found.digest] = diff_id
@@ -186,11 +188,14 @@ class _Packing:
         path = here.path if here is not None and here.digest == blob.digest else self._copy(diff_id, blob)
         return lambda: open(path, "rb")
 
+    def _origins(self, diff_id: str) -> list[Origin]:
+        return self._store.layers.origins(diff_id)
+
     def _copy(self, diff_id: str, blob: Descriptor) -> str:
         """Fetch a blob to send it on, without unpacking it."""
         from buildah_py.sharing.backend import Checked
 
-        origin = next(one for one in self._store.layers.origins(diff_id) if one.digest == blob.digest)
+        origin = next(one for one in self._origins(diff_id) if one.digest == blob.digest)
         path = os.path.join(self._store.stage(), "blob")
         with (
             Checked(self._sharing.open_origin(origin), blob, origin.location, lambda _: None) as stream,

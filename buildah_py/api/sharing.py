@@ -52,6 +52,7 @@ class Sharing:
         self.carried = Mounts(store, options.backed(), filling, environ, self._warn)
         self._keys = frozenset(key for place in self.from_ for key in place.verify)
         self.claims = store.fetch = Claims(store, self.promise_again)
+        store.fetch_blob = self.claims.blob
         cache.fallback = self.find if self.imports else None
         cache.selections.fallback = self.find_selection if self.imports else None
         cache.trusted = self.trusts if self._keys else None

@@ -146,7 +146,8 @@ def test_min_leaves_out_the_layers_that_the_image_has_not(ci: Pybuild, busybox: 
     cache = LocalCache(local.to.rpartition("=")[2])
     sizes = [one.size for one in artifact.read_manifest(cache.manifest() or b"", "cache").layers]
     assert max(sizes) < LARGE
-    assert _build(busybox, context, f"--cache-from={local.from_}")[0] == ["hit"] * 5
+    again = f"--cache-to=type=local,dest={busybox.work}/again,mode=max"
+    assert _build(busybox, context, f"--cache-from={local.from_}", again)[0] == ["hit"] * 5
 
 
 def test_what_min_left_out_is_made_when_it_is_needed(ci: Pybuild, busybox: Pybuild, local: Place) -> None:
@@ -260,6 +261,32 @@ def test_a_cache_that_lies_changes_no_image(
     # Nothing of the lies stays: later builds, and the image itself, are as they should be.
     _build(busybox, context)
     assert busybox.sh("cat /all") == once
+
+
+def test_no_output_holds_a_layer_that_is_another(ci: Pybuild, busybox: Pybuild, local: Place) -> None:
+    import gzip
+    import hashlib
+    import tarfile
+
+    context = busybox.context("FROM scratch\nCOPY file /file\nCOPY more /more\n", file=b"one\n", more=b"two\n")
+    _build(ci, context, f"--cache-to={local.to}")
+    _edit(local, _swap_blobs)
+    written = busybox.work / "image.tar"
+    outcomes, _ = _build(busybox, context, f"--cache-from={local.from_}", f"--output=type=oci,dest={written}")
+    assert outcomes[:2] == ["hit", "hit"]
+    with tarfile.open(written) as archive:
+
+        def read(name: str) -> Any:
+            file = archive.extractfile(f"blobs/{name.replace(':', '/')}")
+            assert file is not None
+            return file.read()
+
+        index = archive.extractfile("index.json")
+        assert index is not None
+        manifest = json.loads(read(json.load(index)["manifests"][0]["digest"]))
+        diff_ids = json.loads(read(manifest["config"]["digest"]))["rootfs"]["diff_ids"]
+        found = [hashlib.sha256(gzip.decompress(read(layer["digest"]))).hexdigest() for layer in manifest["layers"]]
+    assert [f"sha256:{one}" for one in found] == diff_ids
 
 
 @pytest.mark.parametrize("damage", ["cut", "other", "gone"])
