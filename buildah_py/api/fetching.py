@@ -108,8 +108,10 @@ class Fetcher:
             for place, diff_id in enumerate(chain):
                 if diff_id in under_way:
                     self._add(chain[:place], diff_id, self._result(under_way.pop(diff_id)))
-        except BaseException:
+        except BaseException as error:
             self._stop = True
+            if isinstance(error, Interrupted | KeyboardInterrupt):
+                self._registry().close()  # or a registry that says nothing would be waited for
             pool.shutdown(wait=True, cancel_futures=True)
             raise
         pool.shutdown()

@@ -90,7 +90,7 @@ class Bases:
             return local
         reference = references.parse(name).with_default_tag()
         if self._policy == "never":
-            raise _not_here(self._store, name, wanted, other, "and --pull=never asks no registry")
+            raise _not_here(self._store, name, wanted, other, "--pull=never asks no registry")
         if local is not None and reference.digest:
             return local  # what a digest names never changes
         try:

@@ -237,6 +237,31 @@ def test_a_killed_pull_leaves_a_store_that_the_next_one_uses(
     assert os.listdir(pybuild.root / "staging") == []
 
 
+def test_an_interrupt_ends_a_pull_that_waits_for_a_silent_registry(
+    pybuild: Pybuild, layout: Layout, proxy: FaultProxy
+) -> None:
+    import threading
+
+    image = base(layout)
+    layout.push(proxy.upstream, "app", image)
+    manifest = json.loads((layout.path / "blobs/sha256" / image["digest"][7:]).read_bytes())
+    asked = threading.Event()
+
+    def stall(request: Any) -> None:
+        asked.set()
+        proxy.be_silent(request)
+
+    proxy.fault("GET", manifest["layers"][1]["digest"], stall)
+    command = [*pybuild.command, "pull", f"{proxy.host}/app"]
+    with subprocess.Popen(command, env=pybuild.environ(), stderr=subprocess.PIPE, text=True) as run:
+        assert asked.wait(60)
+        run.send_signal(signal.SIGINT)
+        _, shown = run.communicate(timeout=30)
+    assert run.returncode == 130, shown
+    assert "Traceback" not in shown
+    assert pybuild.run("fsck").stdout.endswith("clean\n")
+
+
 @pytest.mark.parametrize("fault", ["bytes", "diff_id", "missing"])
 def test_a_wrong_layer_is_refused_and_leaves_nothing(
     pybuild: Pybuild, layout: Layout, proxy: FaultProxy, fault: str
