@@ -67,6 +67,7 @@ PRIVILEGED = (
     "du",
     "layers",
     "push",
+    "cache",
 )
 """Commands that make containers, or files of any owner. For others than root they run in a user namespace."""
 

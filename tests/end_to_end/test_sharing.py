@@ -426,7 +426,8 @@ def test_a_build_that_only_hits_keeps_the_mounts_of_the_cache(ci: Pybuild, busyb
 def test_cache_mounts_are_listed_removed_and_carried_by_hand(busybox: Pybuild) -> None:
     context = busybox.context(
         "FROM busybox\nRUN --mount=type=cache,id=a,target=/a echo a > /a/a\n"
-        "RUN --mount=type=cache,id=b,target=/b echo b > /b/b && mkfifo /b/fifo && ln -s /etc/passwd /b/link\n"
+        "RUN --mount=type=cache,id=b,target=/b echo b > /b/b && mkfifo /b/fifo && chown 7:8 /b/b && chmod 600 /b/b "
+        "&& ln -s /etc/passwd /b/link\n"
     )
     busybox.build(context)
     where = busybox.work / "carried"
@@ -437,10 +438,11 @@ def test_cache_mounts_are_listed_removed_and_carried_by_hand(busybox: Pybuild) -
     busybox.run("cache", "mounts", "rm", "--all")
     busybox.run("cache", "mounts", "import", where, "b")
     context = busybox.context(
-        "FROM busybox\nRUN --mount=type=cache,id=b,target=/c cat /c/b > /b; readlink /c/link >> /b\n"
+        "FROM busybox\nRUN --mount=type=cache,id=b,target=/c cat /c/b > /b; readlink /c/link >> /b; "
+        "stat -c %u:%g:%a /c/b >> /b\n"
     )
     busybox.build(context)
-    assert busybox.sh("cat /b") == "b\n/etc/passwd\n"
+    assert busybox.sh("cat /b") == "b\n/etc/passwd\n7:8:600\n"
     assert "b" in busybox.run("cache", "mounts", "import", where, "c", status=125).stderr
 
 
