@@ -14,7 +14,7 @@ from buildah_py.api.contexts import ContextOptions, Contexts, effective, parse_c
 from buildah_py.api.finishing import compress_ahead, shape_image, write_outputs
 from buildah_py.api.images import familiar_name, full_name
 from buildah_py.api.main_context import open_main, parse_build_file
-from buildah_py.api.output_options import OutputOptions, read_outputs
+from buildah_py.api.output_options import OutputOptions, names_in_store, read_outputs
 from buildah_py.api.recorded import record
 from buildah_py.api.reuse import BuildNames, ReuseOptions, build_names
 from buildah_py.api.sharing import Sharing
@@ -107,8 +107,9 @@ def build(request: BuildRequest, emit: Callable[[Event], None]) -> BuildResult:
     Raises BuildFileError, NotFound, StepFailed with the command's status, Interrupted, StoreError, SandboxError.
     """
     started = time.monotonic()
-    names = tuple(dict.fromkeys(map(full_name, request.names)))
-    outputs = read_outputs(request.outputs, names=names, epoch=request.epoch)
+    given = tuple(dict.fromkeys(map(full_name, request.names)))
+    outputs = read_outputs(request.outputs, names=given, epoch=request.epoch)
+    names = names_in_store(given, outputs)
     with open_build(request, names, emit) as opened:
         request, store, workshop, build_file = opened.request, opened.store, opened.workshop, opened.build_file
         sharing = opened.sharing
@@ -150,7 +151,7 @@ def build(request: BuildRequest, emit: Callable[[Event], None]) -> BuildResult:
                     store.images.put(image, config.to_bytes(), config.diff_ids, names, recorded)
                     descriptor = None
                     if outputs:
-                        descriptor = write_outputs(outputs, store, config, names, request, base_layers, emit, ahead)
+                        descriptor = write_outputs(outputs, store, config, given, request, base_layers, emit, ahead)
                     break
                 except LayersLost as lost_layers:
                     engine.forget(lost_layers)

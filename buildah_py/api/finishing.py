@@ -75,7 +75,7 @@ def write_outputs(
         clamp = Clamp(times, base_layers, always=True, exact=True)
     elif request.epoch is not None:
         clamp = Clamp(request.epoch, base_layers, always=request.outputs.rewrite_timestamp)
-    registry = RegistryOptions.from_environment(request.environ)
+    registry = request.registries() if request.registries else RegistryOptions.from_environment(request.environ)
     with Exporter(store, config, names, registry=registry, clamp=clamp, emit=emit) as exporter:
         written = [exporter.write(output) for output in outputs]
     return next((one for one in written if one is not None), None)

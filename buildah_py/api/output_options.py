@@ -57,3 +57,11 @@ def read_outputs(options: OutputOptions, *, names: Sequence[str] = (), epoch: in
         ]
     check_outputs(outputs, names=names, epoch=epoch)
     return outputs
+
+
+def names_in_store(names: Sequence[str], outputs: Sequence[Output]) -> tuple[str, ...]:
+    """All full names that the image gets in the store: `names`, and those of outputs that are images there."""
+    from buildah_py.api.images import full_name
+
+    of_outputs = (name for one in outputs if one.type == "image" and not one.push_by_digest for name in one.names)
+    return tuple(dict.fromkeys((*names, *map(full_name, of_outputs))))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
 from typing import TYPE_CHECKING, NamedTuple
 
 from buildah_py.errors import RegistryError, UsageError
@@ -112,8 +113,11 @@ class _Pushing:
         own = self.assembled().own
         try:
             self._registry.resolve(reference._replace(tag=None, digest=own.digest), accept=(own.media_type,))
-        except RegistryError:
-            return False  # if that is not all that is wrong, what follows says so
+        except RegistryError as error:
+            # Some forbid to look at a repository that is yet to be made; the push itself asks for more rights.
+            if error.status not in (HTTPStatus.NOT_FOUND, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+                raise
+            return False
         return True
 
     def _push_layer(self, reference: Reference, diff_id: str, layer: Descriptor) -> Sent:

@@ -45,13 +45,14 @@ def check_outputs(
             from buildah_py.outputs.engine_api import Engine, find_engine
 
             Engine(find_engine(environ)).check()
-        if output.push:
-            if not (output.names or names):
-                raise UsageError("an image is pushed under a name", hint="give one with -t, or name= of the output")
+        if output.push and not (output.names or names):
+            raise UsageError("an image is pushed under a name", hint="give one with -t, or name= of the output")
+        if output.type == "image":
             from buildah_py.image import reference
 
             for name in output.names:
-                reference.parse(name)
+                if reference.parse(name).digest:
+                    raise UsageError(f"{name} is pinned to a digest, which only its content decides", hint="name a tag")
         precheck.check(output)
     if sum(output.dest == "-" for output in outputs) > 1:
         raise UsageError("two outputs cannot both go to the standard output", hint="name a file for one of them")
