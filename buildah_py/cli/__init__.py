@@ -8,6 +8,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from buildah_py.cli.endings import treat_all_endings_alike
 from buildah_py.errors import EXIT_BUILDER, Interrupted, PybuildError
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Names of files are bytes; any other encoding would give other names, and other digests.
         os.execv(sys.executable, [sys.executable, "-X", "utf8", "-m", "buildah_py", *arguments])  # noqa: S606
     try:
-        _treat_all_endings_alike()
+        treat_all_endings_alike()
         gc.set_threshold(_COLLECT_AFTER, 20)
         return _dispatch(arguments)
     except PybuildError as error:
@@ -154,18 +155,6 @@ def _become_root_of_a_namespace(arguments: list[str]) -> None:
 
     if is_needed(os.environ):
         reexec_in_user_namespace([sys.executable, "-m", "buildah_py", *arguments], os.environ)
-
-
-def _treat_all_endings_alike() -> None:
-    """Have SIGTERM and SIGHUP end the program as ^C does: what runs is ended, what was made is removed."""
-    import signal
-
-    def interrupt(_number: int, _frame: object) -> None:
-        raise KeyboardInterrupt
-
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) == signal.SIG_DFL:
-            signal.signal(number, interrupt)
 
 
 def _complain(message: str, status: int) -> int:

@@ -22,6 +22,7 @@ def test_very_many_files_arrive_as_they_are(pybuild: Pybuild) -> None:
         file = context / "tree" / f"d{number % 12}" / f"f{number}"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(b"%d" % number * (number % 7))
+        os.chown(file, pybuild.owner, pybuild.owner)
         mode = MODES[number % len(MODES)]
         file.chmod(mode)
         os.utime(file, (number, number))

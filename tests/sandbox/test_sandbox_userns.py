@@ -159,23 +159,23 @@ exec setpriv --reuid=$user --regid=$user --clear-groups --inh-caps=-all "$@"
 
 @pytest.mark.root
 @pytest.mark.userns
-@pytest.mark.parametrize("tool", ["pasta", "slirp4netns"])
-def test_a_network_of_its_own_without_root(place: Path, tool: str) -> None:
+@pytest.mark.parametrize(("tool", "network"), [("pasta", "198.51.100"), ("slirp4netns", "203.0.113")])
+def test_a_network_of_its_own_without_root(place: Path, tool: str, network: str) -> None:
     """Outside is reached; what listens on this machine is not, on whichever address it does."""
     missing = [name for name in (tool, "unshare", "setpriv") if shutil.which(name) is None]
     if missing or not os.path.exists("/dev/net/tun") or os.geteuid() != 0:
         pytest.skip(f"needs root, /dev/net/tun and {', '.join(missing) or tool}")
     outside = f"pu{os.getpid()}"
     addresses = list(own_addresses())
-    serve = "import socket\nlistener = socket.create_server(('198.51.100.2', 7000))\nprint('up', flush=True)\n"
+    serve = f"import socket\nlistener = socket.create_server(('{network}.2', 7000))\nprint('up', flush=True)\n"
     serve += "connection, _ = listener.accept()\nconnection.sendall(b'outside\\n')\nconnection.close()\n"
     inside = ["ip", "-n", outside]
     commands = [
         ["ip", "netns", "add", outside],
         ["ip", "link", "add", outside, "type", "veth", "peer", "name", "peer0", "netns", outside],
-        ["ip", "addr", "add", "198.51.100.1/24", "dev", outside],
+        ["ip", "addr", "add", f"{network}.1/24", "dev", outside],
         ["ip", "link", "set", outside, "up"],
-        [*inside, "addr", "add", "198.51.100.2/24", "dev", "peer0"],
+        [*inside, "addr", "add", f"{network}.2/24", "dev", "peer0"],
         [*inside, "link", "set", "peer0", "up"],
     ]
     try:
@@ -191,7 +191,7 @@ def test_a_network_of_its_own_without_root(place: Path, tool: str) -> None:
             port = listener.getsockname()[1]
             tries = [f"nc -w 2 {one} {port} < /dev/null && echo reached" for one in addresses if ":" not in one]
             gateway = f"nc -w 2 $(ip route | grep default | cut -d' ' -f3) {port} < /dev/null && echo reached"
-            script = "; ".join(["nc 198.51.100.2 7000 < /dev/null", "ls /sys/class/net", *tries, gateway, "true"])
+            script = "; ".join([f"nc -w 5 {network}.2 7000 < /dev/null", "ls /sys/class/net", *tries, gateway, "true"])
             before = ["unshare", "-m", "/bin/sh", "-euc", _BEFORE, "sh", str(place), tool, str(SOMEBODY)]
             result = _run(place, script, network="default", before=before)
             server.kill()
