@@ -168,8 +168,13 @@ def remove_image(store: Store, name: str, *, force: bool = False) -> list[str]:
         full = ""
     if full in image.names:
         store.images.remove_name(full)
-        last = len(image.names) == 1
-        return [f"untagged {familiar_name(full)}", *([f"deleted {image.id}"] if last else [])]
+        gone = store.images.raw(image.id) is None
+        return [f"untagged {familiar_name(full)}", *([f"deleted {image.id}"] if gone else [])]
+    if lists := store.manifest_lists.holding(image.id):
+        raise UsageError(
+            f"{name} is in the manifest list {familiar_name(lists[0])}",
+            hint="take it out with `pybuild manifest remove`, or the list away with `pybuild manifest rm`",
+        )
     if len(image.names) > 1 and not force:
         names = ", ".join(map(familiar_name, image.names))
         raise UsageError(f"{name} has several names: {names}", hint="remove the names, or all of them with --force")

@@ -68,6 +68,7 @@ class _Pushing:
         self._image = image
         self._registry = registry
         self._made: dict[str, Blob] = {}
+        self._is_there = False
         self._layers: dict[str, Descriptor | None] = {
             diff_id: image.descriptor(diff_id) for diff_id in dict.fromkeys(image.diff_ids)
         }
@@ -77,7 +78,8 @@ class _Pushing:
 
     def push_blobs(self, reference: Reference) -> list[Sent]:
         """Bring config and layers into a repository; how each layer came there."""
-        if None not in self._layers.values() and self._has_manifest(reference):
+        self._is_there = None not in self._layers.values() and self._has_manifest(reference)
+        if self._is_there:
             return [Sent("exists", _known(layer).size) for layer in self._layers.values()]
         pool = ThreadPoolExecutor(MAX_AT_ONCE, thread_name_prefix="push")
         try:
@@ -105,7 +107,7 @@ class _Pushing:
             manifest = reference._replace(tag=None)
             self._registry.push_manifest(manifest, assembled.manifest_bytes, assembled.own.media_type)
             self._registry.push_manifest(reference, assembled.index.to_bytes(), assembled.top.media_type)
-        else:
+        elif reference.tag or not self._is_there:
             self._registry.push_manifest(reference, assembled.manifest_bytes, assembled.own.media_type)
 
     def _has_manifest(self, reference: Reference) -> bool:

@@ -25,6 +25,7 @@ COMMANDS = {
     "save": "write images to an archive or an OCI layout",
     "tag": "give an image another name",
     "push": "push an image to a registry, or write it elsewhere",
+    "manifest": "put images for several platforms under one name, and push them",
     "images": "list the images in the store",
     "inspect": "show an image's config",
     "history": "show how an image came about",
@@ -68,6 +69,7 @@ PRIVILEGED = (
     "du",
     "layers",
     "push",
+    "manifest",
     "cache",
 )
 """Commands that make containers, or files of any owner. For others than root they run in a user namespace."""

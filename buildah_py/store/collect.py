@@ -149,6 +149,7 @@ class _Choice:
         self._fetched = {} if rules.matching else {one.paths[-1]: one for one in store.fetched.all()}
         self._heap: list[tuple[int, int, str, str]] = []
         self._images: dict[str, _Image] = {}
+        self._listed = store.manifest_lists.images()
         self._holders: dict[str, int] = {}
         self._layers: dict[str, tuple[int, int]] = {}
         self._blobs: dict[str, list[StoredBlob]] = {}
@@ -212,7 +213,7 @@ class _Choice:
         layers = self._store.images.layers_of(image.id)
         # Whoever uses an image uses its top-most layer.
         used = max(image.created, self._layers[layers[-1]][0] if layers else 0)
-        if used >= self._limit:
+        if used >= self._limit or image.id in self._listed:
             return
         if not self._rules.named and (image.names or self._store.images.platform_names(image.id)):
             return

@@ -130,6 +130,19 @@ CREATE TABLE platform_names (
     PRIMARY KEY (name, platform)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX platform_names_by_config ON platform_names(config);
+CREATE TABLE manifest_lists (
+    name TEXT PRIMARY KEY,          -- as in names, and apart from them
+    data BLOB NOT NULL,             -- what the list says of itself
+    created INTEGER NOT NULL
+) STRICT;
+CREATE TABLE list_entries (
+    list TEXT NOT NULL REFERENCES manifest_lists(name) ON DELETE CASCADE,
+    config TEXT NOT NULL REFERENCES configs(digest) ON DELETE CASCADE,
+    position INTEGER NOT NULL,
+    data BLOB NOT NULL,             -- what the list says of the image
+    PRIMARY KEY (list, config)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX list_entries_by_config ON list_entries(config);
 -- where records are looked for that a step without one may be compared with; what a place is, the cache knows
 CREATE TABLE record_places (
     place TEXT NOT NULL,

@@ -113,19 +113,21 @@ class Images:
         return [image for image in found if image is not None]
 
     def remove_name(self, name: str) -> bool:
-        """Take a name away, and the image with its last name; whether the name was there."""
+        """Take a name away, and with its last name the image, unless a list has it; whether the name was there."""
         with self._database.transaction():
             rows = self._database.query("SELECT config FROM names WHERE name = ?", (name,))
             self._database.change("DELETE FROM names WHERE name = ?", (name,))
             self._database.change("DELETE FROM platform_names WHERE name = ?", (name,))
             for row in rows:
                 self._database.change(
-                    "DELETE FROM configs WHERE digest = ? AND digest NOT IN (SELECT config FROM names)", row
+                    "DELETE FROM configs WHERE digest = ? AND digest NOT IN (SELECT config FROM names)"
+                    " AND digest NOT IN (SELECT config FROM list_entries)",
+                    row,
                 )
         return bool(rows)
 
     def remove(self, digest: str) -> list[str]:
-        """Remove an image with all its names, which are returned."""
+        """Remove an image, out of all lists too, with all its names, which are returned."""
         with self._database.transaction():
             names = self._database.query("SELECT name FROM names WHERE config = ? ORDER BY name", (digest,))
             self._database.change("DELETE FROM names WHERE config = ?", (digest,))

@@ -27,6 +27,8 @@ _TABLES = (
     "origins",
     "repo_digests",
     "platform_names",
+    "manifest_lists",
+    "list_entries",
     "record_places",
     "input_lists",
     "record_inputs",
@@ -126,7 +128,8 @@ def _drop_dangling(new: Database) -> None:
     new.change("DELETE FROM record_inputs WHERE digest NOT IN (SELECT digest FROM input_lists)")
     new.change("DELETE FROM input_lists WHERE digest NOT IN (SELECT digest FROM record_inputs)")
     new.change("DELETE FROM gone_records")
+    new.change("DELETE FROM list_entries WHERE list NOT IN (SELECT name FROM manifest_lists)")
     for table in ("blobs", "origins"):
         new.change(f"DELETE FROM {table} WHERE diff_id NOT IN (SELECT diff_id FROM layers)")
-    for table in ("config_layers", "builds", "repo_digests", "platform_names"):
+    for table in ("config_layers", "builds", "repo_digests", "platform_names", "list_entries"):
         new.change(f"DELETE FROM {table} WHERE config NOT IN (SELECT digest FROM configs)")

@@ -25,6 +25,7 @@ from buildah_py.store.fetched import Fetched
 from buildah_py.store.images import Images
 from buildah_py.store.layers import Layers
 from buildah_py.store.locks import Lease, living_leases, named_lock
+from buildah_py.store.manifest_lists import ManifestLists
 from buildah_py.store.mounts import Mounts
 from buildah_py.store.records import Records
 from buildah_py.store.rooms import remove_tree
@@ -71,6 +72,7 @@ class Store:
         self.records = Records(self.database)
         self.selections = Selections(self.database)
         self.images = Images(self.database)
+        self.manifest_lists = ManifestLists(self.database)
         self.mounts = Mounts(self.database)
         self.cache_mounts = CacheMounts(self.database, self.path("cache-mounts"), since)
         self.fetched = Fetched(self.path("fetched"), self.path("git"), self.lock)

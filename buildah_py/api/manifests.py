@@ -1,0 +1,273 @@
+"""Manifest lists of the store: images for several platforms under one name, put together before they are pushed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from buildah_py.api.images import familiar_name, find_image, full_name
+from buildah_py.errors import NotFound, PybuildError, UsageError
+from buildah_py.image import canonical, descriptor
+from buildah_py.image import config as image_config
+from buildah_py.image import platform as platforms
+from buildah_py.image import reference as references
+from buildah_py.store.manifest_lists import ListEntry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from buildah_py.image.platform import Platform
+    from buildah_py.registry import Registry
+    from buildah_py.store import Store
+
+DOCKER = "docker://"
+
+
+class Said(NamedTuple):
+    """What the command line says of an image in a list; "" and empty where it says nothing."""
+
+    os: str = ""
+    architecture: str = ""
+    variant: str = ""
+    os_version: str = ""
+    os_features: tuple[str, ...] = ()
+    annotations: Mapping[str, str] = {}
+
+    @property
+    def chooses(self) -> bool:
+        """Whether it names a platform."""
+        return bool(self.os or self.architecture or self.variant)
+
+    def wanted(self) -> Platform:
+        """The platform that it names; this machine's, as far as it names none."""
+        return self.over(platforms.host()) if self.chooses else platforms.host()
+
+    def over(self, platform: Platform) -> Platform:
+        """The platform with what is said here in the place of what it says itself."""
+        if not (self.chooses or self.os_version or self.os_features):
+            return platform
+        variant = self.variant
+        if not variant and self.architecture in ("", platform.architecture):
+            variant = platform.variant
+        changed = platform._replace(
+            os=self.os or platform.os,
+            architecture=self.architecture or platform.architecture,
+            variant=variant,
+            os_version=self.os_version or platform.os_version,
+            os_features=self.os_features or platform.os_features,
+        )
+        return changed.normalised() if self.chooses else changed
+
+
+class Listed(NamedTuple):
+    """An image in a list: its id, its platform, and the annotations that it has there."""
+
+    image: str
+    platform: Platform
+    annotations: Mapping[str, str] = {}
+
+    def entry(self) -> ListEntry:
+        """Give it as the store keeps it."""
+        raw = {"platform": descriptor.platform_to_dict(self.platform), "annotations": dict(self.annotations)}
+        return ListEntry(self.image, canonical.to_bytes(raw))
+
+
+def create_list(
+    store: Store,
+    name: str,
+    images: Iterable[Listed] = (),
+    *,
+    amend: bool = False,
+    annotations: Mapping[str, str] | None = None,
+) -> str:
+    """Make a list of images, or with `amend` add to the one that is there; its full name. Raises UsageError."""
+    full = check_new(store, name, amend=amend)
+    found = list(images)  # which may take its time: nobody is to be kept from the store meanwhile
+    with store.database.transaction():
+        check_new(store, name, amend=amend)
+        before = list_annotations(store, full)
+        store.manifest_lists.put(full, canonical.to_bytes({"annotations": {**before, **(annotations or {})}}))
+        for one in found:
+            store.manifest_lists.put_entry(full, one.entry())
+    return full
+
+
+def check_new(store: Store, name: str, *, amend: bool) -> str:
+    """See that a list can be made, or amended if it is there; its full name. Raises UsageError."""
+    full = _list_name(name)
+    if not amend and store.manifest_lists.get(full) is not None:
+        raise UsageError(
+            f"there is a manifest list `{familiar_name(full)}` already",
+            hint="add to it with --amend, or remove it with `pybuild manifest rm`",
+        )
+    return full
+
+
+def find_list(store: Store, name: str) -> str:
+    """Find a list; its full name. Raises NotFound."""
+    full = _list_name(name)
+    if store.manifest_lists.get(full) is None:
+        raise NotFound(
+            f"there is no manifest list `{familiar_name(full)}` in the store",
+            hint=f"make it with `pybuild manifest create {familiar_name(full)}`",
+        )
+    return full
+
+
+def list_annotations(store: Store, full: str) -> dict[str, str]:
+    """The annotations of the list itself."""
+    raw = canonical.from_bytes(store.manifest_lists.get(full) or b"{}", f"the list {full}")
+    return canonical.pairs(raw, "annotations", f"the list {full}")
+
+
+def listed(store: Store, full: str) -> list[Listed]:
+    """The images in a list, in the order in which they were added."""
+    return [_listed(entry, full) for entry in store.manifest_lists.entries(full)]
+
+
+def add(store: Store, full: str, images: Iterable[Listed]) -> list[str]:
+    """Add images to the list of that full name; their ids. Raises NotFound."""
+    found = list(images)
+    with store.database.transaction():
+        find_list(store, full)
+        for one in found:
+            store.manifest_lists.put_entry(full, one.entry())
+    return [one.image for one in found]
+
+
+def find_images(
+    store: Store,
+    registry: Callable[[], Registry],
+    name: str,
+    said: Said,
+    *,
+    every: bool = False,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Iterator[Listed]:
+    """Find an image that is to be in a list, or `every` one of an index or of another list.
+
+    The image is looked for in the store, then in its registry; one that is written `docker://NAME` only there. Of an
+    index the image is taken that suits what is `said` of the platform, or else this machine. Raises NotFound,
+    RegistryError, ImageError, UsageError.
+    """
+    from buildah_py.api.pulling import find_local
+
+    if not name.startswith(DOCKER):
+        other = _other_list(store, name)
+        if other and every:
+            yield from listed(store, other)
+            return
+        image, _ = find_local(store, name, said.wanted())
+        if image is not None and not (every and _came_from_an_index(store, image.id, name)):
+            own = image_config.from_bytes(image.config, f"the config of {name}").platform
+            yield Listed(image.id, said.over(own), said.annotations)
+            return
+        if other:
+            yield _suiting(listed(store, other), said, name)
+            return
+    from buildah_py.api.listing import from_registry
+
+    yield from from_registry(store, registry(), name.removeprefix(DOCKER), said, every=every, tell=tell)
+
+
+def annotate(store: Store, full: str, image: str, said: Said) -> None:
+    """Say something else of an image in a list: what is said replaces what was, annotations are added.
+
+    Raises NotFound.
+    """
+    with store.database.transaction():
+        one = find_entry(store, full, image)
+        changed = one._replace(platform=said.over(one.platform), annotations={**one.annotations, **said.annotations})
+        store.manifest_lists.put_entry(full, changed.entry())
+
+
+def remove_entry(store: Store, full: str, image: str) -> str:
+    """Take an image out of a list; its id. Raises NotFound."""
+    with store.database.transaction():
+        one = find_entry(store, full, image)
+        store.manifest_lists.remove_entry(full, one.image)
+    return one.image
+
+
+def find_entry(store: Store, full: str, name: str) -> Listed:
+    """Find an image in a list: by its name, its id (or the beginning of it), or its manifest's digest.
+
+    Raises NotFound.
+    """
+    there = listed(store, full)
+    start = name if name.startswith("sha256:") else f"sha256:{name}"
+    found = [one for one in there if one.image.startswith(start)] if len(start) >= len("sha256:") + 4 else []
+    if not found:
+        digest = start if "@" not in name else name.partition("@")[2]
+        found = [one for one in there if digest in manifest_digests(store, one)]
+    if not found and not name.startswith("sha256:"):
+        found = _called(store, there, name)
+    if len(found) != 1:
+        why = "several images of that name" if found else f"no image `{name}`"
+        hint = f"`pybuild manifest inspect {familiar_name(full)}` shows their digests"
+        raise NotFound(f"the manifest list {familiar_name(full)} has {why}", hint=hint)
+    return found[0]
+
+
+def manifest_digests(store: Store, one: Listed) -> set[str]:
+    """What the image's manifest is called in registries, and in the list if that can be said without compressing."""
+    from buildah_py.api.describing import manifest_bytes
+    from buildah_py.image.digest import sha256_of
+
+    found = {known.digest for known in store.images.repo_digests(one.image) if known.data}
+    try:
+        found.add(sha256_of(manifest_bytes(store, one.image)))
+    except NotFound:  # it was never compressed, so nobody has seen a digest
+        return found
+    return found
+
+
+def _called(store: Store, there: Sequence[Listed], name: str) -> list[Listed]:
+    try:
+        reference = references.parse(name.removeprefix(DOCKER)).with_default_tag()
+        own = find_image(store, name.removeprefix(DOCKER)).id
+    except UsageError:
+        return []
+    except NotFound:
+        own = ""
+    if own and any(one.image == own for one in there):
+        return [one for one in there if one.image == own]
+    return [one for one in there if reference.full in store.images.platform_names(one.image)]
+
+
+def _list_name(name: str) -> str:
+    if "@" in name:
+        raise UsageError(f"`{name}` has a digest, which only the list's content decides", hint="name a tag")
+    return full_name(name.removeprefix(DOCKER))
+
+
+def _listed(entry: ListEntry, full: str) -> Listed:
+    what = f"an entry of the list {full}"
+    raw = canonical.from_bytes(entry.data, what)
+    platform = descriptor.platform_from_dict(canonical.table(raw, "platform", what), what)
+    return Listed(entry.image, platform, canonical.pairs(raw, "annotations", what))
+
+
+def _other_list(store: Store, name: str) -> str:
+    """The full name of a list that is called so, "" where there is none."""
+    try:
+        full = full_name(name)
+    except PybuildError:
+        return ""
+    return full if store.manifest_lists.get(full) is not None else ""
+
+
+def _came_from_an_index(store: Store, image: str, name: str) -> bool:
+    """Whether a registry has more under that name than the image that the store has."""
+    try:
+        own = references.parse(name).name
+    except UsageError:
+        return False
+    return any(known.name == own and not known.data for known in store.images.repo_digests(image))
+
+
+def _suiting(offered: Sequence[Listed], said: Said, name: str) -> Listed:
+    position = platforms.choose(said.wanted(), [one.platform for one in offered])
+    if position is None:
+        raise NotFound(f"the manifest list {name} has no image for {said.wanted()}")
+    one = offered[position]
+    return one._replace(annotations={**one.annotations, **said.annotations})

@@ -1,0 +1,158 @@
+"""The index of a manifest list, and pushing it: first its images by their digests, then the index under its name."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, NamedTuple
+
+from buildah_py.api.images import familiar_name
+from buildah_py.api.layer_blobs import Form, LayerBlobs
+from buildah_py.api.manifests import DOCKER, find_list, list_annotations, listed
+from buildah_py.api.outgoing import Outgoing
+from buildah_py.errors import NotFound, RegistryError, UsageError
+from buildah_py.image import config as image_config
+from buildah_py.image import descriptor as descriptors
+from buildah_py.image import media_types
+from buildah_py.image import reference as references
+from buildah_py.image.index import Index
+from buildah_py.outputs import compress
+from buildah_py.outputs.annotations import Annotations
+from buildah_py.progress import events
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    from buildah_py.api.manifests import Listed
+    from buildah_py.api.state import Registries
+    from buildah_py.image.descriptor import Descriptor
+    from buildah_py.progress.events import Event
+    from buildah_py.store import Store
+
+
+class ListForm(NamedTuple):
+    """How a list and its images are written. `oci` says which media types; None: those that the images have."""
+
+    oci: bool | None = None
+    compression: str | None = None
+    level: int | None = None
+    force: bool = False
+
+
+def push_list(
+    store: Store,
+    registries: Registries,
+    name: str,
+    destination: str = "",
+    form: ListForm | None = None,
+    emit: Callable[[Event], None] = lambda _: None,
+) -> Descriptor:
+    """Push a list with its images; what the index is called by there. Raises NotFound, RegistryError, UsageError.
+
+    The tag is moved last, and what the registry has is not sent.
+    """
+    from buildah_py.api.push import push_image
+    from buildah_py.store.images import RepoDigest
+
+    full = find_list(store, name)
+    form = form or ListForm()
+    reference = references.parse(destination.removeprefix(DOCKER) or full).with_default_tag()
+    if reference.digest:
+        raise UsageError(f"{reference} is pinned to a digest, which only its content decides", hint="name a tag")
+    there = listed(store, full)
+    if not there:
+        raise UsageError(
+            f"the manifest list {familiar_name(full)} is empty", hint="add images to it with `pybuild manifest add`"
+        )
+    annotations = list_annotations(store, full)
+    _check(form, there, annotations)
+    registry = registries.registry()
+    children = []
+    for one in there:
+        image = _outgoing(store, one, form)
+        top = push_image(image, [reference], registry, by_digest=True, emit=emit)
+        children.append(_child(top, one))
+    made = _index(children, annotations, form)
+    data = made.to_bytes()
+    registry.push_manifest(reference, data, made.media_type)
+    own = descriptors.of(made.media_type, data)
+    with store.database.transaction():
+        for one in there:
+            if store.images.raw(one.image) is not None:
+                store.images.add_repo_digest(one.image, RepoDigest(reference.name, own.digest, made.media_type))
+    images = "1 image" if len(there) == 1 else f"{len(there)} images"
+    emit(events.Note(f"pushed {reference.familiar}@{own.digest}: {images}"))
+    return own
+
+
+def inspect_list(store: Store, registries: Registries, name: str) -> dict[str, Any]:
+    """Give the index of a list as JSON, or else what a registry has under the name. Raises NotFound, RegistryError.
+
+    The digests in it are those that pushing it would give; layers are compressed for that, and kept.
+    """
+    if not name.startswith(DOCKER) and "@" not in name:
+        try:
+            return local_index(store, find_list(store, name)).to_dict()
+        except NotFound as error:
+            missing = error.message
+    else:
+        missing = ""
+    reference = references.parse(name.removeprefix(DOCKER)).with_default_tag()
+    try:
+        raw = registries.registry().manifest(reference)
+    except RegistryError as error:
+        if not missing:
+            raise
+        raise NotFound(f"{missing}, and {error.message}", hint=error.hint) from error
+    found: dict[str, Any] = json.loads(raw.data)
+    return found
+
+
+def local_index(store: Store, full: str, form: ListForm | None = None) -> Index:
+    """Make the index of a list."""
+    form = form or ListForm()
+    children = [_child(_described(_outgoing(store, one, form)), one) for one in listed(store, full)]
+    return _index(children, list_annotations(store, full), form)
+
+
+def _described(image: Outgoing) -> Descriptor:
+    """The descriptor of an image's manifest; layers are compressed where nobody knows yet what comes of that."""
+    known = {diff_id: image.descriptor(diff_id) for diff_id in image.diff_ids}
+    missing = [diff_id for diff_id, layer in known.items() if layer is None]
+    for diff_id, blob in zip(missing, image.make(missing), strict=True):
+        known[diff_id] = image.blobs.describe(blob)
+    layers = [layer for diff_id in image.diff_ids if (layer := known[diff_id]) is not None]
+    return image.assembled(layers).top
+
+
+def _outgoing(store: Store, one: Listed, form: ListForm) -> Outgoing:
+    found = store.images.by_id(one.image)
+    if found is None:
+        raise NotFound(f"the image {one.image} has been removed meanwhile")
+    config = image_config.from_bytes(found.config, f"the config of {one.image}")
+    if not store.layers.use(config.diff_ids):
+        raise NotFound(f"layers of the image {one.image} are missing", hint="build or pull it again")
+    layers = Form(form.compression or media_types.GZIP, form.level, form.force, form.oci is False)
+    return Outgoing(store, config, LayerBlobs(store, layers), raw=found.config, annotations=Annotations(), oci=form.oci)
+
+
+def _child(top: Descriptor, one: Listed) -> Descriptor:
+    return top._replace(platform=one.platform, annotations=one.annotations)
+
+
+def _index(children: Sequence[Descriptor], annotations: dict[str, str], form: ListForm) -> Index:
+    noted = bool(annotations) or any(child.annotations for child in children)
+    all_docker = bool(children) and all(child.media_type == media_types.DOCKER_MANIFEST for child in children)
+    docker = form.oci is False or (form.oci is None and all_docker and not noted)
+    return Index(tuple(children), annotations, media_types.DOCKER_INDEX if docker else media_types.OCI_INDEX)
+
+
+def _check(form: ListForm, there: Sequence[Listed], annotations: dict[str, str]) -> None:
+    """Refuse what cannot be written, before anything is sent."""
+    compress.check(form.compression or media_types.GZIP, form.level)
+    if form.oci is not False:
+        return
+    if annotations or any(one.annotations for one in there):
+        raise UsageError("Docker's manifest lists have no annotations", hint="leave out --format v2s2")
+    if form.compression == media_types.ZSTD:
+        raise UsageError("Docker's media types know no layers compressed with zstd", hint="leave out --format v2s2")

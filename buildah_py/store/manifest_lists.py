@@ -1,0 +1,71 @@
+"""Manifest lists that are being put together: their names, and the images of the store that are in them."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+if TYPE_CHECKING:
+    from buildah_py.store.database import Database
+
+
+class ListEntry(NamedTuple):
+    """An image in a list: its id, and what the list says of it."""
+
+    image: str
+    data: bytes
+
+
+class ManifestLists:
+    """The tables. What is said of lists and entries are bytes whose meaning is not known here."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def put(self, name: str, data: bytes) -> None:
+        """Make a list, or say something else of one that is there."""
+        self._database.change(
+            "INSERT INTO manifest_lists (name, data, created) VALUES (?, ?, ?)"
+            " ON CONFLICT (name) DO UPDATE SET data = excluded.data",
+            (name, data, time.time_ns()),
+        )
+
+    def get(self, name: str) -> bytes | None:
+        """What was said of a list; None where there is none of that name."""
+        rows = self._database.query("SELECT data FROM manifest_lists WHERE name = ?", (name,))
+        return cast("bytes", rows[0][0]) if rows else None
+
+    def names(self) -> list[str]:
+        """The names of all lists."""
+        return [str(name) for (name,) in self._database.query("SELECT name FROM manifest_lists ORDER BY name")]
+
+    def remove(self, name: str) -> bool:
+        """Take a list away, its images stay; whether it was there."""
+        return self._database.change("DELETE FROM manifest_lists WHERE name = ?", (name,)) > 0
+
+    def entries(self, name: str) -> list[ListEntry]:
+        """The images in a list, in the order in which they came."""
+        rows = self._database.query("SELECT config, data FROM list_entries WHERE list = ? ORDER BY position", (name,))
+        return [ListEntry(*cast("tuple[str, bytes]", row)) for row in rows]
+
+    def put_entry(self, name: str, entry: ListEntry) -> None:
+        """Put an image into a list, at its end; or say something else of one that is in it."""
+        self._database.change(
+            "INSERT INTO list_entries (list, config, position, data) VALUES"
+            " (?, ?, (SELECT COALESCE(MAX(position), 0) + 1 FROM list_entries WHERE list = ?), ?)"
+            " ON CONFLICT (list, config) DO UPDATE SET data = excluded.data",
+            (name, entry.image, name, entry.data),
+        )
+
+    def remove_entry(self, name: str, image: str) -> bool:
+        """Take an image out of a list; whether it was in it."""
+        return self._database.change("DELETE FROM list_entries WHERE list = ? AND config = ?", (name, image)) > 0
+
+    def holding(self, image: str) -> list[str]:
+        """The lists that an image is in."""
+        rows = self._database.query("SELECT list FROM list_entries WHERE config = ? ORDER BY list", (image,))
+        return [str(name) for (name,) in rows]
+
+    def images(self) -> frozenset[str]:
+        """The ids of all images that are in lists."""
+        return frozenset(str(image) for (image,) in self._database.query("SELECT DISTINCT config FROM list_entries"))
