@@ -34,7 +34,7 @@ def check_build(
 
     def base(name: str, platform: str) -> Base | None:
         config = bases.get((name, platform))
-        return None if config is None else Base(config.environment(), str(config.platform))
+        return None if config is None else Base(config.environment(), str(config.platform._replace(os_version="")))
 
     findings = find(
         build_file,

@@ -161,7 +161,7 @@ class StageFold:
 
     def _fold_cmd(self, instruction: tree.Cmd) -> None:
         args = self._command(instruction.command)
-        self.config = self.config.with_cmd(args).with_args_escaped(isinstance(instruction.command, tree.ShellForm))
+        self.config = self.config.with_cmd(args).with_args_escaped(True)  # as docker has it, in either form
         self._cmd_set = True
         self._note(created_by.command("CMD", args))
 
