@@ -100,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
     from buildah_py.progress.choose import renderer
 
     mode = "quiet" if args.quiet else args.progress
-    with renderer(mode, err=sys.stderr, out=sys.stdout, env=os.environ) as sink:
+    with renderer(mode, err=sys.stderr, out=outputs.stdout(args), env=os.environ) as sink:
         result = build(request, sink)
     outputs.tell(args, result)
     return 0

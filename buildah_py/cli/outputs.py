@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 from buildah_py.errors import UsageError
 
 if TYPE_CHECKING:
     import argparse
+    from typing import TextIO
 
     from buildah_py.api.build import BuildResult
     from buildah_py.api.output_options import OutputOptions
@@ -82,6 +84,17 @@ def read(args: argparse.Namespace) -> OutputOptions:
             timestamp=_seconds(args.timestamp),
         ),
     )
+
+
+def stdout(args: argparse.Namespace) -> TextIO:
+    """Where there is room for what the command prints: not where an output goes to the standard output itself."""
+    if args.output:
+        from buildah_py.outputs import spec
+        from buildah_py.outputs.target import STDOUT
+
+        if any(spec.parse(text).dest == STDOUT for text in args.output):
+            return sys.stderr
+    return sys.stdout
 
 
 def tell(args: argparse.Namespace, result: BuildResult) -> None:

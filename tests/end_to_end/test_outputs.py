@@ -114,12 +114,19 @@ def test_the_same_build_gives_the_same_archive(busybox: Pybuild) -> None:
 
 
 def test_standard_output(busybox: Pybuild) -> None:
+    """Nothing else goes there, whatever the command has to say."""
     context = busybox.context("FROM busybox\n")
-    script = '"$@" > out.tar && skopeo inspect oci-archive:out.tar > /dev/null && ls -l out.tar'
+    script = """
+        "$@" > out.tar
+        "$@" -q > quiet.tar && cmp out.tar quiet.tar
+        "$@" --progress=json > json.tar && cmp out.tar json.tar
+        skopeo inspect oci-archive:out.tar > /dev/null
+        ls -l out.tar
+    """
     from .conftest import PYBUILD
 
     result = subprocess.run(
-        ["sh", "-c", script, "sh", PYBUILD, "-t", "test", "-o", "type=oci,dest=-", context],
+        ["sh", "-ec", script, "sh", PYBUILD, "-t", "test", "-o", "type=oci,dest=-", context],
         check=True,
         capture_output=True,
         text=True,
