@@ -209,7 +209,7 @@ def open_build(request: BuildRequest, names: Sequence[str], emit: Callable[[Even
         contexts = Contexts(main, request.sources, store, named, secret_reader(request))
         cache = _cache(store, request, build_names(main, build_file, names))
         images = Images(store, registries, policy=request.pull, emit=emit)
-        sharing = Sharing(request.caching, store, cache, request.environ, request.platform, emit)
+        sharing = Sharing(request.caching, store, cache, request.environ, request.platform, emit, request.registries)
         workshop = _open_workshop(request, store, cache, contexts, agents, emit, sharing.carried.directory)
         images.openers, images.cancelled = sharing.openers, workshop.cancelled
         try:

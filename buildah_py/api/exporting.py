@@ -95,12 +95,11 @@ def _export(
     names: Sequence[str],
     emit: Callable[[Event], None],
 ) -> None:
-    from buildah_py.api.places import open_place
     from buildah_py.image import reference
     from buildah_py.sharing.export import Content, send
 
     mount_from = [reference.parse(name).name for name in names]
-    backend = open_place(place, sharing.environ, sharing.platform, mount_from)
+    backend = sharing.open(place, mount_from)
     packing = _Packing(store, sharing, place)
     records = _allowed(steps.records, place, sharing)
     wanted = {one.diff_id for one in records if place.whole or one.diff_id in steps.chain}

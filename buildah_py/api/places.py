@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from buildah_py.errors import CacheError, UsageError
@@ -12,12 +13,22 @@ if TYPE_CHECKING:
 
     from buildah_py.image.descriptor import Descriptor
     from buildah_py.image.platform import Platform
+    from buildah_py.registry import RegistryOptions
     from buildah_py.sharing.backend import Backend, Stream
     from buildah_py.sharing.spec import Place
     from buildah_py.store import Origin
 
+    Registries = Callable[[], RegistryOptions] | None
+    """What the command line says of registries; None where the environment alone says it."""
 
-def open_place(place: Place, environ: Mapping[str, str], platform: Platform, mount_from: Sequence[str] = ()) -> Backend:
+
+def open_place(
+    place: Place,
+    environ: Mapping[str, str],
+    platform: Platform,
+    mount_from: Sequence[str] = (),
+    registries: Registries = None,
+) -> Backend:
     """Make what reaches a place; nothing is reached yet. Raises UsageError for what is not said or cannot be."""
     if place.type == spec.LOCAL:
         from buildah_py.sharing.local import LocalCache
@@ -33,13 +44,22 @@ def open_place(place: Place, environ: Mapping[str, str], platform: Platform, mou
 
         return ActionsCache(place, environ)
     assert place.type == spec.REGISTRY, place
-    from buildah_py.registry import Registry, RegistryOptions
+    from buildah_py.registry import Registry
     from buildah_py.sharing.registry import RegistryCache
 
-    said = "registry.insecure" in place.where
-    insecure = said and spec.flag(place.option, place.where, "registry.insecure")
-    options = RegistryOptions.from_environment(environ, tls_verify=(not insecure) if said else None)
+    options = _registry_options(environ, registries)
+    if "registry.insecure" in place.where:
+        insecure = spec.flag(place.option, place.where, "registry.insecure")
+        options = replace(options, tls_verify=not insecure)
     return RegistryCache(place.where["ref"], Registry(options), platform, mount_from)
+
+
+def _registry_options(environ: Mapping[str, str], registries: Registries) -> RegistryOptions:
+    if registries is not None:
+        return registries()
+    from buildah_py.registry import RegistryOptions
+
+    return RegistryOptions.from_environment(environ)
 
 
 def openers(environ: Mapping[str, str], known: Sequence[Backend] = ()) -> dict[str, Callable[[Origin], Stream]]:
@@ -51,7 +71,9 @@ def openers(environ: Mapping[str, str], known: Sequence[Backend] = ()) -> dict[s
     return {"s3": opener, "gha": opener}
 
 
-def open_origin(origin: Origin, environ: Mapping[str, str], known: Sequence[Backend] = ()) -> Stream:
+def open_origin(
+    origin: Origin, environ: Mapping[str, str], known: Sequence[Backend] = (), registries: Registries = None
+) -> Stream:
     """Open a layer's blob where the store says that it is: in one of `known`, or in what the origin's location names.
 
     Raises CacheError.
@@ -63,12 +85,12 @@ def open_origin(origin: Origin, environ: Mapping[str, str], known: Sequence[Back
         if (backend.kind, backend.location) == (origin.kind, origin.location):
             return backend.open(blob)
     try:
-        return _open(origin, environ, blob)
+        return _open(origin, environ, blob, registries)
     except UsageError as error:
         raise CacheError(f"{origin.kind} {origin.location}: {error.message}", hint=error.hint) from error
 
 
-def _open(origin: Origin, environ: Mapping[str, str], blob: Descriptor) -> Stream:
+def _open(origin: Origin, environ: Mapping[str, str], blob: Descriptor, registries: Registries) -> Stream:
     if origin.kind == "s3":
         from buildah_py.sharing.s3 import S3Cache
 
@@ -83,9 +105,9 @@ def _open(origin: Origin, environ: Mapping[str, str], blob: Descriptor) -> Strea
         return LocalCache(origin.location).open(blob)
     if origin.kind == "registry":
         from buildah_py.image import platform
-        from buildah_py.registry import Registry, RegistryOptions
+        from buildah_py.registry import Registry
         from buildah_py.sharing.registry import RegistryCache
 
-        registry = Registry(RegistryOptions.from_environment(environ))
+        registry = Registry(_registry_options(environ, registries))
         return RegistryCache(origin.location, registry, platform.host()).open(blob)
     raise CacheError(f"nothing is known of the place {origin.kind} {origin.location}")

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from buildah_py.api.caching import CacheOptions
+    from buildah_py.api.places import Registries
     from buildah_py.cache import Cache, Record
     from buildah_py.image.platform import Platform
     from buildah_py.plan import Plan
@@ -37,8 +38,10 @@ class Sharing:
         environ: Mapping[str, str],
         platform: str,
         emit: Callable[[Event], None],
+        registries: Registries = None,
     ) -> None:
         self.environ = environ
+        self._registries = registries
         self.to, self.from_ = options.places()
         self._platform = platform
         self._store = store
@@ -47,7 +50,7 @@ class Sharing:
         self.imports = [self._import(place) for place in self.from_]
         for place in self.to:
             if place.type != "inline":
-                self._open(place)  # what is said wrongly is not found out after the build
+                self.open(place)  # what is said wrongly is not found out after the build
         filling = [(one, place.mounts) for one, place in zip(self.imports, self.from_, strict=True)]
         self.carried = Mounts(store, options.backed(), filling, environ, self._warn)
         self._keys = frozenset(key for place in self.from_ for key in place.verify)
@@ -128,7 +131,7 @@ class Sharing:
         """Open a blob where the store says that it can be had."""
         from buildah_py.api.places import open_origin
 
-        return open_origin(origin, self.environ, [one.backend for one in self.imports])
+        return open_origin(origin, self.environ, [one.backend for one in self.imports], self._registries)
 
     def openers(self) -> dict[str, Callable[[Origin], Stream]]:
         """How the blobs of caches are opened, by the kinds of their origins."""
@@ -180,12 +183,13 @@ class Sharing:
     def _import(self, place: Place) -> ImportedCache:
         from buildah_py.sharing.imported import ImportedCache
 
-        return ImportedCache(self._open(place), place.verify, self._warn)
+        return ImportedCache(self.open(place), place.verify, self._warn)
 
-    def _open(self, place: Place) -> Backend:
+    def open(self, place: Place, mount_from: Sequence[str] = ()) -> Backend:
+        """Make what reaches a place; `mount_from` are repositories that may have the same blobs."""
         from buildah_py.api.places import open_place
 
-        return open_place(place, self.environ, self.platform)
+        return open_place(place, self.environ, self.platform, mount_from, self._registries)
 
     def _warn(self, text: str) -> None:
         self._emit(events.Warning(text))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import shutil
+from dataclasses import replace
 from http.client import HTTPSConnection
 from ssl import create_default_context
 from typing import TYPE_CHECKING, Any
@@ -63,6 +64,20 @@ def test_a_build_pushes_with_what_it_is_told_of_registries(pybuild: Pybuild, gua
     authfile.write_text(json.dumps({"auths": {guarded.host: {"auth": AUTHORIZATION.removeprefix("Basic ")}}}))
     pybuild.run("build", f"--authfile={authfile}", "-o", f"type=registry,name={guarded.host}/me/app:2", *verified)
     assert manifest(guarded, "me/app", "2") == manifest(guarded, "me/app", "1")
+
+
+def test_caches_in_registries_are_reached_likewise(pybuild: Pybuild, guarded: Served, tmp_path: Path) -> None:
+    context = pybuild.context("FROM scratch\nCOPY a.txt /\n", a_txt="a")
+    said = ("--tls-verify=true", f"--cert-dir={tmp_path}", f"--creds={USER}:{PASSWORD}")
+    shutil.copy(guarded.ca, tmp_path / "ca.crt")
+    cache = f"type=registry,ref={guarded.host}/me/cache"
+    assert "401" in pybuild.run("build", f"--cache-to={cache},mode=max", context, status=125).stderr
+    pybuild.run("build", *said, f"--cache-to={cache},mode=max", context)
+    other = replace(pybuild, root=tmp_path / "other")
+    assert other.build(context, *said, f"--cache-from={cache}").outcomes() == ["HIT"]
+    output = f"type=registry,name={guarded.host}/me/app:1"
+    other.run("build", *said, f"--cache-from={cache}", "-o", output, "-o", "type=tar,dest=a.tar", context)
+    assert len(manifest(guarded, "me/app", "1")["layers"]) == 1
 
 
 @pytest.mark.parametrize("form", ["", ",compression=zstd,force-compression=true"])
