@@ -1,4 +1,4 @@
-"""Images of registries, on their way into a manifest list: the store learns all of them but their layers' bytes."""
+"""What registries have, on its way into a manifest list: the store learns images, but not their layers' bytes."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from buildah_py.api.admitting import admit
 from buildah_py.api.manifests import Listed
 from buildah_py.api.pulling import RegistryPlace
 from buildah_py.image import index as indexes
+from buildah_py.image import manifest as manifests
 from buildah_py.image import media_types
 from buildah_py.image import platform as platforms
 from buildah_py.image import reference as references
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from buildah_py.api.manifests import Said
     from buildah_py.image.descriptor import Descriptor
@@ -22,32 +23,37 @@ if TYPE_CHECKING:
     from buildah_py.store import Store
 
 
-def from_registry(
-    store: Store,
-    registry: Registry,
-    name: str,
-    said: Said,
-    *,
-    every: bool = False,
-    tell: Callable[[str], None] = lambda _: None,
-) -> Iterator[Listed]:
-    """Find the image that a registry has under a name, or `every` one of an index; see `manifests.find_images`."""
+def from_registry(store: Store, registry: Registry, name: str, said: Said, *, every: bool = False) -> Iterator[Listed]:
+    """Find the image that a registry has under a name, or `every` entry of an index; see `manifests.find_images`."""
     reference = references.parse(name).with_default_tag()
     what = f"the image `{reference.familiar}`"
     raw = registry.manifest(reference)
     if raw.descriptor.media_type not in media_types.INDEXES:
         one = _admit(store, registry, reference, raw.descriptor, raw.data, what)
-        yield one._replace(platform=said.over(one.platform), annotations=said.annotations)
+        yield one._replace(platform=said.over_any(one.platform), annotations=said.annotations)
         return
     index = indexes.from_bytes(raw.data, media_type=raw.descriptor.media_type, what=what)
-    chosen = list(index.manifests) if every else [index.choose(said.wanted(), what, strict=said.chooses)]
-    for child in chosen:
-        if indexes.DOCKER_REFERENCE_TYPE in child.annotations:
-            tell(f"{reference.familiar}: {child.digest} is no image but an attestation, and is left out")
-            continue
+    known: set[str] = set()
+    for child in index.manifests if every else [index.choose(said.wanted(), what, strict=said.chooses)]:
         data = registry.manifest(reference._replace(tag=None, digest=child.digest)).data
-        one = _admit(store, registry, reference, child, data, what)
-        yield Listed(one.image, child.platform or one.platform, {**child.annotations, **said.annotations})
+        annotations = {**child.annotations, **said.annotations}
+        if not every or _is_image(child, data, what):
+            one = _admit(store, registry, reference, child, data, what)
+            if one.id not in known:
+                known.add(one.id)
+                yield Listed(one.id, child.platform or one.platform, annotations)
+                continue
+            # The same image once more, such as with layers in another compression: the store knows it only once.
+        yield Listed(child.digest, child.platform, annotations, child, reference.name, data)
+
+
+def _is_image(child: Descriptor, data: bytes, what: str) -> bool:
+    """Whether it is an image of file systems; attestations and artifacts, and indexes, are none."""
+    if indexes.DOCKER_REFERENCE_TYPE in child.annotations or child.media_type not in media_types.MANIFESTS:
+        return False
+    manifest = manifests.from_bytes(data, media_type=child.media_type, what=what)
+    layers = all(media_types.compression_of(layer.media_type) for layer in manifest.layers)
+    return layers and manifest.config.media_type in media_types.CONFIGS and not manifest.artifact_type
 
 
 def _admit(store: Store, registry: Registry, reference: Reference, found: Descriptor, data: bytes, what: str) -> Listed:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from buildah_py.api.images import familiar_name, find_image, full_name
 from buildah_py.errors import NotFound, PybuildError, UsageError
@@ -15,6 +15,7 @@ from buildah_py.store.manifest_lists import ListEntry
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from buildah_py.image.descriptor import Descriptor
     from buildah_py.image.platform import Platform
     from buildah_py.registry import Registry
     from buildah_py.store import Store
@@ -57,18 +58,35 @@ class Said(NamedTuple):
         )
         return changed.normalised() if self.chooses else changed
 
+    def over_any(self, platform: Platform | None) -> Platform | None:
+        """The same, of something that may be for no platform."""
+        if platform is None and not (self.chooses or self.os_version or self.os_features):
+            return None
+        return self.over(platform or platforms.host())
+
 
 class Listed(NamedTuple):
-    """An image in a list: its id, its platform, and the annotations that it has there."""
+    """What is in a list: an image of the store by its id, its platform, and the annotations that it has there.
 
-    image: str
-    platform: Platform
+    Or a manifest that is sent on byte by byte: an attestation, an artifact, an index. `copied` describes it then, and
+    `source` is the repository that has it.
+    """
+
+    id: str
+    platform: Platform | None
     annotations: Mapping[str, str] = {}
+    copied: Descriptor | None = None
+    source: str = ""
+    manifest: bytes = b""
 
     def entry(self) -> ListEntry:
         """Give it as the store keeps it."""
-        raw = {"platform": descriptor.platform_to_dict(self.platform), "annotations": dict(self.annotations)}
-        return ListEntry(self.image, canonical.to_bytes(raw))
+        raw: dict[str, Any] = {"annotations": dict(self.annotations)}
+        if self.platform is not None:
+            raw["platform"] = descriptor.platform_to_dict(self.platform)
+        if self.copied is not None:
+            raw |= {"copied": self.copied.to_dict(), "source": self.source}
+        return ListEntry(self.id, canonical.to_bytes(raw), self.manifest)
 
 
 def create_list(
@@ -131,7 +149,7 @@ def add(store: Store, full: str, images: Iterable[Listed]) -> list[str]:
         find_list(store, full)
         for one in found:
             store.manifest_lists.put_entry(full, one.entry())
-    return [one.image for one in found]
+    return [one.id for one in found]
 
 
 def find_images(
@@ -141,7 +159,6 @@ def find_images(
     said: Said,
     *,
     every: bool = False,
-    tell: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Listed]:
     """Find an image that is to be in a list, or `every` one of an index or of another list.
 
@@ -166,7 +183,7 @@ def find_images(
             return
     from buildah_py.api.listing import from_registry
 
-    yield from from_registry(store, registry(), name.removeprefix(DOCKER), said, every=every, tell=tell)
+    yield from from_registry(store, registry(), name.removeprefix(DOCKER), said, every=every)
 
 
 def annotate(store: Store, full: str, image: str, said: Said) -> None:
@@ -176,7 +193,9 @@ def annotate(store: Store, full: str, image: str, said: Said) -> None:
     """
     with store.database.transaction():
         one = find_entry(store, full, image)
-        changed = one._replace(platform=said.over(one.platform), annotations={**one.annotations, **said.annotations})
+        changed = one._replace(
+            platform=said.over_any(one.platform), annotations={**one.annotations, **said.annotations}
+        )
         store.manifest_lists.put_entry(full, changed.entry())
 
 
@@ -184,8 +203,8 @@ def remove_entry(store: Store, full: str, image: str) -> str:
     """Take an image out of a list; its id. Raises NotFound."""
     with store.database.transaction():
         one = find_entry(store, full, image)
-        store.manifest_lists.remove_entry(full, one.image)
-    return one.image
+        store.manifest_lists.remove_entry(full, one.id)
+    return one.id
 
 
 def find_entry(store: Store, full: str, name: str) -> Listed:
@@ -195,7 +214,7 @@ def find_entry(store: Store, full: str, name: str) -> Listed:
     """
     there = listed(store, full)
     start = name if name.startswith("sha256:") else f"sha256:{name}"
-    found = [one for one in there if one.image.startswith(start)] if len(start) >= len("sha256:") + 4 else []
+    found = [one for one in there if one.id.startswith(start)] if len(start) >= len("sha256:") + 4 else []
     if not found:
         digest = start if "@" not in name else name.partition("@")[2]
         found = [one for one in there if digest in manifest_digests(store, one)]
@@ -213,9 +232,11 @@ def manifest_digests(store: Store, one: Listed) -> set[str]:
     from buildah_py.api.describing import manifest_bytes
     from buildah_py.image.digest import sha256_of
 
-    found = {known.digest for known in store.images.repo_digests(one.image) if known.data}
+    if one.copied is not None:
+        return {one.id}
+    found = {known.digest for known in store.images.repo_digests(one.id) if known.data}
     try:
-        found.add(sha256_of(manifest_bytes(store, one.image)))
+        found.add(sha256_of(manifest_bytes(store, one.id)))
     except NotFound:  # it was never compressed, so nobody has seen a digest
         return found
     return found
@@ -229,9 +250,9 @@ def _called(store: Store, there: Sequence[Listed], name: str) -> list[Listed]:
         return []
     except NotFound:
         own = ""
-    if own and any(one.image == own for one in there):
-        return [one for one in there if one.image == own]
-    return [one for one in there if reference.full in store.images.platform_names(one.image)]
+    if own and any(one.id == own for one in there):
+        return [one for one in there if one.id == own]
+    return [one for one in there if reference.full in store.images.platform_names(one.id)]
 
 
 def _list_name(name: str) -> str:
@@ -243,8 +264,15 @@ def _list_name(name: str) -> str:
 def _listed(entry: ListEntry, full: str) -> Listed:
     what = f"an entry of the list {full}"
     raw = canonical.from_bytes(entry.data, what)
-    platform = descriptor.platform_from_dict(canonical.table(raw, "platform", what), what)
-    return Listed(entry.image, platform, canonical.pairs(raw, "annotations", what))
+    platform, copied = raw.get("platform"), raw.get("copied")
+    return Listed(
+        entry.id,
+        None if platform is None else descriptor.platform_from_dict(platform, what),
+        canonical.pairs(raw, "annotations", what),
+        None if copied is None else descriptor.from_dict(copied, what),
+        canonical.text(raw, "source", what),
+        entry.manifest,
+    )
 
 
 def _other_list(store: Store, name: str) -> str:
@@ -266,6 +294,7 @@ def _came_from_an_index(store: Store, image: str, name: str) -> bool:
 
 
 def _suiting(offered: Sequence[Listed], said: Said, name: str) -> Listed:
+    offered = [one for one in offered if one.copied is None]
     position = platforms.choose(said.wanted(), [one.platform for one in offered])
     if position is None:
         raise NotFound(f"the manifest list {name} has no image for {said.wanted()}")

@@ -14,7 +14,7 @@ from buildah_py.image import config as image_config
 from buildah_py.image import descriptor as descriptors
 from buildah_py.image import media_types
 from buildah_py.image import reference as references
-from buildah_py.image.index import Index
+from buildah_py.image.index import DOCKER_REFERENCE_DIGEST, Index
 from buildah_py.outputs import compress
 from buildah_py.outputs.annotations import Annotations
 from buildah_py.progress import events
@@ -51,6 +51,7 @@ def push_list(
 
     The tag is moved last, and what the registry has is not sent.
     """
+    from buildah_py.api.copying import copy_manifest
     from buildah_py.api.push import push_image
     from buildah_py.store.images import RepoDigest
 
@@ -69,19 +70,23 @@ def push_list(
     registry = registries.registry()
     children = []
     for one in there:
-        image = _outgoing(store, one, form)
-        top = push_image(image, [reference], registry, by_digest=True, emit=emit)
+        if one.copied is not None:
+            copy_manifest(store, registry, references.parse(one.source), reference, one.copied, one.manifest)
+            top = one.copied
+        else:
+            top = push_image(_outgoing(store, one, form), [reference], registry, by_digest=True, emit=emit)
         children.append(_child(top, one))
+    _warn_of_lost(children, emit)
     made = _index(children, annotations, form)
     data = made.to_bytes()
     registry.push_manifest(reference, data, made.media_type)
     own = descriptors.of(made.media_type, data)
     with store.database.transaction():
         for one in there:
-            if store.images.raw(one.image) is not None:
-                store.images.add_repo_digest(one.image, RepoDigest(reference.name, own.digest, made.media_type))
-    images = "1 image" if len(there) == 1 else f"{len(there)} images"
-    emit(events.Note(f"pushed {reference.familiar}@{own.digest}: {images}"))
+            if one.copied is None and store.images.raw(one.id) is not None:
+                store.images.add_repo_digest(one.id, RepoDigest(reference.name, own.digest, made.media_type))
+    count = "1 manifest" if len(there) == 1 else f"{len(there)} manifests"
+    emit(events.Note(f"pushed {reference.familiar}@{own.digest}: {count}"))
     return own
 
 
@@ -111,7 +116,7 @@ def inspect_list(store: Store, registries: Registries, name: str) -> dict[str, A
 def local_index(store: Store, full: str, form: ListForm | None = None) -> Index:
     """Make the index of a list."""
     form = form or ListForm()
-    children = [_child(_described(_outgoing(store, one, form)), one) for one in listed(store, full)]
+    children = [_child(one.copied or _described(_outgoing(store, one, form)), one) for one in listed(store, full)]
     return _index(children, list_annotations(store, full), form)
 
 
@@ -126,12 +131,12 @@ def _described(image: Outgoing) -> Descriptor:
 
 
 def _outgoing(store: Store, one: Listed, form: ListForm) -> Outgoing:
-    found = store.images.by_id(one.image)
+    found = store.images.by_id(one.id)
     if found is None:
-        raise NotFound(f"the image {one.image} has been removed meanwhile")
-    config = image_config.from_bytes(found.config, f"the config of {one.image}")
+        raise NotFound(f"the image {one.id} has been removed meanwhile")
+    config = image_config.from_bytes(found.config, f"the config of {one.id}")
     if not store.layers.use(config.diff_ids):
-        raise NotFound(f"layers of the image {one.image} are missing", hint="build or pull it again")
+        raise NotFound(f"layers of the image {one.id} are missing", hint="build or pull it again")
     layers = Form(form.compression or media_types.GZIP, form.level, form.force, form.oci is False)
     return Outgoing(store, config, LayerBlobs(store, layers), raw=found.config, annotations=Annotations(), oci=form.oci)
 
@@ -145,6 +150,15 @@ def _index(children: Sequence[Descriptor], annotations: dict[str, str], form: Li
     all_docker = bool(children) and all(child.media_type == media_types.DOCKER_MANIFEST for child in children)
     docker = form.oci is False or (form.oci is None and all_docker and not noted)
     return Index(tuple(children), annotations, media_types.DOCKER_INDEX if docker else media_types.OCI_INDEX)
+
+
+def _warn_of_lost(children: Sequence[Descriptor], emit: Callable[[Event], None]) -> None:
+    """Tell of attestations whose image is not in the list as they know it."""
+    there = {child.digest for child in children}
+    for child in children:
+        about = child.annotations.get(DOCKER_REFERENCE_DIGEST)
+        if about and about not in there:
+            emit(events.Warning(f"{child.digest} speaks of {about}, which is not in the list, or not in that form"))
 
 
 def _check(form: ListForm, there: Sequence[Listed], annotations: dict[str, str]) -> None:

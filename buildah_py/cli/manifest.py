@@ -110,7 +110,7 @@ def _create(args: argparse.Namespace) -> int:
         images = (
             found
             for name in args.images
-            for found in find_images(store, registries.registry, name, Said(), every=args.all, tell=_tell)
+            for found in find_images(store, registries.registry, name, Said(), every=args.all)
         )
         full = create_list(store, args.list, images, amend=args.amend, annotations=annotations)
     print(familiar_name(full))
@@ -125,7 +125,7 @@ def _add(args: argparse.Namespace) -> int:
     registries = Registries(options=lambda: registry.read(args))
     with open_store(registries=registries) as store:
         full = find_list(store, args.list)
-        images = find_images(store, registries.registry, args.image, said, every=args.all, tell=_tell)
+        images = find_images(store, registries.registry, args.image, said, every=args.all)
         for image in add(store, full, images):
             print(image)
     return 0
@@ -262,7 +262,3 @@ def _said(args: argparse.Namespace) -> Said:
     features = tuple(one for text in args.os_features for one in text.split(",") if one)
     annotations = key_values(args.annotation, "--annotation")
     return Said(args.os, args.arch, args.variant, args.os_version, features, annotations)
-
-
-def _tell(text: str) -> None:
-    print(text, file=sys.stderr)

@@ -137,10 +137,12 @@ CREATE TABLE manifest_lists (
 ) STRICT;
 CREATE TABLE list_entries (
     list TEXT NOT NULL REFERENCES manifest_lists(name) ON DELETE CASCADE,
-    config TEXT NOT NULL REFERENCES configs(digest) ON DELETE CASCADE,
+    digest TEXT NOT NULL,           -- of the config, else of the manifest
     position INTEGER NOT NULL,
-    data BLOB NOT NULL,             -- what the list says of the image
-    PRIMARY KEY (list, config)
+    data BLOB NOT NULL,             -- what the list says of it
+    config TEXT REFERENCES configs(digest) ON DELETE CASCADE,
+    manifest BLOB,                  -- the manifest's bytes, where it is no image of the store
+    PRIMARY KEY (list, digest)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX list_entries_by_config ON list_entries(config);
 -- where records are looked for that a step without one may be compared with; what a place is, the cache knows

@@ -121,7 +121,7 @@ class Images:
             for row in rows:
                 self._database.change(
                     "DELETE FROM configs WHERE digest = ? AND digest NOT IN (SELECT config FROM names)"
-                    " AND digest NOT IN (SELECT config FROM list_entries)",
+                    " AND digest NOT IN (SELECT config FROM list_entries WHERE config IS NOT NULL)",
                     row,
                 )
         return bool(rows)

@@ -1,4 +1,4 @@
-"""Manifest lists that are being put together: their names, and the images of the store that are in them."""
+"""Manifest lists that are being put together: their names, and what is in them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ if TYPE_CHECKING:
 
 
 class ListEntry(NamedTuple):
-    """An image in a list: its id, and what the list says of it."""
+    """An image in a list, by its id, and what the list says of it.
 
-    image: str
+    With a `manifest` it is none of the store's: `id` is then the digest of those bytes.
+    """
+
+    id: str
     data: bytes
+    manifest: bytes = b""
 
 
 class ManifestLists:
@@ -45,27 +49,31 @@ class ManifestLists:
 
     def entries(self, name: str) -> list[ListEntry]:
         """The images in a list, in the order in which they came."""
-        rows = self._database.query("SELECT config, data FROM list_entries WHERE list = ? ORDER BY position", (name,))
-        return [ListEntry(*cast("tuple[str, bytes]", row)) for row in rows]
+        rows = self._database.query(
+            "SELECT digest, data, COALESCE(manifest, x'') FROM list_entries WHERE list = ? ORDER BY position", (name,)
+        )
+        return [ListEntry(*cast("tuple[str, bytes, bytes]", row)) for row in rows]
 
     def put_entry(self, name: str, entry: ListEntry) -> None:
         """Put an image into a list, at its end; or say something else of one that is in it."""
+        config = None if entry.manifest else entry.id
         self._database.change(
-            "INSERT INTO list_entries (list, config, position, data) VALUES"
-            " (?, ?, (SELECT COALESCE(MAX(position), 0) + 1 FROM list_entries WHERE list = ?), ?)"
-            " ON CONFLICT (list, config) DO UPDATE SET data = excluded.data",
-            (name, entry.image, name, entry.data),
+            "INSERT INTO list_entries (list, digest, position, data, config, manifest) VALUES"
+            " (?, ?, (SELECT COALESCE(MAX(position), 0) + 1 FROM list_entries WHERE list = ?), ?, ?, ?)"
+            " ON CONFLICT (list, digest) DO UPDATE SET data = excluded.data",
+            (name, entry.id, name, entry.data, config, entry.manifest or None),
         )
 
-    def remove_entry(self, name: str, image: str) -> bool:
-        """Take an image out of a list; whether it was in it."""
-        return self._database.change("DELETE FROM list_entries WHERE list = ? AND config = ?", (name, image)) > 0
+    def remove_entry(self, name: str, entry: str) -> bool:
+        """Take what has that id out of a list; whether it was in it."""
+        return self._database.change("DELETE FROM list_entries WHERE list = ? AND digest = ?", (name, entry)) > 0
 
     def holding(self, image: str) -> list[str]:
-        """The lists that an image is in."""
+        """The lists that an image of the store is in."""
         rows = self._database.query("SELECT list FROM list_entries WHERE config = ? ORDER BY list", (image,))
         return [str(name) for (name,) in rows]
 
     def images(self) -> frozenset[str]:
-        """The ids of all images that are in lists."""
-        return frozenset(str(image) for (image,) in self._database.query("SELECT DISTINCT config FROM list_entries"))
+        """The ids of all images of the store that are in lists."""
+        rows = self._database.query("SELECT DISTINCT config FROM list_entries WHERE config IS NOT NULL")
+        return frozenset(str(image) for (image,) in rows)
