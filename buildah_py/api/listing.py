@@ -12,12 +12,12 @@ from buildah_py.image import manifest as manifests
 from buildah_py.image import media_types
 from buildah_py.image import platform as platforms
 from buildah_py.image import reference as references
+from buildah_py.image.descriptor import Descriptor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from buildah_py.api.manifests import Said
-    from buildah_py.image.descriptor import Descriptor
     from buildah_py.image.reference import Reference
     from buildah_py.registry import Registry
     from buildah_py.store import Store
@@ -36,15 +36,14 @@ def from_registry(store: Store, registry: Registry, name: str, said: Said, *, ev
     known: set[str] = set()
     for child in index.manifests if every else [index.choose(said.wanted(), what, strict=said.chooses)]:
         data = registry.manifest(reference._replace(tag=None, digest=child.digest)).data
-        annotations = {**child.annotations, **said.annotations}
+        one = Listed(child.digest, child.platform, {}, child, reference.name, data)
         if not every or _is_image(child, data, what):
-            one = _admit(store, registry, reference, child, data, what)
-            if one.id not in known:
-                known.add(one.id)
-                yield Listed(one.id, child.platform or one.platform, annotations)
-                continue
-            # The same image once more, such as with layers in another compression: the store knows it only once.
-        yield Listed(child.digest, child.platform, annotations, child, reference.name, data)
+            image = _admit(store, registry, reference, child, data, what)
+            if image.id not in known:
+                # The same image once more, such as with layers in another compression, is none to the store.
+                known.add(image.id)
+                one = image._replace(platform=child.platform or image.platform)
+        yield one._replace(annotations={**child.annotations, **said.annotations})
 
 
 def _is_image(child: Descriptor, data: bytes, what: str) -> bool:
@@ -60,4 +59,7 @@ def _admit(store: Store, registry: Registry, reference: Reference, found: Descri
     place = RegistryPlace(registry, reference)
     wanted = found.platform or platforms.host()
     admitted = admit(store, place, found, data, wanted, what, repository=reference.name)
-    return Listed(admitted.id, admitted.config.platform)
+    # An index that stands in an index has led to a manifest of its own, which the store has.
+    own = next(one for one in store.images.repo_digests(admitted.id) if one.digest == admitted.digests[0])
+    descriptor = Descriptor(own.media_type, own.digest, len(own.data))
+    return Listed(admitted.id, admitted.config.platform, {}, descriptor, reference.name)

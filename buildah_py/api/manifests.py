@@ -68,14 +68,15 @@ class Said(NamedTuple):
 class Listed(NamedTuple):
     """What is in a list: an image of the store by its id, its platform, and the annotations that it has there.
 
-    Or a manifest that is sent on byte by byte: an attestation, an artifact, an index. `copied` describes it then, and
-    `source` is the repository that has it.
+    What comes from a registry is sent on byte by byte if it may be: `original` describes its manifest, `source` is the
+    repository that has it. With a `manifest`, whose bytes these are, it is no image of the store: an attestation, an
+    artifact, an index.
     """
 
     id: str
     platform: Platform | None
     annotations: Mapping[str, str] = {}
-    copied: Descriptor | None = None
+    original: Descriptor | None = None
     source: str = ""
     manifest: bytes = b""
 
@@ -84,8 +85,8 @@ class Listed(NamedTuple):
         raw: dict[str, Any] = {"annotations": dict(self.annotations)}
         if self.platform is not None:
             raw["platform"] = descriptor.platform_to_dict(self.platform)
-        if self.copied is not None:
-            raw |= {"copied": self.copied.to_dict(), "source": self.source}
+        if self.original is not None:
+            raw |= {"original": self.original.to_dict(), "source": self.source}
         return ListEntry(self.id, canonical.to_bytes(raw), self.manifest)
 
 
@@ -232,8 +233,8 @@ def manifest_digests(store: Store, one: Listed) -> set[str]:
     from buildah_py.api.describing import manifest_bytes
     from buildah_py.image.digest import sha256_of
 
-    if one.copied is not None:
-        return {one.id}
+    if one.original is not None:
+        return {one.original.digest}
     found = {known.digest for known in store.images.repo_digests(one.id) if known.data}
     try:
         found.add(sha256_of(manifest_bytes(store, one.id)))
@@ -264,12 +265,12 @@ def _list_name(name: str) -> str:
 def _listed(entry: ListEntry, full: str) -> Listed:
     what = f"an entry of the list {full}"
     raw = canonical.from_bytes(entry.data, what)
-    platform, copied = raw.get("platform"), raw.get("copied")
+    platform, original = raw.get("platform"), raw.get("original")
     return Listed(
         entry.id,
         None if platform is None else descriptor.platform_from_dict(platform, what),
         canonical.pairs(raw, "annotations", what),
-        None if copied is None else descriptor.from_dict(copied, what),
+        None if original is None else descriptor.from_dict(original, what),
         canonical.text(raw, "source", what),
         entry.manifest,
     )
@@ -294,7 +295,7 @@ def _came_from_an_index(store: Store, image: str, name: str) -> bool:
 
 
 def _suiting(offered: Sequence[Listed], said: Said, name: str) -> Listed:
-    offered = [one for one in offered if one.copied is None]
+    offered = [one for one in offered if not one.manifest]
     position = platforms.choose(said.wanted(), [one.platform for one in offered])
     if position is None:
         raise NotFound(f"the manifest list {name} has no image for {said.wanted()}")

@@ -12,6 +12,7 @@ from buildah_py.api.outgoing import Outgoing
 from buildah_py.errors import NotFound, RegistryError, UsageError
 from buildah_py.image import config as image_config
 from buildah_py.image import descriptor as descriptors
+from buildah_py.image import manifest as manifests
 from buildah_py.image import media_types
 from buildah_py.image import reference as references
 from buildah_py.image.index import DOCKER_REFERENCE_DIGEST, Index
@@ -51,7 +52,7 @@ def push_list(
 
     The tag is moved last, and what the registry has is not sent.
     """
-    from buildah_py.api.copying import copy_manifest
+    from buildah_py.api.copying import Copying
     from buildah_py.api.push import push_image
     from buildah_py.store.images import RepoDigest
 
@@ -69,13 +70,16 @@ def push_list(
     _check(form, there, annotations)
     registry = registries.registry()
     children = []
+    copying = Copying(store, registry, reference)
     for one in there:
-        if one.copied is not None:
-            copy_manifest(store, registry, references.parse(one.source), reference, one.copied, one.manifest)
-            top = one.copied
+        if original := _original(store, one, form):
+            sent = copying.copy(references.parse(one.source), *original)
+            how = f"sent on from {one.source}" if sent else "there already"
+            emit(events.Note(f"pushed {reference._replace(tag=None).familiar}@{original[0].digest}: {how}"))
+            children.append(_child(original[0], one))
         else:
             top = push_image(_outgoing(store, one, form), [reference], registry, by_digest=True, emit=emit)
-        children.append(_child(top, one))
+            children.append(_child(top, one))
     _warn_of_lost(children, emit)
     made = _index(children, annotations, form)
     data = made.to_bytes()
@@ -83,7 +87,7 @@ def push_list(
     own = descriptors.of(made.media_type, data)
     with store.database.transaction():
         for one in there:
-            if one.copied is None and store.images.raw(one.id) is not None:
+            if not one.manifest and store.images.raw(one.id) is not None:
                 store.images.add_repo_digest(one.id, RepoDigest(reference.name, own.digest, made.media_type))
     count = "1 manifest" if len(there) == 1 else f"{len(there)} manifests"
     emit(events.Note(f"pushed {reference.familiar}@{own.digest}: {count}"))
@@ -116,8 +120,27 @@ def inspect_list(store: Store, registries: Registries, name: str) -> dict[str, A
 def local_index(store: Store, full: str, form: ListForm | None = None) -> Index:
     """Make the index of a list."""
     form = form or ListForm()
-    children = [_child(one.copied or _described(_outgoing(store, one, form)), one) for one in listed(store, full)]
+    children = []
+    for one in listed(store, full):
+        original = _original(store, one, form)
+        children.append(_child(original[0] if original else _described(_outgoing(store, one, form)), one))
     return _index(children, list_annotations(store, full), form)
+
+
+def _original(store: Store, one: Listed, form: ListForm) -> tuple[Descriptor, bytes] | None:
+    """The manifest that a registry gave, with its bytes, if that is how it is to be sent."""
+    own = one.original
+    if own is None or one.manifest:
+        return None if own is None else (own, one.manifest)
+    kind = {None: own.media_type, True: media_types.OCI_MANIFEST, False: media_types.DOCKER_MANIFEST}[form.oci]
+    if kind != own.media_type or form.force:
+        return None
+    for known in store.images.repo_digests(one.id):
+        if known.digest == own.digest and known.data:
+            layers = manifests.from_bytes(known.data, media_type=known.media_type).layers
+            foreign = any(media_types.is_nondistributable(layer.media_type) for layer in layers)
+            return None if foreign else (own, known.data)
+    return None
 
 
 def _described(image: Outgoing) -> Descriptor:

@@ -278,6 +278,13 @@ class Layers:
         )
         return [Origin(*cast("tuple[str, str, str, str, int]", row)) for row in rows]
 
+    def repositories_with(self, digest: str) -> list[str]:
+        """The repositories of registries that are known to have the blob of that digest."""
+        rows = self._database.query(
+            "SELECT DISTINCT location FROM origins WHERE kind = 'registry' AND digest = ? ORDER BY location", (digest,)
+        )
+        return [str(location) for (location,) in rows]
+
     def can_be_had(self, diff_id: str) -> bool:
         """Whether the store knows a place that has the layer's bytes, or has them itself in a blob."""
         where = "SELECT 1 FROM origins WHERE diff_id = ? UNION SELECT 1 FROM blobs WHERE diff_id = ?"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.foreign_images import Layout, tar_of
-from tests.registry_server import FaultProxy, Served, docker_registry
+from tests.registry_server import FaultProxy, Served, docker_registry, serving
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -133,6 +133,28 @@ def test_images_of_registries(pybuild: Pybuild, docker_registry: Served, tmp_pat
     assert json.loads(shown) == raw(f"{host}/base:1")
     missing = pybuild.run("manifest", "inspect", f"{host}/nothing:1", status=125).stderr
     assert "there is no manifest list" in missing
+
+
+@pytest.mark.root
+def test_an_index_goes_whole_to_another_registry(pybuild: Pybuild, docker_registry: Served, tmp_path: Path) -> None:
+    layout = Layout(tmp_path / "layout")
+    tar = tar_of({"a": "a"})
+    first, second = (layout.image([layout.layer(tar, form)]) for form in ("gzip", "zstd"))
+    other = layout.image([layout.layer(tar_of({"a": "b"}))], architecture="arm64")
+    children = [first, second, other, layout.attestation(first), layout.index([other])]
+    layout.push(docker_registry.host, "base:1", layout.index(children))
+    with serving(tmp_path / "second") as target:
+        pybuild.run("manifest", "create", "--all", "list", f"{docker_registry.host}/base:1")
+        pybuild.run("manifest", "push", "list", f"{target.host}/a/b:1")
+        assert raw(f"{target.host}/a/b:1")["manifests"] == children
+        place = f"docker://{target.host}/a/b:1"
+        skopeo("--insecure-policy", "copy", "-q", "--src-tls-verify=false", place, f"dir:{tmp_path}/copied")
+        pushed = pybuild.run("manifest", "push", "list", f"{target.host}/a/b:2", "--compression-format=zstd")
+        assert "warning" not in pushed.stderr, "what came from elsewhere stays as it is"
+        forced = ("--compression-format=zstd", "--force-compression")
+        changed = pybuild.run("manifest", "push", "list", f"{target.host}/a/b:3", *forced).stderr
+        assert f"speaks of {first['digest']}" in changed, "the attestation does not fit any more"
+    assert list(pybuild.root.glob("staging/*")) == []
 
 
 @pytest.mark.root
