@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from buildah_py.api.bases import Images
@@ -23,6 +22,7 @@ from buildah_py.cache import Cache
 from buildah_py.engine import Engine, Result, Workshop
 from buildah_py.engine.run import MAX_OUTPUT
 from buildah_py.errors import LayersLost, UsageError
+from buildah_py.frozen import dataclass, field, replace
 from buildah_py.image import platform as platforms
 from buildah_py.layers.resolve import read
 from buildah_py.plan import PlanOptions, make_plan

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from buildah_py.errors import UsageError
+from buildah_py.frozen import dataclass
 
 if TYPE_CHECKING:
     from buildah_py.sharing.spec import Place

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from buildah_py.frozen import dataclass, field, replace
 from buildah_py.sandbox.spec import Limits
 
 if TYPE_CHECKING:

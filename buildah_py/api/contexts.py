@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from buildah_py.api.bases import LAYOUT
 from buildah_py.api.config import read_config
 from buildah_py.errors import SourceError, UsageError
+from buildah_py.frozen import dataclass, replace
 from buildah_py.sources.directory import DirectoryContext
 from buildah_py.sources.find import find_ignore
 from buildah_py.sources.stat_cache import StatCache

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from buildah_py.api.shape import ShapeOptions
 from buildah_py.errors import UsageError
+from buildah_py.frozen import dataclass, field
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from buildah_py.api.container import ContainerOptions
@@ -12,6 +11,7 @@ from buildah_py.api.contexts import ContextOptions
 from buildah_py.api.output_options import OutputOptions
 from buildah_py.api.shape import ShapeOptions
 from buildah_py.cache.keys import canonical_json
+from buildah_py.frozen import asdict
 from buildah_py.plan.steps import BaseStep
 from buildah_py.plan.variables import PROXY_NAMES
 from buildah_py.sources.urls import redact, without_credentials

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from buildah_py.engine.reasons import LookUp
 from buildah_py.errors import UsageError
+from buildah_py.frozen import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

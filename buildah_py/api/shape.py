@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from buildah_py.frozen import dataclass
 from buildah_py.image import timestamp
 from buildah_py.plan.assemble import COMMENT
 

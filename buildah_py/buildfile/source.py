@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import NamedTuple
 
-from buildah_py.buildfile.node import dataclass
+from buildah_py.frozen import dataclass
 
 
 class Position(NamedTuple):

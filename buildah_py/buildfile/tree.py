@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from buildah_py.buildfile.node import dataclass
+from buildah_py.frozen import dataclass
 
 if TYPE_CHECKING:
     from buildah_py.buildfile.source import Source, Span

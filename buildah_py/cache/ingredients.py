@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from buildah_py.cache.keys import KEY_VERSION
+from buildah_py.frozen import dataclass, field
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

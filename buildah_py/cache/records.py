@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import threading
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from buildah_py.cache.keys import KEY_VERSION, canonical_json, step_key
 from buildah_py.cache.selections import Selections
+from buildah_py.frozen import dataclass, field
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -116,9 +116,8 @@ class Cache:
         `lists` give what its inputs held, by the digests in the key, as `Selection.packed` does. `created`, `source`
         and `signer` are for records that come from elsewhere.
         """
-        from dataclasses import replace
-
         from buildah_py.cache.nearest import build_place, places
+        from buildah_py.frozen import replace
 
         assert ingredients.parent is not None
         about = ingredients.about if source else replace(ingredients.about, builds=self._builds)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from buildah_py.buildfile import expand as expansion
 from buildah_py.buildfile.conditions import every
 from buildah_py.buildfile.source import Source
 from buildah_py.errors import BuildFileError, NotFound, PybuildError, UsageError
+from buildah_py.frozen import dataclass, field
 from buildah_py.image import config as image_config
 from buildah_py.image import platform as platforms
 from buildah_py.plan.graph import Input, Node, Plan

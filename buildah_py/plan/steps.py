@@ -6,7 +6,7 @@ kept with the result. What a step runs on and reads from is not in the step but 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from buildah_py.frozen import dataclass
 
 Canonical = dict[str, object]
 

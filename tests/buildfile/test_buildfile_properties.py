@@ -21,8 +21,8 @@ _PLACES = ("span", "text", "blank_line", "source", "as_", "comments", "error")
 
 def shape(node: Any) -> Any:
     """A tree without places in the text and without the spelling of keywords."""
-    if hasattr(node, "__node_fields__"):
-        fields = [name for name in node.__node_fields__ if name not in _PLACES]
+    if hasattr(node, "__frozen_fields__"):
+        fields = [name for name in node.__frozen_fields__ if name not in _PLACES]
         return (
             type(node).__name__,
             *((name, node.keyword.upper() if name == "keyword" else shape(getattr(node, name))) for name in fields),

@@ -1,8 +1,8 @@
 """Frozen, slotted data classes that cost next to nothing to define.
 
-A syntax tree has some thirty node classes, and the standard library's decorator compiles half a dozen methods for each
-of them: 20 ms at every start. Here the methods are shared, and `__init__` is compiled when the first node of a class
-is made. To a type checker, and to `dataclasses.replace`, `fields` and `asdict`, the classes are data classes.
+Every start imports some sixty of them, and the standard library's decorator compiles half a dozen methods for each:
+25 ms. Here the methods are shared, and `__init__` is compiled when the first object of a class is made. To a type
+checker, and to `dataclasses.replace`, `fields` and `asdict`, the classes are data classes.
 """
 
 from __future__ import annotations
@@ -10,7 +10,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from dataclasses import asdict as asdict  # noqa: PLC0414
     from dataclasses import dataclass as dataclass  # noqa: PLC0414  # re-exported
+    from dataclasses import field as field  # noqa: PLC0414
+    from dataclasses import replace as replace  # noqa: PLC0414
 else:
 
     def dataclass(*, frozen: bool, slots: bool, kw_only: bool = False) -> Any:
@@ -23,12 +27,32 @@ else:
 
         return decorate
 
+    def field(*, default_factory: Callable[[], Any]) -> Any:
+        """Stand-in for `dataclasses.field`: a value that is made anew for each object."""
+        return _Made(default_factory)
+
+    def replace(obj: Any, **changes: Any) -> Any:
+        """Stand-in for `dataclasses.replace`, for these classes."""
+        return type(obj)(**(dict(zip(obj.__frozen_fields__, _values(obj), strict=True)) | changes))
+
+    def asdict(obj: Any) -> dict[str, Any]:
+        """Stand-in for `dataclasses.asdict`; goes into fields of these classes, but not into containers of them."""
+        values = zip(obj.__frozen_fields__, _values(obj), strict=True)
+        return {name: asdict(value) if hasattr(value, "__frozen_fields__") else value for name, value in values}
+
+
+class _Made:
+    """A default value that is made for each object."""
+
+    def __init__(self, factory: Callable[[], Any]) -> None:
+        self.factory = factory
+
 
 def _define(cls: type, kw_only: bool) -> type:
     own = tuple(cls.__annotations__) if "__annotations__" in vars(cls) else ()
-    inherited: tuple[str, ...] = getattr(cls, "__node_fields__", ())
+    inherited: tuple[str, ...] = getattr(cls, "__frozen_fields__", ())
     namespace = dict(cls.__dict__)
-    defaults = dict(getattr(cls, "__node_defaults__", {}))
+    defaults = dict(getattr(cls, "__frozen_defaults__", {}))
     for name in own:
         if name in namespace:
             defaults[name] = namespace.pop(name)
@@ -37,8 +61,8 @@ def _define(cls: type, kw_only: bool) -> type:
     fields = inherited + tuple(name for name in own if name not in inherited)
     namespace.update(
         __slots__=tuple(name for name in own if name not in inherited),
-        __node_fields__=fields,
-        __node_defaults__=defaults,
+        __frozen_fields__=fields,
+        __frozen_defaults__=defaults,
         __match_args__=() if kw_only else fields,
         __dataclass_fields__=_Fields(kw_only),
         __init__=_first_init(kw_only),
@@ -60,16 +84,19 @@ def _first_init(kw_only: bool) -> Any:
 
 
 def _compile_init(cls: Any, kw_only: bool) -> Any:
-    parameters = ["*"] if kw_only and cls.__node_fields__ else []
+    parameters = ["*"] if kw_only and cls.__frozen_fields__ else []
     body = []
     scope: dict[str, Any] = {"_set": object.__setattr__}
-    for name in cls.__node_fields__:
-        if name in cls.__node_defaults__:
-            scope[f"_default_{name}"] = cls.__node_defaults__[name]
+    for name in cls.__frozen_fields__:
+        value = name
+        if name in cls.__frozen_defaults__:
+            default = scope[f"_default_{name}"] = cls.__frozen_defaults__[name]
             parameters.append(f"{name}=_default_{name}")
+            if isinstance(default, _Made):
+                value = f"_default_{name}.factory() if {name} is _default_{name} else {name}"
         else:
             parameters.append(name)
-        body.append(f"    _set(_self, {name!r}, {name})")
+        body.append(f"    _set(_self, {name!r}, {value})")
     exec(f"def __init__(_self, {', '.join(parameters)}):\n" + "\n".join(body or ["    pass"]), scope)  # noqa: S102
     return scope["__init__"]
 
@@ -83,18 +110,22 @@ class _Fields:
     def __get__(self, instance: object, owner: Any) -> dict[str, Any]:
         import dataclasses
 
+        defaults = {
+            name: dataclasses.field(default_factory=value.factory) if isinstance(value, _Made) else value
+            for name, value in owner.__frozen_defaults__.items()
+        }
         shadow = type(
             owner.__name__,
             (),
-            {**owner.__node_defaults__, "__annotations__": dict.fromkeys(owner.__node_fields__, "Any")},
+            {**defaults, "__annotations__": dict.fromkeys(owner.__frozen_fields__, "Any")},
         )
         made: Any = dataclasses.dataclass(frozen=True, kw_only=self._kw_only)(shadow)
         fields: dict[str, Any] = made.__dataclass_fields__
         return fields
 
 
-def _values(node: Any) -> tuple[Any, ...]:
-    return tuple([getattr(node, name) for name in node.__node_fields__])
+def _values(obj: Any) -> tuple[Any, ...]:
+    return tuple([getattr(obj, name) for name in obj.__frozen_fields__])
 
 
 def _eq(self: Any, other: object) -> Any:
@@ -110,7 +141,7 @@ def _hash(self: Any) -> int:
 
 
 def _repr(self: Any) -> str:
-    shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__node_fields__)
+    shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__frozen_fields__)
     return f"{type(self).__qualname__}({shown})"
 
 
@@ -123,7 +154,7 @@ def _delattr(self: Any, name: str) -> None:  # noqa: ARG001
 
 
 def _reduce(self: Any) -> tuple[Any, ...]:
-    return _rebuild, (type(self), dict(zip(self.__node_fields__, _values(self), strict=True)))
+    return _rebuild, (type(self), dict(zip(self.__frozen_fields__, _values(self), strict=True)))
 
 
 def _rebuild(cls: Any, values: dict[str, Any]) -> Any:
