@@ -58,6 +58,14 @@ def push_stored(
     return found
 
 
+def name_in_registry(destination: str) -> str:
+    """The name that a destination has in a registry; "" where it is none of a registry."""
+    transport, colon, rest = destination.partition(":")
+    if transport == "docker" and rest.startswith("//"):
+        return rest.removeprefix("//")
+    return "" if colon and transport in TRANSPORTS else destination
+
+
 def _push_one(
     store: Store,
     name: str,

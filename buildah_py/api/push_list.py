@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from buildah_py.progress.events import Event
     from buildah_py.store import Store
 
+_OTHERS = ("oci", "oci-archive", "dir", "docker-archive", "docker-daemon", "containers-storage")
+
 
 class ListForm(NamedTuple):
     """How a list and its images are written. `oci` says which media types; None: those that the images have."""
@@ -58,6 +60,11 @@ def push_list(
 
     full = find_list(store, name)
     form = form or ListForm()
+    if destination.partition(":")[0] in _OTHERS and ":" in destination:
+        raise UsageError(
+            f"{destination}: manifest lists are pushed to registries alone",
+            hint=f"push it to one, and copy it from there: `skopeo copy --all {DOCKER}… {destination}`",
+        )
     reference = references.parse(destination.removeprefix(DOCKER) or full).with_default_tag()
     if reference.digest:
         raise UsageError(f"{reference} is pinned to a digest, which only its content decides", hint="name a tag")

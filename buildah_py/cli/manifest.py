@@ -174,7 +174,8 @@ def _push(args: argparse.Namespace) -> int:
         args.compression_level,
         args.force_compression,
     )
-    registries = Registries(options=lambda: registry.read(args))
+    options = registry.read(args, (args.destination or args.list).removeprefix("docker://"))
+    registries = Registries(options=lambda: options)
     mode = "quiet" if args.quiet else "plain"
     with (
         open_store(registries=registries) as store,

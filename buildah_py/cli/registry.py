@@ -31,19 +31,27 @@ def configure(parser: argparse.ArgumentParser, *, credentials: bool = True) -> N
         add("--creds", metavar="NAME:PASSWORD", default="", help="credentials, instead of any file's")
 
 
-def read(args: argparse.Namespace) -> RegistryOptions:
-    """Make the options. Raises UsageError."""
+def read(args: argparse.Namespace, destination: str = "") -> RegistryOptions:
+    """Make the options; --creds are for the registry of `destination` alone, where one is named. Raises UsageError."""
     from buildah_py.registry import RegistryOptions
     from buildah_py.registry.credentials import parse
 
     creds = getattr(args, "creds", "")
-    return RegistryOptions.from_environment(
+    options = RegistryOptions.from_environment(
         os.environ,
         tls_verify=tls_verify(args.tls_verify),
         authfile=args.authfile,
         cert_dir=args.cert_dir,
         credentials=parse(creds) if creds else None,
     )
+    if creds and destination:
+        # What is pushed may have parts that are still in another registry, whose business they are not.
+        from dataclasses import replace
+
+        from buildah_py.image import reference
+
+        return replace(options, credentials_for=reference.parse(destination).registry)
+    return options
 
 
 def tls_verify(text: str) -> bool | None:

@@ -116,12 +116,14 @@ class Registry:
 
     def _sessions(self, reference: Reference) -> list[Session]:
         found = endpoints(reference, self._rules(), tls_verify=self.options.tls_verify)
-        sessions = [Session(self._shared, endpoint, str(reference)) for endpoint in found]
+        is_other = self.options.credentials_for not in ("", reference.registry)
+        sessions = [Session(self._shared, endpoint._replace(is_other=is_other), str(reference)) for endpoint in found]
         return [session for session in sessions if not (session.endpoint.is_mirror and session.server.is_down)]
 
     def _pushing(self, reference: Reference) -> Session:
         found = endpoints(reference, self._rules(), tls_verify=self.options.tls_verify, pushing=True)
-        return Session(self._shared, found[-1], str(reference))
+        is_other = self.options.credentials_for not in ("", reference.registry)
+        return Session(self._shared, found[-1]._replace(is_other=is_other), str(reference))
 
     def _mountable(self, session: Session, names: Sequence[str]) -> list[str]:
         from buildah_py.image.reference import Reference

@@ -20,13 +20,15 @@ class Endpoint(NamedTuple):
     """A repository on a server.
 
     `registry` is the host with its port as users write it and credentials are kept under it, `repository` the path
-    there. `insecure` says that neither TLS nor a certificate is asked for.
+    there. `insecure` says that neither TLS nor a certificate is asked for, `is_other` that credentials which were given
+    for one registry are not for this one.
     """
 
     registry: str
     repository: str
     insecure: bool = False
     is_mirror: bool = False
+    is_other: bool = False
 
     @property
     def host(self) -> str:

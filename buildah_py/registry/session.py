@@ -62,7 +62,7 @@ class Shared:
         """Give the credentials for an endpoint; files and helpers are asked once."""
         key = (endpoint.registry, endpoint.repository)
         options = self.options
-        if endpoint.is_mirror:  # those that were given are for the registry itself
+        if endpoint.is_mirror or endpoint.is_other:  # those that were given are for the registry itself
             if options.credentials is not None:
                 options = replace(options, credentials=None)
         elif options.credentials is not None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.foreign_images import Layout, tar_of
-from tests.registry_server import FaultProxy, Served, docker_registry, serving
+from tests.registry_server import PASSWORD, USER, FaultProxy, Served, docker_registry, serving
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -155,6 +155,25 @@ def test_an_index_goes_whole_to_another_registry(pybuild: Pybuild, docker_regist
         changed = pybuild.run("manifest", "push", "list", f"{target.host}/a/b:3", *forced).stderr
         assert f"speaks of {first['digest']}" in changed, "the attestation does not fit any more"
     assert list(pybuild.root.glob("staging/*")) == []
+
+
+@pytest.mark.root
+def test_credentials_are_for_the_destination_alone(pybuild: Pybuild, docker_registry: Served, tmp_path: Path) -> None:
+    layout = Layout(tmp_path / "layout")
+    layout.push(docker_registry.host, "base:1", layout.image([layout.layer(tar_of({"a": "a"}))]))
+    with serving(tmp_path / "second", basic=True) as target, FaultProxy(docker_registry) as proxy:
+        pybuild.run("manifest", "create", "list", f"{proxy.host}/base:1")
+        context = pybuild.context(f"FROM {proxy.host}/base:1\nLABEL a=b\n")
+        pybuild.build(context)
+        asking = 'Basic realm="x"'
+        proxy.fault("GET", "/blobs/", lambda request: request.reply(401, WWW_Authenticate=asking), -1)
+        creds = f"--creds={USER}:{PASSWORD}"
+        for pushed in (["manifest", "push", creds, "list"], ["push", creds, "test"]):
+            refused = pybuild.run(*pushed, f"{target.host}/base:1", status=125).stderr
+            assert f"{proxy.host}/base" in refused
+        assert len(proxy.asked("GET", "/blobs/")) > 2
+        assert all("authorization" not in request.headers for request in proxy.requests)
+    assert "registries alone" in pybuild.run("manifest", "push", "list", "oci:dir", status=2).stderr
 
 
 @pytest.mark.root
