@@ -13,7 +13,7 @@ from buildah_py.api.contexts import ContextOptions, Contexts, effective, parse_c
 from buildah_py.api.finishing import compress_ahead, shape_image, write_outputs
 from buildah_py.api.images import familiar_name, full_name
 from buildah_py.api.main_context import open_main, parse_build_file
-from buildah_py.api.output_options import OutputOptions, names_in_store, read_outputs
+from buildah_py.api.output_options import OutputOptions, meant_for_pushes, names_in_store, read_outputs
 from buildah_py.api.recorded import record
 from buildah_py.api.reuse import BuildNames, ReuseOptions, build_names
 from buildah_py.api.sharing import Sharing
@@ -110,6 +110,7 @@ def build(request: BuildRequest, emit: Callable[[Event], None]) -> BuildResult:
     given = tuple(dict.fromkeys(map(full_name, request.names)))
     outputs = read_outputs(request.outputs, names=given, epoch=request.epoch)
     names = names_in_store(given, outputs)
+    request = replace(request, registries=meant_for_pushes(request.registries, outputs, given))
     with open_build(request, names, emit) as opened:
         request, store, workshop, build_file = opened.request, opened.store, opened.workshop, opened.build_file
         sharing = opened.sharing

@@ -9,9 +9,10 @@ from buildah_py.errors import UsageError
 from buildah_py.frozen import dataclass, field
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from buildah_py.outputs.spec import Output
+    from buildah_py.registry import RegistryOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +58,24 @@ def read_outputs(options: OutputOptions, *, names: Sequence[str] = (), epoch: in
         ]
     check_outputs(outputs, names=names, epoch=epoch)
     return outputs
+
+
+def meant_for_pushes(
+    registries: Callable[[], RegistryOptions] | None, outputs: Sequence[Output], names: Sequence[str]
+) -> Callable[[], RegistryOptions] | None:
+    """Have credentials of the command line, where the image is pushed, go to the registries that it is pushed to alone.
+
+    Other registries that ask, for a base image, would be told a password that is none of their business.
+    """
+    pushed = [name for one in outputs if one.push for name in one.names or names]
+    if registries is None or not pushed:
+        return registries
+    from dataclasses import replace
+
+    from buildah_py.image import reference
+
+    meant = frozenset(reference.parse(name).registry for name in pushed)
+    return lambda: replace(registries(), credentials_for=meant)
 
 
 def names_in_store(names: Sequence[str], outputs: Sequence[Output]) -> tuple[str, ...]:

@@ -50,7 +50,7 @@ def read(args: argparse.Namespace, destination: str = "") -> RegistryOptions:
 
         from buildah_py.image import reference
 
-        return replace(options, credentials_for=reference.parse(destination).registry)
+        return replace(options, credentials_for=frozenset((reference.parse(destination).registry,)))
     return options
 
 

@@ -116,14 +116,18 @@ class Registry:
 
     def _sessions(self, reference: Reference) -> list[Session]:
         found = endpoints(reference, self._rules(), tls_verify=self.options.tls_verify)
-        is_other = self.options.credentials_for not in ("", reference.registry)
+        is_other = self._is_other(reference)
         sessions = [Session(self._shared, endpoint._replace(is_other=is_other), str(reference)) for endpoint in found]
         return [session for session in sessions if not (session.endpoint.is_mirror and session.server.is_down)]
 
     def _pushing(self, reference: Reference) -> Session:
         found = endpoints(reference, self._rules(), tls_verify=self.options.tls_verify, pushing=True)
-        is_other = self.options.credentials_for not in ("", reference.registry)
+        is_other = self._is_other(reference)
         return Session(self._shared, found[-1]._replace(is_other=is_other), str(reference))
+
+    def _is_other(self, reference: Reference) -> bool:
+        meant = self.options.credentials_for
+        return bool(meant) and reference.registry not in meant
 
     def _mountable(self, session: Session, names: Sequence[str]) -> list[str]:
         from buildah_py.image.reference import Reference

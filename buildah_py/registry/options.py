@@ -43,8 +43,8 @@ class RegistryOptions:
 
     `tls_verify`: None trusts no registry but those on loopback and those that the configuration calls insecure; True
     not even them, False all. `ca_files` are further CAs, `cert_dir` a directory instead of the certs.d ones, `authfile`
-    a file of credentials instead of all others, `credentials` are instead of any file, for the registry
-    `credentials_for` alone if that is said. `configuration` is a registries.conf instead of the system's.
+    a file of credentials instead of all others, `credentials` are instead of any file, for the registries
+    `credentials_for` alone if any are said. `configuration` is a registries.conf instead of the system's.
     """
 
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -53,7 +53,7 @@ class RegistryOptions:
     cert_dir: str = ""
     authfile: str = ""
     credentials: Credentials | None = None
-    credentials_for: str = ""
+    credentials_for: frozenset[str] = frozenset()
     configuration: str = ""
     limits: Limits = Limits()
     sizes: Sizes = Sizes()

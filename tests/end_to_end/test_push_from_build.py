@@ -66,6 +66,22 @@ def test_a_build_pushes_with_what_it_is_told_of_registries(pybuild: Pybuild, gua
     assert manifest(guarded, "me/app", "2") == manifest(guarded, "me/app", "1")
 
 
+def test_credentials_of_a_push_are_not_shown_to_the_base_images_registry(
+    pybuild: Pybuild, docker_registry: Served, guarded: Served, tmp_path: Path
+) -> None:
+    layout = Layout(tmp_path / "layout")
+    layout.push(docker_registry.host, "base:1", layout.image([layout.layer(tar_of({"one": "1"}))]))
+    with FaultProxy(docker_registry) as proxy:
+        proxy.fault("", "/v2/", lambda request: request.reply(401, WWW_Authenticate='Basic realm="base"'), times=-1)
+        context = pybuild.context(f"FROM {proxy.host}/base:1\nENV A=b\n")
+        said = (f"--creds={USER}:{PASSWORD}", context)
+        pybuild.run("build", "-o", f"type=registry,name={guarded.host}/app:1", *said, status=125)
+        assert proxy.requests
+        assert not [request for request in proxy.requests if "authorization" in request.headers]
+        pybuild.run("build", *said, status=125)
+        assert [request for request in proxy.requests if "authorization" in request.headers]
+
+
 def test_caches_in_registries_are_reached_likewise(pybuild: Pybuild, guarded: Served, tmp_path: Path) -> None:
     context = pybuild.context("FROM scratch\nCOPY a.txt /\n", a_txt="a")
     said = ("--tls-verify=true", f"--cert-dir={tmp_path}", f"--creds={USER}:{PASSWORD}")
