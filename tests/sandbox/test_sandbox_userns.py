@@ -90,6 +90,7 @@ def place() -> Iterator[Path]:
         "readlink",
         "mknod",
         "nc",
+        "timeout",
         "ip",
         "ls",
         "grep",
@@ -159,13 +160,18 @@ exec setpriv --reuid=$user --regid=$user --clear-groups --inh-caps=-all "$@"
 
 @pytest.mark.root
 @pytest.mark.userns
-@pytest.mark.parametrize(("tool", "network"), [("pasta", "198.51.100"), ("slirp4netns", "203.0.113")])
-def test_a_network_of_its_own_without_root(place: Path, tool: str, network: str) -> None:
-    """Outside is reached; what listens on this machine is not, on whichever address it does."""
+@pytest.mark.parametrize("tool", ["pasta", "slirp4netns"])
+def test_a_network_of_its_own_without_root(place: Path, tool: str) -> None:
+    """Outside is reached; what listens on this machine is not, on whichever address it does.
+
+    With pasta of 2023 the end of a connection may not arrive, hence the time limit.
+    """
     missing = [name for name in (tool, "unshare", "setpriv") if shutil.which(name) is None]
     if missing or not os.path.exists("/dev/net/tun") or os.geteuid() != 0:
         pytest.skip(f"needs root, /dev/net/tun and {', '.join(missing) or tool}")
     outside = f"pu{os.getpid()}"
+    # Several runs of the tests may do this at once; the addresses are those for tests of networks (RFC 2544).
+    network = f"198.{18 if tool == 'pasta' else 19}.{os.getpid() % 250}"
     addresses = list(own_addresses())
     serve = f"import socket\nlistener = socket.create_server(('{network}.2', 7000))\nprint('up', flush=True)\n"
     serve += "connection, _ = listener.accept()\nconnection.sendall(b'outside\\n')\nconnection.close()\n"
@@ -191,7 +197,9 @@ def test_a_network_of_its_own_without_root(place: Path, tool: str, network: str)
             port = listener.getsockname()[1]
             tries = [f"nc -w 2 {one} {port} < /dev/null && echo reached" for one in addresses if ":" not in one]
             gateway = f"nc -w 2 $(ip route | grep default | cut -d' ' -f3) {port} < /dev/null && echo reached"
-            script = "; ".join([f"nc -w 5 {network}.2 7000 < /dev/null", "ls /sys/class/net", *tries, gateway, "true"])
+            script = "; ".join(
+                [f"timeout 10 nc -w 5 {network}.2 7000 < /dev/null", "ls /sys/class/net", *tries, gateway, "true"]
+            )
             before = ["unshare", "-m", "/bin/sh", "-euc", _BEFORE, "sh", str(place), tool, str(SOMEBODY)]
             result = _run(place, script, network="default", before=before)
             server.kill()
