@@ -123,9 +123,16 @@ def test_a_free_network_is_chosen() -> None:
 
 @pytest.mark.network
 def test_names_are_resolved_and_hosts_reached(bench: Bench) -> None:
-    url = "http://deb.debian.org/debian/dists/stable/Release"
-    result = bench.sh(f"nslookup deb.debian.org >/dev/null && wget -q -O - {url} | head -1", network="default")
-    assert result.out.startswith("Origin: Debian"), result.err
+    if shutil.which("apt-get") is None:
+        pytest.skip("needs apt, which names a host to reach")
+    targets = ["apt-get", "indextargets", "--format", "$(REPO_URI)dists/$(RELEASE)/Release"]
+    lines = subprocess.run(targets, check=True, capture_output=True, text=True).stdout.split()
+    url = next((line for line in lines if line.startswith("http://")), None)
+    if url is None:
+        pytest.skip("apt asks no web server without TLS")
+    host = url.split("/")[2].partition(":")[0]
+    result = bench.sh(f"nslookup {host} >/dev/null && wget -q -O - {url} | head -1", network="default")
+    assert result.out.startswith("Origin:"), result.err
 
 
 def _outside(name: str) -> list[list[str]]:
