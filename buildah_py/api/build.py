@@ -3,51 +3,37 @@
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from buildah_py.api.bases import Images
 from buildah_py.api.caching import CacheOptions
 from buildah_py.api.container import ContainerOptions
-from buildah_py.api.contexts import ContextOptions, Contexts, effective, parse_contexts
+from buildah_py.api.contexts import ContextOptions, parse_contexts
 from buildah_py.api.finishing import compress_ahead, shape_image, write_outputs
 from buildah_py.api.images import familiar_name, full_name
-from buildah_py.api.main_context import open_main, parse_build_file
+from buildah_py.api.opening import open_build, plan_options, read_output, refuse_what_is_not_allowed
 from buildah_py.api.output_options import OutputOptions, meant_for_pushes, names_in_store, read_outputs
 from buildah_py.api.recorded import record
-from buildah_py.api.reuse import BuildNames, ReuseOptions, build_names
-from buildah_py.api.sharing import Sharing
-from buildah_py.api.state import Registries, open_store
-from buildah_py.cache import Cache
-from buildah_py.engine import Engine, Result, Workshop
-from buildah_py.engine.run import MAX_OUTPUT
+from buildah_py.api.reuse import ReuseOptions
+from buildah_py.engine import Engine
 from buildah_py.errors import LayersLost, UsageError
 from buildah_py.frozen import dataclass, field, replace
-from buildah_py.image import platform as platforms
-from buildah_py.layers.resolve import read
-from buildah_py.plan import PlanOptions, make_plan
+from buildah_py.plan import make_plan
 from buildah_py.plan.assemble import MadeLayer, finish_config
-from buildah_py.plan.steps import OUTPUT
 from buildah_py.progress import events
 from buildah_py.sharing import INLINE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-    from contextlib import AbstractContextManager
+    from collections.abc import Callable, Mapping, Sequence
 
     from buildah_py.api.ahead import Ahead
     from buildah_py.api.main_context import MainContext
     from buildah_py.api.record_file import Recorder
-    from buildah_py.api.secrets import SecretReaders
     from buildah_py.buildfile.tree import BuildFile
-    from buildah_py.engine.reasons import LookUp
     from buildah_py.image.config import ImageConfig
     from buildah_py.image.descriptor import Descriptor
     from buildah_py.plan import Node
     from buildah_py.progress.events import Event
     from buildah_py.registry import RegistryOptions
-    from buildah_py.sandbox import Sandbox
-    from buildah_py.sources.named import NamedContext
     from buildah_py.store import Store
 
 
@@ -173,85 +159,6 @@ def build(request: BuildRequest, emit: Callable[[Event], None]) -> BuildResult:
     return BuildResult(image, names, engine.hits, engine.ran, descriptor)
 
 
-class Opened(NamedTuple):
-    """What a build works with; `request` with what the configuration adds to it."""
-
-    request: BuildRequest
-    store: Store
-    main: MainContext
-    build_file: BuildFile
-    named: Mapping[str, NamedContext]
-    images: Images
-    cache: Cache
-    sharing: Sharing
-    workshop: Workshop
-    lookup: LookUp
-
-
-@contextmanager
-def open_build(request: BuildRequest, names: Sequence[str], emit: Callable[[Event], None]) -> Iterator[Opened]:
-    """Open the store and the contexts and read the build file; `names` are the image's full names."""
-    with (
-        open_store(request.environ) as store,
-        Registries(request.environ, request.registries) as registries,
-        _agents(request) as agents,
-    ):
-        main = open_main(
-            request.context,
-            request.file,
-            lambda: store,
-            secret=secret_reader(request),
-            build_args=request.build_args,
-            text=request.text,
-        )
-        build_file = parse_build_file(main, extensions=request.extensions)
-        named = parse_contexts(request.contexts)
-        request = replace(request, sources=effective(request.sources, request.environ))
-        contexts = Contexts(main, request.sources, store, named, secret_reader(request))
-        cache = _cache(store, request, build_names(main, build_file, names))
-        images = Images(store, registries, policy=request.pull, emit=emit)
-        sharing = Sharing(request.caching, store, cache, request.environ, request.platform, emit, request.registries)
-        workshop = _open_workshop(request, store, cache, contexts, agents, emit, sharing.carried.directory)
-        images.openers, images.cancelled = sharing.openers, workshop.cancelled
-        try:
-            lookup = request.reuse.lookup(build_file)
-            yield Opened(request, store, main, build_file, named, images, cache, sharing, workshop, lookup)
-        finally:
-            workshop.close()
-            contexts.close()
-
-
-def _cache(store: Store, request: BuildRequest, names: BuildNames) -> Cache:
-    if request.reuse.apart:
-        from buildah_py.cache.apart import ApartCache
-
-        return ApartCache(store)
-    return Cache(store, **names._asdict())
-
-
-def _open_workshop(
-    request: BuildRequest,
-    store: Store,
-    cache: Cache,
-    contexts: Contexts,
-    agents: Mapping[str, str],
-    emit: Callable[[Event], None],
-    cache_directory: Callable[[str], str | None],
-) -> Workshop:
-    return Workshop(
-        store,
-        cache,
-        open_context=contexts.open,
-        make_sandbox=lambda: _make_sandbox(store),
-        emit=emit,
-        trust=request.container.trust(request.environ),
-        shape=request.container.apply,
-        **_secret_readers(request),
-        agents=agents,
-        cache_directory=cache_directory,
-    )
-
-
 def _recorder(request: BuildRequest) -> Recorder | None:
     if not request.record:
         return None
@@ -294,78 +201,3 @@ def _warn(
         bases=bases,
     ):
         emit(events.Warning(f"{build_file.source.name}:{warning.line}: {warning.rule}: {warning.message}"))
-
-
-def secret_reader(request: BuildRequest) -> Callable[[str], bytes | None]:
-    """Give what reads the secrets that a build was given, by their ids."""
-    return _secret_readers(request).get("secret", lambda _: None)
-
-
-def _secret_readers(request: BuildRequest) -> SecretReaders:
-    if not request.secrets:
-        return {}
-    from buildah_py.api.secrets import parse_secrets, readers
-
-    return readers(parse_secrets(request.secrets, request.environ), request.environ)
-
-
-def _agents(request: BuildRequest) -> AbstractContextManager[Mapping[str, str]]:
-    if not request.ssh:
-        return nullcontext({})
-    from buildah_py.api.secrets import Agents
-
-    return Agents(request.ssh, request.environ)
-
-
-def plan_options(
-    request: BuildRequest,
-    images: Images,
-    evaluate: Callable[[Sequence[Node], Mapping[str, int]], str],
-    named: Mapping[str, NamedContext],
-) -> PlanOptions:
-    """Give what a request adds to its build file; `evaluate` is that of `PlanOptions`."""
-    host = str(platforms.host())
-    if "," in request.platform:
-        raise UsageError(
-            f"--platform {request.platform}: a build is for one platform",
-            hint="build for each, and join the images: `pybuild manifest create NAME IMAGE…`",
-        )
-    platform = str(platforms.parse(request.platform)) if request.platform else host
-
-    return PlanOptions(
-        resolve=images.resolve,
-        evaluate=evaluate,
-        build_args=request.build_args,
-        target=request.target,
-        platform=platform,
-        build_platform=host,
-        network=request.network,
-        labels=request.labels,
-        env=request.env,
-        contexts=named,
-        hostname=request.container.hostname or "pybuild",
-        container=request.container.key(),
-    )
-
-
-def read_output(workshop: Workshop, result: Result) -> str:
-    """Give what the command of a CaptureStep printed."""
-    return read(workshop.view(result.layers), OUTPUT, MAX_OUTPUT).decode("utf-8", "surrogateescape")
-
-
-def refuse_what_is_not_allowed(nodes: Sequence[Node], request: BuildRequest) -> None:
-    """Whatever weakens the sandbox has to be asked for on the command line, not only in the file."""
-    from buildah_py.plan.steps import RunStep
-
-    allowed = request.allow | ({"network.host"} if request.network == "host" else set())
-    for node in nodes:
-        if isinstance(node.step, RunStep):
-            asked = {"security.insecure": node.step.security == "insecure", "network.host": node.step.network == "host"}
-            for right in sorted(right for right, wanted in asked.items() if wanted and right not in allowed):
-                raise UsageError(f"`{node.text}` asks for {right}, which is not allowed", hint=f"add --allow {right}")
-
-
-def _make_sandbox(store: Store) -> Sandbox:
-    from buildah_py.sandbox import Sandbox
-
-    return Sandbox(store.path("sandbox"))

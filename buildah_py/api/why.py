@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from buildah_py.api.build import open_build, plan_options, read_output, refuse_what_is_not_allowed
 from buildah_py.api.caching import CacheOptions
 from buildah_py.api.images import full_name
+from buildah_py.api.opening import open_build, plan_options, read_output, refuse_what_is_not_allowed
 from buildah_py.api.why_report import FOLLOWS, MISS, UNKNOWN_YET, Nearest, Report, StepReport, follows, head_of
 from buildah_py.cache import Record
 from buildah_py.cache.differences import UNKNOWN
@@ -19,7 +19,8 @@ from buildah_py.plan import make_plan
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from buildah_py.api.build import BuildRequest, Opened
+    from buildah_py.api.build import BuildRequest
+    from buildah_py.api.opening import Opened
     from buildah_py.api.record_file import BuildRecord
     from buildah_py.cache import Cache
     from buildah_py.engine.foresight import Foreseen

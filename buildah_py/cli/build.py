@@ -144,10 +144,10 @@ def read_request(args: argparse.Namespace, *, record: str = "") -> BuildRequest:
 
 def _look(call: str, request: BuildRequest) -> int:
     """Do what --call asks for instead of building."""
-    from buildah_py.api.build import secret_reader
     from buildah_py.api.checks import ignored_by
     from buildah_py.api.contexts import parse_contexts
     from buildah_py.api.main_context import opened, parse_build_file
+    from buildah_py.api.opening import secret_reader
     from buildah_py.cli.call import Asked, run_call
     from buildah_py.cli.check import report_fault
 
