@@ -53,7 +53,7 @@ def clamp_layers(store: Store, config: ImageConfig, clamp: Clamp) -> tuple[Image
 
 def _clamped(store: Store, diff_id: str, clamp: Clamp) -> Callable[[Write], str]:
     def write_tar(write: Write) -> str:
-        inventory, fs = store.layers.inventory(diff_id), store.layers.fs(diff_id)
+        inventory, fs = store.layers.inventory(diff_id), store.trees.whole(diff_id)
         return pack(inventory, fs, write, clamp_mtime=clamp.epoch, exact=clamp.exact)
 
     return write_tar

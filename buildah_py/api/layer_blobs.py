@@ -196,12 +196,16 @@ class LayerBlobs:
 
 
 def packed(store: Store, diff_id: str) -> Callable[[Write], str]:
-    """The tar of a layer whose files are in the store."""
+    """The tar of a layer whose files, or whose tar, are in the store."""
 
     def write_tar(write: Write) -> str:
-        from buildah_py.layers.tar import pack
+        from buildah_py.layers.tar import pack, pass_on
 
-        return pack(store.layers.inventory(diff_id), store.layers.fs(diff_id), write)
+        kept = store.layers.packed(diff_id)
+        if kept is None:
+            return pack(store.layers.inventory(diff_id), store.layers.fs(diff_id), write)
+        with kept:
+            return pass_on(kept, write, diff_id)
 
     return write_tar
 

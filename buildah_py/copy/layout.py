@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from buildah_py.errors import SourceChanged, SourceError
 from buildah_py.layers.entry import DIR, FILE, SYMLINK, Entry, sort_key
-from buildah_py.layers.writer import SMALL
+from buildah_py.layers.packer import LayerPacker
+from buildah_py.layers.writer import SMALL, LayerWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from buildah_py.layers.tree import Tree
-    from buildah_py.layers.writer import LayerWriter
 
 
 class Origin(NamedTuple):
@@ -174,7 +174,7 @@ class Layout:
 
     # Writing.
 
-    def write(self, writer: LayerWriter, *, last: bool = False) -> None:
+    def write(self, writer: LayerWriter | LayerPacker, *, last: bool = False) -> None:
         """Write what is planned in the order of a layer's tar; raises SourceChanged for a file that changed.
 
         A file without a digest is taken as it is now; its tree then knows the digest. After the `last` time nothing
@@ -200,6 +200,7 @@ class Layout:
                 elif kind == SYMLINK:
                     writer.add_symlink(path, entry.link, entry.uid, entry.gid, entry.mtime)
                 else:
+                    assert isinstance(writer, LayerWriter)
                     writer.add_node(path, kind, entry.mode, entry.uid, entry.gid, entry.device, entry.mtime)
         finally:
             files.close()
@@ -211,8 +212,9 @@ class Layout:
 class _Files:
     """Writes files, and sees to it that their bytes are those that were selected."""
 
-    def __init__(self, writer: LayerWriter) -> None:
+    def __init__(self, writer: LayerWriter | LayerPacker) -> None:
         self._writer = writer
+        self._packer = writer if isinstance(writer, LayerPacker) else None
         self._tree: Tree | None = None
         self._reader: Any = None
         self._open: Callable[[str], int]
@@ -227,6 +229,8 @@ class _Files:
             self._take(tree)
         if not entry.digest:
             self._write_unread(entry, path)
+            return
+        if self._packer is not None and self._packer.reuse(entry):
             return
         size = entry.size
         if size > SMALL:

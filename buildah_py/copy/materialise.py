@@ -9,6 +9,7 @@ from buildah_py.copy.layout import Layout, Origin
 from buildah_py.copy.selection import Selection, Source
 from buildah_py.errors import NotFound
 from buildah_py.layers.entry import DIR, FILE, SYMLINK, Entry
+from buildah_py.layers.packer import LayerPacker
 from buildah_py.layers.resolve import resolve
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ class _Options(NamedTuple):
 
     def entry(self, entry: Entry, path: str) -> Entry:
         """Give the entry that `entry` becomes at `path`."""
+        if self.chown is None and self.chmod is None and entry.kind == FILE and not entry.link:
+            return Entry(path, *entry[1:11])
         kind, mode = entry.kind, entry.mode
         if self.chmod is not None and kind != SYMLINK:
             mode = self.chmod.apply(mode, directory=kind == DIR)
@@ -78,7 +81,7 @@ def materialise(
     pieces: Sequence[Selection | Inline],
     destination: str,
     view: Tree,
-    writer: LayerWriter,
+    writer: LayerWriter | LayerPacker,
     *,
     chown: tuple[int, int] | None = None,
     chmod: Mode | None = None,
@@ -108,6 +111,7 @@ def materialise(
         if (
             unpacks
             and not isinstance(tree, _InlineTree)
+            and not isinstance(writer, LayerPacker)
             and _unpacked(layout, writer, tree, source, destination, options, warn)
         ):
             continue

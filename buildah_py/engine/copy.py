@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from buildah_py.cache.selections import selection_key
 from buildah_py.copy.select import can_copy_unread, complete, select
 from buildah_py.engine.executions import InputList, Usage, keep_selection
+from buildah_py.errors import PybuildError
 from buildah_py.sources.urls import kind_of
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from buildah_py.copy.selection import Selection
     from buildah_py.engine.workshop import Result, Workshop
     from buildah_py.layers.inventory import Captured
+    from buildah_py.layers.packer import LayerPacker
+    from buildah_py.layers.writer import LayerWriter
     from buildah_py.plan import Node
     from buildah_py.plan.steps import CopyStep
 
@@ -40,7 +43,8 @@ class CopyExecution:
     """A COPY or ADD onto the file system `parent`, from the tree of `inputs`.
 
     With `ahead`, when no record is to be found, files of a context that nobody has read yet are read once: `inputs`
-    makes the layer, and learns from that what they hold.
+    makes the layer, and learns from that what they hold. `opened` says that something else of the build will look at
+    the files of the layer.
     """
 
     usage = Usage()
@@ -54,6 +58,7 @@ class CopyExecution:
         inputs: Sequence[Result | None],
         *,
         ahead: bool = False,
+        opened: bool = True,
     ) -> None:
         self._workshop = workshop
         self._node = node
@@ -62,6 +67,7 @@ class CopyExecution:
         self._origin = inputs[0]
         self._mode = _mode(step.chmod)
         self._ahead = ahead
+        self._opened = opened
         self._selections: Sequence[Selected] | None = None
         self._digests: Mapping[str, str] | None = None
         self._lists: Mapping[str, InputList] | None = None
@@ -113,40 +119,68 @@ class CopyExecution:
             }
         return self._lists
 
-    def execute(self, staged: str) -> tuple[Captured, str]:
+    def execute(self, staged: str, near: str | None) -> tuple[Captured, str]:
         """Copy into a layer. Raises SourceChanged where a file is no longer what its digest in the key says."""
         selected = self._select()
         if self._workshop.cache.selections.only_said(self._question()):
             self._look()
-        return self._made or self._copy(selected, staged)
+        return self._made or self._copy(selected, staged, near)
 
-    def _copy(self, selected: Sequence[Selected], staged: str) -> tuple[Captured, str]:
+    def _copy(self, selected: Sequence[Selected], staged: str, near: str | None = None) -> tuple[Captured, str]:
+        made = self._packed(selected, staged, near)
+        if made is None:
+            fs = os.path.join(staged, "fs")
+            self._workshop.make_root(fs, () if self._step.link else self._parent.layers)
+            with self._workshop.writer(fs) as writer:
+                self._write(selected, writer)
+                made = writer.finish(), fs
+        self._warn(selected)
+        return made
+
+    def _packed(self, selected: Sequence[Selected], staged: str, near: str | None) -> tuple[Captured, str] | None:
+        """Make the layer as a tar, where that is less work than a tree."""
+        from buildah_py.engine.packing import can_be_packed, find_base
+        from buildah_py.layers.packer import BaseDamaged, LayerPacker
+
+        selections = [one.selection for one in selected]
+        if any(one.unpacks for one in selected) or not can_be_packed(selections):
+            return None
+        try:
+            base = find_base(self._workshop.store, near, selections, tree=self._opened) if near else None
+        except PybuildError as error:
+            self._workshop.warn(f"{error.message}; what it holds is copied again")
+            base = None
+        if base is None and self._opened:
+            return None
+        try:
+            with LayerPacker(staged, base) as packer:
+                self._write(selected, packer)
+                return packer.finish(), packer.path
+        except BaseDamaged as error:
+            self._workshop.warn(f"{error.message}; what it holds is copied again")
+            return self._packed(selected, self._workshop.store.stage(), None)
+
+    def _write(self, selected: Sequence[Selected], writer: LayerWriter | LayerPacker) -> None:
         from buildah_py.copy.materialise import Inline, materialise
 
-        fs = os.path.join(staged, "fs")
-        self._workshop.make_root(fs, () if self._step.link else self._parent.layers)
         view = self._workshop.view(self._parent.layers)
         now = time.time_ns()
         pieces: list[Selection | Inline] = [
             Inline(file.name, file.content, file.mode, now) for file in self._step.files
         ]
         pieces += [one.selection for one in selected]
-        with self._workshop.writer(fs) as writer:
-            materialise(
-                pieces,
-                self._step.destination,
-                view,
-                writer,
-                chown=self._owner(self._step.chown) if self._step.chown else None,
-                chmod=self._mode,
-                link=self._step.link,
-                unpack=[False] * len(self._step.files) + [one.unpacks for one in selected],
-                now=now,
-                warn=lambda text: self._workshop.warn(f"{self._node.place}: {text}"),
-            )
-            captured = writer.finish()
-        self._warn(selected)
-        return captured, fs
+        materialise(
+            pieces,
+            self._step.destination,
+            view,
+            writer,
+            chown=self._owner(self._step.chown) if self._step.chown else None,
+            chmod=self._mode,
+            link=self._step.link,
+            unpack=[False] * len(self._step.files) + [one.unpacks for one in selected],
+            now=now,
+            warn=lambda text: self._workshop.warn(f"{self._node.place}: {text}"),
+        )
 
     def _owner(self, chown: str) -> tuple[int, int]:
         from buildah_py.copy.owner import parse_owner

@@ -54,6 +54,7 @@ class Engine:
         self._stages: Mapping[str, int] = {}
         self._nodes: Sequence[Node] = ()
         self._texts: frozenset[tuple[str, str]] = frozenset()
+        self._opened: set[int] = set()
         self._workshop = workshop
         self._lookup = lookup
         self._observe = observe
@@ -83,6 +84,7 @@ class Engine:
         """
         try:
             self._stages, self._nodes, self._texts = stages, nodes, frozenset()
+            self._opened = _opened(nodes)
             self._waiting = self._find_hits()
             if self._waiting:
                 self._execute()
@@ -288,11 +290,16 @@ class Engine:
 
     def _run_execution(self, execution: Execution, why: Reason) -> Record:
         began = time.monotonic()
-        captured, staged = execution.execute(self._workshop.store.stage())
+        captured, staged = execution.execute(self._workshop.store.stage(), why.near)
         self._workshop.check()
         cache = self._workshop.cache
         layer = self._workshop.store.layers.add(
-            staged, captured.inventory, captured.diff_id, captured.size, exact=cache.apart
+            staged,
+            captured.inventory,
+            captured.diff_id,
+            captured.size,
+            exact=cache.apart,
+            base=captured.base or None,
         )
         seconds = round(time.monotonic() - began, 3)
         return cache.keep(
@@ -308,7 +315,12 @@ class Engine:
         if node.index not in self._executions:
             inputs = [None if one.node is None else self._results[one.node] for one in node.inputs]
             self._executions[node.index] = make_execution(
-                self._workshop, node, self._parent(node), inputs, ahead=self._is_new(node)
+                self._workshop,
+                node,
+                self._parent(node),
+                inputs,
+                ahead=self._is_new(node),
+                opened=node.index in self._opened,
             )
         return self._executions[node.index]
 
@@ -395,3 +407,13 @@ class Engine:
         self._workshop.emit(
             events.StepDone(node.index + 1, outcome, reason, seconds, usage.cpu, usage.memory, source, same)
         )
+
+
+def _opened(nodes: Sequence[Node]) -> set[int]:
+    """The indices of the nodes whose files others look at: containers that run on them, copies, mounts."""
+    found: set[int] = set()
+    for node in reversed(nodes):
+        if node.parent is not None and (node.index in found or isinstance(node.step, RunStep | CaptureStep)):
+            found.add(node.parent)
+        found.update(one.node for one in node.inputs if one.node is not None)
+    return found

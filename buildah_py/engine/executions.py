@@ -54,8 +54,11 @@ class Execution(Protocol):
         """What those inputs hold that are lists of files, by the same names."""
         ...
 
-    def execute(self, staged: str) -> tuple[Captured, str]:
-        """Execute it in the empty directory `staged`; what came of it, and the directory below that holds the layer."""
+    def execute(self, staged: str, near: str | None) -> tuple[Captured, str]:
+        """Execute it in the empty directory `staged`; what came of it, and the tree or tar below that holds the layer.
+
+        `near` is the layer that the record led to which the step was compared with: most likely the result is like it.
+        """
         ...
 
 
@@ -66,11 +69,18 @@ def keep_selection(selections: Selections, key: str, digest: str, where: str) ->
 
 
 def make_execution(
-    workshop: Workshop, node: Node, parent: Result, inputs: Sequence[Result | None], *, ahead: bool = False
+    workshop: Workshop,
+    node: Node,
+    parent: Result,
+    inputs: Sequence[Result | None],
+    *,
+    ahead: bool = False,
+    opened: bool = True,
 ) -> Execution:
     """Make the execution of a node. `inputs` go with the node's; None for a build context.
 
-    `ahead` says that no record of it is to be found, so that it may be executed before its inputs are known.
+    `ahead` says that no record of it is to be found, so that it may be executed before its inputs are known; `opened`
+    that something else of the build will look at the files of its layer.
     """
     step = node.step
     if isinstance(step, RunStep):
@@ -84,7 +94,7 @@ def make_execution(
     if isinstance(step, CopyStep):
         from buildah_py.engine.copy import CopyExecution
 
-        return CopyExecution(workshop, node, step, parent, inputs, ahead=ahead)
+        return CopyExecution(workshop, node, step, parent, inputs, ahead=ahead, opened=opened)
     assert isinstance(step, WorkdirStep), step
     from buildah_py.engine.workdir import WorkdirExecution
 

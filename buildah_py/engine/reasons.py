@@ -128,6 +128,11 @@ class Reason:
         digests = execution.inputs()
         return {digests[name]: one.pack for name, one in execution.lists().items()}
 
+    @property
+    def near(self) -> str | None:
+        """The layer that the record led to which the step was compared with."""
+        return self._nearest.diff_id if self._nearest is not None else None
+
     def is_same(self, chain: str) -> bool:
         """Whether the step led to what the record that it was compared with had led to."""
         return self._nearest is not None and self._nearest.about.chain == chain

@@ -91,7 +91,7 @@ class RunExecution:
         tree = None if mount.input is None else self._trees[mount.input]
         return selection_key(tree.chain, [mount.source or "/"]) if tree is not None else ""
 
-    def execute(self, staged: str) -> tuple[Captured, str]:
+    def execute(self, staged: str, _near: str | None = None) -> tuple[Captured, str]:
         """Run the command. Raises StepFailed with its status where that is not 0."""
         from buildah_py.layers.capture import capture
         from buildah_py.layers.tidy import tidy
@@ -218,7 +218,7 @@ class RunExecution:
 class CaptureExecution(RunExecution):
     """A command whose standard output is the result; what it wrote to files is thrown away."""
 
-    def execute(self, staged: str) -> tuple[Captured, str]:
+    def execute(self, staged: str, _near: str | None = None) -> tuple[Captured, str]:
         """Run the command, and make a layer of what it printed. Raises StepFailed."""
         printed: list[bytes] = []
 

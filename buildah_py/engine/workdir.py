@@ -39,7 +39,7 @@ class WorkdirExecution:
         """None."""
         return {}
 
-    def execute(self, staged: str) -> tuple[Captured, str]:
+    def execute(self, staged: str, _near: str | None = None) -> tuple[Captured, str]:
         """Write the missing directories as a layer."""
         from buildah_py.copy.layout import Layout
 

@@ -39,7 +39,7 @@ def adopt_parents(layer: LayerTree, below: Tree, *, owners: bool = True) -> None
     implied = [entry for entry in layer.inventory if entry.implied and entry.path]
     if not implied:
         return
-    root = os.open(layer.fs, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    root = os.open(layer.fs(""), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         attributes = Attributes.of_process(owners=owners)
         for entry in reversed(implied):  # the innermost first: a directory on the way may lose its search permission

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import zlib
 from typing import TYPE_CHECKING, Final
@@ -21,10 +22,21 @@ _TYPE: Final = {FILE: b"0", HARDLINK: b"1", SYMLINK: b"2", CHAR: b"3", BLOCK: b"
 # name mode uid gid size mtime checksum type linkname magic+version uname gname devmajor devminor prefix
 _LAYOUT: Final = struct.Struct("100s8s8s8s12s12s8s1s100s8s32s32s8s8s155s12x")
 _MAGIC: Final = b"ustar\x0000"
+_PATH_MAX: Final = 4095
 _MAX_ID: Final = 0o7777777
 _MAX_SIZE: Final = 0o77777777777
 _NO_SUM: Final = b" " * 8
 _PLAIN_TAIL: Final = bytes(100) + _MAGIC + bytes(64) + b"0000000\x000000000\x00" + bytes(167)
+
+
+def check_path(path: str, name: str) -> None:
+    """Raise ArchiveError for a path, whose last component is `name`, that no layer can hold."""
+    if len(path) * 4 > _PATH_MAX and len(os.fsencode(path)) > _PATH_MAX:
+        raise ArchiveError(f"/{path[:80]}…: a path of more than {_PATH_MAX} bytes does not fit into a layer")
+    if name.startswith(WHITEOUT_PREFIX):
+        raise ArchiveError(f"/{path}: in an image, a name that begins with .wh. deletes the file named after it")
+    if not name or name in (".", ".."):
+        raise ArchiveError(f"{path!r} is no path of a layer")
 
 
 def header(entry: Entry, seconds: int) -> bytes:
@@ -49,6 +61,24 @@ def header(entry: Entry, seconds: int) -> bytes:
             checksum = (zlib.adler32(start) + zlib.adler32(_PLAIN_TAIL) - 2 & 0xFFFF) + 256 + 48
             return b"%b%06o\0 0%b" % (start, checksum, _PLAIN_TAIL)
     return _general(entry, path, seconds)
+
+
+def header_size(entry: Entry, seconds: int) -> int:
+    """Return the length of what `header` gives: one block where ustar can say all of it."""
+    path, kind, _, uid, gid, size, _, link, _, xattrs, *_ = entry
+    if (
+        len(path) < 100  # a directory's slash is still to come
+        and not xattrs
+        and kind != WHITEOUT
+        and path.isascii()
+        and uid <= _MAX_ID
+        and gid <= _MAX_ID
+        and size <= _MAX_SIZE
+        and 0 <= seconds <= _MAX_SIZE
+        and (not link or (len(link) <= 100 and link.isascii()))
+    ):
+        return BLOCK_SIZE
+    return len(header(entry, seconds))
 
 
 def opaque_marker(path: str) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from itertools import islice, repeat
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from buildah_py.errors import ArchiveError
 from buildah_py.layers.entry import BLOCK, CHAR, DIR, FIFO, FILE, HARDLINK, SYMLINK, WHITEOUT, Entry, sort_key
@@ -26,7 +26,7 @@ class Captured(NamedTuple):
 
     `diff_id` and `size` are digest and length of the layer's uncompressed tar; `skipped` lists the sockets that no
     archive can hold. `unneeded` is what the captured directory has and the layer has not, the innermost first: see
-    `layers.tidy`.
+    `layers.tidy`. `base` is the diff_id of the layer whose tar it was written as a patch of, if it was.
     """
 
     inventory: Inventory
@@ -34,6 +34,7 @@ class Captured(NamedTuple):
     size: int
     skipped: tuple[str, ...] = ()
     unneeded: tuple[str, ...] = ()
+    base: str = ""
 
 
 class Inventory:
@@ -47,6 +48,13 @@ class Inventory:
         self._children: dict[str, list[str]] | None = None
         self._links: dict[str, list[str]] | None = None
         self._digest = ""
+
+    @classmethod
+    def of_sorted(cls, entries: Sequence[Entry]) -> Self:
+        """Make one of entries that are in order."""
+        made = cls()
+        made.entries = entries
+        return made
 
     def __iter__(self) -> Iterator[Entry]:
         return iter(self.entries)
@@ -124,7 +132,7 @@ class Inventory:
         return b"".join(self.parts())
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> Inventory:
+    def from_bytes(cls, data: bytes) -> Self:
         """Read what `to_bytes` wrote.
 
         Raises ArchiveError where `data` is anything else; that bytes were exchanged for others of the right form is
@@ -133,7 +141,7 @@ class Inventory:
         if not data.startswith(_MAGIC):
             raise ArchiveError("this is no layer inventory, or one of another version of pybuild")
         try:
-            return cls(_decode(memoryview(data)[len(_MAGIC) :]))
+            return cls.of_sorted(list(_decode(memoryview(data)[len(_MAGIC) :])))
         except (ValueError, KeyError) as error:
             raise ArchiveError(f"a layer inventory is damaged: {error}") from error
 

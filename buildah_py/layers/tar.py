@@ -10,7 +10,7 @@ from buildah_py.errors import ArchiveError
 from buildah_py.layers.entry import FILE, WHITEOUT
 from buildah_py.layers.files import read_pieces
 from buildah_py.layers.header import BLOCK_SIZE, END, header, opaque_marker
-from buildah_py.layers.stream import TarStream
+from buildah_py.layers.stream import BackgroundHash, TarStream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from buildah_py.layers.entry import Entry
     from buildah_py.layers.inventory import Inventory
+    from buildah_py.layers.packed import PackedTar
 
 SECOND: Final = 1_000_000_000
 _SMALL: Final = 1 << 18
@@ -67,6 +68,21 @@ def pack(
             return stream.finish()
     finally:
         os.close(root)
+
+
+def pass_on(packed: PackedTar, write: Callable[[ReadableBuffer], object], diff_id: str) -> str:
+    """Write the tar of a layer that is kept as one; return its diff_id. Raises ArchiveError where it is another."""
+    with BackgroundHash() as hashed:
+        for piece in packed.pieces():
+            hashed.update(piece)
+            write(piece)
+        found = "sha256:" + hashed.hexdigest()
+    if found != diff_id:
+        raise ArchiveError(
+            f"a stored layer is damaged: its tar has the digest {found}, and it should be {diff_id}",
+            hint="`pybuild fsck --repair` drops the layer; the next build makes it again",
+        )
+    return found
 
 
 def tar_order(entries: Sequence[Entry]) -> Sequence[Entry]:

@@ -17,18 +17,25 @@ _ROOT: Final = Entry("", DIR, 0o755)
 
 
 class LayerTree:
-    """One layer: the directory with its files in overlay form, and its inventory, loaded when it is asked for."""
+    """One layer: the directory with its files in overlay form, and its inventory, loaded when it is asked for.
 
-    __slots__ = ("_inventory", "_load", "fs")
+    Where not all of its files are in one directory, `fs` gives the one that a file is in, by its path in the layer.
+    """
 
-    def __init__(self, fs: str, inventory: Inventory | Callable[[], Inventory]) -> None:
-        self.fs = fs
+    __slots__ = ("_fs", "_inventory", "_load")
+
+    def __init__(self, fs: str | Callable[[str], str], inventory: Inventory | Callable[[], Inventory]) -> None:
+        self._fs = fs
         if callable(inventory):
             self._load: Callable[[], Inventory] | None = inventory
             self._inventory: Inventory | None = None
         else:
             self._load = None
             self._inventory = inventory
+
+    def fs(self, path: str) -> str:
+        """The directory that holds the file `path`."""
+        return self._fs if isinstance(self._fs, str) else self._fs(path)
 
     @property
     def inventory(self) -> Inventory:
@@ -109,7 +116,7 @@ class MergedView:
             entry = self.entry(path)
         if entry is None or where is None or entry.kind != FILE:
             raise NotFound(f"/{path} is no regular file in the image")
-        return self._layers[where.layer].fs
+        return self._layers[where.layer].fs(path)
 
     def layer_of(self, path: str) -> int | None:
         """Return the index of the layer that `path` comes from, None where nothing is."""

@@ -11,7 +11,7 @@ from buildah_py.layers import xattrs as attributes
 from buildah_py.layers.create import CREATE, DIRECTORY, Attributes, write_all
 from buildah_py.layers.entry import BLOCK, CHAR, DIR, FIFO, FILE, HARDLINK, SYMLINK, WHITEOUT, Entry, sort_key
 from buildah_py.layers.files import read_pieces, start_write_back
-from buildah_py.layers.header import END, WHITEOUT_PREFIX, header
+from buildah_py.layers.header import END, check_path, header
 from buildah_py.layers.inventory import Captured, Inventory
 from buildah_py.layers.spool import FileSpool
 from buildah_py.layers.stream import PIECE, ZEROS, BackgroundHash, TarStream
@@ -26,11 +26,9 @@ if TYPE_CHECKING:
     Source = int | bytes | Callable[[int], bytes | memoryview]
 
 _OPEN_DIRECTORIES: Final = 64
-_PATH_MAX: Final = 4095
 SMALL: Final = 1 << 18
 """Bytes up to which a file is read at once."""
 _WRITE_BACK: Final = 1 << 25  # bytes of a large file after which the disk is set to work
-_XATTRS_MAX: Final = 1 << 17  # one value may have 64 KiB
 _NODES: Final = {FIFO: 0o010000, CHAR: 0o020000, BLOCK: 0o060000}
 
 
@@ -106,7 +104,7 @@ class LayerWriter:
         """
         old = self._entries.get(path)
         opaque = old is not None and (old.opaque or old.kind == WHITEOUT)
-        entry = Entry(path, DIR, mode, uid, gid, 0, "", "", (0, 0), _kept(xattrs), mtime, opaque, implied)
+        entry = Entry(path, DIR, mode, uid, gid, 0, "", "", (0, 0), attributes.kept(xattrs), mtime, opaque, implied)
         if old is not None and old.kind == DIR:
             self._lose_order()
             self._entries[path] = entry
@@ -137,7 +135,7 @@ class LayerWriter:
         kept), or a function that returns up to that many of `size` bytes at each call. Raises EOFError where it
         gives fewer.
         """
-        entry = Entry(path, FILE, mode, uid, gid, 0, "", "", (0, 0), _kept(xattrs), mtime)
+        entry = Entry(path, FILE, mode, uid, gid, 0, "", "", (0, 0), attributes.kept(xattrs), mtime)
         if isinstance(source, bytes):
             return self._whole(entry, source)
         if isinstance(source, int):
@@ -157,7 +155,7 @@ class LayerWriter:
     def add_small_file(self, entry: Entry, data: bytes) -> None:
         """Write a regular file of `data`, about which `entry` tells all, its size and digest too."""
         if entry.xattrs:
-            entry = entry._replace(xattrs=_kept(entry.xattrs))
+            entry = entry._replace(xattrs=attributes.kept(entry.xattrs))
         path = entry.path
         parent, _, name = path.rpartition("/")
         self._make_room(path, name, self._entries.get(path))
@@ -320,12 +318,7 @@ class LayerWriter:
         return self._directory(parent), name
 
     def _make_room(self, path: str, name: str, old: Entry | None) -> None:
-        if len(path) * 4 > _PATH_MAX and len(os.fsencode(path)) > _PATH_MAX:
-            raise ArchiveError(f"/{path[:80]}…: a path of more than {_PATH_MAX} bytes does not fit into a layer")
-        if name.startswith(WHITEOUT_PREFIX):
-            raise ArchiveError(f"/{path}: in an image, a name that begins with .wh. deletes the file named after it")
-        if not name or name in (".", ".."):
-            raise ArchiveError(f"{path!r} is no path of a layer")
+        check_path(path, name)
         if old is not None:
             self._remove(old)
 
@@ -456,15 +449,6 @@ class LayerWriter:
                 self._finish(descriptor, entry)
             finally:
                 os.close(descriptor)
-
-
-def _kept(xattrs: Xattrs) -> Xattrs:
-    if not xattrs:
-        return ()
-    kept = sorted((name, attributes.normalise(name, value)) for name, value in xattrs if attributes.is_kept(name))
-    if sum(len(value) for _, value in kept) > _XATTRS_MAX:
-        raise ArchiveError(f"extended attributes of more than {_XATTRS_MAX} bytes: no file system takes that")
-    return tuple(kept)
 
 
 def _called(source: Callable[[int], bytes | memoryview], size: int) -> Iterator[bytes | memoryview]:

@@ -7,8 +7,11 @@ import os
 import struct
 from typing import Final
 
+from buildah_py.errors import ArchiveError
+
 CAPABILITY: Final = "security.capability"
 NONE: Final[tuple[tuple[str, bytes], ...]] = ()
+_LARGEST: Final = 1 << 17  # one value may have 64 KiB
 _ABSENT: Final = (errno.ENODATA, errno.EOPNOTSUPP)
 
 
@@ -28,6 +31,19 @@ def normalise(name: str, value: bytes) -> bytes:
         if magic >> 24 == 3:
             return struct.pack("<I", 0x02000000 | magic & 1) + value[4:20]
     return value
+
+
+def kept(xattrs: tuple[tuple[str, bytes], ...]) -> tuple[tuple[str, bytes], ...]:
+    """Return those of some attributes that belong into an image, sorted and normalised.
+
+    Raises ArchiveError for more of them than any file system takes.
+    """
+    if not xattrs:
+        return NONE
+    found = sorted((name, normalise(name, value)) for name, value in xattrs if is_kept(name))
+    if sum(len(value) for _, value in found) > _LARGEST:
+        raise ArchiveError(f"extended attributes of more than {_LARGEST} bytes: no file system takes that")
+    return tuple(found)
 
 
 def names(descriptor: int) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from typing import TYPE_CHECKING, NamedTuple
@@ -69,8 +70,8 @@ def problems_of_layer(layers: Layers, diff_id: str) -> list[str]:
         inventory = layers.read_inventory(diff_id)
     except StoreError as error:
         return [f"its inventory is damaged: {error.message.rpartition(': ')[2]}"]
-    found = look(inventory, layers.fs(diff_id))
-    problems = list(found.problems)
+    found = _look_at(layers, diff_id, inventory)
+    problems = [*found.problems, *problems_of_made(layers, diff_id)]
     if found.layer_digest != row.layer_digest:
         problems.append("its inventory is not the one that it was made with")
     if found.diff_id not in (diff_id, "") and not row.foreign:  # others' tars may have another form
@@ -78,10 +79,51 @@ def problems_of_layer(layers: Layers, diff_id: str) -> list[str]:
     return problems
 
 
+def problems_of_made(layers: Layers, diff_id: str) -> list[str]:
+    """Compare the trees that were made of a layer's tar with its inventory; a line for each fault."""
+    from buildah_py.store.trees import can_be_made, made
+
+    if not can_be_made(layers, diff_id):
+        return []
+    problems: list[str] = []
+    for inventory, path in made(layers, diff_id):
+        problems += look(inventory, path).problems
+    return problems
+
+
+def mend_trees(layers: Layers, diff_id: str) -> bool:
+    """Remove the trees that were made of a layer's tar, where these are all that is damaged; whether that was so."""
+    from buildah_py.store.trees import remove_made
+
+    if not problems_of_made(layers, diff_id):
+        return False
+    remove_made(layers, diff_id)
+    return not problems_of_layer(layers, diff_id)
+
+
+def _look_at(layers: Layers, diff_id: str, inventory: Inventory) -> Found:
+    """Read a layer whole: its tar where it is kept as one, else its tree."""
+    try:
+        packed = layers.packed(diff_id)
+        if packed is None:
+            return look(inventory, layers.fs(diff_id))
+        hashed = hashlib.sha256()
+        size = 0
+        with packed:
+            for piece in packed.pieces():
+                hashed.update(piece)
+                size += len(piece)
+    except ArchiveError as error:
+        return Found(inventory.layer_digest, "", 0, (error.message,))
+    return Found(inventory.layer_digest, "sha256:" + hashed.hexdigest(), size, ())
+
+
 def mend_inventory(layers: Layers, diff_id: str) -> bool:
     """Make a layer's inventory anew of its files; whether that gave the layer's digest, and was kept."""
     from buildah_py.layers.capture import capture
 
+    if not os.path.isdir(layers.fs(diff_id)):
+        return False
     try:
         captured = capture(layers.fs(diff_id), (), userxattr=in_user_namespace())
     except (ArchiveError, OSError):
@@ -103,7 +145,7 @@ def adopt(layers: Layers, name: str) -> bool:
         inventory = layers.read_inventory(diff_id)
     except StoreError:
         return False
-    found = look(inventory, layers.fs(diff_id))
+    found = _look_at(layers, diff_id, inventory)
     if found.problems or found.diff_id != diff_id:
         return False
     layers.adopt(diff_id, inventory, found.size)
@@ -113,8 +155,10 @@ def adopt(layers: Layers, name: str) -> bool:
 def recover(layers: Layers, blobs: Blobs) -> list[str]:
     """After a power cut: keep the layers and blobs in flight that are whole; names of images that went.
 
-    A layer that can be fetched again becomes absent instead of being dropped.
+    A layer that can be fetched again becomes absent instead of being dropped. Trees are made again where tars are.
     """
+    from buildah_py.store.trees import can_be_made, remove_made
+
     sound: list[str] = []
     for blob in blobs.in_flight():
         if blobs.problem(blob):
@@ -125,6 +169,8 @@ def recover(layers: Layers, blobs: Blobs) -> list[str]:
     lost: list[str] = []
     whole: list[str] = []
     for diff_id in layers.in_flight():
+        if can_be_made(layers, diff_id):
+            remove_made(layers, diff_id)
         (lost if problems_of_layer(layers, diff_id) else whole).append(diff_id)
     layers.settle(whole)
     again = layers.make_absent(lost)

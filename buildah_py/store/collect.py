@@ -151,6 +151,7 @@ class _Choice:
         self._images: dict[str, _Image] = {}
         self._listed = store.manifest_lists.images()
         self._holders: dict[str, int] = {}
+        self._bases: dict[str, str] = {}
         self._layers: dict[str, tuple[int, int]] = {}
         self._blobs: dict[str, list[StoredBlob]] = {}
         self._sizes: dict[str, int] = {}
@@ -190,6 +191,9 @@ class _Choice:
         held = self._database.query("SELECT diff_id, config FROM config_layers UNION SELECT diff_id, path FROM mounts")
         for diff_id, _ in held:
             self._holders[str(diff_id)] = self._holders.get(str(diff_id), 0) + 1
+        for patch, base in self._database.query("SELECT diff_id, base FROM layers WHERE base IS NOT NULL"):
+            self._bases[str(patch)] = str(base)
+            self._holders[str(base)] = self._holders.get(str(base), 0) + 1
         for image in self._store.images.all():
             self._offer_image(image)
         if self._rules.matching is not None:
@@ -232,12 +236,17 @@ class _Choice:
         self._store.images.remove(image.id)
         self.images += image.names or (image.id,)
         for diff_id in image.layers:
-            self._holders[diff_id] -= 1
-            if not self._holders[diff_id]:
-                self._offer_layer(diff_id)
+            self._let_go(diff_id)
+
+    def _let_go(self, diff_id: str) -> None:
+        self._holders[diff_id] -= 1
+        if not self._holders[diff_id]:
+            self._offer_layer(diff_id)
 
     def _take_layer(self, diff_id: str) -> None:
         self.layers.append(diff_id)
+        if diff_id in self._bases:
+            self._let_go(self._bases[diff_id])
         self._count(self._disk.get(diff_id, 0))
         for blob in self._blobs.get(diff_id, ()):
             self._take_blob(blob.digest, blob.size)

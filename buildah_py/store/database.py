@@ -184,7 +184,12 @@ CREATE INDEX gone_records_by_time ON gone_records(gone);
 CREATE TRIGGER records_go AFTER DELETE ON records BEGIN
     INSERT OR REPLACE INTO gone_records VALUES (OLD.key, CAST(strftime('%s', 'now') AS INTEGER)); END;
 """
-_FORMATS = (_FORMAT_1, _FORMAT_2, _FORMAT_3)
+_FORMAT_4 = """
+-- the layer whose tar this one's is kept as a patch of
+ALTER TABLE layers ADD COLUMN base TEXT REFERENCES layers(diff_id) DEFERRABLE INITIALLY DEFERRED;
+CREATE INDEX layers_by_base ON layers(base) WHERE base IS NOT NULL;
+"""
+_FORMATS = (_FORMAT_1, _FORMAT_2, _FORMAT_3, _FORMAT_4)
 """What makes each format of the one before it."""
 
 SCHEMA_VERSION = len(_FORMATS)

@@ -1,8 +1,8 @@
 """Layer trees on the disk and their rows.
 
-A layer is made in a staging directory and renamed to layers/<hex of its diff_id>; its row is written in the same
-transaction. A row carries the boot id until the tree is known to be on the disk, so that after a power cut nothing
-half-written is used.
+A layer is made in a staging directory, as a tree or packed into its tar, and renamed to layers/<hex of its diff_id>;
+its row is written in the same transaction. A row carries the boot id until the layer is known to be on the disk, so
+that after a power cut nothing half-written is used.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from buildah_py.errors import ArchiveError, StoreError
+from buildah_py.layers.packed import PATCH, TAR, PackedTar
 from buildah_py.store.rooms import disk_usage, remove_tree
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ class StoredLayer(NamedTuple):
     Of an `absent` layer the files are elsewhere: `size` is then that of its blob, `layer_digest` "" and `entries` -1
     where they are not known. `foreign` means that the diff_id is that of a tar of others, `opaque` that its root hides
     all layers below. `adopted` is None unless the layers below have to describe some of its directories: then it names
-    those from which they are taken in its own tree, see `buildah_py.store.lowers`.
+    those from which they are taken in its own tree, see `buildah_py.store.lowers`. `base` is the layer whose tar this
+    one's is kept as a patch of.
     """
 
     diff_id: str
@@ -45,6 +47,7 @@ class StoredLayer(NamedTuple):
     foreign: bool = False
     opaque: bool = False
     adopted: str | None = None
+    base: str | None = None
 
 
 class Origin(NamedTuple):
@@ -60,7 +63,10 @@ class Origin(NamedTuple):
     size: int
 
 
-_COLUMNS = "diff_id, layer_digest, size, entries, root, created, used, absent, foreign_tar, opaque, adopted"
+DELTA = "delta"
+"""The directory of a patch that holds what its tree has and the base's has not; see `buildah_py.store.trees`."""
+
+_COLUMNS = "diff_id, layer_digest, size, entries, root, created, used, absent, foreign_tar, opaque, adopted, base"
 
 
 class Layers:
@@ -81,8 +87,24 @@ class Layers:
         return os.path.join(self._directory, diff_id.removeprefix("sha256:"))
 
     def fs(self, diff_id: str) -> str:
-        """The directory that holds the layer in overlay form."""
+        """The directory that holds the layer in overlay form; `Store.trees` makes it where only a tar is there."""
         return os.path.join(self.home(diff_id), "fs")
+
+    def tar(self, diff_id: str) -> str:
+        """The file that holds the layer's whole tar, where it is kept so."""
+        return os.path.join(self.home(diff_id), TAR)
+
+    def packed(self, diff_id: str) -> PackedTar | None:
+        """The layer's tar, if it is kept as one: whole, or as a patch. The caller closes it.
+
+        Raises ArchiveError where it is damaged.
+        """
+        home = self.home(diff_id)
+        if os.path.lexists(f"{home}/{TAR}"):
+            return PackedTar(f"{home}/{TAR}")
+        if os.path.lexists(f"{home}/{PATCH}"):
+            return PackedTar(f"{home}/{PATCH}", self.tar)
+        return None
 
     def inventory(self, diff_id: str) -> Inventory:
         """The layer's inventory, read once. Raises StoreError where it is damaged."""
@@ -136,30 +158,39 @@ class Layers:
     def is_there(self, diff_id: str) -> bool:
         """Whether the layer's directory is as complete as a look from outside can tell."""
         home = self.home(diff_id)
-        return os.path.isfile(f"{home}/inventory") and os.path.isdir(f"{home}/fs")
+        if not os.path.isfile(f"{home}/inventory"):
+            return False
+        if os.path.isdir(f"{home}/fs") or os.path.isfile(f"{home}/{TAR}"):
+            return True
+        if not os.path.isfile(f"{home}/{PATCH}"):
+            return False
+        row = self.get(diff_id)
+        return row is not None and row.base is not None and os.path.isfile(self.tar(row.base))
 
     def add(
         self,
-        staged_fs: str,
+        staged: str,
         inventory: Inventory,
         diff_id: str,
         size: int,
         *,
         exact: bool = False,
         adopted: str | None = None,
+        base: str | None = None,
     ) -> StoredLayer:
-        """Keep the tree at `staged_fs`, which is moved or removed; a layer that was absent is there then.
+        """Keep the tree, or the file of a LayerPacker, at `staged`, which is moved or removed.
 
-        A layer of equal content is kept instead, with its times and diff_id, unless `exact` asks for this diff_id: so
-        are layers kept whose tars others made. `adopted` goes into the row.
+        A layer that was absent is there then. A layer of equal content is kept instead, with its times and diff_id,
+        unless `exact` asks for this diff_id: so are layers kept whose tars others made. `adopted` and `base` go into
+        the row.
         """
         if known := self._known(inventory, diff_id, exact=exact):
-            remove_tree(staged_fs)
+            _remove(staged)
             return known
-        new = f"{staged_fs}.layer"
+        new = f"{staged}.layer"
         os.mkdir(new, 0o700)
         written = _write(os.path.join(new, "inventory"), inventory)
-        os.rename(staged_fs, os.path.join(new, "fs"))
+        os.rename(staged, os.path.join(new, "fs" if os.path.isdir(staged) else os.path.basename(staged)))
         home = self.home(diff_id)
         with self._database.transaction():
             # Another process may have added the same meanwhile: equal layers are there once.
@@ -172,7 +203,7 @@ class Layers:
                 if os.path.lexists(home):
                     os.rename(home, unneeded)
                 os.rename(new, home)
-                self._insert(inventory, written, diff_id, size, foreign=exact, adopted=adopted)
+                self._insert(inventory, written, diff_id, size, foreign=exact, adopted=adopted, base=base)
                 known = cast("StoredLayer", self.get(diff_id))
                 with self._lock:
                     self._inventories[diff_id] = inventory
@@ -190,8 +221,12 @@ class Layers:
         home = self.home(diff_id)
         with open(os.path.join(home, "inventory"), "rb") as file:
             written = hashlib.sha256(file.read()).hexdigest()
+        packed = self.packed(diff_id)
+        base = packed.base or None if packed is not None else None
+        if packed is not None:
+            packed.close()
         with self._database.transaction():
-            self._insert(inventory, written, diff_id, size, created=os.stat(home).st_mtime_ns)
+            self._insert(inventory, written, diff_id, size, created=os.stat(home).st_mtime_ns, base=base)
 
     def write_inventory(self, diff_id: str, inventory: Inventory) -> None:
         """Replace the inventory of a layer."""
@@ -215,16 +250,18 @@ class Layers:
         created: int | None = None,
         foreign: bool = False,
         adopted: str | None = None,
+        base: str | None = None,
     ) -> None:
         """Write the row; the one of a damaged or absent layer stays, with whatever refers to it."""
         root = inventory.root
         now = self._now()
         self._database.change(
-            f"INSERT INTO layers ({_COLUMNS}, boot, inventory) VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?) "
+            f"INSERT INTO layers ({_COLUMNS}, boot, inventory) VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?) "
             "ON CONFLICT (diff_id) DO UPDATE SET used = max(used, excluded.used), boot = excluded.boot, "
             "inventory = excluded.inventory, layer_digest = excluded.layer_digest, disk = NULL, absent = 0, "
             "size = excluded.size, entries = excluded.entries, root = excluded.root, "
-            "foreign_tar = excluded.foreign_tar, opaque = excluded.opaque, adopted = excluded.adopted",
+            "foreign_tar = excluded.foreign_tar, opaque = excluded.opaque, adopted = excluded.adopted, "
+            "base = excluded.base",
             (
                 diff_id,
                 inventory.layer_digest,
@@ -236,6 +273,7 @@ class Layers:
                 foreign,
                 bool(root and root.opaque),
                 adopted,
+                base,
                 boot_id(),
                 written,
             ),
@@ -300,7 +338,8 @@ class Layers:
 
     def make_absent(self, diff_ids: Sequence[str]) -> list[str]:
         """Give up the files of (damaged) layers that can be had again; which ones those were."""
-        sql = "UPDATE layers SET absent = 1, boot = NULL, inventory = NULL, disk = 0 WHERE diff_id = ? AND NOT absent"
+        gone = "absent = 1, boot = NULL, inventory = NULL, disk = 0, base = NULL"
+        sql = f"UPDATE layers SET {gone} WHERE diff_id = ? AND NOT absent"
         with self._database.transaction():
             done = [one for one in diff_ids if self.can_be_had(one) and self._database.change(sql, (one,))]
         self._forget(done)
@@ -331,7 +370,8 @@ class Layers:
 
     def _disk_usage(self, diff_id: str) -> int:
         # By itself, for a path in there may be as long as paths can be.
-        return disk_usage(self.fs(diff_id)) + disk_usage(os.path.join(self.home(diff_id), "inventory"))
+        home = self.home(diff_id)
+        return sum(disk_usage(os.path.join(home, name)) for name in ("fs", "inventory", TAR, PATCH, DELTA))
 
     def written(self) -> list[str]:
         """Layers of this boot that are not yet known to be on the disk."""
@@ -354,6 +394,7 @@ class Layers:
         """Remove damaged layers with all that is built of them; the names of the images that went with them."""
         with self._database.transaction():
             names: list[str] = []
+            diff_ids = [*diff_ids, *self._patches_of(diff_ids)]
             for one in diff_ids:
                 broken = "SELECT config FROM config_layers WHERE diff_id = ?"
                 names += (
@@ -367,6 +408,16 @@ class Layers:
         self._forget(diff_ids)
         self.remove_trees(diff_ids)
         return names
+
+    def _patches_of(self, diff_ids: Sequence[str]) -> list[str]:
+        rows = self._database.query(
+            "SELECT diff_id FROM layers WHERE base IN (SELECT value FROM json_each(?))", (json.dumps(diff_ids),)
+        )
+        return [str(diff_id) for (diff_id,) in rows if diff_id not in diff_ids]
+
+    def has_grown(self, diff_id: str) -> None:
+        """Note that a layer's directory holds more than it did: on the disk it is not known to be, nor measured."""
+        self._database.change("UPDATE layers SET boot = ?, disk = NULL WHERE diff_id = ?", (boot_id(), diff_id))
 
     def _forget(self, diff_ids: Sequence[str]) -> None:
         with self._lock:
@@ -409,12 +460,19 @@ class Layers:
 
 
 def _layer(row: tuple[object, ...]) -> StoredLayer:
-    diff_id, digest, size, entries, root, created, used, absent, foreign, opaque, adopted = cast(
-        "tuple[str, str, int, int, str | None, int, int, int, int, int, str | None]", row
+    diff_id, digest, size, entries, root, created, used, absent, foreign, opaque, adopted, base = cast(
+        "tuple[str, str, int, int, str | None, int, int, int, int, int, str | None, str | None]", row
     )
     mode_uid_gid = cast("tuple[int, int, int]", tuple(map(int, root.split()))) if root else None
     flags = (bool(absent), bool(foreign), bool(opaque))
-    return StoredLayer(diff_id, digest, size, entries, mode_uid_gid, created, used, *flags, adopted)
+    return StoredLayer(diff_id, digest, size, entries, mode_uid_gid, created, used, *flags, adopted, base)
+
+
+def _remove(path: str) -> None:
+    if os.path.isdir(path):
+        remove_tree(path)
+    else:
+        os.unlink(path)
 
 
 def _write(path: str, inventory: Inventory) -> str:

@@ -32,7 +32,7 @@ def lowers(store: Store, diff_ids: Sequence[str]) -> tuple[str, ...]:
         if layer is not None and layer.adopted is not None and layer.adopted != chain_name(diff_ids[:place]):
             found.append(_parents(store, diff_ids[: place + 1]))
         if layer is None or layer.entries:
-            found.append(store.layers.fs(diff_id))
+            found += store.trees.over(diff_id, diff_ids[:place])
         if layer is not None and layer.opaque:
             break
     return tuple(found)

@@ -118,6 +118,7 @@ def _insert(new: Database, table: str, columns: list[str], row: tuple[object, ..
 
 def _drop_dangling(new: Database) -> None:
     """Take away rows that refer to what was not saved, and images that miss a layer; keys of rows come last."""
+    new.change("DELETE FROM layers WHERE base NOT IN (SELECT diff_id FROM layers)")
     new.change("DELETE FROM records WHERE diff_id NOT IN (SELECT diff_id FROM layers)")
     broken = "SELECT config FROM config_layers WHERE diff_id NOT IN (SELECT diff_id FROM layers)"
     new.change(f"DELETE FROM names WHERE config IN ({broken})")

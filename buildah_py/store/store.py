@@ -1,7 +1,7 @@
 """A state directory, opened: the rooms of the store and the order in which things become durable.
 
 state.db        layers, records, image configs, names
-layers/<hex>/   fs/ in overlay form, inventory
+layers/<hex>/   inventory, and fs/ in overlay form, or the tar, or a patch of another layer's tar
 blobs/sha256/   layers as they were pulled, or as they are sent
 reserve         space for removing things when there is none left
 logs/<build>/   each step's whole output
@@ -30,6 +30,7 @@ from buildah_py.store.mounts import Mounts
 from buildah_py.store.records import Records
 from buildah_py.store.rooms import remove_tree
 from buildah_py.store.selections import Selections
+from buildah_py.store.trees import Trees
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -69,6 +70,7 @@ class Store:
         since = self.lease.started
         self.layers = Layers(self.database, self.path("layers"), since)
         self.blobs = Blobs(self.database, self.path("blobs"), since)
+        self.trees = Trees(self)
         self.records = Records(self.database)
         self.selections = Selections(self.database)
         self.images = Images(self.database)
@@ -178,7 +180,7 @@ class Store:
             return self.layers.inventory(diff_id)
 
         def tree(diff_id: str) -> LayerTree:
-            return LayerTree(self.layers.fs(diff_id), lambda: inventory(diff_id))
+            return LayerTree(lambda path: self.trees.of_file(diff_id, path), lambda: inventory(diff_id))
 
         return MergedView([tree(diff_id) for diff_id in reversed(chain)])
 

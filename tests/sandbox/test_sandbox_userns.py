@@ -201,8 +201,10 @@ def test_a_network_of_its_own_without_root(place: Path, tool: str) -> None:
                 [f"timeout 10 nc -w 5 {network}.2 7000 < /dev/null", "ls /sys/class/net", *tries, gateway, "true"]
             )
             before = ["unshare", "-m", "/bin/sh", "-euc", _BEFORE, "sh", str(place), tool, str(SOMEBODY)]
-            result = _run(place, script, network="default", before=before)
-            server.kill()
+            try:
+                result = _run(place, script, network="default", before=before)
+            finally:
+                server.kill()
     finally:
         subprocess.run(["ip", "link", "del", outside], check=False)
         subprocess.run(["ip", "netns", "del", outside], check=True)

@@ -1,0 +1,162 @@
+"""The trees of layers that are kept as their tars, made when something has to look at their files.
+
+A layer that is a patch of another layer's tar need not have a tree of its own: a directory `delta` of what differs,
+laid over the other layer's tree, shows the same. Trees that can be made again of a tar are no loss.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+from buildah_py.errors import ArchiveError, StoreError
+from buildah_py.store.layers import DELTA
+from buildah_py.store.rooms import remove_tree
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from buildah_py.layers.inventory import Inventory
+    from buildah_py.store.layers import Layers
+    from buildah_py.store.store import Store
+
+_LARGEST_SHARE = 0.3  # of a layer's entries in its delta: one that has more had better be a tree itself
+
+
+class Trees:
+    """The directories that hold the files of a store's layers."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._known: dict[str, tuple[str, Inventory | None, str]] = {}
+
+    def whole(self, diff_id: str, below: Sequence[str] = ()) -> str:
+        """The directory with all files of a layer, which lies on the layers `below`."""
+        fs = self._store.layers.fs(diff_id)
+        if not os.path.isdir(fs):
+            self._make(diff_id, fs, None, below)
+        return fs
+
+    def over(self, diff_id: str, below: Sequence[str]) -> tuple[str, ...]:
+        """The directories, top-most first, that show a layer in an overlay above the layers `below` (lowest first)."""
+        delta = self._delta(diff_id)
+        if delta is None:
+            return (self.whole(diff_id, below),)
+        inventory, base = delta
+        gone = [entry.path for entry in inventory.whiteouts]
+        if gone and below:
+            view = self._store.view(below)
+            if any(view.entry(path) is not None for path in gone):  # which the layer does not hide
+                return (self.whole(diff_id, below),)
+        return (self._delta_directory(diff_id, inventory, below), self.whole(base, below))
+
+    def of_file(self, diff_id: str, path: str) -> str:
+        """The directory that holds the file `path` of a layer."""
+        if diff_id not in self._known:
+            delta = self._delta(diff_id)
+            if delta is None:
+                self._known[diff_id] = (self.whole(diff_id), None, "")
+            else:
+                inventory, base = delta
+                self._known[diff_id] = (self._delta_directory(diff_id, inventory), inventory, self.whole(base))
+        top, held, other = self._known[diff_id]
+        return top if held is None or held.get(path) is not None else other
+
+    def _delta(self, diff_id: str) -> tuple[Inventory, str] | None:
+        """What a layer has and its base has not, with the base; None for one that has, or needs, a whole tree."""
+        return None if os.path.isdir(self._store.layers.fs(diff_id)) else _delta(self._store.layers, diff_id)
+
+    def _delta_directory(self, diff_id: str, delta: Inventory, below: Sequence[str] = ()) -> str:
+        path = os.path.join(self._store.layers.home(diff_id), DELTA)
+        if not os.path.isdir(path):
+            self._make(diff_id, path, delta, below)
+        return path
+
+    def _make(self, diff_id: str, path: str, only: Inventory | None, below: Sequence[str]) -> None:
+        """Make a tree of a layer's tar; another process may do the same."""
+        from buildah_py.layers.spread import spread
+        from buildah_py.layers.writer import LayerWriter
+        from buildah_py.linux.identity import has_single_id, in_user_namespace
+
+        layers = self._store.layers
+        with self._store.lock(f"tree {diff_id}"):
+            if os.path.isdir(path):
+                return
+            inventory = layers.inventory(diff_id)
+            staged = os.path.join(self._store.stage(), "fs")
+            os.mkdir(staged)
+            nested = in_user_namespace()
+            owners = not (nested and has_single_id())
+            packed = layers.packed(diff_id)
+            if packed is None:
+                raise StoreError(
+                    f"the files of layer {diff_id} are missing",
+                    hint="`pybuild fsck --repair` drops it; then build again",
+                )
+            with packed, LayerWriter(staged, userxattr=nested, digest=False, owners=owners) as writer:
+                try:
+                    spread(packed, inventory, writer, diff_id, only=inventory if only is None else only)
+                except ArchiveError as error:
+                    error.hint = error.hint or "`pybuild fsck --repair` drops it; the next build makes it again"
+                    raise
+                writer.finish()
+            self._give_root(staged, below, owners=owners)
+            with self._store.database.transaction():
+                os.rename(staged, path)
+                layers.has_grown(diff_id)
+
+    def _give_root(self, path: str, below: Sequence[str], *, owners: bool) -> None:
+        """Give a tree the root of the layers that it was first asked for on: it shows where nothing lies above it."""
+        rows = self._store.layers.several(below)
+        root = next((row.root for one in reversed(below) if (row := rows.get(one)) is not None and row.root), None)
+        if root is not None:
+            mode, uid, gid = root
+            if owners:
+                os.chown(path, uid, gid)
+            os.chmod(path, mode)
+
+
+def _delta(layers: Layers, diff_id: str) -> tuple[Inventory, str] | None:
+    from buildah_py.layers.spread import difference
+
+    row = layers.get(diff_id)
+    if row is None or row.base is None:
+        return None
+    inventory = layers.inventory(diff_id)
+    delta = difference(inventory, layers.inventory(row.base))
+    if delta is None or len(delta) > len(inventory) * _LARGEST_SHARE:
+        return None
+    return delta, row.base
+
+
+def made(layers: Layers, diff_id: str) -> Iterator[tuple[Inventory, str]]:
+    """The trees that a layer has, with what they should hold."""
+    fs, delta = layers.fs(diff_id), os.path.join(layers.home(diff_id), DELTA)
+    if os.path.isdir(fs):
+        yield layers.inventory(diff_id), fs
+    if os.path.isdir(delta) and (found := _delta(layers, diff_id)) is not None:
+        yield found[0], delta
+
+
+def can_be_made(layers: Layers, diff_id: str) -> bool:
+    """Whether the layer is kept as its tar, so that its trees are no loss."""
+    try:
+        packed = layers.packed(diff_id)
+    except ArchiveError:
+        return False
+    if packed is None:
+        return False
+    packed.close()
+    return True
+
+
+def remove_made(layers: Layers, diff_id: str) -> None:
+    """Remove the trees of a layer that is kept as its tar."""
+    home = layers.home(diff_id)
+    for name in ("fs", DELTA):
+        path = os.path.join(home, name)
+        if os.path.isdir(path):
+            trash = f"{home}.{time.time_ns()}.removed"
+            os.rename(path, trash)
+            remove_tree(trash)
