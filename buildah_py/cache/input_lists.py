@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _MAGIC: Final = b"pybuild selection 1\n"
 _FIELDS: Final = 6
+_PART: Final = 1 << 16  # bytes that are compared at once
 _HEAD: Final = re.compile(re.escape(_MAGIC) + rb"(?P<what>(?P<kind>[^\0]*)\0[^\0]*\0)(?P<count>[0-9]{1,12})\0")
 
 
@@ -115,6 +116,9 @@ def shorten(old: bytes, new: bytes) -> tuple[bytes, bytes]:
 def _beginning(one: bytes, first: int, other: bytes, second: int) -> int:
     """Count the bytes that are the same from two places on."""
     low, high = 0, min(len(one) - first, len(other) - second)
+    while low < high and one[first + low : first + low + _PART] == other[second + low : second + low + _PART]:
+        low = min(low + _PART, high)
+    high = min(high, low + _PART)
     while low < high:
         middle = (low + high + 1) // 2
         if one[first + low : first + middle] == other[second + low : second + middle]:
@@ -127,6 +131,9 @@ def _beginning(one: bytes, first: int, other: bytes, second: int) -> int:
 def _end(one: bytes, first: int, other: bytes, second: int) -> int:
     """Count the bytes that are the same back from the ends, at most down to two places."""
     low, high = 0, min(len(one) - first, len(other) - second)
+    while low + _PART < high and one[-low - _PART : len(one) - low] == other[-low - _PART : len(other) - low]:
+        low += _PART
+    high = min(high, low + _PART)
     while low < high:
         middle = (low + high + 1) // 2
         if one[len(one) - middle : len(one) - low] == other[len(other) - middle : len(other) - low]:

@@ -44,7 +44,7 @@ class _Options(NamedTuple):
     def entry(self, entry: Entry, path: str) -> Entry:
         """Give the entry that `entry` becomes at `path`."""
         if self.chown is None and self.chmod is None and entry.kind == FILE and not entry.link:
-            return Entry(path, *entry[1:11])
+            return entry if path == entry.path else Entry(path, *entry[1:11])
         kind, mode = entry.kind, entry.mode
         if self.chmod is not None and kind != SYMLINK:
             mode = self.chmod.apply(mode, directory=kind == DIR)

@@ -73,10 +73,12 @@ class Selection(NamedTuple):
 
     def packed(self, *, chmod: Mode | None = None, chown: bool = False) -> bytes:
         """Give the very bytes that `digest` is the digest of: kept, they tell later what changed."""
-        data = bytearray()
+        from io import BytesIO
+
+        data = BytesIO()  # which does not copy what it has, other than a bytearray
         for part in self._parts(chmod, chown=chown):
-            data += part
-        return bytes(data)
+            data.write(part)
+        return data.getvalue()
 
     def bases(self) -> tuple[str, ...]:
         """Say where each source lies in the tree."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from buildah_py.cache.selections import selection_key
 from buildah_py.copy.select import can_copy_unread, complete, select
 from buildah_py.engine.executions import InputList, Usage, keep_selection
-from buildah_py.errors import PybuildError
+from buildah_py.errors import ArchiveError, StoreError
 from buildah_py.sources.urls import kind_of
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from buildah_py.copy.selection import Selection
     from buildah_py.engine.workshop import Result, Workshop
     from buildah_py.layers.inventory import Captured
-    from buildah_py.layers.packer import LayerPacker
+    from buildah_py.layers.packer import Base, LayerPacker
     from buildah_py.layers.writer import LayerWriter
     from buildah_py.plan import Node
     from buildah_py.plan.steps import CopyStep
@@ -140,25 +140,26 @@ class CopyExecution:
     def _packed(self, selected: Sequence[Selected], staged: str, near: str | None) -> tuple[Captured, str] | None:
         """Make the layer as a tar, where that is less work than a tree."""
         from buildah_py.engine.packing import can_be_packed, find_base
-        from buildah_py.layers.packer import BaseDamaged, LayerPacker
 
         selections = [one.selection for one in selected]
         if any(one.unpacks for one in selected) or not can_be_packed(selections):
             return None
-        try:
-            base = find_base(self._workshop.store, near, selections, tree=self._opened) if near else None
-        except PybuildError as error:
-            self._workshop.warn(f"{error.message}; what it holds is copied again")
-            base = None
-        if base is None and self._opened:
-            return None
-        try:
-            with LayerPacker(staged, base) as packer:
-                self._write(selected, packer)
-                return packer.finish(), packer.path
-        except BaseDamaged as error:
-            self._workshop.warn(f"{error.message}; what it holds is copied again")
-            return self._packed(selected, self._workshop.store.stage(), None)
+        if near is not None:
+            try:
+                with find_base(self._workshop.store, near, selections, tree=self._opened) as base:
+                    if base is not None:
+                        return self._pack(selected, staged, base)
+            except (StoreError, ArchiveError) as error:
+                self._workshop.warn(f"{error.message}; what it holds is copied again")
+                staged = self._workshop.store.stage()
+        return None if self._opened else self._pack(selected, staged, None)
+
+    def _pack(self, selected: Sequence[Selected], staged: str, base: Base | None) -> tuple[Captured, str]:
+        from buildah_py.layers.packer import LayerPacker
+
+        with LayerPacker(staged, base) as packer:
+            self._write(selected, packer)
+            return packer.finish(), packer.path
 
     def _write(self, selected: Sequence[Selected], writer: LayerWriter | LayerPacker) -> None:
         from buildah_py.copy.materialise import Inline, materialise

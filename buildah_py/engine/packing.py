@@ -6,17 +6,19 @@ container needs a tree: it gets one that was made of the tar, or the other layer
 
 from __future__ import annotations
 
+import contextlib
 import os
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from buildah_py.errors import ArchiveError
-from buildah_py.layers.entry import DIR, FILE, SYMLINK, WHITEOUT
+from buildah_py.layers.entry import DIR, FILE, SYMLINK
+from buildah_py.layers.inventory import digests_in, hides
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from buildah_py.copy.selection import Selection
-    from buildah_py.layers.inventory import Inventory
     from buildah_py.layers.packer import Base
     from buildah_py.store import Store
 
@@ -25,6 +27,7 @@ MANY = 500
 _SMALL = 1 << 17  # bytes of a file on average: large ones are as well written to their place at once
 _COMMON = 0.75  # the share of files that a layer has to have in common with another one to be made a patch of it
 _KINDS = frozenset({FILE, DIR, SYMLINK})
+_KIND, _SIZE, _DIGEST = map(attrgetter, ("kind", "size", "digest"))  # quicker than loops of our own
 
 
 def can_be_packed(selections: Sequence[Selection]) -> bool:
@@ -32,61 +35,66 @@ def can_be_packed(selections: Sequence[Selection]) -> bool:
     files = size = 0
     for selection in selections:
         for source in selection.sources:
-            for entry in source.entries:
-                if entry.kind not in _KINDS:
-                    return False
-                files += entry.kind == FILE
-                size += entry.size
+            kinds = list(map(_KIND, source.entries))
+            if not _KINDS.issuperset(kinds):
+                return False
+            files += kinds.count(FILE)
+            size += sum(map(_SIZE, source.entries))
     return files >= MANY and size <= files * _SMALL
 
 
-def find_base(store: Store, near: str, selections: Sequence[Selection], *, tree: bool) -> Base | None:
-    """Give the layer that what is selected may be a patch of, if the layer `near` is like it.
-
-    Raises StoreError or ArchiveError where that one is damaged.
+@contextlib.contextmanager
+def find_base(store: Store, near: str, selections: Sequence[Selection], *, tree: bool) -> Iterator[Base | None]:
+    """Give the layer that what is selected may be a patch of, if the layer `near` is like it; else None.
 
     With `tree`, a container will look at the result: then a layer that is kept as a tree alone is packed first.
+    Raises StoreError or ArchiveError where the layer is damaged.
     """
-    from buildah_py.layers.packer import Base
+    from buildah_py.layers.packer import Base, Reading
 
     row = store.layers.get(near)
     name = row.base or near if row is not None else near
-    if not store.layers.use([name]) or store.layers.missing([name]):
-        return None
-    base = store.layers.get(name)
-    if base is None or base.foreign or base.opaque or base.adopted is not None:
-        return None
+    if not store.layers.use([name]) or not _can_be_base(store, name, tree=tree):
+        yield None
+        return
     path = store.layers.tar(name)
-    is_packed = os.path.isfile(path)
-    if not is_packed and not (tree and os.path.isdir(store.layers.fs(name))):
-        return None
-    inventory = store.layers.inventory(name)
-    if not _is_alike(inventory, selections):
-        return None
-    if not is_packed:
-        _pack(store, name, inventory)
-    return Base(name, path, inventory)
+    if not os.path.isfile(path):
+        if not _is_alike(store.layers.raw_inventory(name), selections):
+            yield None
+            return
+        _pack(store, name)
+    with Reading(path) as reading:
+        alike = _is_alike(store.layers.raw_inventory(name), selections)
+        yield Base(name, path, store.layers.entries(name), reading) if alike else None
 
 
-def _is_alike(inventory: Inventory, selections: Sequence[Selection]) -> bool:
-    known = {entry.digest for entry in inventory if entry.kind == FILE}
-    files = common = 0
+def _can_be_base(store: Store, name: str, *, tree: bool) -> bool:
+    row = store.layers.get(name)
+    if row is None or row.absent or row.foreign or row.opaque or row.adopted is not None:
+        return False
+    return os.path.isfile(store.layers.tar(name)) or (tree and os.path.isdir(store.layers.fs(name)))
+
+
+def _is_alike(inventory: bytes, selections: Sequence[Selection]) -> bool:
+    """Whether a layer has most of the files, and nothing that a patch could not have."""
+    wanted: set[str] = set()
+    files = 0
     for selection in selections:
         for source in selection.sources:
-            for entry in source.entries:
-                if entry.kind == FILE:
-                    files += 1
-                    common += entry.digest in known
-    return common >= files * _COMMON and not any(entry.kind == WHITEOUT or entry.opaque for entry in inventory)
+            digests = [digest for digest in map(_DIGEST, source.entries) if digest]
+            files += len(digests)
+            wanted.update(digests)
+    common = sum(map(wanted.__contains__, digests_in(inventory)))
+    return common >= files * _COMMON and not hides(inventory)
 
 
-def _pack(store: Store, name: str, inventory: Inventory) -> None:
+def _pack(store: Store, name: str) -> None:
     """Write the tar of a layer beside its tree."""
     from buildah_py.layers.tar import pack
 
     path = os.path.join(store.stage(), "tar")
     with open(path, "xb") as file:
-        found = pack(inventory, store.layers.fs(name), file.write)
+        found = pack(store.layers.inventory(name), store.layers.fs(name), file.write)
     if found != name:
         raise ArchiveError(f"a stored layer is damaged: its digest is {found}, and it should be {name}")
     with store.database.transaction():

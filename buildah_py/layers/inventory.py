@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from itertools import islice, repeat
+import re
+from itertools import repeat
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from buildah_py.errors import ArchiveError
 from buildah_py.layers.entry import BLOCK, CHAR, DIR, FIFO, FILE, HARDLINK, SYMLINK, WHITEOUT, Entry, sort_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 _MAGIC: Final = b"pybuild inventory 1\n"
 _FIELDS: Final = 11
 _ROWS: Final = 4096
 _BLOCK: Final = 1 << 20
+_DIGEST: Final = re.compile(rb"\0(sha256:[0-9a-f]{64})\0")
+_HIDES: Final = re.compile(rb"\0whiteout\0|\0oi?-?[0-9]+\0")
 _KINDS: Final = {kind: kind for kind in (FILE, DIR, SYMLINK, HARDLINK, FIFO, CHAR, BLOCK, WHITEOUT)}
 _FLAGS: Final = {(False, False): "", (True, False): "o", (False, True): "i", (True, True): "oi"}
 _FLAGS_BACK: Final = {text: flags for flags, text in _FLAGS.items()}
@@ -79,10 +82,8 @@ class Inventory:
     def layer_digest(self) -> str:
         """`sha256:<hex>` of everything but the mtimes."""
         if not self._digest:
-            hashed = hashlib.sha256(_MAGIC)
-            for part in _encode(_rows(self.entries, times=False)):
-                hashed.update(part)
-            self._digest = "sha256:" + hashed.hexdigest()
+            for _ in self.parts():
+                pass
         return self._digest
 
     def get(self, path: str) -> Entry | None:
@@ -124,8 +125,16 @@ class Inventory:
 
     def parts(self) -> Iterator[bytes]:
         """Return the form kept on disk, in parts; `from_bytes` is its inverse."""
+        hashed = hashlib.sha256(_MAGIC)
         yield _MAGIC
-        yield from _encode(_rows(self.entries, times=True))
+        # Some thousand at a time, so that a large layer takes no more memory for that.
+        for start in range(0, len(self.entries), _ROWS):
+            entries = self.entries[start : start + _ROWS]
+            rows = list(_rows(entries))
+            hashed.update("\0".join([*rows, ""]).encode("utf-8", "surrogateescape"))
+            text = "".join([f"{row}{entry.mtime}\0" for row, entry in zip(rows, entries, strict=True)])
+            yield text.encode("utf-8", "surrogateescape")
+        self._digest = "sha256:" + hashed.hexdigest()
 
     def to_bytes(self) -> bytes:
         """Return the form kept on disk as a whole."""
@@ -141,40 +150,63 @@ class Inventory:
         if not data.startswith(_MAGIC):
             raise ArchiveError("this is no layer inventory, or one of another version of pybuild")
         try:
-            return cls.of_sorted(list(_decode(memoryview(data)[len(_MAGIC) :])))
+            return cls.of_sorted(list(_decode(_blocks(memoryview(data)[len(_MAGIC) :]))))
         except (ValueError, KeyError) as error:
             raise ArchiveError(f"a layer inventory is damaged: {error}") from error
+
+
+def digests_in(data: bytes) -> Iterator[str]:
+    """Find the digests of files in the form kept on disk, without making entries of it."""
+    for found in _DIGEST.finditer(data):
+        yield found[1].decode()
+
+
+def hides(data: bytes) -> bool:
+    """Whether, by the form kept on disk, there may be whiteouts or opaque directories; surely, where it is false."""
+    return _HIDES.search(data) is not None
+
+
+def read_entries(file: Callable[[int], bytes]) -> Iterator[Entry]:
+    """Give the entries of the form kept on disk one by one: together they take much more memory.
+
+    `file` reads it. Raises ArchiveError as `from_bytes` does.
+    """
+    if file(len(_MAGIC)) != _MAGIC:
+        raise ArchiveError("this is no layer inventory, or one of another version of pybuild")
+    try:
+        yield from _decode(iter(lambda: file(_BLOCK), b""))
+    except (ValueError, KeyError) as error:
+        raise ArchiveError(f"a layer inventory is damaged: {error}") from error
+
+
+def _blocks(data: memoryview) -> Iterator[bytes]:
+    for start in range(0, len(data), _BLOCK):
+        yield bytes(data[start : start + _BLOCK])
 
 
 def _entry_key(entry: Entry) -> bytes:
     return sort_key(entry.path)
 
 
-def _rows(entries: Iterable[Entry], *, times: bool) -> Iterator[str]:
-    """Give each entry as fields that end with NUL, which no path or link can hold: unambiguous without lengths."""
+def _rows(entries: Iterable[Entry]) -> Iterator[str]:
+    """Give each entry but for its time as fields that end with NUL, which no path or link can hold.
+
+    The time is the end of the last field, behind the flags.
+    """
     for entry in entries:
-        (path, kind, mode, uid, gid, size, digest, link, device, xattrs, mtime, opaque, implied) = entry
+        (path, kind, mode, uid, gid, size, digest, link, device, xattrs, _, opaque, implied) = entry
         extra = ""
         if xattrs:
             extra = ",".join(f"{name.encode('utf-8', 'surrogateescape').hex()}={value.hex()}" for name, value in xattrs)
         nodes = f"{device[0]}:{device[1]}" if device != (0, 0) else ""
         flags = _FLAGS[opaque, implied] if opaque or implied else ""
-        time = mtime if times else ""
-        yield (
-            f"{path}\0{kind}\0{mode:o}\0{uid}\0{gid}\0{size or ''}\0{digest}\0{link}\0{nodes}\0{extra}\0{flags}{time}\0"
-        )
+        yield f"{path}\0{kind}\0{mode:o}\0{uid}\0{gid}\0{size or ''}\0{digest}\0{link}\0{nodes}\0{extra}\0{flags}"
 
 
-def _encode(rows: Iterator[str]) -> Iterator[bytes]:
-    """Join and encode rows some thousand at a time, so that a large layer takes no more memory for that."""
-    while part := "".join(islice(rows, _ROWS)):
-        yield part.encode("utf-8", "surrogateescape")
-
-
-def _decode(data: memoryview) -> Iterator[Entry]:
+def _decode(blocks: Iterator[bytes]) -> Iterator[Entry]:
     rest = b""
-    for start in range(0, len(data), _BLOCK):
-        whole, end, rest = (rest + data[start : start + _BLOCK]).rpartition(b"\0")
+    for block in blocks:
+        whole, end, rest = (rest + block).rpartition(b"\0")
         # What is no whole row yet waits for the next block.
         over = (whole.count(b"\0") + 1) % _FIELDS if end else 0
         if over:

@@ -1,8 +1,8 @@
 """A layer kept as its canonical tar: whole, or as a patch of another layer's.
 
 A whole one is a file `tar`. A patch is a file `patch`: the bytes that are not in the tar of its base, one after the
-other; then, as JSON, the diff_id of the base and the segments [from base?, offset, length] that are the tar when they
-are joined; the length of that in eight bytes, and MAGIC.
+other; then, as JSON, the diff_id of the base, the segments [from base?, offset, length] that are the tar when they are
+joined, and the paths that differ; the length of that in eight bytes, and MAGIC.
 """
 
 from __future__ import annotations
@@ -33,17 +33,24 @@ class Segment(NamedTuple):
     length: int
 
 
-def trailer(base: str, segments: list[Segment]) -> bytes:
-    """Return what ends a patch of the tar with the diff_id `base`."""
+class Delta(NamedTuple):
+    """The paths that a layer has and its base has not, or not so; and those, of none below another, that are gone."""
+
+    own: tuple[str, ...]
+    gone: tuple[str, ...]
+
+
+def trailer(base: str, segments: list[Segment], delta: Delta | None) -> bytes:
+    """Return what ends a patch of the tar with the diff_id `base`; `delta` is None where it cannot be told by paths."""
     rows = [[int(segment.from_base), *segment[1:]] for segment in segments]
-    data = json.dumps({"base": base, "segments": rows}).encode()
+    data = json.dumps({"base": base, "segments": rows, "delta": delta}).encode()
     return data + len(data).to_bytes(_LENGTH, "little") + MAGIC
 
 
 class PackedTar:
     """The tar in the file `path`; for a patch, `locate` gives the file of the tar with a diff_id. Context manager.
 
-    `base` is the diff_id of what a patch is one of, "" for a whole tar.
+    `base` is the diff_id of what a patch is one of, "" for a whole tar; `delta` is how their entries differ.
 
     Raises ArchiveError where these are not what they should be by their form; that bytes were exchanged is for the
     diff_id to show.
@@ -51,6 +58,7 @@ class PackedTar:
 
     def __init__(self, path: str, locate: Callable[[str], str] | None = None) -> None:
         self.base = ""
+        self.delta: Delta | None = None
         self._path = path
         self._descriptors: list[int] = []
         try:
@@ -58,7 +66,7 @@ class PackedTar:
             size = os.fstat(self._descriptors[0]).st_size
             self._segments = [Segment(from_base=False, offset=0, length=size)]
             if locate is not None:
-                self.base, self._segments = self._read_trailer(size)
+                self._segments = self._read_trailer(size)
                 self._descriptors.append(os.open(locate(self.base), _OPEN))
         except OSError as error:
             self.close()
@@ -92,7 +100,25 @@ class PackedTar:
                 offset += len(data)
                 yield data
 
-    def _read_trailer(self, size: int) -> tuple[str, list[Segment]]:
+    def read_at(self, offset: int, length: int) -> bytes:
+        """Return a part of the tar. Raises ArchiveError where it ends earlier."""
+        parts: list[bytes] = []
+        for from_base, start, run in self._segments:
+            if not length:
+                break
+            if offset >= run:
+                offset -= run
+                continue
+            part = min(length, run - offset)
+            parts.append(os.pread(self._descriptors[from_base], part, start + offset))
+            offset = 0
+            length -= part
+        data = b"".join(parts)
+        if length:
+            raise ArchiveError(f"a stored layer is damaged: {self._path} is cut short")
+        return data
+
+    def _read_trailer(self, size: int) -> list[Segment]:
         descriptor = self._descriptors[0]
         at = size - len(MAGIC) - _LENGTH
         tail = os.pread(descriptor, len(MAGIC) + _LENGTH, max(at, 0))
@@ -101,8 +127,10 @@ class PackedTar:
             raise ArchiveError(f"a stored layer is damaged: {self._path} is no patch")
         try:
             found = json.loads(os.pread(descriptor, length, at - length))
-            segments = [Segment(bool(from_base), int(start), int(run)) for from_base, start, run in found["segments"]]
-            return str(found["base"]), segments
+            self.base = str(found["base"])
+            if found["delta"] is not None:
+                self.delta = Delta(*(tuple(map(str, paths)) for paths in found["delta"]))
+            return [Segment(bool(from_base), int(start), int(run)) for from_base, start, run in found["segments"]]
         except (ValueError, TypeError, KeyError) as error:
             raise ArchiveError(f"a stored layer is damaged: {self._path}: {error}") from error
 

@@ -13,7 +13,7 @@ from buildah_py.layers.entry import DIR, FILE, HARDLINK, SYMLINK, Entry, sort_ke
 from buildah_py.layers.files import read_pieces, start_write_back
 from buildah_py.layers.header import BLOCK_SIZE, END, check_path, header, header_size
 from buildah_py.layers.inventory import Captured, Inventory
-from buildah_py.layers.packed import PATCH, TAR, Segment, trailer
+from buildah_py.layers.packed import PATCH, TAR, Delta, Segment, trailer
 from buildah_py.layers.stream import PIECE
 from buildah_py.layers.tar import SECOND, padding
 
@@ -26,20 +26,63 @@ if TYPE_CHECKING:
 _PIECES_UNDER_WAY: Final = 4
 _MOST_SEGMENTS: Final = 4096
 _LARGEST_SHARE: Final = 0.5  # of a patch's own bytes in its tar: one that has more had better be a tar itself
+_LARGEST_DELTA: Final = 0.3  # of a layer's entries: one of which more differ had better have a tree of its own
 _WRITE_BACK: Final = 1 << 25  # bytes after which the disk is set to work
 _CREATE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
+class Reading:
+    """Reads a file on a thread of its own, and knows its digest at the end; context manager."""
+
+    def __init__(self, path: str) -> None:
+        from threading import Thread
+
+        try:
+            self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise ArchiveError(f"a stored layer cannot be read: {path}: {error.strerror}") from error
+        self._hash = hashlib.sha256()
+        self._failed: OSError | None = None
+        self._stopped = False
+        self._thread = Thread(target=self._work, name="check", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stopped = True
+        self._thread.join()
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+        self._descriptor = -1
+
+    def digest(self) -> str:
+        """Return the `sha256:<hex>` of the file. Raises ArchiveError where it cannot be read."""
+        self._thread.join()
+        if self._failed is not None:
+            raise ArchiveError(f"a stored layer cannot be read: {self._failed.strerror}") from self._failed
+        return "sha256:" + self._hash.hexdigest()
+
+    def _work(self) -> None:
+        try:
+            for data in _read(self._descriptor, 0, os.fstat(self._descriptor).st_size):
+                self._hash.update(data)
+                if self._stopped:
+                    return
+        except OSError as error:
+            self._failed = error
+
+
 class Base(NamedTuple):
-    """A layer that is kept as the whole tar in the file `path`, and what it holds."""
+    """A layer that is kept as the whole tar in the file `path`, its entries in order, and the reading of that file."""
 
     diff_id: str
     path: str
-    inventory: Inventory
-
-
-class BaseDamaged(ArchiveError):
-    """The tar that was to be patched is not what it was."""
+    entries: Iterator[Entry]
+    reading: Reading
 
 
 class LayerPacker:
@@ -47,7 +90,7 @@ class LayerPacker:
 
     As a LayerWriter it takes what COPY copies, but every path once, in the order of the tar, and no devices. `reuse`
     says whether a file need not be read, because the base has it; `finish` compares the base with its digest, and
-    raises BaseDamaged. Context manager.
+    raises ArchiveError where it is not so. Context manager.
     """
 
     def __init__(self, directory: str, base: Base | None = None) -> None:
@@ -55,7 +98,9 @@ class LayerPacker:
         self._base = base
         self._entries: dict[str, Entry] = {}
         self._at = 0  # bytes of the tar so far
-        self._offsets = _Offsets(base.inventory) if base is not None else None
+        self._offsets = _Offsets(base.entries) if base is not None else None
+        self._own: list[str] = []  # paths at which the base has something else or nothing
+        self._linked = False
         self._parts: list[bytes] = []
         self._held = 0
         self._run = (0, 0)  # of the base's tar, not yet passed on
@@ -112,21 +157,21 @@ class LayerPacker:
 
     def reuse(self, entry: Entry) -> bool:
         """Add a regular file that `entry` tells all about, if the base has its bytes; whether it has."""
-        found = self._offsets.find(entry.path) if self._offsets is not None else None
-        if found is None:
+        offsets = self._offsets
+        old = offsets.find(entry.path) if offsets is not None else None
+        if offsets is None or old is None or old.digest != entry.digest or old.kind != FILE:
             return False
-        old, start, head = found
-        if old.digest != entry.digest or old.kind != FILE:
-            return False
-        content = entry.size + -entry.size % BLOCK_SIZE
-        if old == entry or _same_header(old, entry):
+        start, end = offsets.start, offsets.end
+        if _same_header(old, entry):
             self._entries[entry.path] = entry
-            self._add_run(start, start + head + content)
+            if old.mtime != entry.mtime:
+                self._own.append(entry.path)
         else:
             if entry.xattrs:
                 entry = entry._replace(xattrs=attributes.kept(entry.xattrs))
             self._record(entry)
-            self._add_run(start + head, start + head + content)
+            start += header_size(old, old.mtime // SECOND)
+        self._add_run(start, end)
         return True
 
     def add_symlink(self, path: str, target: str, uid: int = 0, gid: int = 0, mtime: int = 0) -> None:
@@ -139,14 +184,14 @@ class LayerPacker:
         self._record(Entry(path, HARDLINK, first.mode, first.uid, first.gid, link=target, mtime=first.mtime))
 
     def finish(self) -> Captured:
-        """Return the layer. Raises BaseDamaged where the base's tar is no longer what it was."""
+        """Return the layer. Raises ArchiveError where the base's tar is no longer what it was."""
         self._add(END)
         self._flush()
         root = self._entries.get("")
         if root is not None and root.implied:
             # No archive can tell that it was there: an unpacked layer has to have the same digest.
             del self._entries[""]
-        diff_id, path = self._line.finish(self._at)
+        diff_id, path = self._line.finish(self._at, self._delta())
         base = self._base.diff_id if self._base is not None and path.endswith(PATCH) else ""
         return Captured(Inventory.of_sorted(list(self._entries.values())), diff_id, self._at, base=base)
 
@@ -159,11 +204,32 @@ class LayerPacker:
         self._keep(entry)
         if entry.implied:
             return
-        found = self._offsets.find(entry.path) if self._offsets is not None and entry.kind != FILE else None
-        if found is not None and _same_header(found[0], entry):
-            self._add_run(found[1], found[1] + found[2])
-        else:
-            self._add(header(entry, entry.mtime // SECOND))
+        offsets = self._offsets
+        old = offsets.find(entry.path) if offsets is not None else None
+        if old != entry:
+            self._own.append(entry.path)
+        self._linked = self._linked or entry.kind == HARDLINK
+        if offsets is not None and old is not None and entry.kind != FILE and _same_header(old, entry):
+            self._add_run(offsets.start, offsets.end)
+            return
+        self._add(header(entry, entry.mtime // SECOND))
+
+    def _delta(self) -> Delta | None:
+        """Say how the entries differ from the base's, if paths tell it: not where files have several names."""
+        offsets = self._offsets
+        if offsets is None:
+            return None
+        offsets.finish()
+        if self._linked or offsets.linked:
+            return None
+        gone = [path for path in offsets.passed if self._has_directory(path.rpartition("/")[0])]
+        if len(self._own) + len(gone) > len(self._entries) * _LARGEST_DELTA:
+            return None
+        return Delta(tuple(self._own), tuple(gone))
+
+    def _has_directory(self, path: str) -> bool:
+        above = self._entries.get(path)
+        return not path or (above is not None and above.kind == DIR)
 
     def _keep(self, entry: Entry) -> None:
         path = entry.path
@@ -204,41 +270,60 @@ class LayerPacker:
 
 
 class _Offsets:
-    """Where the entries of a whole tar begin, asked for in its order."""
+    """Where the entries of a whole tar begin and end, asked for in its order."""
 
-    def __init__(self, inventory: Inventory) -> None:
-        self._walk = _each(inventory)
-        self._next = next(self._walk, None)
+    def __init__(self, entries: Iterator[Entry]) -> None:
+        self._rest = entries
+        self._here = next(entries, None)
+        self._met = False  # whether it was asked for
+        self.start = 0
+        self.end = 0 if self._here is None else _length(self._here)
+        self.linked = False
+        """Whether there were files of several names."""
+        self.passed: list[str] = []
+        """The paths that were not asked for."""
 
-    def find(self, path: str) -> tuple[Entry, int, int] | None:
-        """Return the entry at a path, its offset, and the length of its header."""
-        found = self._next
-        if found is not None and found[0].path != path:
+    def find(self, path: str) -> Entry | None:
+        """Return the entry at a path, which goes from `start` to `end`; None where nothing is."""
+        if self._here is not None and self._here.path != path and self._met:
+            self._advance()
+        if self._here is not None and self._here.path != path:
             key = sort_key(path)
-            while found is not None and sort_key(found[0].path) < key:
-                found = next(self._walk, None)
-            self._next = found
-            if found is not None and found[0].path != path:
-                return None
-        return found
+            while self._here is not None and sort_key(self._here.path) < key:
+                self._advance()
+        if self._here is None or self._here.path != path:
+            return None
+        self._met = True
+        return self._here
+
+    def finish(self) -> None:
+        """Go to the end."""
+        while self._here is not None:
+            self._advance()
+
+    def _advance(self) -> None:
+        if self._here is not None:
+            if not self._met:
+                self.passed.append(self._here.path)
+            if self._here.kind == HARDLINK:
+                self.linked = True
+        self._here = next(self._rest, None)
+        self._met = False
+        self.start = self.end
+        if self._here is not None:
+            self.end += _length(self._here)
 
 
-def _each(inventory: Inventory) -> Iterator[tuple[Entry, int, int]]:
-    at = 0
-    for entry in inventory.entries:
-        if entry.implied:
-            continue
-        head = header_size(entry, entry.mtime // SECOND)
-        yield entry, at, head
-        at += head
-        if entry.kind == FILE:
-            at += entry.size + -entry.size % BLOCK_SIZE
+def _length(entry: Entry) -> int:
+    """Return how long an entry is in a tar."""
+    size = entry.size if entry.kind == FILE else 0
+    return header_size(entry, entry.mtime // SECOND) + size + -size % BLOCK_SIZE
 
 
 class _Line:
     """Takes own bytes and runs of the base's tar in their order; a thread hashes and writes them.
 
-    The thread starts with the first of them but for small tars, a second one compares the base with its digest.
+    The thread starts with the first of them.
     """
 
     def __init__(self, path: str, base: Base | None) -> None:
@@ -253,37 +338,33 @@ class _Line:
         self._written = self._settled = 0
         self._segments: list[Segment] = []
         self._failed: BaseException | None = None
-        self._base_digest = ""
         self._queue: SimpleQueue[bytes | tuple[int, int] | None] = SimpleQueue()
         self._slots = Semaphore(_PIECES_UNDER_WAY)
-        self._threads = [Thread(target=self._work, name="pack", daemon=True)]
-        if base is not None:
-            self._threads.append(Thread(target=self._check_base, name="check base", daemon=True))
+        self._thread = Thread(target=self._work, name="pack", daemon=True)
         self._started = False
 
     def put(self, item: bytes | tuple[int, int]) -> None:
         """Pass on own bytes, or a run of the base's tar (start, end)."""
         if not self._started:
             self._started = True
-            for thread in self._threads:
-                thread.start()
+            self._thread.start()
         self._slots.acquire()
         self._queue.put(item)
         if self._failed is not None:
             raise self._failed
 
-    def finish(self, size: int) -> tuple[str, str]:
+    def finish(self, size: int, delta: Delta | None) -> tuple[str, str]:
         """Return the digest of the `size` bytes that went through, and the file that they are in."""
         self._end()
         if self._failed is not None:
             raise self._failed
         if self._base is not None:
-            if self._base_digest != self._base.diff_id:
-                raise BaseDamaged(f"the tar of the layer {self._base.diff_id} has changed since it was written")
+            if self._base.reading.digest() != self._base.diff_id:
+                raise ArchiveError(f"the tar of the layer {self._base.diff_id} has changed since it was written")
             if self._written > size * _LARGEST_SHARE or len(self._segments) > _MOST_SEGMENTS:
                 self._write_out()
             else:
-                write_all(self._out, trailer(self._base.diff_id, self._segments), self._written)
+                write_all(self._out, trailer(self._base.diff_id, self._segments, delta), self._written)
         return "sha256:" + self._hash.hexdigest(), self.path
 
     def close(self) -> None:
@@ -298,8 +379,7 @@ class _Line:
         if self._started:
             self._started = False
             self._queue.put(None)
-            for thread in self._threads:
-                thread.join()
+            self._thread.join()
 
     def _work(self) -> None:
         while (item := self._queue.get()) is not None:
@@ -334,15 +414,6 @@ class _Line:
             self._segments.append(Segment(from_base=True, offset=start, length=end - start))
         for data in _read(self._in, start, end):
             self._hash.update(data)
-
-    def _check_base(self) -> None:
-        hashed = hashlib.sha256()
-        try:
-            for data in _read(self._in, 0, os.fstat(self._in).st_size):
-                hashed.update(data)
-        except OSError as error:
-            self._failed = error
-        self._base_digest = "sha256:" + hashed.hexdigest()
 
     def _write_out(self) -> None:
         """Write the whole tar after all: the patch has little of the base's."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from buildah_py.layers.entry import DIR, FILE
@@ -38,6 +39,8 @@ _SECRET_PATHS: Final = {
 _KEY_NAMES: Final = ("id_rsa", "id_dsa", "id_ecdsa", "id_ed25519")
 _KEY_ENDINGS: Final = (".pem", ".key", ".p12", ".pfx", ".ppk")
 _BINARY_KEYS: Final = (".p12", ".pfx")
+_PATH: Final = attrgetter("path")  # quicker than a loop of our own
+_SIZE: Final = attrgetter("size")
 _LARGE: Final = 200_000_000
 _MAX_LOOKS: Final = 200
 
@@ -85,7 +88,7 @@ def inspect(tree: Tree, entries: Iterable[Entry]) -> list[Finding]:
     Of the files, only the first bytes of what is named like a key are read.
     """
     entries = list(entries)
-    if _SUSPECT.search("\0".join([*(entry.path for entry in entries), ""])) is None:
+    if _SUSPECT.search("\0".join([*map(_PATH, entries), ""])) is None:
         return _large(entries)  # as most contexts are; the rest takes time
     found: dict[str, str] = {}
     sizes: dict[str, int] = {}
@@ -120,14 +123,13 @@ def inspect(tree: Tree, entries: Iterable[Entry]) -> list[Finding]:
 
 def _large(entries: Sequence[Entry]) -> list[Finding]:
     """Say what is the most of a large context."""
-    total = sum(entry.size for entry in entries)
+    total = sum(map(_SIZE, entries))
     if total < _LARGE:
         return []
     top: dict[str, int] = {}
-    for entry in entries:
-        if entry.size:
-            first = entry.path.partition("/")[0]
-            top[first] = top.get(first, 0) + entry.size
+    for path, size in zip(map(_PATH, entries), map(_SIZE, entries), strict=True):
+        first = path.partition("/")[0]
+        top[first] = top.get(first, 0) + size
     largest = sorted(top.items(), key=lambda item: -item[1])[:3]
     most = ", ".join(f"{name} {_megabytes(size)}" for name, size in largest if size >= 1_000_000)
     return [Finding("", f"{_megabytes(total)} in all: {most}", total, largest[0][0])]

@@ -20,8 +20,9 @@ from buildah_py.layers.packed import PATCH, TAR, PackedTar
 from buildah_py.store.rooms import disk_usage, remove_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
+    from buildah_py.layers.entry import Entry
     from buildah_py.layers.inventory import Inventory
     from buildah_py.store.database import Database
 
@@ -120,20 +121,44 @@ class Layers:
         from buildah_py.layers.inventory import Inventory
 
         try:
+            return Inventory.from_bytes(self.raw_inventory(diff_id))
+        except ArchiveError as error:
+            raise _inventory_damaged(diff_id, error) from error
+
+    def raw_inventory(self, diff_id: str) -> bytes:
+        """The layer's inventory in the form in which it is kept. Raises StoreError where it is damaged."""
+        try:
             with open(os.path.join(self.home(diff_id), "inventory"), "rb") as file:
                 data = file.read()
-            self._compare(diff_id, data)
-            return Inventory.from_bytes(data)
+            self._compare(diff_id, hashlib.sha256(data).hexdigest())
         except (OSError, ArchiveError) as error:
-            what = error.strerror if isinstance(error, OSError) else error.message
-            raise StoreError(
-                f"the inventory of layer {diff_id} is damaged: {what}",
-                hint="`pybuild fsck --repair` makes it anew or drops the layer; then build again",
-            ) from error
+            raise _inventory_damaged(diff_id, error) from error
+        return data
 
-    def _compare(self, diff_id: str, data: bytes) -> None:
+    def entries(self, diff_id: str) -> Iterator[Entry]:
+        """The entries of the layer's inventory one by one, for whoever does not need them together.
+
+        Raises StoreError where it is damaged, before it gives the first.
+        """
+        from buildah_py.layers.inventory import read_entries
+
+        with self._lock:
+            known = self._inventories.get(diff_id)
+        if known is not None:
+            yield from known
+            return
+        try:
+            with open(os.path.join(self.home(diff_id), "inventory"), "rb") as file:
+                hashed = hashlib.file_digest(file, "sha256")
+                self._compare(diff_id, hashed.hexdigest())
+                file.seek(0)
+                yield from read_entries(file.read)
+        except (OSError, ArchiveError) as error:
+            raise _inventory_damaged(diff_id, error) from error
+
+    def _compare(self, diff_id: str, digest: str) -> None:
         rows = self._database.query("SELECT inventory FROM layers WHERE diff_id = ?", (diff_id,))
-        if rows and rows[0][0] and rows[0][0] != hashlib.sha256(data).hexdigest():
+        if rows and rows[0][0] and rows[0][0] != digest:
             raise ArchiveError("its bytes are not those that were written")
 
     def get(self, diff_id: str) -> StoredLayer | None:
@@ -162,10 +187,14 @@ class Layers:
             return False
         if os.path.isdir(f"{home}/fs") or os.path.isfile(f"{home}/{TAR}"):
             return True
-        if not os.path.isfile(f"{home}/{PATCH}"):
+        try:
+            packed = self.packed(diff_id)
+        except ArchiveError:  # of a patch, both files have to be there
             return False
-        row = self.get(diff_id)
-        return row is not None and row.base is not None and os.path.isfile(self.tar(row.base))
+        if packed is None:
+            return False
+        packed.close()
+        return True
 
     def add(
         self,
@@ -184,16 +213,13 @@ class Layers:
         unless `exact` asks for this diff_id: so are layers kept whose tars others made. `adopted` and `base` go into
         the row.
         """
-        if known := self._known(inventory, diff_id, exact=exact):
-            _remove(staged)
-            return known
         new = f"{staged}.layer"
         os.mkdir(new, 0o700)
         written = _write(os.path.join(new, "inventory"), inventory)
         os.rename(staged, os.path.join(new, "fs" if os.path.isdir(staged) else os.path.basename(staged)))
         home = self.home(diff_id)
         with self._database.transaction():
-            # Another process may have added the same meanwhile: equal layers are there once.
+            # Equal layers are there once; another process may have added the same just now.
             if known := self._known(inventory, diff_id, exact=exact):
                 unneeded = new
             else:
@@ -437,10 +463,11 @@ class Layers:
             remove_tree(trash)
 
     def orphans(self) -> list[str]:
-        """Names below layers/ that no row stands for, which a crash can leave."""
+        """Names below layers/ that no row stands for, which a crash can leave; patches come last."""
         names = os.listdir(self._directory)  # before the rows: what is added in between has one
         known = {layer.diff_id.removeprefix("sha256:") for layer in self.all() if not layer.absent}
-        return sorted(name for name in names if name not in known)
+        unknown = [name for name in names if name not in known]
+        return sorted(unknown, key=lambda name: (os.path.exists(f"{self._directory}/{name}/{PATCH}"), name))
 
     def remove_orphans(self) -> None:
         """Remove what no row stands for."""
@@ -468,11 +495,12 @@ def _layer(row: tuple[object, ...]) -> StoredLayer:
     return StoredLayer(diff_id, digest, size, entries, mode_uid_gid, created, used, *flags, adopted, base)
 
 
-def _remove(path: str) -> None:
-    if os.path.isdir(path):
-        remove_tree(path)
-    else:
-        os.unlink(path)
+def _inventory_damaged(diff_id: str, error: OSError | ArchiveError) -> StoreError:
+    what = error.strerror if isinstance(error, OSError) else error.message
+    return StoreError(
+        f"the inventory of layer {diff_id} is damaged: {what}",
+        hint="`pybuild fsck --repair` makes it anew or drops the layer; then build again",
+    )
 
 
 def _write(path: str, inventory: Inventory) -> str:

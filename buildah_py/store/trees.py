@@ -18,10 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from buildah_py.layers.inventory import Inventory
+    from buildah_py.layers.packed import Delta
     from buildah_py.store.layers import Layers
     from buildah_py.store.store import Store
-
-_LARGEST_SHARE = 0.3  # of a layer's entries in its delta: one that has more had better be a tree itself
 
 
 class Trees:
@@ -29,7 +28,7 @@ class Trees:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._known: dict[str, tuple[str, Inventory | None, str]] = {}
+        self._known: dict[str, tuple[str, frozenset[str] | None, str]] = {}
 
     def whole(self, diff_id: str, below: Sequence[str] = ()) -> str:
         """The directory with all files of a layer, which lies on the layers `below`."""
@@ -40,42 +39,42 @@ class Trees:
 
     def over(self, diff_id: str, below: Sequence[str]) -> tuple[str, ...]:
         """The directories, top-most first, that show a layer in an overlay above the layers `below` (lowest first)."""
-        delta = self._delta(diff_id)
-        if delta is None:
+        patch = self._patch(diff_id)
+        if patch is None:
             return (self.whole(diff_id, below),)
-        inventory, base = delta
-        gone = [entry.path for entry in inventory.whiteouts]
-        if gone and below:
+        delta, base = patch
+        if delta.gone and below:
             view = self._store.view(below)
-            if any(view.entry(path) is not None for path in gone):  # which the layer does not hide
+            if any(view.entry(path) is not None for path in delta.gone):  # which the layer does not hide
                 return (self.whole(diff_id, below),)
-        return (self._delta_directory(diff_id, inventory, below), self.whole(base, below))
+        return (self._delta_directory(diff_id, delta, below), self.whole(base, below))
 
     def of_file(self, diff_id: str, path: str) -> str:
         """The directory that holds the file `path` of a layer."""
         if diff_id not in self._known:
-            delta = self._delta(diff_id)
-            if delta is None:
+            patch = self._patch(diff_id)
+            if patch is None:
                 self._known[diff_id] = (self.whole(diff_id), None, "")
             else:
-                inventory, base = delta
-                self._known[diff_id] = (self._delta_directory(diff_id, inventory), inventory, self.whole(base))
+                delta, base = patch
+                own = frozenset(delta.own)
+                self._known[diff_id] = (self._delta_directory(diff_id, delta), own, self.whole(base))
         top, held, other = self._known[diff_id]
-        return top if held is None or held.get(path) is not None else other
+        return top if held is None or path in held else other
 
-    def _delta(self, diff_id: str) -> tuple[Inventory, str] | None:
-        """What a layer has and its base has not, with the base; None for one that has, or needs, a whole tree."""
-        return None if os.path.isdir(self._store.layers.fs(diff_id)) else _delta(self._store.layers, diff_id)
+    def _patch(self, diff_id: str) -> tuple[Delta, str] | None:
+        """How a layer differs from its base, with the base; None for one that has, or needs, a whole tree."""
+        return None if os.path.isdir(self._store.layers.fs(diff_id)) else _patch(self._store.layers, diff_id)
 
-    def _delta_directory(self, diff_id: str, delta: Inventory, below: Sequence[str] = ()) -> str:
+    def _delta_directory(self, diff_id: str, delta: Delta, below: Sequence[str] = ()) -> str:
         path = os.path.join(self._store.layers.home(diff_id), DELTA)
         if not os.path.isdir(path):
             self._make(diff_id, path, delta, below)
         return path
 
-    def _make(self, diff_id: str, path: str, only: Inventory | None, below: Sequence[str]) -> None:
-        """Make a tree of a layer's tar; another process may do the same."""
-        from buildah_py.layers.spread import spread
+    def _make(self, diff_id: str, path: str, delta: Delta | None, below: Sequence[str]) -> None:
+        """Make a tree of a layer's tar, or of what differs; another process may do the same."""
+        from buildah_py.layers.spread import entries_of, spread, spread_delta
         from buildah_py.layers.writer import LayerWriter
         from buildah_py.linux.identity import has_single_id, in_user_namespace
 
@@ -96,7 +95,10 @@ class Trees:
                 )
             with packed, LayerWriter(staged, userxattr=nested, digest=False, owners=owners) as writer:
                 try:
-                    spread(packed, inventory, writer, diff_id, only=inventory if only is None else only)
+                    if delta is None:
+                        spread(packed, inventory, writer, diff_id)
+                    else:
+                        spread_delta(packed, inventory, writer, entries_of(delta, inventory))
                 except ArchiveError as error:
                     error.hint = error.hint or "`pybuild fsck --repair` drops it; the next build makes it again"
                     raise
@@ -117,26 +119,23 @@ class Trees:
             os.chmod(path, mode)
 
 
-def _delta(layers: Layers, diff_id: str) -> tuple[Inventory, str] | None:
-    from buildah_py.layers.spread import difference
-
-    row = layers.get(diff_id)
-    if row is None or row.base is None:
+def _patch(layers: Layers, diff_id: str) -> tuple[Delta, str] | None:
+    packed = layers.packed(diff_id)
+    if packed is None:
         return None
-    inventory = layers.inventory(diff_id)
-    delta = difference(inventory, layers.inventory(row.base))
-    if delta is None or len(delta) > len(inventory) * _LARGEST_SHARE:
-        return None
-    return delta, row.base
+    with packed:
+        return None if packed.delta is None else (packed.delta, packed.base)
 
 
 def made(layers: Layers, diff_id: str) -> Iterator[tuple[Inventory, str]]:
     """The trees that a layer has, with what they should hold."""
+    from buildah_py.layers.spread import entries_of
+
     fs, delta = layers.fs(diff_id), os.path.join(layers.home(diff_id), DELTA)
     if os.path.isdir(fs):
         yield layers.inventory(diff_id), fs
-    if os.path.isdir(delta) and (found := _delta(layers, diff_id)) is not None:
-        yield found[0], delta
+    if os.path.isdir(delta) and (found := _patch(layers, diff_id)) is not None:
+        yield entries_of(found[0], layers.inventory(diff_id)), delta
 
 
 def can_be_made(layers: Layers, diff_id: str) -> bool:

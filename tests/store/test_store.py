@@ -297,7 +297,7 @@ def test_a_cache_mount_in_use_stays(root: str) -> None:
         assert os.path.isdir(store.cache_mounts.use("apt"))
 
 
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("version", [1, 2, 3])
 def test_a_store_of_an_older_format_is_brought_up_to_date(root: str, version: int) -> None:
     from buildah_py.store.database import SCHEMA_VERSION, statements
 
