@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import threading
 from contextlib import contextmanager
@@ -101,16 +100,6 @@ def serve(root: Path, address: str = "127.0.0.1", redirect: str = "") -> Iterato
         made.shutdown()
         made.server_close()
         thread.join()
-
-
-def own_address() -> str:
-    """Give an address of this machine that is not the loopback's, or skip the test."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("192.0.2.1", 9))
-        except OSError:
-            pytest.skip("this machine has no address beside the loopback's")
-        return str(probe.getsockname()[0])
 
 
 @pytest.fixture

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import http.server
+import socket
 import threading
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -24,11 +26,9 @@ class Web(NamedTuple):
     asked: list[str]
 
 
-@pytest.fixture
-def web(tmp_path: Path) -> Iterator[Web]:
-    """What is below /private wants TOKEN; /to/URL redirects to URL."""
-    files = tmp_path / "www"
-    files.mkdir()
+@contextlib.contextmanager
+def serve(files: Path, address: str = "127.0.0.1") -> Iterator[Web]:
+    """Serve a directory. What is below /private wants TOKEN; /to/URL redirects to URL."""
     asked: list[str] = []
 
     class Handler(http.server.SimpleHTTPRequestHandler):
@@ -46,9 +46,30 @@ def web(tmp_path: Path) -> Iterator[Web]:
         def log_message(self, *_words: object) -> None:
             pass
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=files)) as server:
+    with http.server.ThreadingHTTPServer((address, 0), functools.partial(Handler, directory=files)) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        yield Web(f"http://127.0.0.1:{server.server_port}", files, asked)
-        server.shutdown()
-        thread.join()
+        try:
+            yield Web(f"http://{address}:{server.server_port}", files, asked)
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Iterator[Web]:
+    """Serve a new directory on loopback."""
+    files = tmp_path / "www"
+    files.mkdir()
+    with serve(files) as served:
+        yield served
+
+
+def own_address() -> str:
+    """Give an address of this machine that is not the loopback's, or skip the test."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            pytest.skip("this machine has no address beside the loopback's")
+        return str(probe.getsockname()[0])

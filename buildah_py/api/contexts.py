@@ -11,16 +11,18 @@ from buildah_py.errors import SourceError, UsageError
 from buildah_py.frozen import dataclass, replace
 from buildah_py.sources.directory import DirectoryContext
 from buildah_py.sources.find import find_ignore
+from buildah_py.sources.reach import NOWHERE
 from buildah_py.sources.stat_cache import StatCache
 from buildah_py.sources.urls import redact
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     from buildah_py.api.main_context import MainContext
     from buildah_py.buildfile.ignore import IgnorePatterns
     from buildah_py.engine.workshop import Context
     from buildah_py.sources.named import NamedContext
+    from buildah_py.sources.reach import Reach
     from buildah_py.store import Store
 
 MODES: Final = ("exact", "git")
@@ -45,11 +47,12 @@ def parse_contexts(specs: Iterable[str]) -> dict[str, NamedContext]:
 class ContextOptions:
     """How contexts are looked at: `modes` are `exact`, `git`, or "" for what the configuration says, else exact.
 
-    `ignore_file` is read in place of those of the main context.
+    `ignore_file` is read in place of those of the main context. `local_redirects` is that of `Reach`.
     """
 
     modes: str = ""
     ignore_file: str = ""
+    local_redirects: bool = False
 
 
 def effective(options: ContextOptions, environ: Mapping[str, str]) -> ContextOptions:
@@ -63,7 +66,7 @@ def effective(options: ContextOptions, environ: Mapping[str, str]) -> ContextOpt
 
 
 class Contexts:
-    """The contexts of a build: the main one and the `named` ones. Secrets open what is not for everybody."""
+    """The contexts of a build: the main one and the `named` ones; `reach` is for those from elsewhere."""
 
     def __init__(
         self,
@@ -71,13 +74,13 @@ class Contexts:
         options: ContextOptions,
         store: Store,
         named: Mapping[str, NamedContext],
-        secret: Callable[[str], bytes | None] = lambda _: None,
+        reach: Reach = NOWHERE,
     ) -> None:
         self._main = main
         self._options = options
         self._store = store
         self._named = named
-        self._secret = secret
+        self._reach = reach
         self._opened: list[tuple[DirectoryContext, StatCache | None]] = []
 
     def open(self, name: str) -> Context:
@@ -106,8 +109,8 @@ class Contexts:
         from buildah_py.api import remote
 
         if named.kind == "git":
-            return remote.from_git(self._store, named.location, self._secret).path
-        arrived = remote.from_web(self._store, named.location, self._secret)
+            return remote.from_git(self._store, named.location, self._reach).path
+        arrived = remote.from_web(self._store, named.location, self._reach)
         if arrived.build_file is not None:
             raise SourceError(
                 f"{redact(named.location)} is no archive", hint="a further context from a web server is a tar archive"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from buildah_py.buildfile import parse
 from buildah_py.errors import NotFound, UsageError
 from buildah_py.sources.find import FoundFile, find_build_file, find_ignore, include_reader
+from buildah_py.sources.reach import NOWHERE
 from buildah_py.sources.urls import context_url, kind_of, redact, without_credentials
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from buildah_py.buildfile.ignore import IgnorePatterns
     from buildah_py.buildfile.tree import BuildFile
+    from buildah_py.sources.reach import Reach
     from buildah_py.store import Store
 
 STDIN: Final = "-"
@@ -60,7 +62,7 @@ def open_main(
     file: str | None,
     store: Callable[[], Store],
     *,
-    secret: Callable[[str], bytes | None] = lambda _: None,
+    reach: Reach = NOWHERE,
     build_args: Mapping[str, str] | None = None,
     text: str | None = None,
     needs_file: bool = True,
@@ -72,7 +74,7 @@ def open_main(
     where that is known. Without `needs_file` a context in which no build file lies is taken as it is. Raises
     UsageError, NotFound, SourceError.
     """
-    given = _given(context, file, store, secret, text)
+    given = _given(context, file, store, reach, text)
     url = context_url(context) if context is not None else ""
     if context is not None and context != STDIN and not url:
         if os.path.isfile(context):
@@ -92,10 +94,10 @@ def open_main(
         lasting = STDIN if lone is None else None
     elif kind_of(url) == "git":
         keep = (build_args or {}).get(_KEEP_GIT_DIR, "").lower() in ("1", "true")
-        checkout = remote.from_git(store(), url, secret, keep_git_dir=keep)
+        checkout = remote.from_git(store(), url, reach, keep_git_dir=keep)
         directory, lasting = checkout.path, _pinned(url, checkout.commit)
     else:
-        directory, lone = remote.from_web(store(), url, secret)
+        directory, lone = remote.from_web(store(), url, reach)
         lasting = without_credentials(url)
     if lone is not None:
         if file is not None and text is None:
@@ -128,7 +130,7 @@ def opened(
     file: str | None,
     environ: Mapping[str, str],
     *,
-    secret: Callable[[str], bytes | None] = lambda _: None,
+    reach: Reach = NOWHERE,
     needs_file: bool = True,
 ) -> Iterator[MainContext]:
     """Find the main context for no longer than it is looked at; the state directory is used only for a remote one."""
@@ -139,14 +141,14 @@ def opened(
 
     with ExitStack() as stack:
         store = cache(lambda: stack.enter_context(open_store(environ)))
-        yield open_main(context, file, store, secret=secret, needs_file=needs_file)
+        yield open_main(context, file, store, reach=reach, needs_file=needs_file)
 
 
 def _given(
     context: str | None,
     file: str | None,
     store: Callable[[], Store],
-    secret: Callable[[str], bytes | None],
+    reach: Reach,
     text: str | None,
 ) -> FoundFile | None:
     """Give a build file that is not in the context."""
@@ -161,9 +163,9 @@ def _given(
             )
         return FoundFile(_SHOWN_STDIN, "", sys.stdin.buffer.read())
     if file is not None and kind_of(file) == "http":
-        from buildah_py.sources import http
+        from buildah_py.api import remote
 
-        fetched = http.fetch(file, store().path("fetched"), authorization=http.authorization_from(secret))
+        fetched = remote.fetch(store(), file, reach)
         with open(fetched.path, "rb") as opened_file:
             return FoundFile(redact(file), "", opened_file.read())
     return None

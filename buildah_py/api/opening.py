@@ -20,6 +20,7 @@ from buildah_py.image import platform as platforms
 from buildah_py.layers.resolve import read
 from buildah_py.plan import PlanOptions
 from buildah_py.plan.steps import OUTPUT
+from buildah_py.sources.reach import Reach
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -64,14 +65,14 @@ def open_build(request: BuildRequest, names: Sequence[str], emit: Callable[[Even
             request.context,
             request.file,
             lambda: store,
-            secret=secret_reader(request),
+            reach=reach_of(request),
             build_args=request.build_args,
             text=request.text,
         )
         build_file = parse_build_file(main, extensions=request.extensions)
         named = parse_contexts(request.contexts)
         request = replace(request, sources=effective(request.sources, request.environ))
-        contexts = Contexts(main, request.sources, store, named, secret_reader(request))
+        contexts = Contexts(main, request.sources, store, named, reach_of(request))
         cache = _cache(store, request, build_names(main, build_file, names))
         images = Images(store, registries, policy=request.pull, emit=emit)
         sharing = Sharing(request.caching, store, cache, request.environ, request.platform, emit, request.registries)
@@ -102,6 +103,7 @@ def _open_workshop(
     emit: Callable[[Event], None],
     cache_directory: Callable[[str], str | None],
 ) -> Workshop:
+    readers = _secret_readers(request)
     return Workshop(
         store,
         cache,
@@ -110,20 +112,23 @@ def _open_workshop(
         emit=emit,
         trust=request.container.trust(request.environ),
         shape=request.container.apply,
-        **_secret_readers(request),
+        reach=reach_of(request),
+        secret_digest=readers.digest if readers is not None else lambda _: "",
         agents=agents,
         cache_directory=cache_directory,
     )
 
 
-def secret_reader(request: BuildRequest) -> Callable[[str], bytes | None]:
-    """Give what reads the secrets that a build was given, by their ids."""
-    return _secret_readers(request).get("secret", lambda _: None)
+def reach_of(request: BuildRequest) -> Reach:
+    """Give what a build may use to get at what is elsewhere."""
+    reach = Reach(local_redirects=request.sources.local_redirects)
+    readers = _secret_readers(request)
+    return reach if readers is None else reach._replace(secret=readers.value)
 
 
-def _secret_readers(request: BuildRequest) -> SecretReaders:
+def _secret_readers(request: BuildRequest) -> SecretReaders | None:
     if not request.secrets:
-        return {}
+        return None
     from buildah_py.api.secrets import parse_secrets, readers
 
     return readers(parse_secrets(request.secrets, request.environ), request.environ)

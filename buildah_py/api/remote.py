@@ -10,9 +10,9 @@ from buildah_py.errors import ArchiveError, SourceError
 from buildah_py.sources.urls import redact
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from buildah_py.sources.git import Checkout
+    from buildah_py.sources.http import Fetched
+    from buildah_py.sources.reach import Reach
     from buildah_py.store import Store
 
 
@@ -46,7 +46,7 @@ def from_stdin(store: Store) -> Arrived:
         raise
 
 
-def from_git(store: Store, url: str, secret: Callable[[str], bytes | None], *, keep_git_dir: bool = False) -> Checkout:
+def from_git(store: Store, url: str, reach: Reach, *, keep_git_dir: bool = False) -> Checkout:
     """Check a repository out. Raises NotFound, SourceError."""
     from buildah_py.sources import git, git_url
 
@@ -56,17 +56,29 @@ def from_git(store: Store, url: str, secret: Callable[[str], bytes | None], *, k
         store.path("git"),
         _room(store),
         keep_git_dir=keep_git_dir,
-        authorization=git.authorization_from(secret, source.remote),
+        authorization=git.authorization_from(reach.secret, source.remote),
         lock=lambda name: store.lock(f"git {name}"),
+        local_redirects=reach.local_redirects,
     )
 
 
-def from_web(store: Store, url: str, secret: Callable[[str], bytes | None]) -> Arrived:
-    """Fetch an archive, or a lone build file. Raises SourceError."""
+def fetch(store: Store, url: str, reach: Reach) -> Fetched:
+    """Fetch a file from a web server, or find it unchanged in the store. Raises SourceError."""
     from buildah_py.sources import http
+
+    return http.fetch(
+        url,
+        store.path("fetched"),
+        authorization=http.authorization_from(reach.secret),
+        local_redirects=reach.local_redirects,
+    )
+
+
+def from_web(store: Store, url: str, reach: Reach) -> Arrived:
+    """Fetch an archive, or a lone build file. Raises SourceError."""
     from buildah_py.sources.stream import read_stream
 
-    fetched = http.fetch(url, store.path("fetched"), authorization=http.authorization_from(secret))
+    fetched = fetch(store, url, reach)
     directory = _room(store)
     try:
         with open(fetched.path, "rb") as file:

@@ -8,7 +8,7 @@ import stat
 import subprocess
 import tempfile
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, NamedTuple
 
 from buildah_py.engine.workshop import DIGESTED
 from buildah_py.errors import NotFound, UsageError
@@ -60,11 +60,11 @@ class Secret(NamedTuple):
         return DIGESTED + hashlib.scrypt(value, salt=b"pybuild secret\0" + self.id.encode(), **_COST).hex()
 
 
-class SecretReaders(TypedDict, total=False):
-    """What a workshop asks: a secret's value by its id, and what of it enters keys."""
+class SecretReaders(NamedTuple):
+    """What a build asks: a secret's value by its id, and what of it enters keys."""
 
-    secret: Callable[[str], bytes | None]
-    secret_digest: Callable[[str], str]
+    value: Callable[[str], bytes | None]
+    digest: Callable[[str], str]
 
 
 def readers(secrets: Mapping[str, Secret], environ: Mapping[str, str]) -> SecretReaders:
@@ -76,10 +76,7 @@ def readers(secrets: Mapping[str, Secret], environ: Mapping[str, str]) -> Secret
             return ""
         return secrets[name].digest(environ) if secrets[name].in_key else "given"
 
-    return {
-        "secret": lambda name: secrets[name].read(environ) if name in secrets else None,
-        "secret_digest": digest,
-    }
+    return SecretReaders(lambda name: secrets[name].read(environ) if name in secrets else None, digest)
 
 
 def parse_secrets(specs: Iterable[str], environ: Mapping[str, str]) -> dict[str, Secret]:

@@ -29,6 +29,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default="",
         help="modes of a context's files: as they are, or 644 and 755 as git keeps them; default: exact",
     )
+    add(
+        "--allow-local-redirects",
+        action="store_true",
+        help="let servers elsewhere redirect to this machine or its link, and repositories have submodules here",
+    )
     add("--ignorefile", metavar="FILE", default="", help="use this ignore file for the main context")
 
 
@@ -36,4 +41,6 @@ def read(args: argparse.Namespace) -> ContextOptions:
     """The options that were given."""
     from buildah_py.api.contexts import ContextOptions
 
-    return ContextOptions(modes=args.context_modes, ignore_file=args.ignorefile)
+    return ContextOptions(
+        modes=args.context_modes, ignore_file=args.ignorefile, local_redirects=args.allow_local_redirects
+    )

@@ -49,7 +49,7 @@ def make_mount(
 
 
 def _secret(workshop: Workshop, mount: MountStep) -> Made:
-    value = workshop.secret(mount.id)
+    value = workshop.reach.secret(mount.id)
     if value is None:
         if mount.required:
             raise NotFound(

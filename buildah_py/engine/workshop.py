@@ -11,6 +11,7 @@ from buildah_py.frozen import dataclass
 from buildah_py.layers.tree import Tree
 from buildah_py.linux.identity import has_single_id, in_user_namespace
 from buildah_py.progress import events
+from buildah_py.sources.reach import NOWHERE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from buildah_py.progress.events import Event
     from buildah_py.sandbox import Container, ContainerSpec, Sandbox
     from buildah_py.sandbox.trust import Trust
+    from buildah_py.sources.reach import Reach
     from buildah_py.store import Store
 
 
@@ -61,9 +63,9 @@ class Workshop:
 
     `open_context` gives a build context by its name, `make_sandbox` the sandbox; both are called when first needed.
     Contexts are for one thread at a time, the one that holds `context_lock`. `trust` are certificates for what
-    containers reach, `secret` gives a secret's value by its id or None, `agents` are the sockets of ssh agents by their
-    ids, `shape` gives a container as the command line wants it. `secret_digest` gives for a secret's id what of it
-    enters keys: "" where it was not given, "given", or a digest of its value where that was asked for.
+    containers reach, `reach` gives secrets and says where fetching may lead, `agents` are the sockets of ssh agents by
+    their ids, `shape` gives a container as the command line wants it. `secret_digest` gives for a secret's id what of
+    it enters keys: "" where it was not given, "given", or a digest of its value where that was asked for.
     `cache_directory` is asked before a cache mount is used: for the directory that stands for it, None for the store's.
     """
 
@@ -76,7 +78,7 @@ class Workshop:
         make_sandbox: Callable[[], Sandbox],
         emit: Callable[[Event], None],
         trust: Trust | None = None,
-        secret: Callable[[str], bytes | None] = lambda _: None,
+        reach: Reach = NOWHERE,
         secret_digest: Callable[[str], str] = lambda _: "",
         agents: Mapping[str, str] | None = None,
         shape: Callable[[ContainerSpec], ContainerSpec] = lambda spec: spec,
@@ -86,7 +88,7 @@ class Workshop:
         self.cache = cache
         self.emit = emit
         self.trust = trust
-        self.secret = secret
+        self.reach = reach
         self._secret_digest = secret_digest
         self.agents = agents or {}
         self.shape = shape

@@ -62,7 +62,7 @@ def connect(
         connection.close()
         raise SourceError(
             f"{asked} leads to {url.hostname}, which is this machine or its link",
-            hint="name the local address in the build file if that is meant",
+            hint="name the local address in the build file if that is meant, or give --allow-local-redirects",
         )
     return connection, target, local
 

@@ -43,6 +43,7 @@ def checkout(
     authorization: Callable[[str], str | None] | None = None,
     environment: Mapping[str, str] | None = None,
     lock: Callable[[str], AbstractContextManager[object]] = lambda _: nullcontext(),
+    local_redirects: bool = False,
 ) -> Checkout:
     """Check out `source` into the empty directory `dest`; objects are kept in the directory `cache` for next time.
 
@@ -52,11 +53,18 @@ def checkout(
     of an http URL is seen in the list of processes or in a message. `environment` is what ssh and the proxies see of
     the caller's. `allow_file` permits repositories on this machine. `lock` makes builds that share `cache` take turns:
     it is given the name of a directory in there, one at a time. A redirect of the server is followed only where one
-    would be for ADD of a file.
+    would be for ADD of a file; `local_redirects` is as there, and permits submodules on this machine too.
 
     Raises NotFound for a ref or directory that is not there, SourceError for the rest.
     """
-    git = _Git(os.environ if environment is None else environment, authorization, lock, cache, allow_file=allow_file)
+    git = _Git(
+        os.environ if environment is None else environment,
+        authorization,
+        lock,
+        cache,
+        allow_file=allow_file,
+        local_redirects=local_redirects,
+    )
     with git.store(source.remote) as store:
         commit, ref = _fetch(git, store, source)
         if source.commit and not commit.startswith(source.commit):
@@ -111,7 +119,9 @@ class _Git:
         cache: str,
         *,
         allow_file: bool,
+        local_redirects: bool,
     ) -> None:
+        self.local_redirects = local_redirects
         self._authorization = authorization
         self._lock = lock
         self._cache = cache
@@ -207,7 +217,12 @@ class _Git:
         from buildah_py.sources import http
 
         head = remote.rstrip("/")
-        there = http.follow(head + _PROBE, authorization=self._authorization, environment=self._caller)
+        there = http.follow(
+            head + _PROBE,
+            authorization=self._authorization,
+            environment=self._caller,
+            local_redirects=self.local_redirects,
+        )
         path, question, _ = there.partition("?")
         if not question or not path.endswith("/info/refs"):
             raise SourceError(f"{redact(remote)} leads to {redact(there)}, which is no repository")
@@ -349,7 +364,8 @@ def _submodules(git: _Git, store: str, commit: str, dest: str, remote: str, dept
         url = _relative(remote, urls[path])
         check_remote(url, url)
         check(url)
-        _stay_away(url, remote)
+        if not git.local_redirects:
+            _stay_away(url, remote)
         inner = os.path.join(dest, path)
         with git.store(url) as inner_store:
             found, _ = _fetch(git, inner_store, GitSource(url, wanted))
@@ -365,7 +381,7 @@ def _stay_away(url: str, parent: str) -> None:
     if is_here(host_of(url)) and host_of(parent) and not is_here(host_of(parent)):
         raise SourceError(
             f"{redact(parent)} has a submodule at {redact(url)}, which is this machine or its link",
-            hint="leave submodules out with ?submodules=false",
+            hint="leave submodules out with ?submodules=false, or give --allow-local-redirects",
         )
 
 

@@ -39,6 +39,15 @@ class Fetched(NamedTuple):
         return SingleFile(entry, self.path)
 
 
+class _Way(NamedTuple):
+    """How servers are reached."""
+
+    authorization: Callable[[str], str | None] | None
+    timeout: float
+    environment: Mapping[str, str]
+    local_redirects: bool
+
+
 class _Answer(NamedTuple):
     response: http.client.HTTPResponse
     connection: http.client.HTTPConnection
@@ -53,13 +62,14 @@ def fetch(
     authorization: Callable[[str], str | None] | None = None,
     timeout: float = _TIMEOUT,
     environment: Mapping[str, str] | None = None,
+    local_redirects: bool = False,
 ) -> Fetched:
     """Fetch `url` into the directory `cache`, or find there what the server says has not changed.
 
     With `checksum` (`sha256:<hex>`) that is what comes back, or SourceError; what is in the cache with that digest is
     not asked for again. `authorization` gives the Authorization header for a host; it, and what stands before the `@`
     of the URL, goes to that host alone and into no message. Redirects stay on http and https, never lead from https to
-    http, nor from elsewhere to this machine itself or its link. Raises SourceError.
+    http, nor, without `local_redirects`, from elsewhere to this machine itself or its link. Raises SourceError.
     """
     from hashlib import sha256
 
@@ -72,7 +82,8 @@ def fetch(
     if known is not None and checksum and known.digest == checksum:
         _mark(key, known)
         return known
-    fetched = _with_retries(url, key, known, authorization, timeout, os.environ if environment is None else environment)
+    way = _Way(authorization, timeout, os.environ if environment is None else environment, local_redirects)
+    fetched = _with_retries(url, key, known, way)
     if checksum and fetched.digest != checksum:
         raise SourceError(
             f"{redact(url)} has the digest {fetched.digest}, and --checksum says {checksum}",
@@ -110,13 +121,15 @@ def follow(
     authorization: Callable[[str], str | None] | None = None,
     timeout: float = _TIMEOUT,
     environment: Mapping[str, str] | None = None,
+    local_redirects: bool = False,
 ) -> str:
     """Give the URL that `url` leads to in the end; redirects are those that `fetch` follows. Raises SourceError."""
     import http.client
 
     check(url)
     try:
-        answer = _follow(url, {}, authorization, timeout, os.environ if environment is None else environment)
+        way = _Way(authorization, timeout, os.environ if environment is None else environment, local_redirects)
+        answer = _follow(url, {}, way)
     except (OSError, http.client.HTTPException) as error:
         raise SourceError(f"{redact(url)} cannot be followed: {redact(str(error))}") from error
     answer.response.close()
@@ -165,9 +178,7 @@ def _with_retries(
     url: str,
     key: str,
     known: Fetched | None,
-    authorization: Callable[[str], str | None] | None,
-    timeout: float,
-    environment: Mapping[str, str],
+    way: _Way,
 ) -> Fetched:
     import http.client
     import ssl
@@ -178,7 +189,7 @@ def _with_retries(
         if attempt:
             time.sleep(0.25 * 4**attempt)
         try:
-            return _attempt(url, key, known, authorization, timeout, environment)
+            return _attempt(url, key, known, way)
         except ssl.SSLCertVerificationError as error:
             raise SourceError(f"{redact(url)}: {error.verify_message}") from error
         except (OSError, http.client.HTTPException) as error:
@@ -196,12 +207,10 @@ def _attempt(
     url: str,
     key: str,
     known: Fetched | None,
-    authorization: Callable[[str], str | None] | None,
-    timeout: float,
-    environment: Mapping[str, str],
+    way: _Way,
 ) -> Fetched:
     extra = _headers(key) if known is not None else {}
-    answer = _follow(url, extra, authorization, timeout, environment)
+    answer = _follow(url, extra, way)
     response = answer.response
     try:
         if response.status == 304 and known is not None:
@@ -266,13 +275,7 @@ def _check_length(response: http.client.HTTPResponse, size: int) -> None:
         raise _TryAgain(f"it ended after {size} of {wanted} bytes")
 
 
-def _follow(
-    url: str,
-    extra: Mapping[str, str],
-    authorization: Callable[[str], str | None] | None,
-    timeout: float,
-    environment: Mapping[str, str],
-) -> _Answer:
+def _follow(url: str, extra: Mapping[str, str], way: _Way) -> _Answer:
     """Send the request, following redirects."""
     from urllib.parse import urljoin, urlsplit
 
@@ -285,12 +288,12 @@ def _follow(
         host = here.hostname
         if here.scheme not in ("http", "https") or not host:
             raise SourceError(f"{redact(url)} leads to {redact(here.geturl())}, which is neither http nor https")
-        connection, target, local = connect(
-            here, timeout, environment, guarded=count > 0 and not was_local, asked=redact(url)
-        )
+        guarded = count > 0 and not was_local and not way.local_redirects
+        connection, target, local = connect(here, way.timeout, way.environment, guarded=guarded, asked=redact(url))
         was_local = local if count == 0 else was_local and local
         headers = {"Accept-Encoding": "identity", "User-Agent": "pybuild", **extra}
-        given = _basic(here) or (authorization(host) if authorization is not None and host == first_host else None)
+        asked = way.authorization if host == first_host else None
+        given = _basic(here) or (asked(host) if asked is not None else None)
         if given:
             headers["Authorization"] = given
         try:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.git_server import git, repo, server
-from tests.web_server import Web, web
+from tests.web_server import Web, own_address, serve, web
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -101,3 +101,19 @@ def test_a_git_repository(busybox: Pybuild, server: str, repo: Path) -> None:
     assert "nothing" in busybox.build(wrong, status=125).shown
     option = busybox.context(f"FROM busybox\nADD {server}/app.git#--upload-pack=touch${{IFS}}/tmp/x /\n", "option")
     assert busybox.build(option, status=125).status == 125
+
+
+def test_a_redirect_to_this_machine_only_where_it_is_allowed(busybox: Pybuild, web: Web) -> None:
+    (web.files / "a.txt").write_text("local")
+    with serve(web.files, own_address()) as elsewhere:
+        context = busybox.context(f"FROM busybox\nADD {elsewhere.url}/to/{web.url}/a.txt /files/a.txt\n")
+        refused = busybox.build(context, status=125)
+        assert "which is this machine or its link" in refused.shown
+        assert "--allow-local-redirects" in refused.shown
+        assert web.asked == []
+        busybox.build(context, "--allow-local-redirects")
+        assert busybox.sh("cat /files/a.txt") == "local"
+        remote = f"{elsewhere.url}/to/{web.url}/Buildfile"
+        (web.files / "Buildfile").write_text("FROM busybox\n")
+        assert "which is this machine" in busybox.run("build", remote, status=125).stderr
+        busybox.run("build", "--allow-local-redirects", remote)

@@ -10,7 +10,8 @@ import pytest
 from buildah_py.errors import NotFound, SourceError
 from buildah_py.sources.git import Checkout, checkout
 from buildah_py.sources.git_url import GitSource, parse
-from tests.git_server import ENVIRONMENT, STAMP, Backend, git, own_address, repo, serve, server
+from tests.git_server import ENVIRONMENT, STAMP, Backend, git, repo, serve, server
+from tests.web_server import own_address
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -139,6 +140,8 @@ def test_no_redirect_and_no_submodule_leads_from_elsewhere_to_this_machine(
     address = own_address()
     with serve(tmp_path, address, redirect=server) as moved, pytest.raises(SourceError, match="which is this machine"):
         get(f"{moved}/app.git", tmp_path)
+    with serve(tmp_path, address, redirect=server) as moved:
+        assert get(f"{moved}/app.git", tmp_path, local_redirects=True).commit
     outer = tmp_path / "remote/outer.git"
     outer.mkdir()
     git(outer, "init", "-q")
@@ -149,6 +152,7 @@ def test_no_redirect_and_no_submodule_leads_from_elsewhere_to_this_machine(
         with pytest.raises(SourceError, match=r"has a submodule at .* which is this machine"):
             get(f"{elsewhere}/outer.git", tmp_path)
         get(f"{elsewhere}/outer.git?submodules=0", tmp_path)
+        get(f"{elsewhere}/outer.git", tmp_path, local_redirects=True)
     get(f"{server}/outer.git", tmp_path)
 
 

@@ -14,6 +14,7 @@ from buildah_py.errors import SourceError
 from buildah_py.sources.connection import is_local, proxy_for
 from buildah_py.sources.http import authorization_from, fetch, name_of
 from buildah_py.sources.urls import kind_of, redact
+from tests.web_server import own_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -127,25 +128,15 @@ def test_redirects_stay_on_http(server: Server, tmp_path: Path, target: str) -> 
         get(server.url + "/a", tmp_path)
 
 
-def own_address() -> str:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("192.0.2.1", 9))
-        except OSError:
-            return ""
-        return str(probe.getsockname()[0])
-
-
 def test_a_redirect_from_elsewhere_to_this_machine_is_refused(server: Server, tmp_path: Path) -> None:
-    address = own_address()
-    if not address or is_local(address):
-        pytest.skip("this machine has no address beside the loopback's")
-    elsewhere = Server(address)
+    elsewhere = Server(own_address())
     try:
         elsewhere.answers["/a"] = lambda handler: handler.answer(302, {"Location": server.url + "/secret"})
         with pytest.raises(SourceError, match=r"leads to 127\.0\.0\.1, which is this machine"):
             get(elsewhere.url + "/a", tmp_path)
         assert server.requests == []
+        server.answers["/secret"] = lambda handler: handler.answer(200, {}, b"local")
+        assert get(elsewhere.url + "/a", tmp_path, local_redirects=True).size == 5
     finally:
         elsewhere.close()
 

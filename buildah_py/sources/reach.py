@@ -1,0 +1,22 @@
+"""What a build may use to get at what is elsewhere: secrets, and whether others may lead it to this machine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Reach(NamedTuple):
+    """`secret` gives a secret's value by its id, None for one that was not given.
+
+    With `local_redirects`, servers elsewhere may redirect to this machine or its link, and repositories there have
+    submodules here.
+    """
+
+    secret: Callable[[str], bytes | None] = lambda _: None
+    local_redirects: bool = False
+
+
+NOWHERE = Reach()
