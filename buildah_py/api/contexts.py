@@ -16,7 +16,7 @@ from buildah_py.sources.stat_cache import StatCache
 from buildah_py.sources.urls import redact
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from buildah_py.api.main_context import MainContext
     from buildah_py.buildfile.ignore import IgnorePatterns
@@ -75,12 +75,14 @@ class Contexts:
         store: Store,
         named: Mapping[str, NamedContext],
         reach: Reach = NOWHERE,
+        warn: Callable[[str], object] = lambda _: None,
     ) -> None:
         self._main = main
         self._options = options
         self._store = store
         self._named = named
         self._reach = reach
+        self._warn = warn
         self._opened: list[tuple[DirectoryContext, StatCache | None]] = []
 
     def open(self, name: str) -> Context:
@@ -110,7 +112,7 @@ class Contexts:
 
         if named.kind == "git":
             return remote.from_git(self._store, named.location, self._reach).path
-        arrived = remote.from_web(self._store, named.location, self._reach)
+        arrived = remote.from_web(self._store, named.location, self._reach, self._warn)
         if arrived.build_file is not None:
             raise SourceError(
                 f"{redact(named.location)} is no archive", hint="a further context from a web server is a tar archive"

@@ -66,13 +66,14 @@ def open_main(
     build_args: Mapping[str, str] | None = None,
     text: str | None = None,
     needs_file: bool = True,
+    warn: Callable[[str], object] = lambda _: None,
 ) -> MainContext:
     """Find the main context `context` and the build file `file` in it: both as the command line names them.
 
     `context` is a directory, `-`, a URL, or None for an empty one. `file` is a path (in what is remote: inside of it),
     `-`, an http(s) URL, or None. `store` is asked for where something has to be kept. `text` is the build file's text
-    where that is known. Without `needs_file` a context in which no build file lies is taken as it is. Raises
-    UsageError, NotFound, SourceError.
+    where that is known. Without `needs_file` a context in which no build file lies is taken as it is. `warn` is told of
+    what could not be taken along. Raises UsageError, NotFound, SourceError.
     """
     given = _given(context, file, store, reach, text)
     url = context_url(context) if context is not None else ""
@@ -90,14 +91,14 @@ def open_main(
     if context is None:
         directory, lasting = remote.empty(store()), None
     elif context == STDIN:
-        directory, lone = remote.from_stdin(store())
+        directory, lone = remote.from_stdin(store(), warn)
         lasting = STDIN if lone is None else None
     elif kind_of(url) == "git":
         keep = (build_args or {}).get(_KEEP_GIT_DIR, "").lower() in ("1", "true")
         checkout = remote.from_git(store(), url, reach, keep_git_dir=keep)
         directory, lasting = checkout.path, _pinned(url, checkout.commit)
     else:
-        directory, lone = remote.from_web(store(), url, reach)
+        directory, lone = remote.from_web(store(), url, reach, warn)
         lasting = without_credentials(url)
     if lone is not None:
         if file is not None and text is None:

@@ -20,6 +20,7 @@ from buildah_py.image import platform as platforms
 from buildah_py.layers.resolve import read
 from buildah_py.plan import PlanOptions
 from buildah_py.plan.steps import OUTPUT
+from buildah_py.progress import events
 from buildah_py.sources.reach import Reach
 
 if TYPE_CHECKING:
@@ -61,6 +62,10 @@ def open_build(request: BuildRequest, names: Sequence[str], emit: Callable[[Even
         Registries(request.environ, request.registries) as registries,
         _agents(request) as agents,
     ):
+
+        def warn(text: str) -> None:
+            emit(events.Warning(text))
+
         main = open_main(
             request.context,
             request.file,
@@ -68,11 +73,12 @@ def open_build(request: BuildRequest, names: Sequence[str], emit: Callable[[Even
             reach=reach_of(request),
             build_args=request.build_args,
             text=request.text,
+            warn=warn,
         )
         build_file = parse_build_file(main, extensions=request.extensions)
         named = parse_contexts(request.contexts)
         request = replace(request, sources=effective(request.sources, request.environ))
-        contexts = Contexts(main, request.sources, store, named, reach_of(request))
+        contexts = Contexts(main, request.sources, store, named, reach_of(request), warn)
         cache = _cache(store, request, build_names(main, build_file, names))
         images = Images(store, registries, policy=request.pull, emit=emit)
         sharing = Sharing(request.caching, store, cache, request.environ, request.platform, emit, request.registries)

@@ -10,10 +10,14 @@ from buildah_py.errors import ArchiveError, SourceError
 from buildah_py.sources.urls import redact
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from buildah_py.sources.git import Checkout
     from buildah_py.sources.http import Fetched
     from buildah_py.sources.reach import Reach
     from buildah_py.store import Store
+
+    Warn = Callable[[str], object]
 
 
 class Arrived(NamedTuple):
@@ -34,13 +38,13 @@ def empty(store: Store) -> str:
     return _room(store)
 
 
-def from_stdin(store: Store) -> Arrived:
+def from_stdin(store: Store, warn: Warn = lambda _: None) -> Arrived:
     """Take a context from standard input. Raises SourceError, ArchiveError."""
     from buildah_py.sources.stream import DescriptorStream, read_stream
 
     directory = _room(store)
     try:
-        return Arrived(directory, read_stream(DescriptorStream(sys.stdin.fileno()), directory))
+        return Arrived(directory, read_stream(DescriptorStream(sys.stdin.fileno()), directory, warn=warn))
     except ArchiveError as error:
         error.message = f"the context from standard input: {error.message}"
         raise
@@ -74,7 +78,7 @@ def fetch(store: Store, url: str, reach: Reach) -> Fetched:
     )
 
 
-def from_web(store: Store, url: str, reach: Reach) -> Arrived:
+def from_web(store: Store, url: str, reach: Reach, warn: Warn = lambda _: None) -> Arrived:
     """Fetch an archive, or a lone build file. Raises SourceError."""
     from buildah_py.sources.stream import read_stream
 
@@ -82,6 +86,6 @@ def from_web(store: Store, url: str, reach: Reach) -> Arrived:
     directory = _room(store)
     try:
         with open(fetched.path, "rb") as file:
-            return Arrived(directory, read_stream(file, directory, name=redact(url)))
+            return Arrived(directory, read_stream(file, directory, name=redact(url), warn=warn))
     except ArchiveError as error:
         raise SourceError(f"{redact(url)}: {error.message}", hint=error.hint) from error

@@ -36,6 +36,7 @@ def unpack(
     owners: bool = True,
     expect_diff_id: str = "",
     below: Tree | None = None,
+    left_out: Callable[[str], object] | None = None,
 ) -> Captured:
     """Unpack an uncompressed tar into the empty directory `dest`; return what is there now.
 
@@ -45,6 +46,8 @@ def unpack(
     With `below`, the view of the layers below, an entry whose parent is a symbolic link there goes to where that leads,
     and parents that the archive leaves out are made as they are below. Without it the layer stands for itself and can
     be unpacked before them; `adopt.hidden_links` says whether that was enough.
+
+    Device nodes that only others may make are an error, unless `left_out` is there to be told of their paths.
 
     Names are taken inside `dest`: leading slashes mean nothing, a symbolic link on the way to an entry's parent is
     followed inside of `dest`, the last component never. Raises ArchiveError, having touched nothing outside of
@@ -66,7 +69,7 @@ def unpack(
             return data
 
         reader = TarReader(read, limits)
-        unpacking = _Unpacking(writer, reader, below, keep_whiteouts=keep_whiteouts)
+        unpacking = _Unpacking(writer, reader, below, keep_whiteouts=keep_whiteouts, left_out=left_out)
         for member in reader:
             unpacking.add(member)
         reader.drain()
@@ -77,11 +80,20 @@ def unpack(
 
 
 class _Unpacking:
-    def __init__(self, writer: LayerWriter, reader: TarReader, below: Tree | None, *, keep_whiteouts: bool) -> None:
+    def __init__(
+        self,
+        writer: LayerWriter,
+        reader: TarReader,
+        below: Tree | None,
+        *,
+        keep_whiteouts: bool,
+        left_out: Callable[[str], object] | None = None,
+    ) -> None:
         self._writer = writer
         self._reader = reader
         self._below = below
         self._keep_whiteouts = keep_whiteouts
+        self._left_out = left_out
 
     def add(self, member: Member) -> None:
         path = self._clean(member.name)
@@ -110,7 +122,15 @@ class _Unpacking:
         elif kind in (FIFO, CHAR, BLOCK):
             if kind == CHAR and member.device == (0, 0) and self._keep_whiteouts:
                 raise ArchiveError(f"/{path} is a character device 0:0, which overlayfs would take for a whiteout")
-            writer.add_node(path, kind, member.mode, member.uid, member.gid, member.device, member.mtime)
+            self._node(path, member)
+
+    def _node(self, path: str, member: Member) -> None:
+        try:
+            self._writer.add_node(path, member.kind, member.mode, member.uid, member.gid, member.device, member.mtime)
+        except ArchiveError as error:
+            if self._left_out is None or not isinstance(error.__cause__, PermissionError):
+                raise
+            self._left_out(path)
 
     def _file(self, path: str, member: Member) -> None:
         source: Callable[[int], bytes | memoryview] = self._reader.read

@@ -10,6 +10,8 @@ from buildah_py.layers.compression import decompress, detect
 from buildah_py.layers.reader import TarReader
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from buildah_py.layers.compression import Readable
 
 _START: Final = 1 << 16
@@ -30,12 +32,18 @@ class _Again:
         return self._stream.read(length)
 
 
-def read_stream(stream: Readable, dest: str, *, name: str = "standard input") -> bytes | None:
+def read_stream(
+    stream: Readable,
+    dest: str,
+    *,
+    name: str = "standard input",
+    warn: Callable[[str], object] = lambda _: None,
+) -> bytes | None:
     """Read a context from `stream`, as `pybuild -` takes it from standard input; `name` is what messages call that.
 
     A tar archive (plain, gzip, bzip2, xz or zstd) is unpacked into the empty directory `dest`, and None comes back:
     `dest` is the context. Anything else is a build file without a context, whose bytes come back. Raises ArchiveError
-    for a damaged or hostile archive, SourceError for what is neither.
+    for a damaged or hostile archive, SourceError for what is neither. `warn` is told of device nodes that are left out.
     """
     start = b""
     while len(start) < _START and (data := stream.read(_START - len(start))):
@@ -43,7 +51,7 @@ def read_stream(stream: Readable, dest: str, *, name: str = "standard input") ->
     if not start.strip():
         raise SourceError(f"nothing came from {name}", hint="a context is a tar archive or a build file")
     if _is_tar(start):
-        unpack_context(_Again(start, stream), dest)
+        _unpack(_Again(start, stream), dest, name, warn)
         return None
     if detect(start) or b"\0" in start:
         raise SourceError(f"what came from {name} is neither a tar archive nor a build file")
@@ -57,14 +65,18 @@ def read_stream(stream: Readable, dest: str, *, name: str = "standard input") ->
     return b"".join(parts)
 
 
-def unpack_context(stream: Readable, dest: str) -> None:
+def _unpack(stream: Readable, dest: str, name: str, warn: Callable[[str], object]) -> None:
     """Unpack a tar archive, compressed or not, into the empty directory `dest`, which then serves as a context.
 
     Owners are not kept, as contexts have none. Raises ArchiveError.
     """
     from buildah_py.layers.apply import unpack
 
-    unpack(decompress(stream), dest, keep_whiteouts=False, owners=False)
+    nodes: list[str] = []
+    unpack(decompress(stream), dest, keep_whiteouts=False, owners=False, left_out=nodes.append)
+    if nodes:
+        more = f" and {len(nodes) - 1} more" if len(nodes) > 1 else ""
+        warn(f"the context from {name} has device nodes, which only root can make: {nodes[0]}{more} left out")
 
 
 class _Start:

@@ -313,3 +313,29 @@ def test_what_was_fetched_goes_with_prune(pybuild: Pybuild, server: str, repo: P
     pybuild.run("prune")
     assert [os.listdir(room) for room in rooms] == [[], []]
     pybuild.run(*arguments, stdin=text)
+
+
+@pytest.mark.either_user
+def test_device_nodes_in_an_archive(busybox: Pybuild) -> None:
+    """Root gets them; others are told that they are left out."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        build_file = b"FROM busybox\nCOPY . /all/\n"
+        member = tarfile.TarInfo("Dockerfile")
+        member.size = len(build_file)
+        tar.addfile(member, io.BytesIO(build_file))
+        for name, kind in (("null", tarfile.CHRTYPE), ("loop", tarfile.BLKTYPE)):
+            member = tarfile.TarInfo(name)
+            member.type, member.devmajor, member.devminor, member.mode = kind, 1, 3, 0o640
+            tar.addfile(member)
+    shown = feed(busybox, out.getvalue(), "build", "--progress=plain", "-t", "test", "-")
+    seen = busybox.sh("ls /all")
+    if busybox.owner:
+        assert "standard input has device nodes, which only root can make: null and 1 more left out" in shown
+        assert seen == "Dockerfile\n"
+    else:
+        assert "device nodes" not in shown
+        assert busybox.sh("stat -c '%F %t:%T %a' /all/null /all/loop").splitlines() == [
+            "character special file 1:3 640",
+            "block special file 1:3 640",
+        ]
