@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from buildah_py.errors import ArchiveError
 from buildah_py.layers.entry import DIR, FILE, SYMLINK
-from buildah_py.layers.inventory import digests_in, hides
+from buildah_py.layers.inventory import files_in, hides
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,7 +27,9 @@ MANY = 500
 _SMALL = 1 << 17  # bytes of a file on average: large ones are as well written to their place at once
 _COMMON = 0.75  # the share of files that a layer has to have in common with another one to be made a patch of it
 _KINDS = frozenset({FILE, DIR, SYMLINK})
-_KIND, _SIZE, _DIGEST = map(attrgetter, ("kind", "size", "digest"))  # quicker than loops of our own
+# Quicker than loops of our own.
+_KIND, _SIZE, _DIGEST = attrgetter("kind"), attrgetter("size"), attrgetter("digest")
+_FILE = attrgetter("digest", "mtime")
 
 
 def can_be_packed(selections: Sequence[Selection]) -> bool:
@@ -76,15 +78,17 @@ def _can_be_base(store: Store, name: str, *, tree: bool) -> bool:
 
 
 def _is_alike(inventory: bytes, selections: Sequence[Selection]) -> bool:
-    """Whether a layer has most of the files, and nothing that a patch could not have."""
-    wanted: set[str] = set()
+    """Whether a layer has most of the files with their times, and nothing that a patch could not have.
+
+    Where a checkout has given all files new times, all headers of the tar are others.
+    """
+    wanted: set[tuple[str, int]] = set()
     files = 0
     for selection in selections:
         for source in selection.sources:
-            digests = [digest for digest in map(_DIGEST, source.entries) if digest]
-            files += len(digests)
-            wanted.update(digests)
-    common = sum(map(wanted.__contains__, digests_in(inventory)))
+            wanted.update(map(_FILE, source.entries))
+            files += sum(map(bool, map(_DIGEST, source.entries)))
+    common = sum(map(wanted.__contains__, files_in(inventory)))
     return common >= files * _COMMON and not hides(inventory)
 
 

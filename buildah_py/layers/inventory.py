@@ -17,7 +17,7 @@ _MAGIC: Final = b"pybuild inventory 1\n"
 _FIELDS: Final = 11
 _ROWS: Final = 4096
 _BLOCK: Final = 1 << 20
-_DIGEST: Final = re.compile(rb"\0(sha256:[0-9a-f]{64})\0")
+_FILE: Final = re.compile(rb"\0(sha256:[0-9a-f]{64})\0[^\0]*\0[^\0]*\0[^\0]*\0(-?[0-9]+)\0")
 _HIDES: Final = re.compile(rb"\0whiteout\0|\0oi?-?[0-9]+\0")
 _KINDS: Final = {kind: kind for kind in (FILE, DIR, SYMLINK, HARDLINK, FIFO, CHAR, BLOCK, WHITEOUT)}
 _FLAGS: Final = {(False, False): "", (True, False): "o", (False, True): "i", (True, True): "oi"}
@@ -155,10 +155,10 @@ class Inventory:
             raise ArchiveError(f"a layer inventory is damaged: {error}") from error
 
 
-def digests_in(data: bytes) -> Iterator[str]:
-    """Find the digests of files in the form kept on disk, without making entries of it."""
-    for found in _DIGEST.finditer(data):
-        yield found[1].decode()
+def files_in(data: bytes) -> Iterator[tuple[str, int]]:
+    """Find digests and mtimes of files in the form kept on disk, without making entries of it."""
+    for digest, mtime in _FILE.findall(data):
+        yield digest.decode(), int(mtime)
 
 
 def hides(data: bytes) -> bool:

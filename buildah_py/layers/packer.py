@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     Xattrs = tuple[tuple[str, bytes], ...]
 
 _PIECES_UNDER_WAY: Final = 4
-_MOST_SEGMENTS: Final = 4096
+_MOST_SEGMENTS: Final = 1 << 15
 _LARGEST_SHARE: Final = 0.5  # of a patch's own bytes in its tar: one that has more had better be a tar itself
 _LARGEST_DELTA: Final = 0.3  # of a layer's entries: one of which more differ had better have a tree of its own
 _WRITE_BACK: Final = 1 << 25  # bytes after which the disk is set to work

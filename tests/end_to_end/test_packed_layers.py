@@ -227,3 +227,17 @@ def test_a_lost_database_takes_patches_back(busybox: Pybuild) -> None:
     busybox.build(context)
     assert forms(busybox) == ["fs", "patch", "tar"]
     assert busybox.sh("cat /tree/d1/f1") == "changed\n"
+
+
+@pytest.mark.parametrize("text", [LEAF, OPENED], ids=["leaf", "opened"])
+def test_a_checkout_with_new_times_is_no_patch(busybox: Pybuild, text: str) -> None:
+    context = busybox.context(text)
+    tree = fill(context)
+    busybox.build(context)
+    for path in tree.rglob("f*"):
+        os.utime(path, (3_000_000, 3_000_000))
+    assert set(busybox.build(context).outcomes()) == {"HIT"}
+    (tree / "d1/f1").write_text("changed\n")
+    busybox.build(context)
+    assert forms(busybox) == (["fs", "tar", "tar"] if text == LEAF else ["fs"] * 5)
+    assert busybox.sh("stat -c %Y /tree/d2/f2; cat /tree/d1/f1") == "3000000\nchanged\n"

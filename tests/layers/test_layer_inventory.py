@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from io import BytesIO
 from typing import TYPE_CHECKING
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from buildah_py.errors import ArchiveError
 from buildah_py.layers.entry import DIR, FILE, SYMLINK, WHITEOUT, Entry
-from buildah_py.layers.inventory import Inventory
+from buildah_py.layers.inventory import Inventory, files_in, hides, read_entries
 
 if TYPE_CHECKING:
     import random
@@ -70,6 +71,20 @@ def test_damage_is_an_archive_error_or_another_inventory(entries: list[Entry], d
     except ArchiveError:
         return
     assert list(again) == list(Inventory(entries))[: len(again)]
+
+
+@given(st.lists(ENTRIES, max_size=8))
+def test_what_is_told_without_making_entries(entries: list[Entry]) -> None:
+    inventory = Inventory(entries)
+    data = inventory.to_bytes()
+    assert list(read_entries(BytesIO(data).read)) == list(inventory)
+    if any(entry.kind == WHITEOUT or entry.opaque for entry in entries):
+        assert hides(data)
+    plain = [entry._replace(opaque=False, implied=False) for entry in inventory]
+    wanted = [(entry.digest, entry.mtime) for entry in plain if entry.digest]
+    assert list(files_in(Inventory(plain).to_bytes())) == wanted
+    files = [entry._replace(path=f"f{number}") for number, entry in enumerate(plain) if entry.kind != WHITEOUT]
+    assert not hides(Inventory([entry._replace(link="") for entry in files]).to_bytes())
 
 
 def test_lookups() -> None:
