@@ -53,7 +53,7 @@ def clamp_layers(store: Store, config: ImageConfig, clamp: Clamp) -> tuple[Image
 
 def _clamped(store: Store, diff_id: str, clamp: Clamp) -> Callable[[Write], str]:
     def write_tar(write: Write) -> str:
-        inventory, fs = store.layers.inventory(diff_id), store.trees.whole(diff_id)
+        inventory, fs = store.layers.inventories.get(diff_id), store.trees.whole(diff_id)
         return pack(inventory, fs, write, clamp_mtime=clamp.epoch, exact=clamp.exact)
 
     return write_tar
@@ -77,7 +77,7 @@ class ClampedTree:
 
 def _changes(store: Store, diff_id: str, clamp: Clamp) -> bool:
     return any(
-        clamp.change(entry.mtime) // SECOND != entry.mtime // SECOND for entry in store.layers.inventory(diff_id)
+        clamp.change(entry.mtime) // SECOND != entry.mtime // SECOND for entry in store.layers.inventories.get(diff_id)
     )
 
 

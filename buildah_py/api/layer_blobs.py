@@ -203,7 +203,7 @@ def packed(store: Store, diff_id: str) -> Callable[[Write], str]:
 
         kept = store.layers.packed(diff_id)
         if kept is None:
-            return pack(store.layers.inventory(diff_id), store.layers.fs(diff_id), write)
+            return pack(store.layers.inventories.get(diff_id), store.layers.fs(diff_id), write)
         with kept:
             return pass_on(kept, write, diff_id)
 

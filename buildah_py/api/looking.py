@@ -126,7 +126,7 @@ def report_layers(store: Store, image: Opened, *, most: int = 10) -> LayersRepor
     made = [line for line in history(store, image.config) if line.diff_id]
     for place, line in enumerate(made):
         below = store.view(ids[:place])
-        inventory = store.layers.inventory(line.diff_id)
+        inventory = store.layers.inventories.get(line.diff_id)
         added = changed = removed = wasted = 0
         for entry in inventory:
             old = below.entry(entry.path)
@@ -146,7 +146,7 @@ def report_layers(store: Store, image: Opened, *, most: int = 10) -> LayersRepor
     files = [
         LargeFile(entry.path, entry.size, place)
         for place, diff_id in enumerate(ids)
-        for entry in store.layers.inventory(diff_id)
+        for entry in store.layers.inventories.get(diff_id)
         if entry.kind == FILE
     ]
     files.sort(key=lambda file: (-file.size, file.path, file.layer))

@@ -71,7 +71,7 @@ def _write(writer: LayerWriter, workshop: Workshop, layers: tuple[str, ...], fir
 
 
 def _describes_root(workshop: Workshop, diff_id: str) -> bool:
-    root = workshop.store.layers.inventory(diff_id).get("")
+    root = workshop.store.layers.inventories.get(diff_id).get("")
     return root is not None and not root.implied
 
 

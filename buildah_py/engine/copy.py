@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from buildah_py.copy.selection import Selection
     from buildah_py.engine.workshop import Result, Workshop
     from buildah_py.layers.inventory import Captured
-    from buildah_py.layers.packer import Base, LayerPacker
+    from buildah_py.layers.pack_file import Base
+    from buildah_py.layers.packer import LayerPacker
     from buildah_py.layers.writer import LayerWriter
     from buildah_py.plan import Node
     from buildah_py.plan.steps import CopyStep

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from buildah_py.copy.selection import Selection
-    from buildah_py.layers.packer import Base
+    from buildah_py.layers.pack_file import Base
     from buildah_py.store import Store
 
 MANY = 500
@@ -52,7 +52,7 @@ def find_base(store: Store, near: str, selections: Sequence[Selection], *, tree:
     With `tree`, a container will look at the result: then a layer that is kept as a tree alone is packed first.
     Raises StoreError or ArchiveError where the layer is damaged.
     """
-    from buildah_py.layers.packer import Base, Reading
+    from buildah_py.layers.pack_file import Base, Reading
 
     row = store.layers.get(near)
     name = row.base or near if row is not None else near
@@ -61,13 +61,13 @@ def find_base(store: Store, near: str, selections: Sequence[Selection], *, tree:
         return
     path = store.layers.tar(name)
     if not os.path.isfile(path):
-        if not _is_alike(store.layers.raw_inventory(name), selections):
+        if not _is_alike(store.layers.inventories.raw(name), selections):
             yield None
             return
         _pack(store, name)
     with Reading(path) as reading:
-        alike = _is_alike(store.layers.raw_inventory(name), selections)
-        yield Base(name, path, store.layers.entries(name), reading) if alike else None
+        alike = _is_alike(store.layers.inventories.raw(name), selections)
+        yield Base(name, path, store.layers.inventories.entries(name), reading) if alike else None
 
 
 def _can_be_base(store: Store, name: str, *, tree: bool) -> bool:
@@ -98,7 +98,7 @@ def _pack(store: Store, name: str) -> None:
 
     path = os.path.join(store.stage(), "tar")
     with open(path, "xb") as file:
-        found = pack(store.layers.inventory(name), store.layers.fs(name), file.write)
+        found = pack(store.layers.inventories.get(name), store.layers.fs(name), file.write)
     if found != name:
         raise ArchiveError(f"a stored layer is damaged: its digest is {found}, and it should be {name}")
     with store.database.transaction():

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-from typing import TYPE_CHECKING, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Final, Self
 
-from buildah_py.errors import ArchiveError
 from buildah_py.layers import xattrs as attributes
-from buildah_py.layers.create import write_all
 from buildah_py.layers.entry import DIR, FILE, HARDLINK, SYMLINK, Entry, sort_key
-from buildah_py.layers.files import read_pieces, start_write_back
+from buildah_py.layers.files import read_pieces
 from buildah_py.layers.header import BLOCK_SIZE, END, check_path, header, header_size
 from buildah_py.layers.inventory import Captured, Inventory
-from buildah_py.layers.packed import PATCH, TAR, Delta, Segment, trailer
+from buildah_py.layers.pack_file import PackFile
+from buildah_py.layers.packed import PATCH, TAR, Delta
 from buildah_py.layers.stream import PIECE
 from buildah_py.layers.tar import SECOND, padding
 
@@ -21,68 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
 
+    from buildah_py.layers.pack_file import Base
+
     Xattrs = tuple[tuple[str, bytes], ...]
 
-_PIECES_UNDER_WAY: Final = 4
-_MOST_SEGMENTS: Final = 1 << 15
-_LARGEST_SHARE: Final = 0.5  # of a patch's own bytes in its tar: one that has more had better be a tar itself
 _LARGEST_DELTA: Final = 0.3  # of a layer's entries: one of which more differ had better have a tree of its own
-_WRITE_BACK: Final = 1 << 25  # bytes after which the disk is set to work
-_CREATE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-
-
-class Reading:
-    """Reads a file on a thread of its own, and knows its digest at the end; context manager."""
-
-    def __init__(self, path: str) -> None:
-        from threading import Thread
-
-        try:
-            self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError as error:
-            raise ArchiveError(f"a stored layer cannot be read: {path}: {error.strerror}") from error
-        self._hash = hashlib.sha256()
-        self._failed: OSError | None = None
-        self._stopped = False
-        self._thread = Thread(target=self._work, name="check", daemon=True)
-        self._thread.start()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stopped = True
-        self._thread.join()
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-        self._descriptor = -1
-
-    def digest(self) -> str:
-        """Return the `sha256:<hex>` of the file. Raises ArchiveError where it cannot be read."""
-        self._thread.join()
-        if self._failed is not None:
-            raise ArchiveError(f"a stored layer cannot be read: {self._failed.strerror}") from self._failed
-        return "sha256:" + self._hash.hexdigest()
-
-    def _work(self) -> None:
-        try:
-            for data in _read(self._descriptor, 0, os.fstat(self._descriptor).st_size):
-                self._hash.update(data)
-                if self._stopped:
-                    return
-        except OSError as error:
-            self._failed = error
-
-
-class Base(NamedTuple):
-    """A layer that is kept as the whole tar in the file `path`, its entries in order, and the reading of that file."""
-
-    diff_id: str
-    path: str
-    entries: Iterator[Entry]
-    reading: Reading
 
 
 class LayerPacker:
@@ -104,7 +46,7 @@ class LayerPacker:
         self._parts: list[bytes] = []
         self._held = 0
         self._run = (0, 0)  # of the base's tar, not yet passed on
-        self._line = _Line(os.path.join(directory, PATCH if base is not None else TAR), base)
+        self._file = PackFile(os.path.join(directory, PATCH if base is not None else TAR), base)
 
     def __enter__(self) -> Self:
         return self
@@ -112,7 +54,7 @@ class LayerPacker:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._line.close()
+        self._file.close()
 
     def add_dir(
         self,
@@ -191,14 +133,14 @@ class LayerPacker:
         if root is not None and root.implied:
             # No archive can tell that it was there: an unpacked layer has to have the same digest.
             del self._entries[""]
-        diff_id, path = self._line.finish(self._at, self._delta())
+        diff_id, path = self._file.finish(self._at, self._delta())
         base = self._base.diff_id if self._base is not None and path.endswith(PATCH) else ""
         return Captured(Inventory.of_sorted(list(self._entries.values())), diff_id, self._at, base=base)
 
     @property
     def path(self) -> str:
         """The file that was written."""
-        return self._line.path
+        return self._file.path
 
     def _record(self, entry: Entry) -> None:
         self._keep(entry)
@@ -221,6 +163,8 @@ class LayerPacker:
             return None
         offsets.finish()
         if self._linked or offsets.linked:
+            return None
+        if "" in offsets.passed:  # `/` itself, which a COPY does not describe
             return None
         gone = [path for path in offsets.passed if self._has_directory(path.rpartition("/")[0])]
         if len(self._own) + len(gone) > len(self._entries) * _LARGEST_DELTA:
@@ -260,12 +204,12 @@ class LayerPacker:
     def _flush(self) -> None:
         """Pass on what was held back: either own bytes or a run of the base's."""
         if self._parts:
-            self._line.put(b"".join(self._parts))
+            self._file.put(b"".join(self._parts))
             self._parts = []
             self._held = 0
         start, end = self._run
         if end > start:
-            self._line.put((start, end))
+            self._file.put((start, end))
         self._run = (0, 0)
 
 
@@ -320,125 +264,6 @@ def _length(entry: Entry) -> int:
     return header_size(entry, entry.mtime // SECOND) + size + -size % BLOCK_SIZE
 
 
-class _Line:
-    """Takes own bytes and runs of the base's tar in their order; a thread hashes and writes them.
-
-    The thread starts with the first of them.
-    """
-
-    def __init__(self, path: str, base: Base | None) -> None:
-        from _queue import SimpleQueue
-        from threading import Semaphore, Thread
-
-        self.path = path
-        self._base = base
-        self._hash = hashlib.sha256()
-        self._out = os.open(path, _CREATE, 0o600)
-        self._in = os.open(base.path, os.O_RDONLY | os.O_CLOEXEC) if base is not None else -1
-        self._written = self._settled = 0
-        self._segments: list[Segment] = []
-        self._failed: BaseException | None = None
-        self._queue: SimpleQueue[bytes | tuple[int, int] | None] = SimpleQueue()
-        self._slots = Semaphore(_PIECES_UNDER_WAY)
-        self._thread = Thread(target=self._work, name="pack", daemon=True)
-        self._started = False
-
-    def put(self, item: bytes | tuple[int, int]) -> None:
-        """Pass on own bytes, or a run of the base's tar (start, end)."""
-        if not self._started:
-            self._started = True
-            self._thread.start()
-        self._slots.acquire()
-        self._queue.put(item)
-        if self._failed is not None:
-            raise self._failed
-
-    def finish(self, size: int, delta: Delta | None) -> tuple[str, str]:
-        """Return the digest of the `size` bytes that went through, and the file that they are in."""
-        self._end()
-        if self._failed is not None:
-            raise self._failed
-        if self._base is not None:
-            if self._base.reading.digest() != self._base.diff_id:
-                raise ArchiveError(f"the tar of the layer {self._base.diff_id} has changed since it was written")
-            if self._written > size * _LARGEST_SHARE or len(self._segments) > _MOST_SEGMENTS:
-                self._write_out()
-            else:
-                write_all(self._out, trailer(self._base.diff_id, self._segments, delta), self._written)
-        return "sha256:" + self._hash.hexdigest(), self.path
-
-    def close(self) -> None:
-        """End the threads and close the files."""
-        self._end()
-        for descriptor in (self._out, self._in):
-            if descriptor >= 0:
-                os.close(descriptor)
-        self._out = self._in = -1
-
-    def _end(self) -> None:
-        if self._started:
-            self._started = False
-            self._queue.put(None)
-            self._thread.join()
-
-    def _work(self) -> None:
-        while (item := self._queue.get()) is not None:
-            if self._failed is None:
-                try:
-                    if isinstance(item, tuple):
-                        self._take_run(*item)
-                    else:
-                        self._take_bytes(item)
-                except BaseException as error:  # noqa: BLE001 - raised again in the thread that hands the bytes over
-                    self._failed = error
-            self._slots.release()
-
-    def _take_bytes(self, data: bytes) -> None:
-        self._hash.update(data)
-        write_all(self._out, data, self._written)
-        last = self._segments[-1] if self._segments else None
-        if last is not None and not last.from_base:
-            self._segments[-1] = last._replace(length=last.length + len(data))
-        else:
-            self._segments.append(Segment(from_base=False, offset=self._written, length=len(data)))
-        self._written += len(data)
-        if self._written - self._settled >= _WRITE_BACK:
-            start_write_back(self._out, self._settled, self._written - self._settled)
-            self._settled = self._written
-
-    def _take_run(self, start: int, end: int) -> None:
-        last = self._segments[-1] if self._segments else None
-        if last is not None and last.from_base and last.offset + last.length == start:
-            self._segments[-1] = last._replace(length=end - last.offset)
-        else:
-            self._segments.append(Segment(from_base=True, offset=start, length=end - start))
-        for data in _read(self._in, start, end):
-            self._hash.update(data)
-
-    def _write_out(self) -> None:
-        """Write the whole tar after all: the patch has little of the base's."""
-        path = os.path.join(os.path.dirname(self.path), TAR)
-        whole = os.open(path, _CREATE, 0o600)
-        at = 0
-        for from_base, offset, length in self._segments:
-            for data in _read(self._in if from_base else self._out, offset, offset + length):
-                write_all(whole, data, at)
-                at += len(data)
-        os.close(self._out)
-        self._out = whole
-        os.unlink(self.path)
-        self.path = path
-
-
 def _same_header(old: Entry, new: Entry) -> bool:
     """Whether two entries have equal headers and equal bytes: times are kept in seconds there."""
     return old == new or (old.mtime // SECOND == new.mtime // SECOND and old._replace(mtime=new.mtime) == new)
-
-
-def _read(descriptor: int, start: int, end: int) -> Iterator[bytes]:
-    while start < end:
-        data = os.pread(descriptor, min(PIECE, end - start), start)
-        if not data:
-            return
-        start += len(data)
-        yield data

@@ -67,7 +67,7 @@ def problems_of_layer(layers: Layers, diff_id: str) -> list[str]:
     if not layers.is_there(diff_id):
         return ["its directory is missing or incomplete"]
     try:
-        inventory = layers.read_inventory(diff_id)
+        inventory = layers.inventories.read(diff_id)
     except StoreError as error:
         return [f"its inventory is damaged: {error.message.rpartition(': ')[2]}"]
     found = _look_at(layers, diff_id, inventory)
@@ -142,7 +142,7 @@ def adopt(layers: Layers, name: str) -> bool:
     if not layers.is_there(diff_id):
         return False
     try:
-        inventory = layers.read_inventory(diff_id)
+        inventory = layers.inventories.read(diff_id)
     except StoreError:
         return False
     found = _look_at(layers, diff_id, inventory)

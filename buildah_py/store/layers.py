@@ -11,18 +11,17 @@ import contextlib
 import hashlib
 import json
 import os
-import threading
 import time
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from buildah_py.errors import ArchiveError, StoreError
+from buildah_py.errors import ArchiveError
 from buildah_py.layers.packed import PATCH, TAR, PackedTar
+from buildah_py.store.inventories import INVENTORY, Inventories, write
 from buildah_py.store.rooms import disk_usage, remove_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
-    from buildah_py.layers.entry import Entry
     from buildah_py.layers.inventory import Inventory
     from buildah_py.store.database import Database
 
@@ -80,8 +79,7 @@ class Layers:
         self._database = database
         self._directory = directory
         self._since = since
-        self._inventories: dict[str, Inventory] = {}
-        self._lock = threading.Lock()
+        self.inventories = Inventories(database, self.home)
 
     def home(self, diff_id: str) -> str:
         """The directory of the layer."""
@@ -107,60 +105,6 @@ class Layers:
             return PackedTar(f"{home}/{PATCH}", self.tar)
         return None
 
-    def inventory(self, diff_id: str) -> Inventory:
-        """The layer's inventory, read once. Raises StoreError where it is damaged."""
-        with self._lock:
-            if found := self._inventories.get(diff_id):
-                return found
-        inventory = self.read_inventory(diff_id)
-        with self._lock:
-            return self._inventories.setdefault(diff_id, inventory)
-
-    def read_inventory(self, diff_id: str) -> Inventory:
-        """The layer's inventory as it lies on the disk now. Raises StoreError where it is damaged."""
-        from buildah_py.layers.inventory import Inventory
-
-        try:
-            return Inventory.from_bytes(self.raw_inventory(diff_id))
-        except ArchiveError as error:
-            raise _inventory_damaged(diff_id, error) from error
-
-    def raw_inventory(self, diff_id: str) -> bytes:
-        """The layer's inventory in the form in which it is kept. Raises StoreError where it is damaged."""
-        try:
-            with open(os.path.join(self.home(diff_id), "inventory"), "rb") as file:
-                data = file.read()
-            self._compare(diff_id, hashlib.sha256(data).hexdigest())
-        except (OSError, ArchiveError) as error:
-            raise _inventory_damaged(diff_id, error) from error
-        return data
-
-    def entries(self, diff_id: str) -> Iterator[Entry]:
-        """The entries of the layer's inventory one by one, for whoever does not need them together.
-
-        Raises StoreError where it is damaged, before it gives the first.
-        """
-        from buildah_py.layers.inventory import read_entries
-
-        with self._lock:
-            known = self._inventories.get(diff_id)
-        if known is not None:
-            yield from known
-            return
-        try:
-            with open(os.path.join(self.home(diff_id), "inventory"), "rb") as file:
-                hashed = hashlib.file_digest(file, "sha256")
-                self._compare(diff_id, hashed.hexdigest())
-                file.seek(0)
-                yield from read_entries(file.read)
-        except (OSError, ArchiveError) as error:
-            raise _inventory_damaged(diff_id, error) from error
-
-    def _compare(self, diff_id: str, digest: str) -> None:
-        rows = self._database.query("SELECT inventory FROM layers WHERE diff_id = ?", (diff_id,))
-        if rows and rows[0][0] and rows[0][0] != digest:
-            raise ArchiveError("its bytes are not those that were written")
-
     def get(self, diff_id: str) -> StoredLayer | None:
         """The layer's row, or None."""
         return self._one("diff_id = ?", diff_id)
@@ -183,7 +127,7 @@ class Layers:
     def is_there(self, diff_id: str) -> bool:
         """Whether the layer's directory is as complete as a look from outside can tell."""
         home = self.home(diff_id)
-        if not os.path.isfile(f"{home}/inventory"):
+        if not os.path.isfile(f"{home}/{INVENTORY}"):
             return False
         if os.path.isdir(f"{home}/fs") or os.path.isfile(f"{home}/{TAR}"):
             return True
@@ -215,7 +159,7 @@ class Layers:
         """
         new = f"{staged}.layer"
         os.mkdir(new, 0o700)
-        written = _write(os.path.join(new, "inventory"), inventory)
+        written = write(os.path.join(new, INVENTORY), inventory)
         os.rename(staged, os.path.join(new, "fs" if os.path.isdir(staged) else os.path.basename(staged)))
         home = self.home(diff_id)
         with self._database.transaction():
@@ -231,8 +175,7 @@ class Layers:
                 os.rename(new, home)
                 self._insert(inventory, written, diff_id, size, foreign=exact, adopted=adopted, base=base)
                 known = cast("StoredLayer", self.get(diff_id))
-                with self._lock:
-                    self._inventories[diff_id] = inventory
+                self.inventories.remember(diff_id, inventory)
         if os.path.lexists(unneeded):
             remove_tree(unneeded)
         return known
@@ -245,7 +188,7 @@ class Layers:
     def adopt(self, diff_id: str, inventory: Inventory, size: int) -> None:
         """Write the row of a layer whose directory is in its place and was found to be whole."""
         home = self.home(diff_id)
-        with open(os.path.join(home, "inventory"), "rb") as file:
+        with open(os.path.join(home, INVENTORY), "rb") as file:
             written = hashlib.sha256(file.read()).hexdigest()
         packed = self.packed(diff_id)
         base = packed.base or None if packed is not None else None
@@ -256,15 +199,14 @@ class Layers:
 
     def write_inventory(self, diff_id: str, inventory: Inventory) -> None:
         """Replace the inventory of a layer."""
-        path = os.path.join(self.home(diff_id), "inventory")
-        written = _write(f"{path}.new", inventory)
+        path = os.path.join(self.home(diff_id), INVENTORY)
+        written = write(f"{path}.new", inventory)
         os.rename(f"{path}.new", path)
         self._database.change(
             "UPDATE layers SET inventory = ?, boot = ? WHERE diff_id = ?",
             (written, boot_id(), diff_id),
         )
-        with self._lock:
-            self._inventories[diff_id] = inventory
+        self.inventories.remember(diff_id, inventory)
 
     def _insert(
         self,
@@ -368,7 +310,7 @@ class Layers:
         sql = f"UPDATE layers SET {gone} WHERE diff_id = ? AND NOT absent"
         with self._database.transaction():
             done = [one for one in diff_ids if self.can_be_had(one) and self._database.change(sql, (one,))]
-        self._forget(done)
+        self.inventories.forget(done)
         self.remove_trees(done)
         return done
 
@@ -397,7 +339,7 @@ class Layers:
     def _disk_usage(self, diff_id: str) -> int:
         # By itself, for a path in there may be as long as paths can be.
         home = self.home(diff_id)
-        return sum(disk_usage(os.path.join(home, name)) for name in ("fs", "inventory", TAR, PATCH, DELTA))
+        return sum(disk_usage(os.path.join(home, name)) for name in ("fs", INVENTORY, TAR, PATCH, DELTA))
 
     def written(self) -> list[str]:
         """Layers of this boot that are not yet known to be on the disk."""
@@ -431,7 +373,7 @@ class Layers:
                 self._database.change(f"DELETE FROM configs WHERE digest IN ({broken})", (one,))
                 self._database.change("DELETE FROM mounts WHERE diff_id = ?", (one,))
                 self._database.change("DELETE FROM layers WHERE diff_id = ?", (one,))
-        self._forget(diff_ids)
+        self.inventories.forget(diff_ids)
         self.remove_trees(diff_ids)
         return names
 
@@ -444,11 +386,6 @@ class Layers:
     def has_grown(self, diff_id: str) -> None:
         """Note that a layer's directory holds more than it did: on the disk it is not known to be, nor measured."""
         self._database.change("UPDATE layers SET boot = ?, disk = NULL WHERE diff_id = ?", (boot_id(), diff_id))
-
-    def _forget(self, diff_ids: Sequence[str]) -> None:
-        with self._lock:
-            for one in diff_ids:
-                self._inventories.pop(one, None)
 
     def remove_trees(self, diff_ids: Sequence[str]) -> None:
         """Remove trees whose rows are gone, but for those that another process has added again meanwhile."""
@@ -493,24 +430,6 @@ def _layer(row: tuple[object, ...]) -> StoredLayer:
     mode_uid_gid = cast("tuple[int, int, int]", tuple(map(int, root.split()))) if root else None
     flags = (bool(absent), bool(foreign), bool(opaque))
     return StoredLayer(diff_id, digest, size, entries, mode_uid_gid, created, used, *flags, adopted, base)
-
-
-def _inventory_damaged(diff_id: str, error: OSError | ArchiveError) -> StoreError:
-    what = error.strerror if isinstance(error, OSError) else error.message
-    return StoreError(
-        f"the inventory of layer {diff_id} is damaged: {what}",
-        hint="`pybuild fsck --repair` makes it anew or drops the layer; then build again",
-    )
-
-
-def _write(path: str, inventory: Inventory) -> str:
-    """Write an inventory; the sha256 of the file in hex."""
-    hashed = hashlib.sha256()
-    with open(path, "wb") as file:
-        for part in inventory.parts():
-            hashed.update(part)
-            file.write(part)
-    return hashed.hexdigest()
 
 
 def boot_id() -> str:

@@ -55,7 +55,7 @@ def _parents(store: Store, diff_ids: Sequence[str]) -> str:
     mounted on top of other layers in this moment, where its directories are to look otherwise.
     """
     view = store.view(diff_ids)
-    inventory = store.layers.inventory(diff_ids[-1])
+    inventory = store.layers.inventories.get(diff_ids[-1])
     path = os.path.join(store.stage(), "parents")
     os.mkdir(path)
     nested = in_user_namespace()

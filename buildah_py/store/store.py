@@ -177,7 +177,7 @@ class Store:
             if not needed:
                 self.need(chain)
                 needed = True
-            return self.layers.inventory(diff_id)
+            return self.layers.inventories.get(diff_id)
 
         def tree(diff_id: str) -> LayerTree:
             return LayerTree(lambda path: self.trees.of_file(diff_id, path), lambda: inventory(diff_id))

@@ -82,7 +82,7 @@ class Trees:
         with self._store.lock(f"tree {diff_id}"):
             if os.path.isdir(path):
                 return
-            inventory = layers.inventory(diff_id)
+            inventory = layers.inventories.get(diff_id)
             staged = os.path.join(self._store.stage(), "fs")
             os.mkdir(staged)
             nested = in_user_namespace()
@@ -133,9 +133,9 @@ def made(layers: Layers, diff_id: str) -> Iterator[tuple[Inventory, str]]:
 
     fs, delta = layers.fs(diff_id), os.path.join(layers.home(diff_id), DELTA)
     if os.path.isdir(fs):
-        yield layers.inventory(diff_id), fs
+        yield layers.inventories.get(diff_id), fs
     if os.path.isdir(delta) and (found := _patch(layers, diff_id)) is not None:
-        yield entries_of(found[0], layers.inventory(diff_id)), delta
+        yield entries_of(found[0], layers.inventories.get(diff_id)), delta
 
 
 def can_be_made(layers: Layers, diff_id: str) -> bool:

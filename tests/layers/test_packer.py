@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from buildah_py.errors import ArchiveError
 from buildah_py.layers.capture import capture
 from buildah_py.layers.entry import DIR, FILE, HARDLINK, SYMLINK
+from buildah_py.layers.pack_file import Base, Reading
 from buildah_py.layers.packed import PATCH, TAR, PackedTar
-from buildah_py.layers.packer import Base, LayerPacker, Reading
+from buildah_py.layers.packer import LayerPacker
 from buildah_py.layers.spread import entries_of, spread, spread_delta
 from buildah_py.layers.tar import pack
 from buildah_py.layers.writer import LayerWriter

@@ -44,7 +44,7 @@ def test_a_layer_is_found_again_by_the_next_process(root: str) -> None:
         layer = add(store, "one")
     with Store(root) as store:
         assert store.layers.get(layer.diff_id) == layer
-        assert [entry.path for entry in store.layers.inventory(layer.diff_id)] == ["file"]
+        assert [entry.path for entry in store.layers.inventories.get(layer.diff_id)] == ["file"]
         with open(os.path.join(store.layers.fs(layer.diff_id), "file"), encoding="ascii") as file:
             assert file.read() == "one"
 
@@ -253,7 +253,7 @@ def test_a_damaged_inventory_is_told(root: str) -> None:
     with open(os.path.join(root, "layers", layer.diff_id.removeprefix("sha256:"), "inventory"), "r+b") as file:
         file.truncate(10)
     with Store(root) as store, pytest.raises(StoreError, match="damaged"):
-        store.layers.inventory(layer.diff_id)
+        store.layers.inventories.get(layer.diff_id)
 
 
 def test_where_the_state_lies() -> None:
@@ -324,7 +324,7 @@ def test_a_store_of_an_older_format_is_brought_up_to_date(root: str, version: in
         assert store.layers.use([layer.diff_id])
         assert store.layers.missing([layer.diff_id]) == []
         assert store.layers.measure()[layer.diff_id] > 0
-        assert [entry.path for entry in store.layers.read_inventory(layer.diff_id)] == ["file"]
+        assert [entry.path for entry in store.layers.inventories.read(layer.diff_id)] == ["file"]
         assert store.images.by_name("name") == image
         assert store.images.build_of("none") is None
         assert store.blobs.all() == []

@@ -1,0 +1,112 @@
+"""The inventories of a store's layers: a file beside each layer, whose digest the database knows."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from typing import TYPE_CHECKING
+
+from buildah_py.errors import ArchiveError, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from buildah_py.layers.entry import Entry
+    from buildah_py.layers.inventory import Inventory
+    from buildah_py.store.database import Database
+
+INVENTORY = "inventory"
+"""The name of the file."""
+
+
+class Inventories:
+    """Those of the layers whose directories `home` gives. All that reads raises StoreError for what is damaged."""
+
+    def __init__(self, database: Database, home: Callable[[str], str]) -> None:
+        self._database = database
+        self._home = home
+        self._known: dict[str, Inventory] = {}
+        self._lock = threading.Lock()
+
+    def get(self, diff_id: str) -> Inventory:
+        """The layer's inventory, read once."""
+        with self._lock:
+            if found := self._known.get(diff_id):
+                return found
+        inventory = self.read(diff_id)
+        with self._lock:
+            return self._known.setdefault(diff_id, inventory)
+
+    def read(self, diff_id: str) -> Inventory:
+        """The layer's inventory as it lies on the disk now."""
+        from buildah_py.layers.inventory import Inventory
+
+        try:
+            return Inventory.from_bytes(self.raw(diff_id))
+        except ArchiveError as error:
+            raise _damaged(diff_id, error) from error
+
+    def raw(self, diff_id: str) -> bytes:
+        """The layer's inventory in the form in which it is kept."""
+        try:
+            with open(self._path(diff_id), "rb") as file:
+                data = file.read()
+            self._compare(diff_id, hashlib.sha256(data).hexdigest())
+        except (OSError, ArchiveError) as error:
+            raise _damaged(diff_id, error) from error
+        return data
+
+    def entries(self, diff_id: str) -> Iterator[Entry]:
+        """The entries of the layer's inventory one by one, for whoever does not need them together."""
+        from buildah_py.layers.inventory import read_entries
+
+        with self._lock:
+            known = self._known.get(diff_id)
+        if known is not None:
+            yield from known
+            return
+        try:
+            with open(self._path(diff_id), "rb") as file:
+                self._compare(diff_id, hashlib.file_digest(file, "sha256").hexdigest())
+                file.seek(0)
+                yield from read_entries(file.read)
+        except (OSError, ArchiveError) as error:
+            raise _damaged(diff_id, error) from error
+
+    def remember(self, diff_id: str, inventory: Inventory) -> None:
+        """Spare the reading of one that was just written."""
+        with self._lock:
+            self._known[diff_id] = inventory
+
+    def forget(self, diff_ids: Sequence[str]) -> None:
+        """Have them read again."""
+        with self._lock:
+            for one in diff_ids:
+                self._known.pop(one, None)
+
+    def _path(self, diff_id: str) -> str:
+        return os.path.join(self._home(diff_id), INVENTORY)
+
+    def _compare(self, diff_id: str, digest: str) -> None:
+        rows = self._database.query("SELECT inventory FROM layers WHERE diff_id = ?", (diff_id,))
+        if rows and rows[0][0] and rows[0][0] != digest:
+            raise ArchiveError("its bytes are not those that were written")
+
+
+def _damaged(diff_id: str, error: OSError | ArchiveError) -> StoreError:
+    what = error.strerror if isinstance(error, OSError) else error.message
+    return StoreError(
+        f"the inventory of layer {diff_id} is damaged: {what}",
+        hint="`pybuild fsck --repair` makes it anew or drops the layer; then build again",
+    )
+
+
+def write(path: str, inventory: Inventory) -> str:
+    """Write an inventory; the sha256 of the file in hex."""
+    hashed = hashlib.sha256()
+    with open(path, "wb") as file:
+        for part in inventory.parts():
+            hashed.update(part)
+            file.write(part)
+    return hashed.hexdigest()
