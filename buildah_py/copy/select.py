@@ -187,7 +187,8 @@ def _complete(tree: Tree, source: Source) -> Source:
         # Some may have been read meanwhile.
         entries = [(tree.entry(entry.path) or entry) if _is_unread(entry) else entry for entry in entries]
         groups: Any = tree.link_groups()  # type: ignore[attr-defined]
-        return source._replace(entries=complete(entries), links=_links(entries, groups) if groups else {})
+        entries = complete(entries)
+        return source._replace(entries=entries, links=_links(entries, groups) if groups else {})
     for index, entry in enumerate(entries):
         if _is_unread(entry):
             entries[index] = entry._replace(digest=tree.digest(entry.path))

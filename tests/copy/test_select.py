@@ -225,3 +225,18 @@ def test_what_is_kept_of_inputs_is_what_their_digest_is_made_of(root: Path) -> N
     assert "sha256:" + hashlib.sha256(selection.packed()).hexdigest() == selection.digest()
     assert b"app.py\0file\0" in selection.packed()
     assert selection.bases()[0] == "src"
+
+
+@pytest.mark.parametrize("known", [(), ("h1",), ("h1", "sub/h3"), ("h2",)])
+def test_names_of_one_file_are_found_whatever_is_known_of_them(tmp_path: Path, known: Sequence[str]) -> None:
+    """An earlier build may have read some of the names."""
+    made = tmp_path / "context"
+    (made / "hard/sub").mkdir(parents=True)
+    (made / "hard/h1").write_text("one")
+    for name in ("h2", "sub/h3"):
+        os.link(made / "hard/h1", made / "hard" / name)
+    with DirectoryContext(str(made)) as tree:
+        for name in known:
+            tree.digest(f"hard/{name}")
+        [source] = select(tree, ["hard"]).sources
+        assert source.links == {"hard/h2": "hard/h1", "hard/sub/h3": "hard/h1"}
