@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from buildah_py.cache.selections import selection_key
 from buildah_py.copy.select import can_copy_unread, complete, select
 from buildah_py.engine.executions import InputList, Usage, keep_selection
-from buildah_py.errors import ArchiveError, StoreError
+from buildah_py.errors import StoreError
 from buildah_py.sources.urls import kind_of
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ class CopyExecution:
                 with find_base(self._workshop.store, near, selections, tree=self._opened) as base:
                     if base is not None:
                         return self._pack(selected, staged, base)
-            except (StoreError, ArchiveError) as error:
+            except StoreError as error:
                 self._workshop.warn(f"{error.message}; what it holds is copied again")
                 staged = self._workshop.store.stage()
         return None if self._opened else self._pack(selected, staged, None)

@@ -11,7 +11,7 @@ import os
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from buildah_py.errors import ArchiveError
+from buildah_py.errors import ArchiveError, StoreError
 from buildah_py.layers.entry import DIR, FILE, SYMLINK
 from buildah_py.layers.inventory import files_in, hides
 
@@ -50,7 +50,7 @@ def find_base(store: Store, near: str, selections: Sequence[Selection], *, tree:
     """Give the layer that what is selected may be a patch of, if the layer `near` is like it; else None.
 
     With `tree`, a container will look at the result: then a layer that is kept as a tree alone is packed first.
-    Raises StoreError or ArchiveError where the layer is damaged.
+    Raises StoreError where the layer is damaged.
     """
     from buildah_py.layers.pack_file import Base, Reading
 
@@ -97,10 +97,11 @@ def _pack(store: Store, name: str) -> None:
     from buildah_py.layers.tar import pack
 
     path = os.path.join(store.stage(), "tar")
-    with open(path, "xb") as file:
-        found = pack(store.layers.inventories.get(name), store.layers.fs(name), file.write)
+    try:
+        with open(path, "xb") as file:
+            found = pack(store.layers.inventories.get(name), store.layers.fs(name), file.write)
+    except ArchiveError as error:
+        raise StoreError(error.message, hint=error.hint) from error
     if found != name:
-        raise ArchiveError(f"a stored layer is damaged: its digest is {found}, and it should be {name}")
-    with store.database.transaction():
-        os.rename(path, store.layers.tar(name))
-        store.layers.has_grown(name)
+        raise StoreError(f"a stored layer is damaged: its digest is {found}, and it should be {name}")
+    store.layers.grow(name, path, store.layers.tar(name))

@@ -6,7 +6,7 @@ import hashlib
 import os
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
-from buildah_py.errors import ArchiveError
+from buildah_py.errors import StoreError
 from buildah_py.layers.create import write_all
 from buildah_py.layers.files import start_write_back
 from buildah_py.layers.packed import TAR, Segment, trailer
@@ -35,7 +35,7 @@ class Reading:
         try:
             self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
-            raise ArchiveError(f"a stored layer cannot be read: {path}: {error.strerror}") from error
+            raise StoreError(f"a stored layer cannot be read: {path}: {error.strerror}") from error
         self._hash = hashlib.sha256()
         self._failed: OSError | None = None
         self._stopped = False
@@ -55,10 +55,10 @@ class Reading:
         self._descriptor = -1
 
     def digest(self) -> str:
-        """Return the `sha256:<hex>` of the file. Raises ArchiveError where it cannot be read."""
+        """Return the `sha256:<hex>` of the file. Raises StoreError where it cannot be read."""
         self._thread.join()
         if self._failed is not None:
-            raise ArchiveError(f"a stored layer cannot be read: {self._failed.strerror}") from self._failed
+            raise StoreError(f"a stored layer cannot be read: {self._failed.strerror}") from self._failed
         return "sha256:" + self._hash.hexdigest()
 
     def _work(self) -> None:
@@ -120,7 +120,7 @@ class PackFile:
             raise self._failed
         if self._base is not None:
             if self._base.reading.digest() != self._base.diff_id:
-                raise ArchiveError(f"the tar of the layer {self._base.diff_id} has changed since it was written")
+                raise StoreError(f"the tar of the layer {self._base.diff_id} has changed since it was written")
             if self._written > size * _LARGEST_SHARE or len(self._segments) > _MOST_SEGMENTS:
                 self._write_out()
             else:

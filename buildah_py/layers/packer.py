@@ -32,7 +32,7 @@ class LayerPacker:
 
     As a LayerWriter it takes what COPY copies, but every path once, in the order of the tar, and no devices. `reuse`
     says whether a file need not be read, because the base has it; `finish` compares the base with its digest, and
-    raises ArchiveError where it is not so. Context manager.
+    raises StoreError where it is not so. Context manager.
     """
 
     def __init__(self, directory: str, base: Base | None = None) -> None:
@@ -126,7 +126,7 @@ class LayerPacker:
         self._record(Entry(path, HARDLINK, first.mode, first.uid, first.gid, link=target, mtime=first.mtime))
 
     def finish(self) -> Captured:
-        """Return the layer. Raises ArchiveError where the base's tar is no longer what it was."""
+        """Return the layer. Raises StoreError where the base's tar is no longer what it was."""
         self._add(END)
         self._flush()
         root = self._entries.get("")

@@ -383,9 +383,13 @@ class Layers:
         )
         return [str(diff_id) for (diff_id,) in rows if diff_id not in diff_ids]
 
-    def has_grown(self, diff_id: str) -> None:
-        """Note that a layer's directory holds more than it did: on the disk it is not known to be, nor measured."""
-        self._database.change("UPDATE layers SET boot = ?, disk = NULL WHERE diff_id = ?", (boot_id(), diff_id))
+    def grow(self, diff_id: str, staged: str, path: str) -> None:
+        """Move another form of a layer to its place in the layer's directory."""
+        # Until that is known to be on the disk, the layer is not: a kill may come in between, and a syncfs of others.
+        mark = "UPDATE layers SET boot = ?, disk = NULL WHERE diff_id = ?"
+        self._database.change(mark, (boot_id(), diff_id))
+        os.rename(staged, path)
+        self._database.change(mark, (boot_id(), diff_id))
 
     def remove_trees(self, diff_ids: Sequence[str]) -> None:
         """Remove trees whose rows are gone, but for those that another process has added again meanwhile."""

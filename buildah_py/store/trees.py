@@ -104,9 +104,7 @@ class Trees:
                     raise
                 writer.finish()
             self._give_root(staged, below, owners=owners)
-            with self._store.database.transaction():
-                os.rename(staged, path)
-                layers.has_grown(diff_id)
+            layers.grow(diff_id, staged, path)
 
     def _give_root(self, path: str, below: Sequence[str], *, owners: bool) -> None:
         """Give a tree the root of the layers that it was first asked for on: it shows where nothing lies above it."""
