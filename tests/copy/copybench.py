@@ -10,6 +10,9 @@ from buildah_py.buildfile.ignore import IgnorePatterns
 from buildah_py.copy.materialise import Inline, materialise
 from buildah_py.copy.mode import parse_mode
 from buildah_py.copy.select import select
+from buildah_py.layers.entry import DIR, FILE, HARDLINK, SYMLINK
+from buildah_py.layers.pack_file import Base, Reading
+from buildah_py.layers.packer import LayerPacker
 from buildah_py.layers.view import LayerTree, MergedView
 from buildah_py.layers.writer import LayerWriter
 from buildah_py.sources.directory import DirectoryContext
@@ -93,15 +96,35 @@ class Bench:
             pieces.append(select(inside, names, exclude=exclude, parents=parents))
             pieces += [source for source in sources if isinstance(source, Inline)]
         mode = parse_mode(chmod) if chmod is not None else None
+        view = self.view()
+
+        def copy(writer: LayerWriter | LayerPacker) -> Captured:
+            materialise(pieces, destination, view, writer, chown=chown, chmod=mode, link=link, unpack=unpack, now=7)
+            return writer.finish()
+
         with self.writer() as writer:
-            materialise(
-                pieces, destination, self.view(), writer, chown=chown, chmod=mode, link=link, unpack=unpack, now=7
-            )
-            captured = writer.finish()
+            captured = copy(writer)
+        if not unpack and {entry.kind for entry in captured.inventory} <= {FILE, DIR, SYMLINK, HARDLINK}:
+            self.check_packed(captured, copy)
         self.keep(captured)
         entries = {entry.path: entry for entry in captured.inventory}
         self.check(captured)
         return entries
+
+    def check_packed(self, captured: Captured, copy: Callable[[LayerPacker], Captured]) -> None:
+        """Packed, whole or as a patch of the same, it is the same layer."""
+        places = [self.tmp_path / f"{self.fs[-1].name}.{number}" for number in range(2)]
+        for place in places:
+            place.mkdir()
+        with LayerPacker(str(places[0])) as packer:
+            packed = copy(packer)
+        assert packed == captured
+        tar = str(places[0] / "tar")
+        with Reading(tar) as reading:
+            base = Base(packed.diff_id, tar, iter(packed.inventory), reading)
+            with LayerPacker(str(places[1]), base) as packer:
+                patched = copy(packer)
+        assert patched._replace(base="") == captured
 
     def check(self, captured: Captured) -> None:
         """What the inventory says is what the directory holds."""
