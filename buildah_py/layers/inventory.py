@@ -157,8 +157,8 @@ class Inventory:
 
 def files_in(data: bytes) -> Iterator[tuple[str, int]]:
     """Find digests and mtimes of files in the form kept on disk, without making entries of it."""
-    for digest, mtime in _FILE.findall(data):
-        yield digest.decode(), int(mtime)
+    for found in _FILE.finditer(data):
+        yield found[1].decode(), int(found[2])
 
 
 def hides(data: bytes) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING
 
 from buildah_py.errors import ArchiveError
@@ -33,8 +32,7 @@ def spread(packed: PackedTar, inventory: Inventory, writer: LayerWriter, diff_id
             elif entry.size <= SMALL:
                 writer.add_small_file(entry, cursor.read(entry.size))
             else:
-                attributes = (entry.mode, entry.uid, entry.gid, entry.xattrs, entry.mtime)
-                writer.add_file(entry.path, cursor.some, *attributes, size=entry.size)
+                writer.add_file(entry.path, cursor.some, *_attributes(entry), size=entry.size)
             cursor.skip(len(padding(entry.size)))
         cursor.skip(len(END))
         found = "sha256:" + hashed.hexdigest()
@@ -56,10 +54,10 @@ def spread_delta(packed: PackedTar, inventory: Inventory, writer: LayerWriter, d
         if wanted and entry.kind != FILE:
             _write(entry, writer)
         elif wanted:
-            data = packed.read_at(at, entry.size)
-            if "sha256:" + hashlib.sha256(data).hexdigest() != entry.digest:
+            reader = _Reader(packed, at)
+            written = writer.add_file(entry.path, reader.read, *_attributes(entry), size=entry.size)
+            if written.digest != entry.digest:
                 raise ArchiveError(f"a stored layer is damaged: /{entry.path} is not what it was")
-            writer.add_small_file(entry, data)
         if entry.kind == FILE:
             at += entry.size + len(padding(entry.size))
     for entry in delta.whiteouts:
@@ -90,11 +88,27 @@ def _hashed(pieces: Iterator[bytes], hashed: BackgroundHash) -> Iterator[bytes]:
         yield piece
 
 
+class _Reader:
+    """Reads on from a place in a tar."""
+
+    def __init__(self, packed: PackedTar, at: int) -> None:
+        self._packed = packed
+        self._at = at
+
+    def read(self, length: int) -> bytes:
+        data = self._packed.read_at(self._at, length)
+        self._at += length
+        return data
+
+
+def _attributes(entry: Entry) -> tuple[int, int, int, tuple[tuple[str, bytes], ...], int]:
+    return entry.mode, entry.uid, entry.gid, entry.xattrs, entry.mtime
+
+
 def _write(entry: Entry, writer: LayerWriter) -> None:
     path = entry.path
     if entry.kind == DIR:
-        attributes = (entry.mode, entry.uid, entry.gid, entry.xattrs, entry.mtime)
-        writer.add_dir(path, *attributes, implied=entry.implied)
+        writer.add_dir(path, *_attributes(entry), implied=entry.implied)
     elif entry.kind == SYMLINK:
         writer.add_symlink(path, entry.link, entry.uid, entry.gid, entry.mtime)
     elif entry.kind == HARDLINK:

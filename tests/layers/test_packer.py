@@ -283,6 +283,23 @@ def test_a_missing_base(patched: tuple[Bench, Captured, Captured]) -> None:
         bench.open(1)
 
 
+def test_a_large_file_among_what_differs(bench: Bench) -> None:
+    bench.fill(200)
+    (bench.tree / "d0/larger").write_bytes(os.urandom(8_000_000))
+    (bench.tree / "d1/large").write_bytes(os.urandom(3_000_000))
+    whole = bench.pack(bench.look())
+    with open(bench.tree / "d1/large", "r+b") as file:
+        file.write(b"changed")
+    (bench.tree / "d1/other").write_bytes(os.urandom(400_000))
+    made = bench.patch(bench.look(), whole)
+    assert made.base == whole.diff_id
+    delta = bench.spread_delta(1, made)
+    assert delta is not None
+    assert sorted(path.name for path in (delta / "d1").iterdir()) == ["large", "other"]
+    for name in ("d1/large", "d1/other"):
+        assert (delta / name).read_bytes() == (bench.tree / name).read_bytes()
+
+
 def test_a_small_file_that_only_the_packer_took_over(bench: Bench) -> None:
     """Equal content under another mode, owner and time: the bytes are reused, the header is not."""
     bench.fill()
