@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from buildah_py.errors import ArchiveError, StoreError
 from buildah_py.layers.entry import DIR, FILE, SYMLINK
-from buildah_py.layers.inventory import files_in, hides
+from buildah_py.layers.inventory import count_files, hides, some_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,6 +26,7 @@ MANY = 500
 """Files from which on a tree costs noticeably more than a tar."""
 _SMALL = 1 << 17  # bytes of a file on average: large ones are as well written to their place at once
 _COMMON = 0.75  # the share of files that a layer has to have in common with another one to be made a patch of it
+_SOME = 2000  # files that are looked at for that
 _KINDS = frozenset({FILE, DIR, SYMLINK})
 # Quicker than loops of our own.
 _KIND, _SIZE, _DIGEST = attrgetter("kind"), attrgetter("size"), attrgetter("digest")
@@ -78,7 +79,7 @@ def _can_be_base(store: Store, name: str, *, tree: bool) -> bool:
 
 
 def _is_alike(inventory: bytes, selections: Sequence[Selection]) -> bool:
-    """Whether a layer has most of the files with their times, and nothing that a patch could not have.
+    """Whether a layer seems to have most of the files with their times, and nothing that a patch could not have.
 
     Where a checkout has given all files new times, all headers of the tar are others.
     """
@@ -88,8 +89,9 @@ def _is_alike(inventory: bytes, selections: Sequence[Selection]) -> bool:
         for source in selection.sources:
             wanted.update(map(_FILE, source.entries))
             files += sum(map(bool, map(_DIGEST, source.entries)))
-    common = sum(map(wanted.__contains__, files_in(inventory)))
-    return common >= files * _COMMON and not hides(inventory)
+    some = some_files(inventory, _SOME)
+    common = sum(map(wanted.__contains__, some)) * count_files(inventory)
+    return common >= files * len(some) * _COMMON and not hides(inventory)
 
 
 def _pack(store: Store, name: str) -> None:

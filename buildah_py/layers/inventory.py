@@ -18,7 +18,7 @@ _FIELDS: Final = 11
 _ROWS: Final = 4096
 _BLOCK: Final = 1 << 20
 _FILE: Final = re.compile(rb"\0(sha256:[0-9a-f]{64})\0[^\0]*\0[^\0]*\0[^\0]*\0(-?[0-9]+)\0")
-_HIDES: Final = re.compile(rb"\0whiteout\0|\0oi?-?[0-9]+\0")
+_OPAQUE: Final = re.compile(rb"\0oi?-?[0-9]+\0")
 _KINDS: Final = {kind: kind for kind in (FILE, DIR, SYMLINK, HARDLINK, FIFO, CHAR, BLOCK, WHITEOUT)}
 _FLAGS: Final = {(False, False): "", (True, False): "o", (False, True): "i", (True, True): "oi"}
 _FLAGS_BACK: Final = {text: flags for flags, text in _FLAGS.items()}
@@ -155,15 +155,20 @@ class Inventory:
             raise ArchiveError(f"a layer inventory is damaged: {error}") from error
 
 
-def files_in(data: bytes) -> Iterator[tuple[str, int]]:
-    """Find digests and mtimes of files in the form kept on disk, without making entries of it."""
-    for found in _FILE.finditer(data):
-        yield found[1].decode(), int(found[2])
+def some_files(data: bytes, most: int) -> list[tuple[str, int]]:
+    """Find digests and mtimes of at most so many files in the form kept on disk, spread over it, and no entries."""
+    found = (_FILE.search(data, start) for start in range(0, len(data), len(data) // most + 1))
+    return [(one[1].decode(), int(one[2])) for one in found if one is not None]
+
+
+def count_files(data: bytes) -> int:
+    """Count what has a digest in the form kept on disk."""
+    return data.count(b"\0sha256:")
 
 
 def hides(data: bytes) -> bool:
-    """Whether, by the form kept on disk, there may be whiteouts or opaque directories; surely, where it is false."""
-    return _HIDES.search(data) is not None
+    """Whether there may be whiteouts or opaque directories in the form kept on disk; surely none where it is false."""
+    return b"\0whiteout\0" in data or _OPAQUE.search(data) is not None
 
 
 def read_entries(file: Callable[[int], bytes]) -> Iterator[Entry]:
