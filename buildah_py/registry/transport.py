@@ -176,12 +176,12 @@ def _of_tls(error: BaseException, host: str) -> Exception:
             f"{host} does not speak TLS",
             hint="if plain HTTP is meant, say --tls-verify=false, or `insecure = true` for it in registries.conf",
         )
+    wanted = f"a client certificate belongs into /etc/containers/certs.d/{host}: client.cert and client.key"
     if "ALERT" in reason:
-        return RegistryError(
-            f"{host} refused the TLS connection: {reason}",
-            hint=f"a client certificate belongs into /etc/containers/certs.d/{host}: client.cert and client.key",
-        )
-    return Trouble(f"{host}: TLS failed: {reason}")
+        return RegistryError(f"{host} refused the TLS connection: {reason}", hint=wanted)
+    # A server that ends the connection right behind its alert may take the alert back with that.
+    hint = f"if it asks for one, {wanted}" if "EOF" in reason else ""
+    return Trouble(f"{host}: TLS failed: {reason}", hint=hint)
 
 
 def _reason(error: BaseException) -> str:
