@@ -101,7 +101,8 @@ def _pack(store: Store, name: str) -> None:
     path = os.path.join(store.stage(), "tar")
     try:
         with open(path, "xb") as file:
-            found = pack(store.layers.inventories.get(name), store.layers.fs(name), file.write)
+            # Read for this alone: together with the entries of the context it would take too much memory.
+            found = pack(store.layers.inventories.read(name), store.layers.fs(name), file.write)
     except ArchiveError as error:
         raise StoreError(error.message, hint=error.hint) from error
     if found != name:
