@@ -90,12 +90,12 @@ def test_a_container_sees_each_change_over_the_first_tree(busybox: Pybuild, tmp_
     tree = fill(context)
     busybox.build(context)
     assert forms(busybox) == ["fs", "fs", "fs"], "a container ran on it"
-    for turn in range(3):
+    for turn in range(2):
         (tree / "d1/f1").write_text(f"changed {turn}\n")
         (tree / f"d2/new{turn}").write_text("new\n")
         (tree / f"d3/f{3 + 8 * turn}").unlink()
         os.utime(tree / "d4/f4", (turn, turn))
-        (tree / "d5/f5").chmod([0o664, 0o755, 0o444][turn])
+        (tree / "d5/f5").chmod([0o664, 0o755][turn])
         built = busybox.build(context)
         assert built.outcomes() == ["RAN", "RAN"]
         assert "fs+tar" in forms(busybox)
