@@ -35,9 +35,17 @@ class Podman:
         return result.stdout
 
     def execute(self, image: str, *command: str) -> str:
-        """Run a container; what it prints. Limits are named, for a machine may be unable to raise its own."""
+        """Run a container; what it prints. Limits are named, for a machine may be unable to raise its own.
+
+        By way of a log: what a short command prints is at times lost to whoever is attached to it.
+        """
         limits = ("--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024")
-        return self("run", "--rm", "--cgroups=disabled", "--network=none", *limits, image, *command)
+        how = ("--detach", "--log-driver=k8s-file", "--cgroups=disabled", "--network=none", *limits)
+        container = self("run", *how, image, *command).strip()
+        self("wait", container)
+        printed = self("logs", container)
+        self("rm", container)
+        return printed
 
 
 @pytest.fixture

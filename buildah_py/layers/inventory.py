@@ -17,6 +17,8 @@ _MAGIC: Final = b"pybuild inventory 1\n"
 _FIELDS: Final = 11
 _ROWS: Final = 4096
 _BLOCK: Final = 1 << 20
+_FEW: Final = 64  # questions after which making all entries costs less
+_HEAD: Final = re.compile(rb"(?:file|dir|symlink|hardlink|fifo|char|block|whiteout)\0[0-7]+\0[0-9]+\0[0-9]+\0")
 _FILE: Final = re.compile(rb"\0(sha256:[0-9a-f]{64})\0[^\0]*\0[^\0]*\0[^\0]*\0(-?[0-9]+)\0")
 _OPAQUE: Final = re.compile(rb"\0oi?-?[0-9]+\0")
 _KINDS: Final = {kind: kind for kind in (FILE, DIR, SYMLINK, HARDLINK, FIFO, CHAR, BLOCK, WHITEOUT)}
@@ -43,10 +45,12 @@ class Captured(NamedTuple):
 class Inventory:
     """What a layer holds, sorted by path components as bytes, parents before children. Immutable."""
 
-    __slots__ = ("_by_path", "_children", "_digest", "_links", "entries")
+    __slots__ = ("_asked", "_by_path", "_children", "_data", "_digest", "_entries", "_links")
 
     def __init__(self, entries: Iterable[Entry] = ()) -> None:
-        self.entries: Sequence[Entry] = sorted(entries, key=_entry_key)
+        self._entries: Sequence[Entry] | None = sorted(entries, key=_entry_key)
+        self._data = b""
+        self._asked = 0
         self._by_path: dict[str, Entry] | None = None
         self._children: dict[str, list[str]] | None = None
         self._links: dict[str, list[str]] | None = None
@@ -56,8 +60,24 @@ class Inventory:
     def of_sorted(cls, entries: Sequence[Entry]) -> Self:
         """Make one of entries that are in order."""
         made = cls()
-        made.entries = entries
+        made._entries = entries
         return made
+
+    @classmethod
+    def lazily(cls, data: bytes) -> Self:
+        """Make one of the form kept on disk, known to be whole, without reading all of it for a few questions."""
+        made = cls()
+        made._entries = None
+        made._data = data
+        return made
+
+    @property
+    def entries(self) -> Sequence[Entry]:
+        """All entries, in order. Raises ArchiveError as `from_bytes` does."""
+        if self._entries is None:
+            self._entries = self.from_bytes(self._data).entries
+            self._data = b""
+        return self._entries
 
     def __iter__(self) -> Iterator[Entry]:
         return iter(self.entries)
@@ -88,6 +108,10 @@ class Inventory:
 
     def get(self, path: str) -> Entry | None:
         """Return this layer's own entry at `path`; a whiteout is an entry, a missing one is None."""
+        data = self._data
+        if data and self._asked < _FEW:
+            self._asked += 1
+            return _look_up(data, path)
         if self._by_path is None:
             self._by_path = {entry.path: entry for entry in self.entries}
         return self._by_path.get(path)
@@ -153,6 +177,28 @@ class Inventory:
             return cls.of_sorted(list(_decode(_blocks(memoryview(data)[len(_MAGIC) :]))))
         except (ValueError, KeyError) as error:
             raise ArchiveError(f"a layer inventory is damaged: {error}") from error
+
+
+def _look_up(data: bytes, path: str) -> Entry | None:
+    """Find one entry in the form kept on disk.
+
+    A path is the only field that a kind can follow, and a kind the only one before a mode, a user and a group.
+    """
+    wanted = path.encode("utf-8", "surrogateescape") + b"\0"
+    if data.startswith(wanted, len(_MAGIC)):
+        start = len(_MAGIC)
+    elif not path:
+        return None
+    else:
+        start = data.find(b"\0" + wanted) + 1
+    while start and _HEAD.match(data, start + len(wanted)) is None:
+        start = data.find(b"\0" + wanted, start) + 1
+    if not start:
+        return None
+    end = start
+    for _ in range(_FIELDS):
+        end = data.index(b"\0", end) + 1
+    return next(_decode(iter([data[start:end]])))
 
 
 def some_files(data: bytes, most: int) -> list[tuple[str, int]]:

@@ -30,11 +30,13 @@ class Inventories:
         self._lock = threading.Lock()
 
     def get(self, diff_id: str) -> Inventory:
-        """The layer's inventory, read once."""
+        """The layer's inventory, read once, and no more of it than is asked for."""
+        from buildah_py.layers.inventory import Inventory
+
         with self._lock:
-            if found := self._known.get(diff_id):
+            if (found := self._known.get(diff_id)) is not None:
                 return found
-        inventory = self.read(diff_id)
+        inventory = Inventory.lazily(self.raw(diff_id))
         with self._lock:
             return self._known.setdefault(diff_id, inventory)
 

@@ -27,6 +27,7 @@ ENTRIES = st.builds(
     kind=st.sampled_from([FILE, DIR, SYMLINK, WHITEOUT]),
     mode=st.integers(0, 0o7777),
     uid=st.integers(0, 2**32),
+    gid=st.integers(0, 2**32),
     size=st.integers(0, 2**60),
     digest=st.sampled_from(["", "sha256:" + "0" * 64]),
     link=PATHS,
@@ -88,6 +89,43 @@ def test_what_is_told_without_making_entries(entries: list[Entry]) -> None:
     assert set(some_files(data, 2)) <= set(wanted)
     files = [entry._replace(path=f"f{number}") for number, entry in enumerate(plain) if entry.kind != WHITEOUT]
     assert not hides(Inventory([entry._replace(link="") for entry in files]).to_bytes())
+
+
+ODD = st.sampled_from(["dir", "file", "whiteout", "o5", "644", "0", "sha256:" + "0" * 64, "dir/file", "file/0"])
+ODD_ENTRIES = st.builds(
+    Entry,
+    path=ODD | PATHS,
+    kind=st.sampled_from([FILE, DIR, SYMLINK, WHITEOUT]),
+    digest=st.sampled_from(["", "sha256:" + "0" * 64]),
+    link=ODD,
+    mode=st.integers(0, 0o7777),
+    uid=st.integers(0, 700),
+    gid=st.integers(0, 700),
+    size=st.sampled_from([0, 644]),
+    device=st.just((0, 0)),
+    xattrs=st.just(()),
+    mtime=st.sampled_from([0, 5, 644]),
+    opaque=st.booleans(),
+)
+
+
+@given(
+    st.lists(ODD_ENTRIES | ENTRIES, max_size=8, unique_by=lambda entry: entry.path), st.lists(ODD | PATHS, max_size=5)
+)
+def test_single_entries_are_found_without_making_all(entries: list[Entry], others: list[str]) -> None:
+    whole = Inventory(entries)
+    lazy = Inventory.lazily(whole.to_bytes())
+    for path in ["", *others, *(entry.path for entry in entries), *(entry.link for entry in entries)]:
+        assert lazy.get(path) == whole.get(path)
+    assert list(lazy) == list(whole)
+    assert [lazy.get(entry.path) for entry in entries] == entries
+
+
+def test_many_questions_make_all_entries() -> None:
+    whole = Inventory(Entry(f"d/{number:03}", FILE, size=number) for number in range(200))
+    lazy = Inventory.lazily(whole.to_bytes())
+    for number in range(210):
+        assert lazy.get(f"d/{number:03}") == whole.get(f"d/{number:03}")
 
 
 def test_lookups() -> None:
