@@ -74,8 +74,9 @@ class Inventory:
     @property
     def entries(self) -> Sequence[Entry]:
         """All entries, in order. Raises ArchiveError as `from_bytes` does."""
+        data = self._data  # taken first, for another thread may just be done with it
         if self._entries is None:
-            self._entries = self.from_bytes(self._data).entries
+            self._entries = self.from_bytes(data).entries
             self._data = b""
         return self._entries
 

@@ -8,10 +8,10 @@ import os
 import struct
 import termios
 import threading
-from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from buildah_py.errors import SandboxError
+from buildah_py.frozen import asdict, replace
 from buildah_py.sandbox import capabilities, plan, wire
 from buildah_py.sandbox.network import RUN_DIRECTORY, Networks, user_network_tool
 from buildah_py.sandbox.resolver import servers
