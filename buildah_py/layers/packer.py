@@ -36,7 +36,6 @@ class LayerPacker:
     """
 
     def __init__(self, directory: str, base: Base | None = None) -> None:
-        self._directory = directory
         self._base = base
         self._entries: dict[str, Entry] = {}
         self._at = 0  # bytes of the tar so far
