@@ -6,8 +6,10 @@ import signal
 
 from hypothesis import HealthCheck, settings
 
-# Tests send it; under nohup(1) it would be ignored by whatever they start.
+# Tests send these; under nohup(1), or in the background of a script, whatever they start would ignore them.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 # A machine that is busy with something else makes no test fail.
 settings.register_profile("pybuild", deadline=None, suppress_health_check=[HealthCheck.too_slow])
