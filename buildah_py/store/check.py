@@ -101,6 +101,24 @@ def mend_trees(layers: Layers, diff_id: str) -> bool:
     return not problems_of_layer(layers, diff_id)
 
 
+def keep_tree(layers: Layers, diff_id: str) -> bool:
+    """Remove the tar of a layer where that is damaged and the tree beside it is whole; whether that was so."""
+    fs = layers.fs(diff_id)
+    if not os.path.isdir(fs) or not layers.is_packed(diff_id):
+        return False
+    try:
+        inventory = layers.inventories.read(diff_id)
+    except StoreError:  # which says what is wrong with the layer
+        return False
+    if _look_at(layers, diff_id, inventory).diff_id == diff_id:
+        return False
+    found = look(inventory, fs)
+    if found.problems or found.diff_id != diff_id:
+        return False
+    layers.remove_tar(diff_id)
+    return True
+
+
 def _look_at(layers: Layers, diff_id: str, inventory: Inventory) -> Found:
     """Read a layer whole: its tar where it is kept as one, else its tree."""
     try:
@@ -169,7 +187,7 @@ def recover(layers: Layers, blobs: Blobs) -> list[str]:
     lost: list[str] = []
     whole: list[str] = []
     for diff_id in layers.in_flight():
-        if can_be_made(layers, diff_id):
+        if not keep_tree(layers, diff_id) and can_be_made(layers, diff_id):
             remove_made(layers, diff_id)
         (lost if problems_of_layer(layers, diff_id) else whole).append(diff_id)
     layers.settle(whole)

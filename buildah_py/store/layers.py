@@ -105,6 +105,18 @@ class Layers:
             return PackedTar(f"{home}/{PATCH}", self.tar)
         return None
 
+    def is_packed(self, diff_id: str) -> bool:
+        """Whether the layer is kept as its tar, with or without a tree beside it."""
+        home = self.home(diff_id)
+        return os.path.lexists(f"{home}/{TAR}") or os.path.lexists(f"{home}/{PATCH}")
+
+    def remove_tar(self, diff_id: str) -> None:
+        """Keep a layer as its tree alone."""
+        self._database.change("UPDATE layers SET base = NULL, disk = NULL WHERE diff_id = ?", (diff_id,))
+        for name in (TAR, PATCH):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(os.path.join(self.home(diff_id), name))
+
     def get(self, diff_id: str) -> StoredLayer | None:
         """The layer's row, or None."""
         return self._one("diff_id = ?", diff_id)

@@ -241,3 +241,25 @@ def test_a_checkout_with_new_times_is_no_patch(busybox: Pybuild, text: str) -> N
     busybox.build(context)
     assert forms(busybox) == (["fs", "tar", "tar"] if text == LEAF else ["fs"] * 5)
     assert busybox.sh("stat -c %Y /tree/d2/f2; cat /tree/d1/f1") == "3000000\nchanged\n"
+
+
+@pytest.mark.parametrize("how", ["a power cut", "fsck"])
+def test_a_damaged_tar_beside_a_whole_tree_costs_no_layer(busybox: Pybuild, how: str) -> None:
+    """The first build's tree got a tar when the second one was built."""
+    context = busybox.context(OPENED)
+    tree = fill(context)
+    busybox.build(context, "-t", "first")
+    (tree / "d1/f1").write_text("changed\n")
+    busybox.build(context)
+    [tar] = (busybox.root / "layers").glob("*/tar")
+    tar.write_bytes(tar.read_bytes()[:10_000])
+    if how == "fsck":
+        assert "beside which its tree is whole" in busybox.run("fsck", "--repair").stdout
+    else:
+        with sqlite3.connect(busybox.root / "state.db") as database:
+            database.execute("UPDATE layers SET boot = 'another'")
+    assert busybox.sh("cat /tree/d1/f1", "first") == "tree 1\n"
+    assert not tar.exists()
+    busybox.build(context)
+    assert busybox.sh("cat /tree/d1/f1") == "changed\n"
+    assert "clean" in busybox.run("fsck").stdout
