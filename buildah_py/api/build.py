@@ -132,13 +132,17 @@ def build(request: BuildRequest, emit: Callable[[Event], None]) -> BuildResult:
                         for index, result in results.items()
                         if result.layers
                     }
-                    config, base_layers = shape_image(finish_config(plan, made), plan.config, request, workshop)
+                    stamps = results[plan.target].stamps
+                    finished = finish_config(plan, made)
+                    config, base_layers, stamps = shape_image(finished, plan.config, request, workshop, stamps)
                     config = config.with_property(INLINE, sharing.inline(plan, engine.records))
                     image = config.digest()
                     store.images.put(image, config.to_bytes(), config.diff_ids, names, recorded)
                     descriptor = None
                     if outputs:
-                        descriptor = write_outputs(outputs, store, config, given, request, base_layers, emit, ahead)
+                        descriptor = write_outputs(
+                            outputs, store, config, given, request, base_layers, stamps, emit, ahead
+                        )
                     break
                 except LayersLost as lost_layers:
                     engine.forget(lost_layers)

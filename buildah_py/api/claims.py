@@ -10,10 +10,12 @@ import json
 from typing import TYPE_CHECKING
 
 from buildah_py.errors import Interrupted, LayersLost, PybuildError
+from buildah_py.layers.stamps import read_stamps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+    from buildah_py.layers.inventory import Inventory
     from buildah_py.store import Origin, Store, StoredBlob
 
 
@@ -77,11 +79,17 @@ class Claims:
         layer = self._store.layers.get(diff_id)
         if layer is None or layer.absent:
             return False
+        inventory = self._store.layers.inventories.get(diff_id)
         lies = [
             record.key
             for record in self._store.records.of_layer(diff_id)
-            if json.loads(record.data)["layer"] != layer.layer_digest
+            if not _is_so(json.loads(record.data), inventory)
         ]
         for key in lies:
             self._store.records.remove(key)
         return bool(lies)
+
+
+def _is_so(record: Mapping[str, object], inventory: Inventory) -> bool:
+    """Whether a layer has the content that a record says."""
+    return inventory.content_digest(read_stamps(record["stamps"])) == record["content"]

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from buildah_py.sandbox import Sandbox
     from buildah_py.sources.named import NamedContext
     from buildah_py.store import Store
+    from buildah_py.store.cache_mounts import CacheName
 
 
 class Opened(NamedTuple):
@@ -107,7 +108,7 @@ def _open_workshop(
     contexts: Contexts,
     agents: Mapping[str, str],
     emit: Callable[[Event], None],
-    cache_directory: Callable[[str], str | None],
+    cache_directory: Callable[[CacheName], str | None],
 ) -> Workshop:
     readers = _secret_readers(request)
     return Workshop(

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buildah_py.cache import Cache, input_lists, step_key
+from buildah_py.cache import Cache, Made, input_lists, step_key
 from buildah_py.cache.differences import differences, summary
 from buildah_py.cache.explain import explain
 from buildah_py.cache.ingredients import About, Ingredients, InputNote, read_about
@@ -117,7 +117,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 def keep(store: Store, ingredients: Ingredients, **names: object) -> None:
     (layer,) = store.layers.all()
     names = {"own": ("file /x",), **names}
-    Cache(store, **names).keep(ingredients, layer.diff_id, layer.layer_digest, 1.0)  # type: ignore[arg-type]
+    Cache(store, **names).keep(ingredients, Made(layer.diff_id, layer.layer_digest), 1.0)  # type: ignore[arg-type]
 
 
 def test_no_look_up_goes_through_a_table(store: Store) -> None:
@@ -189,7 +189,7 @@ def test_a_damaged_list_is_told_as_such(store: Store) -> None:
     (layer,) = store.layers.all()
     ingredients = step("x", sources="sha256:1")
     Cache(store, own=("file /x",)).keep(
-        ingredients, layer.diff_id, layer.layer_digest, 1.0, lists={"sha256:1": lambda: b"x" * 100_000}
+        ingredients, Made(layer.diff_id, layer.layer_digest), 1.0, lists={"sha256:1": lambda: b"x" * 100_000}
     )
     for damaged in b"z??", b"s??", b"":
         store.database.change("UPDATE input_lists SET data = ?", (damaged,))

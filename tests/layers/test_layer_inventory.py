@@ -36,6 +36,7 @@ ENTRIES = st.builds(
     mtime=st.integers(-(2**60), 2**60),
     opaque=st.booleans(),
     implied=st.booleans(),
+    stamp=st.just(""),
 )
 
 
