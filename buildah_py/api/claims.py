@@ -6,16 +6,14 @@ was made of what the cache said, and is worth nothing if that was not so.
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
+from buildah_py.cache.records import drop_lies
 from buildah_py.errors import Interrupted, LayersLost, PybuildError
-from buildah_py.layers.stamps import read_stamps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
-    from buildah_py.layers.inventory import Inventory
     from buildah_py.store import Origin, Store, StoredBlob
 
 
@@ -43,7 +41,7 @@ class Claims:
             raise
         except PybuildError as error:
             self._fetch_each(diff_ids, error)
-        lies = [diff_id for diff_id in missing if self._drop_lies(diff_id)]
+        lies = [diff_id for diff_id in missing if drop_lies(self._store, diff_id)]
         if lies:
             raise LayersLost(f"the content of layer {lies[0]} is not what a shared cache said of it", lies)
 
@@ -73,23 +71,3 @@ class Claims:
                     lost.append(diff_id)
         if lost:
             raise LayersLost(first.message, lost, hint=first.hint) from first
-
-    def _drop_lies(self, diff_id: str) -> bool:
-        """Remove the records that said something else of a layer that is here now; whether there were any."""
-        layer = self._store.layers.get(diff_id)
-        if layer is None or layer.absent:
-            return False
-        inventory = self._store.layers.inventories.get(diff_id)
-        lies = [
-            record.key
-            for record in self._store.records.of_layer(diff_id)
-            if not _is_so(json.loads(record.data), inventory)
-        ]
-        for key in lies:
-            self._store.records.remove(key)
-        return bool(lies)
-
-
-def _is_so(record: Mapping[str, object], inventory: Inventory) -> bool:
-    """Whether a layer has the content that a record says."""
-    return inventory.content_digest(read_stamps(record["stamps"])) == record["content"]

@@ -206,6 +206,25 @@ class Cache:
             return self._met
 
 
+def drop_lies(store: Store, diff_id: str) -> bool:
+    """Remove the records that say something else of a layer than what it is, now that it is here; whether any did.
+
+    What was built on the word of one has a key that is worth nothing.
+    """
+    layer = store.layers.get(diff_id)
+    if layer is None or layer.absent:
+        return False
+    inventory = store.layers.inventories.get(diff_id)
+    lies = [
+        record.key
+        for record in map(_record, store.records.of_layer(diff_id))
+        if inventory.content_digest(record.stamps) != record.content
+    ]
+    for key in lies:
+        store.records.remove(key)
+    return bool(lies)
+
+
 def _known(inputs: Mapping[str, str | None]) -> dict[str, str]:
     known = {name: digest for name, digest in inputs.items() if digest is not None}
     assert len(known) == len(inputs)

@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from buildah_py.cache import Made, step_key
+from buildah_py.cache.records import drop_lies
 from buildah_py.engine.executions import NOTHING_USED, make_execution
 from buildah_py.engine.reasons import LookUp, Reason, describe
 from buildah_py.engine.results import NOTHING, Result, base_result, chain_below, result_of
@@ -300,9 +301,11 @@ class Engine:
         )
 
     def _add(self, captured: Captured, staged: str) -> Made:
-        self._workshop.store.layers.add(
-            staged, captured.inventory, captured.diff_id, captured.size, base=captured.base or None
-        )
+        store = self._workshop.store
+        was_absent = bool(store.layers.missing([captured.diff_id]))
+        store.layers.add(staged, captured.inventory, captured.diff_id, captured.size, base=captured.base or None)
+        if was_absent:
+            drop_lies(store, captured.diff_id)
         return Made(captured.diff_id, captured.inventory.content_digest(captured.stamps), captured.stamps)
 
     def _older(self, captured: Captured, why: Reason) -> Made | None:

@@ -14,7 +14,7 @@ from buildah_py.layers.files import read_pieces
 from buildah_py.layers.header import END, WHITEOUT_PREFIX, header
 from buildah_py.layers.inventory import Captured, Inventory
 from buildah_py.layers.lower import NOTHING, Below, LowerDirectory, Lowers
-from buildah_py.layers.stamps import CONTENT, NO_STAMPS, Stamps, classify, seconds_of
+from buildah_py.layers.stamps import CONTENT, Stamps, classify, seconds_of
 from buildah_py.layers.stream import BackgroundHash, TarStream
 from buildah_py.layers.tar import padding
 
@@ -42,7 +42,7 @@ def capture(
     stubs: str | None = None,
     userxattr: bool = False,
     root: Entry | None = None,
-    stamped: Stamps = NO_STAMPS,
+    stamped: Stamps | None = None,
     below: Callable[[str], Entry | None] = lambda _: None,
 ) -> Captured:
     """Return the layer that the overlay upper directory `upper` stands for, on top of `lowers` (top-most first).
@@ -52,7 +52,7 @@ def capture(
     top-most lower directory is. Nothing may write to these directories meanwhile. Each file is read once.
 
     `stamped` are the times at which the step ran: those alone, and times that were kept of what `below` says that they
-    are no content of, are no content of this layer. Content has whole seconds, as in its tar.
+    are no content of, are no content of this layer. Content has whole seconds then, as in its tar.
 
     Raises ArchiveError for what no layer can hold: a real file named `.wh.*`, a path of more than 4095 bytes.
     """
@@ -92,7 +92,7 @@ class _Child(NamedTuple):
 class _Times:
     """What the times of the layer's entries are."""
 
-    def __init__(self, stamped: Stamps, below: Callable[[str], Entry | None]) -> None:
+    def __init__(self, stamped: Stamps | None, below: Callable[[str], Entry | None]) -> None:
         self.stamped = stamped
         self._below = below
         self._seconds = seconds_of(())
@@ -100,7 +100,7 @@ class _Times:
 
     def settle(self, entry: Entry, old: os.stat_result | None) -> Entry:
         """Take note of an entry with what was at its path before; the entry as it is in the layer."""
-        if entry.kind == WHITEOUT:
+        if self.stamped is None or entry.kind == WHITEOUT:
             return entry
         mtime = entry.mtime
         stamp = self.stamped.of(mtime)
@@ -250,9 +250,11 @@ class _Walk:
                 assert below.stat is not None
                 entry = _entry(path, DIR, below.stat, xattrs=self._pairs_below(below, path, self._chain))
                 entry = entry._replace(mtime=status.st_mtime_ns)
+        if not path and same:  # its time is that of the directory it happens to be
+            return
         if same and shown is not None and shown.st_mtime_ns != entry.mtime:
             # It was touched, or something came or went in it. A mere mount point has no time unless it was given one.
-            same = not is_below and bool(self._times.stamped.of(entry.mtime))
+            same = not is_below and self._times.stamped is not None and bool(self._times.stamped.of(entry.mtime))
         if same:
             self._waiting.append((entry, below))
         else:

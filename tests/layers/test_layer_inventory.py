@@ -107,6 +107,7 @@ ODD_ENTRIES = st.builds(
     xattrs=st.just(()),
     mtime=st.sampled_from([0, 5, 644]),
     opaque=st.booleans(),
+    stamp=st.just(""),
 )
 
 
