@@ -152,6 +152,7 @@ def _shared(record: Record) -> SharedRecord:
         record.diff_id,
         record.seconds,
         record.beside or None,
+        record.created,
     )
 
 

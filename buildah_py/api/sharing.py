@@ -108,7 +108,7 @@ class Sharing:
             diff_id,
             said.layer_digest,
             record.seconds,
-            created=said.created,
+            created=said.created if record.created is None else record.created,
             source=one.backend.name,
             signer=found.signer,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 from buildah_py.cache.keys import KEY_VERSION, canonical_json, step_key
@@ -24,7 +25,7 @@ NEAR = 12
 class Record:
     """A step that was executed: its ingredients (parent chain, canonical step, digests of inputs) and its result.
 
-    `created` is when the layer was first made, `made` when the step was executed last, in nanoseconds since 1970;
+    `created` is when the step first had this result, `made` when it was executed last, in nanoseconds since 1970;
     `seconds` what that took. `beside` is what `ingredients.read_about` reads. `source` names the cache that the record
     came from, "" for this machine's own; `signer` is the public key that it was signed with, as far as that was asked.
     """
@@ -130,6 +131,7 @@ class Cache:
             "inputs": inputs,
             "layer": layer_digest,
             "seconds": seconds,
+            "created": self._first_made(key, layer_digest) if created is None else created,
             "about": about.to_data(),
         }
         if source:
@@ -143,6 +145,12 @@ class Cache:
         row = self._store.records.get(key)
         assert row is not None
         return _record(row)
+
+    def _first_made(self, key: str, layer_digest: str) -> int:
+        """When a step first had a result: equal layers of other steps, such as empty ones, may be much older."""
+        row = self._store.records.get(key)
+        known = None if row is None else _record(row)
+        return known.created if known is not None and known.layer_digest == layer_digest else time.time_ns()
 
     def see(self, records: Sequence[tuple[str, About, str]]) -> None:
         """Note where hits were met: keys, what is known of the steps, and their kinds."""
@@ -205,7 +213,7 @@ def _record(row: StoredRecord) -> Record:
         inputs=data["inputs"],
         layer_digest=data["layer"],
         diff_id=row.diff_id,
-        created=row.layer_created,
+        created=data.get("created", row.layer_created),
         seconds=data["seconds"],
         made=row.created,
         version=data["version"],

@@ -40,7 +40,10 @@ class SharedLayer(NamedTuple):
 
 
 class SharedRecord(NamedTuple):
-    """What a step with that key led to, and the ingredients of the key; `about` is what helps to explain a miss."""
+    """What a step with that key led to, and the ingredients of the key; `about` is what helps to explain a miss.
+
+    `created` is when the step first had this result (ns), None where only the layer's time is known.
+    """
 
     key: str
     parent: str
@@ -49,6 +52,7 @@ class SharedRecord(NamedTuple):
     diff_id: str
     seconds: float
     about: object = None
+    created: int | None = None
 
 
 class SharedMount(NamedTuple):
@@ -84,6 +88,7 @@ class Book:
             parent, diff_id = canonical.text(raw, "parent", what), digest.validate(canonical.text(raw, "layer", what))
             inputs = canonical.pairs(raw, "inputs", what)
             step = canonical.table(raw, "step", what)
+            created = _natural(raw, "created", what) if "created" in raw else None
         except ImageError as error:
             raise CacheError(error.message) from error
         about = raw.get("about")
@@ -97,7 +102,7 @@ class Book:
         seconds = raw.get("seconds")
         if not isinstance(seconds, (int, float)) or not 0 <= seconds < _MAX_TIME:
             raise CacheError(f"{what} took {seconds!r} seconds")
-        return SharedRecord(key, parent, step, inputs, diff_id, seconds, about)
+        return SharedRecord(key, parent, step, inputs, diff_id, seconds, about, created)
 
     def layer(self, diff_id: str) -> SharedLayer | None:
         """A layer. Raises CacheError where what is said of it is malformed."""
@@ -201,6 +206,7 @@ def _record(record: SharedRecord) -> dict[str, object]:
         "layer": record.diff_id,
         "seconds": record.seconds,
         "about": record.about,
+        **({} if record.created is None else {"created": record.created}),
     }
 
 

@@ -121,6 +121,13 @@ def test_another_machine_hits_all_and_fetches_no_layer(ci: Pybuild, busybox: Pyb
     assert _build(busybox, context)[0] == ["hit"] * 5
 
 
+def test_steps_of_equal_layers_keep_their_times_elsewhere(ci: Pybuild, busybox: Pybuild, local: Place) -> None:
+    context = busybox.context("FROM busybox\nRUN true\nENV A=b\nRUN true\n")
+    _build(ci, context, f"--cache-to={local.to},mode=max")
+    assert _build(busybox, context, f"--cache-from={local.from_}")[0] == ["hit"] * 2
+    assert _id(busybox) == _id(ci)
+
+
 def test_only_what_is_needed_is_fetched(ci: Pybuild, busybox: Pybuild, local: Place) -> None:
     context = busybox.context(STAGES, file=b"of the context\n")
     _build(ci, context, f"--cache-to={local.to},mode=max")

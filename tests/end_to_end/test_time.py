@@ -93,6 +93,23 @@ def test_no_time_is_later_and_the_base_is_left_alone(busybox: Pybuild) -> None:
     assert int((busybox.work / "tree/w/d/x").stat().st_mtime) == EPOCH
 
 
+def test_an_image_is_as_old_as_the_newest_result_of_its_steps(busybox: Pybuild) -> None:
+    """Empty layers are there once, and may be much older than the steps that share them."""
+
+    def times(name: str) -> tuple[list[str], str]:
+        (image,) = json.loads(busybox.run("inspect", name).stdout)
+        return [entry["created"] for entry in image["history"]], image["created"]
+
+    busybox.build(busybox.context("FROM busybox\nRUN true\n"))
+    (_, oldest), _ = times("test")
+    text = "FROM busybox\nRUN echo 1 > /x\nENV A=b\nRUN true\n"
+    busybox.build(busybox.context(text))
+    history, created = times("test")
+    assert oldest < history[1] == history[2] < history[3] == created
+    busybox.build(busybox.context(text), "--no-cache", "-t", "again")
+    assert times("again") == (history, created)
+
+
 def test_the_epoch_is_a_build_argument_and_steps_are_shared_without_it(busybox: Pybuild) -> None:
     context = busybox.context("FROM busybox\nRUN echo 1 >/x\nARG SOURCE_DATE_EPOCH\nRUN echo $SOURCE_DATE_EPOCH >/e\n")
     busybox.build(context)
