@@ -123,7 +123,7 @@ def test_another_machine_hits_all_and_fetches_no_layer(ci: Pybuild, busybox: Pyb
 
 def test_the_actions_cache_is_left_out_where_there_is_none(busybox: Pybuild) -> None:
     context = busybox.context("FROM scratch\nCOPY file /\n", file=b"1")
-    nothing = {"ACTIONS_RESULTS_URL": "", "ACTIONS_RUNTIME_TOKEN": ""}
+    nothing: dict[str, Any] = {"ACTIONS_RESULTS_URL": "", "ACTIONS_RUNTIME_TOKEN": ""}
     built = busybox.build(context, "--cache-from=type=gha", "--cache-to=type=gha,mode=max", **nothing)
     assert built.outcomes() == ["RAN"]
     assert built.shown.count("type=gha is left out") == 2
