@@ -162,6 +162,7 @@ def _shared(record: Record) -> SharedRecord:
         record.stamps,
         record.seconds,
         record.beside or None,
+        record.created,
     )
 
 

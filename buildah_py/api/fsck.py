@@ -12,7 +12,7 @@ from buildah_py.errors import ImageError, StoreError
 from buildah_py.image import config as image_config
 from buildah_py.layers.stamps import read_stamps
 from buildah_py.store import Store
-from buildah_py.store.check import adopt, keep_tree, mend_inventory, mend_trees, problems_of_layer
+from buildah_py.store.check import adopt, keep_tree, mend_inventory, mend_size, mend_trees, problems_of_layer
 from buildah_py.store.salvage import problems_of_database, salvage
 
 if TYPE_CHECKING:
@@ -100,6 +100,8 @@ class _Check:
                 self.faults += [Fault("layer", layer.diff_id, problem, done) for problem in problems]
 
     def _mend(self, diff_id: str) -> str:
+        if mend_size(self._store.layers, diff_id):
+            return "noted the right size"
         if mend_inventory(self._store.layers, diff_id):
             return "made a new inventory"
         if keep_tree(self._store.layers, diff_id):

@@ -42,11 +42,11 @@ class Sharing:
     ) -> None:
         self.environ = environ
         self._registries = registries
-        self.to, self.from_ = options.places()
         self._platform = platform
         self._store = store
         self._cache = cache
         self._emit = emit
+        self.to, self.from_ = (self._offered(places) for places in options.places())
         self.imports = [self._import(place) for place in self.from_]
         for place in self.to:
             if place.type != "inline":
@@ -103,7 +103,7 @@ class Sharing:
             Ingredients(record.parent, record.canonical, record.inputs, read_about(record.about)),
             Made(said.diff_id, record.content, record.stamps),
             record.seconds,
-            created=said.created,
+            created=said.created if record.created is None else record.created,
             source=one.backend.name,
             signer=found.signer,
         )
@@ -174,6 +174,21 @@ class Sharing:
 
             mounts = mounts_of(plan.nodes)
             export_all(self, self._store, steps_of(plan, records), mounts, names, self._emit)
+
+    def _offered(self, places: Sequence[Place]) -> list[Place]:
+        """Leave out the Actions cache where there is none: the same command is for workflows and for people."""
+        from buildah_py.sharing.spec import GHA
+
+        found = []
+        for place in places:
+            if place.type == GHA:
+                from buildah_py.sharing.gha import is_offered
+
+                if not is_offered(place, self.environ):
+                    self._emit(events.Note(f"{place.option} type=gha is left out: this is no GitHub workflow"))
+                    continue
+            found.append(place)
+        return found
 
     def _import(self, place: Place) -> ImportedCache:
         from buildah_py.sharing.imported import ImportedCache

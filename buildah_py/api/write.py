@@ -37,10 +37,6 @@ def check_outputs(
     for output in outputs:
         if output.rewrite_timestamp and epoch is None:
             raise UsageError("rewrite-timestamp=true needs a time", hint="add --source-date-epoch SECONDS")
-        if output.type in ("oci", "tar") and not output.dest:
-            raise UsageError(
-                f"--output type={output.type} needs a destination", hint="add dest=FILE.tar, or dest=- for stdout"
-            )
         if output.type == "docker" and output.dest is None:
             from buildah_py.outputs.engine_api import Engine, find_engine
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from buildah_py.errors import CacheError
@@ -203,9 +204,8 @@ def same_for_git(differences: Sequence[FileDifference]) -> bool:
 
 
 def alike(old: Sequence[ListedSource], new: Sequence[ListedSource]) -> float:
-    """Give the share of entries that both have, from 0 to 1."""
-    before = {row for source in old for row in source.rows}
-    after = {row for source in new for row in source.rows}
+    """Give the share of entries that both have, from 0 to 1, whoever's they are and whatever their modes."""
+    before, after = ({_HELD(row) for source in sources for row in source.rows} for sources in (old, new))
     return len(before & after) / max(len(before), len(after), 1)
 
 
@@ -226,6 +226,8 @@ class _Placed(NamedTuple):
 
 
 _NOTHING = _Placed("", ())
+_HELD = itemgetter(0, 1, 4)
+"""Path, kind and content of a row: checkouts under another umask hold the same."""
 
 
 def _identified(sources: Sequence[ListedSource], bases: Sequence[str]) -> dict[tuple[str, str, int], _Placed]:

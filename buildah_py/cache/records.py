@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from buildah_py.cache.keys import KEY_VERSION, canonical_json, step_key
@@ -23,11 +24,15 @@ NEAR = 12
 
 
 class Made(NamedTuple):
-    """What a step led to: a layer, its content's digest, and its times that are no content."""
+    """What a step led to: a layer, its content's digest, its times that are no content, and when it first did (ns).
+
+    `created` is 0 for a result of just now.
+    """
 
     diff_id: str
     content: str
     stamps: Stamps = NO_STAMPS
+    created: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +40,7 @@ class Record:
     """A step that was executed: its ingredients (parent chain, canonical step, digests of inputs) and its result.
 
     The result is the layer `diff_id`; `stamps` are its times that are no content, `content` is the digest of the rest.
-    `created` is when the layer was first made, `made` when the step was executed last, in nanoseconds since 1970;
+    `created` is when the step first had this result, `made` when it was executed last, in nanoseconds since 1970;
     `seconds` what that took. `beside` is what `ingredients.read_about` reads. `source` names the cache that the record
     came from, "" for this machine's own; `signer` is the public key that it was signed with, as far as that was asked.
     """
@@ -58,7 +63,7 @@ class Record:
     @property
     def result(self) -> Made:
         """What the step led to."""
-        return Made(self.diff_id, self.content, self.stamps)
+        return Made(self.diff_id, self.content, self.stamps, self.created)
 
     @property
     def about(self) -> About:
@@ -146,6 +151,7 @@ class Cache:
             "content": made.content,
             "stamps": made.stamps.to_data(),
             "seconds": seconds,
+            "created": created or made.created or self._first_made(key, made.content),
             "about": about.to_data(),
         }
         if source:
@@ -160,14 +166,24 @@ class Cache:
         assert row is not None
         return _record(row)
 
-    def see(self, records: Sequence[tuple[str, About, str]]) -> None:
-        """Note where hits were met: keys, what is known of the steps, and their kinds."""
-        from buildah_py.cache.nearest import places
+    def _first_made(self, key: str, content: str) -> int:
+        """When a step first had a result: equal layers of other steps, such as empty ones, may be much older."""
+        row = self._store.records.get(key)
+        known = None if row is None else _record(row)
+        return known.created if known is not None and known.content == content else time.time_ns()
+
+    def see(self, records: Sequence[tuple[str, About, str]], *, again: bool = True) -> None:
+        """Note where hits were met: keys, what is known of the steps, and their kinds.
+
+        Without `again`, only what was not met there before is worth writing.
+        """
+        from buildah_py.cache.nearest import build_place, places
 
         names = (*self._own, *self._builds)
-        self._store.records.see(
-            [key for key, _, _ in records], [places(names, about, kind) for _, about, kind in records]
-        )
+        own = [build_place(name) for name in names]
+        keys, where = [key for key, _, _ in records], [places(names, about, kind) + own for _, about, kind in records]
+        if again or not self._store.records.were_seen(keys, where):
+            self._store.records.see(keys, where)
 
     def near(self, about: About, kind: str) -> list[tuple[Record, bool]]:
         """Records of earlier builds that stand where a step stands, or near: the closest places first.
@@ -240,7 +256,7 @@ def _record(row: StoredRecord) -> Record:
         inputs=data["inputs"],
         content=data["content"],
         diff_id=row.diff_id,
-        created=row.layer_created,
+        created=data.get("created", row.layer_created),
         seconds=data["seconds"],
         stamps=read_stamps(data["stamps"]),
         made=row.created,

@@ -101,8 +101,7 @@ def run(args: argparse.Namespace) -> int:
 
     mode = "quiet" if args.quiet else args.progress
     with renderer(mode, err=sys.stderr, out=outputs.stdout(args), env=os.environ) as sink:
-        result = build(request, sink)
-    outputs.tell(args, result)
+        build(request, sink, lambda result: outputs.tell(args, result))
     return 0
 
 

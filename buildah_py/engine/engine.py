@@ -96,9 +96,9 @@ class Engine:
             raise
         if self._error is not None:
             raise self._error
-        if self.ran and self._met:
+        if self._met:
             met = [(key, describe(node, nodes, None), str(node.step.canonical()["op"])) for node, key in self._met]
-            self._workshop.cache.see(met)
+            self._workshop.cache.see(met, again=bool(self.ran))
             self._met.clear()
         return self._results
 

@@ -65,6 +65,17 @@ def pack(
         os.close(root)
 
 
+def measure(inventory: Inventory, fs: str) -> tuple[str, int]:
+    """Return diff_id and length of the tar that `pack` would write, with the same errors."""
+    size = 0
+
+    def count(data: ReadableBuffer) -> None:
+        nonlocal size
+        size += memoryview(data).nbytes
+
+    return pack(inventory, fs, count), size
+
+
 def pass_on(packed: PackedTar, write: Callable[[ReadableBuffer], object], diff_id: str) -> str:
     """Write the tar of a layer that is kept as one; return its diff_id. Raises ArchiveError where it is another."""
     with BackgroundHash() as hashed:

@@ -45,6 +45,7 @@ class SharedRecord(NamedTuple):
     """What a step with that key led to, and the ingredients of the key; `about` is what helps to explain a miss.
 
     `content` is the digest of the layer but for its times that are none, the `stamps`.
+    `created` is when the step first had this result (ns), None where only the layer's time is known.
     """
 
     key: str
@@ -56,6 +57,7 @@ class SharedRecord(NamedTuple):
     stamps: Stamps
     seconds: float
     about: object = None
+    created: int | None = None
 
 
 class SharedMount(NamedTuple):
@@ -92,6 +94,7 @@ class Book:
             inputs = canonical.pairs(raw, "inputs", what)
             step = canonical.table(raw, "step", what)
             content, stamps = digest.validate(canonical.text(raw, "content", what)), read_stamps(raw.get("stamps"))
+            created = _natural(raw, "created", what) if "created" in raw else None
         except ValueError as error:
             raise CacheError(f"{what}: {error}") from error
         except ImageError as error:
@@ -107,7 +110,7 @@ class Book:
         seconds = raw.get("seconds")
         if not isinstance(seconds, (int, float)) or not 0 <= seconds < _MAX_TIME:
             raise CacheError(f"{what} took {seconds!r} seconds")
-        return SharedRecord(key, parent, step, inputs, diff_id, content, stamps, seconds, about)
+        return SharedRecord(key, parent, step, inputs, diff_id, content, stamps, seconds, about, created)
 
     def layer(self, diff_id: str) -> SharedLayer | None:
         """A layer. Raises CacheError where what is said of it is malformed."""
@@ -212,6 +215,7 @@ def _record(record: SharedRecord) -> dict[str, object]:
         "stamps": record.stamps.to_data(),
         "seconds": record.seconds,
         "about": record.about,
+        **({} if record.created is None else {"created": record.created}),
     }
 
 

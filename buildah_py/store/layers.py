@@ -250,6 +250,10 @@ class Layers:
             ),
         )
 
+    def set_size(self, diff_id: str, size: int) -> None:
+        """Correct what is noted as the length of a layer's tar."""
+        self._database.change("UPDATE layers SET size = ? WHERE diff_id = ?", (size, diff_id))
+
     def promise(
         self,
         diff_id: str,
