@@ -285,7 +285,11 @@ def test_what_comes_to_be_used_while_leases_are_looked_at_is_spared(root: str, m
 
 def test_a_cache_mount_in_use_stays(root: str) -> None:
     with Store(root) as store, Store(root) as other:
-        path = store.cache_mounts.use("apt")
+        staged = os.path.join(store.stage(), "mount")
+        os.mkdir(staged)
+        assert store.cache_mounts.put("apt", staged)
+        assert store.cache_mounts.use("apt")
+        path = store.cache_mounts.path("apt")
         with open(os.path.join(path, "x"), "w", encoding="ascii") as file:
             file.write("x" * 10_000)
         assert collect(other, Rules()).cache_mounts == 0
