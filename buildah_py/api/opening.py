@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from buildah_py.plan import Node
     from buildah_py.sandbox import Sandbox
     from buildah_py.sources.named import NamedContext
-    from buildah_py.store.cache_mounts import CacheName
     from buildah_py.store import Store
 
 
