@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from buildah_py.errors import UsageError
 from buildah_py.outputs import precheck
+from buildah_py.progress import events
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from buildah_py.image.descriptor import Descriptor
     from buildah_py.layers.tree import Tree
     from buildah_py.outputs.spec import Output
-    from buildah_py.progress.events import Event
     from buildah_py.registry import Registry, RegistryOptions
     from buildah_py.store import Store, StoredBlob
 
@@ -71,7 +71,7 @@ class Exporter:
         raw: bytes = b"",
         clamp: Clamp | None = None,
         fetch: Callable[[str], StoredBlob] | None = None,
-        emit: Callable[[Event], None] = lambda _: None,
+        emit: Callable[[events.Event], None] = lambda _: None,
     ) -> None:
         self._store = store
         self._config = config
@@ -127,7 +127,12 @@ class Exporter:
         else:
             from buildah_py.outputs.local import write_local
 
-            write_local(output.dest, self._tree(), delete=output.mode == "delete")
+            write_local(
+                output.dest,
+                self._tree(),
+                delete=output.mode == "delete",
+                warn=lambda text: self._emit(events.Warning(text)),
+            )
 
     def _tree(self) -> Tree:
         """Give the files of the image, all of one time where one was asked for: here no base is shared with others."""

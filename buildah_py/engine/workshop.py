@@ -56,6 +56,7 @@ class Workshop:
     their ids, `shape` gives a container as the command line wants it. `secret_digest` gives for a secret's id what of
     it enters keys: "" where it was not given, "given", or a digest of its value where that was asked for.
     `cache_directory` is asked before a cache mount is used: for the directory that stands for it, None for the store's.
+    `ended` is set when the build is cancelled; whoever fetches something for it looks at that.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class Workshop:
         agents: Mapping[str, str] | None = None,
         shape: Callable[[ContainerSpec], ContainerSpec] = lambda spec: spec,
         cache_directory: Callable[[CacheName], str | None] = lambda _: None,
+        ended: threading.Event | None = None,
     ) -> None:
         self.store = store
         self.cache = cache
@@ -93,8 +95,9 @@ class Workshop:
         self.userxattr = in_user_namespace()
         self._owners = not (self.userxattr and has_single_id())
         self._lock = threading.RLock()
+        self._opening = threading.Lock()
         self.context_lock = threading.Lock()
-        self._cancelled = threading.Event()
+        self._cancelled = ended or threading.Event()
 
     # file systems
 
@@ -136,7 +139,7 @@ class Workshop:
 
     def context(self, name: str) -> Context:
         """The build context `name`; "" is the main one."""
-        with self._lock:
+        with self._opening:  # which may take as long as another machine likes; nothing else waits for it
             if name not in self._contexts:
                 self._contexts[name] = self._open_context(name)
             return self._contexts[name]
@@ -210,8 +213,8 @@ class Workshop:
 
     def cancel(self) -> None:
         """Kill what runs; whatever asks `check` from now on is interrupted."""
+        self._cancelled.set()
         with self._lock:
-            self._cancelled.set()
             for container in self._containers:
                 container.kill()
 

@@ -27,6 +27,7 @@ from buildah_py.store.layers import Layers
 from buildah_py.store.locks import Lease, living_leases, named_lock
 from buildah_py.store.manifest_lists import ManifestLists
 from buildah_py.store.mounts import Mounts
+from buildah_py.store.private import make_private
 from buildah_py.store.records import Records
 from buildah_py.store.rooms import remove_tree
 from buildah_py.store.selections import Selections
@@ -53,8 +54,10 @@ class Store:
         database = os.path.join(root, "state.db")
         try:
             if not os.path.exists(database):
-                for room in _ROOMS:
+                os.makedirs(os.path.dirname(os.path.abspath(root)), exist_ok=True)
+                for room in ("", *_ROOMS):
                     os.makedirs(os.path.join(root, room), mode=0o700, exist_ok=True)
+            make_private(root, database)
             self.lease = Lease(self.path("leases"))
         except OSError as error:
             if reserve.is_full(error):

@@ -354,3 +354,32 @@ def test_disk_usage_is_that_of_du(tmp_path: Path, size: int) -> None:
     du = subprocess.run(["du", "-s", "--block-size=1", str(tmp_path)], check=True, capture_output=True, text=True)
     assert disk_usage(str(tmp_path)) == int(du.stdout.split()[0])
     assert disk_usage(str(tmp_path / "none")) == 0
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022])
+def test_a_store_is_for_its_user_alone(root: str, umask: int) -> None:
+    def modes() -> dict[str, int]:
+        found = {name: os.lstat(os.path.join(root, name)).st_mode & 0o777 for name in ("", *os.listdir(root))}
+        return {name: mode for name, mode in found.items() if mode & 0o077}
+
+    previous = os.umask(umask)
+    try:
+        with Store(root) as store:
+            add(store, "one")
+            assert {"state.db", "state.db-wal", "state.db-shm"} <= set(os.listdir(root))
+            assert modes() == {}
+            # As it was left by those who made it before it was shut.
+            for name, mode in (("", 0o755), ("state.db", 0o644), ("state.db-wal", 0o644), ("state.db-shm", 0o644)):
+                os.chmod(os.path.join(root, name), mode)
+            with Store(root):
+                assert modes() == {}
+    finally:
+        os.umask(previous)
+
+
+def test_a_directory_that_all_share_stays_as_it_is(root: str) -> None:
+    os.mkdir(root)
+    os.chmod(root, 0o1777)
+    with Store(root):
+        assert os.stat(root).st_mode & 0o7777 == 0o1777
+        assert os.stat(os.path.join(root, "state.db")).st_mode & 0o777 == 0o600
