@@ -136,7 +136,7 @@ class RunExecution:
         mounts: list[Operation] = [
             FileMount(target=f"/dev/pipes/{file.name}", content=file.content, mode=file.mode) for file in step.files
         ]
-        environment = dict(step.proxies) | dict(step.env)
+        environment = dict(step.env) | dict(step.proxies)
         for number, mount in enumerate(step.mounts):
             from buildah_py.engine.mounts import make_mount
 

@@ -18,11 +18,10 @@ _FILE_MODES = {"secret": 0o400, "ssh": 0o600}
 
 def plan_mount(fold: StageFold, mount: tree.Mount, place: int) -> tuple[MountStep, Input | None]:
     """Plan one mount; its tree, where it shows one, will be input number `place` of the node."""
-    variables = fold.variables()
-    spec = read_mount(mount, lambda text: fold.expand_text(text, mount.span, variables))
+    spec = read_mount(mount, lambda text: fold.expand_text(text, mount.span, fold.environment))
     shown: Input | None = None
     if spec.from_:
-        name = fold.expand_text(spec.from_, mount.span, variables) if fold.planner.extensions else spec.from_
+        name = fold.expand_text(spec.from_, mount.span, fold.environment) if fold.planner.extensions else spec.from_
         shown = fold.planner.origin_by_name(fold, name, mount.span)
     elif spec.type == "bind":
         shown = Input()

@@ -235,10 +235,9 @@ class Planner:
                 )
             name = named.location
             earlier = self._stage_index(name.lower(), stage.index) if named.kind == "target" else None
-        if earlier is not None:
-            base = self._stage(earlier)
-            fold.node, fold.config = base.node, base.config
-            fold.history, fold.arguments = list(base.history), dict(base.arguments)
+        base = None if earlier is None else self._stage(earlier)
+        if base is not None:
+            fold.node, fold.config, fold.history = base.node, base.config, list(base.history)
         else:
             try:
                 fold.node, fold.config = self._image(name, platform or self.platform, fold.label, fold.place(span))
@@ -252,6 +251,7 @@ class Planner:
             fold.config = fold.config.with_env("PATH", DEFAULT_PATH)
         for name, value in self.env.items():
             fold.config = fold.config.with_env(name, value)
+        fold.begin(base)
         self._run_triggers(fold)
 
     def _run_triggers(self, fold: StageFold) -> None:

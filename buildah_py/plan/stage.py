@@ -20,7 +20,7 @@ from buildah_py.image.config import Healthcheck
 from buildah_py.plan import created_by
 from buildah_py.plan.graph import HistoryItem, Input
 from buildah_py.plan.steps import CaptureStep, CopyStep, InlineFile, MountStep, RunStep, WorkdirStep
-from buildah_py.plan.variables import split_environment
+from buildah_py.plan.variables import NEVER_IN_ENVIRONMENT, split_environment
 from buildah_py.sources.urls import kind_of, redact
 
 if TYPE_CHECKING:
@@ -47,18 +47,26 @@ class StageFold:
         self.config: ImageConfig
         self.node: int
         self.history: list[HistoryItem] = []
+        self.environment: dict[str, str] = {}
         self.arguments: dict[str, str] = {}
         self._cmd_set = False
 
     # what instructions see
 
-    def variables(self) -> dict[str, str]:
-        """ARGs and ENVs; ENV wins."""
-        return self.arguments | split_environment(self.config.env)
+    def begin(self, base: StageFold | None) -> None:
+        """Take over what the base stage's instructions saw. What its config sets counts again, as behind any FROM."""
+        if base is not None:
+            self.environment, self.arguments = dict(base.environment), dict(base.arguments)
+        self.environment |= split_environment(self.config.env)
+
+    def _set(self, name: str, value: str) -> None:
+        """Set a variable of the image."""
+        self.config = self.config.with_env(name, value)
+        self.environment[name] = value
 
     def expand(self, word: tree.Word, variables: Mapping[str, str] | None = None) -> str:
         """Expand a word where it stands; BuildFileError at its span where that fails."""
-        return self.expand_text(word.text, word.span, self.variables() if variables is None else variables)
+        return self.expand_text(word.text, word.span, self.environment if variables is None else variables)
 
     def expand_text(self, text: str, span: Span, variables: Mapping[str, str]) -> str:
         """Expand `text`, which stands at `span`."""
@@ -104,18 +112,16 @@ class StageFold:
         return (*self._shell(), command.text)
 
     def _fold_env(self, instruction: tree.Env) -> None:
-        variables = self.variables()
-        said = [(self.expand(key, variables), self.expand(value, variables)) for key, value in instruction.pairs]
+        said = [(self.expand(key), self.expand(value)) for key, value in instruction.pairs]
         pairs = [(key, self.planner.env.get(key, value)) for key, value in said]
         for (key, value), (word, _) in zip(pairs, instruction.pairs, strict=True):
             if not key:
                 raise self.error("ENV: a variable needs a name", word.span)
-            self.config = self.config.with_env(key, value)
+            self._set(key, value)
         self._note(created_by.pairs("ENV", pairs))
 
     def _fold_label(self, instruction: tree.Label) -> None:
-        variables = self.variables()
-        pairs = [(self.expand(key, variables), self.expand(value, variables)) for key, value in instruction.pairs]
+        pairs = [(self.expand(key), self.expand(value)) for key, value in instruction.pairs]
         for (key, _), (word, _) in zip(pairs, instruction.pairs, strict=True):
             if not key:
                 raise self.error("LABEL: a label needs a name", word.span)
@@ -123,17 +129,16 @@ class StageFold:
         self._note(created_by.pairs("LABEL", pairs))
 
     def _fold_arg(self, instruction: tree.Arg) -> None:
-        variables = self.variables()
         shown = []
         for argument in instruction.arguments:
             value = self.planner.arguments.get(argument.name)
             if value is None and argument.default is not None:
-                value = self.expand(argument.default, variables)
+                value = self.expand(argument.default)
             if value is None:
                 value = self.planner.global_arguments.get(argument.name)
-            if value is not None:
-                self.arguments[argument.name] = value
-                variables.setdefault(argument.name, value)
+            if value is not None and argument.name not in NEVER_IN_ENVIRONMENT:
+                value = self.planner.env.get(argument.name, value)
+                self.environment[argument.name] = self.arguments[argument.name] = value
             shown.append(argument.name if value is None else f"{argument.name}={value}")
         self._note(f"ARG {' '.join(shown)}")
 
@@ -177,11 +182,10 @@ class StageFold:
         self._note(created_by.command("SHELL", instruction.args))
 
     def _fold_expose(self, instruction: tree.Expose) -> None:
-        variables = self.variables()
         found: list[str] = []
         for word in instruction.ports:
             try:
-                words = expansion.expand_words(word.text, variables, self.escape)
+                words = expansion.expand_words(word.text, self.environment, self.escape)
                 found += [port for text in words for port in parse_ports(text).names()]
             except ValueError as error:
                 raise self.error(f"EXPOSE: {error}", word.span) from error
@@ -234,7 +238,7 @@ class StageFold:
     # extensions of the language
 
     def _fold_if(self, instruction: tree.If) -> None:
-        true = holds(instruction.condition, self.variables(), self.source, self.escape)
+        true = holds(instruction.condition, self.environment, self.source, self.escape)
         for inner in instruction.then if true else instruction.otherwise:
             self.apply(inner)
 
@@ -243,6 +247,7 @@ class StageFold:
         for name in names:
             if instruction.kind == "ENV":
                 self.config = self.config.without_env(name)
+                self.environment.pop(name, None)
             elif instruction.kind == "LABEL":
                 self.config = self.config.without_label(name)
             elif instruction.kind == "EXPOSE":
@@ -265,7 +270,8 @@ class StageFold:
             args = self._command(command)
         mounts, inputs = self._mounts(instruction)
         step = self._run_step(args, instruction.network, instruction.security, mounts, files)
-        self._step(step, instruction, created_by.run(step.args, self.arguments), inputs)
+        seen = {name: self.environment[name] for name in self.arguments if name in self.environment}
+        self._step(step, instruction, created_by.run(step.args, seen), inputs)
 
     def _run_step(
         self,
@@ -275,11 +281,9 @@ class StageFold:
         mounts: tuple[MountStep, ...] = (),
         files: tuple[InlineFile, ...] = (),
     ) -> RunStep:
-        environment = split_environment(self.config.env)
-        arguments = {name: value for name, value in self.arguments.items() if name not in environment}
         return RunStep(
             args=args,
-            env=tuple((environment | arguments).items()),
+            env=tuple(self.environment.items()),
             cwd=self._absolute(""),
             user=self.config.user,
             network=self.planner.network if network in (None, "default") else str(network),
@@ -290,7 +294,7 @@ class StageFold:
             files=files,
             proxies=self.planner.arguments.proxies(),
             container=self.planner.container,
-            arguments=tuple(arguments),
+            arguments=tuple(name for name, value in self.arguments.items() if self.environment.get(name) == value),
         )
 
     def _platform(self) -> str:
@@ -308,7 +312,7 @@ class StageFold:
             place=self.place(instruction.span),
         )
         value = self.planner.evaluate()
-        self.config = self.config.with_env(instruction.name, value)
+        self._set(instruction.name, value)
         self._note(created_by.pairs("ENV", [(instruction.name, value)]))
 
     def _script(
@@ -368,9 +372,8 @@ class StageFold:
         checksum: str = "",
         keep_git_dir: bool = False,
     ) -> None:
-        variables = self.variables()
-        sources = tuple(self.expand(word, variables) for word in instruction.sources)
-        destination = self.expand(instruction.destination, variables)
+        sources = tuple(self.expand(word) for word in instruction.sources)
+        destination = self.expand(instruction.destination)
         absolute = self._absolute(destination)
         if destination.endswith("/") or posixpath.basename(destination) in (".", ".."):
             absolute = absolute.rstrip("/") + "/"
@@ -380,12 +383,12 @@ class StageFold:
                 instruction.destination.span,
                 "leave it out, or give an http(s) or git URL as the only source",
             )
-        chmod = self.expand(instruction.chmod, variables) if instruction.chmod else ""
+        chmod = self.expand(instruction.chmod) if instruction.chmod else ""
         step = CopyStep(
             sources=sources,
             destination=absolute,
-            files=tuple(self._inline(heredoc, variables) for heredoc in instruction.heredocs),
-            chown=self.expand(instruction.chown, variables) if instruction.chown else "",
+            files=tuple(self._inline(heredoc) for heredoc in instruction.heredocs),
+            chown=self.expand(instruction.chown) if instruction.chown else "",
             chmod=chmod,
             exclude=tuple(self.expand(word) if self.planner.extensions else word.text for word in instruction.exclude),
             parents=parents,
@@ -399,11 +402,11 @@ class StageFold:
         names = [*(file.name for file in step.files), *map(redact, sources)]
         self._step(step, instruction, created_by.copy(instruction.keyword.upper(), names, step, destination), (origin,))
 
-    def _inline(self, heredoc: tree.Heredoc, variables: Mapping[str, str]) -> InlineFile:
+    def _inline(self, heredoc: tree.Heredoc) -> InlineFile:
         body = re.sub(r"(?m)^\t+", "", heredoc.body) if heredoc.strip_tabs else heredoc.body
         if heredoc.expand:
             try:
-                body = expansion.expand_body(body, variables)
+                body = expansion.expand_body(body, self.environment)
             except expansion.ExpansionError as error:
                 raise self.error(str(error), heredoc.span) from error
         return InlineFile(heredoc.name, body.encode("utf-8", "surrogateescape"))

@@ -17,6 +17,8 @@ PROXY_NAMES = frozenset(
 )
 CONTROL_PREFIX = "BUILDKIT_"
 _UNASKED = PROXY_NAMES | {"SOURCE_DATE_EPOCH"}
+NEVER_IN_ENVIRONMENT = ("BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE")
+"""Build arguments for the builder alone, which no instruction sees."""
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 

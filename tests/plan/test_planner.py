@@ -94,6 +94,74 @@ def test_what_a_run_sees() -> None:
     assert step.args == ("/bin/sh", "-ec", "x")
 
 
+@pytest.mark.parametrize(
+    ("text", "given", "value"),
+    [
+        ("FROM base\nENV V=2\nARG V\nRUN x\n", {"V": "5"}, "5"),
+        ("FROM base\nENV V=2\nARG V=def\nRUN x\n", {}, "def"),
+        ("FROM base\nENV V=2\nARG V=$V.1\nRUN x\n", {}, "2.1"),
+        ("FROM base\nENV V=2\nARG V\nRUN x\n", {}, "2"),
+        ("FROM base\nENV V=2\nARG V\nARG V=3\nENV V=4\nRUN x\n", {"V": "5"}, "4"),
+        ("ARG V=global\nFROM base\nENV V=2\nARG V\nRUN x\n", {}, "global"),
+        ("FROM base AS a\nENV V=2\nFROM a\nARG V\nRUN x\n", {"V": "5"}, "5"),
+        ("FROM base AS a\nENV V=2\nARG V=3\nFROM a\nRUN x\n", {}, "2"),
+        ("FROM base AS a\nENV V=2\nARG V=3\nFROM a\nARG V\nRUN x\n", {}, "2"),
+        ("FROM versioned\nARG V\nRUN x\n", {"V": "5"}, "5"),
+        ("FROM versioned\nARG V=def\nRUN x\n", {}, "def"),
+        ("FROM versioned\nRUN x\n", {"V": "5"}, "2"),
+        ("FROM base\nENV V=2 TARGETARCH=mine\nARG TARGETARCH\nENV V=$TARGETARCH\nRUN x\n", {}, "amd64"),
+        (
+            "FROM base\nENV HTTP_PROXY=mine\nARG HTTP_PROXY\nENV V=$HTTP_PROXY\nRUN x\n",
+            {"HTTP_PROXY": "theirs"},
+            "theirs",
+        ),
+        (
+            "FROM base AS a\nENV V=2\nONBUILD ARG V=trigger\nFROM a\nRUN x\n",
+            {},
+            "trigger",
+        ),
+    ],
+)
+def test_env_and_arg_write_one_environment_in_the_order_of_the_file(
+    text: str, given: dict[str, str], value: str
+) -> None:
+    (step,) = runs(plan(text, {"versioned": base_image().with_env("V", "2")}, **given))
+    assert dict(step.env)["V"] == value
+
+
+def test_all_that_follows_an_arg_sees_it_and_the_image_keeps_what_env_said() -> None:
+    made = plan(
+        "FROM base\nENV V=/env W=$V\nARG V\nENV X=$V\nLABEL l=$V\nWORKDIR $V\nUSER $V\nCOPY $V $V/\nRUN one\n", V="/arg"
+    )
+    config = made.config
+    assert config.environment()["V"] == "/env", "ARG is nothing that the image keeps"
+    assert config.environment()["X"] == "/arg"
+    assert (config.labels["l"], config.working_dir, config.user) == ("/arg", "/arg", "/arg")
+    (copy,) = [node.step for node in made.nodes if isinstance(node.step, CopyStep)]
+    assert (copy.sources, copy.destination) == (("/arg",), "/arg/")
+    (run,) = runs(made)
+    assert dict(run.env)["V"] == "/arg"
+    assert run.arguments == ("V",)
+    assert "RUN |1 V=/arg /bin/sh" in made.history[-1].created_by
+
+
+def test_the_key_of_a_run_holds_the_value_that_it_sees() -> None:
+    text = "FROM base\nENV V=2\nRUN before\nARG V\nRUN after\n"
+    one, two = runs(plan(text, V="1")), runs(plan(text, V="3"))
+    assert one[0].canonical() == two[0].canonical()
+    assert one[1].canonical() != two[1].canonical()
+    hidden = "FROM base\nARG V\nENV V=2\nRUN after\n"
+    assert runs(plan(hidden, V="1"))[0].canonical() == runs(plan(hidden, V="3"))[0].canonical()
+
+
+def test_the_options_variables_stay_whatever_the_file_says() -> None:
+    file = parse("FROM base\nENV V=2\nARG V=3\nRUN x\n", "Buildfile")
+    options = PlanOptions(
+        resolve=lambda *_: base_image(), env={"V": "1"}, platform="linux/amd64", build_platform="linux/amd64"
+    )
+    assert dict(runs(make_plan(file, options))[0].env)["V"] == "1"
+
+
 def test_an_argument_changes_a_run_only_from_its_line_on() -> None:
     text = "FROM base\nRUN before\nARG X\nRUN after\n"
     one, two = runs(plan(text, X="1")), runs(plan(text, X="2"))
