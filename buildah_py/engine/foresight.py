@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from buildah_py.buildfile.remote import kind_of
 from buildah_py.cache import base_chain, step_key
 from buildah_py.engine.executions import make_execution
 from buildah_py.engine.reasons import chain_above, chain_below, describe
 from buildah_py.engine.workshop import Result
 from buildah_py.errors import NotFound
 from buildah_py.plan.steps import BaseStep, CaptureStep, CopyStep, RunStep
-from buildah_py.sources.urls import kind_of, redact
+from buildah_py.sources.urls import redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

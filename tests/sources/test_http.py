@@ -9,11 +9,12 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from buildah_py.buildfile.remote import kind_of
 from buildah_py.copy.select import select
 from buildah_py.errors import SourceError
 from buildah_py.sources.connection import is_local, proxy_for
 from buildah_py.sources.http import authorization_from, fetch, name_of
-from buildah_py.sources.urls import kind_of, redact
+from buildah_py.sources.urls import redact
 from tests.web_server import own_address
 
 if TYPE_CHECKING:
