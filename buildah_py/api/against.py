@@ -17,10 +17,10 @@ from buildah_py.api.why_report import (
     follows,
     head_of,
 )
+from buildah_py.buildfile.variables import PROXY_NAMES
 from buildah_py.cache.differences import OWN, UNKNOWN, Difference, differences, summary
 from buildah_py.cache.keys import KEY_VERSION
 from buildah_py.plan.steps import BaseStep
-from buildah_py.plan.variables import PROXY_NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -210,6 +210,7 @@ def _warn(
         target=request.target,
         platform=request.platform,
         contexts=parse_contexts(request.contexts),
+        env=request.env,
         bases=bases,
     ):
         emit(events.Warning(f"{build_file.source.name}:{warning.line}: {warning.rule}: {warning.message}"))

@@ -163,7 +163,8 @@ def _look(call: str, request: BuildRequest) -> int:
         request.build_args,
         request.target or None,
         request.platform,
-        frozenset(parse_contexts(request.contexts)),
+        parse_contexts(request.contexts),
+        request.env,
         ignored,
     )
     return run_call(call, build_file, asked)

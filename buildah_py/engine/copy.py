@@ -7,11 +7,11 @@ import time
 from functools import cache, partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from buildah_py.buildfile.remote import kind_of
 from buildah_py.cache.selections import selection_key
 from buildah_py.copy.select import can_copy_unread, complete, select
 from buildah_py.engine.executions import InputList, Usage, keep_selection
 from buildah_py.errors import StoreError
-from buildah_py.sources.urls import kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from buildah_py.buildfile.remote import kind_of
 from buildah_py.cache import step_key
 from buildah_py.cache.keys import BEFORE
 from buildah_py.engine.executions import make_execution
@@ -12,7 +13,7 @@ from buildah_py.engine.reasons import describe
 from buildah_py.engine.results import NOTHING, Result, base_result, before, chain_below, result_of
 from buildah_py.errors import NotFound
 from buildah_py.plan.steps import BaseStep, CaptureStep, CopyStep, RunStep
-from buildah_py.sources.urls import kind_of, redact
+from buildah_py.sources.urls import redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -156,7 +156,7 @@ class RunExecution:
         mounts: list[Operation] = [
             FileMount(target=f"/dev/pipes/{file.name}", content=file.content, mode=file.mode) for file in step.files
         ]
-        environment = dict(step.proxies) | dict(step.env)
+        environment = dict(step.env) | dict(step.proxies)
         caches = self._open_caches()
         for number, mount in enumerate(step.mounts):
             if number in caches:
