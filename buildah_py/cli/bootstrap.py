@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,5 +27,7 @@ def run(args: argparse.Namespace) -> int:
     from buildah_py.api.state import open_store
 
     with open_store() as store:
+        if args.what.startswith("debian"):
+            print("pybuild: mmdebstrap fetches and unpacks Debian: that takes a minute or two", file=sys.stderr)
         print(bootstrap(store, args.what, args.tag))
     return 0
