@@ -23,9 +23,10 @@ def run(args: argparse.Namespace) -> int:
     """Print what takes how much of the disk."""
     from buildah_py.api.state import open_store
     from buildah_py.api.usage import report_usage
+    from buildah_py.cli.arguments import warn
 
     with open_store() as store:
-        report = report_usage(store)
+        report = report_usage(store, warn)
     if args.format == "json":
         print_json(_as_json(report))
     else:

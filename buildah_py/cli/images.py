@@ -31,9 +31,10 @@ def run(args: argparse.Namespace) -> int:
     """Print the images."""
     from buildah_py.api.images import list_images
     from buildah_py.api.state import open_store
+    from buildah_py.cli.arguments import warn
 
     with open_store() as store:
-        found = list_images(store, args.name, args.filter)
+        found = list_images(store, args.name, args.filter, warn=warn)
     if args.format == "json":
         print_json([image._asdict() for image in found])
         return 0
