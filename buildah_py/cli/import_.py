@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from buildah_py.cli.printing import say
+
 if TYPE_CHECKING:
     import argparse
 
@@ -29,5 +31,5 @@ def run(args: argparse.Namespace) -> int:
 
     limits = ContextOptions(most=read_max_layer_size(args)).limits()
     with open_store() as store:
-        print(import_rootfs(store, args.rootfs, args.tag, platform=args.platform, limits=limits))
+        say(import_rootfs(store, args.rootfs, args.tag, platform=args.platform, limits=limits))
     return 0
