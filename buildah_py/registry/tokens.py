@@ -138,6 +138,7 @@ class Tokens:
                 {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"},
                 verify=asking.verify,
                 body=urlencode(fields).encode(),
+                asked=asking.host,
             )
         fields += [("scope", scope) for scope in scopes]
         headers = {"Accept": "application/json"}
@@ -148,7 +149,11 @@ class Tokens:
             fields.append(("offline_token", "true"))
         joint = "&" if urlsplit(realm).query else "?"
         return self._transport.request(
-            "GET", realm + (joint + urlencode(fields) if fields else ""), headers, verify=asking.verify
+            "GET",
+            realm + (joint + urlencode(fields) if fields else ""),
+            headers,
+            verify=asking.verify,
+            asked=asking.host,
         )
 
 
