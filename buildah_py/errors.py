@@ -20,8 +20,7 @@ PybuildError                   125  the builder itself could not do it
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False  # without `typing`: the small processes of the sandbox load this too
 if TYPE_CHECKING:
     from collections.abc import Sequence
 

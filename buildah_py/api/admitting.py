@@ -19,11 +19,14 @@ if TYPE_CHECKING:
 
     from buildah_py.image.config import ImageConfig
     from buildah_py.image.descriptor import Descriptor
+    from buildah_py.image.index import Index
     from buildah_py.image.manifest import Manifest
     from buildah_py.image.platform import Platform
     from buildah_py.store import Store
 
 _MAX_DEPTH = 4
+_MAX_ASKED = 32
+"""Images of an index whose configs are read for their platforms."""
 
 
 class Place(Protocol):
@@ -111,9 +114,27 @@ def find_manifest(
             raise ImageError(f"{what} is an index of indexes of indexes, and so on")
         passed.append(root)
         index = indexes.from_bytes(data, media_type=root.media_type, what=what)
-        root = index.choose(platform, what, strict=strict)
+        try:
+            root = index.choose(platform, what, strict=strict)
+        except NotFound:
+            root = _described(place, index, what).choose(platform, what, strict=strict)
         data = place.manifest(root)
     return Found(manifests.from_bytes(data, media_type=root.media_type, what=what), root, data, tuple(passed))
+
+
+def _described(place: Place, index: Index, what: str) -> Index:
+    """Say of images that an index names without a platform what their configs say."""
+    unknown = [one for one in index.images() if one.platform is None and one.media_type in media_types.MANIFESTS]
+    told = {one.digest: one._replace(platform=_platform(place, one, what)) for one in unknown[:_MAX_ASKED]}
+    return index._replace(manifests=tuple(told.get(one.digest, one) for one in index.manifests))
+
+
+def _platform(place: Place, one: Descriptor, what: str) -> Platform | None:
+    manifest = manifests.from_bytes(place.manifest(one), media_type=one.media_type, what=what)
+    if manifest.config.media_type not in media_types.CONFIGS:
+        return None
+    there = image_config.from_bytes(place.small(manifest.config), f"the config of {what}").platform
+    return there if there.os and there.architecture else None
 
 
 def read_config(manifest: Manifest, data: bytes, what: str) -> ImageConfig:

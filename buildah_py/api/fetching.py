@@ -182,7 +182,7 @@ class Fetcher:
             adopt_parents(LayerTree(arrived.fs, inventory), view, owners=owners)
             adopted = chain_name(below)
         self._check_promise(diff_id, inventory)
-        self._store.layers.add(arrived.fs, inventory, diff_id, arrived.captured.size, exact=True, adopted=adopted)
+        self._store.layers.add(arrived.fs, inventory, diff_id, arrived.captured.size, foreign=True, adopted=adopted)
 
     def _check_promise(self, diff_id: str, inventory: Inventory) -> None:
         """Refuse a layer that is not what steps were told of it: all that was built on top of it would be wrong."""

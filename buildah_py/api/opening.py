@@ -31,12 +31,13 @@ if TYPE_CHECKING:
     from buildah_py.api.build import BuildRequest
     from buildah_py.api.main_context import MainContext
     from buildah_py.api.secrets import SecretReaders
+    from buildah_py.buildfile.named import NamedContext
     from buildah_py.buildfile.tree import BuildFile
     from buildah_py.engine.reasons import LookUp
     from buildah_py.plan import Node
     from buildah_py.sandbox import Sandbox
-    from buildah_py.sources.named import NamedContext
     from buildah_py.store import Store
+    from buildah_py.store.cache_mounts import CacheName
 
 
 class Opened(NamedTuple):
@@ -111,7 +112,7 @@ def _open_workshop(
     contexts: Contexts,
     agents: Mapping[str, str],
     emit: Callable[[events.Event], None],
-    cache_directory: Callable[[str], str | None],
+    cache_directory: Callable[[CacheName], str | None],
     reach: Reach,
     ended: Event,
 ) -> Workshop:

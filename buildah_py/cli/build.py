@@ -101,8 +101,7 @@ def run(args: argparse.Namespace) -> int:
 
     mode = "quiet" if args.quiet else args.progress
     with renderer(mode, err=sys.stderr, out=outputs.stdout(args), env=os.environ) as sink:
-        result = build(request, sink)
-    outputs.tell(args, result)
+        build(request, sink, lambda result: outputs.tell(args, result))
     return 0
 
 
@@ -164,7 +163,8 @@ def _look(call: str, request: BuildRequest) -> int:
         request.build_args,
         request.target or None,
         request.platform,
-        frozenset(parse_contexts(request.contexts)),
+        parse_contexts(request.contexts),
+        request.env,
         ignored,
     )
     return run_call(call, build_file, asked)

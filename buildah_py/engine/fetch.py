@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
+from buildah_py.buildfile.remote import kind_of
 from buildah_py.copy.select import select_path
 from buildah_py.sources import git, git_url, http
 from buildah_py.sources.directory import DirectoryContext
-from buildah_py.sources.urls import kind_of, redact
+from buildah_py.sources.urls import redact
 
 if TYPE_CHECKING:
     from buildah_py.copy.selection import Selection

@@ -65,7 +65,9 @@ class Transport:
         silence: float | None = None,
         asked: str = "",
     ) -> BaseHTTPResponse:
-        """Send a request; give the answer, whose body has not been read. Redirects and retries are the caller's.
+        """Send a request; give the answer, whose body has not been read and whose `url` is whole.
+
+        Redirects and retries are the caller's.
 
         `asked` is the host that led here, if one did: where that is elsewhere, it cannot lead to this machine or its
         link, which is decided by the address and not by the name. Raises Trouble for what may go better the next time,
@@ -85,7 +87,7 @@ class Transport:
         limits = self._options.limits
         begun = time.monotonic()
         try:
-            return manager.urlopen(
+            response = manager.urlopen(
                 method,
                 url,
                 body=body,
@@ -100,6 +102,8 @@ class Transport:
             raise RegistryError(f"{asked} leads to {host}, which is this machine or its link") from None
         except (HTTPError, OSError) as error:
             raise trouble_of(error, host, time.monotonic() - begun) from error
+        response.url = url
+        return response
 
     def _pool(self, key: _Pool) -> PoolManager:
         with self._lock:

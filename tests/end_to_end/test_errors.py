@@ -149,7 +149,6 @@ def test_what_failed_does_not_disturb_what_is_beside_it(clean: Pybuild) -> None:
         ["-t", "Not A Name", "."],
         ["--network=moon", "."],
         ["--output", "type=nope", "."],
-        ["--output", "type=oci", "."],
         ["--build-arg", "=x", "."],
         ["run"],
         ["bootstrap", "windows"],

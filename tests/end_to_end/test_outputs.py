@@ -126,7 +126,7 @@ def test_standard_output(busybox: Pybuild) -> None:
     from .conftest import PYBUILD
 
     result = subprocess.run(
-        ["sh", "-ec", script, "sh", PYBUILD, "-t", "test", "-o", "type=oci,dest=-", context],
+        ["sh", "-ec", script, "sh", PYBUILD, "-t", "test", "-o", "type=oci", context],
         check=True,
         capture_output=True,
         text=True,

@@ -150,6 +150,18 @@ def test_the_manifest_for_a_platform_is_chosen(pybuild: Pybuild, layout: Layout,
     assert "linux/amd64" in shown
 
 
+def test_platforms_that_an_index_does_not_say_are_read_from_the_images(
+    pybuild: Pybuild, layout: Layout, proxy: FaultProxy
+) -> None:
+    other = layout.image([layout.layer(tar_of({"v": "arm"}))], architecture="arm64")
+    unsaid = [{key: value for key, value in one.items() if key != "platform"} for one in (other, base(layout))]
+    layout.push(proxy.upstream, "app", layout.index(unsaid))
+    pybuild.run("pull", "-q", f"{proxy.host}/app")
+    assert pybuild.run("cat", f"{proxy.host}/app:/etc/one").stdout == "1"
+    refused = pybuild.run("pull", "-q", "--platform=linux/s390x", f"{proxy.host}/app", status=125).stderr
+    assert "linux/amd64, linux/arm64" in refused
+
+
 @pytest.mark.parametrize("compression", ["gzip", "zstd", ""])
 def test_pulled_layers_go_out_as_they_came(
     pybuild: Pybuild, layout: Layout, proxy: FaultProxy, compression: str

@@ -121,6 +121,23 @@ def test_another_machine_hits_all_and_fetches_no_layer(ci: Pybuild, busybox: Pyb
     assert _build(busybox, context)[0] == ["hit"] * 5
 
 
+def test_the_actions_cache_is_left_out_where_there_is_none(busybox: Pybuild) -> None:
+    context = busybox.context("FROM scratch\nCOPY file /\n", file=b"1")
+    nothing: dict[str, Any] = {"ACTIONS_RESULTS_URL": "", "ACTIONS_RUNTIME_TOKEN": ""}
+    built = busybox.build(context, "--cache-from=type=gha", "--cache-to=type=gha,mode=max", **nothing)
+    assert built.outcomes() == ["RAN"]
+    assert built.shown.count("type=gha is left out") == 2
+    half = {**nothing, "ACTIONS_RESULTS_URL": "http://127.0.0.1:1/"}
+    assert "ACTIONS_RUNTIME_TOKEN" in busybox.build(context, "--cache-from=type=gha", status=2, **half).shown
+
+
+def test_steps_of_equal_layers_keep_their_times_elsewhere(ci: Pybuild, busybox: Pybuild, local: Place) -> None:
+    context = busybox.context("FROM busybox\nRUN true\nENV A=b\nRUN true\n")
+    _build(ci, context, f"--cache-to={local.to},mode=max")
+    assert _build(busybox, context, f"--cache-from={local.from_}")[0] == ["hit"] * 2
+    assert _id(busybox) == _id(ci)
+
+
 def test_only_what_is_needed_is_fetched(ci: Pybuild, busybox: Pybuild, local: Place) -> None:
     context = busybox.context(STAGES, file=b"of the context\n")
     _build(ci, context, f"--cache-to={local.to},mode=max")

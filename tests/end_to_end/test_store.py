@@ -261,6 +261,20 @@ def test_wrong_rows_are_found(built: Pybuild) -> None:
     assert built.run("fsck").stdout == "4 layers, 0 images, 2 records: clean\n"
 
 
+def test_wrong_sizes_are_found_and_corrected(built: Pybuild) -> None:
+    before = built.run("images", "--format=json").stdout
+    database = sqlite3.connect(built.root / "state.db")
+    database.execute("UPDATE layers SET size = size + 8704 WHERE entries > 0")
+    database.commit()
+    database.close()
+    faults = read_json(built, "fsck", status=1)["faults"]
+    assert {fault["what"] for fault in faults} == {"layer"}
+    assert "are noted" in faults[0]["problem"]
+    assert "noted the right size" in built.run("fsck", "--repair").stdout
+    assert "clean" in built.run("fsck").stdout
+    assert built.run("images", "--format=json").stdout == before
+
+
 def test_a_record_that_leads_to_another_layer_is_a_miss(built: Pybuild) -> None:
     database = sqlite3.connect(built.root / "state.db")
     first, second = [row[0] for row in database.execute("SELECT key FROM records ORDER BY created")][:2]

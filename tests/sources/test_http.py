@@ -10,13 +10,14 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from buildah_py.buildfile.remote import kind_of
 from buildah_py.copy.select import select
 from buildah_py.errors import Interrupted, SourceError
 from buildah_py.layers.limits import Limits
 from buildah_py.linux.addresses import is_local
 from buildah_py.sources.connection import proxy_for
 from buildah_py.sources.http import authorization_from, fetch, name_of
-from buildah_py.sources.urls import kind_of, redact
+from buildah_py.sources.urls import redact
 from tests.elsewhere import Elsewhere, elsewhere
 
 if TYPE_CHECKING:
