@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from buildah_py.errors import SourceError
+from buildah_py.image.numbers import decimal
 from buildah_py.layers.entry import FILE, Entry
 from buildah_py.layers.limits import DEFAULT_LIMITS, Limits
 from buildah_py.sources.single import SingleFile
@@ -254,7 +255,7 @@ def _save(url: str, key: str, response: http.client.HTTPResponse, way: _Way) -> 
     try:
         hashed, size = sha256(), 0
         with open(descriptor, "wb") as file:
-            _refuse_large(url, int(_announced(response) or "0"), way.limits)
+            _refuse_large(url, decimal(response.getheader("Content-Length") or ""), way.limits)
             for data in _pieces(response, way.watch):
                 _refuse_large(url, size + len(data), way.limits)
                 file.write(data)
@@ -288,15 +289,9 @@ def _save(url: str, key: str, response: http.client.HTTPResponse, way: _Way) -> 
     return Fetched(url, path, name_of(url), f"sha256:{hashed.hexdigest()}", size, mtime)
 
 
-def _announced(response: http.client.HTTPResponse) -> str:
-    """Give the length that the server announced, "" for none."""
-    length = response.getheader("Content-Length") or ""
-    return length if length.isascii() and length.isdigit() and len(length) < 20 else ""
-
-
 def _check_length(response: http.client.HTTPResponse, size: int) -> None:
-    wanted = _announced(response)
-    if wanted and int(wanted) != size:
+    wanted = decimal(response.getheader("Content-Length") or "")
+    if wanted not in (-1, size):
         raise _TryAgain(f"it ended after {size} of {wanted} bytes")
 
 
