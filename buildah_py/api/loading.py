@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from typing import TYPE_CHECKING, NamedTuple
@@ -18,6 +17,7 @@ from buildah_py.image import digest as digests
 from buildah_py.image import index as indexes
 from buildah_py.image import platform as platforms
 from buildah_py.image import reference as references
+from buildah_py.image.canonical import loads
 from buildah_py.image.index import CONTAINERD_NAME, DOCKER_REFERENCE_TYPE, REF_NAME
 from buildah_py.layers.compression import detect
 
@@ -170,7 +170,7 @@ def _load_docker(store: Store, archive: ImageArchive) -> Iterator[Loaded]:
     """Load what Docker's manifest.json lists (image-spec v1.2 of Docker)."""
     what = f"manifest.json in {archive.name}"
     try:
-        images = json.loads(archive.read("manifest.json"))
+        images = loads(archive.read("manifest.json"))
         listed = [(str(one["Config"]), list(one.get("RepoTags") or ()), list(one["Layers"])) for one in images]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ImageError(f"{what} cannot be read: {error}") from error

@@ -92,7 +92,7 @@ def open_main(
     if context is None:
         directory, lasting = remote.empty(store()), None
     elif context == STDIN:
-        directory, lone = remote.from_stdin(store(), warn)
+        directory, lone = remote.from_stdin(store(), reach, warn)
         lasting = STDIN if lone is None else None
     elif kind_of(url) == "git":
         keep = (build_args or {}).get(_KEEP_GIT_DIR, "").lower() in ("1", "true")

@@ -135,8 +135,12 @@ def _open_workshop(
 
 def reach_of(request: BuildRequest, agents: Mapping[str, str], cancelled: Callable[[], bool] = lambda: False) -> Reach:
     """Give what a build may use to get at what is elsewhere."""
-    local = request.sources.local_redirects
-    reach = Reach(local_redirects=local, agent=agents.get("default", ""), cancelled=cancelled)
+    reach = Reach(
+        local_redirects=request.sources.local_redirects,
+        agent=agents.get("default", ""),
+        cancelled=cancelled,
+        limits=request.sources.limits(),
+    )
     readers = _secret_readers(request)
     return reach if readers is None else reach._replace(secret=readers.value)
 

@@ -75,11 +75,6 @@ def _width() -> int:
         return 78
 
 
-def warn(text: str) -> None:
-    """Print a warning."""
-    print(f"pybuild: warning: {text}", file=sys.stderr)
-
-
 def key_values(items: list[str], option: str, environ: dict[str, str] | None = None) -> dict[str, str]:
     """Turn `K=V` items into a dict; a bare `K` takes its value from `environ`, where it has one.
 

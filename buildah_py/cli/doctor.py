@@ -6,6 +6,8 @@ import os
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
+from buildah_py.cli.printing import say, say_json
+
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterator
@@ -59,16 +61,14 @@ def examine() -> Iterator[Finding]:
 
 def _report(findings: list[Finding], *, json: bool) -> int:
     if json:
-        import json as encoder
-
-        print(encoder.dumps([finding._asdict() for finding in findings], indent=2))
+        say_json([finding._asdict() for finding in findings])
     else:
         width = max(len(finding.subject) for finding in findings)
         for finding in findings:
             mark = "ok  " if finding.works else "FAIL" if finding.needed else "--  "
-            print(f"{mark} {finding.subject:<{width}}  {finding.found}")
+            say(f"{mark} {finding.subject:<{width}}  {finding.found}")
             if finding.remedy and not finding.works:
-                print(f"     {'':<{width}}  -> {finding.remedy}")
+                say(f"     {'':<{width}}  -> {finding.remedy}")
     return 0 if all(finding.works or not finding.needed for finding in findings) else 1
 
 

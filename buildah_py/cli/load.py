@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from buildah_py.cli.printing import say
+
 if TYPE_CHECKING:
     import argparse
 
@@ -27,10 +29,10 @@ def run(args: argparse.Namespace) -> int:
     with open_store() as store:
         for image in load(store, args.input or args.source or "-", name=args.tag, platform=args.platform):
             if args.quiet:
-                print(image.id)
+                say(image.id)
             elif image.names:
                 for name in image.names:
-                    print(f"Loaded image: {familiar_name(name)}")
+                    say(f"Loaded image: {familiar_name(name)}")
             else:
-                print(f"Loaded image ID: {image.id}")
+                say(f"Loaded image ID: {image.id}")
     return 0

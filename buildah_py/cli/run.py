@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from buildah_py.cli.printing import warn
+
 if TYPE_CHECKING:
     import argparse
 
@@ -39,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     from buildah_py.api.run import RunRequest, run_image
     from buildah_py.api.state import open_store
     from buildah_py.cli import container
-    from buildah_py.cli.arguments import key_values, warn
+    from buildah_py.cli.arguments import key_values
 
     request = RunRequest(
         image=args.image,

@@ -185,6 +185,8 @@ class CopyExecution:
             unpack=[False] * len(self._step.files) + [one.unpacks for one in selected],
             now=now,
             warn=lambda text: self._workshop.warn(f"{self._node.place}: {text}"),
+            limits=self._workshop.reach.limits,
+            check=self._workshop.check,
         )
 
     def _owner(self, chown: str) -> tuple[int, int]:

@@ -11,6 +11,7 @@ import os
 from typing import TYPE_CHECKING, NoReturn
 
 from buildah_py.errors import SandboxError
+from buildah_py.image.numbers import decimal
 from buildah_py.linux import namespaces
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def subordinate_ids(path: str, user: int, name: str) -> list[tuple[int, int]]:
     except FileNotFoundError:
         return []
     mine = [words for words in fields if len(words) == 3 and words[0] in {name, str(user)}]
-    return [(int(start), int(count)) for _, start, count in mine if start.isdigit() and count.isdigit() and int(count)]
+    return [(int(start), int(count)) for _, start, count in mine if decimal(start) >= 0 and decimal(count) > 0]
 
 
 def id_map(own: int, ranges: Sequence[tuple[int, int]]) -> list[str]:
