@@ -16,6 +16,7 @@ from buildah_py.layers.inventory import Captured, Inventory
 from buildah_py.layers.lower import NOTHING, Below, LowerDirectory, Lowers
 from buildah_py.layers.stream import BackgroundHash, TarStream
 from buildah_py.layers.tar import SECOND, padding
+from buildah_py.linux.paths import Beneath
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -55,12 +56,12 @@ def capture(
         Lowers([stubs] if stubs is not None else [], userxattr=userxattr) as init,
         TarStream() as stream,
     ):
-        top = os.open(upper, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        top = Beneath(os.open(upper, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
         try:
             walk = _Walk(top, chain, init, stream, xattrs.overlay_prefix(userxattr=userxattr))
             walk.run(root)
         finally:
-            os.close(top)
+            top.close()
         stream.add(END)
         diff_id = stream.finish()
         return Captured(Inventory(walk.entries), diff_id, stream.size, tuple(walk.skipped), tuple(walk.unneeded))
@@ -75,7 +76,7 @@ class _Child(NamedTuple):
 
 
 class _Walk:
-    def __init__(self, top: int, chain: Lowers, init: Lowers, stream: TarStream, prefix: str) -> None:
+    def __init__(self, top: Beneath, chain: Lowers, init: Lowers, stream: TarStream, prefix: str) -> None:
         self._top = top
         self._chain = chain
         self._init = init
@@ -92,7 +93,7 @@ class _Walk:
 
     def run(self, root: Entry | None) -> None:
         """Walk depth first, with a stack of our own: a tree may be deeper than the interpreter's."""
-        status = os.stat(self._top)
+        status = os.stat(self._top.top)
         stack: list[tuple[str, Iterator[_Child]]] = []
         start = _Child("", status, self._chain.root(), self._init.root(), hidden=False)
         stack.append(("", self._enter(start, root)))
@@ -114,7 +115,7 @@ class _Walk:
         path, _, below, stub, hidden = child
         if path:
             _check(path)
-        descriptor = os.open(path or ".", _DIRECTORY, dir_fd=self._top)
+        descriptor = self._top.open(path, _DIRECTORY)
         try:
             names = xattrs.names(descriptor)
             if self._redirect in names:
@@ -235,7 +236,7 @@ class _Walk:
         if kind == FILE:
             self._file(path, status, () if linked else ((below, self._chain), (stub, self._init)))
             return
-        link = os.readlink(path, dir_fd=self._top) if kind == SYMLINK else ""
+        link = self._top.readlink(path) if kind == SYMLINK else ""
         entry = _entry(path, kind, status, link=link)
         if not linked and (self._same_node(entry, below, self._chain) or self._same_node(entry, stub, self._init)):
             self.unneeded.append(path)
@@ -255,7 +256,7 @@ class _Walk:
 
     def _file(self, path: str, status: os.stat_result, olds: tuple[tuple[Below, Lowers], ...]) -> None:
         size = status.st_size
-        descriptor = os.open(path, _FILE, dir_fd=self._top)
+        descriptor = self._top.open(path, _FILE)
         try:
             names = xattrs.names(descriptor)
             if self._metacopy in names:
