@@ -207,7 +207,7 @@ class RunExecution:
                 os.close(write_err)
             try:
                 self._pump({read_out: events.STDOUT, read_err: events.STDERR}, show)
-                status = container.wait()
+                status = container.wait(seal=True)
             finally:
                 self._workshop.finished(container)
         finally:

@@ -16,6 +16,7 @@ from buildah_py.layers.inventory import Captured, Inventory
 from buildah_py.layers.spool import FileSpool
 from buildah_py.layers.stream import PIECE, ZEROS, BackgroundHash, TarStream
 from buildah_py.layers.tar import pack, padding, tar_key
+from buildah_py.linux.paths import open_beneath
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -347,7 +348,7 @@ class LayerWriter:
         descriptor = self._open.get(path)
         if descriptor is None:
             self._check_directory(path)
-            descriptor = os.open(path, DIRECTORY, dir_fd=self._root)
+            descriptor = open_beneath(self._root, path, DIRECTORY)
             if len(self._open) >= _OPEN_DIRECTORIES:
                 os.close(self._open.pop(next(iter(self._open))))
             self._open[path] = descriptor
@@ -389,7 +390,7 @@ class LayerWriter:
         stack = [path]
         while stack:
             here = stack[-1]
-            descriptor = os.open(here, DIRECTORY, dir_fd=self._root)
+            descriptor = open_beneath(self._root, here, DIRECTORY)
             try:
                 deeper = []
                 for name in os.listdir(descriptor):
@@ -406,7 +407,8 @@ class LayerWriter:
                 continue
             stack.pop()
             self._close_directory(here)
-            os.rmdir(here, dir_fd=self._root)
+            above, _, name = here.rpartition("/")
+            os.rmdir(name, dir_fd=self._directory(above))
             if here != path:
                 self._forget(self._entries[here])
 
@@ -457,7 +459,7 @@ class LayerWriter:
         directories.sort(key=lambda entry: sort_key(entry.path), reverse=True)
         for entry in directories:
             self._close_directory(entry.path)
-            descriptor = os.open(entry.path or ".", DIRECTORY, dir_fd=self._root)
+            descriptor = open_beneath(self._root, entry.path, DIRECTORY)
             try:
                 self._finish(descriptor, entry)
             finally:

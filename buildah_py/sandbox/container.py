@@ -1,8 +1,9 @@
 """The life of a container's first process: namespaces, mounts, the command, and reaping until nothing is left.
 
 Runs in the child that the helper forks, as process 1 of a new pid namespace. Until the command is executed, what it has
-to say goes over `channel` as marshalled tuples: ("terminal",) with a descriptor, ("error", what, why, errno). From then
-on it holds nothing but a pipe for one ENDED record, and is confined (`confine.py`): a command may get at it.
+to say goes over `channel` as marshalled tuples: ("terminal",) and ("root",) with a descriptor, ("error", what, why,
+errno). From then on it holds nothing but a pipe for one ENDED record, and is confined (`confine.py`): a command may get
+at it.
 """
 
 from __future__ import annotations
@@ -143,6 +144,7 @@ def _run(
     for name, soft, hard in container["rlimits"]:
         with Step(f"setting the limit {name}"):
             resource.setrlimit(getattr(resource, name), (soft, hard))
+    _tell(channel, ("root",), root.descriptor)  # whoever wants the layer makes it read-only in the end
     waiting, confined = os.pipe2(os.O_CLOEXEC)
     command = os.fork()
     if command == 0:

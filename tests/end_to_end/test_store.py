@@ -89,6 +89,20 @@ def test_images_without_a_name_go_alone(built: Pybuild) -> None:
     assert (len(read_json(built, "prune", "--images", "-a")["images"]), image_names(built)) == (3, [])
 
 
+def test_a_step_that_nests_its_cache_deeply_harms_nobody(busybox: Pybuild) -> None:
+    context = busybox.context(
+        "FROM busybox\nRUN --mount=type=cache,target=/c p=$(for i in $(seq 15); do printf %0200d/ 0; done) "
+        "&& mkdir -p /c/1000.1/x /c/a/$p /c/b/$p && mv /c/b /c/a/$p\n"
+    )
+    busybox.build(context, PYBUILD_MAX_USED_SPACE="1GB")
+    assert "/c" in busybox.run("cache", "mounts", "ls").stdout
+    busybox.run("du")
+    context = busybox.context("FROM busybox\nRUN --mount=type=cache,target=/c ls /c\n")
+    busybox.build(context, PYBUILD_CACHE_MOUNT_MAX="1GB", PYBUILD_MAX_USED_SPACE="1GB")
+    assert busybox.run("cache", "mounts", "rm", "/c").stdout.startswith("removed 1 cache mount")
+    assert os.listdir(busybox.root / "cache-mounts") == []
+
+
 def test_prune_all_leaves_nothing(built: Pybuild) -> None:
     shown = built.run("prune", "--all", "--force").stdout.splitlines()
     assert set(shown[:2]) == {"removed the image test:latest", "removed the image busybox:latest"}
