@@ -73,7 +73,6 @@ class Planner:
         self._counts: dict[str, int] = {}
         self._bases: dict[tuple[str, str], tuple[int, ImageConfig]] = {}
         self.network = options.network
-        self.env = options.env
         self.proxies = proxies(options.build_args)
         self.container = tuple(options.container.items())
         self.hostname = options.build_args.get("BUILDKIT_SANDBOX_HOSTNAME") or options.hostname

@@ -263,3 +263,23 @@ def test_a_target_needs_only_its_own_stages() -> None:
     assert fault(text).span.start.line == 4
     with pytest.raises(UsageError, match="could not be found"):
         find(parse(text, "Buildfile"), target="xx")
+
+
+BOMB = "".join(f"ARG a{number}={f'$a{number - 1}' * 16}\n" for number in range(1, 9))
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (f"FROM scratch\nARG a0=0123456789abcdef\n{BOMB}", 7),
+        (f"ARG a0=0123456789abcdef\n{BOMB}FROM scratch\n", 6),
+        ("FROM scratch\nARG a=" + "x" * 2000 + "\nARG b=${a//x/$a}\n", 3),
+        ("FROM scratch\nARG a=" + "x" * 900_000 + "\n" + "LABEL l=y$a\n" * 20, 21),
+        ("FROM scratch\nARG a=" + "x" * 600_000 + "\nCOPY <<E /x\n$a$a\nE\n", 3),
+    ],
+    ids=["stage", "global", "replacements", "labels", "body"],
+)
+def test_what_variables_come_to_is_bounded(text: str, line: int) -> None:
+    error = fault(text)
+    assert "come to more than" in error.message
+    assert error.span.start.line == line
