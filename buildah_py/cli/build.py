@@ -122,7 +122,7 @@ def read_request(args: argparse.Namespace, *, record: str = "") -> BuildRequest:
         target=args.target,
         build_args=build_args,
         env=key_values(args.env, "--env", dict(os.environ)),
-        labels=key_values(args.label, "--label"),
+        labels=key_values(args.label, "--label", bare=""),
         reuse=reuse.read(args),
         network=args.network,
         allow=frozenset(args.allow),
