@@ -16,7 +16,7 @@ from buildah_py.buildfile.expand import Expansion, ExpansionError, trace
 from buildah_py.buildfile.named import NamedContext, find_named
 from buildah_py.buildfile.stage import Base, Origin, StageObserver, StageWalk
 from buildah_py.buildfile.suggest import closest
-from buildah_py.buildfile.variables import predefined
+from buildah_py.buildfile.variables import EPOCH, EPOCH_OF_CONTEXT, is_epoch, predefined
 from buildah_py.errors import BuildFileError, UsageError
 
 if TYPE_CHECKING:
@@ -184,6 +184,12 @@ class Walk:
                 elif argument.default is not None:
                     default = argument.default
                     values[argument.name] = self.expansion(default.text, values, default.span).text
+                    if argument.name == EPOCH and not is_epoch(values[EPOCH]):
+                        raise self.error(
+                            f"{EPOCH} is `{values[EPOCH]}`",
+                            default.span,
+                            hint=f"it is a number of seconds since 1970, or `{EPOCH_OF_CONTEXT}`",
+                        )
         return values
 
     # stages and what they need
