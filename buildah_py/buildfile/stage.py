@@ -121,6 +121,9 @@ class StageObserver:
     def plain(self, instruction: Instruction) -> None:
         """All others: nothing in them is expanded."""
 
+    def end(self) -> None:
+        """The stage is complete."""
+
 
 class StageWalk:
     """One stage.
@@ -167,6 +170,7 @@ class StageWalk:
             for instruction in self.tree.instructions:
                 self.line = instruction.span.start.line
                 self.apply(instruction)
+        self.observer.end()
 
     def _begin(self) -> list[tuple[Instruction, Source]]:
         """Take over what the base leaves; give its triggers."""
@@ -453,6 +457,7 @@ class StageWalk:
             found = trace_body(document.text, self.env)
         except ExpansionError as error:
             raise self.error(error.message, document.span) from None
+        self.walk.count(found, document.span, self.source)
         if found.unset:
             self.observer.unset(found.unset)
         return found.text

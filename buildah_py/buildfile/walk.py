@@ -16,7 +16,7 @@ from buildah_py.buildfile.expand import Expansion, ExpansionError, trace
 from buildah_py.buildfile.named import NamedContext, find_named
 from buildah_py.buildfile.stage import Base, Origin, StageObserver, StageWalk
 from buildah_py.buildfile.suggest import closest
-from buildah_py.buildfile.variables import predefined
+from buildah_py.buildfile.variables import EPOCH, EPOCH_OF_CONTEXT, is_epoch, predefined
 from buildah_py.errors import BuildFileError, UsageError
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from buildah_py.buildfile.tree import BuildFile, Instruction, Word
 
 SCRATCH = "scratch"
+MAX_LENGTH = 16 << 20
+"""How many characters the words of a file that have variables in them may come to."""
 
 
 class Settings(NamedTuple):
@@ -57,6 +59,7 @@ class Walk:
         self.settings = settings
         self.observer = observer
         self.escape = file.directives.escape
+        self._length = 0
         self.predefined = self._predefined()
         self.declared = {argument.name for arg in self._all_arguments() for argument in arg.arguments}
         self.declared.update(self.predefined)
@@ -100,9 +103,23 @@ class Walk:
     def expansion(self, text: str, env: Mapping[str, str], span: Span, source: Source | None = None) -> Expansion:
         """Expand a word; its faults become faults of the file."""
         try:
-            return trace(text, env, self.escape)
+            found = trace(text, env, self.escape)
         except ExpansionError as error:
             raise BuildFileError(error.message, source or self.file.source, span) from None
+        self.count(found, span, source)
+        return found
+
+    def count(self, found: Expansion, span: Span, source: Source | None = None) -> None:
+        """Count what variables come to: no file means this much, and the image would have to hold it."""
+        if found.used:
+            self._length += len(found.text)
+        if self._length > MAX_LENGTH:
+            raise BuildFileError(
+                f"with their variables, the words of this file come to more than {MAX_LENGTH} characters",
+                source or self.file.source,
+                span,
+                hint="look for variables that repeat others, again and again",
+            )
 
     def error(self, message: str, span: Span, hint: str = "") -> BuildFileError:
         """A fault of the file itself."""
@@ -167,6 +184,12 @@ class Walk:
                 elif argument.default is not None:
                     default = argument.default
                     values[argument.name] = self.expansion(default.text, values, default.span).text
+                    if argument.name == EPOCH and not is_epoch(values[EPOCH]):
+                        raise self.error(
+                            f"{EPOCH} is `{values[EPOCH]}`",
+                            default.span,
+                            hint=f"it is a number of seconds since 1970, or `{EPOCH_OF_CONTEXT}`",
+                        )
         return values
 
     # stages and what they need

@@ -108,12 +108,13 @@ def run(args: argparse.Namespace) -> int:
 def read_request(args: argparse.Namespace, *, record: str = "") -> BuildRequest:
     """Give what the options ask for."""
     from buildah_py.api.build import BuildRequest
-    from buildah_py.api.epoch import NAME, read_epoch
+    from buildah_py.api.epoch import read_epoch
+    from buildah_py.buildfile.variables import EPOCH, EPOCH_OF_CONTEXT
 
     build_args = key_values(args.build_arg, "--build-arg", dict(os.environ))
     epoch = None if args.timestamp else read_epoch(args.source_date_epoch, build_args, os.environ)
     if epoch is not None:
-        build_args.setdefault(NAME, str(epoch))
+        build_args.setdefault(EPOCH, str(epoch))
     return BuildRequest(
         context=args.context,
         file=args.file,
@@ -121,7 +122,7 @@ def read_request(args: argparse.Namespace, *, record: str = "") -> BuildRequest:
         target=args.target,
         build_args=build_args,
         env=key_values(args.env, "--env", dict(os.environ)),
-        labels=key_values(args.label, "--label"),
+        labels=key_values(args.label, "--label", bare=""),
         reuse=reuse.read(args),
         network=args.network,
         allow=frozenset(args.allow),
@@ -134,7 +135,8 @@ def read_request(args: argparse.Namespace, *, record: str = "") -> BuildRequest:
         ssh=tuple(args.ssh),
         contexts=tuple(args.build_context),
         sources=sources.read(args),
-        epoch=epoch,
+        epoch=epoch if isinstance(epoch, int) else None,
+        epoch_of_context=epoch == EPOCH_OF_CONTEXT,
         record=record,
         **pulling.read(args),
         environ=dict(os.environ),

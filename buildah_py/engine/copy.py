@@ -202,10 +202,13 @@ class CopyExecution:
         for one in selected:
             tree, sources = one.selection.tree, [source for source in one.selection.sources if source.is_dir]
             if self._origin is None and sources and isinstance(tree, DirectoryContext):
+                meant = {source.base for source in sources}
+                if not one.local:  # a repository comes without its data unless that was asked for
+                    meant |= {f"{base}/.git".removeprefix("/") for base in meant}
                 text = advice(
                     tree,
                     (entry for source in sources for entry in source.entries),
-                    meant={source.base for source in sources},
+                    meant=meant,
                     ignore=tree.ignore.name if tree.ignore is not None else ".dockerignore",
                 )
                 if text:

@@ -198,8 +198,16 @@ class ImageConfig:
         return _arranged({**required, **top, "config": container, "rootfs": rootfs}, _TOP, keep=frozenset(required))
 
     def to_bytes(self) -> bytes:
-        """The bytes whose digest is the image's id: the same for equal configs."""
-        return canonical.to_bytes(self.to_dict())
+        """The bytes whose digest is the image's id: the same for equal configs.
+
+        Raises ImageError for more than anybody would read again.
+        """
+        data = canonical.to_bytes(self.to_dict())
+        if len(data) > canonical.MAX_BYTES:
+            raise ImageError(
+                f"the image's config is {len(data)} bytes long; more than {canonical.MAX_BYTES} are refused"
+            )
+        return data
 
     def digest(self) -> str:
         """The image's id."""
@@ -253,6 +261,20 @@ class ImageConfig:
     def without_env(self, key: str) -> ImageConfig:
         """Remove a variable."""
         return self._with("Env", [item for item in self.env if item.partition("=")[0] != key])
+
+    def with_environment(self, values: Mapping[str, str]) -> ImageConfig:
+        """Set exactly these variables: those that are set already in their places, the others behind them."""
+        if values == self.environment():
+            return self
+        rest = dict(values)
+        items: list[str] = []
+        for item in self.env:
+            key, equals, _ = item.partition("=")
+            if not equals:
+                items.append(item)
+            elif key in rest:
+                items.append(f"{key}={rest.pop(key)}")
+        return self._with("Env", [*items, *(f"{key}={value}" for key, value in rest.items())])
 
     def with_entrypoint(self, words: Iterable[str]) -> ImageConfig:
         """Set the entry point; no words remove it. An inherited command stays: `with_cmd(())` removes it."""

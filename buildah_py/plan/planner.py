@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from buildah_py.buildfile.front_end import foreign_front_end
 from buildah_py.buildfile.variables import proxies, undeclared
 from buildah_py.buildfile.walk import SCRATCH, Settings, Walk
 from buildah_py.errors import NotFound, UsageError
@@ -73,7 +74,6 @@ class Planner:
         self._counts: dict[str, int] = {}
         self._bases: dict[tuple[str, str], tuple[int, ImageConfig]] = {}
         self.network = options.network
-        self.env = options.env
         self.proxies = proxies(options.build_args)
         self.container = tuple(options.container.items())
         self.hostname = options.build_args.get("BUILDKIT_SANDBOX_HOSTNAME") or options.hostname
@@ -82,7 +82,9 @@ class Planner:
         """Plan the target of a walk."""
         fold = fold_of(walk.need(walk.target))
         config = fold.config.with_labels(self._options.labels) if self._options.labels else fold.config
+        front_end = foreign_front_end(walk.file) if walk.file.directives.syntax else None
         warnings = [
+            *([f"{walk.file.source.name}:{front_end.line}: {front_end.message()}"] if front_end else []),
             *(
                 f"build argument {name} was given, but nothing in the build file declares it"
                 for name in undeclared(self._options.build_args, walk.declared)

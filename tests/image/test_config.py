@@ -84,6 +84,8 @@ def test_environment() -> None:
     assert changed.getenv("MISSING") is None
     assert changed.environment() == {"PATH": "/usr/bin", "A": "", "NEW": "a=b"}
     assert changed.without_env("PATH").env == ("odd", "A=", "NEW=a=b")
+    assert changed.with_environment(changed.environment()) is changed
+    assert changed.with_environment({"B": "1", "NEW": "2", "A": "="}).env == ("odd", "A==", "NEW=2", "B=1")
     assert base().env == ("PATH=/bin", "odd", "A=1")
 
 

@@ -367,3 +367,9 @@ def test_a_linked_copy_to_nothing_goes_into_the_working_directory() -> None:
     copy = made.nodes[-1].step
     assert isinstance(copy, CopyStep)
     assert copy.destination == "/var/www/"
+
+
+def test_an_image_whose_config_nobody_would_read_is_not_planned() -> None:
+    with pytest.raises(BuildFileError, match="config would be longer than 8388608 bytes") as caught:
+        plan("FROM base\nARG a=" + "x" * 500_000 + "\n" + "RUN y\n" * 20)
+    assert caught.value.span.start.line == 18
