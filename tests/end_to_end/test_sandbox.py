@@ -337,6 +337,18 @@ def test_certificates(busybox: Pybuild, tmp_path: Path) -> None:
     assert busybox.build(context).outcomes() == ["HIT", "HIT"], "certificates are not part of the key"
 
 
+def test_certificates_once_for_all(busybox: Pybuild) -> None:
+    bundle, config = busybox.work / "bundle.pem", busybox.work / "config.yaml"
+    bundle.write_text("-----BEGIN CERTIFICATE-----\nof the proxy\n-----END CERTIFICATE-----\n")
+    config.write_text(f"ca-bundle: {bundle}\n")
+    context = busybox.context(f"FROM busybox\nRUN grep -q proxy {BUNDLES[0]} || exit 1\n")
+    assert busybox.build(context, PYBUILD_CONFIG=str(config)).outcomes() == ["RAN"]
+    busybox.build(context, "--no-cache", PYBUILD_CONFIG=str(config), PYBUILD_CA_BUNDLE="", status=1)
+    busybox.build(context, "--no-cache", PYBUILD_CA_BUNDLE=str(bundle))
+    busybox.run("verify", "test", status=1)
+    assert "the same again" in busybox.run("verify", f"--ca-bundle={bundle}", "test").stdout
+
+
 @pytest.mark.either_user
 def test_limits_and_umask_of_the_caller_stay_there(busybox: Pybuild) -> None:
     read = "for o in f c s n u v l; do ulimit -$o; done; ulimit -Hc; umask; touch /made; stat -c %a /made"
