@@ -163,23 +163,23 @@ class RunExecution:
         )
         return self._workshop.shape(spec)
 
-    def _run(self, spec: ContainerSpec, show: Callable[[int, bytes], None]) -> None:
-        read_out, write_out = os.pipe2(os.O_CLOEXEC)
-        read_err, write_err = os.pipe2(os.O_CLOEXEC)
+    def _run(self, spec: ContainerSpec, show: Callable[[int, bytes], None], *, apart: bool = False) -> None:
+        """Run the container. What it says comes in its order, unless output and errors are wanted `apart`."""
+        pipes = [os.pipe2(os.O_CLOEXEC) for _ in range(2 if apart else 1)]
         try:
             try:
-                container = self._workshop.start(spec, stdin=None, stdout=write_out, stderr=write_err)
+                container = self._workshop.start(spec, stdin=None, stdout=pipes[0][1], stderr=pipes[-1][1])
             finally:
-                os.close(write_out)
-                os.close(write_err)
+                for _, write in pipes:
+                    os.close(write)
             try:
-                self._pump({read_out: events.STDOUT, read_err: events.STDERR}, show)
+                self._pump({pipes[-1][0]: events.STDERR, pipes[0][0]: events.STDOUT}, show)
                 status = container.wait()
             finally:
                 self._workshop.finished(container)
         finally:
-            os.close(read_out)
-            os.close(read_err)
+            for read, _ in pipes:
+                os.close(read)
         self._workshop.check()
         self.usage = Usage(status.user_seconds + status.system_seconds, status.peak_memory or status.max_rss)
         for warning in container.warnings:
@@ -234,7 +234,7 @@ class CaptureExecution(RunExecution):
 
         self._confirm()
         with self._held:
-            self._run(self._prepare(staged), show)
+            self._run(self._prepare(staged), show, apart=True)
         fs = os.path.join(staged, "fs")
         os.mkdir(fs, 0o755)
         with self._workshop.writer(fs) as writer:

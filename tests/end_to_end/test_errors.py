@@ -162,6 +162,16 @@ def test_usage(clean: Pybuild, arguments: list[str]) -> None:
     assert len(result.stderr.splitlines()) <= 3
 
 
+def test_output_and_errors_come_in_their_order(busybox: Pybuild) -> None:
+    one_pipe = "test $(readlink /proc/$$/fd/1) = $(readlink /proc/$$/fd/2) || exit 4"  # or else chance may order them
+    script = f"{one_pipe}; for i in 1 2 3; do echo o$i; echo e$i >&2; done; cat nope; echo status $?"
+    shown = busybox.build(busybox.context(f"FROM busybox\nRUN {script}\n")).shown
+    said = [line.split(" ", 2)[2] for line in shown.splitlines() if line.startswith("#2 0.")]
+    assert said[:6] == ["o1", "e1", "o2", "e2", "o3", "e3"]
+    assert "nope" in said[6]
+    assert said[7] == "status 1"
+
+
 def test_docker_s_options_without_a_meaning_here_are_taken(busybox: Pybuild) -> None:
     context = busybox.context("FROM busybox\nRUN true\n")
     quiet = ("--rm", "--force-rm=true", "--compress", "--provenance=false", "--sbom=false", "--builder", "default")
