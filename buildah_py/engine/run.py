@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from buildah_py.plan.steps import MountStep, RunStep
     from buildah_py.sandbox import ContainerSpec, ExitStatus, Operation
 
+_NOT_KEPT = {"/etc/hosts": "--add-host adds lines", "/etc/resolv.conf": "--dns names servers"}
+"""Files that are a container's own, and what to do instead of changing them."""
 _PIECE = 64 * 1024
 MAX_OUTPUT = 64 * 1024
 """What a command may print to become a variable."""
@@ -94,12 +96,17 @@ class RunExecution:
     def execute(self, staged: str, _near: str | None = None) -> tuple[Captured, str]:
         """Run the command. Raises StepFailed with its status where that is not 0."""
         from buildah_py.layers.capture import capture
-        from buildah_py.layers.tidy import tidy
+        from buildah_py.layers.tidy import take_out, tidy
 
         self._confirm()
         with self._held:
             spec = self._prepare(staged)
             self._run(spec, self._show)
+        take_out(spec.upper, spec.init, "/etc/hostname", changed=False)
+        for path, instead in _NOT_KEPT.items():
+            if take_out(spec.upper, spec.init, path, changed=True):
+                text = f"{self._node.place}: what the step did to {path} is not kept: each container gets its own"
+                self._workshop.warn(f"{text}; {instead}")
         captured = capture(
             spec.upper,
             spec.lowers,
