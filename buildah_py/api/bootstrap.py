@@ -13,13 +13,13 @@ from buildah_py.errors import NotFound, PybuildError, SourceError, UsageError
 from buildah_py.image import config as image_config
 from buildah_py.image import platform as platforms
 from buildah_py.image import timestamp
+from buildah_py.image.config import DEFAULT_PATH
 from buildah_py.layers.apply import unpack
 from buildah_py.layers.capture import capture
 from buildah_py.layers.compression import decompress
 from buildah_py.layers.tar import measure
 from buildah_py.layers.writer import LayerWriter
 from buildah_py.linux.identity import has_single_id, in_user_namespace
-from buildah_py.plan.variables import DEFAULT_PATH
 
 if TYPE_CHECKING:
     from typing import IO

@@ -136,7 +136,9 @@ def build(
                         for index, result in results.items()
                         if result.layers
                     }
-                    config, base_layers = shape_image(finish_config(plan, made), plan.config, request, workshop)
+                    stamps = results[plan.target].stamps
+                    finished = finish_config(plan, made)
+                    config, base_layers, stamps = shape_image(finished, plan.config, request, workshop, stamps)
                     config = config.with_property(INLINE, sharing.inline(plan, engine.records))
                     image = config.digest()
                     used = {one for result in results.values() for one in result.layers}
@@ -149,7 +151,9 @@ def build(
                     store.images.put(image, config.to_bytes(), config.diff_ids, names, recorded)
                     done = BuildResult(image, names, engine.hits, engine.ran)
                     if outputs:
-                        written = write_outputs(outputs, store, config, given, request, base_layers, emit, ahead)
+                        written = write_outputs(
+                            outputs, store, config, given, request, base_layers, stamps, emit, ahead
+                        )
                         done = replace(done, descriptor=written)
                     break
                 except LayersLost as lost_layers:
@@ -210,6 +214,7 @@ def _find_faults(
         target=request.target,
         platform=request.platform,
         contexts=parse_contexts(request.contexts),
+        env=request.env,
         bases=bases,
     )
     return [f"{build_file.source.name}:{one.line}: {one.rule}: {one.message}" for one in found]

@@ -186,7 +186,7 @@ class Fetcher:
             many = "1 device node" if len(nodes) == 1 else f"{len(nodes)} device nodes"
             self._emit(events.Note(f"{many} of a layer cannot be made here and are left out: /{nodes[0]}"))
         self._check_promise(diff_id, inventory)
-        self._store.layers.add(arrived.fs, inventory, diff_id, arrived.captured.size, exact=True, adopted=adopted)
+        self._store.layers.add(arrived.fs, inventory, diff_id, arrived.captured.size, foreign=True, adopted=adopted)
 
     def _check_promise(self, diff_id: str, inventory: Inventory) -> None:
         """Refuse a layer that is not what steps were told of it: all that was built on top of it would be wrong."""

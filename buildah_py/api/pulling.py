@@ -81,7 +81,7 @@ class Bases:
         return self.find(name, platform).config
 
     def find(self, name: str, platform: str) -> Pulled:
-        """Find an image by name, by the beginning of its id, or as `oci-layout://PATH[:TAG|@DIGEST]`."""
+        """Find an image by name, by the beginning of its id, or as `oci-layout://PATH[:TAG][@DIGEST]`."""
         wanted = platforms.parse(platform)
         if name.startswith(LAYOUT):
             return self._from_layout(name.removeprefix(LAYOUT), wanted)

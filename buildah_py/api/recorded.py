@@ -10,10 +10,10 @@ from buildah_py.api.container import ContainerOptions
 from buildah_py.api.contexts import ContextOptions
 from buildah_py.api.output_options import OutputOptions
 from buildah_py.api.shape import ShapeOptions
+from buildah_py.buildfile.variables import PROXY_NAMES
 from buildah_py.cache.keys import canonical_json
 from buildah_py.frozen import asdict
 from buildah_py.plan.steps import BaseStep
-from buildah_py.plan.variables import PROXY_NAMES
 from buildah_py.sources.urls import redact, without_credentials
 
 if TYPE_CHECKING:

@@ -88,25 +88,20 @@ class Sharing:
         return not record.source or record.signer in self._keys
 
     def _take(self, one: ImportedCache, found: Found) -> Record | None:
+        from buildah_py.cache import Made
         from buildah_py.cache.ingredients import Ingredients, read_about
 
         layers, said, record = self._store.layers, found.layer, found.record
-        # Only a signature makes it sure that the record means a layer of this content, and not just one of that name.
-        equal = layers.by_digest(said.layer_digest) if found.signer in self._keys else None
         known = layers.get(said.diff_id)
-        if equal is not None and layers.use([equal.diff_id]):
-            diff_id = equal.diff_id
-        elif known is not None and not known.absent and known.layer_digest != said.layer_digest:
+        here = None if known is None or known.absent else layers.inventories.get(said.diff_id)
+        if here is not None and here.content_digest(record.stamps) != record.content:
             text = f"{one.backend.name}: the layer {said.diff_id} has other content than the record {record.key} says"
             self._emit(events.Warning(f"{text}: it is not used"))
             return None
-        else:
-            diff_id = said.diff_id
-            self._promise(one, said, record.key)
+        self._promise(one, said, record.key)
         return self._cache.keep(
             Ingredients(record.parent, record.canonical, record.inputs, read_about(record.about)),
-            diff_id,
-            said.layer_digest,
+            Made(said.diff_id, record.content, record.stamps),
             record.seconds,
             created=said.created if record.created is None else record.created,
             source=one.backend.name,

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Final
 from buildah_py.errors import ArchiveError
 from buildah_py.layers import xattrs as attributes
 from buildah_py.layers.create import CREATE, DIRECTORY, Attributes, write_all
-from buildah_py.layers.entry import BLOCK, CHAR, DIR, FIFO, FILE, HARDLINK, SYMLINK, WHITEOUT, Entry, sort_key
+from buildah_py.layers.entry import BLOCK, CHAR, DIR, FIFO, FILE, HARDLINK, SECOND, SYMLINK, WHITEOUT, Entry, sort_key
 from buildah_py.layers.files import read_pieces, start_write_back
 from buildah_py.layers.header import END, check_path, header
 from buildah_py.layers.inventory import Captured, Inventory
 from buildah_py.layers.spool import FileSpool
 from buildah_py.layers.stream import PIECE, ZEROS, BackgroundHash, TarStream
-from buildah_py.layers.tar import SECOND, pack, padding, tar_key
+from buildah_py.layers.tar import pack, padding, tar_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -275,7 +275,7 @@ class LayerWriter:
     # Below: one file.
 
     def _whole(self, entry: Entry, data: bytes) -> Entry:
-        path, kind, mode, uid, gid, _, _, link, device, xattrs, mtime, _, _ = entry
+        path, kind, mode, uid, gid, _, _, link, device, xattrs, mtime, *_ = entry
         digest = "sha256:" + hashlib.sha256(data).hexdigest()
         entry = Entry(path, kind, mode, uid, gid, len(data), digest, link, device, xattrs, mtime)
         self.add_small_file(entry, data)

@@ -175,7 +175,7 @@ def ordinary_user() -> Iterator[OrdinaryUser]:
         for candidate in python:
             environ = ["env", "-u", "XDG_DATA_HOME", f"HOME=/home/{name}", f"USER={name}"]
             environ.append(f"PYTHONPATH={source}:{packages}")
-            command = [*as_user, *environ, candidate, "-m", "buildah_py"]
+            command = [*as_user, *environ, candidate, "-P", "-m", "buildah_py"]
             if subprocess.run([*command, "--version"], check=False, capture_output=True, cwd="/").returncode == 0:
                 yield OrdinaryUser(name, uid, tuple(command))
                 return

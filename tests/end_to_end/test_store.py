@@ -246,10 +246,11 @@ def test_a_database_that_is_none_is_replaced_and_layers_are_taken_back(built: Py
     assert "1 fault" in built.run("fsck", status=1).stdout
     assert built.run("fsck", "--repair").stdout.count("taken back") == 4
     assert "clean" in built.run("fsck").stdout
+    taken = set(os.listdir(built.root / "layers"))
     built.run("bootstrap", "busybox")
     built.build(built.work / "context")
     assert built.sh("cat /d/y") == "2\n"
-    assert len(os.listdir(built.root / "layers")) == 4, "equal layers were found again"
+    assert taken <= set(os.listdir(built.root / "layers"))
 
 
 def test_what_can_be_read_of_a_damaged_database_is_kept(built: Pybuild) -> None:
