@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from buildah_py.api.caching import CacheOptions
@@ -12,7 +13,7 @@ from buildah_py.api.finishing import compress_ahead, shape_image, write_outputs
 from buildah_py.api.images import familiar_name, full_name
 from buildah_py.api.opening import open_build, plan_options, read_output, refuse_what_is_not_allowed
 from buildah_py.api.output_options import OutputOptions, check_epoch, meant_for_pushes, names_in_store, read_outputs
-from buildah_py.api.recorded import record
+from buildah_py.api.recorded import record, warned
 from buildah_py.api.reuse import ReuseOptions
 from buildah_py.engine import Engine
 from buildah_py.errors import LayersLost, UsageError
@@ -144,7 +145,12 @@ def build(
                     config = config.with_property(INLINE, sharing.inline(plan, engine.records))
                     image = config.digest()
                     used = {one for result in results.values() for one in result.layers}
-                    recorded = record(request, opened.main, build_file, plan.nodes, used) if names else None
+                    look = partial(_find_faults, build_file, opened.main, request, plan.bases)
+                    if names:
+                        put_down = partial(record, request, opened.main, build_file, plan.nodes, used)
+                        warnings, recorded = warned(store.images.build_of(image), put_down, look)
+                    else:
+                        warnings, recorded = look(), None
                     store.images.put(image, config.to_bytes(), config.diff_ids, names, recorded)
                     done = BuildResult(image, names, engine.hits, engine.ran)
                     if outputs:
@@ -161,7 +167,8 @@ def build(
                 recorder.write(request, build_file, plan, image)
             if engine.ran:
                 _make_room(store, request, emit)
-                _warn(build_file, opened.main, request, plan.bases, emit)
+            for text in warnings:
+                emit(events.Warning(text))
         except BaseException:
             if ahead is not None:
                 ahead.stop()
@@ -197,17 +204,13 @@ def _make_room(store: Store, request: BuildRequest, emit: Callable[[Event], None
         emit(events.Warning(f"{excess}: the rest is in use or has names"))
 
 
-def _warn(
-    build_file: BuildFile,
-    main: MainContext,
-    request: BuildRequest,
-    bases: Mapping[tuple[str, str], ImageConfig],
-    emit: Callable[[Event], None],
-) -> None:
-    """Say what the checks find. Where nothing ran, nothing changed, and they have been shown before."""
+def _find_faults(
+    build_file: BuildFile, main: MainContext, request: BuildRequest, bases: Mapping[tuple[str, str], ImageConfig]
+) -> list[str]:
+    """What the checks have to say of the build file."""
     from buildah_py.api.checks import check_build
 
-    for warning in check_build(
+    found = check_build(
         build_file,
         main.ignore(request.sources.ignore_file),
         build_args=request.build_args,
@@ -216,5 +219,5 @@ def _warn(
         contexts=parse_contexts(request.contexts),
         env=request.env,
         bases=bases,
-    ):
-        emit(events.Warning(f"{build_file.source.name}:{warning.line}: {warning.rule}: {warning.message}"))
+    )
+    return [f"{build_file.source.name}:{one.line}: {one.rule}: {one.message}" for one in found]

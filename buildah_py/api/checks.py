@@ -1,4 +1,4 @@
-"""Mistakes in a build file: what `pybuild check` and every build that executes something look for."""
+"""Mistakes in a build file: what `pybuild check` and every build look for."""
 
 from __future__ import annotations
 

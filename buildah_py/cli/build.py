@@ -6,8 +6,9 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from buildah_py.cli import caching, container, outputs, pulling, reuse, sources
+from buildah_py.cli import caching, container, docker, outputs, pulling, reuse, sources
 from buildah_py.cli.arguments import key_values
+from buildah_py.cli.printing import warn
 from buildah_py.errors import BuildFileError
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ def configure_options(parser: Parser) -> None:
     reuse.configure(parser)
     container.configure(parser)
     caching.configure(parser)
+    docker.configure_build(parser)
     add("--extensions", action="store_true", help="allow pybuild's extensions of the language")
 
 
@@ -99,6 +101,8 @@ def run(args: argparse.Namespace) -> int:
         return _look(call, request)
     from buildah_py.progress.choose import renderer
 
+    for text in docker.without_effect(args):
+        warn(text)
     mode = "quiet" if args.quiet else args.progress
     with renderer(mode, err=sys.stderr, out=outputs.stdout(args), env=os.environ) as sink:
         build(request, sink, lambda result: outputs.tell(args, result))

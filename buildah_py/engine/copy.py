@@ -195,7 +195,9 @@ class CopyExecution:
         return parse_owner(chown, self._workshop.view(self._parent.layers))
 
     def _warn(self, selected: Sequence[Selected]) -> None:
-        """Say what was surely not meant to be in the layer, once in a build."""
+        """Say what was surely not meant to be in the layer, once in a build. Named contexts are named on purpose."""
+        if self._node.inputs[0].context:
+            return
         from buildah_py.sources.directory import DirectoryContext
         from buildah_py.sources.hygiene import advice
 

@@ -16,7 +16,7 @@ from buildah_py.frozen import asdict, replace
 from buildah_py.linux import mounts
 from buildah_py.sandbox import capabilities, plan, wire
 from buildah_py.sandbox.network import RUN_DIRECTORY, Networks, user_network_tool
-from buildah_py.sandbox.resolver import servers
+from buildah_py.sandbox.resolver import is_replaced, servers
 from buildah_py.sandbox.spawn import spawn
 from buildah_py.sandbox.spec import ExitStatus, Limits
 from buildah_py.sandbox.userns import has_single_id
@@ -213,6 +213,11 @@ class Sandbox:
         if container.network == "default" and self._no_network:
             warnings.append(f"no network of its own for the container, it uses the host's: {self._no_network}")
             container = replace(container, network="host")
+        if container.network == "default" and not container.dns and is_replaced():
+            warnings.append(
+                "the name servers of this machine listen on loopback, where containers do not reach them: "
+                f"they ask {' and '.join(servers())}; --dns names others"
+            )
         self.start(network=container.network == "default")
         description, descriptors = plan.description(
             container, unprivileged=self._unprivileged, single_id=self._single_id

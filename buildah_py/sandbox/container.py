@@ -232,7 +232,9 @@ def _mount_all(container: dict[str, Any], root: Root, operations: list[Operation
         with Step(f"reading the {len(lowers)} layers below"):
             chain = overlay(lowers, "", "", root, anchor=container["work"])
     layer = InitLayer(init, chain)
-    files = [_stub(layer, init, path, content) for path, content in container["files"]]
+    for path, content in container["files"]:
+        with Step(f"making {path}"):
+            layer.add_file(path, content)
     for operation in operations:
         if operation.target and not isinstance(operation, StubFile):
             with Step(f"making the mount target {operation.target}"):
@@ -251,9 +253,6 @@ def _mount_all(container: dict[str, Any], root: Root, operations: list[Operation
             mounts.mount_setattr(root.descriptor, "", MOUNT_ATTR_RDONLY)
         mounts.move_mount(root.descriptor, mounts.AT_FDCWD, init)
     who = _user(root, container["user"])
-    for target, source in files:
-        with Step(f"mounting {target}"):
-            root.attach(source, target, directory=False)
     for operation in operations:
         with Step(operation.describe()):
             operation.execute(root)
@@ -280,12 +279,6 @@ def _user(root: Root, user: str) -> users.User:
         return users.user(user, passwd, group)
     except NotFound as error:
         raise RefusedError("USER", error.message) from None
-
-
-def _stub(layer: InitLayer, init: str, path: str, content: bytes) -> tuple[str, int]:
-    with Step(f"making {path}"):
-        target = layer.add_file(path, content)
-        return target, mounts.open_tree(mounts.AT_FDCWD, init + target)
 
 
 def _enter(root: Root, *, pivot: bool) -> None:

@@ -309,6 +309,17 @@ def spoil(context: Path) -> None:
         (context / path).write_text(text)
 
 
+def test_a_build_file_is_warned_of_each_time(pybuild: Pybuild) -> None:
+    context = pybuild.context("FROM scratch as base\nCOPY a.txt /\n", a_txt="1")
+    for outcome in ("RAN", "HIT"):
+        built = pybuild.build(context)
+        assert built.outcomes() == [outcome]
+        assert built.shown.count("Buildfile:1: FromAsCasing") == 1
+    assert "FromAsCasing" in pybuild.run("--progress=plain", context).stderr
+    fixed = pybuild.context("FROM scratch AS base\nCOPY a.txt /\n", a_txt="1")
+    assert "FromAsCasing" not in pybuild.build(fixed).shown
+
+
 def test_warnings_of_what_hardly_belongs_into_an_image(pybuild: Pybuild) -> None:
     context = pybuild.context("FROM scratch\nCOPY . /x/\nCOPY . /y/\n")
     spoil(context)
@@ -318,6 +329,8 @@ def test_warnings_of_what_hardly_belongs_into_an_image(pybuild: Pybuild) -> None
         assert name in warnings[0]
     assert "public.key" not in warnings[0]
     assert "warning" not in pybuild.build(context).shown
+    named = pybuild.context("FROM scratch\nCOPY --from=more . /z/\n", "named")
+    assert "warning" not in pybuild.build(named, f"--build-context=more={context}").shown
     (context / "Buildfile.dockerignore").write_text("**/.git\n**/node_modules\nenv\n.env\n*/*.key\n")
     assert "warning" not in pybuild.build(context, "--no-cache").shown
     (context / "Buildfile.dockerignore").write_text("*\n!tls\n")

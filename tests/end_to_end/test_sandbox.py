@@ -165,7 +165,6 @@ def test_policies_that_are_refused(busybox: Pybuild, tmp_path: Path) -> None:
         "--cgroup-parent=/../../etc",
         "--add-host=db",
         "--add-host=db:nowhere",
-        "--add-host=gate:host-gateway",
         "--dns=resolver",
         "--hostname=a/b",
         "--device=/dev/no-such-device",
@@ -177,6 +176,27 @@ def test_policies_that_are_refused(busybox: Pybuild, tmp_path: Path) -> None:
 def test_unknown_values_are_refused(busybox: Pybuild, option: str) -> None:
     """GHSA-7236-3392-c5c6: what is not understood is an error, never the weaker of two."""
     assert option.split("=", maxsplit=1)[0] in refused(busybox, option)
+
+
+def test_the_name_of_this_machine_is_accepted(busybox: Pybuild) -> None:
+    context = busybox.context("FROM busybox\nRUN grep gate /etc/hosts\n")
+    shown = busybox.build(context, "--add-host=gate:host-gateway").shown
+    assert "127.0.0.1\tgate" in shown
+    assert "do not reach this machine" in shown
+    option = ("--add-host=gate:host-gateway", "--network=host")
+    assert "warning" not in busybox.build(context, "--no-cache", *option).shown
+
+
+def test_name_servers_that_stand_in_for_those_on_loopback_are_told(busybox: Pybuild) -> None:
+    resolver = busybox.work / "resolv.conf"
+    resolver.write_text("nameserver 127.0.0.1\n")
+    script = f'mount --bind {resolver} /etc/resolv.conf && exec "$@"'
+    caller = replace(busybox, command=("unshare", "--mount", "sh", "-c", script, "sh", *busybox.command))
+    context = busybox.context("FROM busybox\nRUN grep nameserver /etc/resolv.conf\n")
+    shown = caller.build(context).shown
+    assert "nameserver 8.8.8.8" in shown
+    assert "containers do not reach them: they ask 8.8.8.8 and 8.8.4.4; --dns names others" in shown
+    assert "warning" not in caller.build(context, "--no-cache", "--dns=9.9.9.9").shown
 
 
 def test_memory(busybox: Pybuild) -> None:
@@ -335,6 +355,18 @@ def test_certificates(busybox: Pybuild, tmp_path: Path) -> None:
         "none",
     ]
     assert busybox.build(context).outcomes() == ["HIT", "HIT"], "certificates are not part of the key"
+
+
+def test_certificates_once_for_all(busybox: Pybuild) -> None:
+    bundle, config = busybox.work / "bundle.pem", busybox.work / "config.yaml"
+    bundle.write_text("-----BEGIN CERTIFICATE-----\nof the proxy\n-----END CERTIFICATE-----\n")
+    config.write_text(f"ca-bundle: {bundle}\n")
+    context = busybox.context(f"FROM busybox\nRUN grep -q proxy {BUNDLES[0]} || exit 1\n")
+    assert busybox.build(context, PYBUILD_CONFIG=str(config)).outcomes() == ["RAN"]
+    busybox.build(context, "--no-cache", PYBUILD_CONFIG=str(config), PYBUILD_CA_BUNDLE="", status=1)
+    busybox.build(context, "--no-cache", PYBUILD_CA_BUNDLE=str(bundle))
+    busybox.run("verify", "test", status=1)
+    assert "the same again" in busybox.run("verify", f"--ca-bundle={bundle}", "test").stdout
 
 
 @pytest.mark.either_user
