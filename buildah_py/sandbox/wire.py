@@ -33,12 +33,16 @@ def send(channel: _socket.socket, message: Any, descriptors: Sequence[int] = ())
     rights = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
     data = pack(message)
     if len(data) > _SIZE:
-        data = pack(tuple(item[:_CLIPPED] + "…" if isinstance(item, str) else item for item in message))
+        data = pack(tuple(map(_clip, message)))
     try:
         channel.sendmsg([data], rights)
     except (BrokenPipeError, ConnectionResetError):
         return False
     return True
+
+
+def _clip(item: Any) -> Any:
+    return f"{item[:_CLIPPED]}…" if isinstance(item, str) and len(item) > _CLIPPED else item
 
 
 def receive(channel: _socket.socket) -> tuple[Any, list[int]]:
