@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from buildah_py.cli import caching, container, outputs, pulling, reuse, sources
 from buildah_py.cli.arguments import key_values
-from buildah_py.errors import BuildFileError
+from buildah_py.errors import BuildFileError, UsageError
 
 if TYPE_CHECKING:
     import argparse
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _NETWORKS = ("default", "none", "host")
 _PROGRESS = ("auto", "tty", "plain", "json", "quiet")
+_MOST_JOBS = 1000
 
 
 def configure(parser: Parser) -> None:
@@ -72,6 +73,7 @@ def configure_options(parser: Parser) -> None:
         help="id=ID,src=FILE or id=ID,env=NAME, for RUN --mount=type=secret; with key=digest another value is a miss",
     )
     add("--ssh", metavar="SPEC", action="append", default=[], help="default or ID=SOCKET, for RUN --mount=type=ssh")
+    add("--jobs", metavar="N", default="", help="steps to execute at once; default: four and four for each processor")
     add("-q", "--quiet", action="store_true", help="print nothing but the image's id")
     add("--progress", choices=_PROGRESS, default="auto", help="how to show the build; default: %(default)s")
     add(
@@ -136,9 +138,18 @@ def read_request(args: argparse.Namespace, *, record: str = "") -> BuildRequest:
         sources=sources.read(args),
         epoch=epoch,
         record=record,
+        jobs=_jobs(args.jobs),
         **pulling.read(args),
         environ=dict(os.environ),
     )
+
+
+def _jobs(text: str) -> int:
+    from buildah_py.image.numbers import decimal
+
+    if text and not 0 < decimal(text) <= _MOST_JOBS:
+        raise UsageError(f"--jobs {text} is not a number of steps", hint=f"from 1 to {_MOST_JOBS}")
+    return int(text or 0)
 
 
 def _look(call: str, request: BuildRequest) -> int:
