@@ -51,10 +51,10 @@ class Workshop:
     """Shared by the threads of one build.
 
     `open_context` gives a build context by its name, `make_sandbox` the sandbox; both are called when first needed.
-    Contexts are for one thread at a time, the one that holds `context_lock`. `trust` are certificates for what
-    containers reach, `reach` gives secrets and says where fetching may lead, `agents` are the sockets of ssh agents by
-    their ids, `shape` gives a container as the command line wants it. `secret_digest` gives for a secret's id what of
-    it enters keys: "" where it was not given, "given", or a digest of its value where that was asked for.
+    `trust` are certificates for what containers reach, `reach` gives secrets and says where fetching may lead, `agents`
+    are the sockets of ssh agents by their ids, `shape` gives a container as the command line wants it. `secret_digest`
+    gives for a secret's id what of it enters keys: "" where it was not given, "given", or a digest of its value where
+    that was asked for.
     `cache_directory` is asked before a cache mount is used: for the directory that stands for it, None for the store's.
     `ended` is set when the build is cancelled; whoever fetches something for it looks at that.
     """
@@ -96,7 +96,6 @@ class Workshop:
         self._owners = not (self.userxattr and has_single_id())
         self._lock = threading.RLock()
         self._opening = threading.Lock()
-        self.context_lock = threading.Lock()
         self._cancelled = ended or threading.Event()
 
     # file systems
@@ -146,9 +145,10 @@ class Workshop:
 
     def refresh_contexts(self) -> None:
         """Have the contexts look at their files again."""
-        with self.context_lock:
-            for context in self._contexts.values():
-                context.refresh()
+        with self._opening:
+            contexts = list(self._contexts.values())
+        for context in contexts:
+            context.refresh()
 
     def lent(self, name: str, *, required: bool) -> str:
         """What of a secret enters a key: its value only where that was asked for, "" for nothing at all.
