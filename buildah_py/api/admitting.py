@@ -10,7 +10,6 @@ from buildah_py.image import digest as digests
 from buildah_py.image import index as indexes
 from buildah_py.image import manifest as manifests
 from buildah_py.image import media_types
-from buildah_py.image import platform as platforms
 from buildah_py.store.images import RepoDigest
 from buildah_py.store.layers import Origin
 
@@ -74,22 +73,18 @@ def admit(
     *,
     names: Sequence[str] = (),
     repository: str = "",
-    strict: bool = False,
     keep: bool = True,
 ) -> Admitted:
     """Take an image into the store: `data` is the manifest or index `root`, `what` names it in errors.
 
     It is called `names`, and known as what `repository` (registry/name, "" for none) has under its digests; without
     `keep` the store only knows its layers. A manifest that stands alone is taken for whatever platform it is, as the
-    field does, unless `strict`. Raises NotFound where there is nothing for the platform, ImageError for what is no
+    field does. Raises NotFound where there is nothing for the platform, ImageError for what is no
     image of file systems.
     """
-    found = find_manifest(place, root, data, platform, what, strict=strict)
+    found = find_manifest(place, root, data, platform, what)
     config_bytes = place.small(found.manifest.config)
     config = read_config(found.manifest, config_bytes, what)
-    there = config.platform
-    if strict and there.os and there.architecture and platforms.choose(platform, [there], strict=True) is None:
-        raise NotFound(f"{what} is for {there}, not for {platform}")
     image = digests.sha256_of(config_bytes)
     with store.database.transaction():
         for diff_id, layer in zip(config.diff_ids, found.manifest.layers, strict=True):
@@ -104,9 +99,7 @@ def admit(
     return Admitted(image, config, (found.descriptor.digest, *(one.digest for one in found.indexes)))
 
 
-def find_manifest(
-    place: Place, root: Descriptor, data: bytes, platform: Platform, what: str, *, strict: bool = False
-) -> Found:
+def find_manifest(place: Place, root: Descriptor, data: bytes, platform: Platform, what: str) -> Found:
     """Go from an index (or a manifest) to the manifest for a platform."""
     passed: list[Descriptor] = []
     while root.media_type in media_types.INDEXES:
@@ -115,9 +108,9 @@ def find_manifest(
         passed.append(root)
         index = indexes.from_bytes(data, media_type=root.media_type, what=what)
         try:
-            root = index.choose(platform, what, strict=strict)
+            root = index.choose(platform, what)
         except NotFound:
-            root = _described(place, index, what).choose(platform, what, strict=strict)
+            root = _described(place, index, what).choose(platform, what)
         data = place.manifest(root)
     return Found(manifests.from_bytes(data, media_type=root.media_type, what=what), root, data, tuple(passed))
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 class _Form(TypedDict):
     userxattr: bool
     owners: bool
+    devices: bool
 
 
 _BUSYBOX_DIRS = (
@@ -192,9 +193,9 @@ def _unpack(stream: IO[bytes], staged: str, limits: Limits = DEFAULT_LIMITS) -> 
 
 
 def _form() -> _Form:
-    """How layers are written here: without privileges, with other attributes and perhaps without owners."""
+    """How layers are written here: without privileges, with other attributes, no devices and perhaps no owners."""
     nested = in_user_namespace()
-    return {"userxattr": nested, "owners": not (nested and has_single_id())}
+    return {"userxattr": nested, "owners": not (nested and has_single_id()), "devices": not nested}
 
 
 def _copy_directory(rootfs: str, staged: str) -> Captured:

@@ -129,7 +129,6 @@ def build(
                 emit(events.Warning(warning))
             refuse_what_is_not_allowed(plan.nodes, request)
             emit(events.BuildStarted(len(plan.nodes)))
-            recorded = record(request, opened.main, build_file, plan.nodes) if names else None
             ahead = compress_ahead(outputs, store, request, plan, engine)
             while True:
                 try:
@@ -145,6 +144,8 @@ def build(
                     config, base_layers, stamps = shape_image(finished, plan.config, request, workshop, stamps)
                     config = config.with_property(INLINE, sharing.inline(plan, engine.records))
                     image = config.digest()
+                    used = {one for result in results.values() for one in result.layers}
+                    recorded = record(request, opened.main, build_file, plan.nodes, used) if names else None
                     store.images.put(image, config.to_bytes(), config.diff_ids, names, recorded)
                     done = BuildResult(image, names, engine.hits, engine.ran)
                     if outputs:

@@ -228,7 +228,8 @@ def _of_inputs(old: Ingredients, new: Ingredients, old_lists: Lists, new_lists: 
             continue
         what = _input_name(name, new if name in new.inputs else old)
         if name == BEFORE:
-            yield _of_steps_before(before, after)
+            if old.parent == new.parent:  # else that tells it
+                yield _of_steps_before(before, after)
         elif after is None or before is None:
             where = new.about.inputs[name].where if name in new.about.inputs else "another step"
             phrase = f"{what}: not known before {where} is there"

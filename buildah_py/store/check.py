@@ -216,7 +216,7 @@ def _attribute_problems(inventory: Inventory, fs: str) -> Iterator[str]:
             try:
                 status = os.stat(entry.path or ".", dir_fd=root, follow_symlinks=False)
             except FileNotFoundError:
-                if entry.kind != WHITEOUT:
+                if entry.kind != WHITEOUT and not (entry.kind in (CHAR, BLOCK) and in_user_namespace()):
                     yield f"/{entry.path} is missing"
                 continue
             if what := _difference(entry, status, root, owners=owners):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from buildah_py.image import descriptor
+from buildah_py.layers.stamps import ALL_GIVEN
 from buildah_py.sharing import artifact, records
 from buildah_py.sharing.local import LocalCache
 from tests import actions_server, s3_server
@@ -241,10 +242,15 @@ def _swap_blobs(text: bytes) -> bytes:
 
 
 def _swap_contents(text: bytes) -> bytes:
-    lines = _lines(text, b"layer")
+    lines = _lines(text, b"record")
     said = [value["content"] for _, value in lines]
     swapped = [{**value, "content": one} for (_, value), one in zip(lines, said[1:] + said[:1], strict=True)]
-    return _with(text, b"layer", [(name, value) for (name, _), value in zip(lines, swapped, strict=True)])
+    return _with(text, b"record", [(name, value) for (name, _), value in zip(lines, swapped, strict=True)])
+
+
+def _no_times_are_content(text: bytes) -> bytes:
+    stamps = ALL_GIVEN.to_data()
+    return _with(text, b"record", [(name, {**value, "stamps": stamps}) for name, value in _lines(text, b"record")])
 
 
 def _false_selections(text: bytes) -> bytes:
@@ -262,7 +268,9 @@ def _nonsense(text: bytes) -> bytes:
     return text.replace(b'"parent"', b'"patent"').replace(b'"content"', b'"contend"')
 
 
-@pytest.mark.parametrize("lie", [_swap_keys, _swap_blobs, _swap_contents, _false_selections, _huge, _nonsense])
+@pytest.mark.parametrize(
+    "lie", [_swap_keys, _swap_blobs, _swap_contents, _no_times_are_content, _false_selections, _huge, _nonsense]
+)
 def test_a_cache_that_lies_changes_no_image(
     lie: Callable[[bytes], bytes], ci: Pybuild, busybox: Pybuild, local: Place
 ) -> None:

@@ -319,7 +319,12 @@ CHANGES = [
             **after("1 of build", MADE, DOCS, NOTE, DONE),
         },
     ),
-    Change("cache mount's id", lambda p: p.edit("target=/cache", "target=/cache,id=mine,sharing=locked"), {}),
+    Change("cache mount's sharing", lambda p: p.edit("target=/cache", "target=/cache,sharing=locked"), {}),
+    Change(
+        "cache mount's id",
+        lambda p: p.edit("target=/cache", "target=/cache,id=mine"),
+        make("--mount /cache: id differs"),
+    ),
     # what is lent
     Change("secret's value", lambda p: p.environ(TOKEN="two"), {}),
     Change(
@@ -740,7 +745,7 @@ def test_files_that_are_no_records(text: str, project: Project, record: Path) ->
 def test_lists_of_files_are_checked(project: Project, record: Path) -> None:
     raw = json.loads(record.read_text())
     for sources in raw["lists"].values():
-        for _, _, rows in sources:
+        for _, _, rows, _ in sources:
             for row in rows:
                 row[4] = "sha256:" + "0" * 64
     record.write_text(json.dumps(raw))
