@@ -58,12 +58,12 @@ class Opened(NamedTuple):
 @contextmanager
 def open_build(request: BuildRequest, names: Sequence[str], emit: Callable[[events.Event], None]) -> Iterator[Opened]:
     """Open the store and the contexts and read the build file; `names` are the image's full names."""
+    ended = Event()
     with (
-        open_store(request.environ) as store,
+        open_store(request.environ, cancelled=ended.is_set, tell=lambda text: emit(events.Note(text))) as store,
         Registries(request.environ, request.registries) as registries,
         agents_of(request) as agents,
     ):
-        ended = Event()
         reach = reach_of(request, agents, ended.is_set)
 
         def warn(text: str) -> None:

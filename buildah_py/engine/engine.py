@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from buildah_py.cache import Made, step_key
@@ -283,7 +284,9 @@ class Engine:
             try:
                 execution = self._execution(node)
                 key = self._key(node, execution)
-                with self._workshop.store.lock(key, self._workshop.cancelled):
+                waiting = events.Note("waiting for another build, which executes the same step", node.index + 1)
+                tell = partial(self._workshop.emit, waiting)
+                with self._workshop.store.lock(key, self._workshop.cancelled, waiting=tell):
                     found = self._find(node, key)
                     if found is not None:
                         return self._hit(node, key, found, started, announced=True)
