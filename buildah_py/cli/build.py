@@ -157,13 +157,15 @@ def _look(call: str, request: BuildRequest) -> int:
     from buildah_py.api.checks import ignored_by
     from buildah_py.api.contexts import parse_contexts
     from buildah_py.api.main_context import opened, parse_build_file
-    from buildah_py.api.opening import agents_of, reach_of
+    from buildah_py.api.opening import agents_of, reach_of, readers_of
     from buildah_py.cli.call import Asked, run_call
     from buildah_py.cli.check import report_fault
 
     with (
         agents_of(request) as agents,
-        opened(request.context, request.file, request.environ, reach=reach_of(request, agents)) as main,
+        opened(
+            request.context, request.file, request.environ, reach=reach_of(request, agents, readers_of(request))
+        ) as main,
     ):
         try:
             build_file = parse_build_file(main, extensions=request.extensions)
