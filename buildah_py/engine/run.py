@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _PIECE = 64 * 1024
 MAX_OUTPUT = 64 * 1024
+_SINGLE_ID = "if it was about another user: only root exists here, and `pybuild doctor` tells what is missing"
 """What a command may print to become a variable."""
 
 
@@ -219,7 +220,8 @@ class RunExecution:
             self._workshop.warn(warning)
         if status.status != 0:
             how = _how(status)
-            raise StepFailed(f"{self._node.place}: {how}\n  {_first_line(self._node.text)}", status.status)
+            hint = "" if self._workshop.owners else _SINGLE_ID
+            raise StepFailed(f"{self._node.place}: {how}\n  {_first_line(self._node.text)}", status.status, hint=hint)
 
     def _pump(self, streams: Mapping[int, int], show: Callable[[int, bytes], None]) -> None:
         """Pass output on, and keep all of it in the log, until all writers are gone."""

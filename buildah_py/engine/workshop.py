@@ -94,7 +94,8 @@ class Workshop:
         self._containers: set[Container] = set()
         self._warned: set[str] = set()
         self.userxattr = in_user_namespace()
-        self._owners = not (self.userxattr and has_single_id())
+        self.owners = not (self.userxattr and has_single_id())
+        """Whether files and processes can have other owners than root here."""
         self._lock = threading.RLock()
         self._opening = threading.Lock()
         self._cancelled = ended or threading.Event()
@@ -126,7 +127,7 @@ class Workshop:
         """Make the directory `path` with the attributes of the root of `layers`, and give these."""
         root = self.root_attributes(layers)
         os.mkdir(path)
-        if self._owners:
+        if self.owners:
             give(path, root.uid, root.gid, "/")
         os.chmod(path, root.mode)
         return root
@@ -135,7 +136,7 @@ class Workshop:
         """Give what writes a layer into the empty directory `path`, in the form that overlays of this process take."""
         from buildah_py.layers.writer import LayerWriter
 
-        return LayerWriter(path, userxattr=self.userxattr, owners=self._owners)
+        return LayerWriter(path, userxattr=self.userxattr, owners=self.owners)
 
     def context(self, name: str) -> Context:
         """The build context `name`; "" is the main one."""

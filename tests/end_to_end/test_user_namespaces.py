@@ -147,6 +147,22 @@ def test_ids_that_do_not_exist_here(busybox: Pybuild) -> None:
         assert "secret" in text or "/etc/subuid and /etc/subgid" in shown
 
 
+@pytest.mark.userns
+def test_one_id_alone(busybox: Pybuild, ordinary_user: OrdinaryUser, tmp_path: Path) -> None:
+    state = tmp_path / "alone"
+    state.mkdir()
+    os.chown(state, ordinary_user.uid, ordinary_user.uid)
+    *start, python, safe, module, name = ordinary_user.command
+    alone = replace(busybox, root=state, command=(*start, "PATH=/nowhere", python, safe, module, name), warm=None)
+    busybox.run("save", "-o", tmp_path / "busybox.tar", "busybox")
+    alone.run("load", "-i", tmp_path / "busybox.tar")
+    shown = alone.build(alone.context("FROM busybox\nRUN exit 3\n"), "--network=none", status=3).shown
+    assert "hint: if it was about another user: only root exists here" in shown
+    lines = alone.run("doctor", status=None).stdout.splitlines()
+    place = next(number for number, line in enumerate(lines) if " subordinate ids " in line)
+    assert "install uidmap" in lines[place + 1]
+
+
 @pytest.mark.either_user
 def test_doctor_counts_ids(busybox: Pybuild) -> None:
     if busybox.owner:
