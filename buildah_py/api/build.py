@@ -43,6 +43,7 @@ class BuildRequest:
     """What to build and how. `context` and `file` are what `open_main` takes.
 
     `text` is the build file's text where that is known already. `record` is a file to write the build's record to.
+    `jobs` is that of Engine.
     `pull` says when base images are looked for in their registries, `registries` gives what the command line says of
     these. No time in the image is later than `epoch` (seconds since 1970); with `epoch_of_context` that is the main
     context's time.
@@ -71,6 +72,7 @@ class BuildRequest:
     epoch_of_context: bool = False
     text: str | None = None
     record: str = ""
+    jobs: int = 0
     pull: str = "missing"
     registries: Callable[[], RegistryOptions] | None = None
     environ: Mapping[str, str] = field(default_factory=dict)
@@ -112,7 +114,9 @@ def build(
         recorder = _recorder(request)
         ahead: Ahead | None = None
         done: BuildResult | None = None
-        engine = Engine(workshop, lookup=opened.lookup, observe=recorder.observe if recorder else None)
+        engine = Engine(
+            workshop, lookup=opened.lookup, observe=recorder.observe if recorder else None, jobs=request.jobs
+        )
 
         def evaluate(nodes: Sequence[Node], stages: Mapping[str, int]) -> str:
             refuse_what_is_not_allowed(nodes, request)

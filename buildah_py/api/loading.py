@@ -22,7 +22,7 @@ from buildah_py.image.index import CONTAINERD_NAME, DOCKER_REFERENCE_TYPE, REF_N
 from buildah_py.layers.compression import detect
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from buildah_py.image.config import ImageConfig
     from buildah_py.image.descriptor import Descriptor
@@ -32,10 +32,11 @@ if TYPE_CHECKING:
 
 
 class Loaded(NamedTuple):
-    """An image of the store now: its id, and the full names that it got."""
+    """An image of the store now: its id, the full names that it got, and those of them that another image had."""
 
     id: str
     names: tuple[str, ...]
+    taken: Mapping[str, str] = {}
 
 
 def load(store: Store, source: str, *, name: str = "", platform: str = "") -> list[Loaded]:
@@ -58,9 +59,11 @@ def load(store: Store, source: str, *, name: str = "", platform: str = "") -> li
         if len({one.id for one in found}) > 1:
             raise UsageError(f"{source} holds {len(found)} images, and they cannot all be called {name}")
         found = [Loaded(found[0].id, (full_name(name),))]
-    for one in found:
+    for place, one in enumerate(found):
         image = store.images.raw(one.id)
         assert image is not None
+        others = {full: other.id for full in one.names if (other := store.images.by_name(full)) is not None}
+        found[place] = one._replace(taken={full: other for full, other in others.items() if other != one.id})
         store.need(store.images.layers_of(one.id))
         store.images.put(one.id, image.config, (), one.names)
     store.make_durable()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from buildah_py.cli.printing import say
+from buildah_py.cli.printing import say, warn
+from buildah_py.cli.tables import short
 
 if TYPE_CHECKING:
     import argparse
@@ -28,6 +29,8 @@ def run(args: argparse.Namespace) -> int:
 
     with open_store() as store:
         for image in load(store, args.input or args.source or "-", name=args.tag, platform=args.platform):
+            for name, other in image.taken.items():
+                warn(f"{familiar_name(name)} was {short(other)} until now")
             if args.quiet:
                 say(image.id)
             elif image.names:

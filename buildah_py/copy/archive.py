@@ -8,7 +8,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from buildah_py.errors import ArchiveError, SourceChanged
-from buildah_py.layers.apply import Sparse
+from buildah_py.layers.apply import Sparse, link_target
 from buildah_py.layers.compression import decompress
 from buildah_py.layers.entry import BLOCK, CHAR, DIR, FIFO, FILE, HARDLINK, SYMLINK, Entry
 from buildah_py.layers.limits import DEFAULT_LIMITS, Limits
@@ -159,7 +159,7 @@ class _Unpacking:
             if alone:
                 self._writer.set_opaque(path)
         elif member.kind == SYMLINK:
-            entry = entry._replace(link=os.fsdecode(member.link), size=0, mode=0o777, xattrs=())
+            entry = entry._replace(link=link_target(member), size=0, mode=0o777, xattrs=())
             self._writer.add_symlink(path, entry.link, uid, gid, entry.mtime)
         elif member.kind in (CHAR, BLOCK, FIFO):
             entry = entry._replace(size=0, device=member.device, xattrs=())

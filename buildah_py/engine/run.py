@@ -33,6 +33,7 @@ _NOT_KEPT = {"/etc/hosts": "--add-host adds lines", "/etc/resolv.conf": "--dns n
 """Files that are a container's own, and what to do instead of changing them."""
 _PIECE = 64 * 1024
 MAX_OUTPUT = 64 * 1024
+_SINGLE_ID = "if it was about another user: only root exists here, and `pybuild doctor` tells what is missing"
 """What a command may print to become a variable."""
 
 
@@ -226,7 +227,8 @@ class RunExecution:
             self._workshop.warn(warning)
         if status.status != 0:
             how = _how(status)
-            raise StepFailed(f"{self._node.place}: {how}\n  {_first_line(self._node.text)}", status.status)
+            hint = "" if self._workshop.owners else _SINGLE_ID
+            raise StepFailed(f"{self._node.place}: {how}\n  {_first_line(self._node.text)}", status.status, hint=hint)
 
     def _pump(self, streams: Mapping[int, int], show: Callable[[int, bytes], None]) -> None:
         """Pass output on, and keep all of it in the log, until all writers are gone."""

@@ -146,8 +146,7 @@ class ImageConfig:
         raw = self._container.get("Healthcheck")
         if not raw:
             return None
-        numbers = (canonical.number(raw, name, "the config's Healthcheck") for name in _HEALTHCHECK[1:])
-        return Healthcheck(canonical.texts(raw, "Test", "the config's Healthcheck"), *numbers)
+        return Healthcheck(tuple(raw.get("Test") or ()), *(int(raw.get(name) or 0) for name in _HEALTHCHECK[1:]))
 
     @property
     def diff_ids(self) -> tuple[str, ...]:

@@ -117,7 +117,7 @@ class _Unpacking:
         elif kind == DIR:
             writer.add_dir(path, member.mode, member.uid, member.gid, _sorted(member.xattrs), member.mtime)
         elif kind == SYMLINK:
-            writer.add_symlink(path, _link_target(member), member.uid, member.gid, member.mtime)
+            writer.add_symlink(path, link_target(member), member.uid, member.gid, member.mtime)
         elif kind == HARDLINK:
             target = self._clean(member.link)
             where, _, last = target.rpartition("/")
@@ -286,7 +286,8 @@ def _sorted(xattrs: tuple[tuple[str, bytes], ...]) -> tuple[tuple[str, bytes], .
     return tuple(sorted(xattrs)) if xattrs else xattrs
 
 
-def _link_target(member: Member) -> str:
+def link_target(member: Member) -> str:
+    """Give where a symbolic link leads. Raises ArchiveError for what no link can hold."""
     if not member.link or b"\0" in member.link or len(member.link) > _PATH_MAX:
         raise ArchiveError(f"the target of the archive's symbolic link {_shown(member.name)} is none that can be")
     return os.fsdecode(member.link)

@@ -167,6 +167,10 @@ def _refusal(event: tuple[Any, ...] | None) -> SandboxError:
         return SandboxError("the container ended before it was made")
     _, what, why, number = event
     hint = "`pybuild doctor` tells what this machine allows" if number in _OF_MACHINE else ""
+    if what == "USER" and number == errno.EINVAL:
+        from buildah_py.layers.owner import HINT
+
+        hint = HINT
     return SandboxError(f"cannot run the container: {what}: {why}", hint=hint)
 
 

@@ -371,13 +371,21 @@ def _drop_privileges(container: dict[str, Any], who: users.User) -> None:
     filtered = bool(container["seccomp"])
     if filtered and not container["no_new_privileges"]:  # which takes the privilege that is given up below
         process.set_seccomp_filter(container["seccomp"])
-    if not container["keep_groups"]:
-        # His own group is among them: who gives it up does not get past files that it is kept from (CVE-2022-36109).
-        os.setgroups(tuple(dict.fromkeys((who.gid, *who.groups))))
-    elif who.uid or who.gid:
-        raise RefusedError("USER", f"only root exists here, not {who.uid}:{who.gid}: there are no subordinate ids")
-    os.setresgid(who.gid, who.gid, who.gid)
-    os.setresuid(who.uid, who.uid, who.uid)
+    if container["keep_groups"] and (who.uid or who.gid):
+        why = f"only root exists here, not {who.uid}:{who.gid}: there are no subordinate ids"
+        raise RefusedError("USER", why, errno.EINVAL)
+    try:
+        if not container["keep_groups"]:
+            # His own group is among them: who gives it up does not get past files that it is kept from
+            # (CVE-2022-36109).
+            os.setgroups(tuple(dict.fromkeys((who.gid, *who.groups))))
+        os.setresgid(who.gid, who.gid, who.gid)
+        os.setresuid(who.uid, who.uid, who.uid)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        why = f"{who.uid}:{who.gid}, or a group of that user, does not exist here: there are not so many ids"
+        raise RefusedError("USER", why, errno.EINVAL) from None
     _, permitted, _ = process.capget()
     process.capset(permitted & wanted, permitted & wanted, 0)
     if filtered and container["no_new_privileges"]:

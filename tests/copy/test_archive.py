@@ -206,6 +206,12 @@ def test_devices_and_fifos(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Non
         add(bench, tar(member("gone", tarfile.CHRTYPE)))
 
 
+@pytest.mark.parametrize("target", ["", "x" * 5000])
+def test_links_that_cannot_be(bench: Bench, target: str) -> None:
+    with pytest.raises(ArchiveError, match="target of the archive's symbolic link 'l'"):
+        add(bench, tar(member("l", tarfile.SYMTYPE, linkname=target)))
+
+
 def test_a_damaged_archive_names_the_file(bench: Bench) -> None:
     data = tar(member("a", data=b"x" * 3000))
     with pytest.raises(ArchiveError, match=r"^/archive: "):

@@ -231,3 +231,11 @@ def test_whatever_else_stands_in_a_config_is_kept(extra: dict[str, Any]) -> None
     again = json.loads(made.to_bytes())
     assert {key: again[key] for key in extra} == extra
     assert {key: again["config"][key] for key in extra} == extra
+
+
+@pytest.mark.parametrize("value", ["1e999", "9223372036854775808", '"1"', "[1]"])
+def test_numbers_of_a_health_check_that_are_none(value: str) -> None:
+    raw = {**BASE, "config": {"Healthcheck": {"Test": ["CMD", "x"], "Interval": "here"}}}
+    data = json.dumps(raw).replace('"here"', value).encode()
+    with pytest.raises(ImageError, match="`Interval`"):
+        assert config.from_bytes(data).healthcheck
