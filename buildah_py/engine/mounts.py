@@ -45,7 +45,7 @@ def make_mount(
         from buildah_py.engine.cache_mounts import make_cache
 
         return make_cache(workshop, node, mount, tree, held)
-    return _secret(workshop, mount) if mount.type == "secret" else _agent(workshop, mount, number)
+    return _secret(workshop, mount) if mount.type == "secret" else _agent(workshop, mount, staged, number, held)
 
 
 def _secret(workshop: Workshop, mount: MountStep) -> Made:
@@ -62,15 +62,21 @@ def _secret(workshop: Workshop, mount: MountStep) -> Made:
     return Made(files, variables)
 
 
-def _agent(workshop: Workshop, mount: MountStep, number: int) -> Made:
+def _agent(workshop: Workshop, mount: MountStep, staged: str, number: int, held: ExitStack) -> Made:
+    from buildah_py.engine.ssh_agent import AgentSocket
+
     name = mount.id or "default"
-    socket = workshop.agents.get(name)
-    if socket is None:
+    agent = workshop.agents.get(name)
+    if agent is None:
         if mount.required:
             raise NotFound(f"the ssh agent `{name}` is required and was not given", hint=f"add --ssh {name}")
         return Made()
     target = mount.target or f"/run/pybuild/ssh_agent.{number}"
-    return Made((BindMount(socket, target, readonly=False, mapped=True),), (("SSH_AUTH_SOCK", target),))
+    place = os.path.join(staged, f"agent-{number}")
+    os.mkdir(place)
+    mode = 0o600 if mount.mode is None else mount.mode
+    socket = held.enter_context(AgentSocket(agent, place, mode=mode, uid=mount.uid, gid=mount.gid))
+    return Made((BindMount(socket.path, target, readonly=False, mapped=True),), (("SSH_AUTH_SOCK", target),))
 
 
 def shown_tree(workshop: Workshop, node: Node, mount: MountStep, tree: Result | None) -> tuple[Tree, str]:

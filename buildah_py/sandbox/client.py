@@ -40,7 +40,7 @@ class Container:
     def __init__(self, channel: _socket.socket, done: Callable[[], None], warnings: list[str]) -> None:
         self._channel = channel
         self._done: Callable[[], None] | None = done
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a handler of signals may come while it is held
         self._ended: ExitStatus | SandboxError | None = None
         self._root = -1
         self.terminal = -1
