@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from buildah_py.cache.selections import selection_key
 from buildah_py.engine.executions import InputList, Usage, keep_selection
 from buildah_py.engine.foreign import check_runnable
+from buildah_py.engine.step_log import StepLog
 from buildah_py.engine.workshop import RootAttributes
 from buildah_py.errors import PybuildError, StepFailed
 from buildah_py.layers.entry import DIR, Entry
@@ -175,6 +176,10 @@ class RunExecution:
             try:
                 self._pump({read_out: events.STDOUT, read_err: events.STDERR}, show)
                 status = container.wait(seal=True)
+            except BaseException:
+                container.kill()
+                container.wait()
+                raise
             finally:
                 self._workshop.finished(container)
         finally:
@@ -189,7 +194,7 @@ class RunExecution:
             raise StepFailed(f"{self._node.place}: {how}\n  {_first_line(self._node.text)}", status.status)
 
     def _pump(self, streams: Mapping[int, int], show: Callable[[int, bytes], None]) -> None:
-        """Pass output on, and keep all of it in the log, until all writers are gone."""
+        """Pass output on, and keep it in the log, until all writers are gone."""
         import select
 
         number = self._node.index + 1
@@ -197,8 +202,7 @@ class RunExecution:
         for descriptor in streams:
             poll.register(descriptor, select.POLLIN)
         left = len(streams)
-        log = -1
-        try:
+        with StepLog(lambda: self._workshop.open_log(number)) as log:
             while left:
                 for descriptor, _ in poll.poll():
                     data = os.read(descriptor, _PIECE)
@@ -206,13 +210,8 @@ class RunExecution:
                         poll.unregister(descriptor)
                         left -= 1
                         continue
-                    if log < 0:
-                        log = self._workshop.open_log(number)
-                    os.write(log, data)
+                    log.add(data)
                     show(streams[descriptor], data)
-        finally:
-            if log >= 0:
-                os.close(log)
 
 
 class CaptureExecution(RunExecution):
