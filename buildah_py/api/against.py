@@ -17,10 +17,10 @@ from buildah_py.api.why_report import (
     follows,
     head_of,
 )
+from buildah_py.buildfile.variables import PROXY_NAMES
 from buildah_py.cache.differences import OWN, UNKNOWN, Difference, differences, summary
 from buildah_py.cache.keys import KEY_VERSION
 from buildah_py.plan.steps import BaseStep
-from buildah_py.plan.variables import PROXY_NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -109,9 +109,9 @@ def _against(
         return one.lists[digest]() if digest in one.lists else cache.input_list(digest)
 
     if one.key is not None and one.key == theirs.key:
-        if one.record is not None and one.record.layer_digest != theirs.layer_digest:
+        if one.record is not None and one.record.content != theirs.content:
             phrase = "the same key, and yet another result: the step does not make the same each time"
-            result = Difference(OWN, "result", theirs.layer_digest, one.record.layer_digest, phrase)
+            result = Difference(OWN, "result", theirs.content, one.record.content, phrase)
             return head._replace(verdict=DIFFERS, reason=phrase, differences=(result,))
         return head._replace(verdict=SAME)
     found = differences(theirs.ingredients, one.ingredients, other.input_list, load)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from buildah_py.buildfile.checks import find
-from buildah_py.buildfile.evaluate import Base
+from buildah_py.buildfile.stage import Base
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
     from buildah_py.buildfile.checks import Warning as Finding
     from buildah_py.buildfile.ignore import IgnorePatterns
+    from buildah_py.buildfile.named import NamedContext
     from buildah_py.buildfile.tree import BuildFile
     from buildah_py.image.config import ImageConfig
 
@@ -23,7 +24,8 @@ def check_build(
     build_args: Mapping[str, str],
     target: str,
     platform: str,
-    contexts: Iterable[str],
+    contexts: Mapping[str, NamedContext],
+    env: Mapping[str, str],
     bases: Mapping[tuple[str, str], ImageConfig],
 ) -> list[Finding]:
     """Find what a build warns of: all but the notes.
@@ -34,14 +36,18 @@ def check_build(
 
     def base(name: str, platform: str) -> Base | None:
         config = bases.get((name, platform))
-        return None if config is None else Base(config.environment(), str(config.platform._replace(os_version="")))
+        if config is None:
+            return None
+        platform = str(config.platform._replace(os_version=""))
+        return Base(config.environment(), platform, config.working_dir, config.onbuild)
 
     findings = find(
         build_file,
         build_args=build_args,
         target=target or None,
         platform=platform,
-        contexts=frozenset(contexts),
+        contexts=contexts,
+        env=env,
         bases=base,
         ignored=ignored_by(ignore),
     )

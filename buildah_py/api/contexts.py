@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from buildah_py.api.main_context import MainContext
     from buildah_py.buildfile.ignore import IgnorePatterns
+    from buildah_py.buildfile.named import NamedContext
     from buildah_py.engine.workshop import Context
-    from buildah_py.sources.named import NamedContext
     from buildah_py.sources.reach import Reach
     from buildah_py.store import Store
 
@@ -29,17 +29,21 @@ MODES: Final = ("exact", "git")
 
 
 def parse_contexts(specs: Iterable[str]) -> dict[str, NamedContext]:
-    """Read `--build-context NAME=VALUE`s. Raises UsageError."""
+    """Read `--build-context NAME=VALUE`s; by their keys. Raises UsageError."""
     if not specs:
         return {}
     from buildah_py.sources.named import parse_named
 
-    found = {}
+    found: dict[str, NamedContext] = {}
     for spec in specs:
         named = parse_named(spec)
         if named.kind == "layout":  # an image too, only from elsewhere
             named = named._replace(kind="image", location=f"{LAYOUT}{os.path.abspath(named.location)}")
-        found[named.name] = named
+        if found.setdefault(named.key, named) != named:
+            raise UsageError(
+                f"--build-context {redact(spec)}: {named.key} is {redact(found[named.key].location)} already",
+                hint="give each name once; `x`, `x:latest` and `docker.io/library/x` are one name",
+            )
     return found
 
 
@@ -91,7 +95,7 @@ class Contexts:
             main = self._main
             return self._open(main.directory, main.ignore(self._options.ignore_file), "the build context", main.remote)
         named = self._named[name]
-        shown = f"the context {name}"
+        shown = f"the context {named.name}"
         if named.kind == "directory":
             return self._open(named.location, find_ignore(named.location), shown)
         directory = self._fetched(named)

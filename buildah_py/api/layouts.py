@@ -73,10 +73,11 @@ class LayoutPlace:
 
 
 def split_layout(text: str) -> tuple[str, str, str]:
-    """Split `PATH[:TAG|@DIGEST]` into path, tag and digest."""
+    """Split `PATH[:TAG][@DIGEST]` into path, tag and digest; behind a digest, the tag is for people."""
     path, at, wanted = text.rpartition("@")
     if at and digest.is_digest(wanted):
-        return path, "", wanted
+        path, tag, _ = split_layout(path)
+        return path, tag, wanted
     path, colon, tag = text.rpartition(":")
     if colon and "/" not in tag and not os.path.isdir(text):
         return path, tag, ""

@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from buildah_py.buildfile import parse
+from buildah_py.buildfile.remote import kind_of
 from buildah_py.errors import NotFound, UsageError
 from buildah_py.sources.find import FoundFile, find_build_file, find_ignore, include_reader
 from buildah_py.sources.reach import NOWHERE
-from buildah_py.sources.urls import context_url, kind_of, redact, without_credentials
+from buildah_py.sources.urls import context_url, redact, without_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

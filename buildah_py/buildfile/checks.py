@@ -14,9 +14,13 @@ from buildah_py.errors import BuildFileError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from buildah_py.buildfile.evaluate import Base
+    from buildah_py.buildfile.file_checks import Report
+    from buildah_py.buildfile.named import NamedContext
+    from buildah_py.buildfile.stage import Base
     from buildah_py.buildfile.tree import BuildFile, Instruction
+    from buildah_py.buildfile.walk import Settings
 
+RESERVED = ("context", "scratch")
 CHECK_ARGUMENT = "BUILDKIT_DOCKERFILE_CHECK"
 """The build argument that overrides the check directive."""
 
@@ -67,7 +71,8 @@ def find(
     build_args: Mapping[str, str] | None = None,
     target: str | None = None,
     platform: str = "",
-    contexts: frozenset[str] = frozenset(),
+    contexts: Mapping[str, NamedContext] | None = None,
+    env: Mapping[str, str] | None = None,
     bases: Callable[[str, str], Base | None] | None = None,
     ignored: Callable[[str], bool] | None = None,
 ) -> Findings:
@@ -80,9 +85,9 @@ def find(
         UsageError: there is no such target.
 
     """
-    from buildah_py.buildfile.evaluate import Evaluation, Settings
+    from buildah_py.buildfile.file_checks import FileChecks
     from buildah_py.buildfile.own_checks import own_checks
-    from buildah_py.image import platform as platforms
+    from buildah_py.buildfile.walk import Walk
 
     given = dict(build_args or {})
     found: list[Warning] = []
@@ -97,12 +102,11 @@ def find(
         if wanted.wants(name, experimental=rule.experimental):
             found.append(Warning(name, line, message, rule.url, "note" if rule.own else "warning"))
 
-    host = str(platforms.host())
-    settings = Settings(given, target, platform or host, host, contexts, bases or unknown, ignored)
+    settings = settings_of(build_args=given, target=target, platform=platform, contexts=contexts, env=env)
     _written(file, report)
     fault = None
     try:
-        Evaluation(file, settings, report).run()
+        Walk(file, settings, FileChecks(report, bases or (lambda *_: None), ignored)).run()
     except BuildFileError as error:
         fault = error
     own_checks(file, report)
@@ -110,9 +114,21 @@ def find(
     return Findings(tuple(sorted(found, key=lambda warning: warning.line)), fault, fails)
 
 
-def unknown(name: str, platform: str) -> Base | None:  # noqa: ARG001
-    """Nothing is known of any base image."""
-    return None
+def settings_of(
+    *,
+    build_args: Mapping[str, str],
+    target: str | None = None,
+    platform: str = "",
+    contexts: Mapping[str, NamedContext] | None = None,
+    env: Mapping[str, str] | None = None,
+) -> Settings:
+    """Complete what the command line says: without `platform` it is this machine's."""
+    from buildah_py.buildfile.walk import Settings
+    from buildah_py.image import platform as platforms
+
+    host = str(platforms.host())
+    wanted = str(platforms.parse(platform)) if platform else host
+    return Settings(wanted, host, build_args, target or "", contexts or {}, env or {})
 
 
 def _options(file: BuildFile, given: Mapping[str, str]) -> CheckOptions:
@@ -136,8 +152,10 @@ def _options(file: BuildFile, given: Mapping[str, str]) -> CheckOptions:
         ) from None
 
 
-def _written(file: BuildFile, report: Callable[[str, int, str, CheckOptions | None], None]) -> None:
+def _written(file: BuildFile, report: Report) -> None:
     """The checks that need no variables."""
+    _stage_names(file, report)
+    _casing(file, report)
     instructions: list[Instruction] = [*file.arguments]
     for stage in file.stages:
         instructions += [stage.base, *every(stage.instructions)]
@@ -156,9 +174,36 @@ def _written(file: BuildFile, report: Callable[[str, int, str, CheckOptions | No
             _description(instruction, "ARG", [argument.name for argument in instruction.arguments], report, own)
 
 
-def _written_from(
-    base: tree.From, report: Callable[[str, int, str, CheckOptions | None], None], own: CheckOptions | None
-) -> None:
+def _stage_names(file: BuildFile, report: Report) -> None:
+    seen = set()
+    for stage in file.stages:
+        name, line = stage.name, stage.base.span.start.line
+        own = options_of_comments(stage.base.doc) if stage.base.doc else None
+        if name in RESERVED:
+            report("ReservedStageName", line, f'"{name}" means something else in FROM and COPY --from', own)
+        if name in seen:
+            report("DuplicateStageName", line, f'the stage name "{name}" is taken: names must be unique', own)
+        if name is not None:
+            seen.add(name)
+
+
+def _casing(file: BuildFile, report: Report) -> None:
+    instructions = [one for stage in file.stages for one in (stage.base, *every(stage.instructions))]
+    lower = sum(one.keyword == one.keyword.lower() for one in instructions)
+    upper = sum(one.keyword == one.keyword.upper() != one.keyword.lower() for one in instructions)
+    wanted = "lowercase" if lower > upper else "uppercase"
+    for one in instructions:
+        keyword = one.keyword
+        if keyword != (keyword.lower() if lower > upper else keyword.upper()):
+            report(
+                "ConsistentInstructionCasing",
+                one.span.start.line,
+                f"'{keyword}' is not written like the majority of instructions in this file ({wanted})",
+                options_of_comments(one.doc) if one.doc else None,
+            )
+
+
+def _written_from(base: tree.From, report: Report, own: CheckOptions | None) -> None:
     if base.as_ is None or base.name is None:
         return
     line = base.span.start.line
@@ -175,7 +220,7 @@ def _description(
     instruction: Instruction,
     keyword: str,
     names: list[str],
-    report: Callable[[str, int, str, CheckOptions | None], None],
+    report: Report,
     own: CheckOptions | None,
 ) -> None:
     if not instruction.doc or instruction.doc[-1].split(" ", 1)[0] in names:

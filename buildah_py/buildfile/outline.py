@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from buildah_py.buildfile import tree
-from buildah_py.buildfile.checks import unknown
-from buildah_py.buildfile.conditions import every
-from buildah_py.buildfile.evaluate import Evaluation, Node, Settings
-from buildah_py.buildfile.mounts import read_mount
+from buildah_py.buildfile.stage import StageObserver
+from buildah_py.buildfile.walk import Walk
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Sequence
 
-    from buildah_py.buildfile.check_options import CheckOptions
-    from buildah_py.buildfile.tree import BuildFile, Instruction
+    from buildah_py.buildfile import tree
+    from buildah_py.buildfile.expand import Expansion
+    from buildah_py.buildfile.stage import MountUse, StageWalk
+    from buildah_py.buildfile.tree import BuildFile
+    from buildah_py.buildfile.walk import Settings
 
 
 class OutlinedArgument(NamedTuple):
@@ -44,102 +44,81 @@ class Outline(NamedTuple):
     ssh: tuple[OutlinedSecret, ...]
 
 
-def outline(
-    file: BuildFile,
-    build_args: Mapping[str, str],
-    target: str | None,
-    *,
-    platform: str = "",
-    contexts: frozenset[str] = frozenset(),
-) -> Outline:
-    """Collect what `target`, and the stages that it needs, take.
+def outline(file: BuildFile, settings: Settings) -> Outline:
+    """Collect what the target, and the stages that it needs, take.
 
     Raises:
         BuildFileError: a build would fail.
         UsageError: there is no such target.
 
     """
-    from buildah_py.image import platform as platforms
-
-    host = str(platforms.host())
-    settings = Settings(build_args, target, platform or host, host, contexts, unknown, None)
-    evaluation = Evaluation(file, settings, _ignore)
-    evaluation.run()
-    aim = evaluation.target()
-    reachable = evaluation.reachable(aim)
+    taken = _Taken()
+    walk = Walk(file, settings, taken)
+    walk.run()
     arguments: dict[str, OutlinedArgument] = {}
     secrets: dict[str, OutlinedSecret] = {}
     ssh: dict[str, OutlinedSecret] = {}
-    used = _used_globals(evaluation, reachable)
-    for arg in file.arguments:
+    used = {name for stage in walk.needed() for name in taken.in_from[stage.index]}
+    for arg in reversed(file.arguments):
         for argument in arg.arguments:
             if argument.name in used:
-                value = evaluation.global_env.get(argument.name, "")
+                if argument.default is not None:
+                    used.update(walk.expansion(argument.default.text, walk.global_env, argument.span).used)
+                value = walk.global_env.get(argument.name, "")
                 arguments[argument.name] = OutlinedArgument(argument.name, value, arg.doc, arg.span.start.line)
-    for node in evaluation.nodes:
-        if node in reachable and node.state is not None:
-            for instruction in every(node.instructions):
-                _collect(evaluation, node, instruction, arguments, secrets, ssh)
-    base = aim.stage.base if aim.stage else None
+    for stage in walk.needed():
+        found = taken.stages[stage.index]
+        arguments = {one.name: one for one in found.arguments[::-1]} | arguments
+        secrets = {one.name: one for one in found.secrets[::-1]} | secrets
+        ssh = {one.name: one for one in found.ssh[::-1]} | ssh
+    base = walk.target.tree.base
     return Outline(
-        base.name or "" if base else "",
-        base.doc if base else (),
+        base.name or "",
+        base.doc,
         tuple(sorted(arguments.values(), key=lambda item: item.line)),
         tuple(sorted(secrets.values(), key=lambda item: item.line)),
         tuple(sorted(ssh.values(), key=lambda item: item.line)),
     )
 
 
-def _ignore(rule: str, line: int, message: str, options: CheckOptions | None) -> None:
-    pass
+class _Taken:
+    """Collects, by the index of each stage, what its instructions take, and the variables that its FROM uses."""
+
+    def __init__(self) -> None:
+        self.in_from: dict[int, list[str]] = {}
+        self.stages: dict[int, _StageTaken] = {}
+
+    def named(self, stage: StageWalk, image: Expansion, platform: Expansion | None) -> None:
+        self.in_from[stage.index] = image.used + (platform.used if platform is not None else [])
+
+    def stage(self, stage: StageWalk) -> StageObserver:
+        return self.stages.setdefault(stage.index, _StageTaken(stage))
 
 
-def _used_globals(evaluation: Evaluation, reachable: set[Node]) -> set[str]:
-    """The global arguments that reachable stages use in FROM, and those that the defaults of these use."""
-    used: set[str] = set()
-    for node in reachable:
-        if node.stage is not None:
-            base = node.stage.base
-            for word in (base.image, base.platform):
-                if word is not None:
-                    used.update(evaluation.expansion(word.text, evaluation.global_env, word.span).used)
-    for arg in reversed(evaluation.file.arguments):
-        for argument in arg.arguments:
-            if argument.name in used and argument.default is not None:
-                used.update(evaluation.expansion(argument.default.text, evaluation.global_env, argument.span).used)
-    return used
+class _StageTaken(StageObserver):
+    def __init__(self, stage: StageWalk) -> None:
+        self._stage = stage
+        self.arguments: list[OutlinedArgument] = []
+        self.secrets: list[OutlinedSecret] = []
+        self.ssh: list[OutlinedSecret] = []
 
+    def arg(self, instruction: tree.Arg, values: Sequence[tuple[str, str | None]]) -> None:
+        walk = self._stage.walk
+        for argument, (name, value) in zip(instruction.arguments, values, strict=True):
+            described = instruction
+            if name in walk.global_env and argument.default is None:
+                for arg in walk.file.arguments:
+                    if any(one.name == name for one in arg.arguments):
+                        described = arg
+            line = described.span.start.line
+            self.arguments.append(OutlinedArgument(name, value or "", described.doc, line))
 
-def _collect(
-    evaluation: Evaluation,
-    node: Node,
-    instruction: Instruction,
-    arguments: dict[str, OutlinedArgument],
-    secrets: dict[str, OutlinedSecret],
-    ssh: dict[str, OutlinedSecret],
-) -> None:
-    assert node.state is not None
-    env = node.state.env
-    line = instruction.span.start.line
-    if isinstance(instruction, tree.Arg):
-        for argument in instruction.arguments:
-            globally = argument.name in evaluation.global_env and argument.default is None
-            if globally:
-                declared = [arg for arg in evaluation.file.arguments if argument.name in _names(arg)]
-                doc, where = (declared[-1].doc, declared[-1].span.start.line) if declared else (instruction.doc, line)
-            else:
-                doc, where = instruction.doc, line
-            arguments.setdefault(argument.name, OutlinedArgument(argument.name, env.get(argument.name, ""), doc, where))
-    elif isinstance(instruction, tree.Run):
-        for mount in instruction.mounts:
-            spec = read_mount(mount, lambda text, mount=mount: evaluation.expansion(text, env, mount.span).text)  # type: ignore[misc]
+    def run(self, instruction: tree.Run, mounts: Sequence[MountUse]) -> None:
+        line = instruction.span.start.line
+        for mount in mounts:
+            spec = mount.spec
             if spec.type == "secret":
                 name = spec.id or spec.source or spec.target.rsplit("/", 1)[-1]
-                secrets.setdefault(name, OutlinedSecret(name, spec.required, line))
+                self.secrets.append(OutlinedSecret(name, spec.required, line))
             elif spec.type == "ssh":
-                name = spec.id or "default"
-                ssh.setdefault(name, OutlinedSecret(name, spec.required, line))
-
-
-def _names(arg: tree.Arg) -> list[str]:
-    return [argument.name for argument in arg.arguments]
+                self.ssh.append(OutlinedSecret(spec.id or "default", spec.required, line))

@@ -10,12 +10,10 @@ from buildah_py.buildfile.check_options import options_of_comments
 from buildah_py.buildfile.conditions import every
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-    from buildah_py.buildfile.check_options import CheckOptions
+    from buildah_py.buildfile.file_checks import Report
     from buildah_py.buildfile.tree import BuildFile, Instruction, Stage
-
-    Report = Callable[[str, int, str, CheckOptions | None], None]
 
 _ERREXIT = re.compile(r"^\s*set\s+(?:\S+\s+){0,5}-(?:[a-zA-Z]*e|o\s+errexit)", re.MULTILINE)
 _ERREXIT_FLAG = re.compile(r"-[a-zA-Z]*e")

@@ -7,12 +7,16 @@ from typing import NamedTuple
 
 
 class Ports(NamedTuple):
-    """A range of ports, the protocol as written, and whether an address or a port of the host was named."""
+    """A range of ports, the protocol as written, and whether an address or a port of the host was named.
+
+    `text` is the whole argument.
+    """
 
     first: int
     last: int
     protocol: str
     on_host: bool
+    text: str = ""
 
     def names(self) -> list[str]:
         """Each port as image configs spell it: `80/tcp`."""
@@ -48,7 +52,7 @@ def parse_ports(text: str) -> Ports:
         sizes_differ = container[1] - container[0] != outside[1] - outside[0]
         if sizes_differ and container[0] != container[1]:
             raise ValueError(f"invalid ranges specified for container and host Ports: {number} and {host}")
-    return Ports(container[0], container[1], protocol or "tcp", on_host=bool(ip or host))
+    return Ports(container[0], container[1], protocol or "tcp", on_host=bool(ip or host), text=text)
 
 
 def _is_address(text: str) -> bool:

@@ -1,18 +1,20 @@
-"""Telling the sources of COPY and ADD apart: a file of the context, a git repository, something on a web server."""
+"""Telling sources apart by their text alone: a path, a git repository, something on a web server."""
 
 from __future__ import annotations
 
 import re
+from typing import Final, Literal
 
-_SCP = re.compile(r"[a-zA-Z0-9\-_.]+@[^/:]+:.*$")
-_GIT_HTTP = re.compile(r"https?://[^#?]*\.git(?:[#?].*)?$")
+Kind = Literal["path", "http", "git"]
 
-
-def is_git(source: str) -> bool:
-    """Whether `source` names a git repository."""
-    return source.startswith(("git://", "ssh://")) or bool(_GIT_HTTP.match(source)) or bool(_SCP.match(source))
+_SCP: Final = re.compile(r"[a-zA-Z0-9_][\w.-]*@[\w.-]+:(?!//).+")
 
 
-def is_http(source: str) -> bool:
-    """Whether `source` is to be fetched from a web server."""
-    return source.startswith(("http://", "https://")) and not is_git(source)
+def kind_of(source: str) -> Kind:
+    """Say what a source of COPY or ADD, or a context, is."""
+    head = source.partition("#")[0]
+    if head.startswith(("http://", "https://")):
+        return "git" if head.partition("?")[0].endswith(".git") else "http"
+    if head.startswith(("git://", "ssh://")) or _SCP.fullmatch(head):
+        return "git"
+    return "path"

@@ -11,8 +11,23 @@ from typing import Any, NoReturn
 from buildah_py.errors import UsageError
 
 
+class _Once(argparse.Action):
+    """Store a value, and refuse another one: nobody can know which of the two was meant. Values may be passwords."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option_string: str | None = None
+    ) -> None:
+        assert isinstance(parser, Parser)
+        if option_string is not None and parser.given.setdefault(self.dest, values) != values:
+            hint = "leave one of them out"
+            if option_string == "--platform":
+                hint += "; `pybuild manifest create` joins images for several platforms"
+            raise UsageError(f"{option_string} is given twice, with different values", hint=hint)
+        setattr(namespace, self.dest, values)
+
+
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose complaints are UsageErrors.
+    """An argument parser whose complaints are UsageErrors, and in which options that take one value are given once.
 
     `bare` gives options that may stand without a value the value that they have then: unlike argparse's own way, no
     argument behind such an option is taken for its value.
@@ -21,9 +36,13 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.bare: dict[str, str] = {}
+        self.given: dict[str, Any] = {}
+        self.register("action", None, _Once)
+        self.register("action", "store", _Once)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse, with values put behind bare options."""
+        self.given.clear()
         given = list(sys.argv[1:] if args is None else args)
         end = given.index("--") if "--" in given else len(given)
         given[:end] = [f"{one}={self.bare[one]}" if one in self.bare else one for one in given[:end]]

@@ -101,8 +101,7 @@ def run(args: argparse.Namespace) -> int:
 
     mode = "quiet" if args.quiet else args.progress
     with renderer(mode, err=sys.stderr, out=outputs.stdout(args), env=os.environ) as sink:
-        result = build(request, sink)
-    outputs.tell(args, result)
+        build(request, sink, lambda result: outputs.tell(args, result))
     return 0
 
 
@@ -147,11 +146,14 @@ def _look(call: str, request: BuildRequest) -> int:
     from buildah_py.api.checks import ignored_by
     from buildah_py.api.contexts import parse_contexts
     from buildah_py.api.main_context import opened, parse_build_file
-    from buildah_py.api.opening import reach_of
+    from buildah_py.api.opening import agents_of, reach_of
     from buildah_py.cli.call import Asked, run_call
     from buildah_py.cli.check import report_fault
 
-    with opened(request.context, request.file, request.environ, reach=reach_of(request)) as main:
+    with (
+        agents_of(request) as agents,
+        opened(request.context, request.file, request.environ, reach=reach_of(request, agents)) as main,
+    ):
         try:
             build_file = parse_build_file(main, extensions=request.extensions)
         except BuildFileError as error:
@@ -161,7 +163,8 @@ def _look(call: str, request: BuildRequest) -> int:
         request.build_args,
         request.target or None,
         request.platform,
-        frozenset(parse_contexts(request.contexts)),
+        parse_contexts(request.contexts),
+        request.env,
         ignored,
     )
     return run_call(call, build_file, asked)

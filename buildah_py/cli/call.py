@@ -9,6 +9,7 @@ from buildah_py.errors import BuildFileError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from buildah_py.buildfile.named import NamedContext
     from buildah_py.buildfile.tree import BuildFile
 
 METHODS = ("check", "outline", "targets")
@@ -20,7 +21,8 @@ class Asked(NamedTuple):
     build_args: Mapping[str, str] = {}
     target: str | None = None
     platform: str = ""
-    contexts: frozenset[str] = frozenset()
+    contexts: Mapping[str, NamedContext] = {}
+    env: Mapping[str, str] = {}
     ignored: Callable[[str], bool] | None = None
 
 
@@ -107,9 +109,17 @@ def _description(doc: tuple[str, ...], name: str) -> str:
 
 
 def _outline(file: BuildFile, asked: Asked) -> dict[str, Any]:
+    from buildah_py.buildfile.checks import settings_of
     from buildah_py.buildfile.outline import outline
 
-    found = outline(file, asked.build_args, asked.target, platform=asked.platform, contexts=asked.contexts)
+    settings = settings_of(
+        build_args=asked.build_args,
+        target=asked.target,
+        platform=asked.platform,
+        contexts=asked.contexts,
+        env=asked.env,
+    )
+    found = outline(file, settings)
     return {
         "name": found.name,
         "description": _description(found.doc, found.name),

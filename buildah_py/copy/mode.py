@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from typing import NamedTuple
 
+from buildah_py.buildfile.modes import Clause, read_mode
 from buildah_py.errors import UsageError
 
 _WHO = {"u": 0o4700, "g": 0o2070, "o": 0o0007}
 _SHIFT = {"u": 6, "g": 3, "o": 0}
-_CLAUSE = re.compile(r"([ugoa]*)((?:[-+=](?:[ugo]|[rwxXst]*))+)")
-_ACTION = re.compile(r"([-+=])([ugo]|[rwxXst]*)")
 
 
 class Mode(NamedTuple):
     """A parsed `--chmod`.
 
-    `octal` is the mode itself, or None for a symbolic one, whose clauses are (who, operator, permissions).
+    `octal` is the mode itself, or None for a symbolic one, which has clauses.
     """
 
     text: str
     octal: int | None
-    clauses: tuple[tuple[str, str, str], ...] = ()
+    clauses: tuple[Clause, ...] = ()
 
     def apply(self, mode: int, *, directory: bool) -> int:
         """Give the twelve bits that a file of that mode gets."""
@@ -34,25 +32,14 @@ class Mode(NamedTuple):
 
 
 def parse_mode(text: str) -> Mode:
-    """Read the value of `--chmod`; raises UsageError for anything but 0 to 7777 in octal or a symbolic mode.
-
-    The umask has no say: `+x` without a letter before it means everybody.
-    """
-    if text.isascii() and text.isdigit():
-        if text.strip("01234567") == "" and int(text, 8) <= 0o7777:
-            return Mode(text, int(text, 8))
-        raise UsageError(f"--chmod={text} is no mode", hint="give octal digits from 0 to 7777")
-    clauses = []
-    for clause in text.split(","):
-        found = _CLAUSE.fullmatch(clause)
-        if found is None:
-            raise UsageError(
-                f"--chmod={text} is no mode: {clause!r} is not understood",
-                hint="give octal digits such as 755, or clauses such as u=rwX,go=rX",
-            )
-        who = "ugo" if not found[1] or "a" in found[1] else found[1]
-        clauses += [(who, operator, permissions) for operator, permissions in _ACTION.findall(found[2])]
-    return Mode(text, None, tuple(clauses))
+    """Read the value of `--chmod`; raises UsageError for anything but 0 to 7777 in octal or a symbolic mode."""
+    try:
+        found = read_mode(text)
+    except ValueError as error:
+        raise UsageError(
+            f"--chmod={text}: {error}", hint="give octal digits such as 755, or clauses such as u=rwX,go=rX"
+        ) from error
+    return Mode(text, found) if isinstance(found, int) else Mode(text, None, found)
 
 
 def _apply(mode: int, who: str, operator: str, permissions: str, *, executable: bool) -> int:

@@ -29,6 +29,9 @@ _HISTORY = ("created", "created_by", "author", "comment", "empty_layer")
 
 _Json = dict[str, Any]
 
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""PATH where an image sets none."""
+
 
 class Healthcheck(NamedTuple):
     """How to see whether a container works. `test` begins with NONE, CMD or CMD-SHELL; times in ns, 0 for inherited."""

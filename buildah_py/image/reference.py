@@ -110,6 +110,11 @@ def parse(text: str) -> Reference:
     return Reference(registry, repository, tag or None, digest or None)
 
 
+def is_image_id(text: str) -> bool:
+    """Whether a text is a whole image id in hexadecimal, which is no name."""
+    return _IMAGE_ID.fullmatch(text) is not None
+
+
 def _split_registry(name: str) -> tuple[str, str]:
     first, slash, rest = name.partition("/")
     if slash and _is_host(first):

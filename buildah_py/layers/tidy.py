@@ -13,11 +13,13 @@ if TYPE_CHECKING:
 
 
 def tidy(upper: str, captured: Captured) -> None:
-    """Remove files, whiteouts and directories that were merely copied up; what stays keeps its times.
+    """Remove files, whiteouts and directories that were merely copied up, and cut times as the layer has them.
+
+    What stays keeps its times otherwise.
 
     Directories with something in them that stays are not among them, and nothing may use the directory meanwhile.
     """
-    if not captured.unneeded:
+    if not captured.unneeded and not captured.retimed:
         return
     top = Beneath(os.open(upper, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
     times: dict[str, tuple[int, int]] = {}
@@ -36,5 +38,8 @@ def tidy(upper: str, captured: Captured) -> None:
         for parent, kept in times.items():
             descriptor, name = top.parent(parent)
             os.utime(name, ns=kept, dir_fd=descriptor, follow_symlinks=False)
+        for entry in captured.retimed:
+            descriptor, name = top.parent(entry.path)
+            os.utime(name, ns=(entry.mtime, entry.mtime), dir_fd=descriptor, follow_symlinks=False)
     finally:
         top.close()

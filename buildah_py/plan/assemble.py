@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from buildah_py.errors import ImageError
 from buildah_py.image import timestamp
 
 if TYPE_CHECKING:
@@ -16,21 +17,33 @@ COMMENT = "pybuild"
 
 
 class MadeLayer(NamedTuple):
-    """What a node made: the layer's diff_id, and when it was first made (nanoseconds since 1970)."""
+    """What a node made: the layer's diff_id, and when the step first made that (nanoseconds since 1970)."""
 
     diff_id: str
     created: int
 
 
 def finish_config(plan: Plan, made: Mapping[int, MadeLayer]) -> ImageConfig:
-    """Add history and layers. The image is as old as its newest layer, so that equal builds give equal images."""
+    """Add history and layers. The image is as old as its newest layer, so that equal builds give equal images.
+
+    No entry of the history is older than the one before it. A time of the base that is none is left out.
+    """
     config = plan.config.with_complete_history(created=plan.config.created)
-    created = config.created
+    newest, created = _base_time(config)
     for item in plan.history:
         if item.node is None:
             config = config.with_history(item.created_by, created=created, comment=COMMENT)
             continue
         layer = made[item.node]
-        created = timestamp.to_text(layer.created)
+        if newest is None or layer.created > newest:
+            newest, created = layer.created, timestamp.to_text(layer.created)
         config = config.with_layer(layer.diff_id, item.created_by, created=created, comment=COMMENT)
     return config.with_created(created)
+
+
+def _base_time(config: ImageConfig) -> tuple[int | None, str]:
+    """When the base was made, in nanoseconds since 1970 and as it spells that."""
+    try:
+        return timestamp.from_text(config.created), config.created
+    except ImageError:
+        return None, ""

@@ -1,7 +1,6 @@
 """One stage: a fold of its instructions over an image config, which leaves steps behind.
 
-Each method `_fold_…` treats one instruction as the Dockerfile reference describes it. All words of an
-instruction see the variables from before it.
+The walk gives each instruction with its words expanded; a method treats it as the Dockerfile reference describes it.
 """
 
 from __future__ import annotations
@@ -10,23 +9,22 @@ import posixpath
 import re
 from typing import TYPE_CHECKING
 
-from buildah_py.buildfile import expand as expansion
 from buildah_py.buildfile import tree
-from buildah_py.buildfile.conditions import holds
-from buildah_py.buildfile.ports import parse_ports
-from buildah_py.buildfile.signals import check_signal
-from buildah_py.errors import BuildFileError
-from buildah_py.image.config import Healthcheck
+from buildah_py.buildfile.stage import Base, StageObserver
+from buildah_py.errors import BuildFileError, NotFound, UsageError
+from buildah_py.image.config import DEFAULT_PATH, Healthcheck
 from buildah_py.plan import created_by
 from buildah_py.plan.graph import HistoryItem, Input
 from buildah_py.plan.steps import CaptureStep, CopyStep, InlineFile, MountStep, RunStep, WorkdirStep
-from buildah_py.plan.variables import split_environment
-from buildah_py.sources.urls import kind_of, redact
+from buildah_py.sources.urls import redact
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Sequence
 
-    from buildah_py.buildfile.source import Source, Span
+    from buildah_py.buildfile.named import NamedContext
+    from buildah_py.buildfile.ports import Ports
+    from buildah_py.buildfile.source import Span
+    from buildah_py.buildfile.stage import MountUse, StageWalk, Transfer
     from buildah_py.image.config import ImageConfig
     from buildah_py.plan.planner import Planner
     from buildah_py.plan.steps import Step
@@ -36,50 +34,26 @@ _SHEBANG = "#!"
 _LONE_HEREDOC = re.compile(r"\s*\d*<<-?\s*(\"[^\"]*\"|'[^']*'|[^\s<>&|;()\"'$`\\]+)\s*")
 
 
-class StageFold:
-    """The state of a stage while its instructions are read."""
+class StageFold(StageObserver):
+    """The config, the last node and the history of a stage, as far as its instructions were read; `name` is for people.
 
-    def __init__(self, planner: Planner, label: str, source: Source, escape: str) -> None:
+    `arguments` are the values that ARGs gave, which need not be what counts now.
+    """
+
+    def __init__(self, planner: Planner, stage: StageWalk, name: str) -> None:
         self.planner = planner
-        self.label = label
-        self.source = source
-        self.escape = escape
+        self.stage = stage
+        self.name = name
         self.config: ImageConfig
         self.node: int
         self.history: list[HistoryItem] = []
         self.arguments: dict[str, str] = {}
         self._cmd_set = False
 
-    # what instructions see
-
-    def variables(self) -> dict[str, str]:
-        """ARGs and ENVs; ENV wins."""
-        return self.arguments | split_environment(self.config.env)
-
-    def expand(self, word: tree.Word, variables: Mapping[str, str] | None = None) -> str:
-        """Expand a word where it stands; BuildFileError at its span where that fails."""
-        return self.expand_text(word.text, word.span, self.variables() if variables is None else variables)
-
-    def expand_text(self, text: str, span: Span, variables: Mapping[str, str]) -> str:
-        """Expand `text`, which stands at `span`."""
-        try:
-            return expansion.expand(text, variables, self.escape)
-        except expansion.ExpansionError as error:
-            raise self.error(str(error), span) from error
-
-    def error(self, message: str, span: Span, hint: str = "") -> BuildFileError:
-        """An error of the build file at a place of it."""
-        return BuildFileError(message, self.source, span, hint=hint)
-
     def place(self, span: Span) -> str:
-        """Name the file and line of a place of it."""
-        return f"{self.source.name}:{span.start.line}"
-
-    # the fold
-
-    def apply(self, instruction: tree.Instruction) -> None:
-        """Fold one instruction."""
-        getattr(self, f"_fold_{type(instruction).__name__.lower()}")(instruction)
+        """Name the file and line of a place in the file."""
+        name, line = self.stage.source.place(span.start.line)
+        return f"{name}:{line}"
 
     def _note(self, text: str, node: int | None = None) -> None:
         self.history.append(HistoryItem(text, node))
@@ -89,125 +63,143 @@ class StageFold:
             step,
             parent=self.node,
             inputs=inputs,
-            stage=self.label,
+            stage=self.name,
             text=redact(instruction.text),
             place=self.place(instruction.span),
         )
         self._note(history, self.node)
 
-    def _shell(self) -> tuple[str, ...]:
-        return self.config.shell or DEFAULT_SHELL
+    # the beginning
 
-    def _command(self, command: tree.Command) -> tuple[str, ...]:
-        if isinstance(command, tree.ExecForm):
-            return command.args
-        return (*self._shell(), command.text)
+    def begin(self, name: str, context: NamedContext | None) -> Base:
+        """Begin with an image, or with the files of a context."""
+        stage = self.stage
+        base = stage.tree.base
+        span = base.image.span
+        try:
+            self.node, self.config = self.planner.image(name, stage.platform, self.name, self.place(span))
+        except (NotFound, UsageError) as error:
+            hint = error.hint
+            if isinstance(error, NotFound):
+                hint = stage.walk.similar(name) or hint
+            raise BuildFileError(error.message, stage.source, span, hint=hint) from error
+        if context is not None:
+            source = Input(context=context.key, name=f"the context {context.name}")
+            self._step(CopyStep(("/",), "/"), base, f"FROM {context.name}", (source,))
+        triggers = self.config.onbuild
+        env = self.config.environment()
+        self._prepare()
+        return Base(env, str(self.config.platform), self.config.working_dir, triggers)
 
-    def _fold_env(self, instruction: tree.Env) -> None:
-        variables = self.variables()
-        said = [(self.expand(key, variables), self.expand(value, variables)) for key, value in instruction.pairs]
-        pairs = [(key, self.planner.env.get(key, value)) for key, value in said]
-        for (key, value), (word, _) in zip(pairs, instruction.pairs, strict=True):
-            if not key:
-                raise self.error("ENV: a variable needs a name", word.span)
+    def inherit(self, base: StageWalk) -> None:
+        """Begin with another stage."""
+        from buildah_py.plan.planner import fold_of
+
+        below = fold_of(base)
+        self.node, self.config = below.node, below.config
+        self.history, self.arguments = list(below.history), dict(below.arguments)
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """Set what every stage has; the base's triggers have run when the stage is done."""
+        if self.config.getenv("PATH") is None:
+            self.config = self.config.with_env("PATH", DEFAULT_PATH)
+        for name, value in self.planner.env.items():
+            self.config = self.config.with_env(name, value)
+        if self.config.onbuild:
+            self.config = self.config.without_onbuild()
+
+    # instructions that are folded into the config
+
+    def env(self, instruction: tree.Env, pairs: Sequence[tuple[str, str]]) -> None:  # noqa: ARG002
+        """ENV."""
+        for key, value in pairs:
             self.config = self.config.with_env(key, value)
         self._note(created_by.pairs("ENV", pairs))
 
-    def _fold_label(self, instruction: tree.Label) -> None:
-        variables = self.variables()
-        pairs = [(self.expand(key, variables), self.expand(value, variables)) for key, value in instruction.pairs]
-        for (key, _), (word, _) in zip(pairs, instruction.pairs, strict=True):
-            if not key:
-                raise self.error("LABEL: a label needs a name", word.span)
+    def label(self, instruction: tree.Label, pairs: Sequence[tuple[str, str]]) -> None:  # noqa: ARG002
+        """LABEL."""
         self.config = self.config.with_labels(dict(pairs))
         self._note(created_by.pairs("LABEL", pairs))
 
-    def _fold_arg(self, instruction: tree.Arg) -> None:
-        variables = self.variables()
-        shown = []
-        for argument in instruction.arguments:
-            value = self.planner.arguments.get(argument.name)
-            if value is None and argument.default is not None:
-                value = self.expand(argument.default, variables)
-            if value is None:
-                value = self.planner.global_arguments.get(argument.name)
-            if value is not None:
-                self.arguments[argument.name] = value
-                variables.setdefault(argument.name, value)
-            shown.append(argument.name if value is None else f"{argument.name}={value}")
+    def arg(self, instruction: tree.Arg, values: Sequence[tuple[str, str | None]]) -> None:  # noqa: ARG002
+        """ARG."""
+        self.arguments |= {name: value for name, value in values if value is not None}
+        shown = [name if value is None else f"{name}={value}" for name, value in values]
         self._note(f"ARG {' '.join(shown)}")
 
-    def _fold_maintainer(self, instruction: tree.Maintainer) -> None:
-        self.config = self.config.with_author(instruction.name)
-        self._note(f"MAINTAINER {instruction.name}")
-
-    def _fold_user(self, instruction: tree.User) -> None:
-        user = self.expand(instruction.user)
+    def user(self, instruction: tree.User, user: str) -> None:  # noqa: ARG002
+        """USER."""
         self.config = self.config.with_user(user)
         self._note(f"USER {user}")
 
-    def _fold_workdir(self, instruction: tree.Workdir) -> None:
-        given = self.expand(instruction.path)
-        path = self._absolute(given)
-        self.config = self.config.with_working_dir(given if given.startswith("/") else path)
-        if path == "/":
+    def workdir(self, instruction: tree.Workdir, path: str) -> None:  # noqa: ARG002
+        """WORKDIR."""
+        absolute = self.stage.absolute("")
+        self.config = self.config.with_working_dir(self.stage.workdir)
+        if absolute == "/":
             self._note("WORKDIR /")
         else:
-            self._step(WorkdirStep(path, self.config.user), instruction, f"WORKDIR {path}")
+            self._step(WorkdirStep(absolute, self.config.user), instruction, f"WORKDIR {absolute}")
 
-    def _absolute(self, path: str) -> str:
-        joined = posixpath.normpath(posixpath.join("/", self.config.working_dir or "/", path))
-        return "/" + joined.lstrip("/")
-
-    def _fold_cmd(self, instruction: tree.Cmd) -> None:
-        args = self._command(instruction.command)
-        self.config = self.config.with_cmd(args).with_args_escaped(True)  # as docker has it, in either form
-        self._cmd_set = True
-        self._note(created_by.command("CMD", args))
-
-    def _fold_entrypoint(self, instruction: tree.Entrypoint) -> None:
-        args = self._command(instruction.command)
-        self.config = self.config.with_entrypoint(args)
-        if not self._cmd_set:
-            self.config = self.config.with_cmd(())
-        self._note(created_by.command("ENTRYPOINT", args))
-
-    def _fold_shell(self, instruction: tree.Shell) -> None:
-        self.config = self.config.with_shell(instruction.args)
-        self._note(created_by.command("SHELL", instruction.args))
-
-    def _fold_expose(self, instruction: tree.Expose) -> None:
-        variables = self.variables()
-        found: list[str] = []
-        for word in instruction.ports:
-            try:
-                words = expansion.expand_words(word.text, variables, self.escape)
-                found += [port for text in words for port in parse_ports(text).names()]
-            except ValueError as error:
-                raise self.error(f"EXPOSE: {error}", word.span) from error
+    def expose(self, instruction: tree.Expose, ports: Sequence[Ports]) -> None:  # noqa: ARG002
+        """EXPOSE."""
+        found = [name for port in ports for name in port.names()]
         self.config = self.config.with_exposed_ports(found)
         self._note(f"EXPOSE {' '.join(sorted(found))}")
 
-    def _fold_volume(self, instruction: tree.Volume) -> None:
-        paths = []
-        for word in instruction.paths:
-            path = self.expand(word)
-            if not path:
-                raise self.error("VOLUME: a path is empty after expansion", word.span)
-            paths.append(path)
+    def volume(self, instruction: tree.Volume, paths: Sequence[str]) -> None:  # noqa: ARG002
+        """VOLUME."""
         self.config = self.config.with_volumes(paths)
         self._note(f"VOLUME {' '.join(paths)}")
 
-    def _fold_stopsignal(self, instruction: tree.StopSignal) -> None:
-        signal = self.expand(instruction.signal)
-        try:
-            check_signal(signal)
-        except ValueError as error:
-            raise self.error(f"STOPSIGNAL: {error}", instruction.signal.span, "for example SIGTERM or 15") from error
+    def stop_signal(self, instruction: tree.StopSignal, signal: str) -> None:  # noqa: ARG002
+        """STOPSIGNAL."""
         self.config = self.config.with_stop_signal(signal)
         self._note(f"STOPSIGNAL {signal}")
 
-    def _fold_healthcheck(self, instruction: tree.Healthcheck) -> None:
+    def unset_names(self, instruction: tree.Unset, names: Sequence[str]) -> None:
+        """UNSET."""
+        for name in names:
+            if instruction.kind == "ENV":
+                self.config = self.config.without_env(name)
+            elif instruction.kind == "LABEL":
+                self.config = self.config.without_label(name)
+            elif instruction.kind == "EXPOSE":
+                self.config = self.config.without_exposed_port(name if "/" in name else f"{name}/tcp")
+            else:
+                self.config = self.config.without_volume(name)
+        self._note(f"UNSET {instruction.kind} {' '.join(names)}")
+
+    def plain(self, instruction: tree.Instruction) -> None:
+        """CMD, ENTRYPOINT, SHELL, HEALTHCHECK, MAINTAINER and ONBUILD."""
+        match instruction:
+            case tree.Cmd():
+                args = self._command(instruction.command)
+                self.config = self.config.with_cmd(args).with_args_escaped(True)  # as docker has it, in either form
+                self._cmd_set = True
+                self._note(created_by.command("CMD", args))
+            case tree.Entrypoint():
+                args = self._command(instruction.command)
+                self.config = self.config.with_entrypoint(args)
+                if not self._cmd_set:
+                    self.config = self.config.with_cmd(())
+                self._note(created_by.command("ENTRYPOINT", args))
+            case tree.Shell():
+                self.config = self.config.with_shell(instruction.args)
+                self._note(created_by.command("SHELL", instruction.args))
+            case tree.Healthcheck():
+                self._healthcheck(instruction)
+            case tree.Maintainer():
+                self.config = self.config.with_author(instruction.name)
+                self._note(f"MAINTAINER {instruction.name}")
+            case tree.Onbuild():
+                self.config = self.config.with_onbuild(instruction.trigger)
+                self._note(f"ONBUILD {instruction.trigger}")
+            case _:
+                raise AssertionError(type(instruction))
+
+    def _healthcheck(self, instruction: tree.Healthcheck) -> None:
         command = instruction.command
         if command is None:
             test: tuple[str, ...] = ("NONE",)
@@ -227,45 +219,29 @@ class StageFold:
         )
         self._note(f"HEALTHCHECK {' '.join(test)}")
 
-    def _fold_onbuild(self, instruction: tree.Onbuild) -> None:
-        self.config = self.config.with_onbuild(instruction.trigger)
-        self._note(f"ONBUILD {instruction.trigger}")
-
-    # extensions of the language
-
-    def _fold_if(self, instruction: tree.If) -> None:
-        true = holds(instruction.condition, self.variables(), self.source, self.escape)
-        for inner in instruction.then if true else instruction.otherwise:
-            self.apply(inner)
-
-    def _fold_unset(self, instruction: tree.Unset) -> None:
-        names = [self.expand(word) for word in instruction.names]
-        for name in names:
-            if instruction.kind == "ENV":
-                self.config = self.config.without_env(name)
-            elif instruction.kind == "LABEL":
-                self.config = self.config.without_label(name)
-            elif instruction.kind == "EXPOSE":
-                self.config = self.config.without_exposed_port(name if "/" in name else f"{name}/tcp")
-            else:
-                self.config = self.config.without_volume(name)
-        self._note(f"UNSET {instruction.kind} {' '.join(names)}")
-
-    def _fold_include(self, instruction: tree.Include) -> None:
-        raise self.error("there is no file to include from here", instruction.span)
-
     # the instructions that become steps
 
-    def _fold_run(self, instruction: tree.Run) -> None:
+    def _shell(self) -> tuple[str, ...]:
+        return self.config.shell or DEFAULT_SHELL
+
+    def _command(self, command: tree.Command) -> tuple[str, ...]:
+        if isinstance(command, tree.ExecForm):
+            return command.args
+        return (*self._shell(), command.text)
+
+    def run(self, instruction: tree.Run, mounts: Sequence[MountUse]) -> None:
+        """RUN."""
         command = instruction.command
         files: tuple[InlineFile, ...] = ()
         if instruction.heredocs and isinstance(command, tree.ShellForm):
             args, files = self._script(command, instruction.heredocs)
         else:
             args = self._command(command)
-        mounts, inputs = self._mounts(instruction)
-        step = self._run_step(args, instruction.network, instruction.security, mounts, files)
-        self._step(step, instruction, created_by.run(step.args, self.arguments), inputs)
+        steps, inputs = self._mounts(mounts)
+        step = self._run_step(args, instruction.network, instruction.security, steps, files)
+        env = self.stage.env
+        seen = {name: env[name] for name in self.arguments if name in env}
+        self._step(step, instruction, created_by.run(step.args, seen), inputs)
 
     def _run_step(
         self,
@@ -275,12 +251,11 @@ class StageFold:
         mounts: tuple[MountStep, ...] = (),
         files: tuple[InlineFile, ...] = (),
     ) -> RunStep:
-        environment = split_environment(self.config.env)
-        arguments = {name: value for name, value in self.arguments.items() if name not in environment}
+        env = self.stage.env
         return RunStep(
             args=args,
-            env=tuple((environment | arguments).items()),
-            cwd=self._absolute(""),
+            env=tuple(env.items()),
+            cwd=self.stage.absolute(""),
             user=self.config.user,
             network=self.planner.network if network in (None, "default") else str(network),
             security=security or "sandbox",
@@ -288,28 +263,30 @@ class StageFold:
             hostname=self.planner.hostname,
             mounts=mounts,
             files=files,
-            proxies=self.planner.arguments.proxies(),
+            proxies=self.planner.proxies,
             container=self.planner.container,
-            arguments=tuple(arguments),
+            arguments=tuple(name for name, value in self.arguments.items() if env.get(name) == value),
         )
 
     def _platform(self) -> str:
         """What the stage runs on, which need not be what the build is for."""
         own = self.config.platform.normalised()
-        return str(own) if own.os and own.architecture else self.planner.platform
+        return str(own) if own.os and own.architecture else self.stage.walk.settings.platform
 
-    def _fold_envfromrun(self, instruction: tree.EnvFromRun) -> None:
+    def env_from_run(self, instruction: tree.EnvFromRun) -> str:
+        """ENV --from-run."""
         step = CaptureStep(self._run_step(self._command(instruction.command)))
         self.planner.add(
             step,
             parent=self.node,
-            stage=self.label,
+            stage=self.name,
             text=instruction.text,
             place=self.place(instruction.span),
         )
         value = self.planner.evaluate()
         self.config = self.config.with_env(instruction.name, value)
         self._note(created_by.pairs("ENV", [(instruction.name, value)]))
+        return value
 
     def _script(
         self, command: tree.ShellForm, heredocs: tuple[tree.Heredoc, ...]
@@ -319,91 +296,71 @@ class StageFold:
             bodies = "".join(f"\n{heredoc.body}{heredoc.name}" for heredoc in heredocs)
             return (*self._shell(), command.text + bodies), ()
         (heredoc,) = heredocs
-        body = re.sub(r"(?m)^\t+", "", heredoc.body) if heredoc.strip_tabs else heredoc.body
-        if not body.startswith(_SHEBANG):
-            return (*self._shell(), body), ()
-        file = InlineFile(heredoc.name, body.encode("utf-8", "surrogateescape"), 0o755)
+        if not heredoc.text.startswith(_SHEBANG):
+            return (*self._shell(), heredoc.text), ()
+        file = InlineFile(heredoc.name, heredoc.text.encode("utf-8", "surrogateescape"), 0o755)
         return (f"/dev/pipes/{heredoc.name}",), (file,)
 
-    def _mounts(self, instruction: tree.Run) -> tuple[tuple[MountStep, ...], tuple[Input, ...]]:
-        if not instruction.mounts:
+    def _mounts(self, mounts: Sequence[MountUse]) -> tuple[tuple[MountStep, ...], tuple[Input, ...]]:
+        if not mounts:
             return (), ()
         from buildah_py.plan.mounts import plan_mount
 
         steps: list[MountStep] = []
         inputs: list[Input] = []
-        for mount in instruction.mounts:
-            step, tree_input = plan_mount(self, mount, len(inputs))
-            steps.append(step)
-            if tree_input is not None:
-                inputs.append(tree_input)
+        for mount in mounts:
+            shown = None
+            if mount.origin is not None:
+                shown = self.planner.input(self, mount.origin, mount.spec.span)
+            elif mount.spec.type == "bind":
+                shown = Input()
+            steps.append(plan_mount(mount, None if shown is None else len(inputs)))
+            if shown is not None:
+                inputs.append(shown)
         return tuple(steps), tuple(inputs)
 
-    def _fold_copy(self, instruction: tree.Copy) -> None:
-        origin = Input()
-        if instruction.from_ is not None:
-            origin = self.planner.origin(self, instruction.from_)
-        self._transfer(instruction, origin, parents=instruction.parents, link=instruction.link)
+    def copy(self, instruction: tree.Copy, transfer: Transfer) -> None:
+        """COPY."""
+        self._transfer(instruction, transfer)
 
-    def _fold_add(self, instruction: tree.Add) -> None:
-        self._transfer(
-            instruction,
-            Input(),
-            link=instruction.link,
-            add=True,
-            unpack=instruction.unpack,
-            checksum=self.expand(instruction.checksum) if instruction.checksum else "",
-            keep_git_dir=bool(instruction.keep_git_dir),
-        )
+    def add(self, instruction: tree.Add, transfer: Transfer) -> None:
+        """ADD."""
+        self._transfer(instruction, transfer)
 
-    def _transfer(
-        self,
-        instruction: tree.Copy | tree.Add,
-        origin: Input,
-        *,
-        parents: bool = False,
-        link: bool = False,
-        add: bool = False,
-        unpack: bool | None = None,
-        checksum: str = "",
-        keep_git_dir: bool = False,
-    ) -> None:
-        variables = self.variables()
-        sources = tuple(self.expand(word, variables) for word in instruction.sources)
-        destination = self.expand(instruction.destination, variables)
-        absolute = self._absolute(destination)
-        if destination.endswith("/") or posixpath.basename(destination) in (".", ".."):
-            absolute = absolute.rstrip("/") + "/"
-        if checksum and (len(sources) != 1 or kind_of(sources[0]) == "path"):
-            raise self.error(
-                "--checksum is for one file or repository from elsewhere",
-                instruction.destination.span,
-                "leave it out, or give an http(s) or git URL as the only source",
-            )
-        chmod = self.expand(instruction.chmod, variables) if instruction.chmod else ""
+    def _transfer(self, instruction: tree.Copy | tree.Add, transfer: Transfer) -> None:
+        origin, parents, unpack, keep_git_dir = Input(), False, None, False
+        if isinstance(instruction, tree.Add):
+            unpack, keep_git_dir = instruction.unpack, bool(instruction.keep_git_dir)
+        else:
+            parents = instruction.parents
+            if transfer.origin is not None and instruction.from_ is not None:
+                origin = self.planner.input(self, transfer.origin, instruction.from_.span)
+        # As in BuildKit, a copy that sets modes looks at what is there: directories on the way keep theirs.
+        link = instruction.link and not transfer.chmod
         step = CopyStep(
-            sources=sources,
-            destination=absolute,
-            files=tuple(self._inline(heredoc, variables) for heredoc in instruction.heredocs),
-            chown=self.expand(instruction.chown, variables) if instruction.chown else "",
-            chmod=chmod,
-            exclude=tuple(self.expand(word) if self.planner.extensions else word.text for word in instruction.exclude),
+            sources=transfer.sources,
+            destination=self._destination(transfer.destination, link=link),
+            files=tuple(
+                InlineFile(document.name, body.encode("utf-8", "surrogateescape")) for document, body in transfer.files
+            ),
+            chown=transfer.chown,
+            chmod=transfer.chmod,
+            exclude=transfer.exclude,
             parents=parents,
-            # As in BuildKit, a copy that sets modes looks at what is there: directories on the way keep theirs.
-            link=link and not chmod,
-            add=add,
+            link=link,
+            add=isinstance(instruction, tree.Add),
             unpack=unpack,
-            checksum=checksum,
+            checksum=transfer.checksum,
             keep_git_dir=keep_git_dir,
         )
-        names = [*(file.name for file in step.files), *map(redact, sources)]
-        self._step(step, instruction, created_by.copy(instruction.keyword.upper(), names, step, destination), (origin,))
+        names = [*(file.name for file in step.files), *map(redact, transfer.sources)]
+        history = created_by.copy(instruction.keyword.upper(), names, step, transfer.destination)
+        self._step(step, instruction, history, (origin,))
 
-    def _inline(self, heredoc: tree.Heredoc, variables: Mapping[str, str]) -> InlineFile:
-        body = re.sub(r"(?m)^\t+", "", heredoc.body) if heredoc.strip_tabs else heredoc.body
-        if heredoc.expand:
-            try:
-                body = expansion.expand_body(body, variables)
-            except expansion.ExpansionError as error:
-                raise self.error(str(error), heredoc.span) from error
-        return InlineFile(heredoc.name, body.encode("utf-8", "surrogateescape"))
+    def _destination(self, path: str, *, link: bool) -> str:
+        """Give the absolute destination, with a slash behind it where it can only be a directory."""
+        absolute = self.stage.absolute(path)
+        # Without a look at what is there, nothing else tells that the working directory is one.
+        if path.endswith("/") or posixpath.basename(path) in (".", "..") or (link and not path):
+            return absolute.rstrip("/") + "/"
+        return absolute

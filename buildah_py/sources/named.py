@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
-
+from buildah_py.buildfile.named import Kind, NamedContext, context_name
+from buildah_py.buildfile.remote import kind_of
 from buildah_py.errors import UsageError
-from buildah_py.sources.urls import kind_of, redact
-
-Kind = Literal["directory", "git", "http", "image", "layout", "target"]
+from buildah_py.image import platform as platforms
+from buildah_py.sources.urls import redact
 
 _PREFIXES: tuple[tuple[str, Kind], ...] = (
     ("docker-image://", "image"),
@@ -16,28 +15,18 @@ _PREFIXES: tuple[tuple[str, Kind], ...] = (
 )
 
 
-class NamedContext(NamedTuple):
-    """A named context: `location` is a path, a URL, an image reference, `PATH[:TAG|@DIGEST]` or a stage's name.
-
-    `platform` (`os/arch[/variant]`) is what the name was given for, empty for all.
-    """
-
-    name: str
-    kind: Kind
-    location: str
-    platform: str = ""
-
-
 def parse_named(text: str) -> NamedContext:
     """Read `NAME[::PLATFORM]=VALUE`; raises UsageError."""
     key, equals, value = text.partition("=")
-    name, _, platform = key.partition("::")
+    name, _, platform = key.partition("::") if not key.startswith("[") else (key, "", "")  # an IPv6 address
     if not equals or not name or not value:
         raise UsageError(
             f"--build-context {redact(text)} is not NAME=VALUE",
             hint="for example --build-context assets=../assets or base=docker-image://debian:12",
         )
-    name = name.lower()
+    name = context_name(name)
+    if platform:
+        platform = str(platforms.parse(platform))
     for prefix, kind in _PREFIXES:
         if value.startswith(prefix):
             location = value.removeprefix(prefix)

@@ -1,30 +1,18 @@
-"""What a source's text is, a URL, a git repository or a path, and how a URL is shown without its credentials."""
+"""URLs of sources: which context is one, and how they are shown and kept without their credentials."""
 
 from __future__ import annotations
 
 import os
 import re
-from typing import Final, Literal
+from typing import Final
 
+from buildah_py.buildfile.remote import kind_of
 from buildah_py.errors import SourceError
 
-Kind = Literal["path", "http", "git"]
-
-_SCP: Final = re.compile(r"[a-zA-Z0-9_][\w.-]*@[\w.-]+:(?!//).+")
 _CREDENTIALS: Final = re.compile(r"(?<=://)[^/?#\s]*@")
 _SECRET_QUERY: Final = re.compile(
     r"([?&](?:[^=&#\s]*(?:token|key|secret|signature|password|credential|sig)[^=&#\s]*)=)[^&#\s]*", re.IGNORECASE
 )
-
-
-def kind_of(source: str) -> Kind:
-    """Say what a source of ADD, or a context, is by its text alone."""
-    head = source.partition("#")[0]
-    if head.startswith(("http://", "https://")):
-        return "git" if head.partition("?")[0].endswith(".git") else "http"
-    if head.startswith(("git://", "ssh://")) or _SCP.fullmatch(head):
-        return "git"
-    return "path"
 
 
 def context_url(context: str) -> str:
@@ -37,6 +25,18 @@ def context_url(context: str) -> str:
 def redact(text: str) -> str:
     """Take user names, passwords and tokens out of the URLs in a text that somebody will read."""
     return _SECRET_QUERY.sub(r"\1xxxxx", _CREDENTIALS.sub("xxxxx@", text))
+
+
+def origin(url: str) -> tuple[str, str, int]:
+    """Give what decides whether two URLs are of one server: scheme, host and port, which credentials are bound to."""
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(url)
+    try:
+        port = parts.port
+    except ValueError:
+        raise SourceError(f"{redact(url)}: the port is not a number") from None
+    return parts.scheme, parts.hostname or "", port or {"http": 80, "https": 443}.get(parts.scheme, 0)
 
 
 def check(url: str) -> str:

@@ -6,8 +6,8 @@ import pytest
 
 from buildah_py.buildfile import parse
 from buildah_py.buildfile.checks import find, lint
-from buildah_py.buildfile.evaluate import Base
 from buildah_py.buildfile.rules import RULES
+from buildah_py.buildfile.stage import Base
 from buildah_py.errors import BuildFileError, UsageError
 
 
@@ -247,6 +247,7 @@ def test_faults(text: str, message: str, line: int) -> None:
         "FROM a\nCOPY --chmod=u=rwX,go-w /x /y",
         "FROM a\nSTOPSIGNAL 9\nSTOPSIGNAL sigterm\nSTOPSIGNAL RTMIN+3",
         "FROM a\nRUN\nCMD\nENTRYPOINT",
+        "FROM a\nCOPY -x@host:foo user@host:// git@[::1]:r /y/",
         "FROM a\nARG --x y\nSTOPSIGNAL --z 9",
         "FROM a\nHEALTHCHECK --nope NONE",
         "FROM a\nRUN --mount=target=x,type=bind y\nWORKDIR /w\nRUN --mount=type=cache y",

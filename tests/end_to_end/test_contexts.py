@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import http.server
+import json
 import shutil
+import tarfile
 import threading
 from functools import partial
 from typing import TYPE_CHECKING
@@ -48,7 +50,10 @@ def test_an_image_and_a_stage_in_place_of_a_name(busybox: Pybuild) -> None:
     busybox.build(context, *named)
     assert busybox.sh("cat /which /x") == "other\nstage\n"
     files = ["--build-context", f"base={base}", "--build-context", "x=target:stage"]
-    assert "begins with an image" in busybox.build(context, *files, status=125).shown
+    archive = busybox.work / "out.tar"
+    busybox.build(context, *files, "-o", f"type=tar,dest={archive}")
+    with tarfile.open(archive) as tar:
+        assert sorted(member.name for member in tar) == ["Buildfile", "x"], "a directory's files are the stage"
 
 
 def test_a_repository(busybox: Pybuild, server: str, repo: Path) -> None:
@@ -70,6 +75,23 @@ def test_an_archive_on_a_web_server(busybox: Pybuild, tmp_path: Path) -> None:
         web.shutdown()
         thread.join()
     assert busybox.sh("cat /x") == "archived"
+
+
+def test_a_layout_by_tag_and_digest_and_a_name_that_nothing_uses(busybox: Pybuild) -> None:
+    layout = busybox.work / "layout"
+    busybox.run("-t", "made:1", "-o", f"type=oci,tar=false,dest={layout}", busybox.context("FROM busybox\n", "base"))
+    (made,) = json.loads((layout / "index.json").read_text())["manifests"]
+    context = busybox.context("FROM other\n")
+    source = f"oci-layout://{layout}:1@{made['digest']}"
+    shown = busybox.build(
+        context, "--build-context", f"docker.io/library/other:latest={source}", "--build-context", f"typo={context}"
+    ).shown
+    assert "the context typo was given, but nothing in the build file names it" in shown
+    assert "the context other" not in shown
+    twice = busybox.build(
+        context, "--build-context", "a=target:b", "--build-context", "a:latest=target:c", status=2
+    ).shown
+    assert "--build-context a:latest=target:c: a is b already" in twice
 
 
 @pytest.mark.parametrize("spec", ["nothing", "=x", "a=", "a=docker-image://", "a=oci-layout://"])

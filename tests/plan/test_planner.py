@@ -13,8 +13,10 @@ from buildah_py.image import platform
 from buildah_py.plan import Plan, PlanOptions, make_plan
 from buildah_py.plan.assemble import MadeLayer, finish_config
 from buildah_py.plan.steps import BaseStep, CopyStep, RunStep, WorkdirStep
+from buildah_py.sources.named import parse_named
 
 if TYPE_CHECKING:
+    from buildah_py.buildfile.named import NamedContext
     from buildah_py.image.config import ImageConfig
 
 LAYER = "sha256:" + "a" * 64
@@ -25,7 +27,13 @@ def base_image() -> ImageConfig:
     return made.with_layer(LAYER, "base", created="2020-01-01T00:00:00Z").with_created("2020-01-01T00:00:00Z")
 
 
-def plan(text: str, images: dict[str, ImageConfig] | None = None, target: str = "", **build_args: str) -> Plan:
+def plan(
+    text: str,
+    images: dict[str, ImageConfig] | None = None,
+    target: str = "",
+    contexts: dict[str, NamedContext] | None = None,
+    **build_args: str,
+) -> Plan:
     known = {"base": base_image(), **(images or {})}
 
     def resolve(name: str, wanted: str) -> ImageConfig:
@@ -35,7 +43,12 @@ def plan(text: str, images: dict[str, ImageConfig] | None = None, target: str = 
         return known[name]
 
     options = PlanOptions(
-        resolve=resolve, build_args=build_args, target=target, platform="linux/amd64", build_platform="linux/amd64"
+        resolve=resolve,
+        build_args=build_args,
+        target=target,
+        contexts=contexts or {},
+        platform="linux/amd64",
+        build_platform="linux/amd64",
     )
     return make_plan(parse(text, "Buildfile"), options)
 
@@ -92,6 +105,74 @@ def test_what_a_run_sees() -> None:
     assert "N" not in environment
     assert environment["PATH"].startswith("/usr/local/sbin:")
     assert step.args == ("/bin/sh", "-ec", "x")
+
+
+@pytest.mark.parametrize(
+    ("text", "given", "value"),
+    [
+        ("FROM base\nENV V=2\nARG V\nRUN x\n", {"V": "5"}, "5"),
+        ("FROM base\nENV V=2\nARG V=def\nRUN x\n", {}, "def"),
+        ("FROM base\nENV V=2\nARG V=$V.1\nRUN x\n", {}, "2.1"),
+        ("FROM base\nENV V=2\nARG V\nRUN x\n", {}, "2"),
+        ("FROM base\nENV V=2\nARG V\nARG V=3\nENV V=4\nRUN x\n", {"V": "5"}, "4"),
+        ("ARG V=global\nFROM base\nENV V=2\nARG V\nRUN x\n", {}, "global"),
+        ("FROM base AS a\nENV V=2\nFROM a\nARG V\nRUN x\n", {"V": "5"}, "5"),
+        ("FROM base AS a\nENV V=2\nARG V=3\nFROM a\nRUN x\n", {}, "2"),
+        ("FROM base AS a\nENV V=2\nARG V=3\nFROM a\nARG V\nRUN x\n", {}, "2"),
+        ("FROM versioned\nARG V\nRUN x\n", {"V": "5"}, "5"),
+        ("FROM versioned\nARG V=def\nRUN x\n", {}, "def"),
+        ("FROM versioned\nRUN x\n", {"V": "5"}, "2"),
+        ("FROM base\nENV V=2 TARGETARCH=mine\nARG TARGETARCH\nENV V=$TARGETARCH\nRUN x\n", {}, "amd64"),
+        (
+            "FROM base\nENV HTTP_PROXY=mine\nARG HTTP_PROXY\nENV V=$HTTP_PROXY\nRUN x\n",
+            {"HTTP_PROXY": "theirs"},
+            "theirs",
+        ),
+        (
+            "FROM base AS a\nENV V=2\nONBUILD ARG V=trigger\nFROM a\nRUN x\n",
+            {},
+            "trigger",
+        ),
+    ],
+)
+def test_env_and_arg_write_one_environment_in_the_order_of_the_file(
+    text: str, given: dict[str, str], value: str
+) -> None:
+    (step,) = runs(plan(text, {"versioned": base_image().with_env("V", "2")}, "", None, **given))
+    assert dict(step.env)["V"] == value
+
+
+def test_all_that_follows_an_arg_sees_it_and_the_image_keeps_what_env_said() -> None:
+    made = plan(
+        "FROM base\nENV V=/env W=$V\nARG V\nENV X=$V\nLABEL l=$V\nWORKDIR $V\nUSER $V\nCOPY $V $V/\nRUN one\n", V="/arg"
+    )
+    config = made.config
+    assert config.environment()["V"] == "/env", "ARG is nothing that the image keeps"
+    assert config.environment()["X"] == "/arg"
+    assert (config.labels["l"], config.working_dir, config.user) == ("/arg", "/arg", "/arg")
+    (copy,) = [node.step for node in made.nodes if isinstance(node.step, CopyStep)]
+    assert (copy.sources, copy.destination) == (("/arg",), "/arg/")
+    (run,) = runs(made)
+    assert dict(run.env)["V"] == "/arg"
+    assert run.arguments == ("V",)
+    assert "RUN |1 V=/arg /bin/sh" in made.history[-1].created_by
+
+
+def test_the_key_of_a_run_holds_the_value_that_it_sees() -> None:
+    text = "FROM base\nENV V=2\nRUN before\nARG V\nRUN after\n"
+    one, two = runs(plan(text, V="1")), runs(plan(text, V="3"))
+    assert one[0].canonical() == two[0].canonical()
+    assert one[1].canonical() != two[1].canonical()
+    hidden = "FROM base\nARG V\nENV V=2\nRUN after\n"
+    assert runs(plan(hidden, V="1"))[0].canonical() == runs(plan(hidden, V="3"))[0].canonical()
+
+
+def test_the_options_variables_stay_whatever_the_file_says() -> None:
+    file = parse("FROM base\nENV V=2\nARG V=3\nRUN x\n", "Buildfile")
+    options = PlanOptions(
+        resolve=lambda *_: base_image(), env={"V": "1"}, platform="linux/amd64", build_platform="linux/amd64"
+    )
+    assert dict(runs(make_plan(file, options))[0].env)["V"] == "1"
 
 
 def test_an_argument_changes_a_run_only_from_its_line_on() -> None:
@@ -210,3 +291,79 @@ def test_empty_words_after_expansion() -> None:
     copy = made.nodes[-1].step
     assert isinstance(copy, CopyStep)
     assert copy.destination == "/w"
+
+
+def contexts(*specs: str) -> dict[str, NamedContext]:
+    return {context.key: context for context in map(parse_named, specs)}
+
+
+@pytest.mark.parametrize(
+    ("name", "image"),
+    [
+        ("busybox", "busybox"),
+        ("busybox:latest", "busybox"),
+        ("docker.io/library/busybox", "busybox"),
+        ("busybox", "busybox:latest"),
+        ("busybox", "docker.io/library/busybox:latest"),
+        ("localhost:5000/x:latest", "localhost:5000/x"),
+        ("localhost:5000/x", "localhost:5000/x:latest"),
+        ("Base", "base"),
+        ("busybox::linux/amd64", "busybox"),
+    ],
+)
+def test_contexts_are_found_by_the_image_that_a_name_means(name: str, image: str) -> None:
+    given = contexts(f"{name}=docker-image://base", "busybox::linux/arm64=docker-image://other")
+    for text in (f"FROM {image}\n", f"FROM scratch\nCOPY --from={image} /a /b\n"):
+        made = plan(text, contexts=given)
+        assert "base" in [node.step.name for node in made.nodes if isinstance(node.step, BaseStep)]
+        assert not any("base " in warning for warning in made.warnings)
+
+
+@pytest.mark.parametrize("image", ["busybox:1", "docker.io/other/busybox", "localhost:5000/busybox"])
+def test_contexts_replace_nothing_else(image: str) -> None:
+    with pytest.raises(BuildFileError, match=f"no {image}"):
+        plan(f"FROM {image}\n", contexts=contexts("busybox=docker-image://base"))
+
+
+def test_the_files_of_a_context_are_a_stage() -> None:
+    made = plan("FROM files AS a\nENV X=1\nFROM a\nCOPY --from=files b /c\n", contexts=contexts("files=../dir"))
+    scratch, whole, copy = made.nodes
+    assert isinstance(scratch.step, BaseStep)
+    assert (scratch.step.name, whole.parent, copy.parent) == ("scratch", 0, 1)
+    assert isinstance(whole.step, CopyStep)
+    assert (whole.step.sources, whole.step.destination) == (("/",), "/")
+    assert [one.context for node in (whole, copy) for one in node.inputs] == ["files", "files"]
+    assert made.config.environment()["PATH"]
+
+
+def test_a_context_replaces_a_stage_of_its_name() -> None:
+    text = "FROM nowhere AS a\nRUN never\nFROM base\nCOPY --from=a /x /\nCOPY --from=0 /x /\n"
+    made = plan(text, contexts=contexts("a=docker-image://base"))
+    assert not runs(made)
+    assert [one.node for node in made.nodes[1:] for one in node.inputs] == [0, 0]
+    assert not runs(plan(text, contexts=contexts("a=docker-image://base"), target="a"))
+
+
+def test_contexts_that_nothing_names_are_warned_of() -> None:
+    text = "FROM base AS a\nCOPY --from=used /x /\nFROM base\nRUN --mount=from=too,target=/x y\n"
+    made = plan(text, contexts=contexts("used=x", "too=x", "typo=x", "scratch=x"))
+    assert [warning.split()[2] for warning in made.warnings] == ["typo", "scratch"]
+
+
+def test_a_later_stage_is_no_source() -> None:
+    for text, place in (
+        ("FROM base AS a\nCOPY --from=b / /\nFROM base AS b\n", "Buildfile:2:13: cannot copy from"),
+        ("FROM base AS a\nCOPY --from=1 / /\nFROM base AS b\n", "Buildfile:2:13: cannot copy from"),
+        ("FROM base AS a\nRUN --mount=from=b,target=/x y\nFROM base AS b\n", "Buildfile:2:13: cannot mount from"),
+    ):
+        with pytest.raises(BuildFileError) as caught:
+            plan(text, target="a")
+        assert str(caught.value).startswith(place)
+        assert "move the stage in front of this one" in caught.value.hint
+
+
+def test_a_linked_copy_to_nothing_goes_into_the_working_directory() -> None:
+    made = plan("FROM base\nWORKDIR /var/www\nCOPY --link file $empty\n")
+    copy = made.nodes[-1].step
+    assert isinstance(copy, CopyStep)
+    assert copy.destination == "/var/www/"

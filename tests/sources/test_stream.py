@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from buildah_py.buildfile.named import NamedContext
 from buildah_py.errors import ArchiveError, SourceError, UsageError
 from buildah_py.sources.directory import DirectoryContext
-from buildah_py.sources.named import NamedContext, parse_named
+from buildah_py.sources.named import parse_named
 from buildah_py.sources.stream import read_stream
 
 if TYPE_CHECKING:
