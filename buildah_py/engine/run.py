@@ -13,7 +13,7 @@ from buildah_py.engine.foreign import check_runnable
 from buildah_py.engine.moment import Moment, now_on
 from buildah_py.engine.results import before
 from buildah_py.engine.step_log import StepLog
-from buildah_py.engine.workshop import RootAttributes
+from buildah_py.engine.workshop import ONE_ID, RootAttributes
 from buildah_py.errors import PybuildError, StepFailed
 from buildah_py.layers.entry import DIR, Entry
 from buildah_py.layers.stamps import NO_STAMPS
@@ -56,10 +56,11 @@ class RunExecution:
     def inputs(self) -> Mapping[str, str]:
         """The content that bind mounts show; of secrets and agents that may be missing, whether they are there.
 
-        Of a step that sees what others have left outside of the file system, all steps before it count.
+        Of a step that sees what others have left outside of the file system, all steps before it count; on a machine
+        that cannot do all that others can, what it cannot do.
         """
         if self._digests is None:
-            self._digests = {}
+            self._digests = {"machine": ", ".join(limits)} if (limits := self._workshop.limits) else {}
             if self._step.reads_state:
                 self._digests[BEFORE] = before(self._parent, filter(None, self._trees)) or ""
             for mount in self._step.mounts:
@@ -141,6 +142,11 @@ class RunExecution:
 
     def _prepare(self, staged: str) -> ContainerSpec:
         check_runnable(self._step.platform)
+        if ONE_ID in self._workshop.limits:
+            self._workshop.warn(
+                "there are no subordinate ids here: owners that a RUN gives to files are lost, and what it makes is no "
+                "hit for builds that have all ids (`pybuild doctor` tells how to get some)"
+            )
         upper, work, init = (os.path.join(staged, name) for name in ("upper", "work", "init"))
         self._root = self._workshop.make_root(upper, self._parent.layers)
         self._began = now_on(work)
