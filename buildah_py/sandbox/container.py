@@ -214,14 +214,18 @@ def _raise_hard_limits(limits: tuple[tuple[str, int, int], ...]) -> None:
 def _give_streams(streams: tuple[int, ...], uid: int, terminal: bool) -> None:
     """Let the command's user own its pipes and its own terminal, so that it can open /dev/stdout, as runtimes do.
 
-    Nothing that has a name on the machine is given away.
+    Nothing that has a name on the machine is given away, and what belongs to somebody who does not exist in our user
+    namespace stays his.
     """
     for stream in {*streams}:
         kind = os.fstat(stream)
         pipe = stat.S_ISFIFO(kind.st_mode) and os.readlink(f"/proc/self/fd/{stream}").startswith("pipe:")
         if kind.st_uid != uid and (pipe or terminal):
-            with Step("giving the command its standard streams"):
+            try:
                 os.fchown(stream, uid, -1)
+            except OSError as error:
+                if error.errno not in {errno.EPERM, errno.EINVAL}:
+                    raise RefusedError("giving the command its standard streams", error.strerror or "") from None
 
 
 def _make_namespaces(container: dict[str, Any], network: int) -> None:
