@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, Self
 from buildah_py.errors import SandboxError
 from buildah_py.frozen import asdict, replace
 from buildah_py.linux import mounts
+from buildah_py.linux.identity import has_single_id, in_user_namespace
 from buildah_py.sandbox import capabilities, plan, wire
 from buildah_py.sandbox.network import RUN_DIRECTORY, Networks, user_network_tool
 from buildah_py.sandbox.resolver import is_replaced, servers
 from buildah_py.sandbox.spawn import spawn
 from buildah_py.sandbox.spec import ExitStatus, Limits
-from buildah_py.sandbox.userns import has_single_id
 
 if TYPE_CHECKING:
     import _socket
@@ -40,7 +40,7 @@ class Container:
     def __init__(self, channel: _socket.socket, done: Callable[[], None], warnings: list[str]) -> None:
         self._channel = channel
         self._done: Callable[[], None] | None = done
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a handler of signals may come while it is held
         self._ended: ExitStatus | SandboxError | None = None
         self._root = -1
         self.terminal = -1
@@ -182,7 +182,7 @@ class Sandbox:
         self._lock = threading.Lock()
         self._control: _socket.socket | None = None
         self._helper = 0
-        self._unprivileged = _in_user_namespace()
+        self._unprivileged = in_user_namespace()
         directory = RUN_DIRECTORY if os.access("/run", os.W_OK) else f"{state_dir}/network"
         tool, self._no_network = user_network_tool(path) if self._unprivileged else ("", "")
         self._networks = Networks(tuple(servers()), directory, tool=tool)
@@ -301,8 +301,3 @@ class Sandbox:
         assert self._control is not None
         if not wire.send(self._control, request, descriptors):
             raise SandboxError("the process that runs containers has ended unexpectedly")
-
-
-def _in_user_namespace() -> bool:
-    with open("/proc/self/uid_map", encoding="ascii") as file:
-        return file.read().split() != ["0", "0", "4294967295"]
