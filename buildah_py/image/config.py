@@ -262,18 +262,18 @@ class ImageConfig:
         return self._with("Env", [item for item in self.env if item.partition("=")[0] != key])
 
     def with_environment(self, values: Mapping[str, str]) -> ImageConfig:
-        """Set exactly these variables: those that are set already in their places, the others behind them."""
-        if values == self.environment():
-            return self
+        """Set exactly these variables, as `with_env` would; entries of those that have their value already stay."""
+        now = self.environment()
         rest = dict(values)
         items: list[str] = []
         for item in self.env:
             key, equals, _ = item.partition("=")
-            if not equals:
+            if not equals or (key in values and values[key] == now[key]):
                 items.append(item)
             elif key in rest:
                 items.append(f"{key}={rest.pop(key)}")
-        return self._with("Env", [*items, *(f"{key}={value}" for key, value in rest.items())])
+        items += [f"{key}={value}" for key, value in rest.items() if key not in now]
+        return self if items == list(self.env) else self._with("Env", items)
 
     def with_entrypoint(self, words: Iterable[str]) -> ImageConfig:
         """Set the entry point; no words remove it. An inherited command stays: `with_cmd(())` removes it."""
