@@ -434,14 +434,14 @@ class StageWalk:
         self.observer.add(instruction, transfer)
 
     def _transfer(self, instruction: tree.Copy | tree.Add) -> Transfer:
-        from buildah_py.buildfile.modes import read_mode
-
         chown = self.expand(instruction.chown) if instruction.chown else ""
         chmod = self.expand(instruction.chmod) if instruction.chmod else ""
         sources = tuple(self.expand(word) for word in instruction.sources)
         destination = self.expand(instruction.destination)
         files = tuple((document, self._body(document)) for document in instruction.heredocs)
         if chmod and instruction.chmod is not None:
+            from buildah_py.buildfile.modes import read_mode
+
             try:
                 read_mode(chmod)
             except ValueError as error:

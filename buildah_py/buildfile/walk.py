@@ -13,7 +13,6 @@ from buildah_py.buildfile import tree
 from buildah_py.buildfile.circles import find_circle
 from buildah_py.buildfile.conditions import every
 from buildah_py.buildfile.expand import Expansion, ExpansionError, trace
-from buildah_py.buildfile.named import find_named
 from buildah_py.buildfile.stage import Origin, StageWalk
 from buildah_py.buildfile.suggest import closest
 from buildah_py.buildfile.variables import EPOCH, EPOCH_OF_CONTEXT, is_epoch, predefined
@@ -152,7 +151,11 @@ class Walk:
 
     def context(self, name: str, platform: str) -> NamedContext | None:
         """Find what the command line gives in place of a name."""
-        found = None if name == SCRATCH else find_named(self.settings.contexts, name, platform)
+        if name == SCRATCH or not self.settings.contexts:
+            return None
+        from buildah_py.buildfile.named import find_named
+
+        found = find_named(self.settings.contexts, name, platform)
         if found is not None:
             self.used_contexts.add(found.name)
         return found
