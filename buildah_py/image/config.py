@@ -340,14 +340,11 @@ class ImageConfig:
         self, created_by: str, *, created: str = "", empty_layer: bool = True, comment: str = "", author: str = ""
     ) -> ImageConfig:
         """Add an entry to the history: that of an instruction which made no layer, unless `empty_layer` is false."""
-        entry = {
-            "created": created,
-            "created_by": created_by,
-            "author": author,
-            "comment": comment,
-            "empty_layer": empty_layer,
-        }
-        return self._top("history", [*(self._raw.get("history") or ()), entry])
+        return self.with_entries([History(created, created_by, author, comment, empty_layer)])
+
+    def with_entries(self, entries: Iterable[History]) -> ImageConfig:
+        """Add entries to the history, and leave the layers alone."""
+        return self._top("history", [*(self._raw.get("history") or ()), *(entry._asdict() for entry in entries)])
 
     def with_layer(
         self, diff_id: str, created_by: str, *, created: str = "", comment: str = "", author: str = ""

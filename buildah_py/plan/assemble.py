@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from buildah_py.image import timestamp
+from buildah_py.image.config import History
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,11 +27,11 @@ def finish_config(plan: Plan, made: Mapping[int, MadeLayer]) -> ImageConfig:
     """Add history and layers. The image is as old as its newest layer, so that equal builds give equal images."""
     config = plan.config.with_complete_history(created=plan.config.created)
     created = config.created
+    entries, diff_ids = [], list(config.diff_ids)
     for item in plan.history:
-        if item.node is None:
-            config = config.with_history(item.created_by, created=created, comment=COMMENT)
-            continue
-        layer = made[item.node]
-        created = timestamp.to_text(layer.created)
-        config = config.with_layer(layer.diff_id, item.created_by, created=created, comment=COMMENT)
-    return config.with_created(created)
+        if item.node is not None:
+            layer = made[item.node]
+            created = timestamp.to_text(layer.created)
+            diff_ids.append(layer.diff_id)
+        entries.append(History(created, item.created_by, comment=COMMENT, empty_layer=item.node is None))
+    return config.with_diff_ids(diff_ids).with_entries(entries).with_created(created)
