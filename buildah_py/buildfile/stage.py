@@ -148,7 +148,7 @@ class StageWalk:
         self.instruction: Instruction = stage.base
         self.env: dict[str, str] = {}
         self.image_env: dict[str, str] = {}
-        self.declared: list[str] = []
+        self.declared: set[str] = set()
         self.workdir = "/"
         self.triggers: list[tuple[Instruction, Source]] = []
         self.observer: StageObserver
@@ -184,7 +184,7 @@ class StageWalk:
             self.needs.append(base.index)
             self.walk.need(base)
             self.env, self.image_env = dict(base.env), dict(base.image_env)
-            self.declared, self.workdir = list(base.declared), base.workdir
+            self.declared, self.workdir = set(base.declared), base.workdir
             self.observer.inherit(base)
             return [self._readable(*trigger) for trigger in base.triggers]
         if context is not None:
@@ -321,7 +321,7 @@ class StageWalk:
             if value is not None and name not in NEVER_IN_ENVIRONMENT:
                 self.env[name] = value = settings.env.get(name, value)
             self.walk.declared.add(name)
-            self.declared.append(name)
+            self.declared.add(name)
             values.append((name, value))
         self.observer.arg(instruction, values)
 
@@ -434,14 +434,14 @@ class StageWalk:
         self.observer.add(instruction, transfer)
 
     def _transfer(self, instruction: tree.Copy | tree.Add) -> Transfer:
-        from buildah_py.buildfile.modes import read_mode
-
         chown = self.expand(instruction.chown) if instruction.chown else ""
         chmod = self.expand(instruction.chmod) if instruction.chmod else ""
         sources = tuple(self.expand(word) for word in instruction.sources)
         destination = self.expand(instruction.destination)
         files = tuple((document, self._body(document)) for document in instruction.heredocs)
         if chmod and instruction.chmod is not None:
+            from buildah_py.buildfile.modes import read_mode
+
             try:
                 read_mode(chmod)
             except ValueError as error:

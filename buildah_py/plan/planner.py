@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from buildah_py.buildfile.front_end import foreign_front_end
 from buildah_py.buildfile.variables import proxies, undeclared
 from buildah_py.buildfile.walk import SCRATCH, Settings, Walk
 from buildah_py.errors import NotFound, UsageError
@@ -82,9 +81,8 @@ class Planner:
         """Plan the target of a walk."""
         fold = fold_of(walk.need(walk.target))
         config = fold.config.with_labels(self._options.labels) if self._options.labels else fold.config
-        front_end = foreign_front_end(walk.file) if walk.file.directives.syntax else None
         warnings = [
-            *([f"{walk.file.source.name}:{front_end.line}: {front_end.message()}"] if front_end else []),
+            *_front_end(walk),
             *(
                 f"build argument {name} was given, but nothing in the build file declares it"
                 for name in undeclared(self._options.build_args, walk.declared)
@@ -156,6 +154,16 @@ class Planner:
         node = self.add(step, parent=None, stage=label, text=f"FROM {name}", place=place)
         self._bases[name, platform] = node, config
         return node, config
+
+
+def _front_end(walk: Walk) -> list[str]:
+    """Warn of a front end that is not run."""
+    if not walk.file.directives.syntax:
+        return []
+    from buildah_py.buildfile.front_end import foreign_front_end
+
+    found = foreign_front_end(walk.file)
+    return [f"{walk.file.source.name}:{found.line}: {found.message()}"] if found else []
 
 
 def fold_of(stage: StageWalk) -> StageFold:
