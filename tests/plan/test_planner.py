@@ -240,7 +240,19 @@ def test_the_finished_config_counts_layers_and_history() -> None:
     assert [item.empty_layer for item in config.history] == [False, True, False, True, False]
     assert config.history[1].created == "2020-01-01T00:00:00Z"
     assert config.history[2].created == "2023-11-14T22:13:20Z"
+    assert [item.created for item in config.history[2:]] == ["2023-11-14T22:13:20Z"] * 3, "none is older than its base"
+    assert config.created == "2023-11-14T22:13:20Z"
     assert finish_config(made, layers).digest() == config.digest()
+
+
+@pytest.mark.parametrize(
+    ("of_base", "created"),
+    [("2025-01-01T01:00:00+01:00", "2025-01-01T01:00:00+01:00"), ("yesterday", "2023-11-14T22:13:20Z")],
+)
+def test_an_image_is_no_older_than_its_base(of_base: str, created: str) -> None:
+    made = plan("FROM base\nRUN one\nENV A=b\n", {"base": base_image().with_created(of_base)})
+    config = finish_config(made, {1: MadeLayer("sha256:" + "b" * 64, 1_700_000_000_000_000_000)})
+    assert {config.created, *(item.created for item in config.history[1:])} == {created}
 
 
 @pytest.mark.parametrize(
