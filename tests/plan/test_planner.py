@@ -158,6 +158,17 @@ def test_all_that_follows_an_arg_sees_it_and_the_image_keeps_what_env_said() -> 
     assert "RUN |1 V=/arg /bin/sh" in made.history[-1].created_by
 
 
+def test_steps_are_shown_with_the_values_of_their_variables() -> None:
+    made = plan('FROM base\nARG D=/app\nWORKDIR $D/x\nCOPY ["${D}", \'$D\', "$NONE"]\nCOPY $D \\\n  /y\nRUN echo $D\n')
+    assert [node.shown for node in made.nodes[1:]] == [
+        "WORKDIR /app/x",
+        'COPY ["/app", \'$D\', "$NONE"]',
+        "COPY $D \\\n  /y",
+        "RUN echo $D",
+    ]
+    assert made.nodes[1].text == "WORKDIR $D/x"
+
+
 def test_the_key_of_a_run_holds_the_value_that_it_sees() -> None:
     text = "FROM base\nENV V=2\nRUN before\nARG V\nRUN after\n"
     one, two = runs(plan(text, V="1")), runs(plan(text, V="3"))
