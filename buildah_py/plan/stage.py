@@ -72,8 +72,8 @@ class StageFold(StageObserver):
         self._note(history, self.node)
 
     def _shown(self, step: Step, text: str) -> str:
-        """Give an instruction with the values of its variables; those of a RUN are its shell's, and bodies stay."""
-        if not isinstance(step, CopyStep | WorkdirStep) or "$" not in text or "\n" in text:
+        """Give an instruction with the values of its variables; those of a RUN are its shell's."""
+        if not isinstance(step, CopyStep | WorkdirStep) or "$" not in text:
             return ""
         return redact(fill_in(text, self.stage.env))
 

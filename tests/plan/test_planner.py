@@ -159,14 +159,16 @@ def test_all_that_follows_an_arg_sees_it_and_the_image_keeps_what_env_said() -> 
 
 
 def test_steps_are_shown_with_the_values_of_their_variables() -> None:
-    made = plan('FROM base\nARG D=/app\nWORKDIR $D/x\nCOPY ["${D}", \'$D\', "$NONE"]\nCOPY $D \\\n  /y\nRUN echo $D\n')
+    lines = ["WORKDIR $D/x", 'COPY ["${D}", \'$D\', "$NONE"]', "COPY $D \\\n /y", "COPY <<E $D/y\n$D\nE", "RUN echo $D"]
+    made = plan("\n".join(["FROM base", "ARG D=/app", *lines, ""]))
     assert [node.shown for node in made.nodes[1:]] == [
         "WORKDIR /app/x",
         'COPY ["/app", \'$D\', "$NONE"]',
-        "COPY $D \\\n  /y",
+        "COPY /app  /y",
+        "COPY <<E /app/y",
         "RUN echo $D",
     ]
-    assert made.nodes[1].text == "WORKDIR $D/x"
+    assert made.nodes[1].text == lines[0]
 
 
 def test_the_key_of_a_run_holds_the_value_that_it_sees() -> None:
