@@ -61,7 +61,8 @@ def load(store: Store, source: str, *, name: str = "", platform: str = "") -> li
     for one in found:
         image = store.images.raw(one.id)
         assert image is not None
-        store.need(store.images.layers_of(one.id))
+        with store.images.kept_if_whole(one.id):
+            store.need(store.images.layers_of(one.id))
         store.images.put(one.id, image.config, (), one.names)
     store.make_durable()
     return found
