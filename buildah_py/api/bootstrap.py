@@ -17,6 +17,7 @@ from buildah_py.image.config import DEFAULT_PATH
 from buildah_py.layers.apply import unpack
 from buildah_py.layers.capture import capture
 from buildah_py.layers.compression import decompress
+from buildah_py.layers.limits import DEFAULT_LIMITS, Limits
 from buildah_py.layers.tar import measure
 from buildah_py.layers.writer import LayerWriter
 from buildah_py.linux.identity import has_single_id, in_user_namespace
@@ -78,7 +79,7 @@ _USERS = (
 _GROUPS = "root:x:0:\ndaemon:x:1:\nwww-data:x:33:\nusers:x:100:\nnogroup:x:65534:\n"
 
 
-def import_rootfs(store: Store, rootfs: str, name: str, *, platform: str = "") -> str:
+def import_rootfs(store: Store, rootfs: str, name: str, *, platform: str = "", limits: Limits = DEFAULT_LIMITS) -> str:
     """Make an image with one layer of a tar archive, a directory or standard input (`-`); the image's id.
 
     Raises SourceError where it cannot be read, ArchiveError where it must not be unpacked.
@@ -87,11 +88,11 @@ def import_rootfs(store: Store, rootfs: str, name: str, *, platform: str = "") -
     if os.path.isdir(rootfs):
         captured = _copy_directory(rootfs, staged)
     elif rootfs == "-":
-        captured = _unpack(sys.stdin.buffer, staged)
+        captured = _unpack(sys.stdin.buffer, staged, limits)
     else:
         try:
             with open(rootfs, "rb") as file:
-                captured = _unpack(file, staged)
+                captured = _unpack(file, staged, limits)
         except FileNotFoundError as error:
             raise SourceError(f"{rootfs}: there is no such file or directory") from error
     return _keep(store, staged, captured, name, platform, f"IMPORT {os.path.basename(os.path.abspath(rootfs))}")
@@ -215,9 +216,9 @@ def _apt_sources(suite: str) -> str:
     return "".join(lines)
 
 
-def _unpack(stream: IO[bytes], staged: str) -> Captured:
+def _unpack(stream: IO[bytes], staged: str, limits: Limits = DEFAULT_LIMITS) -> Captured:
     os.mkdir(staged, 0o755)
-    return unpack(decompress(stream), staged, **_form())
+    return unpack(decompress(stream), staged, limits=limits, **_form())
 
 
 def _form() -> _Form:

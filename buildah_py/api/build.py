@@ -12,7 +12,7 @@ from buildah_py.api.contexts import ContextOptions, parse_contexts
 from buildah_py.api.finishing import compress_ahead, shape_image, write_outputs
 from buildah_py.api.images import familiar_name, full_name
 from buildah_py.api.opening import open_build, plan_options, read_output, refuse_what_is_not_allowed
-from buildah_py.api.output_options import OutputOptions, meant_for_pushes, names_in_store, read_outputs
+from buildah_py.api.output_options import OutputOptions, check_epoch, meant_for_pushes, names_in_store, read_outputs
 from buildah_py.api.recorded import record, warned
 from buildah_py.api.reuse import ReuseOptions
 from buildah_py.engine import Engine
@@ -43,8 +43,10 @@ class BuildRequest:
     """What to build and how. `context` and `file` are what `open_main` takes.
 
     `text` is the build file's text where that is known already. `record` is a file to write the build's record to.
+    `jobs` is that of Engine.
     `pull` says when base images are looked for in their registries, `registries` gives what the command line says of
-    these. No time in the image is later than `epoch` (seconds since 1970).
+    these. No time in the image is later than `epoch` (seconds since 1970); with `epoch_of_context` that is the main
+    context's time.
     """
 
     context: str | None = "."
@@ -67,8 +69,10 @@ class BuildRequest:
     contexts: tuple[str, ...] = ()
     sources: ContextOptions = field(default_factory=ContextOptions)
     epoch: int | None = None
+    epoch_of_context: bool = False
     text: str | None = None
     record: str = ""
+    jobs: int = 0
     pull: str = "missing"
     registries: Callable[[], RegistryOptions] | None = None
     environ: Mapping[str, str] = field(default_factory=dict)
@@ -104,12 +108,15 @@ def build(
     with open_build(request, names, emit) as opened:
         request, store, workshop, build_file = opened.request, opened.store, opened.workshop, opened.build_file
         sharing = opened.sharing
+        check_epoch(request.outputs, outputs, request.epoch)
         for lost in store.lost:
             emit(events.Warning(f"the image {familiar_name(lost)} was lost in a power cut"))
         recorder = _recorder(request)
         ahead: Ahead | None = None
         done: BuildResult | None = None
-        engine = Engine(workshop, lookup=opened.lookup, observe=recorder.observe if recorder else None)
+        engine = Engine(
+            workshop, lookup=opened.lookup, observe=recorder.observe if recorder else None, jobs=request.jobs
+        )
 
         def evaluate(nodes: Sequence[Node], stages: Mapping[str, int]) -> str:
             refuse_what_is_not_allowed(nodes, request)

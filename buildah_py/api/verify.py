@@ -87,11 +87,12 @@ def _changed_inputs(
 ) -> list[str]:
     notes = []
     platform = options["platform"] or str(platforms.host())
-    with Registries(environ) as registries:
-        images = Images(store, registries)
-        for name, diff_ids in bases.items():
-            if name != "scratch" and images.resolve(name, platform).diff_ids != diff_ids:
-                notes.append(f"the base image {name} is another one now")
+    registries = Registries(environ)
+    store.at_close.append(registries.close)  # layers may be fetched as long as the store is open
+    images = Images(store, registries)
+    for name, diff_ids in bases.items():
+        if name != "scratch" and images.resolve(name, platform).diff_ids != diff_ids:
+            notes.append(f"the base image {name} is another one now")
     file = options["file"]
     if isinstance(file, str) and os.path.isabs(file):
         try:

@@ -125,12 +125,15 @@ def own_command(arguments: list[str]) -> list[str]:
 def _dispatch(arguments: list[str], *, debug: bool) -> int:
     first = arguments[0] if arguments else ""
     if first in ("-h", "--help", "help"):
-        print(_overview())
+        from buildah_py.cli.printing import say
+
+        say(_overview())
         return 0
     if first in ("-V", "--version", "version"):
         from buildah_py import __version__
+        from buildah_py.cli.printing import say
 
-        print(f"pybuild {__version__}")
+        say(f"pybuild {__version__}")
         return 0
     name = first if first in COMMANDS else "build"
     rest = arguments[1:] if first in COMMANDS else arguments

@@ -6,9 +6,12 @@ import argparse
 import os
 import sys
 from functools import cache
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from buildah_py.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _SAID = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
 
@@ -89,23 +92,22 @@ def _width() -> int:
         return 78
 
 
-def warn(text: str) -> None:
-    """Print a warning."""
-    print(f"pybuild: warning: {text}", file=sys.stderr)
+def key_values(
+    items: list[str], option: str, environ: Mapping[str, str] | None = None, *, bare: str | None = None
+) -> dict[str, str]:
+    """Turn `K=V` items into a dict; a bare `K` takes its value from `environ`, where it has one, or is `bare`.
 
-
-def key_values(items: list[str], option: str, environ: dict[str, str] | None = None) -> dict[str, str]:
-    """Turn `K=V` items into a dict; a bare `K` takes its value from `environ`, where it has one.
-
-    Raises UsageError for an item without a name, or a bare one where no environment is given.
+    Raises UsageError for an item without a name, or a bare one where neither is given.
     """
     found: dict[str, str] = {}
     for item in items:
         name, equals, value = item.partition("=")
-        if not name or (not equals and environ is None):
+        if not name or (not equals and environ is None and bare is None):
             raise UsageError(f"{option} {item}: write it as NAME=VALUE")
         if equals:
             found[name] = value
         elif environ is not None and name in environ:
             found[name] = environ[name]
+        elif bare is not None:
+            found[name] = bare
     return found

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
+
+from buildah_py.cli.printing import complain, say
 
 if TYPE_CHECKING:
     import argparse
@@ -28,6 +29,6 @@ def run(args: argparse.Namespace) -> int:
 
     with open_store() as store:
         if args.what.startswith("debian"):
-            print("pybuild: mmdebstrap fetches and unpacks Debian: that takes a minute or two", file=sys.stderr)
-        print(bootstrap(store, args.what, args.tag))
+            complain("pybuild: mmdebstrap fetches and unpacks Debian: that takes a minute or two")
+        say(bootstrap(store, args.what, args.tag))
     return 0

@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from buildah_py.cli import userns
-from buildah_py.cli.arguments import warn
+from buildah_py.cli.printing import warn
 from buildah_py.errors import UsageError
 
 if TYPE_CHECKING:

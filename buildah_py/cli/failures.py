@@ -9,6 +9,7 @@ import sys
 from typing import Final
 
 from buildah_py.cli.endings import Ended
+from buildah_py.cli.printing import complain
 from buildah_py.errors import EXIT_BUILDER, PybuildError
 
 _HINTS: Final = {
@@ -60,5 +61,5 @@ def _internal(error: BaseException) -> str:
 
 
 def _complain(message: str, status: int) -> int:
-    print(f"pybuild: {message}", file=sys.stderr)
+    complain(f"pybuild: {message}")
     return status

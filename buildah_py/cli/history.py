@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from buildah_py.cli.tables import FORMATS, ago, human, one_line, print_json, short, table
+from buildah_py.cli.printing import say, say_json
+from buildah_py.cli.tables import FORMATS, ago, human, one_line, short, table
 
 if TYPE_CHECKING:
     import argparse
@@ -28,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     with open_store() as store:
         lines = history(store, open_image(store, args.name).config)[::-1]
     if args.format == "json":
-        print_json([line._asdict() for line in lines])
+        say_json([line._asdict() for line in lines])
         return 0
     rows = [("LAYER", "CREATED", "SIZE", "CREATED BY")]
     rows += [
@@ -40,5 +41,5 @@ def run(args: argparse.Namespace) -> int:
         )
         for line in lines
     ]
-    print(table(rows))
+    say(table(rows))
     return 0

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from buildah_py.cli.tables import FORMATS, ago, human, print_json, short, table
+from buildah_py.cli.printing import say, say_json, warn
+from buildah_py.cli.tables import FORMATS, ago, human, short, table
 
 if TYPE_CHECKING:
     import argparse
@@ -34,13 +35,13 @@ def run(args: argparse.Namespace) -> int:
     from buildah_py.api.state import open_store
 
     with open_store() as store:
-        found = list_images(store, args.name, args.filter)
+        found = list_images(store, args.name, args.filter, warn=warn)
     if args.format == "json":
-        print_json([image._asdict() for image in found])
+        say_json([image._asdict() for image in found])
         return 0
     if args.quiet:
         for digest in dict.fromkeys(image.id for image in found):
-            print(digest if args.no_trunc else short(digest))
+            say(digest if args.no_trunc else short(digest))
         return 0
     rows = [("REPOSITORY", "TAG", *(("DIGEST",) if args.digests else ()), "IMAGE ID", "CREATED", "SIZE")]
     for image in found:
@@ -48,5 +49,5 @@ def run(args: argparse.Namespace) -> int:
         name = image.id if args.no_trunc else short(image.id)
         created = image.created if args.no_trunc else ago(image.created, time.time())
         rows.append((image.repository, image.tag, *known, name, created, human(image.size)))
-    print(table(rows))
+    say(table(rows))
     return 0

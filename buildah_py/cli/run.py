@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from buildah_py.cli.printing import warn
 from buildah_py.errors import UsageError
 
 if TYPE_CHECKING:
@@ -48,7 +49,6 @@ def run(args: argparse.Namespace) -> int:
     from buildah_py.api.run import RunRequest, run_image
     from buildah_py.api.state import open_store
     from buildah_py.cli import container
-    from buildah_py.cli.arguments import warn
 
     request = RunRequest(
         image=args.image,

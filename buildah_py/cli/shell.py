@@ -6,6 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from buildah_py.cli.printing import warn
 from buildah_py.errors import UsageError
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ def run(args: argparse.Namespace) -> int:
     from buildah_py.api.run import RunRequest, run_image
     from buildah_py.api.state import open_store
     from buildah_py.cli import container
-    from buildah_py.cli.arguments import warn
 
     options = container.read(args)
     image = args.what

@@ -63,10 +63,3 @@ def one_line(text: str, width: int = 0) -> str:
     """Text on one line of a terminal, whatever is in it; cut where it is longer than `width` (0: never)."""
     shown = "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
     return shown if not width or len(shown) <= width else f"{shown[: width - 1]}…"
-
-
-def print_json(value: object) -> None:
-    """Print plain data; bytes of names that are not UTF-8 are escaped as Python does it."""
-    import json
-
-    print(json.dumps(value, indent=2))

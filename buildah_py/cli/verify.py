@@ -6,7 +6,8 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from buildah_py.cli.tables import FORMATS, print_json, short
+from buildah_py.cli.printing import say, say_json
+from buildah_py.cli.tables import FORMATS, short
 
 if TYPE_CHECKING:
     import argparse
@@ -42,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
         )
     same = not found.changes and not found.properties
     if args.format == "json":
-        print_json(
+        say_json(
             {
                 **found._asdict(),
                 "same": same,
@@ -52,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
         )
         return 0 if same else EXIT_DIFFERENT
     for note in found.notes:
-        print(f"note: {note}")
+        say(f"note: {note}")
     show_differences(found.changes, found.properties)
-    print(f"{args.name} ({short(found.image)}): " + ("the same again" if same else "not the same again"))
+    say(f"{args.name} ({short(found.image)}): " + ("the same again" if same else "not the same again"))
     return 0 if same else EXIT_DIFFERENT

@@ -12,7 +12,8 @@ from buildah_py.engine.executions import InputList, Usage, keep_selection
 from buildah_py.engine.foreign import check_runnable
 from buildah_py.engine.moment import Moment, now_on
 from buildah_py.engine.results import before
-from buildah_py.engine.workshop import RootAttributes
+from buildah_py.engine.step_log import StepLog
+from buildah_py.engine.workshop import ONE_ID, RootAttributes
 from buildah_py.errors import PybuildError, StepFailed
 from buildah_py.layers.entry import DIR, Entry
 from buildah_py.layers.stamps import NO_STAMPS
@@ -33,6 +34,7 @@ _NOT_KEPT = {"/etc/hosts": "--add-host adds lines", "/etc/resolv.conf": "--dns n
 """Files that are a container's own, and what to do instead of changing them."""
 _PIECE = 64 * 1024
 MAX_OUTPUT = 64 * 1024
+_SINGLE_ID = "if it was about another user: only root exists here, and `pybuild doctor` tells what is missing"
 """What a command may print to become a variable."""
 
 
@@ -57,10 +59,11 @@ class RunExecution:
     def inputs(self) -> Mapping[str, str]:
         """The content that bind mounts show; of secrets and agents that may be missing, whether they are there.
 
-        Of a step that sees what others have left outside of the file system, all steps before it count.
+        Of a step that sees what others have left outside of the file system, all steps before it count; on a machine
+        that cannot do all that others can, what it cannot do.
         """
         if self._digests is None:
-            self._digests = {}
+            self._digests = {"machine": ", ".join(limits)} if (limits := self._workshop.limits) else {}
             if self._step.reads_state:
                 self._digests[BEFORE] = before(self._parent, filter(None, self._trees)) or ""
             for mount in self._step.mounts:
@@ -147,6 +150,11 @@ class RunExecution:
 
     def _prepare(self, staged: str) -> ContainerSpec:
         check_runnable(self._step.platform)
+        if ONE_ID in self._workshop.limits:
+            self._workshop.warn(
+                "there are no subordinate ids here: owners that a RUN gives to files are lost, and what it makes is no "
+                "hit for builds that have all ids (`pybuild doctor` tells how to get some)"
+            )
         upper, work, init = (os.path.join(staged, name) for name in ("upper", "work", "init"))
         self._root = self._workshop.make_root(upper, self._parent.layers)
         self._began = now_on(work)
@@ -174,7 +182,7 @@ class RunExecution:
                 from buildah_py.engine.mounts import make_mount
 
                 tree = self._trees[mount.input] if mount.input is not None else None
-                made = make_mount(self._workshop, self._node, mount, tree, staged, number)
+                made = make_mount(self._workshop, self._node, mount, tree, staged, number, self._held)
             mounts += made.operations
             environment.update(made.variables)
         if self._workshop.trust is not None:
@@ -214,7 +222,11 @@ class RunExecution:
                     os.close(write)
             try:
                 self._pump({pipes[-1][0]: events.STDERR, pipes[0][0]: events.STDOUT}, show)
-                status = container.wait()
+                status = container.wait(seal=True)
+            except BaseException:
+                container.kill()
+                container.wait()
+                raise
             finally:
                 self._workshop.finished(container)
         finally:
@@ -226,10 +238,11 @@ class RunExecution:
             self._workshop.warn(warning)
         if status.status != 0:
             how = _how(status)
-            raise StepFailed(f"{self._node.place}: {how}\n  {_first_line(self._node.text)}", status.status)
+            hint = "" if self._workshop.owners else _SINGLE_ID
+            raise StepFailed(f"{self._node.place}: {how}\n  {_first_line(self._node.text)}", status.status, hint=hint)
 
     def _pump(self, streams: Mapping[int, int], show: Callable[[int, bytes], None]) -> None:
-        """Pass output on, and keep all of it in the log, until all writers are gone."""
+        """Pass output on, and keep it in the log, until all writers are gone."""
         import select
 
         number = self._node.index + 1
@@ -237,8 +250,7 @@ class RunExecution:
         for descriptor in streams:
             poll.register(descriptor, select.POLLIN)
         left = len(streams)
-        log = -1
-        try:
+        with StepLog(lambda: self._workshop.open_log(number)) as log:
             while left:
                 for descriptor, _ in poll.poll():
                     data = os.read(descriptor, _PIECE)
@@ -246,13 +258,8 @@ class RunExecution:
                         poll.unregister(descriptor)
                         left -= 1
                         continue
-                    if log < 0:
-                        log = self._workshop.open_log(number)
-                    os.write(log, data)
+                    log.add(data)
                     show(streams[descriptor], data)
-        finally:
-            if log >= 0:
-                os.close(log)
 
 
 class CaptureExecution(RunExecution):

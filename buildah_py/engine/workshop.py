@@ -7,6 +7,7 @@ import threading
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from buildah_py.errors import Interrupted
+from buildah_py.layers.owner import give
 from buildah_py.layers.tree import Tree
 from buildah_py.linux.identity import has_single_id, in_user_namespace
 from buildah_py.progress import events
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from buildah_py.store import Store
     from buildah_py.store.cache_mounts import CacheName
 
+
+ONE_ID = "one id"
+"""A limit: no file can have another owner than root, and changing owners does nothing."""
 
 DIGESTED = "scrypt:"
 """How the digest of a secret's value begins."""
@@ -51,10 +55,10 @@ class Workshop:
     """Shared by the threads of one build.
 
     `open_context` gives a build context by its name, `make_sandbox` the sandbox; both are called when first needed.
-    Contexts are for one thread at a time, the one that holds `context_lock`. `trust` are certificates for what
-    containers reach, `reach` gives secrets and says where fetching may lead, `agents` are the sockets of ssh agents by
-    their ids, `shape` gives a container as the command line wants it. `secret_digest` gives for a secret's id what of
-    it enters keys: "" where it was not given, "given", or a digest of its value where that was asked for.
+    `trust` are certificates for what containers reach, `reach` gives secrets and says where fetching may lead, `agents`
+    are the sockets of ssh agents by their ids, `shape` gives a container as the command line wants it. `secret_digest`
+    gives for a secret's id what of it enters keys: "" where it was not given, "given", or a digest of its value where
+    that was asked for.
     `cache_directory` is asked before a cache mount is used: for the directory that stands for it, None for the store's.
     `ended` is set when the build is cancelled; whoever fetches something for it looks at that.
     """
@@ -93,11 +97,16 @@ class Workshop:
         self._containers: set[Container] = set()
         self._warned: set[str] = set()
         self.userxattr = in_user_namespace()
-        self._owners = not (self.userxattr and has_single_id())
+        self.owners = not (self.userxattr and has_single_id())
+        """Whether files and processes can have other owners than root here."""
         self._lock = threading.RLock()
         self._opening = threading.Lock()
-        self.context_lock = threading.Lock()
         self._cancelled = ended or threading.Event()
+
+    @property
+    def limits(self) -> tuple[str, ...]:
+        """What this machine cannot do that a command's result depends on; it enters keys, so that others do not hit."""
+        return () if self.owners else (ONE_ID,)
 
     # file systems
 
@@ -126,8 +135,8 @@ class Workshop:
         """Make the directory `path` with the attributes of the root of `layers`, and give these."""
         root = self.root_attributes(layers)
         os.mkdir(path)
-        if self._owners:
-            os.chown(path, root.uid, root.gid)
+        if self.owners:
+            give(path, root.uid, root.gid, "/")
         os.chmod(path, root.mode)
         return root
 
@@ -135,7 +144,7 @@ class Workshop:
         """Give what writes a layer into the empty directory `path`, in the form that overlays of this process take."""
         from buildah_py.layers.writer import LayerWriter
 
-        return LayerWriter(path, userxattr=self.userxattr, owners=self._owners)
+        return LayerWriter(path, userxattr=self.userxattr, owners=self.owners, devices=not self.userxattr)
 
     def context(self, name: str) -> Context:
         """The build context `name`; "" is the main one."""
@@ -146,9 +155,10 @@ class Workshop:
 
     def refresh_contexts(self) -> None:
         """Have the contexts look at their files again."""
-        with self.context_lock:
-            for context in self._contexts.values():
-                context.refresh()
+        with self._opening:
+            contexts = list(self._contexts.values())
+        for context in contexts:
+            context.refresh()
 
     def lent(self, name: str, *, required: bool) -> str:
         """What of a secret enters a key: its value only where that was asked for, "" for nothing at all.

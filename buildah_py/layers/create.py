@@ -7,6 +7,8 @@ import os
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from buildah_py.errors import ArchiveError
+from buildah_py.layers.owner import give
+from buildah_py.linux.paths import open_beneath
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,7 +41,7 @@ class Attributes(NamedTuple):
     def finish(self, descriptor: int, mode: int, uid: int, gid: int, mtime: int, xattrs: Xattrs, path: str) -> None:
         """Give an open file or directory its owner, mode, attributes and time, in the order in which they last."""
         if self.owners and (uid, gid) != self.own:
-            os.fchown(descriptor, uid, gid)
+            give(descriptor, uid, gid, path)
         os.fchmod(descriptor, mode)  # after chown, which takes setuid away
         if xattrs:
             _set_xattrs(descriptor, xattrs, path)
@@ -48,7 +50,7 @@ class Attributes(NamedTuple):
     def create_files(self, root: int, parent: str, files: Iterable[File], data: bytes | memoryview) -> None:
         """Make files in the directory `parent` below `root`; `data` are their bytes, one after the other."""
         start = 0
-        directory = os.open(parent or ".", DIRECTORY, dir_fd=root)
+        directory = open_beneath(root, parent, DIRECTORY)
         try:
             for name, mode, uid, gid, mtime, xattrs, size in files:
                 plain = self.modes and mode <= 0o777 and not xattrs and (not self.owners or (uid, gid) == self.own)

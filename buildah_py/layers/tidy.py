@@ -7,7 +7,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from buildah_py.linux.paths import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, openat2
+from buildah_py.linux.paths import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, Beneath, openat2
 
 if TYPE_CHECKING:
     from buildah_py.layers.inventory import Captured
@@ -60,22 +60,25 @@ def tidy(upper: str, captured: Captured) -> None:
     """
     if not captured.unneeded and not captured.retimed:
         return
-    top = os.open(upper, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    top = Beneath(os.open(upper, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
     times: dict[str, tuple[int, int]] = {}
     try:
         for path in captured.unneeded:
             parent = path.rpartition("/")[0]
+            descriptor, name = top.parent(path)
             if parent not in times:
-                status = os.stat(parent or ".", dir_fd=top, follow_symlinks=False)
+                status = os.stat(descriptor)
                 times[parent] = status.st_atime_ns, status.st_mtime_ns
-            if stat.S_ISDIR(os.stat(path, dir_fd=top, follow_symlinks=False).st_mode):
-                os.rmdir(path, dir_fd=top)
+            if stat.S_ISDIR(top.lstat(path).st_mode):
+                os.rmdir(name, dir_fd=descriptor)
                 times.pop(path, None)
             else:
-                os.unlink(path, dir_fd=top)
+                os.unlink(name, dir_fd=descriptor)
         for parent, kept in times.items():
-            os.utime(parent or ".", ns=kept, dir_fd=top, follow_symlinks=False)
+            descriptor, name = top.parent(parent)
+            os.utime(name, ns=kept, dir_fd=descriptor, follow_symlinks=False)
         for entry in captured.retimed:
-            os.utime(entry.path or ".", ns=(entry.mtime, entry.mtime), dir_fd=top, follow_symlinks=False)
+            descriptor, name = top.parent(entry.path)
+            os.utime(name, ns=(entry.mtime, entry.mtime), dir_fd=descriptor, follow_symlinks=False)
     finally:
-        os.close(top)
+        top.close()

@@ -1,8 +1,9 @@
 """The life of a container's first process: namespaces, mounts, the command, and reaping until nothing is left.
 
 Runs in the child that the helper forks, as process 1 of a new pid namespace. Until the command is executed, what it has
-to say goes over `channel` as marshalled tuples: ("terminal",) with a descriptor, ("error", what, why, errno). From then
-on it holds nothing but a pipe for one ENDED record, and is confined (`confine.py`): a command may get at it.
+to say goes over `channel` as marshalled tuples: ("terminal",) and ("root",) with a descriptor, ("error", what, why,
+errno). From then on it holds nothing but a pipe for one ENDED record, and is confined (`confine.py`): a command may get
+at it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import errno
 import fcntl
 import os
 import resource
+import stat
 import struct
 import sys
 
@@ -106,8 +108,8 @@ def _run(
         idmap.make_files_as_root(*container["id_maps"])  # before what follows, which a change of ids undoes
     process.set_parent_death_signal(9)
     process.set_dumpable(False)
-    for name in _FORWARDED:
-        _signal.signal(getattr(_signal, name), _signal.SIG_IGN)
+    # What comes before the command is there waits for it.
+    _signal.pthread_sigmask(_signal.SIG_BLOCK, [getattr(_signal, name) for name in _FORWARDED])
     with Step("making a session keyring"):
         keys.join_new_session_keyring()
     root = Root(
@@ -140,9 +142,9 @@ def _run(
         streams = (slave, slave, slave)
     streams = tuple(root.null if stream == -1 else stream for stream in streams)  # type: ignore[assignment]
     _reset_limits(container["usual_rlimits"])
-    for name, soft, hard in container["rlimits"]:
-        with Step(f"setting the limit {name}"):
-            resource.setrlimit(getattr(resource, name), (soft, hard))
+    _raise_hard_limits(container["rlimits"])
+    _give_streams(streams, idmap.outside(container["id_maps"][0], who.uid), container["tty"])
+    _tell(channel, ("root",), root.descriptor)  # whoever wants the layer makes it read-only in the end
     waiting, confined = os.pipe2(os.O_CLOEXEC)
     command = os.fork()
     if command == 0:
@@ -197,6 +199,33 @@ def _reset_limits(limits: tuple[tuple[str, int, int], ...]) -> None:
                 hard = most if hard == resource.RLIM_INFINITY else min(hard, most)
                 soft = most if soft == resource.RLIM_INFINITY else min(soft, most)
             resource.setrlimit(kind, (soft, hard))
+
+
+def _raise_hard_limits(limits: tuple[tuple[str, int, int], ...]) -> None:
+    """Allow the limits that were asked for, as is privileged; they are set last, for they may leave no descriptor."""
+    for name, _, hard in limits:
+        kind = getattr(resource, name)
+        soft, most = resource.getrlimit(kind)
+        if most != resource.RLIM_INFINITY and (hard == resource.RLIM_INFINITY or hard > most):
+            with Step(f"setting the limit {name}"):
+                resource.setrlimit(kind, (soft, hard))
+
+
+def _give_streams(streams: tuple[int, ...], uid: int, terminal: bool) -> None:
+    """Let the command's user own its pipes and its own terminal, so that it can open /dev/stdout, as runtimes do.
+
+    Nothing that has a name on the machine is given away, and what belongs to somebody who does not exist in our user
+    namespace stays his.
+    """
+    for stream in {*streams}:
+        kind = os.fstat(stream)
+        pipe = stat.S_ISFIFO(kind.st_mode) and os.readlink(f"/proc/self/fd/{stream}").startswith("pipe:")
+        if kind.st_uid != uid and (pipe or terminal):
+            try:
+                os.fchown(stream, uid, -1)
+            except OSError as error:
+                if error.errno not in {errno.EPERM, errno.EINVAL}:
+                    raise RefusedError("giving the command its standard streams", error.strerror or "") from None
 
 
 def _make_namespaces(container: dict[str, Any], network: int) -> None:
@@ -342,6 +371,7 @@ def _become_command(container: dict[str, Any], who: users.User, waiting: int) ->
     os.setsid()
     for name in (*_FORWARDED, "SIGPIPE", "SIGXFSZ"):  # Python and we ignore some; that would outlive the exec
         _signal.signal(getattr(_signal, name), _signal.SIG_DFL)
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, [])
     if container["tty"]:
         fcntl.ioctl(0, _TIOCSCTTY, 0)
     os.umask(container["umask"])
@@ -350,6 +380,9 @@ def _become_command(container: dict[str, Any], who: users.User, waiting: int) ->
     environment.setdefault("HOME", who.home)
     if not os.read(waiting, 1):  # process 1 is gone
         os._exit(125)
+    for name, soft, hard in container["rlimits"]:
+        with Step(f"setting the limit {name}"):
+            resource.setrlimit(getattr(resource, name), (soft, hard))
     with Step("giving up privileges"):
         _drop_privileges(container, who)
     try:
@@ -369,13 +402,21 @@ def _drop_privileges(container: dict[str, Any], who: users.User) -> None:
     filtered = bool(container["seccomp"])
     if filtered and not container["no_new_privileges"]:  # which takes the privilege that is given up below
         process.set_seccomp_filter(container["seccomp"])
-    if not container["keep_groups"]:
-        # His own group is among them: who gives it up does not get past files that it is kept from (CVE-2022-36109).
-        os.setgroups(tuple(dict.fromkeys((who.gid, *who.groups))))
-    elif who.uid or who.gid:
-        raise RefusedError("USER", f"only root exists here, not {who.uid}:{who.gid}: there are no subordinate ids")
-    os.setresgid(who.gid, who.gid, who.gid)
-    os.setresuid(who.uid, who.uid, who.uid)
+    if container["keep_groups"] and (who.uid or who.gid):
+        why = f"only root exists here, not {who.uid}:{who.gid}: there are no subordinate ids"
+        raise RefusedError("USER", why, errno.EINVAL)
+    try:
+        if not container["keep_groups"]:
+            # His own group is among them: who gives it up does not get past files that it is kept from
+            # (CVE-2022-36109).
+            os.setgroups(tuple(dict.fromkeys((who.gid, *who.groups))))
+        os.setresgid(who.gid, who.gid, who.gid)
+        os.setresuid(who.uid, who.uid, who.uid)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        why = f"{who.uid}:{who.gid}, or a group of that user, does not exist here: there are not so many ids"
+        raise RefusedError("USER", why, errno.EINVAL) from None
     _, permitted, _ = process.capget()
     process.capset(permitted & wanted, permitted & wanted, 0)
     if filtered and container["no_new_privileges"]:
@@ -421,6 +462,7 @@ def _pass_signals_on(command: int) -> None:
 
     for name in _FORWARDED:
         _signal.signal(getattr(_signal, name), forward)
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, [])
 
 
 def _reap(command: int) -> None:

@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from buildah_py.errors import ArchiveError, StoreError
+from buildah_py.layers.owner import give
 from buildah_py.store.layers import DELTA
 from buildah_py.store.rooms import remove_tree
 
@@ -113,7 +114,7 @@ class Trees:
         if root is not None:
             mode, uid, gid = root
             if owners:
-                os.chown(path, uid, gid)
+                give(path, uid, gid, "/")
             os.chmod(path, mode)
 
 

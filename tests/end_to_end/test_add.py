@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import shutil
 import signal
 import socket
 import subprocess
+import tarfile
 from typing import TYPE_CHECKING
 
 import pytest
@@ -91,7 +93,7 @@ def test_a_git_repository(busybox: Pybuild, server: str, repo: Path) -> None:
         f"FROM busybox\nADD {server}/app.git /new\nADD {server}/app.git#v1:sub /old\n"
         f"ADD --checksum={first} {server}/app.git#v1 /checked\nADD --keep-git-dir=true {server}/app.git /kept\n"
     )
-    busybox.build(context)
+    assert "git's own data" not in busybox.build(context).shown, "the one .git was asked for"
     assert busybox.sh(
         "cat /new/sub/file /old/file /checked/sub/file; ls -A /new; stat -c %a:%u /new/run; readlink /new/out"
     ) == ("twooneonelink\nout\nrun\nsub\n755:0\n/etc\n")
@@ -147,3 +149,21 @@ def test_a_repository_by_ssh_only_with_what_was_lent(busybox: Pybuild) -> None:
     context = busybox.context("FROM busybox\nADD git@127.0.0.1:secret.git /\n")
     shown = busybox.build(context, status=125, SSH_AUTH_SOCK="/nowhere").shown
     assert "no keys were given to this build\n  hint: lend it an agent or a key: --ssh default" in shown
+
+
+def test_what_comes_has_a_bound(busybox: Pybuild, web: Web) -> None:
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as made:
+        info = tarfile.TarInfo("large")
+        info.size = 100_000
+        made.addfile(info, io.BytesIO(bytes(info.size)))
+    (web.files / "large").write_bytes(bytes(100_000))
+    busybox.context("", "tar", x_tar=archive.getvalue())
+    for text in ("ADD x.tar /\n", f"ADD {web.url}/large /\n"):
+        context = busybox.context(f"FROM scratch\n{text}", "tar")
+        shown = busybox.build(context, "--max-layer-size=50KB", status=125).shown
+        assert "than the allowed 50000 bytes" in shown
+        assert "--max-layer-size=SIZE allows more" in shown
+        busybox.build(context, "--max-layer-size=1MB")
+    refused = busybox.run("import", "-t", "x", "--max-layer-size=50KB", "tar/x.tar", status=125)
+    assert "than the allowed 50000 bytes\n  hint: --max-layer-size=SIZE allows more" in refused.stderr

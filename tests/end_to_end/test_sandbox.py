@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import stat
 import subprocess
 from dataclasses import replace
@@ -75,6 +76,53 @@ def test_limits_of_processes(busybox: Pybuild) -> None:
     assert both(busybox, script, *options) == ["100", "200", "0", "3072"]
     assert both(busybox, "grep NoNewPrivs /proc/self/status", "--security-opt=no-new-privileges")[1] == "1"
     assert both(busybox, "grep NoNewPrivs /proc/self/status", "--security-opt", "no-new-privileges:false")[1] == "0"
+
+
+@pytest.mark.either_user
+def test_standard_streams_belong_to_the_user(busybox: Pybuild) -> None:
+    script = "echo one > /dev/stdout; echo two | tee /dev/stderr > /dev/null; echo three > /proc/self/fd/1"
+    ran = busybox.run("run", "--network=none", "-u", "1001", "busybox", "sh", "-c", script)
+    assert (ran.stdout, ran.stderr) == ("one\nthree\n", "two\n")
+    shown = busybox.build(busybox.context(f"FROM busybox\nUSER 1001:1002\nRUN {script}\n")).shown
+    assert all(f" {word}\n" in shown for word in ("one", "two", "three"))
+
+
+def test_what_is_behind_the_streams_of_run_stays_out_of_reach(busybox: Pybuild) -> None:
+    """A descriptor of a file could be opened again through /proc, for writing what was lent for reading."""
+    given, taken = busybox.work / "given", busybox.work / "taken"
+    given.write_text("read me\n")
+    script = "cat; echo overwritten > /proc/self/fd/0; : > /proc/self/fd/1; echo said"
+    command = [*busybox.command, "run", "-i", "--network=none", "busybox", "sh", "-c", script]
+    with given.open("rb") as stdin, taken.open("wb") as stdout:
+        stdout.write(b"not mine\n")
+        stdout.flush()
+        subprocess.run(command, check=True, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE, env=busybox.environ())
+    assert given.read_text() == "read me\n"
+    assert taken.read_text() == "not mine\nread me\nsaid\n"
+    assert (given.stat().st_uid, given.stat().st_mode & 0o777) == (0, 0o644)
+
+
+@pytest.mark.either_user
+def test_run_passes_signals_on(busybox: Pybuild) -> None:
+    script = 'trap "echo got TERM; exit 7" TERM; echo ready; while :; do sleep 1000 & wait; done'
+    process = subprocess.Popen(
+        [*busybox.command, "run", "--network=none", "busybox", "sh", "-c", script],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=busybox.environ(),
+    )
+    with process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout.read() == "got TERM\n"
+    assert process.returncode == 7
+
+
+def test_a_limit_that_leaves_hardly_a_descriptor(busybox: Pybuild) -> None:
+    script = "ulimit -n; ulimit -Hn"
+    ran = busybox.run("run", "--network=none", "--ulimit=nofile=4:5", "busybox", "sh", "-c", script)
+    assert ran.stdout.split() == ["4", "5"]
 
 
 def test_volumes(busybox: Pybuild, tmp_path: Path) -> None:

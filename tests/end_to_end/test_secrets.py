@@ -86,10 +86,33 @@ def test_an_agent_is_made_of_a_key_file(busybox: Pybuild) -> None:
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
     if busybox.owner:
         os.chown(key, busybox.owner, busybox.owner)
-    context = busybox.context("FROM busybox\nRUN --mount=type=ssh,required test -S $SSH_AUTH_SOCK\n")
-    busybox.build(context, "--ssh", f"default={key}")
+    context = busybox.context(
+        "FROM busybox\nUSER 33\n"
+        "RUN --mount=type=ssh,required,uid=33,gid=34,mode=0620 "
+        "test -w $SSH_AUTH_SOCK && stat -c '%u %g %a' $SSH_AUTH_SOCK\n"
+    )
+    assert "33 34 620" in busybox.build(context, "--ssh", f"default={key}").shown
     assert "required" in busybox.build(context, "--no-cache", status=125).shown
     agents = [name for name in os.listdir("/tmp") if name.startswith("pybuild-ssh-")]
     assert agents == []
     (busybox.work / "nokey").write_text("no key")
     assert "cannot be added" in busybox.build(context, "--ssh", f"default={busybox.work}/nokey", status=2).shown
+
+
+def test_a_secret_that_can_be_read_once_is_there_for_all(busybox: Pybuild) -> None:
+    context = busybox.context(
+        "FROM busybox\n"
+        "RUN --mount=type=secret,id=s,required=true cat /run/secrets/s > /a\n"
+        "RUN --mount=type=secret,id=s,required=true cat /run/secrets/s > /b\n"
+    )
+    reading, writing = os.pipe()
+    os.write(writing, b"hello")
+    os.close(writing)
+    try:
+        os.fchown(reading, busybox.owner, busybox.owner)
+        secret = f"id=s,src=/dev/fd/{reading},key=digest"
+        command = [*busybox.command, "-t", "test", "--secret", secret, str(context)]
+        subprocess.run(command, env=busybox.environ(), pass_fds=[reading], check=True, capture_output=True, timeout=120)
+    finally:
+        os.close(reading)
+    assert busybox.sh("cat /a /b") == "hellohello"

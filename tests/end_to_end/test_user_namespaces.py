@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
+import tarfile
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.end_to_end.conftest import Pybuild
+
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.end_to_end.conftest import OrdinaryUser, Pybuild
+    from tests.end_to_end.conftest import OrdinaryUser
 
 pytestmark = pytest.mark.root
 
@@ -114,3 +118,91 @@ def test_doctor_tells_whether_root_has_ids_for_one(pybuild: Pybuild, tmp_path: P
         (line,) = (line for line in said.splitlines() if " --userns " in line)
         assert line.startswith(mark), said
         assert ("usermod --add-subuids" in said) == (not content)
+
+
+MISSING = {
+    "COPY --chown=200000 f.txt /f": "f: user id 200000",
+    "COPY --chown=0:200000 d /d": "d/x: group id 200000",
+    "ADD archive.tar /a": "a/x: user id 200000 and group id 200000",
+    "RUN --mount=type=cache,target=/c,uid=200000 true": "the cache mount at /c: user id 200000",
+    "RUN --mount=type=secret,id=s,uid=200000 true": "file at /run/secrets/s",
+    "USER 200000\nRUN true": "USER: 200000:0",
+}
+
+
+@pytest.mark.either_user
+def test_ids_that_do_not_exist_here(busybox: Pybuild) -> None:
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as made:
+        info = tarfile.TarInfo("x")
+        info.uid = info.gid = 200_000
+        made.addfile(info)
+    options = ("--network=none", "--secret", "id=s,env=HOME")
+    for text, what in MISSING.items():
+        context = busybox.context(f"FROM busybox\n{text}\n", f_txt="x", d__x="x", archive_tar=archive.getvalue())
+        if not busybox.owner:
+            busybox.build(context, *options)
+            continue
+        shown = busybox.build(context, *options, status=125).shown.partition("pybuild: ")[2]
+        assert what in shown
+        assert "Invalid argument" not in shown
+        assert "secret" in text or "/etc/subuid and /etc/subgid" in shown
+
+
+@pytest.mark.userns
+def test_one_id_alone(busybox: Pybuild, ordinary_user: OrdinaryUser, tmp_path: Path) -> None:
+    state = tmp_path / "alone"
+    state.mkdir()
+    os.chown(state, ordinary_user.uid, ordinary_user.uid)
+    *start, python, safe, module, name = ordinary_user.command
+    alone = replace(busybox, root=state, command=(*start, "PATH=/nowhere", python, safe, module, name), warm=None)
+    busybox.run("save", "-o", tmp_path / "busybox.tar", "busybox")
+    alone.run("load", "-i", tmp_path / "busybox.tar")
+    shown = alone.build(alone.context("FROM busybox\nRUN exit 3\n"), "--network=none", status=3).shown
+    assert "hint: if it was about another user: only root exists here" in shown
+    lines = alone.run("doctor", status=None).stdout.splitlines()
+    place = next(number for number, line in enumerate(lines) if " subordinate ids " in line)
+    assert "install uidmap" in lines[place + 1]
+
+
+@pytest.mark.either_user
+def test_doctor_counts_ids(busybox: Pybuild) -> None:
+    if busybox.owner:
+        lines = busybox.run("doctor", status=None).stdout.splitlines()
+        assert "subordinate ids  65537 ids" in next(line for line in lines if "subordinate" in line)
+
+
+@pytest.mark.userns
+def test_what_was_made_with_one_id_is_no_hit_for_others(ordinary_user: OrdinaryUser, tmp_path: Path) -> None:
+    """There `chown` does nothing, so that a step has another result, and the build says so."""
+    work, state = tmp_path / "work", tmp_path / "state"
+    for directory in (work, state):
+        directory.mkdir()
+        os.chown(directory, ordinary_user.uid, ordinary_user.uid)
+    full = Pybuild(state, work, ordinary_user.command, ordinary_user.uid)
+    full.run("bootstrap", "busybox")
+    single = replace(full, command=(*full.command[:-4], "PATH=/without-newuidmap", *full.command[-4:]))
+    context = full.context("FROM busybox\nCOPY --chown=5:6 f /f\nRUN touch /a && chown 1000:1000 /a\n", f="f\n")
+    built = single.build(context)
+    assert built.outcomes() == ["RAN", "RAN"]
+    assert "there are no subordinate ids here" in built.shown
+    assert single.build(context).outcomes() == ["HIT", "HIT"]
+    built = full.build(context)
+    assert built.outcomes() == ["HIT", "RAN"]
+    assert "subordinate" not in built.shown
+    assert full.sh("stat -c %u:%g /a") == "1000:1000\n"
+    assert single.build(context).outcomes() == ["HIT", "HIT"]
+
+
+@pytest.mark.either_user
+def test_device_nodes_of_an_archive_are_in_the_image_of_either_user(busybox: Pybuild) -> None:
+    with tarfile.open(busybox.work / "nodes.tar", "w") as tar:
+        node = tarfile.TarInfo("null2")
+        node.type, node.devmajor, node.devminor = tarfile.CHRTYPE, 1, 3
+        tar.addfile(node)
+    archive = (busybox.work / "nodes.tar").read_bytes()
+    context = busybox.context("FROM busybox\nADD nodes.tar /d/\nRUN ls /d > /seen\n", nodes_tar=archive)
+    shown = busybox.build(context, "-o", f"type=tar,dest={busybox.work}/out.tar").shown
+    assert ("do not see them" in shown) is bool(busybox.owner)
+    with tarfile.open(busybox.work / "out.tar") as tar:
+        assert tar.getmember("d/null2").ischr()
