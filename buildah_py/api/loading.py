@@ -64,7 +64,8 @@ def load(store: Store, source: str, *, name: str = "", platform: str = "") -> li
         assert image is not None
         others = {full: other.id for full in one.names if (other := store.images.by_name(full)) is not None}
         found[place] = one._replace(taken={full: other for full, other in others.items() if other != one.id})
-        store.need(store.images.layers_of(one.id))
+        with store.images.kept_if_whole(one.id):
+            store.need(store.images.layers_of(one.id))
         store.images.put(one.id, image.config, (), one.names)
     store.make_durable()
     return found

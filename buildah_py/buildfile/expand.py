@@ -92,6 +92,15 @@ def split_raw(line: str) -> list[str] | None:
         return None
 
 
+def fill_in(line: str, env: Mapping[str, str]) -> str:
+    """`line` with the values of its variables, for people: quotes, escapes and variables that are not set stay."""
+    evaluator = _Evaluator(line, env, "word", keep_quotes=True, keep_escapes=True, keep_unset=True)
+    try:
+        return evaluator.run(line).text
+    except ExpansionError:
+        return line
+
+
 def split_delimiter(text: str, *, keep_quotes: bool) -> list[str]:
     """The words of a here-document's delimiter; variables stay as they are."""
     return _Evaluator(text, {}, "word", keep_quotes=keep_quotes, keep_unset=True).run(text).words

@@ -422,7 +422,7 @@ class Engine:
 
     def _start(self, node: Node) -> None:
         total = self._stages[node.stage]
-        self._workshop.emit(events.StepStarted(node.index + 1, node.stage, node.number, total, node.text))
+        self._workshop.emit(events.StepStarted(node.index + 1, node.stage, node.number, total, node.shown))
 
     def _done(
         self,

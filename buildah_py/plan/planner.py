@@ -112,11 +112,19 @@ class Planner:
     # what stages ask for
 
     def add(
-        self, step: Step, *, parent: int | None, stage: str, text: str, place: str, inputs: tuple[Input, ...] = ()
+        self,
+        step: Step,
+        *,
+        parent: int | None,
+        stage: str,
+        text: str,
+        place: str,
+        inputs: tuple[Input, ...] = (),
+        shown: str = "",
     ) -> int:
         """Append a node; its index."""
         number = self._counts[stage] = self._counts.get(stage, 0) + 1
-        self._nodes.append(Node(len(self._nodes), step, parent, inputs, stage, number, text, place))
+        self._nodes.append(Node(len(self._nodes), step, parent, inputs, stage, number, text, place, shown or text))
         return len(self._nodes) - 1
 
     def input(self, fold: StageFold, origin: Origin, span: Span) -> Input:

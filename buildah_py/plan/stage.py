@@ -10,6 +10,7 @@ import re
 from typing import TYPE_CHECKING
 
 from buildah_py.buildfile import tree
+from buildah_py.buildfile.expand import fill_in
 from buildah_py.buildfile.stage import Base, StageObserver
 from buildah_py.errors import BuildFileError, NotFound, UsageError
 from buildah_py.image.canonical import MAX_BYTES
@@ -76,8 +77,15 @@ class StageFold(StageObserver):
             stage=self.name,
             text=redact(instruction.text),
             place=self.place(instruction.span),
+            shown=self._shown(step, instruction.text),
         )
         self._note(history, self.node)
+
+    def _shown(self, step: Step, text: str) -> str:
+        """Give an instruction with the values of its variables; those of a RUN are its shell's."""
+        if not isinstance(step, CopyStep | WorkdirStep) or "$" not in text:
+            return ""
+        return redact(fill_in(text, self.stage.env))
 
     # the beginning
 

@@ -249,12 +249,12 @@ def test_name_servers_that_stand_in_for_those_on_loopback_are_told(busybox: Pybu
 
 def test_memory(busybox: Pybuild) -> None:
     needs_controllers("memory")
-    script = "head -c 100000000 /dev/zero | tail -c 90000000 | wc -c"
+    script = "dd if=/dev/zero of=/dev/null bs=90000000 count=1 && echo enough"
     options = ("--memory=32m", "--memory-swap=32m")
-    ran = busybox.run("run", "--network=none", *options, "busybox", "sh", "-o", "pipefail", "-c", script, status=None)
+    ran = busybox.run("run", "--network=none", *options, "busybox", "sh", "-c", script, status=None)
     assert ran.returncode != 0
     assert "limit of memory was reached" in ran.stderr
-    context = busybox.context(f"FROM busybox\nRUN set -o pipefail; {script}\n")
+    context = busybox.context(f"FROM busybox\nRUN {script}\n")
     assert "out of memory: its limit was reached (--memory)" in busybox.build(context, *options, status=None).shown
     assert busybox.build(context).outcomes() == ["RAN"], "a failed step is not kept, a limit is not part of the key"
 
