@@ -182,6 +182,7 @@ def test_what_the_system_refuses_is_told_with_path_place_and_what_to_do() -> Non
             return Engine._process(self, node)
 
         def _make(self, node: Node, started: float) -> Result:
+            assert (node.index, started > 0) == (0, True)
             raise OSError(errno.ENOSPC, "No space left on device", "layers/x")
 
     error = run(Refused({}), 1)
