@@ -17,7 +17,6 @@ from buildah_py.engine.executions import NOTHING_USED, make_execution
 from buildah_py.engine.reasons import LookUp, Reason, describe
 from buildah_py.engine.results import NOTHING, Result, base_result, chain_below, result_of
 from buildah_py.errors import Interrupted, LayersLost, NotFound, PybuildError, SourceChanged, StepFailed
-from buildah_py.linux import failures
 from buildah_py.plan.steps import BaseStep, CaptureStep, CopyStep, RunStep
 from buildah_py.progress import events
 
@@ -270,7 +269,9 @@ class Engine:
             self._fail(node, error, started)
             raise
         except OSError as error:
-            text, hint = failures.describe(error)
+            from buildah_py.linux.failures import describe as describe_failure
+
+            text, hint = describe_failure(error)
             told = PybuildError(text, hint=hint)
             self._fail(node, told, started)
             raise told from error
