@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 _PIECE = 64 * 1024
 MAX_OUTPUT = 64 * 1024
-_SINGLE_ID = "if it was about another user: only root exists here, and `pybuild doctor` tells what is missing"
 """What a command may print to become a variable."""
+_SINGLE_ID = "if it was about another user: only root exists here, and `pybuild doctor` tells what is missing"
 
 
 class RunExecution:
