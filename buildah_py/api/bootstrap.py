@@ -51,6 +51,25 @@ _BUSYBOX_DIRS = (
     ("var", 0o755),
     ("var/tmp", 0o1777),
 )
+_REMOVE = "rm -f /var/cache/apt/archives/*.deb /var/cache/apt/archives/partial/*.deb /var/cache/apt/*.bin || true"
+_DEBIAN_FILES = {
+    "etc/apt/apt.conf.d/docker-clean": f"""\
+# What apt keeps would be in a layer for ever. Cache mounts for it want this file removed first.
+DPkg::Post-Invoke {{ "{_REMOVE}"; }};
+APT::Update::Post-Invoke {{ "{_REMOVE}"; }};
+Dir::Cache::pkgcache "";
+Dir::Cache::srcpkgcache "";
+""",
+    "etc/apt/apt.conf.d/docker-no-languages": 'Acquire::Languages "none";\n',
+    "etc/apt/apt.conf.d/docker-gzip-indexes": 'Acquire::GzipIndexes "true";\n',
+    "etc/apt/apt.conf.d/docker-autoremove-suggests": 'Apt::AutoRemove::SuggestsImportant "false";\n',
+    "etc/dpkg/dpkg.cfg.d/docker-apt-speedup": "force-unsafe-io\n",
+    "usr/sbin/policy-rc.d": "#!/bin/sh\nexit 101\n",
+}
+"""What makes Debian fit for images, as in the official ones: packages leave no caches, and start no services."""
+_DEBIAN_PROGRAM = "usr/sbin/policy-rc.d"
+_OF_THIS_MACHINE = ("etc/hostname", "etc/resolv.conf")
+"""What mmdebstrap takes along: images are not published with it, and the same packages are the same layer."""
 _USERS = (
     "root:x:0:0:root:/root:/bin/sh\n"
     "daemon:x:1:1:daemon:/usr/sbin:/bin/false\n"
@@ -142,7 +161,8 @@ def _debian(store: Store, suite: str, name: str) -> str:
     if which("mmdebstrap") is None:
         raise NotFound("mmdebstrap is not installed", hint="on Debian: apt-get install mmdebstrap")
     sources = _apt_sources(suite)
-    command = ["mmdebstrap", "--variant=minbase", "--format=tar", "--quiet", suite, "-", *(["-"] if sources else [])]
+    command = ["mmdebstrap", "--variant=minbase", "--format=tar", "--quiet", f"--customize-hook={_customize()}"]
+    command += [suite, "-", *(["-"] if sources else [])]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, "SOURCE_DATE_EPOCH": "0"}
     ) as process:
@@ -162,6 +182,15 @@ def _debian(store: Store, suite: str, name: str) -> str:
     if status or captured is None:
         raise PybuildError(f"mmdebstrap {suite} ended with status {status}", hint="its own words stand above")
     return _keep(store, staged, captured, name, "", f"BOOTSTRAP debian:{suite}", cmd=("bash",))
+
+
+def _customize() -> str:
+    """Give a shell script that makes a root file system at `$1` an image's."""
+    from shlex import quote
+
+    lines = ["set -e", 'cd "$1"', f"rm -f {' '.join(_OF_THIS_MACHINE)}"]
+    lines += (f"printf %s {quote(text)} > {path}" for path, text in _DEBIAN_FILES.items())
+    return "\n".join([*lines, f"chmod 755 {_DEBIAN_PROGRAM}"])
 
 
 def _own_suite() -> str:

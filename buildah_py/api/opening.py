@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from buildah_py.api.bases import Images
 from buildah_py.api.contexts import Contexts, effective, parse_contexts
+from buildah_py.api.epoch import settle_epoch
 from buildah_py.api.main_context import open_main, parse_build_file
 from buildah_py.api.reuse import BuildNames, build_names
 from buildah_py.api.sharing import Sharing
@@ -81,6 +82,7 @@ def open_build(request: BuildRequest, names: Sequence[str], emit: Callable[[even
         )
         build_file = parse_build_file(main, extensions=request.extensions)
         named = parse_contexts(request.contexts)
+        request = settle_epoch(request, main, build_file, warn)
         request = replace(request, sources=effective(request.sources, request.environ))
         contexts = Contexts(main, request.sources, store, named, reach, warn)
         cache = _cache(store, request, build_names(main, build_file, names))

@@ -21,10 +21,14 @@ if TYPE_CHECKING:
 
 
 class Arrived(NamedTuple):
-    """What came: a directory of its own, or a lone build file, beside which the directory is empty."""
+    """What came: a directory of its own, or a lone build file, beside which the directory is empty.
+
+    `time` is when it was last changed, as a web server said, in seconds since 1970; 0 where none did.
+    """
 
     directory: str
     build_file: bytes | None
+    time: int = 0
 
 
 def _room(store: Store) -> str:
@@ -93,6 +97,7 @@ def from_web(store: Store, url: str, reach: Reach, warn: Warn = lambda _: None) 
     directory = _room(store)
     try:
         with open(fetched.path, "rb") as file:
-            return Arrived(directory, read_stream(file, directory, name=redact(url), warn=warn, limits=reach.limits))
+            lone = read_stream(file, directory, name=redact(url), warn=warn, limits=reach.limits)
+        return Arrived(directory, lone, fetched.mtime // 1_000_000_000)
     except ArchiveError as error:
         raise SourceError(f"{redact(url)}: {error.message}", hint=error.hint) from error

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NoReturn
 
 from buildah_py.api.bases import Images
 from buildah_py.api.container import ContainerOptions
 from buildah_py.api.state import Registries
+from buildah_py.api.streams import close, lent, signals_passed_on
 from buildah_py.cache import Cache
 from buildah_py.engine import Workshop
 from buildah_py.errors import NotFound, UsageError
 from buildah_py.image import platform as platforms
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
-    from buildah_py.sandbox import Operation
+    from buildah_py.sandbox import Container, ContainerSpec, Operation
     from buildah_py.store import Store
 
 
@@ -45,7 +47,7 @@ def run_image(store: Store, request: RunRequest, warn: Callable[[str], None]) ->
     from buildah_py.sandbox import ContainerSpec, Sandbox
 
     if request.tty:
-        from buildah_py.api.terminal import attach, check_terminal
+        from buildah_py.api.terminal import check_terminal
 
         check_terminal()
     registries = Registries()
@@ -93,25 +95,48 @@ def run_image(store: Store, request: RunRequest, warn: Callable[[str], None]) ->
         mounts=mounts,
         tty=request.tty,
     )
+    spec = request.container.apply(spec)
     try:
-        container = workshop.start(
-            request.container.apply(spec), stdin=0 if request.interactive else None, stdout=1, stderr=2
-        )
-        try:
-            if request.tty:
-                attach(container)
-            ended = container.wait()
-        except BaseException:
-            container.kill()
-            container.wait()
-            raise
-        finally:
-            workshop.finished(container)
+        if request.tty:
+            container, status = _on_terminal(workshop, spec)
+        else:
+            container, status = _on_streams(workshop, spec, stdin=request.interactive)
         for warning in container.warnings:
             warn(warning)
-        return ended.status
+        return status
     finally:
         workshop.close()
+
+
+def _on_terminal(workshop: Workshop, spec: ContainerSpec) -> tuple[Container, int]:
+    from buildah_py.api.terminal import attach
+
+    container = workshop.start(spec, stdin=0, stdout=1, stderr=2)
+    with _waited_for(workshop, container), signals_passed_on(container):
+        attach(container)
+        return container, container.wait().status
+
+
+def _on_streams(workshop: Workshop, spec: ContainerSpec, *, stdin: bool) -> tuple[Container, int]:
+    with lent(stdin=stdin) as streams:
+        try:
+            container = workshop.start(spec, stdin=streams.stdin, stdout=streams.stdout, stderr=streams.stderr)
+        finally:
+            close(streams)
+        with _waited_for(workshop, container), signals_passed_on(container):
+            return container, container.wait().status
+
+
+@contextmanager
+def _waited_for(workshop: Workshop, container: Container) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        container.kill()
+        container.wait()
+        raise
+    finally:
+        workshop.finished(container)
 
 
 def _no_context(name: str) -> NoReturn:

@@ -212,7 +212,9 @@ class Agents:
             )
         directory = tempfile.mkdtemp(prefix="pybuild-ssh-")
         socket = os.path.join(directory, "agent")
-        process = subprocess.Popen(["ssh-agent", "-D", "-a", socket], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        # It loads no library, whoever asks: -P names those that it may.
+        command = ["ssh-agent", "-P", "", "-D", "-a", socket]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         self._started.append((process, directory))
         assert process.stdout is not None
         with process.stdout as announced:

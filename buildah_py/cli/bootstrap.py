@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from buildah_py.cli.printing import say
+from buildah_py.cli.printing import complain, say
 
 if TYPE_CHECKING:
     import argparse
@@ -28,5 +28,7 @@ def run(args: argparse.Namespace) -> int:
     from buildah_py.api.state import open_store
 
     with open_store() as store:
+        if args.what.startswith("debian"):
+            complain("pybuild: mmdebstrap fetches and unpacks Debian: that takes a minute or two")
         say(bootstrap(store, args.what, args.tag))
     return 0

@@ -6,8 +6,9 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from buildah_py.cli import caching, container, outputs, pulling, reuse, sources
+from buildah_py.cli import caching, container, docker, outputs, pulling, reuse, sources
 from buildah_py.cli.arguments import key_values
+from buildah_py.cli.printing import warn
 from buildah_py.errors import BuildFileError, UsageError
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ def configure_options(parser: Parser) -> None:
     reuse.configure(parser)
     container.configure(parser)
     caching.configure(parser)
+    docker.configure_build(parser)
     add("--extensions", action="store_true", help="allow pybuild's extensions of the language")
 
 
@@ -101,6 +103,8 @@ def run(args: argparse.Namespace) -> int:
         return _look(call, request)
     from buildah_py.progress.choose import renderer
 
+    for text in docker.without_effect(args):
+        warn(text)
     mode = "quiet" if args.quiet else args.progress
     with renderer(mode, err=sys.stderr, out=outputs.stdout(args), env=os.environ) as sink:
         build(request, sink, lambda result: outputs.tell(args, result))
@@ -110,12 +114,13 @@ def run(args: argparse.Namespace) -> int:
 def read_request(args: argparse.Namespace, *, record: str = "") -> BuildRequest:
     """Give what the options ask for."""
     from buildah_py.api.build import BuildRequest
-    from buildah_py.api.epoch import NAME, read_epoch
+    from buildah_py.api.epoch import read_epoch
+    from buildah_py.buildfile.variables import EPOCH, EPOCH_OF_CONTEXT
 
     build_args = key_values(args.build_arg, "--build-arg", dict(os.environ))
     epoch = None if args.timestamp else read_epoch(args.source_date_epoch, build_args, os.environ)
     if epoch is not None:
-        build_args.setdefault(NAME, str(epoch))
+        build_args.setdefault(EPOCH, str(epoch))
     return BuildRequest(
         context=args.context,
         file=args.file,
@@ -123,7 +128,7 @@ def read_request(args: argparse.Namespace, *, record: str = "") -> BuildRequest:
         target=args.target,
         build_args=build_args,
         env=key_values(args.env, "--env", dict(os.environ)),
-        labels=key_values(args.label, "--label"),
+        labels=key_values(args.label, "--label", bare=""),
         reuse=reuse.read(args),
         network=args.network,
         allow=frozenset(args.allow),
@@ -136,7 +141,8 @@ def read_request(args: argparse.Namespace, *, record: str = "") -> BuildRequest:
         ssh=tuple(args.ssh),
         contexts=tuple(args.build_context),
         sources=sources.read(args),
-        epoch=epoch,
+        epoch=epoch if isinstance(epoch, int) else None,
+        epoch_of_context=epoch == EPOCH_OF_CONTEXT,
         record=record,
         jobs=_jobs(args.jobs),
         **pulling.read(args),

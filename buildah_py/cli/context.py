@@ -58,7 +58,7 @@ def _why(context: DirectoryContext, paths: list[str], *, as_json: bool) -> int:
         path = clean("/" + given).removeprefix("/")
         entry = context.entry(path)
         exists = os.path.lexists(os.path.join(context.path, path))
-        decision = context.decision(path)
+        decision = context.ignore.decision(path) if context.ignore is not None and path else None
         rows.append(
             {
                 "path": path or ".",

@@ -10,13 +10,16 @@ from buildah_py.cli.tables import FORMATS, human, one_line, short, table
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
 
     from buildah_py.api.usage import Report
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("-v", "--verbose", action="store_true", help="list the cache mounts too")
+    parser.add_argument(
+        "-v", "--verbose", action="store_true", help="list the cache mounts too, and all names of images"
+    )
     parser.add_argument("--format", choices=FORMATS, default="table", help="default: %(default)s")
 
 
@@ -50,7 +53,7 @@ def _print(report: Report, *, verbose: bool) -> None:
         rows = [("IMAGE", "LAYERS", "ON DISK", "SHARED", "PRIVATE", "LAST USED")]
         rows += [
             (
-                ", ".join(image.names) or short(image.id),
+                _named(image.names, verbose=verbose) or short(image.id),
                 str(image.layers),
                 human(image.disk),
                 human(image.shared),
@@ -81,6 +84,13 @@ def _print(report: Report, *, verbose: bool) -> None:
         ("total", human(parts.total), ""),
     ]
     say(table(summary))
+
+
+def _named(names: Sequence[str], *, verbose: bool) -> str:
+    """Give the names, or the first of them and how many more there are."""
+    if verbose or len(names) < 2:
+        return ", ".join(names)
+    return f"{names[0]} and {len(names) - 1} more"
 
 
 def _when(moment: int) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from buildah_py.cli.printing import say, say_json
-from buildah_py.cli.tables import FORMATS, human, one_line, short, table
+from buildah_py.cli.tables import FORMATS, ago, human, one_line, short, table
 
 if TYPE_CHECKING:
     import argparse
@@ -34,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     rows += [
         (
             (line.diff_id if args.no_trunc else short(line.diff_id)) or "-",
-            line.created if args.no_trunc else line.created[:19],
+            line.created if args.no_trunc else ago(line.created, time.time()),
             human(line.size) if line.diff_id else "-",
             one_line(line.created_by, 0 if args.no_trunc else _WIDTH),
         )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from buildah_py.cli.printing import say, say_json, warn
-from buildah_py.cli.tables import FORMATS, human, short, table
+from buildah_py.cli.tables import FORMATS, ago, human, short, table
 
 if TYPE_CHECKING:
     import argparse
@@ -24,7 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="dangling=true|false, label=KEY[=VALUE], reference=PATTERN; may be repeated",
     )
-    parser.add_argument("--no-trunc", action="store_true", help="print whole ids")
+    parser.add_argument("--no-trunc", action="store_true", help="print whole ids and times")
     parser.add_argument("--format", choices=FORMATS, default="table", help="default: %(default)s")
 
 
@@ -46,6 +47,7 @@ def run(args: argparse.Namespace) -> int:
     for image in found:
         known = (image.digest or "<none>",) if args.digests else ()
         name = image.id if args.no_trunc else short(image.id)
-        rows.append((image.repository, image.tag, *known, name, image.created, human(image.size)))
+        created = image.created if args.no_trunc else ago(image.created, time.time())
+        rows.append((image.repository, image.tag, *known, name, created, human(image.size)))
     say(table(rows))
     return 0

@@ -21,6 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("name", metavar="IMAGE", help="name or id of an image that was built here")
     add("--secret", metavar="SPEC", action="append", default=[], help="as the build was given it: it was not kept")
     add("--ssh", metavar="SPEC", action="append", default=[], help="as the build was given it")
+    add("--ca-bundle", metavar="FILE|host", default="", help="default: as the build was given it")
     add(
         "--progress",
         choices=("auto", "tty", "plain", "json", "quiet"),
@@ -37,7 +38,9 @@ def run(args: argparse.Namespace) -> int:
     from buildah_py.progress.choose import renderer
 
     with renderer(args.progress, err=sys.stderr, out=sys.stderr, env=os.environ) as sink:
-        found = verify(args.name, sink, secrets=args.secret, ssh=args.ssh, environ=dict(os.environ))
+        found = verify(
+            args.name, sink, secrets=args.secret, ssh=args.ssh, ca_bundle=args.ca_bundle, environ=dict(os.environ)
+        )
     same = not found.changes and not found.properties
     if args.format == "json":
         say_json(

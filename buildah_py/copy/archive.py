@@ -163,8 +163,7 @@ class _Unpacking:
             self._writer.add_symlink(path, entry.link, uid, gid, entry.mtime)
         elif member.kind in (CHAR, BLOCK, FIFO):
             entry = entry._replace(size=0, device=member.device, xattrs=())
-            if not self._add_node(entry):
-                return
+            self._add_node(entry)
         else:
             source: Callable[[int], bytes | memoryview] = self._reader.read
             if member.sparse is not None:
@@ -172,16 +171,16 @@ class _Unpacking:
             entry = self._writer.add_file(path, source, entry.mode, uid, gid, xattrs, entry.mtime, size=member.size)
         self._layout.wrote(entry)
 
-    def _add_node(self, entry: Entry) -> bool:
-        """Make a fifo or device node; false where only others may."""
-        try:
-            self._writer.add_node(entry.path, entry.kind, entry.mode, entry.uid, entry.gid, entry.device, entry.mtime)
-        except ArchiveError as error:
-            if not isinstance(error.__cause__, PermissionError):
-                raise
-            self._warn(f"{self._archive} has device nodes, which only root can make: they are left out")
-            return False
-        return True
+    def _add_node(self, entry: Entry) -> None:
+        """Add a fifo or device node, in the inventory alone where only others may make one."""
+        made = self._writer.add_node(
+            entry.path, entry.kind, entry.mode, entry.uid, entry.gid, entry.device, entry.mtime
+        )
+        if not made:
+            self._warn(
+                f"{self._archive} has device nodes, which only root can make: the image has them, and steps here do "
+                "not see them"
+            )
 
     def _make_room(self, path: str, kind: str) -> bool:
         """Take away what is at `path` unless both it and what comes are directories.

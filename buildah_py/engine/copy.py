@@ -195,17 +195,22 @@ class CopyExecution:
         return parse_owner(chown, self._workshop.view(self._parent.layers))
 
     def _warn(self, selected: Sequence[Selected]) -> None:
-        """Say what was surely not meant to be in the layer, once in a build."""
+        """Say what was surely not meant to be in the layer, once in a build. Named contexts are named on purpose."""
+        if self._node.inputs[0].context:
+            return
         from buildah_py.sources.directory import DirectoryContext
         from buildah_py.sources.hygiene import advice
 
         for one in selected:
             tree, sources = one.selection.tree, [source for source in one.selection.sources if source.is_dir]
             if self._origin is None and sources and isinstance(tree, DirectoryContext):
+                meant = {source.base for source in sources}
+                if not one.local:  # a repository comes without its data unless that was asked for
+                    meant |= {f"{base}/.git".removeprefix("/") for base in meant}
                 text = advice(
                     tree,
                     (entry for source in sources for entry in source.entries),
-                    meant={source.base for source in sources},
+                    meant=meant,
                     ignore=tree.ignore.name if tree.ignore is not None else ".dockerignore",
                 )
                 if text:

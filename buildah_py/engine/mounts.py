@@ -13,6 +13,8 @@ from buildah_py.layers.resolve import resolve
 from buildah_py.sandbox import BindMount, FileMount, OverlayMount, TmpfsMount
 
 if TYPE_CHECKING:
+    from contextlib import ExitStack
+
     from buildah_py.copy.selection import Selection
     from buildah_py.engine.results import Result
     from buildah_py.engine.workshop import Workshop
@@ -28,16 +30,19 @@ def shown(workshop: Workshop, node: Node, mount: MountStep, tree: Result | None)
     return select(seen, [mount.source or "/"], where=where, timed=tree is not None)
 
 
-def make_mount(workshop: Workshop, node: Node, mount: MountStep, tree: Result | None, staged: str, number: int) -> Made:
+def make_mount(
+    workshop: Workshop, node: Node, mount: MountStep, tree: Result | None, staged: str, number: int, held: ExitStack
+) -> Made:
     """Make what the sandbox mounts, for all but caches; `number` is the mount's place in the step.
 
-    Directories that are thrown away afterwards lie below `staged`. Raises NotFound for what is required and missing.
+    Directories that are thrown away afterwards lie below `staged`; what has to last as long as the container runs is
+    put on `held`. Raises NotFound for what is required and missing.
     """
     if mount.type == "tmpfs":
         return Made((TmpfsMount(mount.target, mount.size or 0),))
     if mount.type == "bind":
         return Made((_bind(workshop, node, mount, tree, staged),))
-    return _secret(workshop, mount) if mount.type == "secret" else _agent(workshop, mount, number)
+    return _secret(workshop, mount) if mount.type == "secret" else _agent(workshop, mount, staged, number, held)
 
 
 def _secret(workshop: Workshop, mount: MountStep) -> Made:
@@ -54,15 +59,21 @@ def _secret(workshop: Workshop, mount: MountStep) -> Made:
     return Made(files, variables)
 
 
-def _agent(workshop: Workshop, mount: MountStep, number: int) -> Made:
+def _agent(workshop: Workshop, mount: MountStep, staged: str, number: int, held: ExitStack) -> Made:
+    from buildah_py.engine.ssh_agent import AgentSocket
+
     name = mount.id or "default"
-    socket = workshop.agents.get(name)
-    if socket is None:
+    agent = workshop.agents.get(name)
+    if agent is None:
         if mount.required:
             raise NotFound(f"the ssh agent `{name}` is required and was not given", hint=f"add --ssh {name}")
         return Made()
     target = mount.target or f"/run/pybuild/ssh_agent.{number}"
-    return Made((BindMount(socket, target, readonly=False, mapped=True),), (("SSH_AUTH_SOCK", target),))
+    place = os.path.join(staged, f"agent-{number}")
+    os.mkdir(place)
+    mode = 0o600 if mount.mode is None else mount.mode
+    socket = held.enter_context(AgentSocket(agent, place, mode=mode, uid=mount.uid, gid=mount.gid))
+    return Made((BindMount(socket.path, target, readonly=False, mapped=True),), (("SSH_AUTH_SOCK", target),))
 
 
 def shown_tree(workshop: Workshop, node: Node, mount: MountStep, tree: Result | None) -> tuple[Tree, str]:

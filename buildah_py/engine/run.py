@@ -12,7 +12,8 @@ from buildah_py.engine.executions import InputList, Usage, keep_selection
 from buildah_py.engine.foreign import check_runnable
 from buildah_py.engine.moment import Moment, now_on
 from buildah_py.engine.results import before
-from buildah_py.engine.workshop import RootAttributes
+from buildah_py.engine.step_log import StepLog
+from buildah_py.engine.workshop import ONE_ID, RootAttributes
 from buildah_py.errors import PybuildError, StepFailed
 from buildah_py.layers.entry import DIR, Entry
 from buildah_py.layers.stamps import NO_STAMPS
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from buildah_py.plan.steps import MountStep, RunStep
     from buildah_py.sandbox import ContainerSpec, ExitStatus, Operation
 
+_NOT_KEPT = {"/etc/hosts": "--add-host adds lines", "/etc/resolv.conf": "--dns names servers"}
+"""Files that are a container's own, and what to do instead of changing them."""
 _PIECE = 64 * 1024
 MAX_OUTPUT = 64 * 1024
 """What a command may print to become a variable."""
@@ -56,10 +59,11 @@ class RunExecution:
     def inputs(self) -> Mapping[str, str]:
         """The content that bind mounts show; of secrets and agents that may be missing, whether they are there.
 
-        Of a step that sees what others have left outside of the file system, all steps before it count.
+        Of a step that sees what others have left outside of the file system, all steps before it count; on a machine
+        that cannot do all that others can, what it cannot do.
         """
         if self._digests is None:
-            self._digests = {}
+            self._digests = {"machine": ", ".join(limits)} if (limits := self._workshop.limits) else {}
             if self._step.reads_state:
                 self._digests[BEFORE] = before(self._parent, filter(None, self._trees)) or ""
             for mount in self._step.mounts:
@@ -106,12 +110,17 @@ class RunExecution:
     def execute(self, staged: str, _near: str | None = None) -> tuple[Captured, str]:
         """Run the command. Raises StepFailed with its status where that is not 0."""
         from buildah_py.layers.capture import capture
-        from buildah_py.layers.tidy import tidy
+        from buildah_py.layers.tidy import take_out, tidy
 
         self._confirm()
         with self._held:
             spec = self._prepare(staged)
             self._run(spec, self._show)
+        take_out(spec.upper, spec.init, "/etc/hostname", changed=False)
+        for path, instead in _NOT_KEPT.items():
+            if take_out(spec.upper, spec.init, path, changed=True):
+                text = f"{self._node.place}: what the step did to {path} is not kept: each container gets its own"
+                self._workshop.warn(f"{text}; {instead}")
         captured = capture(
             spec.upper,
             spec.lowers,
@@ -141,6 +150,11 @@ class RunExecution:
 
     def _prepare(self, staged: str) -> ContainerSpec:
         check_runnable(self._step.platform)
+        if ONE_ID in self._workshop.limits:
+            self._workshop.warn(
+                "there are no subordinate ids here: owners that a RUN gives to files are lost, and what it makes is no "
+                "hit for builds that have all ids (`pybuild doctor` tells how to get some)"
+            )
         upper, work, init = (os.path.join(staged, name) for name in ("upper", "work", "init"))
         self._root = self._workshop.make_root(upper, self._parent.layers)
         self._began = now_on(work)
@@ -168,7 +182,7 @@ class RunExecution:
                 from buildah_py.engine.mounts import make_mount
 
                 tree = self._trees[mount.input] if mount.input is not None else None
-                made = make_mount(self._workshop, self._node, mount, tree, staged, number)
+                made = make_mount(self._workshop, self._node, mount, tree, staged, number, self._held)
             mounts += made.operations
             environment.update(made.variables)
         if self._workshop.trust is not None:
@@ -197,23 +211,27 @@ class RunExecution:
 
         return open_caches(self._workshop, self._node, self._step.mounts, self._trees, self._held)
 
-    def _run(self, spec: ContainerSpec, show: Callable[[int, bytes], None]) -> None:
-        read_out, write_out = os.pipe2(os.O_CLOEXEC)
-        read_err, write_err = os.pipe2(os.O_CLOEXEC)
+    def _run(self, spec: ContainerSpec, show: Callable[[int, bytes], None], *, apart: bool = False) -> None:
+        """Run the container. What it says comes in its order, unless output and errors are wanted `apart`."""
+        pipes = [os.pipe2(os.O_CLOEXEC) for _ in range(2 if apart else 1)]
         try:
             try:
-                container = self._workshop.start(spec, stdin=None, stdout=write_out, stderr=write_err)
+                container = self._workshop.start(spec, stdin=None, stdout=pipes[0][1], stderr=pipes[-1][1])
             finally:
-                os.close(write_out)
-                os.close(write_err)
+                for _, write in pipes:
+                    os.close(write)
             try:
-                self._pump({read_out: events.STDOUT, read_err: events.STDERR}, show)
-                status = container.wait()
+                self._pump({pipes[-1][0]: events.STDERR, pipes[0][0]: events.STDOUT}, show)
+                status = container.wait(seal=True)
+            except BaseException:
+                container.kill()
+                container.wait()
+                raise
             finally:
                 self._workshop.finished(container)
         finally:
-            os.close(read_out)
-            os.close(read_err)
+            for read, _ in pipes:
+                os.close(read)
         self._workshop.check()
         self.usage = Usage(status.user_seconds + status.system_seconds, status.peak_memory or status.max_rss)
         for warning in container.warnings:
@@ -224,7 +242,7 @@ class RunExecution:
             raise StepFailed(f"{self._node.place}: {how}\n  {_first_line(self._node.text)}", status.status, hint=hint)
 
     def _pump(self, streams: Mapping[int, int], show: Callable[[int, bytes], None]) -> None:
-        """Pass output on, and keep all of it in the log, until all writers are gone."""
+        """Pass output on, and keep it in the log, until all writers are gone."""
         import select
 
         number = self._node.index + 1
@@ -232,8 +250,7 @@ class RunExecution:
         for descriptor in streams:
             poll.register(descriptor, select.POLLIN)
         left = len(streams)
-        log = -1
-        try:
+        with StepLog(lambda: self._workshop.open_log(number)) as log:
             while left:
                 for descriptor, _ in poll.poll():
                     data = os.read(descriptor, _PIECE)
@@ -241,13 +258,8 @@ class RunExecution:
                         poll.unregister(descriptor)
                         left -= 1
                         continue
-                    if log < 0:
-                        log = self._workshop.open_log(number)
-                    os.write(log, data)
+                    log.add(data)
                     show(streams[descriptor], data)
-        finally:
-            if log >= 0:
-                os.close(log)
 
 
 class CaptureExecution(RunExecution):
@@ -269,7 +281,7 @@ class CaptureExecution(RunExecution):
 
         self._confirm()
         with self._held:
-            self._run(self._prepare(staged), show)
+            self._run(self._prepare(staged), show, apart=True)
         fs = os.path.join(staged, "fs")
         os.mkdir(fs, 0o755)
         with self._workshop.writer(fs) as writer:

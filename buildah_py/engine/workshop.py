@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from buildah_py.store.cache_mounts import CacheName
 
 
+ONE_ID = "one id"
+"""A limit: no file can have another owner than root, and changing owners does nothing."""
+
 DIGESTED = "scrypt:"
 """How the digest of a secret's value begins."""
 
@@ -99,6 +102,11 @@ class Workshop:
         self._opening = threading.Lock()
         self._cancelled = ended or threading.Event()
 
+    @property
+    def limits(self) -> tuple[str, ...]:
+        """What this machine cannot do that a command's result depends on; it enters keys, so that others do not hit."""
+        return () if self.owners else (ONE_ID,)
+
     # file systems
 
     def lowers(self, layers: Sequence[str]) -> tuple[str, ...]:
@@ -137,7 +145,7 @@ class Workshop:
         """Give what writes a layer into the empty directory `path`, in the form that overlays of this process take."""
         from buildah_py.layers.writer import LayerWriter
 
-        return LayerWriter(path, userxattr=self.userxattr, owners=self.owners)
+        return LayerWriter(path, userxattr=self.userxattr, owners=self.owners, devices=not self.userxattr)
 
     def context(self, name: str) -> Context:
         """The build context `name`; "" is the main one."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from buildah_py.layers.create import DIRECTORY, Attributes
 from buildah_py.layers.entry import DIR, SYMLINK
+from buildah_py.linux.paths import open_beneath
 
 if TYPE_CHECKING:
     from buildah_py.layers.inventory import Inventory
@@ -46,7 +47,7 @@ def adopt_parents(layer: LayerTree, below: Tree, *, owners: bool = True) -> None
             described = below.entry(entry.path)
             if described is None or described.kind != DIR:
                 continue
-            descriptor = os.open(entry.path, DIRECTORY, dir_fd=root)
+            descriptor = open_beneath(root, entry.path, DIRECTORY)
             try:
                 attributes.finish(
                     descriptor,

@@ -38,8 +38,8 @@ def unpack(
     expect_diff_id: str = "",
     below: Tree | None = None,
     left_out: Callable[[str], object] | None = None,
-    check: Callable[[], object] = lambda: None,
     devices: bool = True,
+    check: Callable[[], object] = lambda: None,
 ) -> Captured:
     """Unpack an uncompressed tar into the empty directory `dest`; return what is there now.
 

@@ -17,6 +17,7 @@ from buildah_py.layers.lower import NOTHING, Below, LowerDirectory, Lowers
 from buildah_py.layers.stamps import CONTENT, Stamps, classify, seconds_of
 from buildah_py.layers.stream import BackgroundHash, TarStream
 from buildah_py.layers.tar import padding
+from buildah_py.linux.paths import Beneath
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -61,13 +62,13 @@ def capture(
         Lowers([stubs] if stubs is not None else [], userxattr=userxattr) as init,
         TarStream() as stream,
     ):
-        top = os.open(upper, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        top = Beneath(os.open(upper, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
         try:
             times = _Times(stamped, below)
             walk = _Walk(top, chain, init, stream, xattrs.overlay_prefix(userxattr=userxattr), times)
             walk.run(root)
         finally:
-            os.close(top)
+            top.close()
         stream.add(END)
         diff_id = stream.finish()
         return Captured(
@@ -122,7 +123,9 @@ class _Times:
 
 
 class _Walk:
-    def __init__(self, top: int, chain: Lowers, init: Lowers, stream: TarStream, prefix: str, times: _Times) -> None:
+    def __init__(
+        self, top: Beneath, chain: Lowers, init: Lowers, stream: TarStream, prefix: str, times: _Times
+    ) -> None:
         self._top = top
         self._times = times
         self._chain = chain
@@ -141,7 +144,7 @@ class _Walk:
 
     def run(self, root: Entry | None) -> None:
         """Walk depth first, with a stack of our own: a tree may be deeper than the interpreter's."""
-        status = os.stat(self._top)
+        status = os.stat(self._top.top)
         stack: list[tuple[str, Iterator[_Child]]] = []
         start = _Child("", status, self._chain.root(), self._init.root(), hidden=False)
         stack.append(("", self._enter(start, root)))
@@ -163,7 +166,7 @@ class _Walk:
         path, _, below, stub, hidden = child
         if path:
             _check(path)
-        descriptor = os.open(path or ".", _DIRECTORY, dir_fd=self._top)
+        descriptor = self._top.open(path, _DIRECTORY)
         try:
             names = xattrs.names(descriptor)
             if self._redirect in names:
@@ -289,7 +292,7 @@ class _Walk:
         if kind == FILE:
             self._file(path, status, below, () if linked else ((below, self._chain), (stub, self._init)))
             return
-        link = os.readlink(path, dir_fd=self._top) if kind == SYMLINK else ""
+        link = self._top.readlink(path) if kind == SYMLINK else ""
         entry = _entry(path, kind, status, link=link)
         if not linked and (self._same_node(entry, below, self._chain) or self._same_node(entry, stub, self._init)):
             self.unneeded.append(path)
@@ -309,7 +312,7 @@ class _Walk:
 
     def _file(self, path: str, status: os.stat_result, before: Below, olds: tuple[tuple[Below, Lowers], ...]) -> None:
         size = status.st_size
-        descriptor = os.open(path, _FILE, dir_fd=self._top)
+        descriptor = self._top.open(path, _FILE)
         try:
             names = xattrs.names(descriptor)
             if self._metacopy in names:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from buildah_py.errors import ArchiveError
 from buildah_py.layers.owner import give
+from buildah_py.linux.paths import open_beneath
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -49,7 +50,7 @@ class Attributes(NamedTuple):
     def create_files(self, root: int, parent: str, files: Iterable[File], data: bytes | memoryview) -> None:
         """Make files in the directory `parent` below `root`; `data` are their bytes, one after the other."""
         start = 0
-        directory = os.open(parent or ".", DIRECTORY, dir_fd=root)
+        directory = open_beneath(root, parent, DIRECTORY)
         try:
             for name, mode, uid, gid, mtime, xattrs, size in files:
                 plain = self.modes and mode <= 0o777 and not xattrs and (not self.owners or (uid, gid) == self.own)

@@ -7,6 +7,7 @@ import stat
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from buildah_py.layers import xattrs
+from buildah_py.linux.paths import Beneath
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,18 +39,17 @@ NOTHING: Final = Below()
 class Lowers:
     """The lower layers of an overlay, top-most first.
 
-    Costs an lstat for each name and layer that is asked for. Only directories that lstat has just shown as such are
-    descended into, and nobody writes to a finished layer: no path here goes through a symbolic link.
+    Costs an lstat for each name and layer that is asked for.
     """
 
     def __init__(self, roots: Sequence[str], *, userxattr: bool = False) -> None:
         prefix = xattrs.overlay_prefix(userxattr=userxattr)
         self._opaque = prefix + "opaque"
         self._whiteout = prefix + "whiteout"
-        self._roots: list[int] = []
+        self._roots: list[Beneath] = []
         try:
             for root in roots:
-                self._roots.append(os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+                self._roots.append(Beneath(os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)))
         except OSError:
             self.close()
             raise
@@ -65,16 +65,16 @@ class Lowers:
     def close(self) -> None:
         """Close the layers."""
         while self._roots:
-            os.close(self._roots.pop())
+            self._roots.pop().close()
 
     def root(self) -> Below:
         """Return what `/` is."""
         if not self._roots:
             return NOTHING
         marked = frozenset(
-            layer for layer, root in enumerate(self._roots) if xattrs.overlay_value(root, self._opaque) == b"x"
+            layer for layer, root in enumerate(self._roots) if xattrs.overlay_value(root.top, self._opaque) == b"x"
         )
-        return Below(os.stat(self._roots[0]), 0, tuple(range(len(self._roots))), marked)
+        return Below(os.stat(self._roots[0].top), 0, tuple(range(len(self._roots))), marked)
 
     def directory(self, below: Below, path: str, lookups: int) -> LowerDirectory:
         """Prepare `lookups` look-ups in the directory `path`, which `below` describes."""
@@ -84,22 +84,22 @@ class Lowers:
         """Open the regular file or directory that shows at `path`."""
         assert below.stat is not None
         flags = _DIRECTORY if stat.S_ISDIR(below.stat.st_mode) else _FILE
-        return os.open(path or ".", flags, dir_fd=self._roots[below.layer])
+        return self._roots[below.layer].open(path, flags)
 
     def readlink(self, below: Below, path: str) -> str:
         """Return the target of the symbolic link that shows at `path`."""
-        return os.readlink(path, dir_fd=self._roots[below.layer])
+        return self._roots[below.layer].readlink(path)
 
     def lstat(self, layer: int, path: str) -> os.stat_result | None:
         """Return what one layer has at `path`."""
         try:
-            return os.stat(path, dir_fd=self._roots[layer], follow_symlinks=False)
+            return self._roots[layer].lstat(path)
         except FileNotFoundError:
             return None
 
     def list(self, layer: int, path: str) -> list[str]:
         """Return the names that one layer has in a directory."""
-        descriptor = os.open(path or ".", _DIRECTORY, dir_fd=self._roots[layer])
+        descriptor = self._roots[layer].open(path, _DIRECTORY)
         try:
             return os.listdir(descriptor)
         finally:
@@ -111,14 +111,14 @@ class Lowers:
 
     def is_marked_whiteout(self, layer: int, path: str) -> bool:
         """Say whether a zero-sized file of one layer is a whiteout: the attribute's value does not matter."""
-        descriptor = os.open(path, _FILE, dir_fd=self._roots[layer])
+        descriptor = self._roots[layer].open(path, _FILE)
         try:
             return self._whiteout in os.listxattr(descriptor)
         finally:
             os.close(descriptor)
 
     def _overlay_value(self, layer: int, path: str, flags: int, name: str) -> bytes:
-        descriptor = os.open(path, flags, dir_fd=self._roots[layer])
+        descriptor = self._roots[layer].open(path, flags)
         try:
             return xattrs.overlay_value(descriptor, name)
         finally:

@@ -11,6 +11,7 @@ from buildah_py.layers.entry import FILE, SECOND, WHITEOUT
 from buildah_py.layers.files import read_pieces
 from buildah_py.layers.header import BLOCK_SIZE, END, header, opaque_marker
 from buildah_py.layers.stream import BackgroundHash, TarStream
+from buildah_py.linux.paths import Beneath
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,7 +40,7 @@ def pack(
     and of a layer writer stands for. Memory stays flat. Raises ArchiveError where a file is not what the inventory
     says: such a layer is damaged.
     """
-    root = os.open(fs, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    root = Beneath(os.open(fs, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
     try:
         with TarStream(write) as stream:
             for entry in tar_order(inventory.entries):
@@ -62,7 +63,7 @@ def pack(
             stream.add(END)
             return stream.finish()
     finally:
-        os.close(root)
+        root.close()
 
 
 def measure(inventory: Inventory, fs: str) -> tuple[str, int]:
@@ -112,7 +113,7 @@ def padding(size: int) -> bytes:
     return _PADDING[size % BLOCK_SIZE]
 
 
-def _small(root: int, entry: Entry) -> bytes:
+def _small(root: Beneath, entry: Entry) -> bytes:
     descriptor = _open(root, entry)
     try:
         data = os.read(descriptor, entry.size + 1)
@@ -125,7 +126,7 @@ def _small(root: int, entry: Entry) -> bytes:
     return data
 
 
-def _large(root: int, entry: Entry, stream: TarStream) -> None:
+def _large(root: Beneath, entry: Entry, stream: TarStream) -> None:
     hashed = hashlib.sha256()
     descriptor = _open(root, entry)
     try:
@@ -142,9 +143,9 @@ def _large(root: int, entry: Entry, stream: TarStream) -> None:
         raise _damaged(entry)
 
 
-def _open(root: int, entry: Entry) -> int:
+def _open(root: Beneath, entry: Entry) -> int:
     try:
-        return os.open(entry.path, _OPEN, dir_fd=root)
+        return root.open(entry.path, _OPEN)
     except OSError as error:
         raise ArchiveError(
             f"/{entry.path} of a stored layer cannot be read: {error.strerror}", hint="check the store"

@@ -17,6 +17,7 @@ from buildah_py.layers.owner import give
 from buildah_py.layers.spool import FileSpool
 from buildah_py.layers.stream import PIECE, ZEROS, BackgroundHash, TarStream
 from buildah_py.layers.tar import pack, padding, tar_key
+from buildah_py.linux.paths import open_beneath
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -56,6 +57,7 @@ class LayerWriter:
     ) -> None:
         self._dest = dest
         self._devices = devices
+        self._absent: set[str] = set()  # device nodes that are in the inventory alone
         self._opaque = attributes.overlay_prefix(userxattr=userxattr) + "opaque"
         self._attributes = Attributes.of_process(owners=owners)
         self._entries: dict[str, Entry] = {}
@@ -201,8 +203,11 @@ class LayerWriter:
         first = self._entries[target]
         first = self._entries[first.link] if first.kind == HARDLINK else first
         self._spool.wait()
-        source = self._directory(target.rpartition("/")[0])
-        os.link(target.rpartition("/")[2], name, src_dir_fd=source, dst_dir_fd=parent, follow_symlinks=False)
+        if target in self._absent:
+            self._absent.add(path)
+        else:
+            source = self._directory(target.rpartition("/")[0])
+            os.link(target.rpartition("/")[2], name, src_dir_fd=source, dst_dir_fd=parent, follow_symlinks=False)
         self._links.setdefault(first.path, []).append(path)
         self._record(Entry(path, HARDLINK, first.mode, first.uid, first.gid, link=first.path, mtime=first.mtime))
 
@@ -215,8 +220,11 @@ class LayerWriter:
         gid: int = 0,
         device: tuple[int, int] = (0, 0),
         mtime: int = 0,
-    ) -> None:
-        """Make a fifo or device node. Raises ArchiveError where the kernel refuses that to us."""
+    ) -> bool:
+        """Make a fifo or device node; false where it is in the inventory alone.
+
+        Raises ArchiveError where the kernel refuses that to us, and the inventory may not say more than is there.
+        """
         if kind == CHAR and device == (0, 0):
             raise ArchiveError(f"/{path} is a character device 0:0, which in a layer means that the path was deleted")
         parent, name = self._place(path, self._entries.get(path))
@@ -225,8 +233,9 @@ class LayerWriter:
             os.mknod(name, _NODES[kind] | 0o600, os.makedev(*device), dir_fd=parent)
         except PermissionError as error:
             if not self._devices:
+                self._absent.add(path)
                 self._record(entry)
-                return
+                return False
             raise ArchiveError(
                 f"/{path} is a {kind} device, and making one takes privileges that are missing here",
                 hint="run pybuild as root, or use an image without device nodes",
@@ -235,6 +244,7 @@ class LayerWriter:
         os.chmod(name, mode, dir_fd=parent)
         os.utime(name, ns=(mtime, mtime), dir_fd=parent, follow_symlinks=False)
         self._record(entry)
+        return True
 
     def add_whiteout(self, path: str) -> None:
         """Hide what the layers below have at `path`."""
@@ -348,7 +358,7 @@ class LayerWriter:
         descriptor = self._open.get(path)
         if descriptor is None:
             self._check_directory(path)
-            descriptor = os.open(path, DIRECTORY, dir_fd=self._root)
+            descriptor = open_beneath(self._root, path, DIRECTORY)
             if len(self._open) >= _OPEN_DIRECTORIES:
                 os.close(self._open.pop(next(iter(self._open))))
             self._open[path] = descriptor
@@ -380,7 +390,12 @@ class LayerWriter:
         self._spool.wait()
         parent, _, name = old.path.rpartition("/")
         if old.kind == DIR:
+            for path in [one for one in self._absent if one.startswith(f"{old.path}/")]:
+                self._absent.remove(path)
+                self._forget(self._entries[path])
             self._remove_tree(old.path)
+        elif old.path in self._absent:
+            self._absent.remove(old.path)
         else:
             os.unlink(name, dir_fd=self._directory(parent))
         self._forget(old)
@@ -390,7 +405,7 @@ class LayerWriter:
         stack = [path]
         while stack:
             here = stack[-1]
-            descriptor = os.open(here, DIRECTORY, dir_fd=self._root)
+            descriptor = open_beneath(self._root, here, DIRECTORY)
             try:
                 deeper = []
                 for name in os.listdir(descriptor):
@@ -407,7 +422,8 @@ class LayerWriter:
                 continue
             stack.pop()
             self._close_directory(here)
-            os.rmdir(here, dir_fd=self._root)
+            above, _, name = here.rpartition("/")
+            os.rmdir(name, dir_fd=self._directory(above))
             if here != path:
                 self._forget(self._entries[here])
 
@@ -458,7 +474,7 @@ class LayerWriter:
         directories.sort(key=lambda entry: sort_key(entry.path), reverse=True)
         for entry in directories:
             self._close_directory(entry.path)
-            descriptor = os.open(entry.path or ".", DIRECTORY, dir_fd=self._root)
+            descriptor = open_beneath(self._root, entry.path, DIRECTORY)
             try:
                 self._finish(descriptor, entry)
             finally:

@@ -43,12 +43,16 @@ _FSMOUNT_CLOEXEC = 1
 _FSCONFIG_SET_FLAG = 0
 _FSCONFIG_SET_STRING = 1
 _FSCONFIG_CMD_CREATE = 6
+_FSCONFIG_CMD_RECONFIGURE = 7
+_FSPICK_CLOEXEC = 1
+_FSPICK_EMPTY_PATH = 8
 
 _SYS_OPEN_TREE = 428
 _SYS_MOVE_MOUNT = 429
 _SYS_FSOPEN = 430
 _SYS_FSCONFIG = 431
 _SYS_FSMOUNT = 432
+_SYS_FSPICK = 433
 _SYS_MOUNT_SETATTR = 442
 
 _mount = function("mount", ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p)
@@ -59,6 +63,7 @@ _move_mount = syscall(ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char
 _fsopen = syscall(ctypes.c_char_p, ctypes.c_uint)
 _fsconfig = syscall(ctypes.c_int, ctypes.c_uint, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_int)
 _fsmount = syscall(ctypes.c_int, ctypes.c_uint, ctypes.c_uint)
+_fspick = syscall(ctypes.c_int, ctypes.c_char_p, ctypes.c_uint)
 _mount_setattr = syscall(ctypes.c_int, ctypes.c_char_p, ctypes.c_uint, ctypes.c_char_p, ctypes.c_size_t)
 
 
@@ -136,6 +141,32 @@ def mount_setattr(
         set_ |= MOUNT_ATTR_IDMAP
     attributes = struct.pack("=QQQQ", set_, clear, propagation, max(user_namespace, 0))
     check(_mount_setattr(_SYS_MOUNT_SETATTR, dirfd, name, flags, attributes, len(attributes)), path)
+
+
+def open_inert(path: str | bytes) -> int:
+    """Open a directory through a mount of its own, on which devices do not work and nothing can be changed.
+
+    For what others may change meanwhile. Who may mount nothing gets the directory as it is.
+    """
+    try:
+        mount = open_tree(AT_FDCWD, path)
+    except PermissionError:
+        return os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    mount_setattr(mount, "", MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC)
+    return mount
+
+
+def make_read_only(mountfd: int) -> None:
+    """Let nobody write to the file system behind a mount any more, wherever else it is mounted or held open.
+
+    Raises OSError: EBUSY while a file of it is open for writing.
+    """
+    context = check(_fspick(_SYS_FSPICK, mountfd, b"", _FSPICK_CLOEXEC | _FSPICK_EMPTY_PATH))
+    try:
+        fsconfig(context, "ro")
+        check(_fsconfig(_SYS_FSCONFIG, context, _FSCONFIG_CMD_RECONFIGURE, None, None, 0))
+    finally:
+        os.close(context)
 
 
 def messages(fsfd: int) -> str:

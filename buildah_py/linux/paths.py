@@ -16,6 +16,8 @@ RESOLVE_NO_SYMLINKS = 0x04
 RESOLVE_BENEATH = 0x08
 RESOLVE_IN_ROOT = 0x10
 
+_BENEATH = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS
+
 RENAME_NOREPLACE = 1
 RENAME_EXCHANGE = 2
 RENAME_WHITEOUT = 4
@@ -51,6 +53,64 @@ def openat2(
         if ctypes.get_errno() not in {errno.EAGAIN, errno.EINTR}:
             break
     raise failure(path)
+
+
+def open_beneath(dirfd: int, path: str | bytes, flags: int) -> int:
+    """Open what lies below `dirfd` ("" is the directory itself) without following a link anywhere on the way.
+
+    Whoever may write to the directories meanwhile decides what is opened, but only of what they hold. Raises OSError:
+    ELOOP for a link, EXDEV for what leads outside.
+    """
+    return openat2(dirfd, path or ".", flags, 0, _BENEATH)
+
+
+class Beneath:
+    """Opens many paths below a directory, one name at a time from a descriptor of their parent, as `open_beneath` does.
+
+    The last parent stays open, so that what comes in the order of a walk costs one short look-up each.
+    """
+
+    __slots__ = ("_descriptor", "_path", "top")
+
+    def __init__(self, top: int) -> None:
+        """Take the descriptor `top` over; it is closed by `close`."""
+        self.top = top
+        self._path = ""
+        self._descriptor = top
+
+    def close(self) -> None:
+        """Close the descriptors."""
+        self._leave()
+        os.close(self.top)
+
+    def parent(self, path: str) -> tuple[int, str]:
+        """Give a descriptor of the directory that `path` lies in, good until the next call, and its name there."""
+        parent, _, name = path.rpartition("/")
+        if parent != self._path:
+            self._leave()
+            self._descriptor = open_beneath(self.top, parent, os.O_PATH | os.O_DIRECTORY)
+            self._path = parent
+        return self._descriptor, name or "."
+
+    def open(self, path: str, flags: int) -> int:
+        """Open `path`, "" for the top; close-on-exec, and no link, whatever the flags."""
+        descriptor, name = self.parent(path)
+        return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=descriptor)
+
+    def lstat(self, path: str) -> os.stat_result:
+        """Say what `path` is."""
+        descriptor, name = self.parent(path)
+        return os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+
+    def readlink(self, path: str) -> str:
+        """Read a symbolic link."""
+        descriptor, name = self.parent(path)
+        return os.readlink(name, dir_fd=descriptor)
+
+    def _leave(self) -> None:
+        if self._descriptor != self.top:
+            os.close(self._descriptor)
+        self._descriptor, self._path = self.top, ""
 
 
 def read_regular(dirfd: int, path: str | bytes, most: int) -> bytes:

@@ -121,8 +121,8 @@ class BlobStream:
             if start != offset:
                 response.close()
                 raise self._session.wrong(f"was asked for the bytes from {offset} on, and gives those from {start} on")
-        announced = decimal(response.headers.get("Content-Length") or "")
-        if announced not in (-1, size - start):
+        announced = response.headers.get("Content-Length") or ""
+        if announced and decimal(announced) != size - start:
             response.close()
             raise self._session.wrong(f"announces {announced} bytes of it, where the manifest says {size - start}")
         self._response = response

@@ -8,16 +8,18 @@ import os
 import struct
 import termios
 import threading
+import time
 from typing import TYPE_CHECKING, Any, Self
 
 from buildah_py.errors import SandboxError
 from buildah_py.frozen import asdict, replace
+from buildah_py.linux import mounts
+from buildah_py.linux.identity import has_single_id, in_user_namespace
 from buildah_py.sandbox import capabilities, plan, wire
 from buildah_py.sandbox.network import RUN_DIRECTORY, Networks, user_network_tool
-from buildah_py.sandbox.resolver import servers
+from buildah_py.sandbox.resolver import is_replaced, servers
 from buildah_py.sandbox.spawn import spawn
 from buildah_py.sandbox.spec import ExitStatus, Limits
-from buildah_py.sandbox.userns import has_single_id
 
 if TYPE_CHECKING:
     import _socket
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from buildah_py.sandbox.spec import ContainerSpec
 
 _SIGKILL = 9
+_TRIES = 10
 _OF_MACHINE = {errno.EPERM, errno.ENOSYS, errno.ENODEV, errno.EINVAL, errno.ENOSPC, errno.ENOTSUP}
 """Errors that say more about the machine than about the build."""
 _CHANGES_NETWORK = capabilities.mask(("NET_ADMIN", "SYS_ADMIN", "SYS_MODULE", "SYS_PTRACE", "SYS_RAWIO", "BPF"))
@@ -37,8 +40,9 @@ class Container:
     def __init__(self, channel: _socket.socket, done: Callable[[], None], warnings: list[str]) -> None:
         self._channel = channel
         self._done: Callable[[], None] | None = done
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a handler of signals may come while it is held
         self._ended: ExitStatus | SandboxError | None = None
+        self._root = -1
         self.terminal = -1
         self.warnings = warnings
         """What this machine could not do for the container; complete after `wait`."""
@@ -59,42 +63,54 @@ class Container:
 
     def open_terminal(self) -> int:
         """Wait for the terminal of a container that was started with one and give its master."""
-        message, descriptors = wire.receive(self._channel)
-        while message and message[0] == "warning":
-            self.warnings.append(message[1])
-            message, descriptors = wire.receive(self._channel)
+        message, descriptors = self._receive()
         if descriptors:
             self.terminal = descriptors[0]
             return self.terminal
         self._close()
         raise _refusal(message)
 
-    def wait(self) -> ExitStatus:
+    def wait(self, *, seal: bool = False) -> ExitStatus:
         """Wait until the container is gone with all its processes; later calls give the same again.
 
-        Raises SandboxError where it could not be made.
+        With `seal`, what a command that succeeded has written is then unchangeable: of its root no descriptor is of
+        use any more that it may have passed to another container. Raises SandboxError where the container could not be
+        made, or where a file in its root is still open for writing.
         """
         if self._ended is None:
             try:
-                self._ended = self._wait()
+                self._ended = self._wait(seal=seal)
             except SandboxError as error:
                 self._ended = error
+            finally:
+                if self._root != -1:
+                    os.close(self._root)
+                    self._root = -1
         if isinstance(self._ended, SandboxError):
             raise self._ended
         return self._ended
 
-    def _wait(self) -> ExitStatus:
+    def _receive(self) -> tuple[Any, list[int]]:
+        """Give the next message, but for warnings and the root, which are kept."""
+        while True:
+            message, descriptors = wire.receive(self._channel)
+            if message is None or message[0] not in {"warning", "root"}:
+                return message, descriptors
+            if message[0] == "warning":
+                self.warnings.append(message[1])
+            else:
+                (self._root,) = descriptors
+
+    def _wait(self, *, seal: bool) -> ExitStatus:
         result: ExitStatus | None = None
         error: SandboxError | None = None
         while True:
-            event, _ = wire.receive(self._channel)
+            event, _ = self._receive()
             if event is None:
                 self._close()
                 raise error or SandboxError("the process that runs containers has ended unexpectedly")
             if event[0] == "error":
                 error = error or _refusal(event)
-            elif event[0] == "warning":
-                self.warnings.append(event[1])
             elif event[0] == "exit":
                 result = ExitStatus(
                     status=event[1],
@@ -108,6 +124,8 @@ class Container:
                 if error:
                     raise error
                 result = result or _killed(event[1])
+                if seal and result.status == 0:
+                    _seal(self._root)
                 if event[3]:
                     self.warnings.append("a process was ended: the container's limit of memory was reached (--memory)")
                 return replace(result, peak_memory=event[2], out_of_memory=bool(event[3]))
@@ -118,6 +136,24 @@ class Container:
             done, self._done = self._done, None
         if done is not None:
             done()
+
+
+def _seal(root: int) -> None:
+    """Make the file system of a container that is gone read-only. Raises SandboxError while somebody writes to it."""
+    for attempt in range(_TRIES):
+        try:
+            mounts.make_read_only(root)
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise SandboxError(f"cannot make what the command wrote read-only: {error.strerror}") from None
+            if attempt == _TRIES - 1:
+                raise SandboxError(
+                    "a file that the command wrote is still open for writing, though all its processes have ended",
+                    hint="did it pass a descriptor to another step, through a cache mount that both use?",
+                ) from None
+            time.sleep(0.001 * 2**attempt)  # the kernel closes some files a little later
+        else:
+            return
 
 
 def _killed(status: int) -> ExitStatus:
@@ -148,7 +184,7 @@ class Sandbox:
         self._lock = threading.Lock()
         self._control: _socket.socket | None = None
         self._helper = 0
-        self._unprivileged = _in_user_namespace()
+        self._unprivileged = in_user_namespace()
         directory = RUN_DIRECTORY if os.access("/run", os.W_OK) else f"{state_dir}/network"
         tool, self._no_network = user_network_tool(path) if self._unprivileged else ("", "")
         self._networks = Networks(tuple(servers()), directory, tool=tool)
@@ -183,6 +219,11 @@ class Sandbox:
         if container.network == "default" and self._no_network:
             warnings.append(f"no network of its own for the container, it uses the host's: {self._no_network}")
             container = replace(container, network="host")
+        if container.network == "default" and not container.dns and is_replaced():
+            warnings.append(
+                "the name servers of this machine listen on loopback, where containers do not reach them: "
+                f"they ask {' and '.join(servers())}; --dns names others"
+            )
         self.start(network=container.network == "default")
         description, descriptors = plan.description(
             container, unprivileged=self._unprivileged, single_id=self._single_id
@@ -262,8 +303,3 @@ class Sandbox:
         assert self._control is not None
         if not wire.send(self._control, request, descriptors):
             raise SandboxError("the process that runs containers has ended unexpectedly")
-
-
-def _in_user_namespace() -> bool:
-    with open("/proc/self/uid_map", encoding="ascii") as file:
-        return file.read().split() != ["0", "0", "4294967295"]

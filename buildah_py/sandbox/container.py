@@ -1,8 +1,9 @@
 """The life of a container's first process: namespaces, mounts, the command, and reaping until nothing is left.
 
 Runs in the child that the helper forks, as process 1 of a new pid namespace. Until the command is executed, what it has
-to say goes over `channel` as marshalled tuples: ("terminal",) with a descriptor, ("error", what, why, errno). From then
-on it holds nothing but a pipe for one ENDED record, and is confined (`confine.py`): a command may get at it.
+to say goes over `channel` as marshalled tuples: ("terminal",) and ("root",) with a descriptor, ("error", what, why,
+errno). From then on it holds nothing but a pipe for one ENDED record, and is confined (`confine.py`): a command may get
+at it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import errno
 import fcntl
 import os
 import resource
+import stat
 import struct
 import sys
 
@@ -106,8 +108,8 @@ def _run(
         idmap.make_files_as_root(*container["id_maps"])  # before what follows, which a change of ids undoes
     process.set_parent_death_signal(9)
     process.set_dumpable(False)
-    for name in _FORWARDED:
-        _signal.signal(getattr(_signal, name), _signal.SIG_IGN)
+    # What comes before the command is there waits for it.
+    _signal.pthread_sigmask(_signal.SIG_BLOCK, [getattr(_signal, name) for name in _FORWARDED])
     with Step("making a session keyring"):
         keys.join_new_session_keyring()
     root = Root(
@@ -140,9 +142,9 @@ def _run(
         streams = (slave, slave, slave)
     streams = tuple(root.null if stream == -1 else stream for stream in streams)  # type: ignore[assignment]
     _reset_limits(container["usual_rlimits"])
-    for name, soft, hard in container["rlimits"]:
-        with Step(f"setting the limit {name}"):
-            resource.setrlimit(getattr(resource, name), (soft, hard))
+    _raise_hard_limits(container["rlimits"])
+    _give_streams(streams, idmap.outside(container["id_maps"][0], who.uid), container["tty"])
+    _tell(channel, ("root",), root.descriptor)  # whoever wants the layer makes it read-only in the end
     waiting, confined = os.pipe2(os.O_CLOEXEC)
     command = os.fork()
     if command == 0:
@@ -199,6 +201,33 @@ def _reset_limits(limits: tuple[tuple[str, int, int], ...]) -> None:
             resource.setrlimit(kind, (soft, hard))
 
 
+def _raise_hard_limits(limits: tuple[tuple[str, int, int], ...]) -> None:
+    """Allow the limits that were asked for, as is privileged; they are set last, for they may leave no descriptor."""
+    for name, _, hard in limits:
+        kind = getattr(resource, name)
+        soft, most = resource.getrlimit(kind)
+        if most != resource.RLIM_INFINITY and (hard == resource.RLIM_INFINITY or hard > most):
+            with Step(f"setting the limit {name}"):
+                resource.setrlimit(kind, (soft, hard))
+
+
+def _give_streams(streams: tuple[int, ...], uid: int, terminal: bool) -> None:
+    """Let the command's user own its pipes and its own terminal, so that it can open /dev/stdout, as runtimes do.
+
+    Nothing that has a name on the machine is given away, and what belongs to somebody who does not exist in our user
+    namespace stays his.
+    """
+    for stream in {*streams}:
+        kind = os.fstat(stream)
+        pipe = stat.S_ISFIFO(kind.st_mode) and os.readlink(f"/proc/self/fd/{stream}").startswith("pipe:")
+        if kind.st_uid != uid and (pipe or terminal):
+            try:
+                os.fchown(stream, uid, -1)
+            except OSError as error:
+                if error.errno not in {errno.EPERM, errno.EINVAL}:
+                    raise RefusedError("giving the command its standard streams", error.strerror or "") from None
+
+
 def _make_namespaces(container: dict[str, Any], network: int) -> None:
     flags = namespaces.CLONE_NEWNS | namespaces.CLONE_NEWIPC | namespaces.CLONE_NEWUTS | namespaces.CLONE_NEWCGROUP
     if network != -1:
@@ -230,7 +259,9 @@ def _mount_all(container: dict[str, Any], root: Root, operations: list[Operation
         with Step(f"reading the {len(lowers)} layers below"):
             chain = overlay(lowers, "", "", root, anchor=container["work"])
     layer = InitLayer(init, chain)
-    files = [_stub(layer, init, path, content) for path, content in container["files"]]
+    for path, content in container["files"]:
+        with Step(f"making {path}"):
+            layer.add_file(path, content)
     for operation in operations:
         if operation.target and not isinstance(operation, StubFile):
             with Step(f"making the mount target {operation.target}"):
@@ -249,9 +280,6 @@ def _mount_all(container: dict[str, Any], root: Root, operations: list[Operation
             mounts.mount_setattr(root.descriptor, "", MOUNT_ATTR_RDONLY)
         mounts.move_mount(root.descriptor, mounts.AT_FDCWD, init)
     who = _user(root, container["user"])
-    for target, source in files:
-        with Step(f"mounting {target}"):
-            root.attach(source, target, directory=False)
     for operation in operations:
         with Step(operation.describe()):
             operation.execute(root)
@@ -278,12 +306,6 @@ def _user(root: Root, user: str) -> users.User:
         return users.user(user, passwd, group)
     except NotFound as error:
         raise RefusedError("USER", error.message) from None
-
-
-def _stub(layer: InitLayer, init: str, path: str, content: bytes) -> tuple[str, int]:
-    with Step(f"making {path}"):
-        target = layer.add_file(path, content)
-        return target, mounts.open_tree(mounts.AT_FDCWD, init + target)
 
 
 def _enter(root: Root, *, pivot: bool) -> None:
@@ -349,6 +371,7 @@ def _become_command(container: dict[str, Any], who: users.User, waiting: int) ->
     os.setsid()
     for name in (*_FORWARDED, "SIGPIPE", "SIGXFSZ"):  # Python and we ignore some; that would outlive the exec
         _signal.signal(getattr(_signal, name), _signal.SIG_DFL)
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, [])
     if container["tty"]:
         fcntl.ioctl(0, _TIOCSCTTY, 0)
     os.umask(container["umask"])
@@ -357,6 +380,9 @@ def _become_command(container: dict[str, Any], who: users.User, waiting: int) ->
     environment.setdefault("HOME", who.home)
     if not os.read(waiting, 1):  # process 1 is gone
         os._exit(125)
+    for name, soft, hard in container["rlimits"]:
+        with Step(f"setting the limit {name}"):
+            resource.setrlimit(getattr(resource, name), (soft, hard))
     with Step("giving up privileges"):
         _drop_privileges(container, who)
     try:
@@ -436,6 +462,7 @@ def _pass_signals_on(command: int) -> None:
 
     for name in _FORWARDED:
         _signal.signal(getattr(_signal, name), forward)
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, [])
 
 
 def _reap(command: int) -> None:

@@ -60,14 +60,14 @@ def _encode(message: Any, kind: int, flags: int, fields: dict[str, Any], attribu
 
 
 def new_bridge(name: str, group: int, mtu: int) -> bytes:
-    """Make a bridge that is up."""
+    """Make a bridge."""
     kind = {"attrs": [("IFLA_INFO_KIND", "bridge")]}
     attributes = [("IFLA_IFNAME", name), ("IFLA_GROUP", group), ("IFLA_MTU", mtu), ("IFLA_LINKINFO", kind)]
-    return _encode(ifinfmsg(), _NEW_LINK, NLM_F_CREATE | NLM_F_EXCL, {"flags": _UP, "change": _UP}, attributes)
+    return _encode(ifinfmsg(), _NEW_LINK, NLM_F_CREATE | NLM_F_EXCL, {}, attributes)
 
 
 def new_pair(name: str, group: int, mtu: int, bridge: int, namespace: int, inner: str, inner_index: int) -> bytes:
-    """Make a port of a bridge, and its other end (which is down) as `inner` in a network namespace."""
+    """Make a port of a bridge, and its other end as `inner` in a network namespace; both are down."""
     peer = {
         "index": inner_index,
         "attrs": [("IFLA_IFNAME", inner), ("IFLA_MTU", mtu), ("IFLA_NET_NS_FD", namespace)],
@@ -81,7 +81,7 @@ def new_pair(name: str, group: int, mtu: int, bridge: int, namespace: int, inner
         ("IFLA_MASTER", bridge),
         ("IFLA_LINKINFO", kind),
     ]
-    return _encode(ifinfmsg(), _NEW_LINK, NLM_F_CREATE | NLM_F_EXCL, {"flags": _UP, "change": _UP}, attributes)
+    return _encode(ifinfmsg(), _NEW_LINK, NLM_F_CREATE | NLM_F_EXCL, {}, attributes)
 
 
 def bring_up(index: int) -> bytes:

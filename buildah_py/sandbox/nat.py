@@ -29,7 +29,10 @@ IPV4, IPV6 = 2, 10
 _TABLE_OWNER = 2
 _INPUT, _FORWARD, _POSTROUTING = 1, 2, 4
 _PRIORITY_FILTER, _PRIORITY_SOURCE_NAT = 0, 100
-_TCP, _UDP, _ICMPV6 = 6, 17, 58
+_ICMP, _TCP, _UDP, _ICMPV6 = 1, 6, 17, 58
+_ICMP_REDIRECT = 5
+_ICMPV6_ALLOWED = (2, 128, 135, 136)
+"""Packet too big, echo request, neighbour solicitation and advertisement; nothing of routers, redirects, groups."""
 _DOMAIN_PORT = 53
 _ADDRESSES = {4: (IPV4, 12, 16), 16: (IPV6, 8, 24)}
 """By the length of an address: its family, and where in a packet the source's and the destination's are."""
@@ -104,6 +107,8 @@ class PacketFilter:
             )
         yield self._rule("forward", *to_bridge, *nft.established(), nft.verdict(nft.ACCEPT))
         yield self._rule("forward", *to_bridge, nft.verdict(nft.DROP))
+        redirect = (*_of_type(_ICMP, _ICMP_REDIRECT), nft.verdict(nft.DROP))  # tracked as part of what it redirects
+        yield self._rule("input", *from_bridge, *nft.of_family(IPV4), *redirect)
         yield self._rule("input", *from_bridge, *nft.established(), nft.verdict(nft.ACCEPT))
         for server in servers:
             family, _, destination = _ADDRESSES[len(server)]
@@ -120,11 +125,16 @@ class PacketFilter:
                     nft.compare(struct.pack("!H", _DOMAIN_PORT)),
                     nft.verdict(nft.ACCEPT),
                 )
-        yield self._rule(
-            "input", *from_bridge, nft.meta(nft.L4PROTO), nft.compare(bytes([_ICMPV6])), nft.verdict(nft.ACCEPT)
-        )
+        for kind in _ICMPV6_ALLOWED:
+            yield self._rule("input", *from_bridge, *_of_type(_ICMPV6, kind), nft.verdict(nft.ACCEPT))
         yield self._rule("input", *from_bridge, nft.verdict(nft.DROP))
 
     def _rule(self, chain: str, *expressions: bytes) -> bytes:
         flags = NLM_F_CREATE | NLM_F_APPEND
         return nft.message(_NEW_RULE, flags, text(1, self.name), text(2, chain), nested(4, *expressions))
+
+
+def _of_type(protocol: int, kind: int) -> list[bytes]:
+    """Match messages of ICMP by their type."""
+    of_protocol = [nft.meta(nft.L4PROTO), nft.compare(bytes([protocol]))]
+    return [*of_protocol, nft.payload(nft.TRANSPORT_HEADER, 0, 1), nft.compare(bytes([kind]))]

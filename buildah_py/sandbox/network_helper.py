@@ -19,6 +19,7 @@ import os
 from buildah_py.linux import namespaces, process
 from buildah_py.linux.netlink import NETLINK_ROUTE, Netlink
 from buildah_py.sandbox import forwarding, wire
+from buildah_py.sandbox.distrust import distrust
 from buildah_py.sandbox.firewall import Passage
 from buildah_py.sandbox.nat import PacketFilter
 from buildah_py.sandbox.netns import open_to_all_users
@@ -104,6 +105,8 @@ class Network:
             self._mtu = min([mtu_of(interface) for interface in uplinks], default=1500)
             self._route.request([self._links.new_bridge(self.name, _group(self.name), self._mtu)])
             self._bridge = _socket.if_nametoindex(self.name)
+            distrust(self.name)
+            self._route.request([self._links.bring_up(self._bridge)])
             gateway, last = dotted(self._base + _GATEWAY), dotted(self._base + _MOST + 1)
             self._route.request([self._links.new_address(self._bridge, gateway, BITS, last)])
             uplinks6 = {interface for interface in read_uplinks6() if not interface.startswith(PREFIX)}
@@ -236,8 +239,10 @@ class Network:
                 name, _group(self.name), self._mtu, self._bridge, descriptor, INTERFACE, _INNER_INDEX
             )
             self._route.request([pair])
+            distrust(name)
             # Steps see the gateway, not each other. By message, for /sys may be that of another network namespace.
-            self._route.request([self._links.isolate(_socket.if_nametoindex(name))])
+            port = _socket.if_nametoindex(name)
+            self._route.request([self._links.isolate(port), self._links.bring_up(port)])
             inner.request(
                 [
                     self._links.bring_up(_LOOPBACK_INDEX),

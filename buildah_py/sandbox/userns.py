@@ -32,12 +32,6 @@ def is_needed(env: Mapping[str, str]) -> bool:
     return os.geteuid() != 0 and MARKER not in env
 
 
-def has_single_id() -> bool:
-    """Tell whether only one id exists in this user namespace."""
-    with open("/proc/self/uid_map", encoding="ascii") as file:
-        return sum(int(line.split()[2]) for line in file) == 1
-
-
 def subordinate_ids(path: str, user: int, name: str) -> list[tuple[int, int]]:
     """Read a user's ranges (first id, how many) from /etc/subuid or /etc/subgid."""
     try:

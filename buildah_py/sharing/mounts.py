@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from buildah_py.errors import CacheError
@@ -14,6 +16,8 @@ from buildah_py.layers.capture import capture
 from buildah_py.layers.entry import DIR, FILE, HARDLINK, SYMLINK
 from buildah_py.layers.inventory import Inventory
 from buildah_py.layers.writer import LayerWriter
+from buildah_py.linux.mounts import open_inert
+from buildah_py.linux.paths import Beneath, open_beneath
 from buildah_py.sharing import artifact
 from buildah_py.sharing.backend import Checked, read_blob
 from buildah_py.sharing.snapshot import MAX_COMPRESSED, Pack, Piece, Snapshot
@@ -28,6 +32,8 @@ PACK_SIZE: Final = 16 << 20
 _PIECE: Final = 1 << 20
 _LEVEL: Final = 3
 _MAX_SMALL: Final = 32
+_CHANGED: Final = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EACCES}
+"""What opening something gives that was a file or directory a moment ago: of a device it is EACCES."""
 
 
 class Packed(NamedTuple):
@@ -42,17 +48,33 @@ class Packed(NamedTuple):
 def pack_mount(directory: str, before: Snapshot | None, staged: str) -> Packed:
     """Make a snapshot of what `directory` holds; contents stay where `before` has them, if that pack is mostly in use.
 
-    New packs are written to files in `staged`. Sockets, devices and pipes are left out. Raises CacheError where the
-    directory changes meanwhile.
+    New packs are written to files in `staged`. Sockets, devices and pipes are left out. Containers may be at work in
+    the directory: nothing outside of it and no device is opened, whatever they do. Raises CacheError where what is
+    there changes meanwhile.
     """
-    inventory = Inventory(_plain(capture(directory, ()).inventory))
+    top = Beneath(open_inert(directory))
+    try:
+        return _pack(top, before, staged)
+    except OSError as error:
+        if error.errno not in _CHANGED:
+            raise
+        raise CacheError(
+            f"a cache mount changed while it was read: {error.filename or directory}: {error.strerror}",
+            hint="is another build using it?",
+        ) from error
+    finally:
+        top.close()
+
+
+def _pack(top: Beneath, before: Snapshot | None, staged: str) -> Packed:
+    inventory = Inventory(_plain(capture(f"/proc/self/fd/{top.top}", ()).inventory))
     needed = {entry.digest: entry for entry in inventory if entry.kind == FILE and entry.size}
     kept, pieces = _kept(before, needed)
     packs = [before.packs[number] for number in kept] if before is not None else []
     files: dict[str, str] = {}
     for contents in _runs([entry for digest, entry in needed.items() if digest not in pieces]):
         path = os.path.join(staged, f"pack-{len(files)}")
-        pack = _write_pack(directory, contents, path)
+        pack = _write_pack(top, contents, path)
         offset = 0
         for entry in contents:
             pieces[entry.digest] = Piece(len(packs), offset, entry.size)
@@ -85,7 +107,9 @@ def restore(
     if total > status.f_bavail * status.f_frsize:
         raise CacheError(f"{backend.name}: the cache mount has {total} bytes, more than there is space for")
     paths: dict[str, list[Entry]] = {}
-    with LayerWriter(directory, digest=False, owners=owners) as writer:
+    with LayerWriter(directory, digest=False, owners=owners) as writer, ExitStack() as held:
+        top = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        held.callback(os.close, top)
         for entry in snapshot.inventory:
             if entry.kind == DIR:
                 writer.add_dir(entry.path, entry.mode, entry.uid, entry.gid, (), entry.mtime)
@@ -105,14 +129,14 @@ def restore(
                 with _Contents(backend, pack, count) as contents:
                     for offset, digest in wanted:
                         contents.skip(offset)
-                        _write_content(writer, contents, paths[digest], directory)
+                        _write_content(writer, contents, paths[digest], top)
         for entry in snapshot.inventory:
             if entry.kind == HARDLINK:
                 writer.add_hardlink(entry.path, entry.link)
         writer.finish()
 
 
-def _write_content(writer: LayerWriter, contents: _Contents, entries: Sequence[Entry], directory: str) -> None:
+def _write_content(writer: LayerWriter, contents: _Contents, entries: Sequence[Entry], top: int) -> None:
     first = entries[0]
     written = writer.add_file(
         first.path, contents.read, first.mode, first.uid, first.gid, (), first.mtime, size=first.size
@@ -120,8 +144,7 @@ def _write_content(writer: LayerWriter, contents: _Contents, entries: Sequence[E
     if written.digest != first.digest:
         raise CacheError(f"{contents.what}: the content of /{first.path} is not what it should be")
     for entry in entries[1:]:
-        # Written by us a moment ago, below directories that nobody else writes to.
-        source = os.open(os.path.join(directory, first.path), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        source = open_beneath(top, first.path, os.O_RDONLY | os.O_NONBLOCK)
         try:
             writer.add_file(entry.path, source, entry.mode, entry.uid, entry.gid, (), entry.mtime)
         finally:
@@ -211,7 +234,7 @@ def _runs(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
         yield run
 
 
-def _write_pack(directory: str, entries: Sequence[Entry], path: str) -> Pack:
+def _write_pack(top: Beneath, entries: Sequence[Entry], path: str) -> Pack:
     import zstandard
 
     hashed, size = hashlib.sha256(), 0
@@ -225,24 +248,19 @@ def _write_pack(directory: str, entries: Sequence[Entry], path: str) -> Pack:
 
         stream = zstandard.ZstdCompressor(level=_LEVEL).compressobj()
         for entry in entries:
-            for data in _content(directory, entry):
+            for data in _content(top, entry):
                 write(stream.compress(data))
         write(stream.flush())
     total = sum(entry.size for entry in entries)
     return Pack(Descriptor(artifact.PACK, f"sha256:{hashed.hexdigest()}", size), total)
 
 
-def _content(directory: str, entry: Entry) -> Iterator[bytes]:
+def _content(top: Beneath, entry: Entry) -> Iterator[bytes]:
     """The bytes of a file, which have to be those that were seen before."""
-    from buildah_py.linux.paths import openat2
-
-    top = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        descriptor_ = openat2(top, entry.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        descriptor_ = top.open(entry.path, os.O_RDONLY | os.O_NONBLOCK)
     except OSError as error:
         raise _changed(entry) from error
-    finally:
-        os.close(top)
     hashed, left = hashlib.sha256(), entry.size
     try:
         if not stat.S_ISREG(os.fstat(descriptor_).st_mode):

@@ -186,8 +186,14 @@ class DirectoryContext:
         return self._groups
 
     def decision(self, path: str) -> Decision | None:
-        """The line of the ignore file that hides `path`, or brings it back; None where none speaks of it."""
-        return self.ignore.decision(path) if self.ignore is not None and path else None
+        """The line of the ignore file that hides `path`, or brings it back; None for no line, or for nothing there."""
+        if self.ignore is None or not path:
+            return None
+        try:
+            os.close(openat2(self._root, path, os.O_PATH | os.O_NOFOLLOW, resolve=RESOLVE_BENEATH))
+        except OSError:
+            return None
+        return self.ignore.decision(path)
 
     def hidden_names(self, path: str) -> Sequence[str]:
         """The names in the directory `path` that the ignore file hides."""

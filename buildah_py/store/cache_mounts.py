@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import time
@@ -104,8 +105,7 @@ class CacheMounts:
                 os.rename(path, trash)
             os.rename(staged, path)
             self._mark(name)
-        if os.path.lexists(trash):
-            remove_tree(trash)
+        _discard(trash)
         return True
 
     def _mark(self, identity: str) -> None:
@@ -136,7 +136,10 @@ class CacheMounts:
         return sorted(found, key=lambda mount: (mount.used, mount.name))
 
     def remove(self, name: str, limit: int) -> bool:
-        """Remove one that nobody has used since `limit` (ns since 1970); whether it is gone."""
+        """Remove one that nobody has used since `limit` (ns since 1970); whether it is gone.
+
+        Where a container keeps filling it, what is left is one of nobody's, for the next time.
+        """
         path = os.path.join(self._directory, name)
         trash = f"{path}.{time.time_ns()}.removed"
         with self._database.transaction():
@@ -145,9 +148,20 @@ class CacheMounts:
             self._database.change("DELETE FROM cache_mounts WHERE name = ?", (name,))
             if os.path.lexists(path):
                 os.rename(path, trash)
-        if os.path.lexists(trash):
-            remove_tree(trash)
+        return _discard(trash)
+
+
+def _discard(trash: str) -> bool:
+    """Remove what was renamed to be removed, which may still be somebody's mount; whether it is gone."""
+    try:
+        remove_tree(trash)
+    except FileNotFoundError:
         return True
+    except OSError as error:
+        if error.errno not in {errno.ENOTEMPTY, errno.ESTALE, errno.EPERM, errno.EBUSY}:
+            raise
+        return False
+    return True
 
 
 def _name(identity: str) -> str:

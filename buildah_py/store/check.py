@@ -12,6 +12,7 @@ from buildah_py.layers import xattrs
 from buildah_py.layers.entry import BLOCK, CHAR, DIR, FIFO, FILE, HARDLINK, SYMLINK, WHITEOUT
 from buildah_py.layers.tar import measure
 from buildah_py.linux.identity import has_single_id, in_user_namespace
+from buildah_py.linux.paths import Beneath
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -210,11 +211,11 @@ def recover(layers: Layers, blobs: Blobs) -> list[str]:
 
 def _attribute_problems(inventory: Inventory, fs: str) -> Iterator[str]:
     owners = not has_single_id()
-    root = os.open(fs, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    root = Beneath(os.open(fs, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
     try:
         for entry in inventory:
             try:
-                status = os.stat(entry.path or ".", dir_fd=root, follow_symlinks=False)
+                status = root.lstat(entry.path)
             except FileNotFoundError:
                 if entry.kind != WHITEOUT and not (entry.kind in (CHAR, BLOCK) and in_user_namespace()):
                     yield f"/{entry.path} is missing"
@@ -222,10 +223,10 @@ def _attribute_problems(inventory: Inventory, fs: str) -> Iterator[str]:
             if what := _difference(entry, status, root, owners=owners):
                 yield f"/{entry.path}: {what}"
     finally:
-        os.close(root)
+        root.close()
 
 
-def _difference(entry: Entry, status: os.stat_result, root: int, *, owners: bool) -> str:
+def _difference(entry: Entry, status: os.stat_result, root: Beneath, *, owners: bool) -> str:
     """Say what of a path is not as the inventory has it; bytes and times are not looked at here."""
     kind = stat.S_IFMT(status.st_mode)
     if entry.kind == WHITEOUT:
@@ -238,11 +239,11 @@ def _difference(entry: Entry, status: os.stat_result, root: int, *, owners: bool
     if owners and (status.st_uid, status.st_gid) != (entry.uid, entry.gid):
         return f"belongs to {status.st_uid}:{status.st_gid}, not to {entry.uid}:{entry.gid}"
     if entry.kind == SYMLINK:
-        return "" if os.readlink(entry.path, dir_fd=root) == entry.link else "leads elsewhere"
+        return "" if root.readlink(entry.path) == entry.link else "leads elsewhere"
     if status.st_mode & 0o7777 != entry.mode:
         return f"has mode {status.st_mode & 0o7777:o}, not {entry.mode:o}"
     if entry.kind == HARDLINK:
-        first = os.stat(entry.link, dir_fd=root, follow_symlinks=False)
+        first = root.lstat(entry.link)
         return "" if (first.st_dev, first.st_ino) == (status.st_dev, status.st_ino) else f"is no link to /{entry.link}"
     if entry.kind in (CHAR, BLOCK) and entry.device != (os.major(status.st_rdev), os.minor(status.st_rdev)):
         return "is another device"
@@ -253,9 +254,8 @@ def _difference(entry: Entry, status: os.stat_result, root: int, *, owners: bool
     return ""
 
 
-def _xattrs(root: int, path: str) -> tuple[tuple[str, bytes], ...]:
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    descriptor = os.open(path or ".", flags, dir_fd=root)
+def _xattrs(root: Beneath, path: str) -> tuple[tuple[str, bytes], ...]:
+    descriptor = root.open(path, os.O_RDONLY | os.O_NONBLOCK)
     try:
         return xattrs.read(descriptor)
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 from typing import TYPE_CHECKING
@@ -13,84 +14,146 @@ if TYPE_CHECKING:
 MAX_LOGS = 100
 MAX_LOG_BYTES = 256 << 20
 MAX_STAT_CACHES = 100
-_DEEP = 1000
+_MOST_OPEN = 64
+_MOST_TRIES = 1000
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class _Descent:
+    """A place in a tree that is entered and left one name at a time, from descriptor to descriptor.
+
+    So neither depth matters nor what others do to the tree meanwhile: no link is followed, and of the directories above
+    only the nearest stay open. One that was closed is found again by `..`, if it still is the one that was left.
+    """
+
+    def __init__(self, path: str) -> None:
+        """Begin in a directory. Raises FileNotFoundError where there is none."""
+        self._above: list[tuple[str, int, tuple[int, int]]] = []
+        self.descriptor = os.open(path, _DIRECTORY)
+
+    def close(self) -> None:
+        """Let go of all directories."""
+        os.close(self.descriptor)
+        for _, descriptor, _ in self._above:
+            if descriptor != -1:
+                os.close(descriptor)
+
+    def enter(self, name: str) -> bool:
+        """Go into a directory; False where there is none of that name any more."""
+        try:
+            inner = os.open(name, _DIRECTORY, dir_fd=self.descriptor)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        status = os.fstat(self.descriptor)
+        self._above.append((name, self.descriptor, (status.st_dev, status.st_ino)))
+        self.descriptor = inner
+        if len(self._above) > _MOST_OPEN:
+            far, descriptor, identity = self._above[-1 - _MOST_OPEN]
+            if descriptor != -1:
+                os.close(descriptor)
+            self._above[-1 - _MOST_OPEN] = far, -1, identity
+        return True
+
+    def leave(self) -> str:
+        """Go back; gives the name of what was left. Raises OSError (ESTALE) where that was moved meanwhile."""
+        name, descriptor, identity = self._above.pop()
+        if descriptor == -1:
+            descriptor = os.open("..", _DIRECTORY, dir_fd=self.descriptor)
+        os.close(self.descriptor)
+        self.descriptor = descriptor
+        status = os.fstat(descriptor)
+        if (status.st_dev, status.st_ino) != identity:
+            raise OSError(errno.ESTALE, "was moved while everything in it was looked at", name)
+        return name
 
 
 def disk_usage(path: str) -> int:
     """The bytes on the disk of a file or of everything in a directory, as du(1) counts them; 0 where nothing is.
 
-    What vanishes meanwhile does not count.
+    What vanishes or is moved meanwhile does not count.
     """
     try:
         status = os.lstat(path)
         if not stat.S_ISDIR(status.st_mode):
             return status.st_blocks * 512
-        root = os.open(path, _DIRECTORY)
-    except FileNotFoundError:
+        here = _Descent(path)
+    except (FileNotFoundError, NotADirectoryError):
         return 0
     blocks = status.st_blocks
     linked: set[tuple[int, int]] = set()
-    todo = ["."]
+
+    def look() -> list[str]:
+        nonlocal blocks
+        inner = []
+        for name, status in _children(here.descriptor):
+            if stat.S_ISDIR(status.st_mode):
+                inner.append(name)
+            elif status.st_nlink > 1:
+                if (status.st_dev, status.st_ino) in linked:
+                    continue
+                linked.add((status.st_dev, status.st_ino))
+            blocks += status.st_blocks
+        return inner
+
     try:
-        while todo:
-            directory = todo.pop()
-            try:
-                descriptor = os.open(directory, _DIRECTORY, dir_fd=root)
-            except FileNotFoundError:
-                continue
-            try:
-                for name, status in _children(descriptor):
-                    if stat.S_ISDIR(status.st_mode):
-                        todo.append(f"{directory}/{name}")
-                    elif status.st_nlink > 1:
-                        if (status.st_dev, status.st_ino) in linked:
-                            continue
-                        linked.add((status.st_dev, status.st_ino))
-                    blocks += status.st_blocks
-            finally:
-                os.close(descriptor)
+        waiting = [look()]
+        while waiting:
+            if not waiting[-1]:
+                waiting.pop()
+                if waiting:
+                    here.leave()
+            elif here.enter(waiting[-1].pop()):
+                waiting.append(look())
+    except OSError as error:
+        if error.errno != errno.ESTALE:
+            raise
     finally:
-        os.close(root)
+        here.close()
     return blocks * 512
 
 
 def remove_tree(path: str) -> None:
     """Remove a directory with all that is in it, however deep; another process may be removing it too.
 
-    Raises FileNotFoundError where there is none.
+    Raises FileNotFoundError where there is none, OSError where somebody fills it as fast as it is emptied.
     """
-    root = os.open(path, _DIRECTORY)
-    deep = 0
-    todo, done = ["."], []
+    here = _Descent(path)
+    again = 0
     try:
-        while todo:
-            directory = todo.pop()
-            done.append(directory)
-            try:
-                descriptor = os.open(directory, _DIRECTORY, dir_fd=root)
-            except FileNotFoundError:
+        waiting = [_empty(here.descriptor)]
+        while True:
+            if waiting[-1]:
+                if here.enter(waiting[-1].pop()):
+                    waiting.append(_empty(here.descriptor))
                 continue
+            waiting.pop()
+            if not waiting:
+                break
+            name = here.leave()
             try:
-                for name, status in _children(descriptor):
-                    if not stat.S_ISDIR(status.st_mode):
-                        with contextlib.suppress(FileNotFoundError):
-                            os.unlink(name, dir_fd=descriptor)
-                    elif len(directory) + len(name) < _DEEP:
-                        todo.append(f"{directory}/{name}")
-                    else:  # a path longer than the kernel takes would follow
-                        deep += 1
-                        os.rename(name, f"{_DEEP}.{deep}", src_dir_fd=descriptor, dst_dir_fd=root)
-                        todo.append(f"./{_DEEP}.{deep}")
-            finally:
-                os.close(descriptor)
-        for directory in reversed(done[1:]):
-            with contextlib.suppress(FileNotFoundError):
-                os.rmdir(directory, dir_fd=root)
+                os.rmdir(name, dir_fd=here.descriptor)
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError as error:
+                again += 1
+                if error.errno != errno.ENOTEMPTY or again > _MOST_TRIES:
+                    raise
+                waiting[-1].append(name)
     finally:
-        os.close(root)
+        here.close()
     with contextlib.suppress(FileNotFoundError):
         os.rmdir(path)
+
+
+def _empty(descriptor: int) -> list[str]:
+    """Remove all but the directories from an open directory; the names of these."""
+    with os.scandir(descriptor) as listing:
+        found = [(item.name, item.is_dir(follow_symlinks=False)) for item in listing]
+    for name, is_directory in found:
+        if not is_directory:
+            with contextlib.suppress(FileNotFoundError, IsADirectoryError):
+                os.unlink(name, dir_fd=descriptor)
+    return [name for name, is_directory in found if is_directory]
 
 
 def _children(descriptor: int) -> list[tuple[str, os.stat_result]]:

@@ -201,7 +201,8 @@ def test_devices_and_fifos(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Non
         make(path, mode, device, dir_fd=dir_fd)
 
     monkeypatch.setattr(os, "mknod", as_others_may)
-    assert sorted(path for path in add(bench, data) if "/" in path) == ["d/file", "d/pipe"]
+    with pytest.raises(ArchiveError, match="privileges that are missing"):
+        add(bench, data)
     with pytest.raises(ArchiveError, match="the path was deleted"):
         add(bench, tar(member("gone", tarfile.CHRTYPE)))
 

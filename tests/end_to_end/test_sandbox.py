@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import stat
 import subprocess
 from dataclasses import replace
@@ -75,6 +76,53 @@ def test_limits_of_processes(busybox: Pybuild) -> None:
     assert both(busybox, script, *options) == ["100", "200", "0", "3072"]
     assert both(busybox, "grep NoNewPrivs /proc/self/status", "--security-opt=no-new-privileges")[1] == "1"
     assert both(busybox, "grep NoNewPrivs /proc/self/status", "--security-opt", "no-new-privileges:false")[1] == "0"
+
+
+@pytest.mark.either_user
+def test_standard_streams_belong_to_the_user(busybox: Pybuild) -> None:
+    script = "echo one > /dev/stdout; echo two | tee /dev/stderr > /dev/null; echo three > /proc/self/fd/1"
+    ran = busybox.run("run", "--network=none", "-u", "1001", "busybox", "sh", "-c", script)
+    assert (ran.stdout, ran.stderr) == ("one\nthree\n", "two\n")
+    shown = busybox.build(busybox.context(f"FROM busybox\nUSER 1001:1002\nRUN {script}\n")).shown
+    assert all(f" {word}\n" in shown for word in ("one", "two", "three"))
+
+
+def test_what_is_behind_the_streams_of_run_stays_out_of_reach(busybox: Pybuild) -> None:
+    """A descriptor of a file could be opened again through /proc, for writing what was lent for reading."""
+    given, taken = busybox.work / "given", busybox.work / "taken"
+    given.write_text("read me\n")
+    script = "cat; echo overwritten > /proc/self/fd/0; : > /proc/self/fd/1; echo said"
+    command = [*busybox.command, "run", "-i", "--network=none", "busybox", "sh", "-c", script]
+    with given.open("rb") as stdin, taken.open("wb") as stdout:
+        stdout.write(b"not mine\n")
+        stdout.flush()
+        subprocess.run(command, check=True, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE, env=busybox.environ())
+    assert given.read_text() == "read me\n"
+    assert taken.read_text() == "not mine\nread me\nsaid\n"
+    assert (given.stat().st_uid, given.stat().st_mode & 0o777) == (0, 0o644)
+
+
+@pytest.mark.either_user
+def test_run_passes_signals_on(busybox: Pybuild) -> None:
+    script = 'trap "echo got TERM; exit 7" TERM; echo ready; while :; do sleep 1000 & wait; done'
+    process = subprocess.Popen(
+        [*busybox.command, "run", "--network=none", "busybox", "sh", "-c", script],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=busybox.environ(),
+    )
+    with process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout.read() == "got TERM\n"
+    assert process.returncode == 7
+
+
+def test_a_limit_that_leaves_hardly_a_descriptor(busybox: Pybuild) -> None:
+    script = "ulimit -n; ulimit -Hn"
+    ran = busybox.run("run", "--network=none", "--ulimit=nofile=4:5", "busybox", "sh", "-c", script)
+    assert ran.stdout.split() == ["4", "5"]
 
 
 def test_volumes(busybox: Pybuild, tmp_path: Path) -> None:
@@ -165,7 +213,6 @@ def test_policies_that_are_refused(busybox: Pybuild, tmp_path: Path) -> None:
         "--cgroup-parent=/../../etc",
         "--add-host=db",
         "--add-host=db:nowhere",
-        "--add-host=gate:host-gateway",
         "--dns=resolver",
         "--hostname=a/b",
         "--device=/dev/no-such-device",
@@ -177,6 +224,27 @@ def test_policies_that_are_refused(busybox: Pybuild, tmp_path: Path) -> None:
 def test_unknown_values_are_refused(busybox: Pybuild, option: str) -> None:
     """GHSA-7236-3392-c5c6: what is not understood is an error, never the weaker of two."""
     assert option.split("=", maxsplit=1)[0] in refused(busybox, option)
+
+
+def test_the_name_of_this_machine_is_accepted(busybox: Pybuild) -> None:
+    context = busybox.context("FROM busybox\nRUN grep gate /etc/hosts\n")
+    shown = busybox.build(context, "--add-host=gate:host-gateway").shown
+    assert "127.0.0.1\tgate" in shown
+    assert "do not reach this machine" in shown
+    option = ("--add-host=gate:host-gateway", "--network=host")
+    assert "warning" not in busybox.build(context, "--no-cache", *option).shown
+
+
+def test_name_servers_that_stand_in_for_those_on_loopback_are_told(busybox: Pybuild) -> None:
+    resolver = busybox.work / "resolv.conf"
+    resolver.write_text("nameserver 127.0.0.1\n")
+    script = f'mount --bind {resolver} /etc/resolv.conf && exec "$@"'
+    caller = replace(busybox, command=("unshare", "--mount", "sh", "-c", script, "sh", *busybox.command))
+    context = busybox.context("FROM busybox\nRUN grep nameserver /etc/resolv.conf\n")
+    shown = caller.build(context).shown
+    assert "nameserver 8.8.8.8" in shown
+    assert "containers do not reach them: they ask 8.8.8.8 and 8.8.4.4; --dns names others" in shown
+    assert "warning" not in caller.build(context, "--no-cache", "--dns=9.9.9.9").shown
 
 
 def test_memory(busybox: Pybuild) -> None:
@@ -335,6 +403,18 @@ def test_certificates(busybox: Pybuild, tmp_path: Path) -> None:
         "none",
     ]
     assert busybox.build(context).outcomes() == ["HIT", "HIT"], "certificates are not part of the key"
+
+
+def test_certificates_once_for_all(busybox: Pybuild) -> None:
+    bundle, config = busybox.work / "bundle.pem", busybox.work / "config.yaml"
+    bundle.write_text("-----BEGIN CERTIFICATE-----\nof the proxy\n-----END CERTIFICATE-----\n")
+    config.write_text(f"ca-bundle: {bundle}\n")
+    context = busybox.context(f"FROM busybox\nRUN grep -q proxy {BUNDLES[0]} || exit 1\n")
+    assert busybox.build(context, PYBUILD_CONFIG=str(config)).outcomes() == ["RAN"]
+    busybox.build(context, "--no-cache", PYBUILD_CONFIG=str(config), PYBUILD_CA_BUNDLE="", status=1)
+    busybox.build(context, "--no-cache", PYBUILD_CA_BUNDLE=str(bundle))
+    busybox.run("verify", "test", status=1)
+    assert "the same again" in busybox.run("verify", f"--ca-bundle={bundle}", "test").stdout
 
 
 @pytest.mark.either_user

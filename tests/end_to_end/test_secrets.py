@@ -86,8 +86,12 @@ def test_an_agent_is_made_of_a_key_file(busybox: Pybuild) -> None:
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
     if busybox.owner:
         os.chown(key, busybox.owner, busybox.owner)
-    context = busybox.context("FROM busybox\nRUN --mount=type=ssh,required test -S $SSH_AUTH_SOCK\n")
-    busybox.build(context, "--ssh", f"default={key}")
+    context = busybox.context(
+        "FROM busybox\nUSER 33\n"
+        "RUN --mount=type=ssh,required,uid=33,gid=34,mode=0620 "
+        "test -w $SSH_AUTH_SOCK && stat -c '%u %g %a' $SSH_AUTH_SOCK\n"
+    )
+    assert "33 34 620" in busybox.build(context, "--ssh", f"default={key}").shown
     assert "required" in busybox.build(context, "--no-cache", status=125).shown
     agents = [name for name in os.listdir("/tmp") if name.startswith("pybuild-ssh-")]
     assert agents == []

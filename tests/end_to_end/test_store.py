@@ -65,6 +65,20 @@ def test_prune_takes_the_cache_and_leaves_images(built: Pybuild) -> None:
     assert built.build(built.context(TEXT, a_txt="hi\n")).outcomes() == ["RAN"] * 3
 
 
+def test_a_step_that_nests_its_cache_deeply_harms_nobody(busybox: Pybuild) -> None:
+    context = busybox.context(
+        "FROM busybox\nRUN --mount=type=cache,target=/c p=$(for i in $(seq 15); do printf %0200d/ 0; done) "
+        "&& mkdir -p /c/1000.1/x /c/a/$p /c/b/$p && mv /c/b /c/a/$p\n"
+    )
+    busybox.build(context, PYBUILD_MAX_USED_SPACE="1GB")
+    assert "/c" in busybox.run("cache", "mounts", "ls").stdout
+    busybox.run("du")
+    context = busybox.context("FROM busybox\nRUN --mount=type=cache,target=/c ls /c\n")
+    busybox.build(context, PYBUILD_CACHE_MOUNT_MAX="1GB", PYBUILD_MAX_USED_SPACE="1GB")
+    assert busybox.run("cache", "mounts", "rm", "/c").stdout.startswith("removed 1 cache mount")
+    assert os.listdir(busybox.root / "cache-mounts") == []
+
+
 def test_prune_keeps_what_the_builds_of_named_images_need(busybox: Pybuild) -> None:
     text = "FROM busybox AS b\nCOPY a.txt /f\nRUN tr a-z A-Z </f >/g\nFROM busybox\nCOPY --from=b /g /h\n"
     context = busybox.context(text, a_txt="hi\n")

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.end_to_end.conftest import Pybuild
+
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.end_to_end.conftest import OrdinaryUser, Pybuild
+    from tests.end_to_end.conftest import OrdinaryUser
 
 pytestmark = pytest.mark.root
 
@@ -168,3 +170,39 @@ def test_doctor_counts_ids(busybox: Pybuild) -> None:
     if busybox.owner:
         lines = busybox.run("doctor", status=None).stdout.splitlines()
         assert "subordinate ids  65537 ids" in next(line for line in lines if "subordinate" in line)
+
+
+@pytest.mark.userns
+def test_what_was_made_with_one_id_is_no_hit_for_others(ordinary_user: OrdinaryUser, tmp_path: Path) -> None:
+    """There `chown` does nothing, so that a step has another result, and the build says so."""
+    work, state = tmp_path / "work", tmp_path / "state"
+    for directory in (work, state):
+        directory.mkdir()
+        os.chown(directory, ordinary_user.uid, ordinary_user.uid)
+    full = Pybuild(state, work, ordinary_user.command, ordinary_user.uid)
+    full.run("bootstrap", "busybox")
+    single = replace(full, command=(*full.command[:-4], "PATH=/without-newuidmap", *full.command[-4:]))
+    context = full.context("FROM busybox\nCOPY --chown=5:6 f /f\nRUN touch /a && chown 1000:1000 /a\n", f="f\n")
+    built = single.build(context)
+    assert built.outcomes() == ["RAN", "RAN"]
+    assert "there are no subordinate ids here" in built.shown
+    assert single.build(context).outcomes() == ["HIT", "HIT"]
+    built = full.build(context)
+    assert built.outcomes() == ["HIT", "RAN"]
+    assert "subordinate" not in built.shown
+    assert full.sh("stat -c %u:%g /a") == "1000:1000\n"
+    assert single.build(context).outcomes() == ["HIT", "HIT"]
+
+
+@pytest.mark.either_user
+def test_device_nodes_of_an_archive_are_in_the_image_of_either_user(busybox: Pybuild) -> None:
+    with tarfile.open(busybox.work / "nodes.tar", "w") as tar:
+        node = tarfile.TarInfo("null2")
+        node.type, node.devmajor, node.devminor = tarfile.CHRTYPE, 1, 3
+        tar.addfile(node)
+    archive = (busybox.work / "nodes.tar").read_bytes()
+    context = busybox.context("FROM busybox\nADD nodes.tar /d/\nRUN ls /d > /seen\n", nodes_tar=archive)
+    shown = busybox.build(context, "-o", f"type=tar,dest={busybox.work}/out.tar").shown
+    assert ("do not see them" in shown) is bool(busybox.owner)
+    with tarfile.open(busybox.work / "out.tar") as tar:
+        assert tar.getmember("d/null2").ischr()

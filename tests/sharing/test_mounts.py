@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import random
 import shutil
 import stat
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import zstandard
 
 from buildah_py.errors import CacheError
 from buildah_py.image import descriptor
@@ -19,7 +22,7 @@ from buildah_py.sharing.mounts import Packed, pack_mount, read_snapshot, restore
 from buildah_py.sharing.snapshot import Pack, Piece, Snapshot
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
 
 
 def _fill(path: Path) -> None:
@@ -178,3 +181,51 @@ def test_contents_are_compared_with_their_digests(tmp_path: Path) -> None:
     (tmp_path / "restored").mkdir()
     with pytest.raises(CacheError, match="not what it should be"):
         restore(Snapshot(inventory, [Pack(blob, 7)], {NAME: Piece(0, 0, 7)}), cache, str(tmp_path / "restored"))
+
+
+def _device(path: Path, _: Path) -> None:
+    path.unlink()
+    os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(1, 5))
+
+
+def _link_for_the_file(path: Path, outside: Path) -> None:
+    path.unlink()
+    path.symlink_to(outside / path.name)
+
+
+def _link_for_the_directory(path: Path, outside: Path) -> None:
+    path.parent.rename(outside.with_name("away"))
+    path.parent.symlink_to(outside)
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("change", [_device, _link_for_the_file, _link_for_the_directory])
+@pytest.mark.parametrize("opened", [1, 2])
+def test_a_mount_that_a_container_changes_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Path, Path], None], opened: int
+) -> None:
+    """Of what lies elsewhere nothing is sent, and no device is opened: at its first opening, and at its second."""
+    mount, outside = tmp_path / "mount", tmp_path / "outside"
+    for path, content in ((mount / "d", "mount"), (outside, "other")):
+        path.mkdir(parents=True)
+        (path / "file").write_text(content)
+    os.utime(outside / "file", ns=(0, (mount / "d" / "file").stat().st_mtime_ns))
+    (tmp_path / "staged").mkdir()
+    plain = os.open
+    seen: list[Any] = []
+
+    def changing(name: Any, flags: int, *rest: Any, **more: Any) -> int:
+        if str(name).endswith("file") and not flags & os.O_PATH:
+            seen.append(name)
+            if len(seen) == opened:
+                change(mount / "d" / "file", outside)
+        descriptor = plain(name, flags, *rest, **more)
+        assert not stat.S_ISCHR(os.fstat(descriptor).st_mode)
+        return descriptor
+
+    monkeypatch.setattr(os, "open", changing)
+    with contextlib.suppress(CacheError):
+        packed = pack_mount(str(mount), None, str(tmp_path / "staged"))
+        monkeypatch.undo()
+        (pack,) = packed.files.values()
+        assert zstandard.ZstdDecompressor().decompressobj().decompress(Path(pack).read_bytes()) == b"mount"

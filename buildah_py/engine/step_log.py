@@ -1,0 +1,59 @@
+"""What a step printed, kept in a file: all of it, up to a size that only a mistake or an attack exceeds."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+MOST: Final = 128 << 20
+"""Bytes of a step's output that are kept."""
+_END: Final = 64 << 10
+
+
+class StepLog:
+    """Written as output comes; `open_file` is called with the first. Behind MOST, only the end is kept."""
+
+    def __init__(self, open_file: Callable[[], int], most: int = MOST) -> None:
+        self._open_file = open_file
+        self._most = most
+        self._descriptor = -1
+        self._size = 0
+        self._left_out = 0
+        self._end = bytearray()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._descriptor >= 0:
+            try:
+                if self._end:
+                    left = self._left_out - len(self._end)
+                    self._write(b"\n[%d bytes are left out]\n" % left if left else b"")
+                    self._write(self._end)
+            finally:
+                os.close(self._descriptor)
+
+    def add(self, data: bytes) -> None:
+        """Keep output. Raises OSError."""
+        if self._descriptor < 0:
+            self._descriptor = self._open_file()
+        kept = data[: max(0, self._most - self._size)]
+        self._size += len(kept)
+        self._write(kept)
+        if len(kept) < len(data):
+            rest = data[len(kept) :]
+            self._left_out += len(rest)
+            self._end += rest
+            del self._end[:-_END]
+
+    def _write(self, data: bytes | bytearray) -> None:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._descriptor, view) :]
