@@ -167,6 +167,8 @@ def _refusal(event: tuple[Any, ...] | None) -> SandboxError:
         return SandboxError("the container ended before it was made")
     _, what, why, number = event
     hint = "`pybuild doctor` tells what this machine allows" if number in _OF_MACHINE else ""
+    if number in (errno.ENOSPC, errno.EDQUOT) and "process" not in what:  # which is how full tables of these are told
+        hint = "`pybuild prune` frees space"
     if what == "USER" and number == errno.EINVAL:
         from buildah_py.layers.owner import HINT
 
