@@ -61,6 +61,14 @@ def test_names_and_addresses(busybox: Pybuild) -> None:
 
 
 @pytest.mark.either_user
+def test_the_name_of_a_container_with_the_network_of_the_host(busybox: Pybuild) -> None:
+    script = "grep $(hostname) /etc/hosts"
+    assert (
+        busybox.run("run", "--network=host", "busybox", "sh", "-c", script).stdout == "127.0.0.1\tlocalhost pybuild\n"
+    )
+
+
+@pytest.mark.either_user
 def test_capabilities(busybox: Pybuild) -> None:
     script = "grep CapEff /proc/self/status"
     assert (
