@@ -159,12 +159,19 @@ def _dispatch(arguments: list[str], *, debug: bool) -> int:
     # Two optional words with options between them: only parsing it intermixed keeps them apart.
     parse = parser.parse_intermixed_args if name == "why" else parser.parse_args
     args = parse(rest)
-    if os.geteuid() != 0 and name in PRIVILEGED:
-        from buildah_py.sandbox.userns import is_needed, reexec_in_user_namespace
+    from buildah_py.linux.identity import needs_user_namespace
 
-        if is_needed(os.environ):
-            again = own_command([*(["--debug"] if debug else []), *arguments])
+    if name in PRIVILEGED and needs_user_namespace(os.environ):
+        from buildah_py.errors import SandboxError
+        from buildah_py.sandbox.userns import reexec_in_user_namespace
+
+        again = own_command([*(["--debug"] if debug else []), *arguments])
+        try:
             reexec_in_user_namespace(again, os.environ)
+        except SandboxError:
+            if os.geteuid() != 0:
+                raise
+            # A root who may mount nothing can do all that takes no container.
     return int(module.run(args))
 
 

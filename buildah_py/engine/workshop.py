@@ -145,7 +145,7 @@ class Workshop:
         """Give what writes a layer into the empty directory `path`, in the form that overlays of this process take."""
         from buildah_py.layers.writer import LayerWriter
 
-        return LayerWriter(path, userxattr=self.userxattr, owners=self.owners, devices=not self.userxattr)
+        return LayerWriter(path, userxattr=self.userxattr, owners=self.owners, devices=False)
 
     def context(self, name: str) -> Context:
         """The build context `name`; "" is the main one."""
