@@ -4,7 +4,7 @@ PybuildError                   125  the builder itself could not do it
 ├── UsageError                   2  the command line is wrong
 ├── BuildFileError             125  the build file is wrong; knows file, line and column
 ├── StepFailed              status  a RUN ended with a status other than 0
-├── Interrupted                130  the user, or whoever runs us, asked us to stop
+├── Interrupted                130  the user, or whoever runs us, asked us to stop (SIGTERM: 143, SIGHUP: 129)
 ├── NotFound                   125  an image, a stage, a file of the context is not there
 ├── StoreError                 125  the state directory cannot be used
 ├── ArchiveError               125  a tar or a layer is damaged or hostile
@@ -20,8 +20,7 @@ PybuildError                   125  the builder itself could not do it
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False  # without `typing`: the small processes of the sandbox load this too
 if TYPE_CHECKING:
     from collections.abc import Sequence
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.elsewhere import Elsewhere
+
 STAMP = 1_500_000_000
 ENVIRONMENT = {
     "PATH": os.environ["PATH"],
@@ -78,7 +80,7 @@ class Backend(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serve(root: Path, address: str = "127.0.0.1", redirect: str = "") -> Iterator[str]:
+def serve(root: Path, machine: Elsewhere | None = None, redirect: str = "") -> Iterator[str]:
     """Serve the repositories below a directory, or lead elsewhere whoever asks for one; gives the URL."""
 
     class Handler(Backend):
@@ -91,7 +93,12 @@ def serve(root: Path, address: str = "127.0.0.1", redirect: str = "") -> Iterato
             self.end_headers()
 
     Handler.root = str(root)
-    made = ThreadingHTTPServer((address, 0), Handler)
+    address = machine.address if machine else "127.0.0.1"
+
+    def make() -> ThreadingHTTPServer:
+        return ThreadingHTTPServer((address, 0), Handler)
+
+    made = machine.make(make) if machine else make()
     thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import http.server
-import socket
 import threading
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,6 +13,8 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.elsewhere import Elsewhere
 
 TOKEN = "Bearer t0ken"
 
@@ -27,8 +28,11 @@ class Web(NamedTuple):
 
 
 @contextlib.contextmanager
-def serve(files: Path, address: str = "127.0.0.1") -> Iterator[Web]:
-    """Serve a directory. What is below /private wants TOKEN; /to/URL redirects to URL."""
+def serve(files: Path, machine: Elsewhere | None = None) -> Iterator[Web]:
+    """Serve a directory, on loopback or on another machine.
+
+    What is below /private wants TOKEN; /to/URL redirects to URL.
+    """
     asked: list[str] = []
 
     class Handler(http.server.SimpleHTTPRequestHandler):
@@ -46,7 +50,12 @@ def serve(files: Path, address: str = "127.0.0.1") -> Iterator[Web]:
         def log_message(self, *_words: object) -> None:
             pass
 
-    with http.server.ThreadingHTTPServer((address, 0), functools.partial(Handler, directory=files)) as server:
+    address = machine.address if machine else "127.0.0.1"
+
+    def make() -> http.server.ThreadingHTTPServer:
+        return http.server.ThreadingHTTPServer((address, 0), functools.partial(Handler, directory=files))
+
+    with machine.make(make) if machine else make() as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
@@ -63,13 +72,3 @@ def web(tmp_path: Path) -> Iterator[Web]:
     files.mkdir()
     with serve(files) as served:
         yield served
-
-
-def own_address() -> str:
-    """Give an address of this machine that is not the loopback's, or skip the test."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("192.0.2.1", 9))
-        except OSError:
-            pytest.skip("this machine has no address beside the loopback's")
-        return str(probe.getsockname()[0])

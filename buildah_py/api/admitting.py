@@ -10,7 +10,6 @@ from buildah_py.image import digest as digests
 from buildah_py.image import index as indexes
 from buildah_py.image import manifest as manifests
 from buildah_py.image import media_types
-from buildah_py.image import platform as platforms
 from buildah_py.store.images import RepoDigest
 from buildah_py.store.layers import Origin
 
@@ -19,11 +18,14 @@ if TYPE_CHECKING:
 
     from buildah_py.image.config import ImageConfig
     from buildah_py.image.descriptor import Descriptor
+    from buildah_py.image.index import Index
     from buildah_py.image.manifest import Manifest
     from buildah_py.image.platform import Platform
     from buildah_py.store import Store
 
 _MAX_DEPTH = 4
+_MAX_ASKED = 32
+"""Images of an index whose configs are read for their platforms."""
 
 
 class Place(Protocol):
@@ -71,22 +73,18 @@ def admit(
     *,
     names: Sequence[str] = (),
     repository: str = "",
-    strict: bool = False,
     keep: bool = True,
 ) -> Admitted:
     """Take an image into the store: `data` is the manifest or index `root`, `what` names it in errors.
 
     It is called `names`, and known as what `repository` (registry/name, "" for none) has under its digests; without
     `keep` the store only knows its layers. A manifest that stands alone is taken for whatever platform it is, as the
-    field does, unless `strict`. Raises NotFound where there is nothing for the platform, ImageError for what is no
+    field does. Raises NotFound where there is nothing for the platform, ImageError for what is no
     image of file systems.
     """
-    found = find_manifest(place, root, data, platform, what, strict=strict)
+    found = find_manifest(place, root, data, platform, what)
     config_bytes = place.small(found.manifest.config)
     config = read_config(found.manifest, config_bytes, what)
-    there = config.platform
-    if strict and there.os and there.architecture and platforms.choose(platform, [there], strict=True) is None:
-        raise NotFound(f"{what} is for {there}, not for {platform}")
     image = digests.sha256_of(config_bytes)
     with store.database.transaction():
         for diff_id, layer in zip(config.diff_ids, found.manifest.layers, strict=True):
@@ -101,9 +99,7 @@ def admit(
     return Admitted(image, config, (found.descriptor.digest, *(one.digest for one in found.indexes)))
 
 
-def find_manifest(
-    place: Place, root: Descriptor, data: bytes, platform: Platform, what: str, *, strict: bool = False
-) -> Found:
+def find_manifest(place: Place, root: Descriptor, data: bytes, platform: Platform, what: str) -> Found:
     """Go from an index (or a manifest) to the manifest for a platform."""
     passed: list[Descriptor] = []
     while root.media_type in media_types.INDEXES:
@@ -111,9 +107,27 @@ def find_manifest(
             raise ImageError(f"{what} is an index of indexes of indexes, and so on")
         passed.append(root)
         index = indexes.from_bytes(data, media_type=root.media_type, what=what)
-        root = index.choose(platform, what, strict=strict)
+        try:
+            root = index.choose(platform, what)
+        except NotFound:
+            root = _described(place, index, what).choose(platform, what)
         data = place.manifest(root)
     return Found(manifests.from_bytes(data, media_type=root.media_type, what=what), root, data, tuple(passed))
+
+
+def _described(place: Place, index: Index, what: str) -> Index:
+    """Say of images that an index names without a platform what their configs say."""
+    unknown = [one for one in index.images() if one.platform is None and one.media_type in media_types.MANIFESTS]
+    told = {one.digest: one._replace(platform=_platform(place, one, what)) for one in unknown[:_MAX_ASKED]}
+    return index._replace(manifests=tuple(told.get(one.digest, one) for one in index.manifests))
+
+
+def _platform(place: Place, one: Descriptor, what: str) -> Platform | None:
+    manifest = manifests.from_bytes(place.manifest(one), media_type=one.media_type, what=what)
+    if manifest.config.media_type not in media_types.CONFIGS:
+        return None
+    there = image_config.from_bytes(place.small(manifest.config), f"the config of {what}").platform
+    return there if there.os and there.architecture else None
 
 
 def read_config(manifest: Manifest, data: bytes, what: str) -> ImageConfig:

@@ -109,9 +109,9 @@ def _against(
         return one.lists[digest]() if digest in one.lists else cache.input_list(digest)
 
     if one.key is not None and one.key == theirs.key:
-        if one.record is not None and one.record.layer_digest != theirs.layer_digest:
+        if one.record is not None and one.record.content != theirs.content:
             phrase = "the same key, and yet another result: the step does not make the same each time"
-            result = Difference(OWN, "result", theirs.layer_digest, one.record.layer_digest, phrase)
+            result = Difference(OWN, "result", theirs.content, one.record.content, phrase)
             return head._replace(verdict=DIFFERS, reason=phrase, differences=(result,))
         return head._replace(verdict=SAME)
     found = differences(theirs.ingredients, one.ingredients, other.input_list, load)

@@ -17,7 +17,7 @@ from buildah_py.image.config import DEFAULT_PATH
 from buildah_py.layers.apply import unpack
 from buildah_py.layers.capture import capture
 from buildah_py.layers.compression import decompress
-from buildah_py.layers.tar import pack
+from buildah_py.layers.tar import measure
 from buildah_py.layers.writer import LayerWriter
 from buildah_py.linux.identity import has_single_id, in_user_namespace
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 class _Form(TypedDict):
     userxattr: bool
     owners: bool
+    devices: bool
 
 
 _BUSYBOX_DIRS = (
@@ -191,9 +192,9 @@ def _unpack(stream: IO[bytes], staged: str) -> Captured:
 
 
 def _form() -> _Form:
-    """How layers are written here: without privileges, with other attributes and perhaps without owners."""
+    """How layers are written here: without privileges, with other attributes, no devices and perhaps no owners."""
     nested = in_user_namespace()
-    return {"userxattr": nested, "owners": not (nested and has_single_id())}
+    return {"userxattr": nested, "owners": not (nested and has_single_id()), "devices": not nested}
 
 
 def _copy_directory(rootfs: str, staged: str) -> Captured:
@@ -216,8 +217,8 @@ def _keep(
     created: int | None = None,
 ) -> str:
     full = full_name(name)
-    diff_id = pack(captured.inventory, staged, lambda _: None)
-    layer = store.layers.add(staged, captured.inventory, diff_id, captured.size)
+    diff_id, size = measure(captured.inventory, staged)  # not those of the archive that was unpacked
+    layer = store.layers.add(staged, captured.inventory, diff_id, size)
     moment = timestamp.to_text(layer.created if created is None else created)
     config = image_config.new(platforms.parse(platform) if platform else platforms.host())
     config = config.with_env("PATH", DEFAULT_PATH).with_cmd(cmd)

@@ -89,9 +89,12 @@ class BuildResult:
     descriptor: Descriptor | None = None
 
 
-def build(request: BuildRequest, emit: Callable[[Event], None]) -> BuildResult:
+def build(
+    request: BuildRequest, emit: Callable[[Event], None], tell: Callable[[BuildResult], None] = lambda _: None
+) -> BuildResult:
     """Build the target; events go to `emit`.
 
+    `tell` is told of an image that is in the store, also where it could not be written or its cache not be sent then.
     Raises BuildFileError, NotFound, StepFailed with the command's status, Interrupted, StoreError, SandboxError.
     """
     started = time.monotonic()
@@ -107,6 +110,7 @@ def build(request: BuildRequest, emit: Callable[[Event], None]) -> BuildResult:
             emit(events.Warning(f"the image {familiar_name(lost)} was lost in a power cut"))
         recorder = _recorder(request)
         ahead: Ahead | None = None
+        done: BuildResult | None = None
         engine = Engine(workshop, lookup=opened.lookup, observe=recorder.observe if recorder else None)
 
         def evaluate(nodes: Sequence[Node], stages: Mapping[str, int]) -> str:
@@ -124,7 +128,6 @@ def build(request: BuildRequest, emit: Callable[[Event], None]) -> BuildResult:
                 emit(events.Warning(warning))
             refuse_what_is_not_allowed(plan.nodes, request)
             emit(events.BuildStarted(len(plan.nodes)))
-            recorded = record(request, opened.main, build_file, plan.nodes) if names else None
             ahead = compress_ahead(outputs, store, request, plan, engine)
             while True:
                 try:
@@ -135,13 +138,20 @@ def build(request: BuildRequest, emit: Callable[[Event], None]) -> BuildResult:
                         for index, result in results.items()
                         if result.layers
                     }
-                    config, base_layers = shape_image(finish_config(plan, made), plan.config, request, workshop)
+                    stamps = results[plan.target].stamps
+                    finished = finish_config(plan, made)
+                    config, base_layers, stamps = shape_image(finished, plan.config, request, workshop, stamps)
                     config = config.with_property(INLINE, sharing.inline(plan, engine.records))
                     image = config.digest()
+                    used = {one for result in results.values() for one in result.layers}
+                    recorded = record(request, opened.main, build_file, plan.nodes, used) if names else None
                     store.images.put(image, config.to_bytes(), config.diff_ids, names, recorded)
-                    descriptor = None
+                    done = BuildResult(image, names, engine.hits, engine.ran)
                     if outputs:
-                        descriptor = write_outputs(outputs, store, config, given, request, base_layers, emit, ahead)
+                        written = write_outputs(
+                            outputs, store, config, given, request, base_layers, stamps, emit, ahead
+                        )
+                        done = replace(done, descriptor=written)
                     break
                 except LayersLost as lost_layers:
                     engine.forget(lost_layers)
@@ -156,10 +166,13 @@ def build(request: BuildRequest, emit: Callable[[Event], None]) -> BuildResult:
             if ahead is not None:
                 ahead.stop()
             emit(events.BuildFailed(time.monotonic() - started))
+            if done is not None:
+                tell(done)
             raise
     shown = tuple(map(familiar_name, names))
     emit(events.BuildDone(image, shown, time.monotonic() - started, engine.hits, engine.ran))
-    return BuildResult(image, names, engine.hits, engine.ran, descriptor)
+    tell(done)
+    return done
 
 
 def _recorder(request: BuildRequest) -> Recorder | None:

@@ -10,6 +10,7 @@ from buildah_py.api.carrying import pack_mounts, restore_mount
 from buildah_py.api.places import open_place
 from buildah_py.errors import CacheError, NotFound, UsageError
 from buildah_py.image import platform as platforms
+from buildah_py.store.cache_mounts import CacheName
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -49,20 +50,21 @@ def export_mounts(store: Store, where: str, ids: Sequence[str], environ: Mapping
     place = parse_to(where if "=" in where else f"type=local,dest={where}")
     if place.type == "inline":
         raise UsageError("an image carries no cache mounts", hint="write them to a directory, or to type=registry,…")
-    known = {mount.id for mount in store.cache_mounts.all() if mount.id and "\0" not in mount.id}
-    chosen = [mount.id for mount in _chosen(store.cache_mounts.all(), ids) if mount.id in known]
+    chosen = [mount.id for mount in _chosen(store.cache_mounts.all(), ids) if mount.id and mount.id.is_portable]
     backend = open_place(place, environ, platforms.host())
     complaints: list[str] = []
     before = ImportedCache(backend, (public_key(place.sign),) if place.sign else (), complaints.append)
-    others = [one for one in before.mounts() if one not in chosen]
+    others = [CacheName(one) for one in before.mounts() if one not in chosen]
     if complaints:
         raise CacheError(complaints[0], hint="remove it, or name another place")
 
-    def directory(identity: str) -> str | None:
-        return None if store.cache_mounts.is_empty(identity) else store.cache_mounts.path(identity)
+    def directory(name: CacheName) -> str | None:
+        return store.cache_mounts.path(name) if name in chosen and store.cache_mounts.is_there(name) else None
 
-    carried = pack_mounts(store, [*chosen, *others], lambda one: directory(one) if one in chosen else None, before)
-    return chosen, resend(before, carried.mounts, carried.blobs, lambda blob: carried.sources[blob.digest], place.sign)
+    carried = pack_mounts(store, [*chosen, *others], directory, before)
+    sources = carried.sources
+    sent = resend(before, carried.mounts, carried.blobs, lambda blob: sources[blob.digest], place.sign)
+    return list(chosen), sent
 
 
 def import_mounts(store: Store, where: str, ids: Sequence[str], environ: Mapping[str, str]) -> list[str]:
@@ -74,17 +76,18 @@ def import_mounts(store: Store, where: str, ids: Sequence[str], environ: Mapping
 
     place = parse_from(where if "=" in where else f"type=local,src={where}")
     cache = _open(place, environ)
-    there = cache.mounts()
+    there = [CacheName(one) for one in cache.mounts()]
     for one in ids:
-        if one not in there:
+        if not any(name.id == one for name in there):
             raise NotFound(f"{cache.backend.name} has no cache mount {one}", hint=_there(there))
-    for one in ids or there:
+    chosen = [name for name in there if not ids or name.id in ids]
+    for one in chosen:
         shared = cache.mount(one)
         if shared is None:
             raise CacheError(f"{cache.backend.name}: what it says of the cache mount {one} cannot be read")
         with store.lock(f"cache mount {one}"):
             restore_mount(store, cache.backend, shared, replace=True)
-    return list(ids or there)
+    return list(chosen)
 
 
 def _open(place: Place, environ: Mapping[str, str]) -> ImportedCache:
@@ -101,17 +104,15 @@ def _open(place: Place, environ: Mapping[str, str]) -> ImportedCache:
 
 def _chosen(mounts: Sequence[CacheMount], ids: Sequence[str]) -> list[CacheMount]:
     for one in ids:
-        if not any(mount.id == one or mount.name.startswith(one) for mount in mounts):
+        if not any(mount.id.id == one or mount.name.startswith(one) for mount in mounts):
             raise NotFound(f"there is no cache mount {one}", hint=_there([mount.id for mount in mounts]))
     return [
-        mount
-        for mount in mounts
-        if not ids or mount.id.partition("\0")[0] in ids or any(mount.name.startswith(one) for one in ids)
+        mount for mount in mounts if not ids or mount.id.id in ids or any(mount.name.startswith(one) for one in ids)
     ]
 
 
-def _there(ids: Sequence[str]) -> str:
-    plain = sorted({one.partition("\0")[0] for one in ids if one})
+def _there(names: Sequence[CacheName]) -> str:
+    plain = sorted({one.id for one in names if one})
     return f"there are {', '.join(plain)}" if plain else "there are none"
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from buildah_py.api.caching import MountOption
 from buildah_py.errors import CacheError
 from buildah_py.linux.identity import has_single_id, in_user_namespace
+from buildah_py.store.cache_mounts import CacheName
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -50,27 +51,26 @@ class Mounts:
         self._seen: set[str] = set()
         self._lock = threading.Lock()
 
-    def directory(self, identity: str) -> str | None:
+    def directory(self, name: CacheName) -> str | None:
         """Prepare a mount before it is used; the directory of the host that stands for it, None for the store's."""
-        name, _, copy = identity.partition("\0")
-        option = self._options.get(name, MountOption())
-        if option.directory and not copy:
+        option = self._options.get(name.id, MountOption())
+        if option.directory and name.is_portable:
             return option.directory
         with self._lock:
-            first = identity not in self._seen
-            self._seen.add(identity)
+            first = name not in self._seen
+            self._seen.add(name)
             if first and (most := option.most or self._most()):
-                self._empty(identity, most)
-            if first and not copy and self._imports:
-                self._fill(identity)
+                self._empty(name, most)
+            if first and name.is_portable and self._imports:
+                self._fill(name)
         return None
 
-    def place(self, identity: str) -> str | None:
-        """The directory of a mount that holds something, None where there is none."""
-        option = self._options.get(identity, MountOption())
+    def place(self, name: CacheName) -> str | None:
+        """The directory of a mount, None where there is none."""
+        option = self._options.get(name.id, MountOption())
         if option.directory:
             return option.directory
-        return None if self._store.cache_mounts.is_empty(identity) else self._store.cache_mounts.path(identity)
+        return self._store.cache_mounts.path(name) if self._store.cache_mounts.is_there(name) else None
 
     def _most(self) -> int:
         from buildah_py.api.prune import parse_size
@@ -78,31 +78,31 @@ class Mounts:
         text = self._environ.get(MOST, "")
         return parse_size(text) if text else 0
 
-    def _empty(self, identity: str, most: int) -> None:
+    def _empty(self, name: CacheName, most: int) -> None:
         """Begin anew with a mount that has grown too large: a part of what a tool left may be worse than nothing."""
         from buildah_py.store.locks import living_leases
         from buildah_py.store.rooms import disk_usage
 
-        path = self._store.cache_mounts.path(identity)
+        path = self._store.cache_mounts.path(name)
         if os.path.isdir(path) and disk_usage(path) > most:
             living = living_leases(self._store.path("leases"))
-            others = [start for name, start in living.items() if name != self._store.lease.name]
+            others = [start for lease, start in living.items() if lease != self._store.lease.name]
             self._store.cache_mounts.remove(os.path.basename(path), min([*others, time.time_ns()]))
 
-    def _fill(self, identity: str) -> None:
-        with self._store.lock(f"filling cache mount {identity}"):
-            if not self._store.cache_mounts.is_empty(identity):
+    def _fill(self, name: CacheName) -> None:
+        with self._store.lock(f"filling cache mount {name}"):
+            if self._store.cache_mounts.is_there(name):
                 return
             for one, ids in self._imports:
-                if ALL not in ids and identity not in ids:
+                if ALL not in ids and name.id not in ids:
                     continue
-                shared = one.mount(identity)
+                shared = one.mount(name)
                 if shared is None:
                     continue
                 try:
                     restore_mount(self._store, one.backend, shared, count=one.count)
                 except CacheError as error:
-                    self._warn(f"the cache mount {identity} is not filled: {error}")
+                    self._warn(f"the cache mount {name.shown} is not filled: {error}")
                 else:
                     return
 
@@ -120,18 +120,19 @@ def restore_mount(
 
     snapshot = read_snapshot(backend, shared.snapshot, count)
     staged = os.path.join(store.stage(), "mount")
-    os.mkdir(staged, 0o700)
+    os.mkdir(staged, 0o755)  # unless the snapshot says something else
     restore(snapshot, backend, staged, owners=not (in_user_namespace() and has_single_id()), count=count)
     store.cache_mounts.put(shared.id, staged, replace=replace)
 
 
-def mounts_of(nodes: Iterable[Node]) -> list[str]:
-    """The ids of the cache mounts of a build's steps, but for those that begin with what a stage holds."""
+def mounts_of(nodes: Iterable[Node]) -> list[CacheName]:
+    """The names of the cache mounts of a build's steps, but for those that begin with what a stage holds."""
     from buildah_py.plan.steps import CaptureStep, RunStep
 
     steps = [node.step.run if isinstance(node.step, CaptureStep) else node.step for node in nodes]
     mounts = [mount for step in steps if isinstance(step, RunStep) for mount in step.mounts]
-    return list(dict.fromkeys(one.id for one in mounts if one.type == "cache" and one.input is None))
+    caches = [one for one in mounts if one.type == "cache" and one.input is None]
+    return list(dict.fromkeys(CacheName.of(one.id, one.uid, one.gid, one.mode) for one in caches))
 
 
 class Carried(NamedTuple):
@@ -144,8 +145,8 @@ class Carried(NamedTuple):
 
 def pack_mounts(
     store: Store,
-    ids: Iterable[str],
-    directory: Callable[[str], str | None],
+    names: Iterable[CacheName],
+    directory: Callable[[CacheName], str | None],
     before: ImportedCache,
     others: Sequence[ImportedCache] = (),
 ) -> Carried:
@@ -156,13 +157,9 @@ def pack_mounts(
     mounts: list[SharedMount] = []
     blobs: list[Descriptor] = []
     sources: dict[str, Open] = {}
-    for identity in dict.fromkeys(ids):
-        where = directory(identity)
-        found = (
-            _pack(store, identity, where, before, sources)
-            if where
-            else _hand_on(store, identity, before, others, sources)
-        )
+    for name in dict.fromkeys(names):
+        where = directory(name)
+        found = _pack(store, name, where, before, sources) if where else _hand_on(store, name, before, others, sources)
         if found is not None:
             mounts.append(found[0])
             blobs += found[1]

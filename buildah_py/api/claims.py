@@ -6,9 +6,9 @@ was made of what the cache said, and is worth nothing if that was not so.
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
+from buildah_py.cache.records import drop_lies
 from buildah_py.errors import Interrupted, LayersLost, PybuildError
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Claims:
             raise
         except PybuildError as error:
             self._fetch_each(diff_ids, error)
-        lies = [diff_id for diff_id in missing if self._drop_lies(diff_id)]
+        lies = [diff_id for diff_id in missing if drop_lies(self._store, diff_id)]
         if lies:
             raise LayersLost(f"the content of layer {lies[0]} is not what a shared cache said of it", lies)
 
@@ -71,17 +71,3 @@ class Claims:
                     lost.append(diff_id)
         if lost:
             raise LayersLost(first.message, lost, hint=first.hint) from first
-
-    def _drop_lies(self, diff_id: str) -> bool:
-        """Remove the records that said something else of a layer that is here now; whether there were any."""
-        layer = self._store.layers.get(diff_id)
-        if layer is None or layer.absent:
-            return False
-        lies = [
-            record.key
-            for record in self._store.records.of_layer(diff_id)
-            if json.loads(record.data)["layer"] != layer.layer_digest
-        ]
-        for key in lies:
-            self._store.records.remove(key)
-        return bool(lies)

@@ -1,10 +1,13 @@
-"""Images whose files are no younger than SOURCE_DATE_EPOCH: clamped while they are written out."""
+"""Images whose files are no younger than SOURCE_DATE_EPOCH: times are changed while they are written out."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from buildah_py.layers.tar import SECOND, pack
+from buildah_py.layers.entry import SECOND
+from buildah_py.layers.stamps import CLOCK, NO_STAMPS
+from buildah_py.layers.tar import pack
 from buildah_py.outputs.layer_source import LayerSource
 
 if TYPE_CHECKING:
@@ -12,6 +15,7 @@ if TYPE_CHECKING:
 
     from buildah_py.image.config import ImageConfig
     from buildah_py.layers.entry import Entry
+    from buildah_py.layers.stamps import Stamps
     from buildah_py.layers.tree import Tree
     from buildah_py.outputs.layer_source import Write
     from buildah_py.store import Store
@@ -20,18 +24,26 @@ if TYPE_CHECKING:
 class Clamp(NamedTuple):
     """File times later than `epoch` (seconds since 1970) become that, but not in the image's lowest `base` layers.
 
-    Those come from the base image: they would be stored and sent a second time for nothing. `always` means all outputs,
-    not only those that ask for it; with `exact` earlier times become `epoch` too.
+    Those come from the base image: they would be stored and sent a second time for nothing. Where `stamps`, one for
+    each layer, say that a clock stamped a time, it becomes `epoch` as well if it is earlier: when a step ran must not
+    tell. `always` means all outputs, not only those that ask for it; with `exact` all times become `epoch`.
     """
 
     epoch: int
     base: int = 0
+    stamps: tuple[Stamps, ...] = ()
     always: bool = False
     exact: bool = False
 
-    def change(self, mtime: int) -> int:
-        """What becomes of a time in nanoseconds."""
-        return self.epoch * SECOND if self.exact else min(mtime, self.epoch * SECOND)
+    def change(self, mtime: int, stamp: str) -> int:
+        """What becomes of a time in nanoseconds, which is what `stamp` says."""
+        epoch = self.epoch * SECOND
+        return epoch if self.exact or stamp == CLOCK else min(mtime, epoch)
+
+    def in_layer(self, place: int) -> Callable[[int], int]:
+        """What becomes of the times in one of the layers."""
+        stamps = self.stamps[place] if self.stamps else NO_STAMPS
+        return lambda mtime: self.change(mtime, stamps.of(mtime))
 
 
 def clamp_layers(store: Store, config: ImageConfig, clamp: Clamp) -> tuple[ImageConfig, dict[str, LayerSource]]:
@@ -44,19 +56,15 @@ def clamp_layers(store: Store, config: ImageConfig, clamp: Clamp) -> tuple[Image
         store.need(diff_ids)
     changed = {}
     for place, stored in enumerate(diff_ids):
-        if place >= clamp.base and _changes(store, stored, clamp):
-            write_tar = _clamped(store, stored, clamp)
+        if place >= clamp.base and _changes(store, stored, change := clamp.in_layer(place)):
+            write_tar = partial(_write_tar, store, stored, change)
             diff_ids[place] = write_tar(_nowhere)
             changed[diff_ids[place]] = LayerSource(diff_ids[place], write_tar)
     return config.with_diff_ids(diff_ids), changed
 
 
-def _clamped(store: Store, diff_id: str, clamp: Clamp) -> Callable[[Write], str]:
-    def write_tar(write: Write) -> str:
-        inventory, fs = store.layers.inventories.get(diff_id), store.trees.whole(diff_id)
-        return pack(inventory, fs, write, clamp_mtime=clamp.epoch, exact=clamp.exact)
-
-    return write_tar
+def _write_tar(store: Store, diff_id: str, change: Callable[[int], int], write: Write) -> str:
+    return pack(store.layers.inventories.get(diff_id), store.trees.whole(diff_id), write, retime=change)
 
 
 class ClampedTree:
@@ -72,13 +80,12 @@ class ClampedTree:
     def entry(self, path: str) -> Entry | None:
         """What `path` is."""
         found = self._tree.entry(path)
-        return found._replace(mtime=self._clamp.change(found.mtime)) if found is not None else None
+        return found._replace(mtime=self._clamp.change(found.mtime, found.stamp)) if found is not None else None
 
 
-def _changes(store: Store, diff_id: str, clamp: Clamp) -> bool:
-    return any(
-        clamp.change(entry.mtime) // SECOND != entry.mtime // SECOND for entry in store.layers.inventories.get(diff_id)
-    )
+def _changes(store: Store, diff_id: str, change: Callable[[int], int]) -> bool:
+    entries = store.layers.inventories.get(diff_id)
+    return any(change(entry.mtime) // SECOND != entry.mtime // SECOND for entry in entries)
 
 
 def _nowhere(_: object) -> None:

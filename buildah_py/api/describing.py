@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from buildah_py.api.images import familiar_name, find_image
 from buildah_py.errors import NotFound
 from buildah_py.image import config as image_config
-from buildah_py.image import media_types
 
 if TYPE_CHECKING:
     from buildah_py.store import Store
@@ -62,7 +61,7 @@ def describe_image(store: Store, name: str) -> dict[str, Any]:
 
 
 def manifest_bytes(store: Store, name: str) -> bytes:
-    """The manifest that registries have of an image, or that it would be written with.
+    """The manifest that an image came with from a registry, or that it would be written with.
 
     Raises NotFound where that is not known yet, for a manifest names compressed layers.
     """
@@ -72,7 +71,7 @@ def manifest_bytes(store: Store, name: str) -> bytes:
 
     image = find_image(store, name)
     for known in store.images.repo_digests(image.id):
-        if known.data and known.media_type in media_types.MANIFESTS:
+        if known.data:
             return known.data
     config = image_config.from_bytes(image.config, f"the config of {name}")
     outgoing = Outgoing(store, config, LayerBlobs(store, Form()), raw=image.config, annotations=Annotations())

@@ -13,6 +13,7 @@ from buildah_py.image import media_types
 from buildah_py.progress import events
 from buildah_py.sharing.records import SharedLayer, SharedRecord
 from buildah_py.sharing.spec import INLINE
+from buildah_py.store.cache_mounts import CacheName
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -51,11 +52,11 @@ def export_all(
     sharing: Sharing,
     store: Store,
     steps: Steps,
-    mounts: Sequence[str],
+    mounts: Sequence[CacheName],
     names: Sequence[str],
     emit: Callable[[Event], None],
 ) -> None:
-    """Send the cache to all places but the inline one; `mounts` are the ids that the build uses.
+    """Send the cache to all places but the inline one; `mounts` are those that the build uses.
 
     Raises the first error of those places that may not fail.
     """
@@ -64,8 +65,7 @@ def export_all(
         if place.type == INLINE:
             continue
         try:
-            ids = mounts if ALL in place.mounts else place.mounts
-            _export(sharing, store, place, steps, ids, names, emit)
+            _export(sharing, store, place, steps, _named(mounts, place.mounts), names, emit)
         except PybuildError as error:
             if place.ignore_error:
                 emit(events.Warning(f"the cache is not exported: {error}"))
@@ -73,6 +73,14 @@ def export_all(
                 failed.append(error)
     if failed:
         raise failed[0]
+
+
+def _named(mounts: Sequence[CacheName], ids: Sequence[str]) -> list[CacheName]:
+    """Give the mounts that have one of these ids, and those of ids that the build does not use."""
+    if ALL in ids:
+        return list(mounts)
+    used = {mount.id for mount in mounts}
+    return [*(mount for mount in mounts if mount.id in ids), *(CacheName(one) for one in ids if one not in used)]
 
 
 def inline_property(sharing: Sharing, place: Place, steps: Steps) -> dict[str, object]:
@@ -91,7 +99,7 @@ def _export(
     store: Store,
     place: Place,
     steps: Steps,
-    mounts: Sequence[str],
+    mounts: Sequence[CacheName],
     names: Sequence[str],
     emit: Callable[[Event], None],
 ) -> None:
@@ -121,7 +129,7 @@ def _export(
     emit(events.CacheSent(backend.name, sent.blobs, sent.bytes, sent.known))
 
 
-def _carry(sharing: Sharing, store: Store, place: Place, backend: Backend, mounts: Sequence[str]) -> Carried:
+def _carry(sharing: Sharing, store: Store, place: Place, backend: Backend, mounts: Sequence[CacheName]) -> Carried:
     """Pack the cache mounts that go along."""
     if not mounts:
         return Carried((), (), {})
@@ -150,13 +158,16 @@ def _shared(record: Record) -> SharedRecord:
         record.canonical,
         record.inputs,
         record.diff_id,
+        record.content,
+        record.stamps,
         record.seconds,
         record.beside or None,
+        record.created,
     )
 
 
 def _layer(record: Record, blob: Descriptor | None) -> SharedLayer:
-    return SharedLayer(record.diff_id, record.layer_digest, -1, record.created, blob)
+    return SharedLayer(record.diff_id, -1, record.created, blob)
 
 
 class _Packing:

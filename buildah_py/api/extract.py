@@ -10,7 +10,7 @@ from buildah_py.errors import NotFound, OutputError, UsageError
 from buildah_py.layers.entry import DIR, FILE, Entry
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from buildah_py.layers.tree import Tree
     from buildah_py.layers.view import MergedView
@@ -88,11 +88,11 @@ def write_file(view: MergedView, path: str, out: int) -> None:
         os.close(descriptor)
 
 
-def copy_out(view: MergedView, path: str, dest: str, *, follow: bool = False) -> None:
+def copy_out(view: MergedView, path: str, dest: str, *, follow: bool = False, warn: Callable[[str], object]) -> None:
     """Copy a file or a directory to `dest`, as `docker cp` does.
 
     Into `dest` where that is a directory, else in its place; `path/.` stands for what is in the directory. To `-` goes
-    a tar. Raises NotFound, OutputError.
+    a tar. `warn` is told what was left out. Raises NotFound, OutputError.
     """
     inside = path.endswith("/.")
     clean, entry = find_path(view, path, follow_last=follow or inside or path.endswith("/"))
@@ -107,7 +107,7 @@ def copy_out(view: MergedView, path: str, dest: str, *, follow: bool = False) ->
 
     into = os.path.isdir(dest)
     if into and (inside or not clean):
-        write_local(dest, Part(view, clean))
+        write_local(dest, Part(view, clean), warn=warn)
         return
     if entry.kind == DIR and os.path.lexists(dest) and not into:
         raise OutputError(f"{dest} is there and is no directory", hint="name a directory")
@@ -117,4 +117,4 @@ def copy_out(view: MergedView, path: str, dest: str, *, follow: bool = False) ->
     parent = dest if into else os.path.dirname(dest.rstrip("/")) or "."
     if not os.path.isdir(parent):
         raise OutputError(f"there is no directory {parent}", hint="make it first, or name another place")
-    write_local(parent, Part(view, clean, name))
+    write_local(parent, Part(view, clean, name), warn=warn)

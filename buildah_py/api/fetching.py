@@ -12,6 +12,7 @@ from buildah_py.errors import ArchiveError, Interrupted, NotFound, PybuildError
 from buildah_py.image import reference as references
 from buildah_py.image.descriptor import Descriptor
 from buildah_py.layers.adopt import adopt_parents, hidden_links
+from buildah_py.layers.entry import BLOCK, CHAR
 from buildah_py.layers.view import LayerTree
 from buildah_py.linux.identity import has_single_id, in_user_namespace
 from buildah_py.progress import events
@@ -181,8 +182,11 @@ class Fetcher:
             owners = not (in_user_namespace() and has_single_id())
             adopt_parents(LayerTree(arrived.fs, inventory), view, owners=owners)
             adopted = chain_name(below)
+        if in_user_namespace() and (nodes := [one.path for one in inventory if one.kind in (CHAR, BLOCK)]):
+            many = "1 device node" if len(nodes) == 1 else f"{len(nodes)} device nodes"
+            self._emit(events.Note(f"{many} of a layer cannot be made here and are left out: /{nodes[0]}"))
         self._check_promise(diff_id, inventory)
-        self._store.layers.add(arrived.fs, inventory, diff_id, arrived.captured.size, exact=True, adopted=adopted)
+        self._store.layers.add(arrived.fs, inventory, diff_id, arrived.captured.size, foreign=True, adopted=adopted)
 
     def _check_promise(self, diff_id: str, inventory: Inventory) -> None:
         """Refuse a layer that is not what steps were told of it: all that was built on top of it would be wrong."""

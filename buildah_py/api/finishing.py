@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from buildah_py.engine import Engine, Workshop
     from buildah_py.image.config import ImageConfig
     from buildah_py.image.descriptor import Descriptor
+    from buildah_py.layers.stamps import Stamps
     from buildah_py.outputs.spec import Output
     from buildah_py.plan import Plan
     from buildah_py.progress.events import Event
@@ -40,16 +41,21 @@ def compress_ahead(
 
 
 def shape_image(
-    config: ImageConfig, base: ImageConfig, request: BuildRequest, workshop: Workshop
-) -> tuple[ImageConfig, int]:
-    """Give the image as the request wants it, and how many of its layers are those of its base."""
+    config: ImageConfig, base: ImageConfig, request: BuildRequest, workshop: Workshop, stamps: tuple[Stamps, ...]
+) -> tuple[ImageConfig, int, tuple[Stamps, ...]]:
+    """Give the image as the request wants it, how many of its layers are those of its base, and its layers' stamps."""
+    times = list(stamps)
 
     def squash_layers(layers: Sequence[str], first: int) -> str:
         from buildah_py.api.squash import squash
 
-        return squash(workshop, layers, first)
+        made = squash(workshop, layers, stamps, first)
+        times[first:] = [made.stamps]
+        return made.diff_id
 
-    return shape(config, base, request.outputs.shape, squash=squash_layers, labels=request.labels, epoch=request.epoch)
+    shaped = request.outputs.shape
+    config, base_layers = shape(config, base, shaped, squash=squash_layers, labels=request.labels, epoch=request.epoch)
+    return config, base_layers, tuple(times)
 
 
 def write_outputs(
@@ -59,6 +65,7 @@ def write_outputs(
     names: Sequence[str],
     request: BuildRequest,
     base_layers: int,
+    stamps: tuple[Stamps, ...],
     emit: Callable[[Event], None],
     ahead: Ahead | None,
 ) -> Descriptor | None:
@@ -72,9 +79,9 @@ def write_outputs(
     times = request.outputs.shape.timestamp
     clamp = None
     if times is not None:
-        clamp = Clamp(times, base_layers, always=True, exact=True)
+        clamp = Clamp(times, base_layers, stamps, always=True, exact=True)
     elif request.epoch is not None:
-        clamp = Clamp(request.epoch, base_layers, always=request.outputs.rewrite_timestamp)
+        clamp = Clamp(request.epoch, base_layers, stamps, always=request.outputs.rewrite_timestamp)
     registry = request.registries() if request.registries else RegistryOptions.from_environment(request.environ)
     with Exporter(store, config, names, registry=registry, clamp=clamp, emit=emit) as exporter:
         written = [exporter.write(output) for output in outputs]

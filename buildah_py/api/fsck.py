@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from buildah_py.api.images import familiar_name
 from buildah_py.cache.keys import step_key
-from buildah_py.errors import ImageError
+from buildah_py.errors import ImageError, StoreError
 from buildah_py.image import config as image_config
+from buildah_py.layers.stamps import read_stamps
 from buildah_py.store import Store
-from buildah_py.store.check import adopt, keep_tree, mend_inventory, mend_trees, problems_of_layer
+from buildah_py.store.check import adopt, keep_tree, mend_inventory, mend_size, mend_trees, problems_of_layer
 from buildah_py.store.salvage import problems_of_database, salvage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+    from buildah_py.layers.inventory import Inventory
     from buildah_py.store import StoredImage, StoredRecord
 
 
@@ -98,6 +100,8 @@ class _Check:
                 self.faults += [Fault("layer", layer.diff_id, problem, done) for problem in problems]
 
     def _mend(self, diff_id: str) -> str:
+        if mend_size(self._store.layers, diff_id):
+            return "noted the right size"
         if mend_inventory(self._store.layers, diff_id):
             return "made a new inventory"
         if keep_tree(self._store.layers, diff_id):
@@ -127,10 +131,20 @@ class _Check:
         except ImageError as error:
             return error.message
 
+    def _inventory(self, diff_id: str) -> Inventory | None:
+        """Give a layer's inventory, None where it is not here; a damaged one is the layer's fault."""
+        layer = self._store.layers.get(diff_id)
+        if layer is None or layer.absent:
+            return None
+        try:
+            return self._store.layers.inventories.get(diff_id)
+        except StoreError:
+            return None
+
     def records(self) -> None:
         for record in self._store.records.all():
             self.record_count += 1
-            if problem := "".join(_record_problems(record)):
+            if problem := "".join(_record_problems(record, self._inventory)):
                 if self._repair:
                     self._store.records.remove(record.key)
                 self._fault("record", record.key, problem, "removed")
@@ -149,11 +163,11 @@ def _config_problem(image: StoredImage, layers: tuple[str, ...]) -> str:
     return ""
 
 
-def _record_problems(record: StoredRecord) -> Iterator[str]:
+def _record_problems(record: StoredRecord, inventory_of: Callable[[str], Inventory | None]) -> Iterator[str]:
     try:
         data = json.loads(record.data)
         key = step_key(data["parent"], data["step"], data["inputs"], version=data["version"])
-        layer = data["layer"]
+        content, stamps = data["content"], read_stamps(data["stamps"])
     except (ValueError, KeyError, TypeError) as error:
         yield f"it cannot be read: {error}"
         return
@@ -161,5 +175,5 @@ def _record_problems(record: StoredRecord) -> Iterator[str]:
         yield "its ingredients do not give its key"
     elif not record.intact:
         yield "it is not as it was written: it may lead to another layer"
-    elif record.layer_digest not in ("", layer):  # what is not here yet has none
+    elif (inventory := inventory_of(record.diff_id)) is not None and inventory.content_digest(stamps) != content:
         yield "its layer has other content than the one that it was made with"

@@ -85,7 +85,7 @@ def list_images(store: Store, name: str | None = None, filters: Sequence[str] = 
     for image in store.images.all():
         config = image_config.from_bytes(image.config)
         size = sum(layer.size for layer in map(store.layers.get, config.diff_ids) if layer)
-        known = {one.name: one.digest for one in store.images.repo_digests(image.id) if one.data}
+        known = {one.name: one.digest for one in store.images.repo_digests(image.id) if not one.is_index}
         for full in image.names or store.images.platform_names(image.id) or ("",):
             if (wanted and full != wanted) or not all(test(full, config) for test in tests):
                 continue

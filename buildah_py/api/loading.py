@@ -61,8 +61,8 @@ def load(store: Store, source: str, *, name: str = "", platform: str = "") -> li
     for one in found:
         image = store.images.raw(one.id)
         assert image is not None
-        store.images.put(one.id, image.config, (), one.names)
         store.need(store.images.layers_of(one.id))
+        store.images.put(one.id, image.config, (), one.names)
     store.make_durable()
     return found
 

@@ -235,7 +235,7 @@ def manifest_digests(store: Store, one: Listed) -> set[str]:
 
     if one.original is not None:
         return {one.original.digest}
-    found = {known.digest for known in store.images.repo_digests(one.id) if known.data}
+    found = {known.digest for known in store.images.repo_digests(one.id) if not known.is_index}
     try:
         found.add(sha256_of(manifest_bytes(store, one.id)))
     except NotFound:  # it was never compressed, so nobody has seen a digest
@@ -291,7 +291,7 @@ def _came_from_an_index(store: Store, image: str, name: str) -> bool:
         own = references.parse(name).name
     except UsageError:
         return False
-    return any(known.name == own and not known.data for known in store.images.repo_digests(image))
+    return any(known.name == own and known.is_index for known in store.images.repo_digests(image))
 
 
 def _suiting(offered: Sequence[Listed], said: Said, name: str) -> Listed:

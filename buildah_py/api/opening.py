@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager, nullcontext
+from threading import Event
 from typing import TYPE_CHECKING, NamedTuple
 
 from buildah_py.api.bases import Images
@@ -35,9 +36,9 @@ if TYPE_CHECKING:
     from buildah_py.buildfile.tree import BuildFile
     from buildah_py.engine.reasons import LookUp
     from buildah_py.plan import Node
-    from buildah_py.progress.events import Event
     from buildah_py.sandbox import Sandbox
     from buildah_py.store import Store
+    from buildah_py.store.cache_mounts import CacheName
 
 
 class Opened(NamedTuple):
@@ -56,13 +57,15 @@ class Opened(NamedTuple):
 
 
 @contextmanager
-def open_build(request: BuildRequest, names: Sequence[str], emit: Callable[[Event], None]) -> Iterator[Opened]:
+def open_build(request: BuildRequest, names: Sequence[str], emit: Callable[[events.Event], None]) -> Iterator[Opened]:
     """Open the store and the contexts and read the build file; `names` are the image's full names."""
     with (
         open_store(request.environ) as store,
         Registries(request.environ, request.registries) as registries,
-        _agents(request) as agents,
+        agents_of(request) as agents,
     ):
+        ended = Event()
+        reach = reach_of(request, agents, ended.is_set)
 
         def warn(text: str) -> None:
             emit(events.Warning(text))
@@ -71,7 +74,7 @@ def open_build(request: BuildRequest, names: Sequence[str], emit: Callable[[Even
             request.context,
             request.file,
             lambda: store,
-            reach=reach_of(request),
+            reach=reach,
             build_args=request.build_args,
             text=request.text,
             warn=warn,
@@ -80,11 +83,13 @@ def open_build(request: BuildRequest, names: Sequence[str], emit: Callable[[Even
         named = parse_contexts(request.contexts)
         request = settle_epoch(request, main, build_file, warn)
         request = replace(request, sources=effective(request.sources, request.environ))
-        contexts = Contexts(main, request.sources, store, named, reach_of(request), warn)
+        contexts = Contexts(main, request.sources, store, named, reach, warn)
         cache = _cache(store, request, build_names(main, build_file, names))
         images = Images(store, registries, policy=request.pull, emit=emit)
         sharing = Sharing(request.caching, store, cache, request.environ, request.platform, emit, request.registries)
-        workshop = _open_workshop(request, store, cache, contexts, agents, emit, sharing.carried.directory)
+        workshop = _open_workshop(
+            request, store, cache, contexts, agents, emit, sharing.carried.directory, reach, ended
+        )
         images.openers, images.cancelled = sharing.openers, workshop.cancelled
         try:
             lookup = request.reuse.lookup(build_file)
@@ -108,8 +113,10 @@ def _open_workshop(
     cache: Cache,
     contexts: Contexts,
     agents: Mapping[str, str],
-    emit: Callable[[Event], None],
-    cache_directory: Callable[[str], str | None],
+    emit: Callable[[events.Event], None],
+    cache_directory: Callable[[CacheName], str | None],
+    reach: Reach,
+    ended: Event,
 ) -> Workshop:
     readers = _secret_readers(request)
     return Workshop(
@@ -120,16 +127,18 @@ def _open_workshop(
         emit=emit,
         trust=request.container.trust(request.environ),
         shape=request.container.apply,
-        reach=reach_of(request),
+        reach=reach,
+        ended=ended,
         secret_digest=readers.digest if readers is not None else lambda _: "",
         agents=agents,
         cache_directory=cache_directory,
     )
 
 
-def reach_of(request: BuildRequest) -> Reach:
+def reach_of(request: BuildRequest, agents: Mapping[str, str], cancelled: Callable[[], bool] = lambda: False) -> Reach:
     """Give what a build may use to get at what is elsewhere."""
-    reach = Reach(local_redirects=request.sources.local_redirects)
+    local = request.sources.local_redirects
+    reach = Reach(local_redirects=local, agent=agents.get("default", ""), cancelled=cancelled)
     readers = _secret_readers(request)
     return reach if readers is None else reach._replace(secret=readers.value)
 
@@ -142,7 +151,8 @@ def _secret_readers(request: BuildRequest) -> SecretReaders | None:
     return readers(parse_secrets(request.secrets, request.environ), request.environ)
 
 
-def _agents(request: BuildRequest) -> AbstractContextManager[Mapping[str, str]]:
+def agents_of(request: BuildRequest) -> AbstractContextManager[Mapping[str, str]]:
+    """Give the sockets of the ssh agents that a build may use, by their ids."""
     if not request.ssh:
         return nullcontext({})
     from buildah_py.api.secrets import Agents

@@ -92,7 +92,7 @@ class Outgoing:
             return made
         for known in self._store.images.repo_digests(made.manifest.config.digest):
             fits = self._oci is None or known.media_type == made.own.media_type
-            if not known.data or known.media_type not in media_types.MANIFESTS or not fits:
+            if not known.data or not fits:
                 continue
             original = manifests.from_bytes(known.data, media_type=known.media_type)
             if [one.digest for one in original.layers] == [one.digest for one in layers]:
@@ -113,7 +113,9 @@ class Outgoing:
                     self._store.layers.promise(diff_id, size=layer.size, origins=[origin])
             if self._store.images.raw(config) is not None:
                 own = assembled.own
-                found = RepoDigest(name, own.digest, own.media_type, assembled.manifest_bytes)
+                sent = assembled.manifest_bytes
+                came = any(one.data == sent for one in self._store.images.repo_digests(config))
+                found = RepoDigest(name, own.digest, own.media_type, sent if came else b"")
                 self._store.images.add_repo_digest(config, found)
 
     def _clamp(self, clamp: Clamp) -> None:

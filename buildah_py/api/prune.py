@@ -91,6 +91,19 @@ def _labelled(labels: Sequence[tuple[str, str | None, bool]]) -> Callable[[Store
     return matching
 
 
+def layers_of_builds(store: Store) -> frozenset[str]:
+    """The layers of all stages that the builds of named images went through: with them, building again is all hits."""
+    from buildah_py.api.recorded import read_layers
+
+    builds = (store.images.build_of(image.id) for image in store.images.all() if image.names)
+    return frozenset(diff_id for data in builds if data is not None for diff_id in read_layers(data))
+
+
+def cached_layers(store: Store) -> frozenset[str]:
+    """The layers that steps are known to have led to."""
+    return frozenset(record.diff_id for record in store.records.all())
+
+
 def limits(environ: Mapping[str, str]) -> dict[str, int]:
     """The limits that the environment sets, or a configuration file; in bytes. Raises UsageError."""
     configured = read_config(environ)

@@ -47,8 +47,7 @@ def pull(
     bases = Bases(store, registries.registry, emit=emit)
     images = Images(store, registries, emit=emit)
     for one in names:
-        found = bases.pull(one, wanted)
-        images.fetch(found.config.diff_ids)
+        found = bases.pull(one, wanted, images.fetch)
         store.make_durable()
         tell(f"{references.parse(one).with_default_tag().familiar}: {found.digest}")
         yield found.id

@@ -14,7 +14,7 @@ from buildah_py.image import reference as references
 from buildah_py.progress import events
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from buildah_py.image.config import ImageConfig
     from buildah_py.image.descriptor import Descriptor
@@ -103,9 +103,12 @@ class Bases:
             self._emit(events.Warning(f"{error.message}; the image in the store is used"))
             return local
 
-    def pull(self, name: str, platform: Platform, *, strict: bool = False) -> Pulled:
-        """Take what a registry has under a name into the store, whatever the store has. Layers stay where they are."""
-        return self._admit(references.parse(name).with_default_tag(), platform, strict=strict, take_name=True)
+    def pull(self, name: str, platform: Platform, fetch: Callable[[Sequence[str]], None]) -> Pulled:
+        """Take what a registry has under a name into the store, whatever the store has.
+
+        `fetch` gets the layers, and the image gets its name when they are there.
+        """
+        return self._admit(references.parse(name).with_default_tag(), platform, take_name=True, fetch=fetch)
 
     def _from_layout(self, location: str, wanted: Platform) -> Pulled:
         from buildah_py.api.layouts import LayoutPlace, split_layout
@@ -135,7 +138,12 @@ class Bases:
         return self._admit(reference, wanted, take_name=is_own)
 
     def _admit(
-        self, reference: Reference, wanted: Platform, *, strict: bool = False, take_name: bool = False
+        self,
+        reference: Reference,
+        wanted: Platform,
+        *,
+        take_name: bool = False,
+        fetch: Callable[[Sequence[str]], None] | None = None,
     ) -> Pulled:
         registry = self._registry()
         raw = registry.manifest(reference)
@@ -148,10 +156,12 @@ class Bases:
             raw.data,
             wanted,
             f"the image `{shown}`",
-            names=[own] if take_name else (),
+            names=[own] if take_name and fetch is None else (),
             repository=reference.name,
-            strict=strict,
         )
+        if fetch is not None:
+            fetch(admitted.config.diff_ids)
+            self._store.images.put(admitted.id, admitted.config.to_bytes(), (), [own] if take_name else ())
         if not take_name or platforms.choose(wanted, [admitted.config.platform]) is None:
             self._store.images.set_platform_name(own, str(wanted.normalised()), admitted.id)
         return Pulled(admitted.id, admitted.config, raw.descriptor.digest)

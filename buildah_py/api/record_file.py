@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Kind = TypeVar("Kind")
 
 FORMAT = "pybuild build record"
-VERSION = 1
+VERSION = 2
 MAX_BYTES = 1 << 29
 
 
@@ -94,7 +94,7 @@ class Recorder:
                 "step": seen.ingredients.canonical,
                 "inputs": seen.ingredients.inputs,
                 "about": seen.ingredients.about.to_data(),
-                "layer": seen.record.layer_digest,
+                "content": seen.record.content,
                 "diff_id": seen.record.diff_id,
                 "seconds": seen.record.seconds,
                 "outcome": seen.outcome,
@@ -131,7 +131,7 @@ class RecordedStep:
     base: RecordedBase | None = None
     ingredients: Ingredients | None = None
     key: str = ""
-    layer_digest: str = ""
+    content: str = ""
     diff_id: str = ""
 
 
@@ -153,7 +153,7 @@ class BuildRecord:
         if raw is None:
             return None
         try:
-            sources = [ListedSource(kind, name, tuple(map(tuple, rows))) for kind, name, rows in raw]
+            sources = [ListedSource(kind, name, tuple(map(tuple, rows)), time) for kind, name, rows, time in raw]
             data = pack(sources)
         except (TypeError, ValueError, UnicodeError) as error:
             raise CacheError("the record is damaged: a list of files is none") from error
@@ -217,7 +217,7 @@ def _step(raw: Any, version: int) -> RecordedStep:
     key = step_key(str(ingredients.parent), ingredients.canonical, inputs, version=version)
     if key != raw["key"]:
         raise CacheError(f"the record is damaged: the key of step {number} is not that of its ingredients")
-    return RecordedStep(stage, number, text, None, ingredients, key, _of(raw["layer"], str), _of(raw["diff_id"], str))
+    return RecordedStep(stage, number, text, None, ingredients, key, _of(raw["content"], str), _of(raw["diff_id"], str))
 
 
 def _of(value: object, kind: type[Kind]) -> Kind:

@@ -17,7 +17,7 @@ from buildah_py.plan.steps import BaseStep
 from buildah_py.sources.urls import redact, without_credentials
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from buildah_py.api.build import BuildRequest
     from buildah_py.api.main_context import MainContext
@@ -34,10 +34,17 @@ class Recorded(NamedTuple):
     bases: dict[str, tuple[str, ...]]
 
 
-def record(request: BuildRequest, main: MainContext, build_file: BuildFile, nodes: Sequence[Node]) -> bytes:
-    """Put down what was asked for. Proxies may hold passwords and change nothing: they are left out.
+def record(
+    request: BuildRequest,
+    main: MainContext,
+    build_file: BuildFile,
+    nodes: Sequence[Node],
+    layers: Collection[str],
+) -> bytes:
+    """Put down what was asked for, and the `layers` of all stages that it led through.
 
-    So are credentials in URLs, in the build file's text too.
+    Proxies may hold passwords and change nothing: they are left out. So are credentials in URLs, in the build file's
+    text too.
     """
     container = asdict(request.container)
     usual = asdict(ContainerOptions())
@@ -52,6 +59,7 @@ def record(request: BuildRequest, main: MainContext, build_file: BuildFile, node
             "allow": sorted(request.allow),
             "container": {name: value for name, value in container.items() if value != usual[name]},
             "shape": asdict(request.outputs.shape),
+            "layers": sorted(layers),
             "bases": {node.step.name: node.step.diff_ids for node in nodes if isinstance(node.step, BaseStep)},
             **{name: getattr(request, name) for name in _PLAIN},
         }
@@ -71,6 +79,7 @@ def read_record(data: bytes) -> Recorded:
     from buildah_py.sandbox.spec import Limits
 
     raw = json.loads(data)
+    raw.pop("layers", None)
     bases = {name: tuple(diff_ids) for name, diff_ids in raw.pop("bases").items()}
     container = {name: _frozen(value) for name, value in raw.pop("container").items()}
     if "limits" in container:
@@ -81,6 +90,11 @@ def read_record(data: bytes) -> Recorded:
     raw["sources"] = ContextOptions(**raw.get("sources", {}))
     options = {**raw, "allow": frozenset(raw["allow"]), "container": ContainerOptions(**container)}
     return Recorded(options, bases)
+
+
+def read_layers(data: bytes) -> tuple[str, ...]:
+    """Read the layers that `record` put down."""
+    return tuple(json.loads(data).get("layers", ()))
 
 
 def _frozen(value: Any) -> Any:

@@ -55,7 +55,7 @@ def from_stdin(store: Store, warn: Warn = lambda _: None) -> Arrived:
 
 
 def from_git(store: Store, url: str, reach: Reach, *, keep_git_dir: bool = False) -> Checkout:
-    """Check a repository out. Raises NotFound, SourceError."""
+    """Check out a repository that the user named, with his own access to it. Raises NotFound, SourceError."""
     from buildah_py.sources import git, git_url
 
     source = git_url.parse(url)
@@ -65,8 +65,11 @@ def from_git(store: Store, url: str, reach: Reach, *, keep_git_dir: bool = False
         _room(store),
         keep_git_dir=keep_git_dir,
         authorization=git.authorization_from(reach.secret, source.remote),
-        lock=lambda name: store.lock(f"git {name}"),
+        lock=lambda name: store.lock(f"git {name}", reach.cancelled),
         local_redirects=reach.local_redirects,
+        own_access=True,
+        agent=reach.agent,
+        cancelled=reach.cancelled,
     )
 
 
@@ -79,6 +82,7 @@ def fetch(store: Store, url: str, reach: Reach) -> Fetched:
         store.path("fetched"),
         authorization=http.authorization_from(reach.secret),
         local_redirects=reach.local_redirects,
+        cancelled=reach.cancelled,
     )
 
 

@@ -42,11 +42,11 @@ class Sharing:
     ) -> None:
         self.environ = environ
         self._registries = registries
-        self.to, self.from_ = options.places()
         self._platform = platform
         self._store = store
         self._cache = cache
         self._emit = emit
+        self.to, self.from_ = (self._offered(places) for places in options.places())
         self.imports = [self._import(place) for place in self.from_]
         for place in self.to:
             if place.type != "inline":
@@ -88,27 +88,22 @@ class Sharing:
         return not record.source or record.signer in self._keys
 
     def _take(self, one: ImportedCache, found: Found) -> Record | None:
+        from buildah_py.cache import Made
         from buildah_py.cache.ingredients import Ingredients, read_about
 
         layers, said, record = self._store.layers, found.layer, found.record
-        # Only a signature makes it sure that the record means a layer of this content, and not just one of that name.
-        equal = layers.by_digest(said.layer_digest) if found.signer in self._keys else None
         known = layers.get(said.diff_id)
-        if equal is not None and layers.use([equal.diff_id]):
-            diff_id = equal.diff_id
-        elif known is not None and not known.absent and known.layer_digest != said.layer_digest:
+        here = None if known is None or known.absent else layers.inventories.get(said.diff_id)
+        if here is not None and here.content_digest(record.stamps) != record.content:
             text = f"{one.backend.name}: the layer {said.diff_id} has other content than the record {record.key} says"
             self._emit(events.Warning(f"{text}: it is not used"))
             return None
-        else:
-            diff_id = said.diff_id
-            self._promise(one, said, record.key)
+        self._promise(one, said, record.key)
         return self._cache.keep(
             Ingredients(record.parent, record.canonical, record.inputs, read_about(record.about)),
-            diff_id,
-            said.layer_digest,
+            Made(said.diff_id, record.content, record.stamps),
             record.seconds,
-            created=said.created,
+            created=said.created if record.created is None else record.created,
             source=one.backend.name,
             signer=found.signer,
         )
@@ -179,6 +174,21 @@ class Sharing:
 
             mounts = mounts_of(plan.nodes)
             export_all(self, self._store, steps_of(plan, records), mounts, names, self._emit)
+
+    def _offered(self, places: Sequence[Place]) -> list[Place]:
+        """Leave out the Actions cache where there is none: the same command is for workflows and for people."""
+        from buildah_py.sharing.spec import GHA
+
+        found = []
+        for place in places:
+            if place.type == GHA:
+                from buildah_py.sharing.gha import is_offered
+
+                if not is_offered(place, self.environ):
+                    self._emit(events.Note(f"{place.option} type=gha is left out: this is no GitHub workflow"))
+                    continue
+            found.append(place)
+        return found
 
     def _import(self, place: Place) -> ImportedCache:
         from buildah_py.sharing.imported import ImportedCache

@@ -6,11 +6,12 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from buildah_py.cache import base_chain, step_key
+from buildah_py.cache import Made, base_chain, step_key
 from buildah_py.cache.ingredients import About, Ingredients
 from buildah_py.cache.keys import digest_of
 from buildah_py.errors import ArchiveError
 from buildah_py.layers.entry import DIR, FILE, HARDLINK, SYMLINK
+from buildah_py.layers.stamps import classify, seconds_of
 from buildah_py.outputs.walk import walk
 
 if TYPE_CHECKING:
@@ -18,34 +19,45 @@ if TYPE_CHECKING:
 
     from buildah_py.engine import Workshop
     from buildah_py.layers.entry import Entry
+    from buildah_py.layers.stamps import Stamps
     from buildah_py.layers.tree import Tree
     from buildah_py.layers.writer import LayerWriter
 
 _STEP = {"op": "squash"}
 
 
-def squash(workshop: Workshop, layers: Sequence[str], first: int) -> str:
-    """Make one layer of those from place `first` on; its diff_id. What was made of the same before is found again."""
+def squash(workshop: Workshop, layers: Sequence[str], stamps: Sequence[Stamps], first: int) -> Made:
+    """Make one layer of those from place `first` on. What was made of the same before is found again."""
     chain, inputs = base_chain(layers[:first]), {"layers": digest_of(list(layers[first:]))}
     known = workshop.cache.lookup(step_key(chain, _STEP, inputs))
     if known is not None and workshop.store.layers.use([known.diff_id]):
-        return known.diff_id
+        return known.result
     began = time.monotonic()
     fs = os.path.join(workshop.store.stage(), "fs")
     workshop.make_root(fs, layers)
     with workshop.writer(fs) as writer:
-        _write(writer, workshop, tuple(layers), first)
+        entries = _write(writer, workshop, tuple(layers), tuple(stamps), first)
         captured = writer.finish()
-    layer = workshop.store.layers.add(fs, captured.inventory, captured.diff_id, captured.size)
+    workshop.store.layers.add(fs, captured.inventory, captured.diff_id, captured.size)
     seconds = round(time.monotonic() - began, 3)
     ingredients = Ingredients(chain, _STEP, inputs, About(text="squash"))
-    workshop.cache.keep(ingredients, layer.diff_id, layer.layer_digest, seconds)
-    return layer.diff_id
+    times = classify(seconds_of(entries))
+    made = Made(captured.diff_id, captured.inventory.content_digest(times), times)
+    workshop.cache.keep(ingredients, made, seconds)
+    return made
 
 
-def _write(writer: LayerWriter, workshop: Workshop, layers: tuple[str, ...], first: int) -> None:
-    """Write what the layers from `first` on show, and whiteouts for what they hide, in the order of a tar."""
-    merged, below, full = (workshop.view(part) for part in (layers[first:], layers[:first], layers))
+def _write(
+    writer: LayerWriter, workshop: Workshop, layers: tuple[str, ...], stamps: tuple[Stamps, ...], first: int
+) -> list[Entry]:
+    """Write what the layers from `first` on show, and whiteouts for what they hide, in the order of a tar.
+
+    Gives the former.
+    """
+    merged, below, full = (
+        workshop.view(layers[part], stamps[part]) for part in (slice(first, None), slice(first), slice(None))
+    )
+    written: list[Entry] = []
     root = full.entry("")
     assert root is not None
     described = any(_describes_root(workshop, one) for one in layers[first:])
@@ -56,6 +68,7 @@ def _write(writer: LayerWriter, workshop: Workshop, layers: tuple[str, ...], fir
         if not before:
             continue
         path = entry.path
+        written.append(entry)
         if entry.kind == DIR:
             writer.add_dir(path, *_attributes(entry), implied=entry.implied)
             for hidden in _hidden(path, full, below):
@@ -68,6 +81,7 @@ def _write(writer: LayerWriter, workshop: Workshop, layers: tuple[str, ...], fir
             writer.add_symlink(path, entry.link, entry.uid, entry.gid, entry.mtime)
         else:
             writer.add_node(path, entry.kind, entry.mode, entry.uid, entry.gid, entry.device, entry.mtime)
+    return written
 
 
 def _describes_root(workshop: Workshop, diff_id: str) -> bool:

@@ -133,7 +133,7 @@ def _finder(
             return None
         known = {name: digest for name, digest in step.ingredients.inputs.items() if digest is not None}
         return Record(
-            key, str(step.ingredients.parent), step.ingredients.canonical, known, step.layer_digest, step.diff_id, 0, 0
+            key, str(step.ingredients.parent), step.ingredients.canonical, known, step.content, step.diff_id, 0, 0
         )
 
     return find

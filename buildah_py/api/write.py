@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from buildah_py.errors import UsageError
 from buildah_py.outputs import precheck
+from buildah_py.progress import events
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from buildah_py.image.descriptor import Descriptor
     from buildah_py.layers.tree import Tree
     from buildah_py.outputs.spec import Output
-    from buildah_py.progress.events import Event
     from buildah_py.registry import Registry, RegistryOptions
     from buildah_py.store import Store, StoredBlob
 
@@ -34,10 +34,6 @@ def check_outputs(
 ) -> None:
     """Refuse, before anything is built, what cannot be written. Raises UsageError, OutputError."""
     for output in outputs:
-        if output.type in ("oci", "tar") and not output.dest:
-            raise UsageError(
-                f"--output type={output.type} needs a destination", hint="add dest=FILE.tar, or dest=- for stdout"
-            )
         if output.type == "docker" and output.dest is None:
             from buildah_py.outputs.engine_api import Engine, find_engine
 
@@ -78,7 +74,7 @@ class Exporter:
         raw: bytes = b"",
         clamp: Clamp | None = None,
         fetch: Callable[[str], StoredBlob] | None = None,
-        emit: Callable[[Event], None] = lambda _: None,
+        emit: Callable[[events.Event], None] = lambda _: None,
     ) -> None:
         self._store = store
         self._config = config
@@ -111,7 +107,7 @@ class Exporter:
         if output.type == "cacheonly":
             return None
         if output.type in ("tar", "local"):
-            self._write_tree(output, clamp)
+            self._write_tree(output)
             return None
         if output.dest is None:
             from buildah_py.api.load import load_image
@@ -125,24 +121,30 @@ class Exporter:
             )
         return self._write_layout(output, clamp)
 
-    def _write_tree(self, output: Output, clamp: Clamp | None) -> None:
+    def _write_tree(self, output: Output) -> None:
         assert output.dest
         if output.type == "tar":
             from buildah_py.outputs.tar import write_tar
 
-            write_tar(output.dest, self._tree(clamp))
+            write_tar(output.dest, self._tree())
         else:
             from buildah_py.outputs.local import write_local
 
-            write_local(output.dest, self._tree(clamp), delete=output.mode == "delete")
+            write_local(
+                output.dest,
+                self._tree(),
+                delete=output.mode == "delete",
+                warn=lambda text: self._emit(events.Warning(text)),
+            )
 
-    def _tree(self, clamp: Clamp | None) -> Tree:
+    def _tree(self) -> Tree:
+        """Give the files of the image, all of one time where one was asked for: here no base is shared with others."""
         view = self._store.view(self._config.diff_ids)
-        if clamp is None:
+        if self._clamp is None:
             return view
         from buildah_py.api.clamp import ClampedTree
 
-        return ClampedTree(view, clamp)
+        return ClampedTree(view, self._clamp._replace(exact=True))
 
     def _write_layout(self, output: Output, clamp: Clamp | None) -> Descriptor:
         from buildah_py.outputs.oci import write_oci

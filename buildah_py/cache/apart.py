@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from buildah_py.cache.ingredients import Ingredients
+    from buildah_py.cache.records import Made
     from buildah_py.store import Store
 
 
@@ -32,8 +33,7 @@ class ApartCache(Cache):
     def keep(
         self,
         ingredients: Ingredients,
-        diff_id: str,
-        layer_digest: str,
+        made: Made,
         seconds: float,
         *,
         lists: Mapping[str, Callable[[], bytes]] | None = None,  # noqa: ARG002 - for explaining misses to later builds
@@ -43,7 +43,7 @@ class ApartCache(Cache):
     ) -> Record:
         """Say what a step led to. Its layer must be in the store."""
         assert ingredients.parent is not None
-        layer = self._store.layers.get(diff_id)
+        layer = self._store.layers.get(made.diff_id)
         assert layer is not None
         inputs = {name: digest for name, digest in ingredients.inputs.items() if digest is not None}
         assert len(inputs) == len(ingredients.inputs)
@@ -53,10 +53,11 @@ class ApartCache(Cache):
             parent=ingredients.parent,
             canonical=ingredients.canonical,
             inputs=inputs,
-            layer_digest=layer_digest,
-            diff_id=diff_id,
+            content=made.content,
+            diff_id=made.diff_id,
             created=layer.created if created is None else created,
             seconds=seconds,
+            stamps=made.stamps,
             made=time.time_ns(),
             version=ingredients.version,
             source=source,

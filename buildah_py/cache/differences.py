@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, NamedTuple
 
 from buildah_py.cache import input_lists
+from buildah_py.cache.keys import BEFORE
 from buildah_py.errors import CacheError
 
 if TYPE_CHECKING:
@@ -226,7 +227,10 @@ def _of_inputs(old: Ingredients, new: Ingredients, old_lists: Lists, new_lists: 
         if before == after:
             continue
         what = _input_name(name, new if name in new.inputs else old)
-        if after is None or before is None:
+        if name == BEFORE:
+            if old.parent == new.parent:  # else that tells it
+                yield _of_steps_before(before, after)
+        elif after is None or before is None:
             where = new.about.inputs[name].where if name in new.about.inputs else "another step"
             phrase = f"{what}: not known before {where} is there"
             yield Difference(UNKNOWN, what, before or None, after, phrase)
@@ -237,6 +241,15 @@ def _of_inputs(old: Ingredients, new: Ingredients, old_lists: Lists, new_lists: 
             yield Difference(OWN, what, before or None, after or None, phrase)
         else:
             yield _of_list(name, what, before, after, (old, new), (old_lists, new_lists))
+
+
+def _of_steps_before(before: str | None, after: str | None) -> Difference:
+    if after is None:
+        return Difference(
+            UNKNOWN, BEFORE, before, after, "the steps before it, which may write to what lasts, come first"
+        )
+    phrase = "a step before it ran with other inputs, and may have left something else in a cache, volume or device"
+    return Difference(OWN, BEFORE, before or None, after or None, phrase)
 
 
 def _input_name(name: str, step: Ingredients) -> str:

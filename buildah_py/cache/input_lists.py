@@ -1,13 +1,15 @@
 """What a step's input held, read back from the bytes whose digest stood for it in the key, and compared.
 
-The bytes are those of `copy.selection`: a first line, then for each source `kind NUL name NUL count NUL` and for each
-entry six fields that end with NUL: path below the source, kind, mode, owner, content, extended attributes.
+The bytes are those of `copy.selection`: a first line, then for each source `kind NUL name NUL count NUL time NUL` and
+for each entry seven fields that end with NUL: path below the source, kind, mode, owner, content, extended attributes,
+time.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from buildah_py.errors import CacheError
@@ -15,14 +17,20 @@ from buildah_py.errors import CacheError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-_MAGIC: Final = b"pybuild selection 1\n"
-_FIELDS: Final = 6
+_MAGIC: Final = b"pybuild selection 2\n"
+_FIELDS: Final = 7
+_HEAD_FIELDS: Final = 4
 _PART: Final = 1 << 16  # bytes that are compared at once
-_HEAD: Final = re.compile(re.escape(_MAGIC) + rb"(?P<what>(?P<kind>[^\0]*)\0[^\0]*\0)(?P<count>[0-9]{1,12})\0")
+_HEAD: Final = re.compile(
+    re.escape(_MAGIC) + rb"(?P<what>(?P<kind>[^\0]*)\0[^\0]*\0)(?P<count>[0-9]{1,12})(?P<time>\0[^\0]*\0)"
+)
 
 
 class Row(NamedTuple):
-    """An entry: octal mode, `uid:gid` or "" where the owner is set by the step, digest or link target or device."""
+    """An entry: octal mode, `uid:gid` or "" where the owner is set by the step, digest or link target or device.
+
+    `time` is in seconds since 1970, "" where it does not count.
+    """
 
     path: str
     kind: str
@@ -30,18 +38,23 @@ class Row(NamedTuple):
     owner: str
     content: str
     attributes: str
+    time: str = ""
 
 
 class ListedSource(NamedTuple):
-    """One source: `kind` is `dir` or `other`, `name` that of a file, "" for a directory; `rows` are plain `Row`s."""
+    """One source: `kind` is `dir` or `other`, `name` that of a file, "" for a directory; `rows` are plain `Row`s.
+
+    `time` is that of a directory itself, as in a Row.
+    """
 
     kind: str
     name: str
     rows: tuple[tuple[str, ...], ...]
+    time: str = ""
 
 
 class FileDifference(NamedTuple):
-    """How one file differs. `what` is added, removed, content, mode, owner, kind, link or attributes."""
+    """How one file differs. `what` is added, removed, content, mode, owner, kind, link, attributes or mtime."""
 
     path: str
     what: str
@@ -74,14 +87,16 @@ def parse(data: bytes) -> list[ListedSource]:
     found: list[ListedSource] = []
     at = 0
     while at < len(fields):
-        if at + 3 > len(fields) or not fields[at + 2].isdecimal() or len(fields[at + 2]) > 12:
+        if at + _HEAD_FIELDS > len(fields) or not fields[at + 2].isdecimal() or len(fields[at + 2]) > 12:
             raise CacheError("a list of a step's inputs is damaged")
-        kind, name, count = fields[at], fields[at + 1], int(fields[at + 2]) - (fields[at] == "dir")
-        start, at = at + 3, at + 3 + count * _FIELDS
+        kind, name, _, time = fields[at : at + _HEAD_FIELDS]
+        count = int(fields[at + 2]) - (kind == "dir")
+        start = at + _HEAD_FIELDS
+        at = start + count * _FIELDS
         if count < 0 or at > len(fields):
             raise CacheError("a list of a step's inputs is damaged")
         entries = iter(fields[start:at])
-        found.append(ListedSource(kind, name, tuple(zip(*[entries] * _FIELDS, strict=True))))
+        found.append(ListedSource(kind, name, tuple(zip(*[entries] * _FIELDS, strict=True)), time))
     return found
 
 
@@ -145,14 +160,14 @@ def _end(one: bytes, first: int, other: bytes, second: int) -> int:
 
 def _again(head: re.Match[bytes], body: bytes) -> bytes:
     count = body.count(b"\0") // _FIELDS + (head["kind"] == b"dir")
-    return _MAGIC + head["what"] + b"%d\0" % count + body
+    return _MAGIC + head["what"] + b"%d" % count + head["time"] + body
 
 
 def pack(sources: Sequence[ListedSource]) -> bytes:
     """Give the bytes again: the inverse of `parse`."""
     parts: list[str] = []
     for source in sources:
-        parts += (source.kind, source.name, str(len(source.rows) + (source.kind == "dir")))
+        parts += (source.kind, source.name, str(len(source.rows) + (source.kind == "dir")), source.time)
         for row in source.rows:
             parts += row
     return _MAGIC + "".join(f"{part}\0" for part in parts).encode("utf-8", "surrogateescape")
@@ -166,6 +181,8 @@ def compare(
     found: list[FileDifference] = []
     for key in dict.fromkeys([*after, *before]):
         was, is_now = before.get(key, _NOTHING), after.get(key, _NOTHING)
+        if key in before and key in after and was.time != is_now.time:
+            found.append(FileDifference(is_now.path("") or "/", "mtime", was.time, is_now.time))
         # Rows are compared as they are, and looked at one by one only where they differ: there may be very many.
         gone = {row[0]: Row._make(row) for row in set(was.rows).difference(is_now.rows)}
         come = {row[0]: Row._make(row) for row in set(is_now.rows).difference(was.rows)}
@@ -187,9 +204,8 @@ def same_for_git(differences: Sequence[FileDifference]) -> bool:
 
 
 def alike(old: Sequence[ListedSource], new: Sequence[ListedSource]) -> float:
-    """Give the share of entries that both have, from 0 to 1."""
-    before = {row for source in old for row in source.rows}
-    after = {row for source in new for row in source.rows}
+    """Give the share of entries that both have, from 0 to 1, whoever's they are and whatever their modes."""
+    before, after = ({_HELD(row) for source in sources for row in source.rows} for sources in (old, new))
     return len(before & after) / max(len(before), len(after), 1)
 
 
@@ -203,12 +219,15 @@ def _executable(mode: str) -> bool:
 class _Placed(NamedTuple):
     base: str
     rows: tuple[tuple[str, ...], ...]
+    time: str = ""
 
     def path(self, below: str) -> str:
         return f"{self.base}/{below}" if self.base and below else self.base or below
 
 
 _NOTHING = _Placed("", ())
+_HELD = itemgetter(0, 1, 4)
+"""Path, kind and content of a row: checkouts under another umask hold the same."""
 
 
 def _identified(sources: Sequence[ListedSource], bases: Sequence[str]) -> dict[tuple[str, str, int], _Placed]:
@@ -219,7 +238,7 @@ def _identified(sources: Sequence[ListedSource], bases: Sequence[str]) -> dict[t
         turn = 0
         while (source.kind, source.name, turn) in found:
             turn += 1
-        found[source.kind, source.name, turn] = _Placed(base, source.rows)
+        found[source.kind, source.name, turn] = _Placed(base, source.rows, source.time)
     return found
 
 
@@ -235,3 +254,5 @@ def _differences(path: str, old: Row, new: Row) -> Iterator[FileDifference]:
         yield FileDifference(path, "owner", old.owner, new.owner)
     if old.attributes != new.attributes:
         yield FileDifference(path, "attributes", old.attributes, new.attributes)
+    if old.time != new.time:
+        yield FileDifference(path, "mtime", old.time, new.time)

@@ -13,8 +13,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-KEY_VERSION = 1
+KEY_VERSION = 2
 """Raised when a step's result can change though its ingredients look the same: older records then miss."""
+
+
+BEFORE = "steps before"
+"""The input of a step that reads what lasts beside file systems: it stands for the keys of all steps before it."""
 
 
 def canonical_json(value: object) -> bytes:
@@ -32,9 +36,14 @@ def base_chain(diff_ids: Sequence[str]) -> str:
     return digest_of(["base", KEY_VERSION, *diff_ids])
 
 
-def next_chain(parent: str, layer_digest: str) -> str:
-    """Chain digest of a file system with one more layer on it."""
-    return digest_of(["chain", parent, layer_digest])
+def next_chain(parent: str, content: str) -> str:
+    """Chain digest of a file system with one more layer on it, which has that content digest."""
+    return digest_of(["chain", parent, content])
+
+
+def next_ancestry(key: str, before: Sequence[str]) -> str:
+    """Stand for a step's key and all keys before it: `before` are the ancestries of what it ran on and took from."""
+    return digest_of(["ancestry", key, *before])
 
 
 def step_key(

@@ -4,27 +4,43 @@ from __future__ import annotations
 
 import json
 import threading
-from typing import TYPE_CHECKING, Any
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from buildah_py.cache.keys import KEY_VERSION, canonical_json, step_key
 from buildah_py.cache.selections import Selections
 from buildah_py.frozen import dataclass, field
+from buildah_py.layers.stamps import NO_STAMPS, read_stamps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from buildah_py.cache.ingredients import About, Ingredients
+    from buildah_py.layers.stamps import Stamps
     from buildah_py.store import Store, StoredRecord
 
 NEAR = 12
 """Records that are looked at for each place where one may be compared with a step."""
 
 
+class Made(NamedTuple):
+    """What a step led to: a layer, its content's digest, its times that are no content, and when it first did (ns).
+
+    `created` is 0 for a result of just now.
+    """
+
+    diff_id: str
+    content: str
+    stamps: Stamps = NO_STAMPS
+    created: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """A step that was executed: its ingredients (parent chain, canonical step, digests of inputs) and its result.
 
-    `created` is when the layer was first made, `made` when the step was executed last, in nanoseconds since 1970;
+    The result is the layer `diff_id`; `stamps` are its times that are no content, `content` is the digest of the rest.
+    `created` is when the step first had this result, `made` when it was executed last, in nanoseconds since 1970;
     `seconds` what that took. `beside` is what `ingredients.read_about` reads. `source` names the cache that the record
     came from, "" for this machine's own; `signer` is the public key that it was signed with, as far as that was asked.
     """
@@ -33,15 +49,21 @@ class Record:
     parent: str
     canonical: Mapping[str, object]
     inputs: Mapping[str, str]
-    layer_digest: str
+    content: str
     diff_id: str
     created: int
     seconds: float
+    stamps: Stamps = NO_STAMPS
     made: int = 0
     version: int = KEY_VERSION
     beside: Mapping[str, Any] = field(default_factory=dict)
     source: str = ""
     signer: str = ""
+
+    @property
+    def result(self) -> Made:
+        """What the step led to."""
+        return Made(self.diff_id, self.content, self.stamps, self.created)
 
     @property
     def about(self) -> About:
@@ -86,8 +108,7 @@ class Cache:
         row = self._store.records.get(key)
         if row is not None:
             record = _record(row)
-            same = row.layer_digest in ("", record.layer_digest)  # else a cache said what is not so
-            if same and (self.trusted is None or self.trusted(record)):
+            if self.trusted is None or self.trusted(record):
                 return record
         return None if self.fallback is None else self.fallback(key)
 
@@ -102,8 +123,7 @@ class Cache:
     def keep(
         self,
         ingredients: Ingredients,
-        diff_id: str,
-        layer_digest: str,
+        made: Made,
         seconds: float,
         *,
         lists: Mapping[str, Callable[[], bytes]] | None = None,
@@ -111,7 +131,7 @@ class Cache:
         source: str = "",
         signer: str = "",
     ) -> Record:
-        """Say what a step led to. Its layer must be in the store.
+        """Say what a step led to. Its layer must be in the store, or be known to it.
 
         `lists` give what its inputs held, by the digests in the key, as `Selection.packed` does. `created`, `source`
         and `signer` are for records that come from elsewhere.
@@ -128,8 +148,10 @@ class Cache:
             "parent": parent,
             "step": canonical,
             "inputs": inputs,
-            "layer": layer_digest,
+            "content": made.content,
+            "stamps": made.stamps.to_data(),
             "seconds": seconds,
+            "created": created or made.created or self._first_made(key, made.content),
             "about": about.to_data(),
         }
         if source:
@@ -139,19 +161,29 @@ class Cache:
             self._is_met()
             self._kept.add(key)
         where = [*places(names, about, ingredients.kind), *map(build_place, names)]
-        self._store.records.put(key, diff_id, canonical_json(data), places=where, inputs=lists, created=created)
+        self._store.records.put(key, made.diff_id, canonical_json(data), places=where, inputs=lists, created=created)
         row = self._store.records.get(key)
         assert row is not None
         return _record(row)
 
-    def see(self, records: Sequence[tuple[str, About, str]]) -> None:
-        """Note where hits were met: keys, what is known of the steps, and their kinds."""
-        from buildah_py.cache.nearest import places
+    def _first_made(self, key: str, content: str) -> int:
+        """When a step first had a result: equal layers of other steps, such as empty ones, may be much older."""
+        row = self._store.records.get(key)
+        known = None if row is None else _record(row)
+        return known.created if known is not None and known.content == content else time.time_ns()
+
+    def see(self, records: Sequence[tuple[str, About, str]], *, again: bool = True) -> None:
+        """Note where hits were met: keys, what is known of the steps, and their kinds.
+
+        Without `again`, only what was not met there before is worth writing.
+        """
+        from buildah_py.cache.nearest import build_place, places
 
         names = (*self._own, *self._builds)
-        self._store.records.see(
-            [key for key, _, _ in records], [places(names, about, kind) for _, about, kind in records]
-        )
+        own = [build_place(name) for name in names]
+        keys, where = [key for key, _, _ in records], [places(names, about, kind) + own for _, about, kind in records]
+        if again or not self._store.records.were_seen(keys, where):
+            self._store.records.see(keys, where)
 
     def near(self, about: About, kind: str) -> list[tuple[Record, bool]]:
         """Records of earlier builds that stand where a step stands, or near: the closest places first.
@@ -190,6 +222,25 @@ class Cache:
             return self._met
 
 
+def drop_lies(store: Store, diff_id: str) -> bool:
+    """Remove the records that say something else of a layer than what it is, now that it is here; whether any did.
+
+    What was built on the word of one has a key that is worth nothing.
+    """
+    layer = store.layers.get(diff_id)
+    if layer is None or layer.absent:
+        return False
+    inventory = store.layers.inventories.get(diff_id)
+    lies = [
+        record.key
+        for record in map(_record, store.records.of_layer(diff_id))
+        if inventory.content_digest(record.stamps) != record.content
+    ]
+    for key in lies:
+        store.records.remove(key)
+    return bool(lies)
+
+
 def _known(inputs: Mapping[str, str | None]) -> dict[str, str]:
     known = {name: digest for name, digest in inputs.items() if digest is not None}
     assert len(known) == len(inputs)
@@ -203,10 +254,11 @@ def _record(row: StoredRecord) -> Record:
         parent=data["parent"],
         canonical=data["step"],
         inputs=data["inputs"],
-        layer_digest=data["layer"],
+        content=data["content"],
         diff_id=row.diff_id,
-        created=row.layer_created,
+        created=data.get("created", row.layer_created),
         seconds=data["seconds"],
+        stamps=read_stamps(data["stamps"]),
         made=row.created,
         version=data["version"],
         beside=data.get("about", {}),

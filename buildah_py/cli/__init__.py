@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import gc
 import os
 import sys
 from typing import TYPE_CHECKING
 
 from buildah_py.cli.endings import treat_all_endings_alike
-from buildah_py.errors import EXIT_BUILDER, Interrupted, PybuildError
+from buildah_py.linux.interpreter import command, own_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,7 +81,8 @@ _COLLECT_AFTER = 100_000
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` (without the program's name); its exit status.
 
-    0 for success, a failed RUN's own status, 125 for errors of the builder, 2 for usage, 130 when interrupted.
+    0 for success, a failed RUN's own status, 125 for errors of the builder, 2 for usage, 128 and the signal's number
+    when one ended it. With --debug before the command, or PYBUILD_DEBUG, errors are raised.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = os.environ.get("PYBUILD_DEBUG", "") not in ("", "0")
@@ -90,34 +90,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments, debug = arguments[1:], True
     if sys.getfilesystemencoding() != "utf-8":
         # Names of files are bytes; any other encoding would give other names, and other digests.
-        os.execv(sys.executable, [sys.executable, "-X", "utf8", "-m", "buildah_py", *arguments])  # noqa: S606
+        again = own_command([*(["--debug"] if debug else []), *arguments])
+        os.execv(again[0], again)  # noqa: S606
     try:
         treat_all_endings_alike()
         gc.set_threshold(_COLLECT_AFTER, 20)
-        return _dispatch(arguments)
-    except PybuildError as error:
-        if debug:
+        status = _dispatch(arguments, debug=debug)
+        sys.stdout.flush()
+    except BaseException as error:
+        # The program's edge: whatever comes here is told to a person in a sentence.
+        if debug or isinstance(error, SystemExit):
             raise
-        return _complain(str(error), error.exit_status)
-    except KeyboardInterrupt:
-        if debug:
-            raise
-        return _complain("interrupted", Interrupted.exit_status)
-    except BrokenPipeError:
-        # Whoever read our output has gone: nothing is left to say, nor anyone to say it to.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_BUILDER
-    except OSError as error:
-        if debug:
-            raise
-        where = f"{error.filename}: " if error.filename else ""
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            where += "there is no space for what was to be written: "
-        return _complain(f"{where}{error.strerror or error}", EXIT_BUILDER)
+        from buildah_py.cli.failures import tell
+
+        return tell(error)
+    return status
 
 
 def program() -> int:
     """Be the program `pybuild`: what has been done is not undone by a ^C while the interpreter ends."""
+    sys.path[:] = own_path()
     status = main()
     import signal
 
@@ -125,7 +117,12 @@ def program() -> int:
     return status
 
 
-def _dispatch(arguments: list[str]) -> int:
+def own_command(arguments: list[str]) -> list[str]:
+    """Give the command line that starts this program again."""
+    return command(__name__, "program()", arguments, packages=True)
+
+
+def _dispatch(arguments: list[str], *, debug: bool) -> int:
     first = arguments[0] if arguments else ""
     if first in ("-h", "--help", "help"):
         print(_overview())
@@ -135,33 +132,25 @@ def _dispatch(arguments: list[str]) -> int:
 
         print(f"pybuild {__version__}")
         return 0
-    command = first if first in COMMANDS else "build"
+    name = first if first in COMMANDS else "build"
     rest = arguments[1:] if first in COMMANDS else arguments
     from importlib import import_module
 
     from buildah_py.cli.arguments import make_parser
 
-    if os.geteuid() != 0 and command in PRIVILEGED and not {"-h", "--help"} & set(rest):
-        _become_root_of_a_namespace(arguments)
-    module = import_module(f"buildah_py.cli.{'import_' if command == 'import' else command}")
-    parser = make_parser(command, COMMANDS[command])
+    module = import_module(f"buildah_py.cli.{'import_' if name == 'import' else name}")
+    parser = make_parser(name, COMMANDS[name])
     module.configure(parser)
     # Two optional words with options between them: only parsing it intermixed keeps them apart.
-    parse = parser.parse_intermixed_args if command == "why" else parser.parse_args
-    return int(module.run(parse(rest)))
+    parse = parser.parse_intermixed_args if name == "why" else parser.parse_args
+    args = parse(rest)
+    if os.geteuid() != 0 and name in PRIVILEGED:
+        from buildah_py.sandbox.userns import is_needed, reexec_in_user_namespace
 
-
-def _become_root_of_a_namespace(arguments: list[str]) -> None:
-    """Execute this command line again in a user namespace, unless this is one already."""
-    from buildah_py.sandbox.userns import is_needed, reexec_in_user_namespace
-
-    if is_needed(os.environ):
-        reexec_in_user_namespace([sys.executable, "-m", "buildah_py", *arguments], os.environ)
-
-
-def _complain(message: str, status: int) -> int:
-    print(f"pybuild: {message}", file=sys.stderr)
-    return status
+        if is_needed(os.environ):
+            again = own_command([*(["--debug"] if debug else []), *arguments])
+            reexec_in_user_namespace(again, os.environ)
+    return int(module.run(args))
 
 
 def _overview() -> str:
@@ -170,7 +159,7 @@ def _overview() -> str:
     return "\n".join(
         [
             "usage: pybuild [build] [-f FILE] [-t NAME[:TAG]] [OPTION…] CONTEXT",
-            "       pybuild COMMAND [OPTION…] [ARGUMENT…]",
+            "       pybuild [--debug] COMMAND [OPTION…] [ARGUMENT…]",
             "",
             "Builds OCI images from Dockerfiles: no daemon, root or not.",
             "",

@@ -101,8 +101,7 @@ def run(args: argparse.Namespace) -> int:
 
     mode = "quiet" if args.quiet else args.progress
     with renderer(mode, err=sys.stderr, out=outputs.stdout(args), env=os.environ) as sink:
-        result = build(request, sink)
-    outputs.tell(args, result)
+        build(request, sink, lambda result: outputs.tell(args, result))
     return 0
 
 
@@ -149,11 +148,14 @@ def _look(call: str, request: BuildRequest) -> int:
     from buildah_py.api.checks import ignored_by
     from buildah_py.api.contexts import parse_contexts
     from buildah_py.api.main_context import opened, parse_build_file
-    from buildah_py.api.opening import reach_of
+    from buildah_py.api.opening import agents_of, reach_of
     from buildah_py.cli.call import Asked, run_call
     from buildah_py.cli.check import report_fault
 
-    with opened(request.context, request.file, request.environ, reach=reach_of(request)) as main:
+    with (
+        agents_of(request) as agents,
+        opened(request.context, request.file, request.environ, reach=reach_of(request, agents)) as main,
+    ):
         try:
             build_file = parse_build_file(main, extensions=request.extensions)
         except BuildFileError as error:

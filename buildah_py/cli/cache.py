@@ -54,7 +54,7 @@ def _list(args: argparse.Namespace) -> int:
     rows = [("ID", "ON DISK", "LAST USED")]
     for mount in mounts:
         used = time.strftime("%Y-%m-%d %H:%M", time.localtime(mount.used // 1_000_000_000))
-        rows.append((one_line(mount.id) or short(mount.name), human(mount.disk), used))
+        rows.append((one_line(mount.id.shown) or short(mount.name), human(mount.disk), used))
     print(table(rows))
     return 0
 
@@ -71,7 +71,7 @@ def _remove(args: argparse.Namespace) -> int:
     freed = sum(mount.disk for mount in removed)
     print(f"removed {count(len(removed), 'cache mount')}, freed {human(freed)}")
     for mount in used:
-        print(f"pybuild: {one_line(mount.id)} is in use, or was a moment ago", file=sys.stderr)
+        print(f"pybuild: {one_line(mount.id.shown)} is in use, or was a moment ago", file=sys.stderr)
     return 1 if used else 0
 
 

@@ -22,8 +22,9 @@ def run(args: argparse.Namespace) -> int:
     from buildah_py.api.extract import copy_out
     from buildah_py.api.looking import open_image, split_place
     from buildah_py.api.state import open_store
+    from buildah_py.cli.arguments import warn
 
     name, path = split_place(args.place)
     with open_store() as store:
-        copy_out(open_image(store, name).view, path, args.dest, follow=args.follow_link)
+        copy_out(open_image(store, name).view, path, args.dest, follow=args.follow_link, warn=warn)
     return 0

@@ -35,9 +35,10 @@ def run(args: argparse.Namespace) -> int:
 
     if userns.is_needed(os.environ):
         # What holds without root can only be tried from inside: from here on this is a new program.
+        from buildah_py.cli import own_command
+
         try:
-            command = [sys.executable, "-m", "buildah_py", *sys.argv[1:]]
-            userns.reexec_in_user_namespace(command, os.environ)
+            userns.reexec_in_user_namespace(own_command(sys.argv[1:]), os.environ)
         except SandboxError as error:
             return _report([Finding("user namespace", False, error.message, error.hint)], json=args.json)
     return _report(list(examine()), json=args.json)

@@ -62,7 +62,7 @@ def _print(report: Report, *, verbose: bool) -> None:
     if verbose and report.cache_mounts:
         lines = [("CACHE MOUNT", "ON DISK", "LAST USED")]
         lines += [
-            (one_line(mount.id) or short(mount.name), human(mount.disk), _when(mount.used))
+            (one_line(mount.id.shown) or short(mount.name), human(mount.disk), _when(mount.used))
             for mount in report.cache_mounts
         ]
         print(table(lines) + "\n")

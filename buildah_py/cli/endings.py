@@ -12,6 +12,14 @@ _ENDINGS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _SOON: Final = 0.002
 
 
+class Ended(KeyboardInterrupt):
+    """What ^C raises, with the signal that was sent."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
 def treat_all_endings_alike() -> None:
     """Have SIGTERM and SIGHUP end the program as ^C does: what runs is ended, what was made is removed."""
     for number in _ENDINGS:
@@ -19,13 +27,13 @@ def treat_all_endings_alike() -> None:
             signal.signal(number, _interrupt)
 
 
-def _interrupt(_number: int, frame: FrameType | None) -> None:
-    """Raise KeyboardInterrupt, but not out of an import: that may leave a lock behind that others then wait for."""
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Raise Ended, but not out of an import: that may leave a lock behind that others then wait for."""
     if _is_importing(frame):
-        signal.signal(signal.SIGALRM, _interrupt)
+        signal.signal(signal.SIGALRM, lambda _, later: _interrupt(number, later))
         signal.setitimer(signal.ITIMER_REAL, _SOON)
         return
-    raise KeyboardInterrupt
+    raise Ended(number)
 
 
 def _is_importing(frame: FrameType | None) -> bool:

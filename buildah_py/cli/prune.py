@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options; spelled as `docker` and `buildah` spell them."""
     add = parser.add_argument
-    add("-a", "--all", action="store_true", help="also images that have a name, and all logs")
+    add("-a", "--all", action="store_true", help="also images that have a name, what their builds need, and all logs")
+    add("--images", action="store_true", help="only images, with layers that are no step's: the cache stays")
+    add("--dry-run", action="store_true", help="only tell what would be removed")
     add(
         "--filter",
         metavar="FILTER",
@@ -36,9 +38,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Remove unnamed images, the cache, and layers that no image needs; the least recently used first."""
+    """Remove unnamed images, and layers that neither an image nor its build needs; the least recently used first."""
     from buildah_py.api.images import familiar_name
-    from buildah_py.api.prune import parse_filters, parse_size
+    from buildah_py.api.prune import cached_layers, layers_of_builds, parse_filters, parse_size
     from buildah_py.api.state import open_store, own_root
     from buildah_py.store import reserve
     from buildah_py.store.collect import collect
@@ -48,19 +50,28 @@ def run(args: argparse.Namespace) -> int:
         named=args.all,
         keep=max(sizes) if sizes else None,
         min_free=parse_size(args.min_free_space) if args.min_free_space else None,
+        dry_run=args.dry_run,
     )
-    reserve.spend(own_root())
+    if args.images and rules.matching is None:
+        rules = rules._replace(matching=lambda _: True)
+    if not args.dry_run:
+        reserve.spend(own_root())
     with open_store() as store:
+        if args.images:
+            rules = rules._replace(held=cached_layers(store))
+        elif not args.all and rules.keep is None and rules.min_free is None:
+            rules = rules._replace(held=layers_of_builds(store))
         done = collect(store, rules)
     images = [name if name.startswith("sha256:") else familiar_name(name) for name in done.images]
     if args.format == "json":
         print_json({**done._asdict(), "images": images})
     else:
+        removed, freed, are = ("would remove", "free", "would be") if args.dry_run else ("removed", "freed", "are")
         for name in images:
-            print(f"removed the image {name}")
+            print(f"{removed} the image {name}")
         print(
-            f"removed {count(len(images), 'image')}, {count(done.layers, 'layer')} and "
-            f"{count(done.cache_mounts, 'cache mount')}, freed {human(done.freed)}; {human(done.used)} are in use"
+            f"{removed} {count(len(images), 'image')}, {count(done.layers, 'layer')} and "
+            f"{count(done.cache_mounts, 'cache mount')}, {freed} {human(done.freed)}; {human(done.used)} {are} in use"
         )
     if done.goal is not None and done.used > done.goal:
         rest = "" if args.all else "; --all removes images that have a name too"

@@ -7,13 +7,15 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from buildah_py.errors import SourceChanged, SourceError
-from buildah_py.layers.entry import DIR, FILE, SYMLINK, Entry, sort_key
+from buildah_py.layers.entry import DIR, FILE, SECOND, SYMLINK, Entry, sort_key
 from buildah_py.layers.packer import LayerPacker
+from buildah_py.layers.stamps import CLOCK, CONTENT, all_given_but, classify, seconds_of
 from buildah_py.layers.writer import SMALL, LayerWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from buildah_py.layers.stamps import Stamps
     from buildah_py.layers.tree import Tree
 
 
@@ -42,6 +44,7 @@ class Layout:
         self._planned: dict[str, tuple[Entry, Origin | None, str]] = {}
         self._written: dict[str, Entry] = {}
         self._fresh: set[str] = set()  # directories below which the view has nothing to say
+        self._touched: list[Entry] = []  # directories of the view that are in the layer because something in them is
 
     # As a tree. Nobody reads files through it.
 
@@ -101,6 +104,8 @@ class Layout:
             if found is None:
                 found = Entry(path, DIR, 0o755)
             self._planned[path] = (found._replace(implied=not path, opaque=False), None, "")
+            if path:
+                self._touched.append(found)
             if not path:
                 return
             path = path.rpartition("/")[0]
@@ -171,6 +176,15 @@ class Layout:
     def _own(self, path: str) -> Entry | None:
         planned = self._planned.get(path)
         return planned[0] if planned is not None else self._written.get(path)
+
+    def stamps(self, now: int, selected: Iterable[Entry] = (), *, given: bool = False) -> Stamps:
+        """Tell which times of the layer are no content, where `now` is that of what was made on the way.
+
+        `selected` was copied, with what its times are. With `given` no time of what was copied is content.
+        """
+        seconds = seconds_of((*self._touched, *selected))
+        seconds[CLOCK].add(now // SECOND)
+        return all_given_but(seconds[CONTENT], seconds[CLOCK]) if given else classify(seconds)
 
     # Writing.
 
@@ -258,7 +272,7 @@ class _Files:
         """Write a file that nobody has read yet, and have its tree know what it holds."""
         reading = self._reader.begin(path)
         try:
-            new, _, mode, uid, gid, size, _, _, _, _, mtime, _, _ = entry
+            new, _, mode, uid, gid, size, _, _, _, _, mtime, *_ = entry
             xattrs = reading.xattrs
             if size <= SMALL:
                 data = os.read(reading.descriptor, size + 1)

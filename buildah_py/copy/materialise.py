@@ -8,9 +8,10 @@ from buildah_py.buildfile.ignore import clean
 from buildah_py.copy.layout import Layout, Origin
 from buildah_py.copy.selection import Selection, Source
 from buildah_py.errors import NotFound
-from buildah_py.layers.entry import DIR, FILE, SYMLINK, Entry
+from buildah_py.layers.entry import DIR, FILE, SECOND, SYMLINK, Entry
 from buildah_py.layers.packer import LayerPacker
 from buildah_py.layers.resolve import resolve
+from buildah_py.layers.stamps import Stamps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -44,7 +45,7 @@ class _Options(NamedTuple):
     def entry(self, entry: Entry, path: str) -> Entry:
         """Give the entry that `entry` becomes at `path`."""
         if self.chown is None and self.chmod is None and entry.kind == FILE and not entry.link:
-            return entry if path == entry.path else Entry(path, *entry[1:11])
+            return entry if path == entry.path and not entry.stamp else Entry(path, *entry[1:11])
         kind, mode = entry.kind, entry.mode
         if self.chmod is not None and kind != SYMLINK:
             mode = self.chmod.apply(mode, directory=kind == DIR)
@@ -89,7 +90,7 @@ def materialise(
     unpack: bool | Sequence[bool] = False,
     now: int = 0,
     warn: Callable[[str], None] = lambda _: None,
-) -> None:
+) -> Stamps:
     """Add to `writer` what copying `pieces`, in order, to `destination` changes in the file system that `view` shows.
 
     `destination` is absolute, joined with the working directory; one that ends with `/` or `/.` is a directory. It is
@@ -97,6 +98,9 @@ def materialise(
     an octal `chmod`, owner `chown` or 0:0 and time `now` (ns). With `link` nothing that is there is looked at: the
     layer fits on any other. With `unpack`, said of all pieces or of each, a file that is a tar archive, compressed or
     not, is unpacked into the destination.
+
+    Gives which times of the layer are no content: the one of what was made on the way, all that a context has, and
+    those of another tree that are none there. The times in an archive are content, and so are those of files beside it.
 
     Of several files that all become the destination the last one stays, as with other builders; `warn` is told.
 
@@ -106,6 +110,7 @@ def materialise(
     layout = Layout(_Empty() if link else view)
     options = _Options(chown, chmod, now)
     taken: str | None = None
+    unpacked = False
     each = [unpack] * len(pieces) if isinstance(unpack, bool) else unpack
     for number, (tree, where, source, unpacks) in enumerate(_each(pieces, each)):
         if (
@@ -114,6 +119,7 @@ def materialise(
             and not isinstance(writer, LayerPacker)
             and _unpacked(layout, writer, tree, source, destination, options, warn)
         ):
+            unpacked = True
             continue
         into = _into(layout, destination, source, options)
         if not source.is_dir and into == taken:
@@ -125,6 +131,11 @@ def materialise(
             layout.put(options.entry(entry, into), _origin(tree, where, source, number), entry.path)
             taken = into if not _is_directory(destination) else None
     layout.write(writer, last=True)
+    if unpacked:
+        return Stamps(((now // SECOND, now // SECOND),))
+    selections = [piece for piece in pieces if isinstance(piece, Selection)]
+    entries = (entry for piece in selections if piece.timed for source in piece.sources for entry in source.entries)
+    return layout.stamps(now, entries, given=any(not piece.timed for piece in selections))
 
 
 class _InlineTree(NamedTuple):

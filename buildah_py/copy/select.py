@@ -26,6 +26,7 @@ def select(
     parents: bool = False,
     where: str = "the build context",
     unread: bool = False,
+    timed: bool = False,
 ) -> Selection:
     """Find what `sources` (already expanded) stand for in `tree`, and know the digests of it all.
 
@@ -33,7 +34,7 @@ def select(
 
     `..` and a leading slash stop at the root. Symbolic links in an argument are followed inside the tree, those below a
     directory are not. `exclude` are patterns relative to each source, `parents` is --parents. `where` names the tree in
-    messages. A pattern that matches nothing selects nothing.
+    messages. A pattern that matches nothing selects nothing. `timed` is that of the Selection.
 
     Raises NotFound for a path without wildcards that is not there, UsageError for a malformed pattern, SourceError or
     its SourceChanged for what cannot be read.
@@ -45,7 +46,7 @@ def select(
             found += _with_parents(tree, argument, excluded, where)
         else:
             found += _plain(tree, argument, excluded, where)
-    selection = Selection(tree, where, tuple(found))
+    selection = Selection(tree, where, tuple(found), timed)
     return selection if unread and hasattr(tree, "link_groups") else complete(selection)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from buildah_py.layers.entry import DIR, FILE, SYMLINK
+from buildah_py.layers.entry import DIR, FILE, SECOND, SYMLINK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from buildah_py.layers.entry import Entry
     from buildah_py.layers.tree import Tree
 
-_MAGIC: Final = b"pybuild selection 1\n"
+_MAGIC: Final = b"pybuild selection 2\n"
 _ROWS: Final = 4096
 
 
@@ -41,11 +41,15 @@ class Source(NamedTuple):
 
 
 class Selection(NamedTuple):
-    """The sources of one instruction in one tree, in order; the same path may be selected more than once."""
+    """The sources of one instruction in one tree, in order; the same path may be selected more than once.
+
+    `timed` says that the tree's times count where they are content: those of a context never are.
+    """
 
     tree: Tree
     where: str
     sources: tuple[Source, ...]
+    timed: bool = False
 
     @property
     def files(self) -> int:
@@ -61,8 +65,8 @@ class Selection(NamedTuple):
         """Give the `sha256:<hex>` of all that can change what is copied.
 
         That is names below each source, kinds, bytes, link targets, devices, extended attributes, modes as `chmod`
-        leaves them, owners unless `chown` sets them. Not: times, hard links, where a source lies, the name of a
-        directory and its own mode, which no copy keeps.
+        leaves them, owners unless `chown` sets them, and times that are content. Not: other times, hard links, where a
+        source lies, the name of a directory and its own mode, which no copy keeps.
         """
         from hashlib import sha256
 
@@ -90,13 +94,18 @@ class Selection(NamedTuple):
         for source in self.sources:
             name = "" if source.is_dir else source.name
             kind = "dir" if source.is_dir else "other"
-            yield f"{kind}\0{name}\0{len(source.entries)}\0".encode("utf-8", "surrogateescape")
-            rows = _rows(source, chmod, chown=chown)
+            time = _time(source.entries[0]) if self.timed and source.is_dir else ""
+            yield f"{kind}\0{name}\0{len(source.entries)}\0{time}\0".encode("utf-8", "surrogateescape")
+            rows = _rows(source, chmod, chown=chown, timed=self.timed)
             while part := "".join(islice(rows, _ROWS)):
                 yield part.encode("utf-8", "surrogateescape")
 
 
-def _rows(source: Source, chmod: Mode | None, *, chown: bool) -> Iterator[str]:
+def _time(entry: Entry) -> str:
+    return "" if entry.stamp else str(entry.mtime // SECOND)
+
+
+def _rows(source: Source, chmod: Mode | None, *, chown: bool, timed: bool) -> Iterator[str]:
     """Give each entry as fields that end with NUL, which no name and no link target can hold."""
     entries = source.entries
     cut = len(source.base) + 1 if source.base else 0
@@ -105,7 +114,7 @@ def _rows(source: Source, chmod: Mode | None, *, chown: bool) -> Iterator[str]:
     else:
         cut = len(entries[0].path)
     implied = source.implied
-    plain = chmod is None and not chown
+    plain = chmod is None and not chown and not timed
     heads: dict[tuple[object, ...], str] = {}
     for entry in entries:
         if plain and entry[1] == FILE and not entry[9]:
@@ -113,7 +122,7 @@ def _rows(source: Source, chmod: Mode | None, *, chown: bool) -> Iterator[str]:
             head = heads.get(key)
             if head is None:
                 head = heads[key] = f"\0{FILE}\0{entry[2]:o}\0{entry[3]}:{entry[4]}\0"
-            yield f"{entry[0][cut:]}{head}{entry[6]}\0\0"
+            yield f"{entry[0][cut:]}{head}{entry[6]}\0\0\0"
             continue
         path, kind, mode, uid, gid, _, digest, link, device, xattrs, *_ = entry
         if chmod is not None and kind != SYMLINK:
@@ -132,4 +141,5 @@ def _rows(source: Source, chmod: Mode | None, *, chown: bool) -> Iterator[str]:
             if xattrs
             else ""
         )
-        yield f"{path[cut:]}\0{kind}\0{mode:o}\0{owner}\0{held}\0{extra}\0"
+        time = _time(entry) if timed else ""
+        yield f"{path[cut:]}\0{kind}\0{mode:o}\0{owner}\0{held}\0{extra}\0{time}\0"

@@ -1,4 +1,4 @@
-"""RUN --mount=type=cache: a directory that lasts from build to build, shared, locked or one for each user."""
+"""RUN --mount=type=cache: directories that last from build to build, shared, locked or one for each user."""
 
 from __future__ import annotations
 
@@ -7,36 +7,64 @@ from typing import TYPE_CHECKING
 
 from buildah_py.engine.made_mount import Made
 from buildah_py.errors import Interrupted, NotFound
+from buildah_py.layers.entry import DIR
 from buildah_py.linux.paths import openat2
+from buildah_py.progress import events
 from buildah_py.sandbox import BindMount
+from buildah_py.store.cache_mounts import CacheName
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from contextlib import ExitStack
 
-    from buildah_py.engine.workshop import Result, Workshop
+    from buildah_py.engine.results import Result
+    from buildah_py.engine.workshop import Workshop
     from buildah_py.plan import Node
     from buildah_py.plan.steps import MountStep
 
 
-def make_cache(workshop: Workshop, node: Node, mount: MountStep, tree: Result | None, held: ExitStack) -> Made:
-    """Give the mount of a cache; its lock and its descriptor are put on `held`.
+def open_caches(
+    workshop: Workshop, node: Node, mounts: Sequence[MountStep], trees: Sequence[Result | None], held: ExitStack
+) -> Mapping[int, str]:
+    """Give the directories of a step's cache mounts by their places among `mounts`; what locks them is put on `held`.
 
-    With `from`, what the cache holds at first is that stage's or image's, and a cache belongs to that content too.
+    The locks are taken in the order of their names, each once: steps that share several mounts cannot wait for each
+    other. A locked mount is for one step alone, whatever the others say of it.
     """
-    identity = mount.id if tree is None else f"{mount.id}\0{tree.chain}"
-    if mount.sharing == "locked":
-        held.enter_context(workshop.store.lock(f"cache mount {identity}", workshop.cancelled))
-    elif mount.sharing == "private":
-        identity = _free(workshop, identity, held)
-    directory = workshop.cache_directory(identity) or workshop.store.cache_mounts.use(
-        identity, mode=0o755 if mount.mode is None else mount.mode, uid=mount.uid, gid=mount.gid
-    )
-    if tree is not None:
-        _fill(workshop, node, mount, tree, directory)
-    descriptor = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    caches = {place: mount for place, mount in enumerate(mounts) if mount.type == "cache"}
+    names = {place: _name(mount, _tree(mount, trees)) for place, mount in caches.items()}
+    alone = {names[place] for place, mount in caches.items() if mount.sharing == "locked"}
+    private = {names[place]: names[place] for place, mount in caches.items() if mount.sharing == "private"}
+    for name in sorted({names[place] for place, mount in caches.items() if mount.sharing != "private"}):
+        waiting = f"waiting for the cache mount {name.shown}, which another step has"
+        held.enter_context(
+            workshop.store.lock(
+                f"cache mount {name}",
+                workshop.cancelled,
+                shared=name not in alone,
+                waiting=lambda text=waiting: workshop.emit(events.Note(text, node.index + 1)),  # type: ignore[misc]
+            )
+        )
+    for name in private:
+        private[name] = _free(workshop, name, held)
+    return {
+        place: _directory(
+            workshop,
+            node,
+            mount,
+            _tree(mount, trees),
+            private[names[place]] if mount.sharing == "private" else names[place],
+        )
+        for place, mount in caches.items()
+    }
+
+
+def show_cache(mount: MountStep, directory: str, held: ExitStack) -> Made:
+    """Give the mount of a cache that lies in `directory`; its descriptor is put on `held`."""
+    descriptor = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     held.callback(os.close, descriptor)
     source = mount.source.strip("/")
-    if source and tree is None:
+    if source and mount.input is None:
         try:
             descriptor = openat2(descriptor, source, os.O_PATH)
         except OSError as error:
@@ -45,29 +73,55 @@ def make_cache(workshop: Workshop, node: Node, mount: MountStep, tree: Result | 
     return Made((BindMount(descriptor, mount.target, readonly=mount.readonly, mapped=True),))
 
 
-def _free(workshop: Workshop, identity: str, held: ExitStack) -> str:
+def _tree(mount: MountStep, trees: Sequence[Result | None]) -> Result | None:
+    return None if mount.input is None else trees[mount.input]
+
+
+def _name(mount: MountStep, tree: Result | None) -> CacheName:
+    """Name the directory: other owners and modes are other caches, and so is what begins with other content."""
+    name = CacheName.of(mount.id, mount.uid, mount.gid, mount.mode)
+    return name if tree is None else name.beginning_with(f"{tree.chain} {mount.source}")
+
+
+def _free(workshop: Workshop, name: CacheName, held: ExitStack) -> CacheName:
     """Lock the first of a cache's copies that nobody else uses now."""
     number = 0
     while True:
-        name = f"{identity}\0{number}" if number else identity
+        copy = name.copy(number)
         try:
-            held.enter_context(workshop.store.lock(f"cache mount {name}", lambda: True))
+            held.enter_context(workshop.store.lock(f"cache mount {copy}", lambda: True))
         except Interrupted:
             number += 1
         else:
-            return name
+            return copy
 
 
-def _fill(workshop: Workshop, node: Node, mount: MountStep, tree: Result, directory: str) -> None:
-    """Put what `from` holds into a cache that is new."""
+def _directory(workshop: Workshop, node: Node, mount: MountStep, tree: Result | None, name: CacheName) -> str:
+    known = workshop.cache_directory(name)
+    if known is not None:
+        return known
+    caches = workshop.store.cache_mounts
+    if caches.use(name):
+        return caches.path(name)
+    staged = os.path.join(workshop.store.stage(), "mount")
+    os.mkdir(staged, 0o700)
+    mode, uid, gid = _fill(workshop, node, mount, tree, staged) if tree is not None else (0o755, 0, 0)
+    os.chown(staged, mount.uid or uid, mount.gid or gid)
+    os.chmod(staged, mode if mount.mode is None else mount.mode)
+    caches.put(name, staged)
+    return caches.path(name)
+
+
+def _fill(workshop: Workshop, node: Node, mount: MountStep, tree: Result, directory: str) -> tuple[int, int, int]:
+    """Put what `from` holds into the directory of a new cache, which no container has; mode and owner of the source."""
     from buildah_py.copy.materialise import materialise
     from buildah_py.copy.select import select
     from buildah_py.engine.mounts import shown_tree
+    from buildah_py.layers.resolve import resolve
 
-    with workshop.store.lock(f"filling {directory}", workshop.cancelled):
-        if os.listdir(directory):
-            return
-        shown, where = shown_tree(workshop, node, mount, tree)
-        with workshop.writer(directory) as writer:
-            materialise([select(shown, [mount.source or "/"], where=where)], "/", shown, writer, link=True)
-            writer.finish()
+    shown, where = shown_tree(workshop, node, mount, tree)
+    with workshop.writer(directory) as writer:
+        materialise([select(shown, [mount.source or "/"], where=where)], "/", shown, writer, link=True)
+        writer.finish()
+    source = shown.entry(resolve(shown, mount.source or "/"))
+    return (source.mode, source.uid, source.gid) if source is not None and source.kind == DIR else (0o755, 0, 0)

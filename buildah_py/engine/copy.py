@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from buildah_py.copy.materialise import Inline
     from buildah_py.copy.mode import Mode
     from buildah_py.copy.selection import Selection
-    from buildah_py.engine.workshop import Result, Workshop
+    from buildah_py.engine.results import Result
+    from buildah_py.engine.workshop import Workshop
     from buildah_py.layers.inventory import Captured
     from buildah_py.layers.pack_file import Base
     from buildah_py.layers.packer import LayerPacker
+    from buildah_py.layers.stamps import Stamps
     from buildah_py.layers.writer import LayerWriter
     from buildah_py.plan import Node
     from buildah_py.plan.steps import CopyStep
@@ -133,8 +135,8 @@ class CopyExecution:
             fs = os.path.join(staged, "fs")
             self._workshop.make_root(fs, () if self._step.link else self._parent.layers)
             with self._workshop.writer(fs) as writer:
-                self._write(selected, writer)
-                made = writer.finish(), fs
+                stamps = self._write(selected, writer)
+                made = writer.finish()._replace(stamps=stamps), fs
         self._warn(selected)
         return made
 
@@ -159,19 +161,20 @@ class CopyExecution:
         from buildah_py.layers.packer import LayerPacker
 
         with LayerPacker(staged, base) as packer:
-            self._write(selected, packer)
-            return packer.finish(), packer.path
+            stamps = self._write(selected, packer)
+            return packer.finish()._replace(stamps=stamps), packer.path
 
-    def _write(self, selected: Sequence[Selected], writer: LayerWriter | LayerPacker) -> None:
+    def _write(self, selected: Sequence[Selected], writer: LayerWriter | LayerPacker) -> Stamps:
+        """Write the files; which times among theirs are no content."""
         from buildah_py.copy.materialise import Inline, materialise
 
-        view = self._workshop.view(self._parent.layers)
+        view = self._workshop.view(self._parent.layers, self._parent.stamps)
         now = time.time_ns()
         pieces: list[Selection | Inline] = [
             Inline(file.name, file.content, file.mode, now) for file in self._step.files
         ]
         pieces += [one.selection for one in selected]
-        materialise(
+        return materialise(
             pieces,
             self._step.destination,
             view,
@@ -245,7 +248,7 @@ class CopyExecution:
             tree = (
                 self._workshop.context(origin.context)
                 if self._origin is None
-                else self._workshop.view(self._origin.layers)
+                else self._workshop.view(self._origin.layers, self._origin.stamps)
             )
             selection = select(
                 tree,
@@ -254,6 +257,7 @@ class CopyExecution:
                 parents=step.parents,
                 where=origin.name,
                 unread=self._ahead,
+                timed=self._origin is not None,
             )
         return [Selected(selection, step.add and step.unpack is not False)]
 

@@ -9,10 +9,11 @@ import threading
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from buildah_py.cache import base_chain, step_key
+from buildah_py.cache import Made, step_key
+from buildah_py.cache.records import drop_lies
 from buildah_py.engine.executions import NOTHING_USED, make_execution
-from buildah_py.engine.reasons import LookUp, Reason, chain_above, chain_below, describe
-from buildah_py.engine.workshop import Result
+from buildah_py.engine.reasons import LookUp, Reason, describe
+from buildah_py.engine.results import NOTHING, Result, base_result, chain_below, result_of
 from buildah_py.errors import Interrupted, LayersLost, NotFound, PybuildError, SourceChanged, StepFailed
 from buildah_py.plan.steps import BaseStep, CaptureStep, CopyStep, RunStep
 from buildah_py.progress import events
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from buildah_py.cache.ingredients import Ingredients
     from buildah_py.engine.executions import Execution, Usage
     from buildah_py.engine.workshop import Workshop
+    from buildah_py.layers.inventory import Captured
     from buildah_py.plan import Node
 
 MAX_THREADS = 64
@@ -94,9 +96,9 @@ class Engine:
             raise
         if self._error is not None:
             raise self._error
-        if self.ran and self._met:
+        if self._met:
             met = [(key, describe(node, nodes, None), str(node.step.canonical()["op"])) for node, key in self._met]
-            self._workshop.cache.see(met)
+            self._workshop.cache.see(met, again=bool(self.ran))
             self._met.clear()
         return self._results
 
@@ -292,23 +294,34 @@ class Engine:
         began = time.monotonic()
         captured, staged = execution.execute(self._workshop.store.stage(), why.near)
         self._workshop.check()
-        cache = self._workshop.cache
-        layer = self._workshop.store.layers.add(
-            staged,
-            captured.inventory,
-            captured.diff_id,
-            captured.size,
-            exact=cache.apart,
-            base=captured.base or None,
-        )
+        made = self._older(captured, why) or self._add(captured, staged)
         seconds = round(time.monotonic() - began, 3)
-        return cache.keep(
-            why.ingredients(execution, layer.layer_digest),
-            layer.diff_id,
-            layer.layer_digest,
-            seconds,
-            lists=why.lists(execution),
+        return self._workshop.cache.keep(
+            why.ingredients(execution, made.content), made, seconds, lists=why.lists(execution)
         )
+
+    def _add(self, captured: Captured, staged: str) -> Made:
+        store = self._workshop.store
+        was_absent = bool(store.layers.missing([captured.diff_id]))
+        store.layers.add(staged, captured.inventory, captured.diff_id, captured.size, base=captured.base or None)
+        if was_absent:
+            drop_lies(store, captured.diff_id)
+        return Made(captured.diff_id, captured.inventory.content_digest(captured.stamps), captured.stamps)
+
+    def _older(self, captured: Captured, why: Reason) -> Made | None:
+        """Find an earlier result of the step that is equivalent: it stays, so that digests do."""
+        if self._workshop.cache.apart:
+            return None
+        content = ""
+        for record in why.earlier():
+            if record.diff_id == captured.diff_id:
+                return None
+            content = content or captured.inventory.content_digest(captured.stamps)
+            layer = self._workshop.store.layers.get(record.diff_id)
+            here = layer is not None and not layer.absent and self._workshop.store.layers.use([record.diff_id])
+            if here and record.content == content:
+                return record.result
+        return None
 
     def _execution(self, node: Node) -> Execution:
         """Make the execution of a node, once: what its look-up read of a context need not be read again."""
@@ -332,7 +345,7 @@ class Engine:
         return self._lookup.forbidden(node.stage) or (cache.fallback is None and cache.is_first_build())
 
     def _parent(self, node: Node) -> Result:
-        return Result(base_chain(()), ()) if node.parent is None else self._results[node.parent]
+        return NOTHING if node.parent is None else self._results[node.parent]
 
     def _reason(self, node: Node) -> Reason:
         with self._condition:
@@ -361,7 +374,7 @@ class Engine:
             self._done(node, events.FAILED, str(error), started)
             raise error
         self._done(node, events.HIT, "", started)
-        return Result(base_chain(step.diff_ids), step.diff_ids)
+        return base_result(step.diff_ids)
 
     def _hit(self, node: Node, key: str, record: Record, started: float, *, announced: bool = False) -> Result:
         if not announced:
@@ -376,17 +389,14 @@ class Engine:
     def _watch(self, node: Node, record: Record, outcome: str, reason: str) -> None:
         if self._observe is not None:
             why, execution = self._reason(node), self._executions[node.index]
-            ingredients = why.ingredients(execution, record.layer_digest)
+            ingredients = why.ingredients(execution, record.content)
             self._observe(Observed(node, ingredients, record, why.lists(execution), outcome, reason))
 
     def _result(self, node: Node, record: Record) -> Result:
         self._executions.pop(node.index, None)
         self.records[node.index] = record
-        parent = self._parent(node)
-        chain = chain_above(node.step, parent.chain, record.layer_digest)
-        if isinstance(node.step, CaptureStep):
-            return Result(chain, (record.diff_id,), record.created)
-        return Result(chain, (*parent.layers, record.diff_id), record.created)
+        inputs = [self._results[one.node] for one in node.inputs if one.node is not None]
+        return result_of(node.step, self._parent(node), inputs, record)
 
     def _start(self, node: Node) -> None:
         total = self._stages[node.stage]

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from buildah_py.cache import Selections
-    from buildah_py.engine.workshop import Result, Workshop
+    from buildah_py.engine.results import Result
+    from buildah_py.engine.workshop import Workshop
     from buildah_py.layers.inventory import Captured
     from buildah_py.plan import Node
 

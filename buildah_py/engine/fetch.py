@@ -26,15 +26,16 @@ class Fetched(NamedTuple):
 
 def fetch(workshop: Workshop, step: CopyStep, url: str) -> Fetched:
     """Fetch what an ADD names, or find it unchanged in the store. Raises SourceError, NotFound."""
-    authorization = http.authorization_from(workshop.reach.secret)
+    reach = workshop.reach
     shown = redact(url)
     if kind_of(url) == "http":
         fetched = http.fetch(
             url,
             workshop.store.path("fetched"),
             checksum=step.checksum,
-            authorization=authorization,
-            local_redirects=workshop.reach.local_redirects,
+            authorization=http.authorization_from(reach.secret),
+            local_redirects=reach.local_redirects,
+            cancelled=reach.cancelled,
         )
         return Fetched(select_path(fetched.tree(), fetched.name, where=shown))
     source = git_url.parse(url)
@@ -47,9 +48,11 @@ def fetch(workshop: Workshop, step: CopyStep, url: str) -> Fetched:
         workshop.store.path("git"),
         destination,
         keep_git_dir=step.keep_git_dir,
-        authorization=git.authorization_from(workshop.reach.secret, source.remote),
-        lock=lambda name: workshop.store.lock(f"git {name}", workshop.cancelled),
-        local_redirects=workshop.reach.local_redirects,
+        authorization=git.authorization_from(reach.secret, source.remote),
+        lock=lambda name: workshop.store.lock(f"git {name}", reach.cancelled),
+        local_redirects=reach.local_redirects,
+        agent=reach.agent,
+        cancelled=reach.cancelled,
     )
     tree = DirectoryContext(checkout.path, name=shown)
     # What git keeps for itself holds times of this checkout.

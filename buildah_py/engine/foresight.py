@@ -6,10 +6,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from buildah_py.buildfile.remote import kind_of
-from buildah_py.cache import base_chain, step_key
+from buildah_py.cache import step_key
+from buildah_py.cache.keys import BEFORE
 from buildah_py.engine.executions import make_execution
-from buildah_py.engine.reasons import chain_above, chain_below, describe
-from buildah_py.engine.workshop import Result
+from buildah_py.engine.reasons import describe
+from buildah_py.engine.results import NOTHING, Result, base_result, before, chain_below, result_of
 from buildah_py.errors import NotFound
 from buildah_py.plan.steps import BaseStep, CaptureStep, CopyStep, RunStep
 from buildah_py.sources.urls import redact
@@ -88,18 +89,17 @@ class Foresight:
         return result if result is not None and all(layers.get(one) for one in result.layers) else None
 
     def _base(self, node: Node, step: BaseStep) -> Foreseen:
-        chain = base_chain(step.diff_ids)
-        self._results[node.index] = Result(chain, step.diff_ids)
-        return Foreseen(node, None, chain=chain)
+        result = self._results[node.index] = base_result(step.diff_ids)
+        return Foreseen(node, None, chain=result.chain)
 
     def _step(self, node: Node, nodes: Sequence[Node]) -> Foreseen:
         from buildah_py.cache.ingredients import Ingredients
 
-        parent = Result(base_chain(()), ()) if node.parent is None else self._results[node.parent]
+        parent = NOTHING if node.parent is None else self._results[node.parent]
         inputs, held, unknown, execution = self._inputs(node)
         below = chain_below(node.step, parent.chain) if parent else None
         if isinstance(node.step, CopyStep) and node.step.link:
-            below = base_chain(())
+            below = NOTHING.chain
         about = describe(node, nodes, execution, on=parent.chain if parent else "")
         ingredients = Ingredients(below, node.step.canonical(), inputs, about)
         lists = {digest: held[name].pack for name, digest in inputs.items() if digest is not None and name in held}
@@ -115,9 +115,9 @@ class Foresight:
             return Foreseen(node, ingredients, key, None, (), "", lists)
         chain = None
         if parent is not None:
-            chain = chain_above(node.step, parent.chain, record.layer_digest)
-            layers = () if isinstance(node.step, CaptureStep) else parent.layers
-            self._results[node.index] = Result(chain, (*layers, record.diff_id), record.created)
+            inputs_of = [self._results[one.node] for one in node.inputs if one.node is not None]
+            result = result_of(node.step, parent, [one for one in inputs_of if one is not None], record)
+            self._results[node.index], chain = result, result.chain
         return Foreseen(node, ingredients, key, record, (), "", lists, chain)
 
     def _inputs(self, node: Node) -> tuple[dict[str, str | None], Mapping[str, InputList], str, Execution | None]:
@@ -141,9 +141,13 @@ class Foresight:
             unknown = {f"mount {mount.target}": None for mount in blind}
             if blind:
                 step = replace(run, mounts=tuple(mount for mount in run.mounts if mount not in blind))
+        why = _NOT_HERE if unknown else ""
+        if isinstance(run, RunStep) and run.reads_state:
+            others = [self._results[one.node] for one in node.inputs if one.node is not None]
+            unknown[BEFORE] = before(NOTHING if node.parent is None else self._results[node.parent], others)
         execution = make_execution(self._workshop, replace(node, step=step), _NOWHERE, trees)
         try:
-            return {**execution.inputs(), **unknown}, execution.lists(), _NOT_HERE if unknown else "", execution
+            return {**execution.inputs(), **unknown}, execution.lists(), why, execution
         except _NotHere as error:
             mounts = run.mounts if isinstance(run, RunStep) else ()
             names = [f"mount {mount.target}" for mount in mounts if mount.input is not None] or ["sources"]

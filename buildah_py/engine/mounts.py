@@ -13,10 +13,9 @@ from buildah_py.layers.resolve import resolve
 from buildah_py.sandbox import BindMount, FileMount, OverlayMount, TmpfsMount
 
 if TYPE_CHECKING:
-    from contextlib import ExitStack
-
     from buildah_py.copy.selection import Selection
-    from buildah_py.engine.workshop import Result, Workshop
+    from buildah_py.engine.results import Result
+    from buildah_py.engine.workshop import Workshop
     from buildah_py.layers.tree import Tree
     from buildah_py.plan import Node
     from buildah_py.plan.steps import MountStep
@@ -26,25 +25,18 @@ if TYPE_CHECKING:
 def shown(workshop: Workshop, node: Node, mount: MountStep, tree: Result | None) -> Selection:
     """Give what a mount shows: what is below its source."""
     seen, where = shown_tree(workshop, node, mount, tree)
-    return select(seen, [mount.source or "/"], where=where)
+    return select(seen, [mount.source or "/"], where=where, timed=tree is not None)
 
 
-def make_mount(
-    workshop: Workshop, node: Node, mount: MountStep, tree: Result | None, staged: str, number: int, held: ExitStack
-) -> Made:
-    """Make what the sandbox mounts; `number` is the mount's place in the step.
+def make_mount(workshop: Workshop, node: Node, mount: MountStep, tree: Result | None, staged: str, number: int) -> Made:
+    """Make what the sandbox mounts, for all but caches; `number` is the mount's place in the step.
 
-    Directories that are thrown away afterwards lie below `staged`; what has to last as long as the container runs, such
-    as locks, is put on `held`. Raises NotFound for what is required and missing.
+    Directories that are thrown away afterwards lie below `staged`. Raises NotFound for what is required and missing.
     """
     if mount.type == "tmpfs":
         return Made((TmpfsMount(mount.target, mount.size or 0),))
     if mount.type == "bind":
         return Made((_bind(workshop, node, mount, tree, staged),))
-    if mount.type == "cache":
-        from buildah_py.engine.cache_mounts import make_cache
-
-        return make_cache(workshop, node, mount, tree, held)
     return _secret(workshop, mount) if mount.type == "secret" else _agent(workshop, mount, number)
 
 
@@ -77,7 +69,7 @@ def shown_tree(workshop: Workshop, node: Node, mount: MountStep, tree: Result | 
     """Give the tree that a mount shows something of, and what messages call it."""
     assert mount.input is not None
     source = node.inputs[mount.input]
-    return workshop.context(source.context) if tree is None else workshop.view(tree.layers), source.name
+    return workshop.context(source.context) if tree is None else workshop.view(tree.layers, tree.stamps), source.name
 
 
 def _bind(workshop: Workshop, node: Node, mount: MountStep, tree: Result | None, staged: str) -> Operation:

@@ -5,18 +5,17 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from buildah_py.cache.keys import base_chain, next_chain
+from buildah_py.engine.results import chain_above, chain_below
 from buildah_py.plan.steps import BaseStep, CaptureStep, CopyStep, RunStep
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from buildah_py.cache import Cache, Record
     from buildah_py.cache.explain import Explanation
     from buildah_py.cache.ingredients import About, Ingredients
     from buildah_py.engine.executions import Execution
     from buildah_py.plan import Node
-    from buildah_py.plan.steps import Step
 
 _MAX_TEXT = 4096
 
@@ -41,18 +40,8 @@ class LookUp(NamedTuple):
         return self.ttl is not None and made < time.time_ns() - self.ttl
 
 
-def chain_below(step: Step, on: str) -> str:
-    """Give the chain that a key starts from: none for COPY --link, which is independent of what lies below."""
-    return base_chain(()) if isinstance(step, CopyStep) and step.link else on
-
-
-def chain_above(step: Step, on: str, layer_digest: str) -> str:
-    """Give the chain digest of what a step leads to."""
-    return next_chain(base_chain(()) if isinstance(step, CaptureStep) else on, layer_digest)
-
-
 def describe(
-    node: Node, nodes: Sequence[Node], execution: Execution | None, *, on: str = "", layer_digest: str = ""
+    node: Node, nodes: Sequence[Node], execution: Execution | None, *, on: str = "", content: str = ""
 ) -> About:
     """Say what is known of a step beside what enters its key."""
     from buildah_py import __version__
@@ -79,7 +68,7 @@ def describe(
         },
         below=below,
         on=on,
-        chain=chain_above(node.step, on, layer_digest) if layer_digest else "",
+        chain=chain_above(node.step, on, content) if content else "",
         pybuild=__version__,
     )
 
@@ -106,20 +95,38 @@ class Reason:
         self._on = on
         self._texts = texts
         self._nearest: Record | None = None
+        self._key = ""
 
     def find(self, execution: Execution, key: str) -> Explanation:
         """Say why there is no record of `key` that could be used."""
         found = explain_miss(
             self._cache, self._lookup, self.ingredients(execution), key, self.lists(execution), self._texts
         )
-        self._nearest = found.nearest
+        self._nearest, self._key = found.nearest, key
         return found
 
-    def ingredients(self, execution: Execution, layer_digest: str = "") -> Ingredients:
+    def earlier(self) -> Iterator[Record]:
+        """Give the results that the step has had before, of any ingredients: those most like it first.
+
+        A copy's are only those of this very key: where what it selects is another, so is what it makes.
+        """
+        known = self._cache.known(self._key)
+        if known is not None:
+            yield known[0]
+        if isinstance(self._node.step, CopyStep):
+            return
+        if self._nearest is not None:
+            yield self._nearest
+        about = describe(self._node, self._nodes, None, on=self._on)
+        for record, own in self._cache.near(about, str(self._node.step.canonical()["op"])):
+            if own:
+                yield record
+
+    def ingredients(self, execution: Execution, content: str = "") -> Ingredients:
         """Give all that can be compared, with what it led to once that is known."""
         from buildah_py.cache.ingredients import Ingredients
 
-        about = describe(self._node, self._nodes, execution, on=self._on, layer_digest=layer_digest)
+        about = describe(self._node, self._nodes, execution, on=self._on, content=content)
         below = chain_below(self._node.step, self._on)
         return Ingredients(below, self._node.step.canonical(), dict(execution.inputs()), about)
 

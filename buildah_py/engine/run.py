@@ -6,19 +6,24 @@ import os
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+from buildah_py.cache.keys import BEFORE
 from buildah_py.cache.selections import selection_key
 from buildah_py.engine.executions import InputList, Usage, keep_selection
 from buildah_py.engine.foreign import check_runnable
+from buildah_py.engine.moment import Moment, now_on
+from buildah_py.engine.results import before
 from buildah_py.engine.workshop import RootAttributes
 from buildah_py.errors import PybuildError, StepFailed
 from buildah_py.layers.entry import DIR, Entry
+from buildah_py.layers.stamps import NO_STAMPS
 from buildah_py.plan.steps import OUTPUT
 from buildah_py.progress import events
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from buildah_py.engine.workshop import Result, Workshop
+    from buildah_py.engine.results import Result
+    from buildah_py.engine.workshop import Workshop
     from buildah_py.layers.inventory import Captured
     from buildah_py.plan import Node
     from buildah_py.plan.steps import MountStep, RunStep
@@ -45,11 +50,17 @@ class RunExecution:
         self.usage = Usage()
         self._held = ExitStack()
         self._root = RootAttributes()
+        self._began = Moment(0, 0)
 
     def inputs(self) -> Mapping[str, str]:
-        """The content that bind mounts show; of secrets and agents that may be missing, whether they are there."""
+        """The content that bind mounts show; of secrets and agents that may be missing, whether they are there.
+
+        Of a step that sees what others have left outside of the file system, all steps before it count.
+        """
         if self._digests is None:
             self._digests = {}
+            if self._step.reads_state:
+                self._digests[BEFORE] = before(self._parent, filter(None, self._trees)) or ""
             for mount in self._step.mounts:
                 if mount.input is not None:
                     self._digests[f"mount {mount.target}"] = self._shown_digest(mount)
@@ -106,11 +117,20 @@ class RunExecution:
             stubs=spec.init,
             userxattr=self._workshop.userxattr,
             root=Entry("", DIR, *self._root),
+            stamped=self._began.until(now_on(os.path.join(staged, "ended"))),
+            below=self._below(),
         )
         tidy(spec.upper, captured)
         for path in captured.skipped:
             self._workshop.warn(f"{self._node.place}: the socket /{path} is left out, as no layer can hold one")
         return captured, spec.upper
+
+    def _below(self) -> Callable[[str], Entry | None]:
+        """Give what the layers show that steps have made; nothing of a base image has a time that is no content."""
+        own = next((place for place, one in enumerate(self._parent.stamps) if one != NO_STAMPS), None)
+        if own is None:
+            return lambda _: None
+        return self._workshop.view(self._parent.layers[own:], self._parent.stamps[own:]).entry
 
     def _confirm(self) -> None:
         """Look at what only a shared cache has said. Raises SourceChanged where that is not so."""
@@ -122,7 +142,7 @@ class RunExecution:
         check_runnable(self._step.platform)
         upper, work, init = (os.path.join(staged, name) for name in ("upper", "work", "init"))
         self._root = self._workshop.make_root(upper, self._parent.layers)
-        os.mkdir(work)
+        self._began = now_on(work)
         os.mkdir(init)
         return self._spec(self._workshop.lowers(self._parent.layers), upper, work, init, staged)
 
@@ -137,11 +157,17 @@ class RunExecution:
             FileMount(target=f"/dev/pipes/{file.name}", content=file.content, mode=file.mode) for file in step.files
         ]
         environment = dict(step.env) | dict(step.proxies)
+        caches = self._open_caches()
         for number, mount in enumerate(step.mounts):
-            from buildah_py.engine.mounts import make_mount
+            if number in caches:
+                from buildah_py.engine.cache_mounts import show_cache
 
-            tree = self._trees[mount.input] if mount.input is not None else None
-            made = make_mount(self._workshop, self._node, mount, tree, staged, number, self._held)
+                made = show_cache(mount, caches[number], self._held)
+            else:
+                from buildah_py.engine.mounts import make_mount
+
+                tree = self._trees[mount.input] if mount.input is not None else None
+                made = make_mount(self._workshop, self._node, mount, tree, staged, number)
             mounts += made.operations
             environment.update(made.variables)
         if self._workshop.trust is not None:
@@ -162,6 +188,13 @@ class RunExecution:
             mounts=tuple(mounts),
         )
         return self._workshop.shape(spec)
+
+    def _open_caches(self) -> Mapping[int, str]:
+        if not any(mount.type == "cache" for mount in self._step.mounts):
+            return {}
+        from buildah_py.engine.cache_mounts import open_caches
+
+        return open_caches(self._workshop, self._node, self._step.mounts, self._trees, self._held)
 
     def _run(self, spec: ContainerSpec, show: Callable[[int, bytes], None]) -> None:
         read_out, write_out = os.pipe2(os.O_CLOEXEC)

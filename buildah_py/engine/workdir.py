@@ -10,12 +10,14 @@ from buildah_py.engine.executions import Usage
 from buildah_py.errors import NotFound, PybuildError
 from buildah_py.layers.entry import DIR
 from buildah_py.layers.resolve import resolve
+from buildah_py.layers.stamps import NO_STAMPS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from buildah_py.engine.executions import InputList
-    from buildah_py.engine.workshop import Result, Workshop
+    from buildah_py.engine.results import Result
+    from buildah_py.engine.workshop import Workshop
     from buildah_py.layers.inventory import Captured
     from buildah_py.layers.tree import Tree
     from buildah_py.plan.steps import WorkdirStep
@@ -43,7 +45,8 @@ class WorkdirExecution:
         """Write the missing directories as a layer."""
         from buildah_py.copy.layout import Layout
 
-        view = self._workshop.view(self._parent.layers)
+        view = self._workshop.view(self._parent.layers, self._parent.stamps)
+        stamps = NO_STAMPS
         path = resolve(view, self._step.path)
         fs = os.path.join(staged, "fs")
         self._workshop.make_root(fs, self._parent.layers)
@@ -51,11 +54,13 @@ class WorkdirExecution:
             existing = view.entry(path)
             if existing is None:
                 layout = Layout(view)
-                layout.make_dirs(path, 0o755, self._owner(view), time.time_ns())
+                now = time.time_ns()
+                layout.make_dirs(path, 0o755, self._owner(view), now)
                 layout.write(writer)
+                stamps = layout.stamps(now)
             elif existing.kind != DIR:
                 raise PybuildError(f"WORKDIR {self._step.path}: /{path} is there and is no directory")
-            return writer.finish(), fs
+            return writer.finish()._replace(stamps=stamps), fs
 
     def _owner(self, view: Tree) -> tuple[int, int]:
         """Find the stage's user; root where there is none of that name: only a RUN needs one that exists.

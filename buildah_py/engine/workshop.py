@@ -7,7 +7,6 @@ import threading
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from buildah_py.errors import Interrupted
-from buildah_py.frozen import dataclass
 from buildah_py.layers.tree import Tree
 from buildah_py.linux.identity import has_single_id, in_user_namespace
 from buildah_py.progress import events
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from buildah_py.cache import Cache
+    from buildah_py.layers.stamps import Stamps
     from buildah_py.layers.view import MergedView
     from buildah_py.layers.writer import LayerWriter
     from buildah_py.progress.events import Event
@@ -24,22 +24,11 @@ if TYPE_CHECKING:
     from buildah_py.sandbox.trust import Trust
     from buildah_py.sources.reach import Reach
     from buildah_py.store import Store
+    from buildah_py.store.cache_mounts import CacheName
 
 
 DIGESTED = "scrypt:"
 """How the digest of a secret's value begins."""
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """A file system that a node led to: its chain digest, and its layers by diff_id, the lowest first.
-
-    `created` is when the top-most layer was first made, in nanoseconds since 1970.
-    """
-
-    chain: str
-    layers: tuple[str, ...]
-    created: int = 0
 
 
 class Context(Tree, Protocol):
@@ -67,6 +56,7 @@ class Workshop:
     their ids, `shape` gives a container as the command line wants it. `secret_digest` gives for a secret's id what of
     it enters keys: "" where it was not given, "given", or a digest of its value where that was asked for.
     `cache_directory` is asked before a cache mount is used: for the directory that stands for it, None for the store's.
+    `ended` is set when the build is cancelled; whoever fetches something for it looks at that.
     """
 
     def __init__(
@@ -82,7 +72,8 @@ class Workshop:
         secret_digest: Callable[[str], str] = lambda _: "",
         agents: Mapping[str, str] | None = None,
         shape: Callable[[ContainerSpec], ContainerSpec] = lambda spec: spec,
-        cache_directory: Callable[[str], str | None] = lambda _: None,
+        cache_directory: Callable[[CacheName], str | None] = lambda _: None,
+        ended: threading.Event | None = None,
     ) -> None:
         self.store = store
         self.cache = cache
@@ -98,14 +89,15 @@ class Workshop:
         self._sandbox: Sandbox | None = None
         self._released: list[Sandbox] = []
         self._contexts: dict[str, Context] = {}
-        self._views: dict[tuple[str, ...], MergedView] = {}
+        self._views: dict[tuple[tuple[str, ...], tuple[Stamps, ...]], MergedView] = {}
         self._containers: set[Container] = set()
         self._warned: set[str] = set()
         self.userxattr = in_user_namespace()
         self._owners = not (self.userxattr and has_single_id())
         self._lock = threading.RLock()
+        self._opening = threading.Lock()
         self.context_lock = threading.Lock()
-        self._cancelled = threading.Event()
+        self._cancelled = ended or threading.Event()
 
     # file systems
 
@@ -113,12 +105,12 @@ class Workshop:
         """The directories of layers for an overlay, the top-most first; see `Store.lowers`."""
         return self.store.lowers(layers)
 
-    def view(self, layers: tuple[str, ...]) -> MergedView:
-        """The merged file system of layers, to be looked at without mounting."""
+    def view(self, layers: tuple[str, ...], stamps: tuple[Stamps, ...] = ()) -> MergedView:
+        """The merged file system of layers, to be looked at without mounting; `stamps` as in a Result."""
         with self._lock:
-            if layers not in self._views:
-                self._views[layers] = self.store.view(layers)
-            return self._views[layers]
+            if (layers, stamps) not in self._views:
+                self._views[layers, stamps] = self.store.view(layers, stamps)
+            return self._views[layers, stamps]
 
     def root_attributes(self, layers: Sequence[str]) -> RootAttributes:
         """What `/` is like on top of layers."""
@@ -147,7 +139,7 @@ class Workshop:
 
     def context(self, name: str) -> Context:
         """The build context `name`; "" is the main one."""
-        with self._lock:
+        with self._opening:  # which may take as long as another machine likes; nothing else waits for it
             if name not in self._contexts:
                 self._contexts[name] = self._open_context(name)
             return self._contexts[name]
@@ -221,8 +213,8 @@ class Workshop:
 
     def cancel(self) -> None:
         """Kill what runs; whatever asks `check` from now on is interrupted."""
+        self._cancelled.set()
         with self._lock:
-            self._cancelled.set()
             for container in self._containers:
                 container.kill()
 

@@ -46,12 +46,13 @@ class Index(NamedTuple):
         """The bytes whose digest is the index's: the same for equal indexes."""
         return canonical.to_bytes(self.to_dict())
 
-    def choose(self, wanted: Platform, what: str = "the image", *, strict: bool = False) -> Descriptor:
-        """The manifest that suits `wanted` best. Raises NotFound that lists the platforms there are.
+    def images(self) -> list[Descriptor]:
+        """The manifests but for attestations, which stand in an index beside the images they speak of."""
+        return [one for one in self.manifests if DOCKER_REFERENCE_TYPE not in one.annotations]
 
-        Attestations, which stand in an index beside the images they speak of, are passed over.
-        """
-        images = [one for one in self.manifests if DOCKER_REFERENCE_TYPE not in one.annotations]
+    def choose(self, wanted: Platform, what: str = "the image", *, strict: bool = False) -> Descriptor:
+        """The manifest that suits `wanted` best. Raises NotFound that lists the platforms there are."""
+        images = self.images()
         position = platforms.choose(wanted, (image.platform for image in images), strict=strict)
         if position is None:
             there = sorted({str(image.platform.normalised()) for image in images if image.platform is not None})

@@ -2,16 +2,20 @@
 
 The rules are those of the OCI runtimes: a number is an id whether or not it is listed, a name has to be listed, the
 supplementary groups count only where no group is named.
+
+A container's first process looks here too, so that nothing that is slow to import is.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
-
 from buildah_py.errors import NotFound
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    _Account = tuple[str, int, int, str]
+    """Name, uid, gid, home."""
 
 MAX_BYTES = 4 << 20
 """What lies behind the first 4 MiB of passwd or group is not looked at; callers need not read more."""
@@ -20,27 +24,28 @@ _MAX_LINE = 64 << 10
 _MAX_ID = 2**32 - 2  # 2**32 - 1 is (uid_t) -1: "leave it as it is"
 
 
-class User(NamedTuple):
+class User:
     """The identity of a process. `name` is `""` where passwd does not list the id."""
 
-    uid: int = 0
-    gid: int = 0
-    groups: tuple[int, ...] = ()
-    name: str = ""
-    home: str = "/"
+    __slots__ = ("gid", "groups", "home", "name", "uid")
 
+    def __init__(
+        self, uid: int = 0, gid: int = 0, groups: tuple[int, ...] = (), name: str = "", home: str = "/"
+    ) -> None:
+        self.uid = uid
+        self.gid = gid
+        self.groups = groups
+        self.name = name
+        self.home = home
 
-class _Account(NamedTuple):
-    name: str
-    uid: int
-    gid: int
-    home: str
+    def __repr__(self) -> str:
+        return f"User({self.uid}, {self.gid}, {self.groups}, {self.name!r}, {self.home!r})"
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, User) and repr(self) == repr(other)
 
-class _Group(NamedTuple):
-    name: str
-    gid: int
-    members: tuple[str, ...]
+    def __hash__(self) -> int:
+        return hash(repr(self))
 
 
 def user(spec: str, passwd: bytes = b"", group: bytes = b"") -> User:
@@ -50,14 +55,16 @@ def user(spec: str, passwd: bytes = b"", group: bytes = b"") -> User:
     """
     wanted, _, wanted_group = spec.partition(":")
     account = _account(wanted or "0", passwd)
-    uid = account.uid if account else _id(wanted or "0")
-    if uid is None:
-        raise _missing("user", wanted, spec, "/etc/passwd")
-    name, home = (account.name, account.home) if account else ("", "/")
+    if account is None:
+        uid = _id(wanted or "0")
+        if uid is None:
+            raise _missing("user", wanted, spec, "/etc/passwd")
+        account = "", uid, 0, "/"
+    name, uid, gid, home = account
     if wanted_group:
         return User(uid, _gid(wanted_group, spec, group), (), name, home)
-    groups = tuple(dict.fromkeys(one.gid for one in _groups(group) if name and name in one.members))
-    return User(uid, account.gid if account else 0, groups, name, home)
+    groups = tuple(dict.fromkeys(one for _, one, members in _groups(group) if name and name in members))
+    return User(uid, gid, groups, name, home)
 
 
 def owner(spec: str, passwd: bytes = b"", group: bytes = b"") -> tuple[int, int]:
@@ -66,15 +73,12 @@ def owner(spec: str, passwd: bytes = b"", group: bytes = b"") -> tuple[int, int]
     Without a group, a number stands for both, and a name brings the group that passwd gives it.
     """
     wanted, _, wanted_group = spec.partition(":")
-    uid = _id(wanted or "0")
-    gid = uid
+    uid = gid = _id(wanted or "0")
     if uid is None:
         account = _account(wanted, passwd)
-        if account is None and wanted == "root":
-            account = _Account("root", 0, 0, "/root")
         if account is None:
             raise _missing("user", wanted, spec, "/etc/passwd")
-        uid, gid = account.uid, account.gid
+        _, uid, gid, _ = account
     if wanted_group:
         gid = _gid(wanted_group, spec, group)
     assert gid is not None
@@ -83,27 +87,31 @@ def owner(spec: str, passwd: bytes = b"", group: bytes = b"") -> tuple[int, int]
 
 def _account(wanted: str, passwd: bytes) -> _Account | None:
     """The first account of that id, or that name where `wanted` is no number; root is known without a passwd."""
-    uid = _id(wanted)
+    number = _id(wanted)
     for account in _accounts(passwd):
-        if account.name == wanted if uid is None else account.uid == uid:
+        if (account[0] == wanted and not _is_number(wanted)) if number is None else account[1] == number:
             return account
-    return _Account("root", 0, 0, "/root") if wanted == "root" else None
+    return ("root", 0, 0, "/root") if wanted == "root" else None
 
 
 def _gid(wanted: str, spec: str, group: bytes) -> int:
-    gid = _id(wanted)
-    if gid is not None:
-        return gid
-    for one in _groups(group):
-        if one.name == wanted:
-            return one.gid
+    number = _id(wanted)
+    if number is not None:
+        return number
+    for name, gid, _ in _groups(group):
+        if name == wanted and not _is_number(wanted):
+            return gid
     if wanted == "root":
         return 0
     raise _missing("group", wanted, spec, "/etc/group")
 
 
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit()
+
+
 def _id(text: str) -> int | None:
-    if text.isascii() and text.isdigit() and len(text) <= 10 and int(text) <= _MAX_ID:
+    if _is_number(text) and len(text) <= 10 and int(text) <= _MAX_ID:
         return int(text)
     return None
 
@@ -113,15 +121,15 @@ def _accounts(passwd: bytes) -> Iterator[_Account]:
         if len(fields) >= 4:
             uid, gid = _id(fields[2]), _id(fields[3])
             if fields[0] and uid is not None and gid is not None:
-                yield _Account(fields[0], uid, gid, (fields[5] if len(fields) > 5 else "") or "/")
+                yield fields[0], uid, gid, (fields[5] if len(fields) > 5 else "") or "/"
 
 
-def _groups(group: bytes) -> Iterator[_Group]:
+def _groups(group: bytes) -> Iterator[tuple[str, int, tuple[str, ...]]]:
     for fields in _lines(group):
         gid = _id(fields[2]) if len(fields) >= 3 else None
         if fields[0] and gid is not None:
             members = fields[3].split(",") if len(fields) > 3 else ()
-            yield _Group(fields[0], gid, tuple(name.strip() for name in members if name.strip()))
+            yield fields[0], gid, tuple(name.strip() for name in members if name.strip())
 
 
 def _lines(data: bytes) -> Iterator[list[str]]:

@@ -37,11 +37,13 @@ def unpack(
     expect_diff_id: str = "",
     below: Tree | None = None,
     left_out: Callable[[str], object] | None = None,
+    devices: bool = True,
 ) -> Captured:
     """Unpack an uncompressed tar into the empty directory `dest`; return what is there now.
 
     Whiteouts become what overlayfs takes for them; without `keep_whiteouts` they are refused, for an archive that is no
-    layer cannot mean them. `diff_id` and `size` are of the stream as read, to its end. `owners=False`: see LayerWriter.
+    layer cannot mean them. `diff_id` and `size` are of the stream as read, to its end. `owners=False` and
+    `devices=False`: see LayerWriter.
 
     With `below`, the view of the layers below, an entry whose parent is a symbolic link there goes to where that leads,
     and parents that the archive leaves out are made as they are below. Without it the layer stands for itself and can
@@ -57,7 +59,7 @@ def unpack(
     with (
         BackgroundHash() as hashed,
         ReadAhead(stream.read) as ahead,
-        LayerWriter(dest, userxattr=userxattr, digest=False, owners=owners) as writer,
+        LayerWriter(dest, userxattr=userxattr, digest=False, owners=owners, devices=devices) as writer,
     ):
         size = 0
 

@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from buildah_py.errors import ArchiveError
 from buildah_py.layers import xattrs
-from buildah_py.layers.entry import BLOCK, CHAR, DIR, FIFO, FILE, HARDLINK, SYMLINK, WHITEOUT, Entry
+from buildah_py.layers.entry import BLOCK, CHAR, DIR, FIFO, FILE, HARDLINK, SECOND, SYMLINK, WHITEOUT, Entry
 from buildah_py.layers.files import read_pieces
 from buildah_py.layers.header import END, WHITEOUT_PREFIX, header
 from buildah_py.layers.inventory import Captured, Inventory
 from buildah_py.layers.lower import NOTHING, Below, LowerDirectory, Lowers
+from buildah_py.layers.stamps import CONTENT, Stamps, classify, seconds_of
 from buildah_py.layers.stream import BackgroundHash, TarStream
-from buildah_py.layers.tar import SECOND, padding
+from buildah_py.layers.tar import padding
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
@@ -41,12 +42,17 @@ def capture(
     stubs: str | None = None,
     userxattr: bool = False,
     root: Entry | None = None,
+    stamped: Stamps | None = None,
+    below: Callable[[str], Entry | None] = lambda _: None,
 ) -> Captured:
     """Return the layer that the overlay upper directory `upper` stands for, on top of `lowers` (top-most first).
 
     `stubs` is the init layer that was mounted between them: what a step merely copied up from there is no part of the
     layer. `userxattr` is how the overlay was mounted. `root` is what `/` was before the step; without it, what the
     top-most lower directory is. Nothing may write to these directories meanwhile. Each file is read once.
+
+    `stamped` are the times at which the step ran: those alone, and times that were kept of what `below` says that they
+    are no content of, are no content of this layer. Content has whole seconds then, as in its tar.
 
     Raises ArchiveError for what no layer can hold: a real file named `.wh.*`, a path of more than 4095 bytes.
     """
@@ -57,13 +63,22 @@ def capture(
     ):
         top = os.open(upper, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            walk = _Walk(top, chain, init, stream, xattrs.overlay_prefix(userxattr=userxattr))
+            times = _Times(stamped, below)
+            walk = _Walk(top, chain, init, stream, xattrs.overlay_prefix(userxattr=userxattr), times)
             walk.run(root)
         finally:
             os.close(top)
         stream.add(END)
         diff_id = stream.finish()
-        return Captured(Inventory(walk.entries), diff_id, stream.size, tuple(walk.skipped), tuple(walk.unneeded))
+        return Captured(
+            Inventory(walk.entries),
+            diff_id,
+            stream.size,
+            tuple(walk.skipped),
+            tuple(walk.unneeded),
+            stamps=times.stamps(),
+            retimed=tuple(times.retimed),
+        )
 
 
 class _Child(NamedTuple):
@@ -74,9 +89,42 @@ class _Child(NamedTuple):
     hidden: bool  # below a directory that the step made anew: what lies below the upper has to be whited out
 
 
+class _Times:
+    """What the times of the layer's entries are."""
+
+    def __init__(self, stamped: Stamps | None, below: Callable[[str], Entry | None]) -> None:
+        self.stamped = stamped
+        self._below = below
+        self._seconds = seconds_of(())
+        self.retimed: list[Entry] = []
+
+    def settle(self, entry: Entry, old: os.stat_result | None) -> Entry:
+        """Take note of an entry with what was at its path before; the entry as it is in the layer."""
+        if self.stamped is None or entry.kind == WHITEOUT:
+            return entry
+        mtime = entry.mtime
+        stamp = self.stamped.of(mtime)
+        if not stamp and old is not None and old.st_mtime_ns == mtime:
+            known = self._below(entry.path)
+            stamp = known.stamp if known is not None else CONTENT
+            if not stamp:
+                self._seconds[CONTENT].add(mtime // SECOND)
+                return entry  # as it was, to the nanosecond
+        self._seconds[stamp].add(mtime // SECOND)
+        if stamp or not mtime % SECOND:
+            return entry
+        entry = entry._replace(mtime=mtime - mtime % SECOND)
+        self.retimed.append(entry)
+        return entry
+
+    def stamps(self) -> Stamps:
+        return classify(self._seconds)
+
+
 class _Walk:
-    def __init__(self, top: int, chain: Lowers, init: Lowers, stream: TarStream, prefix: str) -> None:
+    def __init__(self, top: int, chain: Lowers, init: Lowers, stream: TarStream, prefix: str, times: _Times) -> None:
         self._top = top
+        self._times = times
         self._chain = chain
         self._init = init
         self._stream = stream
@@ -85,7 +133,8 @@ class _Walk:
         self._redirect = prefix + "redirect"
         self._metacopy = prefix + "metacopy"
         self._links: dict[tuple[int, int], str] = {}
-        self._waiting: list[Entry] = []  # directories on the way that enter only if something in them does
+        # Directories on the way that enter only if something in them does, with what they were.
+        self._waiting: list[tuple[Entry, Below]] = []
         self.entries: list[Entry] = []
         self.skipped: list[str] = []
         self.unneeded: list[str] = []
@@ -105,7 +154,7 @@ class _Walk:
                 self._leaf(child)
             else:
                 stack.pop()
-                if self._waiting and self._waiting[-1].path == path:
+                if self._waiting and self._waiting[-1][0].path == path:
                     self._waiting.pop()
                     self.unneeded.append(path)
 
@@ -154,7 +203,7 @@ class _Walk:
         for name in sorted(gone, key=os.fsencode):
             inner = f"{path}/{name}" if path else name
             if below is not None and below.find(name).stat is not None:
-                self._emit(Entry(inner, WHITEOUT))
+                self._emit(Entry(inner, WHITEOUT), NOTHING)
             elif name in found:  # what it hid was of the init layer
                 self.unneeded.append(inner)
 
@@ -187,24 +236,29 @@ class _Walk:
             root = Entry("", DIR, 0o755)
         if root is not None:
             if _attributes(entry) != _attributes(root):
-                self._emit(entry)
+                self._emit(entry, below)
             return
         if made_anew:
-            self._emit(entry, check=True)
-        elif self._same_directory(entry, below, self._chain):
-            self._wait(entry)
-        elif self._same_directory(entry, stub, self._init):
-            # Copied up from the init layer: what the layer below says of it counts.
-            if below.stat is not None and stat.S_ISDIR(below.stat.st_mode):
+            self._emit(entry, below, check=True)
+            return
+        is_below = below.stat is not None and stat.S_ISDIR(below.stat.st_mode)
+        shown = stub.stat if stub.stat is not None else below.stat  # what the step saw there
+        same = self._same_directory(entry, below, self._chain)
+        if not same and self._same_directory(entry, stub, self._init):
+            same = True
+            if is_below:  # copied up from the init layer: what the layer below says of it counts
+                assert below.stat is not None
                 entry = _entry(path, DIR, below.stat, xattrs=self._pairs_below(below, path, self._chain))
                 entry = entry._replace(mtime=status.st_mtime_ns)
-            self._wait(entry)
+        if not path and same:  # its time is that of the directory it happens to be
+            return
+        if same and shown is not None and shown.st_mtime_ns != entry.mtime:
+            # It was touched, or something came or went in it. A mere mount point has no time unless it was given one.
+            same = not is_below and self._times.stamped is not None and bool(self._times.stamped.of(entry.mtime))
+        if same:
+            self._waiting.append((entry, below))
         else:
-            self._emit(entry, check=True)
-
-    def _wait(self, entry: Entry) -> None:
-        if entry.path:
-            self._waiting.append(entry)
+            self._emit(entry, below, check=True)
 
     def _same_directory(self, entry: Entry, below: Below, layers: Lowers) -> bool:
         if below.stat is None or not stat.S_ISDIR(below.stat.st_mode) or not _same_owner(entry, below.stat):
@@ -230,17 +284,17 @@ class _Walk:
         if linked:
             first = self._links.setdefault((status.st_dev, status.st_ino), path)
             if first != path:
-                self._emit(_entry(path, HARDLINK, status, link=first), check=True)
+                self._emit(_entry(path, HARDLINK, status, link=first), below, check=True)
                 return
         if kind == FILE:
-            self._file(path, status, () if linked else ((below, self._chain), (stub, self._init)))
+            self._file(path, status, below, () if linked else ((below, self._chain), (stub, self._init)))
             return
         link = os.readlink(path, dir_fd=self._top) if kind == SYMLINK else ""
         entry = _entry(path, kind, status, link=link)
         if not linked and (self._same_node(entry, below, self._chain) or self._same_node(entry, stub, self._init)):
             self.unneeded.append(path)
             return
-        self._emit(entry, check=True)
+        self._emit(entry, below, check=True)
 
     @staticmethod
     def _same_node(entry: Entry, below: Below, layers: Lowers) -> bool:
@@ -253,7 +307,7 @@ class _Walk:
             return layers.readlink(below, entry.path) == entry.link
         return _device(old) == entry.device
 
-    def _file(self, path: str, status: os.stat_result, olds: tuple[tuple[Below, Lowers], ...]) -> None:
+    def _file(self, path: str, status: os.stat_result, before: Below, olds: tuple[tuple[Below, Lowers], ...]) -> None:
         size = status.st_size
         descriptor = os.open(path, _FILE, dir_fd=self._top)
         try:
@@ -274,10 +328,11 @@ class _Walk:
                     raise _changed(path)
                 digest = "sha256:" + hashlib.sha256(data).hexdigest()
                 entry = _entry(path, FILE, status, size=size, xattrs=pairs, digest=digest)
+                entry = self._times.settle(entry, before.stat)
                 self._flush(entry, data, padding(size))
                 self.entries.append(entry)
                 return
-            entry = _entry(path, FILE, status, size=size, xattrs=pairs)
+            entry = self._times.settle(_entry(path, FILE, status, size=size, xattrs=pairs), before.stat)
             # The tar has the header before the bytes and does not hold the digest: it can go ahead.
             self._flush(entry)
             with BackgroundHash() as hashed:
@@ -291,14 +346,16 @@ class _Walk:
         finally:
             os.close(descriptor)
 
-    def _emit(self, entry: Entry, *, check: bool = False) -> None:
+    def _emit(self, entry: Entry, before: Below, *, check: bool = False) -> None:
+        entry = self._times.settle(entry, before.stat)
         self._flush(entry, check=check)
         self.entries.append(entry)
 
     def _flush(self, entry: Entry, *content: bytes, check: bool = True) -> None:
         if check:
             _check(entry.path)
-        for parent in self._waiting:
+        for parent, before in self._waiting:
+            parent = self._times.settle(parent, before.stat)
             self._stream.add(header(parent, parent.mtime // SECOND))
             self.entries.append(parent)
         self._waiting.clear()

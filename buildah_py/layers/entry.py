@@ -12,6 +12,8 @@ FIFO: Final = "fifo"
 CHAR: Final = "char"
 BLOCK: Final = "block"
 WHITEOUT: Final = "whiteout"
+SECOND: Final = 1_000_000_000
+"""Of the nanoseconds that times are counted in."""
 
 
 class Entry(NamedTuple):
@@ -22,7 +24,8 @@ class Entry(NamedTuple):
     `sha256:<hex>` (`""` while unknown), `link` a symlink's target or the first path of a hard link, `device` a node's
     (major, minor), `xattrs` sorted (name, value) pairs without overlay's own, `mtime` nanoseconds since 1970.
 
-    A merged view gives a hard link as a FILE whose `link` is another path of the same file.
+    A merged view gives a hard link as a FILE whose `link` is another path of the same file, and says in `stamp` what
+    the mtime is: see `layers.stamps`. An inventory does not know that.
 
     Two flags concern directories of layers alone. `opaque`: nothing of the layers below shows through. `implied`: the
     layer does not say what the directory is like, it only has something inside; a layer below decides.
@@ -41,6 +44,7 @@ class Entry(NamedTuple):
     mtime: int = 0
     opaque: bool = False
     implied: bool = False
+    stamp: str = ""
 
 
 def sort_key(path: str) -> bytes:

@@ -8,7 +8,8 @@ from itertools import repeat
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from buildah_py.errors import ArchiveError
-from buildah_py.layers.entry import BLOCK, CHAR, DIR, FIFO, FILE, HARDLINK, SYMLINK, WHITEOUT, Entry, sort_key
+from buildah_py.layers.entry import BLOCK, CHAR, DIR, FIFO, FILE, HARDLINK, SECOND, SYMLINK, WHITEOUT, Entry, sort_key
+from buildah_py.layers.stamps import NO_STAMPS, Stamps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -30,8 +31,9 @@ class Captured(NamedTuple):
     """A finished layer.
 
     `diff_id` and `size` are digest and length of the layer's uncompressed tar; `skipped` lists the sockets that no
-    archive can hold. `unneeded` is what the captured directory has and the layer has not, the innermost first: see
-    `layers.tidy`. `base` is the diff_id of the layer whose tar it was written as a patch of, if it was.
+    archive can hold. `unneeded` is what the captured directory has and the layer has not, the innermost first, and
+    `retimed` what has parts of a second that the layer has not: see `layers.tidy`. `base` is the diff_id of the layer
+    whose tar it was written as a patch of, if it was. `stamps` tells which of its times are no content.
     """
 
     inventory: Inventory
@@ -40,6 +42,8 @@ class Captured(NamedTuple):
     skipped: tuple[str, ...] = ()
     unneeded: tuple[str, ...] = ()
     base: str = ""
+    stamps: Stamps = NO_STAMPS
+    retimed: tuple[Entry, ...] = ()
 
 
 class Inventory:
@@ -106,6 +110,20 @@ class Inventory:
             for _ in self.parts():
                 pass
         return self._digest
+
+    def content_digest(self, stamps: Stamps) -> str:
+        """`sha256:<hex>` of everything but the mtimes that are no content; the others count as the tar has them."""
+        if stamps.holds_all:
+            return self.layer_digest
+        hashed = hashlib.sha256(_MAGIC)
+        for start in range(0, len(self.entries), _ROWS):
+            entries = self.entries[start : start + _ROWS]
+            rows = [
+                row if stamps.of(entry.mtime) else f"{row}{entry.mtime // SECOND}"
+                for row, entry in zip(_rows(entries), entries, strict=True)
+            ]
+            hashed.update("\0".join([*rows, ""]).encode("utf-8", "surrogateescape"))
+        return "sha256:" + hashed.hexdigest()
 
     def get(self, path: str) -> Entry | None:
         """Return this layer's own entry at `path`; a whiteout is an entry, a missing one is None."""
@@ -246,7 +264,7 @@ def _rows(entries: Iterable[Entry]) -> Iterator[str]:
     The time is the end of the last field, behind the flags.
     """
     for entry in entries:
-        (path, kind, mode, uid, gid, size, digest, link, device, xattrs, _, opaque, implied) = entry
+        (path, kind, mode, uid, gid, size, digest, link, device, xattrs, _, opaque, implied, _) = entry
         extra = ""
         if xattrs:
             extra = ",".join(f"{name.encode('utf-8', 'surrogateescape').hex()}={value.hex()}" for name, value in xattrs)

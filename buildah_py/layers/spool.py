@@ -38,7 +38,7 @@ class FileSpool:
         if parent != self._parent or self._held >= _BATCH_BYTES or len(self._files) >= _BATCH_FILES:
             self.flush()
             self._parent = parent
-        _, _, mode, uid, gid, size, _, _, _, xattrs, mtime, _, _ = entry
+        _, _, mode, uid, gid, size, _, _, _, xattrs, mtime, *_ = entry
         self._files.append((name, mode, uid, gid, mtime, xattrs, size))
         if size:
             self._data.append(data)

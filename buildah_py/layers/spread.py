@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from buildah_py.errors import ArchiveError
-from buildah_py.layers.entry import DIR, FILE, HARDLINK, SYMLINK, WHITEOUT, Entry
+from buildah_py.layers.entry import DIR, FILE, HARDLINK, SECOND, SYMLINK, WHITEOUT, Entry
 from buildah_py.layers.header import END, header_size
 from buildah_py.layers.inventory import Inventory
 from buildah_py.layers.packed import Cursor
 from buildah_py.layers.stream import BackgroundHash
-from buildah_py.layers.tar import SECOND, padding
+from buildah_py.layers.tar import padding
 from buildah_py.layers.writer import SMALL
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from buildah_py.errors import ArchiveError
-from buildah_py.layers.entry import FILE, WHITEOUT
+from buildah_py.layers.entry import FILE, SECOND, WHITEOUT
 from buildah_py.layers.files import read_pieces
 from buildah_py.layers.header import BLOCK_SIZE, END, header, opaque_marker
 from buildah_py.layers.stream import BackgroundHash, TarStream
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from buildah_py.layers.inventory import Inventory
     from buildah_py.layers.packed import PackedTar
 
-SECOND: Final = 1_000_000_000
 _SMALL: Final = 1 << 18
 _PADDING: Final = [bytes(-length % BLOCK_SIZE) for length in range(BLOCK_SIZE)]
 _OPEN: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
@@ -32,16 +31,14 @@ def pack(
     fs: str,
     write: Callable[[ReadableBuffer], object],
     *,
-    clamp_mtime: int | None = None,
-    exact: bool = False,
+    retime: Callable[[int], int] | None = None,
 ) -> str:
     """Write the tar of the layer whose files are below `fs`; return its diff_id, `sha256:<hex>`.
 
-    Later mtimes than `clamp_mtime` (seconds since 1970) become that, with `exact` earlier ones as well. Without it the
-    bytes are those that the diff_id of `capture` and of a layer writer stands for. Memory stays flat. Raises
-    ArchiveError where a file is not what the inventory says: such a layer is damaged.
+    `retime` gives what becomes of an mtime (nanoseconds). Without it the bytes are those that the diff_id of `capture`
+    and of a layer writer stands for. Memory stays flat. Raises ArchiveError where a file is not what the inventory
+    says: such a layer is damaged.
     """
-    limit = None if clamp_mtime is None else clamp_mtime
     root = os.open(fs, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         with TarStream(write) as stream:
@@ -50,9 +47,7 @@ def pack(
                     if entry.opaque:
                         stream.add(opaque_marker(entry.path))
                     continue
-                seconds = entry.mtime // SECOND
-                if limit is not None and (exact or seconds > limit):
-                    seconds = limit
+                seconds = (entry.mtime if retime is None else retime(entry.mtime)) // SECOND
                 if entry.kind == FILE:
                     if entry.size <= _SMALL:
                         stream.add(header(entry, seconds), _small(root, entry), _PADDING[entry.size % BLOCK_SIZE])
@@ -68,6 +63,17 @@ def pack(
             return stream.finish()
     finally:
         os.close(root)
+
+
+def measure(inventory: Inventory, fs: str) -> tuple[str, int]:
+    """Return diff_id and length of the tar that `pack` would write, with the same errors."""
+    size = 0
+
+    def count(data: ReadableBuffer) -> None:
+        nonlocal size
+        size += memoryview(data).nbytes
+
+    return pack(inventory, fs, count), size
 
 
 def pass_on(packed: PackedTar, write: Callable[[ReadableBuffer], object], diff_id: str) -> str:

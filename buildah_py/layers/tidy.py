@@ -11,11 +11,13 @@ if TYPE_CHECKING:
 
 
 def tidy(upper: str, captured: Captured) -> None:
-    """Remove files, whiteouts and directories that were merely copied up; what stays keeps its times.
+    """Remove files, whiteouts and directories that were merely copied up, and cut times as the layer has them.
+
+    What stays keeps its times otherwise.
 
     Directories with something in them that stays are not among them, and nothing may use the directory meanwhile.
     """
-    if not captured.unneeded:
+    if not captured.unneeded and not captured.retimed:
         return
     top = os.open(upper, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     times: dict[str, tuple[int, int]] = {}
@@ -32,5 +34,7 @@ def tidy(upper: str, captured: Captured) -> None:
                 os.unlink(path, dir_fd=top)
         for parent, kept in times.items():
             os.utime(parent or ".", ns=kept, dir_fd=top, follow_symlinks=False)
+        for entry in captured.retimed:
+            os.utime(entry.path or ".", ns=(entry.mtime, entry.mtime), dir_fd=top, follow_symlinks=False)
     finally:
         os.close(top)

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from buildah_py.errors import NotFound
 from buildah_py.layers.entry import DIR, FILE, HARDLINK, WHITEOUT, Entry, sort_key
+from buildah_py.layers.stamps import NO_STAMPS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from buildah_py.layers.inventory import Inventory
+    from buildah_py.layers.stamps import Stamps
 
 _ROOT: Final = Entry("", DIR, 0o755)
 
@@ -20,12 +22,19 @@ class LayerTree:
     """One layer: the directory with its files in overlay form, and its inventory, loaded when it is asked for.
 
     Where not all of its files are in one directory, `fs` gives the one that a file is in, by its path in the layer.
+    `stamps` tells which of its times are no content.
     """
 
-    __slots__ = ("_fs", "_inventory", "_load")
+    __slots__ = ("_fs", "_inventory", "_load", "_stamps")
 
-    def __init__(self, fs: str | Callable[[str], str], inventory: Inventory | Callable[[], Inventory]) -> None:
+    def __init__(
+        self,
+        fs: str | Callable[[str], str],
+        inventory: Inventory | Callable[[], Inventory],
+        stamps: Stamps = NO_STAMPS,
+    ) -> None:
         self._fs = fs
+        self._stamps = stamps if stamps != NO_STAMPS else None
         if callable(inventory):
             self._load: Callable[[], Inventory] | None = inventory
             self._inventory: Inventory | None = None
@@ -44,6 +53,14 @@ class LayerTree:
             assert self._load is not None
             self._inventory = self._load()
         return self._inventory
+
+    def get(self, path: str) -> Entry | None:
+        """The layer's own entry at `path`, with what its time is."""
+        entry = self.inventory.get(path)
+        if entry is None or self._stamps is None:
+            return entry
+        stamp = self._stamps.of(entry.mtime)
+        return entry._replace(stamp=stamp) if stamp else entry
 
 
 class _Found(NamedTuple):
@@ -118,14 +135,9 @@ class MergedView:
             raise NotFound(f"/{path} is no regular file in the image")
         return self._layers[where.layer].fs(path)
 
-    def layer_of(self, path: str) -> int | None:
-        """Return the index of the layer that `path` comes from, None where nothing is."""
-        found = self._find(path)
-        return None if found is None else found.layer
-
     def _linked(self, found: _Found) -> Entry:
         entry, layer = found.entry, found.layer
-        first = self._layers[layer].inventory.get(entry.link)
+        first = self._layers[layer].get(entry.link)
         if first is None:
             raise NotFound(f"/{entry.path} is a hard link to /{entry.link}, which is not in its layer")
         if first.kind != FILE:
@@ -182,7 +194,7 @@ class MergedView:
         first = -1
         merged: list[int] = []
         for layer in layers:
-            entry = self._layers[layer].inventory.get(path)
+            entry = self._layers[layer].get(path)
             if entry is None:
                 if not path:  # every layer has a root, whether its inventory says something of it or not
                     merged.append(layer)

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Final
 from buildah_py.errors import ArchiveError
 from buildah_py.layers import xattrs as attributes
 from buildah_py.layers.create import CREATE, DIRECTORY, Attributes, write_all
-from buildah_py.layers.entry import BLOCK, CHAR, DIR, FIFO, FILE, HARDLINK, SYMLINK, WHITEOUT, Entry, sort_key
+from buildah_py.layers.entry import BLOCK, CHAR, DIR, FIFO, FILE, HARDLINK, SECOND, SYMLINK, WHITEOUT, Entry, sort_key
 from buildah_py.layers.files import read_pieces, start_write_back
 from buildah_py.layers.header import END, check_path, header
 from buildah_py.layers.inventory import Captured, Inventory
 from buildah_py.layers.spool import FileSpool
 from buildah_py.layers.stream import PIECE, ZEROS, BackgroundHash, TarStream
-from buildah_py.layers.tar import SECOND, pack, padding, tar_key
+from buildah_py.layers.tar import pack, padding, tar_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -41,11 +41,20 @@ class LayerWriter:
 
     While entries come in the order of the tar (sorted, a directory's whiteouts first) the diff_id is computed on the
     way, otherwise `finish` reads the files again; `digest=False` leaves it out. `owners=False` keeps owners in the
-    inventory only, for user namespaces that map a single id.
+    inventory only, for user namespaces that map a single id, `devices=False` device nodes that may not be made here.
     """
 
-    def __init__(self, dest: str, *, userxattr: bool = False, digest: bool = True, owners: bool = True) -> None:
+    def __init__(
+        self,
+        dest: str,
+        *,
+        userxattr: bool = False,
+        digest: bool = True,
+        owners: bool = True,
+        devices: bool = True,
+    ) -> None:
         self._dest = dest
+        self._devices = devices
         self._opaque = attributes.overlay_prefix(userxattr=userxattr) + "opaque"
         self._attributes = Attributes.of_process(owners=owners)
         self._entries: dict[str, Entry] = {}
@@ -210,9 +219,13 @@ class LayerWriter:
         if kind == CHAR and device == (0, 0):
             raise ArchiveError(f"/{path} is a character device 0:0, which in a layer means that the path was deleted")
         parent, name = self._place(path, self._entries.get(path))
+        entry = Entry(path, kind, mode, uid, gid, device=device, mtime=mtime)
         try:
             os.mknod(name, _NODES[kind] | 0o600, os.makedev(*device), dir_fd=parent)
         except PermissionError as error:
+            if not self._devices:
+                self._record(entry)
+                return
             raise ArchiveError(
                 f"/{path} is a {kind} device, and making one takes privileges that are missing here",
                 hint="run pybuild as root, or use an image without device nodes",
@@ -220,7 +233,7 @@ class LayerWriter:
         self._own_node(parent, name, uid, gid)
         os.chmod(name, mode, dir_fd=parent)
         os.utime(name, ns=(mtime, mtime), dir_fd=parent, follow_symlinks=False)
-        self._record(Entry(path, kind, mode, uid, gid, device=device, mtime=mtime))
+        self._record(entry)
 
     def add_whiteout(self, path: str) -> None:
         """Hide what the layers below have at `path`."""
@@ -262,7 +275,7 @@ class LayerWriter:
     # Below: one file.
 
     def _whole(self, entry: Entry, data: bytes) -> Entry:
-        path, kind, mode, uid, gid, _, _, link, device, xattrs, mtime, _, _ = entry
+        path, kind, mode, uid, gid, _, _, link, device, xattrs, mtime, *_ = entry
         digest = "sha256:" + hashlib.sha256(data).hexdigest()
         entry = Entry(path, kind, mode, uid, gid, len(data), digest, link, device, xattrs, mtime)
         self.add_small_file(entry, data)

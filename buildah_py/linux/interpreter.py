@@ -1,4 +1,7 @@
-"""Starting our own small processes: executed, never forked, so that threads of this one do not matter."""
+"""Starting interpreters of our own: executed, never forked, so that threads of this one do not matter.
+
+None of them takes a module from the current directory: what lies there may be anybody's.
+"""
 
 from __future__ import annotations
 
@@ -11,22 +14,45 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _HIGH: Final = 64  # above the numbers that the new process gets its descriptors under
+_PACKAGES: Final = ("site-packages", "dist-packages")
+
+
+def own_path() -> list[str]:
+    """Give the directories that this interpreter takes modules from, without the current one."""
+    here = os.path.realpath(".")
+    library = os.path.dirname(os.__file__)
+    return [
+        entry
+        for entry in sys.path
+        if os.path.isabs(entry)
+        and (os.path.realpath(entry) != here or entry == library or os.path.basename(entry) in _PACKAGES)
+    ]
+
+
+def command(module: str, call: str, arguments: Sequence[str] = (), *, packages: bool = False) -> list[str]:
+    """Give the command line of a clean interpreter that evaluates `call` of a function of `module`.
+
+    It heeds no PYTHON… variables, decodes names as UTF-8, and takes modules from the standard library, from where
+    this package lies, and with `packages` from where this interpreter does.
+    """
+    here = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    path = [here, *own_path()] if packages else [here]
+    name = call.partition("(")[0]
+    program = f"import sys; sys.path.extend({path!r}); from {module} import {name}; sys.exit({call})"
+    return [sys.executable, "-I", "-S", "-X", "utf8", "-c", program, *arguments]
 
 
 def spawn(module: str, call: str, descriptors: Sequence[int], *, packages: bool = False) -> int:
-    """Execute a clean interpreter that imports `main` from `module` and evaluates `call` in it; its process id.
+    """Execute what `command` gives; its process id.
 
-    `descriptors` are its 3, 4 and so on; they stay open here. It has no environment, a session of its own, so that ^C
-    on the terminal is for this process, and only with `packages` anything but the standard library and this package.
+    `descriptors` are its 3, 4 and so on; they stay open here. It has no environment, and a session of its own, so that
+    ^C on the terminal is for this process.
     """
-    here = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    path = [here, *sys.path] if packages else [here]
-    program = f"import sys; sys.path.extend({path!r}); from {module} import main; {call}"
     copies = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _HIGH) for descriptor in descriptors]
     try:
         return os.posix_spawn(
             sys.executable,
-            [sys.executable, "-I", "-S", "-c", program],
+            command(module, call, packages=packages),
             {},
             file_actions=[
                 (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import stat
 import struct
 
 from buildah_py.linux.libc import check, failure, function, syscall
@@ -50,6 +51,31 @@ def openat2(
         if ctypes.get_errno() not in {errno.EAGAIN, errno.EINTR}:
             break
     raise failure(path)
+
+
+def read_regular(dirfd: int, path: str | bytes, most: int) -> bytes:
+    """Read the beginning of a regular file, with `dirfd` as the root; nothing where there is no regular file.
+
+    What is something else is never opened. Raises OSError for what a file system that is in order does not answer.
+    """
+    try:
+        found = openat2(dirfd, path, os.O_PATH)
+        try:
+            if not stat.S_ISREG(os.fstat(found).st_mode):
+                return b""
+        finally:
+            os.close(found)
+        descriptor = openat2(dirfd, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    except OSError as error:
+        if error.errno in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}:
+            return b""
+        raise
+    with open(descriptor, "rb", buffering=0) as file:
+        chunks = []
+        while most and (chunk := file.read(min(most, 1 << 16))):
+            chunks.append(chunk)
+            most -= len(chunk)
+    return b"".join(chunks)
 
 
 def renameat2(olddirfd: int, old: str | bytes, newdirfd: int, new: str | bytes, flags: int = 0) -> None:

@@ -84,13 +84,14 @@ def set_seccomp_filter(program: bytes) -> None:
     check(_prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.addressof(header), 0, 0))
 
 
-def drop_bounding_capability(capability: int) -> bool:
-    """Take one capability from the bounding set; False where the kernel knows no such capability."""
-    if _prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0) == -1:
-        if ctypes.get_errno() == errno.EINVAL:
-            return False
+def limit_bounding_set(kept: int) -> None:
+    """Take all capabilities from the bounding set but those of a bit mask."""
+    for capability in range(64):
+        if kept >> capability & 1 or _prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0) == 0:
+            continue
+        if ctypes.get_errno() == errno.EINVAL:  # the kernel knows no more
+            return
         check(-1)
-    return True
 
 
 def in_bounding_set(capability: int) -> bool:

@@ -1,6 +1,7 @@
 """Write a merged file tree into a directory of the machine.
 
-The owner of everything is who runs pybuild, as with buildx; modes, times, links and extended attributes are kept.
+The owner of everything is who runs pybuild, as with buildx; modes, times, links and extended attributes are kept. What
+gives a file's owner's rights to others goes where the owner does not come along, and device nodes are left out.
 """
 
 from __future__ import annotations
@@ -12,23 +13,29 @@ from typing import TYPE_CHECKING, Final
 from buildah_py.errors import ArchiveError, OutputError, UsageError
 from buildah_py.layers.entry import BLOCK, CHAR, DIR, FIFO, FILE, HARDLINK, SYMLINK
 from buildah_py.layers.files import ranges
+from buildah_py.linux.identity import in_user_namespace
 from buildah_py.outputs import target
 from buildah_py.outputs.walk import walk
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from buildah_py.layers.entry import Entry
     from buildah_py.layers.tree import Tree
 
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_NODES: Final = {FIFO: stat.S_IFIFO, CHAR: stat.S_IFCHR, BLOCK: stat.S_IFBLK}
+_CAPABILITY: Final = "security.capability"
+_LENT: Final = stat.S_ISUID | stat.S_ISGID
+"""What lets others act as a file's owner or group."""
 
 
-def write_local(dest: str, tree: Tree, *, delete: bool = False) -> None:
+def write_local(dest: str, tree: Tree, *, delete: bool = False, warn: Callable[[str], object] = lambda _: None) -> None:
     """Write `tree` into the directory `dest`; with `delete` remove what else is there.
 
     A new directory appears whole or not at all. In one that exists each file is replaced as a whole, and symbolic links
-    are replaced, never followed. Raises OutputError that names `dest` and, where it is about one, the path below it.
+    are replaced, never followed. `warn` is told what was left out. Raises OutputError that names `dest` and, where it
+    is about one, the path below it.
     """
     with target.naming(dest):
         place = os.path.realpath(dest)
@@ -44,6 +51,7 @@ def write_local(dest: str, tree: Tree, *, delete: bool = False) -> None:
         writer = _Writer(root, dest, fresh=new)
         try:
             writer.fill(tree, delete=delete)
+            writer.tell(warn)
         finally:
             writer.close()
         if new:
@@ -65,7 +73,9 @@ class _Writer:
         self._dest = dest
         with target.naming(dest):
             self._stack = [(os.open(root, _DIRECTORY), fresh)]
-        self._root = os.geteuid() == 0
+        self._privileged = os.geteuid() == 0
+        self._keeps_owners = not in_user_namespace()  # else everything here belongs to the user outside
+        self._nodes: list[str] = []
 
     def fill(self, tree: Tree, *, delete: bool) -> None:
         if delete:
@@ -84,8 +94,13 @@ class _Writer:
             except OSError as error:
                 raise OutputError(
                     f"{os.path.join(self._dest, entry.path)} cannot be written: {error.strerror or error}",
-                    hint="type=tar keeps everything in one file" if entry.kind in (CHAR, BLOCK) else "",
                 ) from error
+
+    def tell(self, warn: Callable[[str], object]) -> None:
+        if self._nodes:
+            shown = ", ".join(f"/{path}" for path in self._nodes[:3]) + (", …" if len(self._nodes) > 3 else "")
+            many = f"{len(self._nodes)} device node{'s' if len(self._nodes) > 1 else ''}"
+            warn(f"{self._dest}: {many} left out ({shown}); type=tar keeps them")
 
     def close(self) -> None:
         for descriptor, _ in self._stack:
@@ -117,6 +132,9 @@ class _Writer:
             os.close(descriptor)
 
     def _place(self, tree: Tree, entry: Entry) -> None:
+        if entry.kind in (CHAR, BLOCK) or (entry.kind == HARDLINK and entry.link in self._nodes):
+            self._nodes.append(entry.path)
+            return
         parent, fresh = self._stack[-1]
         name = os.path.basename(entry.path)
         if fresh:
@@ -143,8 +161,8 @@ class _Writer:
             os.symlink(entry.link, name, dir_fd=parent)
             os.utime(name, ns=(entry.mtime, entry.mtime), dir_fd=parent, follow_symlinks=False)
         else:
-            mode = _NODES[entry.kind] | 0o600
-            os.mknod(name, mode, os.makedev(*entry.device), dir_fd=parent)
+            assert entry.kind == FIFO
+            os.mkfifo(name, 0o600, dir_fd=parent)
             os.chmod(name, entry.mode, dir_fd=parent)
             os.utime(name, ns=(entry.mtime, entry.mtime), dir_fd=parent, follow_symlinks=False)
 
@@ -163,11 +181,22 @@ class _Writer:
     def _finish(self, descriptor: int, entry: Entry) -> None:
         """Attributes before the mode, the mode before the time: each may be lost by what comes before it."""
         for name, value in entry.xattrs:
-            # The others are root's business: capabilities, labels of security modules.
-            if self._root or name.startswith("user."):
+            if name == _CAPABILITY:
+                kept = self._privileged and self._keeps_owner(descriptor, entry)
+            else:  # the others are root's business: labels of security modules
+                kept = self._privileged or name.startswith("user.")
+            if kept:
                 os.setxattr(descriptor, name, value)
-        os.fchmod(descriptor, entry.mode)
+        mode = entry.mode
+        if entry.kind == FILE and mode & _LENT and not self._keeps_owner(descriptor, entry):
+            mode &= ~_LENT
+        os.fchmod(descriptor, mode)
         os.utime(descriptor, ns=(entry.mtime, entry.mtime))
+
+    def _keeps_owner(self, descriptor: int, entry: Entry) -> bool:
+        """Whether a file has here the owner and the group that the image gives it."""
+        status = os.fstat(descriptor)
+        return self._keeps_owners and (status.st_uid, status.st_gid) == (entry.uid, entry.gid)
 
 
 def _copy(source: int, out: int, entry: Entry) -> None:

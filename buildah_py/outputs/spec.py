@@ -97,7 +97,7 @@ def _output(text: str, values: dict[str, str]) -> Output:
             raise _wrong(
                 text, f"type={kind} has no attribute `{key}`", _did_you_mean(key, _KEYS[kind]) or f"it has {there}"
             )
-    dest = values.get("dest")
+    dest = values.get("dest", STDOUT if kind in ("oci", "tar") else None)  # docker alone is for a daemon
     if dest == "":
         raise _wrong(text, "`dest` is empty", "name a file or a directory")
     if kind == "local" and (dest is None or dest == STDOUT):

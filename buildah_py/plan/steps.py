@@ -58,12 +58,17 @@ class MountStep:
     env: str = ""
 
     def canonical(self) -> Canonical:
-        """What the command can see of the mount; never what a cache holds or a secret says."""
+        """What the command can see of the mount; never what a cache holds or a secret says.
+
+        What a cache holds is told by its id with the steps before: see `RunStep.reads_state`.
+        """
         seen: Canonical = {"type": self.type, "target": self.target}
         if self.type in ("bind", "cache"):
             seen["readonly"] = self.readonly
             if self.input is not None:
                 seen["input"] = self.input
+        if self.type == "cache":
+            seen |= {"id": self.id, "source": self.source, "uid": self.uid, "gid": self.gid, "mode": self.mode}
         if self.type == "tmpfs" and self.size is not None:
             seen["size"] = self.size
         if self.type in ("secret", "ssh"):
@@ -96,6 +101,12 @@ class RunStep:
     proxies: tuple[tuple[str, str], ...] = ()
     container: tuple[tuple[str, object], ...] = ()
     arguments: tuple[str, ...] = ()
+
+    @property
+    def reads_state(self) -> bool:
+        """Whether it sees what lasts beside file systems, which others may write to: caches, volumes, devices."""
+        lasting = any(names for kind, names in self.container if kind in ("volumes", "devices"))
+        return lasting or any(mount.type == "cache" for mount in self.mounts)
 
     def canonical(self) -> Canonical:
         """The process as it will be started. Of the network only whether there is one."""

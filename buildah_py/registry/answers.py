@@ -65,7 +65,9 @@ def describe(response: BaseHTTPResponse) -> str:
 def failure(what: str, response: BaseHTTPResponse, registry: str, host: str) -> RegistryError:
     """Make the error for an answer; `what` begins its message."""
     text = describe(response)
-    hint = _HINTS.get(response.status, "").format(registry=registry)
+    hint = hint_for(response.status, registry)
+    if response.status in (301, 302, 303):
+        hint = f"it leads to {printable(response.headers.get('Location') or 'nowhere')}: name that one"
     return RegistryError(f"{what}: {host} answered {text}", hint=hint, status=response.status)
 
 

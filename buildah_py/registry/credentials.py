@@ -111,18 +111,23 @@ def _from_file(
     data: Mapping[str, Any], path: str, registry: str, repository: str, environ: Mapping[str, str]
 ) -> Credentials | None:
     named = helper_for(data, registry, path)
+    if named and not helper.is_installed(named, environ):  # what stands in the file beside it counts then
+        entry = _from_auths(data, path, registry, repository)
+        if entry is not None:
+            return entry
     if named:
         for key in keys(registry)[:2]:
             given = helper.get(named, key, environ)
             if given is not None:
                 username, secret = given
                 return Credentials(identity=secret) if username == BY_IDENTITY else Credentials(username, secret)
+    return _from_auths(data, path, registry, repository)
+
+
+def _from_auths(data: Mapping[str, Any], path: str, registry: str, repository: str) -> Credentials | None:
     auths = authfile.table(data, "auths", path)
-    for key in _candidates(registry, repository, auths):
-        entry = _entry(auths[key], f"{path}: the entry {key}")
-        if entry is not None:
-            return entry
-    return None
+    entries = (_entry(auths[key], f"{path}: the entry {key}") for key in _candidates(registry, repository, auths))
+    return next((entry for entry in entries if entry is not None), None)
 
 
 def helper_for(data: Mapping[str, Any], registry: str, path: str) -> str:

@@ -51,13 +51,23 @@ def erase(name: str, key: str, environ: Mapping[str, str]) -> None:
         raise UsageError(f"docker-credential-{name} did not erase the credentials for {key}: {_shown(output)}")
 
 
-def _run(name: str, action: str, given: str, environ: Mapping[str, str]) -> tuple[int, str]:
+def is_installed(name: str, environ: Mapping[str, str]) -> bool:
+    """Whether there is a helper of that name. Raises UsageError for what is not the name of one."""
+    return _program(name, environ) is not None
+
+
+def _program(name: str, environ: Mapping[str, str]) -> str | None:
     import shutil
-    import subprocess
 
     if not _NAME.fullmatch(name):
         raise UsageError(f"`{name}` is not the name of a credential helper")
-    program = shutil.which(f"docker-credential-{name}", path=environ.get("PATH"))
+    return shutil.which(f"docker-credential-{name}", path=environ.get("PATH"))
+
+
+def _run(name: str, action: str, given: str, environ: Mapping[str, str]) -> tuple[int, str]:
+    import subprocess
+
+    program = _program(name, environ)
     if program is None:
         raise UsageError(
             f"the credential helper docker-credential-{name} is not in the PATH",

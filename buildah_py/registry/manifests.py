@@ -134,7 +134,7 @@ def _next(session: Session, response: BaseHTTPResponse) -> str | None:
     target, _, rest = link.partition(">")
     if not target.strip().startswith("<") or "next" not in rest:
         return None
-    return session.follow(session.base, target.strip()[1:])
+    return session.follow(response.url or session.base, target.strip()[1:])
 
 
 def _body(session: Session, response: BaseHTTPResponse, limit: int, what: str) -> bytes:

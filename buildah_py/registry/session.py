@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 
 PULL: Final = "pull"
 PUSH: Final = "pull,push"
-_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_KEEPING: Final = frozenset({307, 308})
+"""Redirects that keep the method and its body (RFC 9110, 15.4); the others turn into a GET what is none."""
+_REDIRECTS: Final = _KEEPING | {301, 302, 303}
 _MAX_REDIRECTS: Final = 10
 
 
@@ -144,7 +146,8 @@ class Session:
     ) -> BaseHTTPResponse:
         """Send a request to a path of the repository, or to a whole URL, once. Raises Trouble, RegistryError.
 
-        A body that can be called is called for each time that it has to be sent.
+        A body that can be called is called for each time that it has to be sent. Redirects are followed wherever the
+        request stays what it is; to other servers it goes without credentials.
         """
         base = f"{self._scheme()}://{self.endpoint.host}"
         url = path if "://" in path else f"{base}/v2/{self.endpoint.repository}/{path}"
@@ -157,13 +160,12 @@ class Session:
                 if ours
                 else self._request(method, url, sent, body, silence)
             )
-            if response.status not in _REDIRECTS or method not in ("GET", "HEAD"):
+            if response.status not in (_REDIRECTS if method in ("GET", "HEAD") else _KEEPING):
                 break
-            location = response.headers.get("Location") or ""
             finish(response)
             if count == _MAX_REDIRECTS:
                 raise self.wrong(f"leads through more than {_MAX_REDIRECTS} redirects")
-            url = self.follow(url, location)
+            url = self.location(response)
         if response.status in AGAIN:
             text = f"{urlsplit(url).netloc} answered {describe(response)}"
             raise again(response, text, hint_for(response.status, self.endpoint.registry))
@@ -182,6 +184,10 @@ class Session:
                 patience.wait(trouble)
             else:
                 return response
+
+    def location(self, response: BaseHTTPResponse) -> str:
+        """Give where an answer's Location leads, from where the answer came. Raises RegistryError as `follow` does."""
+        return self.follow(response.url or self.base, response.headers.get("Location") or "")
 
     def follow(self, url: str, location: str) -> str:
         """Give where a Location leads from `url`. Raises RegistryError for where no request of ours should go."""

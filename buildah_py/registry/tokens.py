@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 import threading
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlencode, urlsplit
 
 from buildah_py.errors import RegistryError
-from buildah_py.registry.answers import AGAIN, describe, failure, read_small
+from buildah_py.registry.answers import AGAIN, describe, failure, finish, read_small
 from buildah_py.registry.patience import Patience, Trouble
 from buildah_py.registry.transport import again
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from buildah_py.registry.transport import Transport
 
 CLIENT: Final = "pybuild"
+_NO_POST: Final = frozenset({404, 405})
+"""What token servers answer that know no OAuth2."""
 _LIFETIME: Final = 60
 _MARGIN: Final = 5.0
 _LARGEST: Final = 1 << 20
@@ -98,9 +101,12 @@ class Tokens:
         where = urlsplit(realm).netloc
         while True:
             try:
-                response = self._ask(
-                    realm, challenge.parameters.get("service", ""), scopes, credentials, asking, offline
-                )
+                service = challenge.parameters.get("service", "")
+                response = self._ask(realm, service, scopes, credentials, asking, offline)
+                if response.status in _NO_POST and credentials is not None and credentials.identity:
+                    finish(response)
+                    instead = _as_password(credentials)
+                    response = self._ask(realm, service, scopes, instead, asking, offline)
                 if response.status in AGAIN:
                     raise again(response, f"{where} answered {describe(response)}")
                 if response.status != 200:
@@ -141,7 +147,7 @@ class Tokens:
             )
         fields += [("scope", scope) for scope in scopes]
         headers = {"Accept": "application/json"}
-        if credentials is not None and credentials.username:
+        if credentials is not None and (credentials.username or credentials.password):
             fields += [("account", credentials.username), ("client_id", CLIENT)]
             headers["Authorization"] = credentials.basic()
         if offline:
@@ -150,6 +156,11 @@ class Tokens:
         return self._transport.request(
             "GET", realm + (joint + urlencode(fields) if fields else ""), headers, verify=asking.verify
         )
+
+
+def _as_password(credentials: Credentials) -> Credentials:
+    """Give what a server without OAuth2 gets for an identity token: the password, or else the token in its place."""
+    return replace(credentials, password=credentials.password or credentials.identity, identity="")
 
 
 def _refused(response: BaseHTTPResponse, realm: str, credentials: Credentials | None, asking: Asking) -> RegistryError:

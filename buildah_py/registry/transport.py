@@ -61,7 +61,9 @@ class Transport:
         body: Any = None,
         silence: float | None = None,
     ) -> BaseHTTPResponse:
-        """Send a request; give the answer, whose body has not been read. Redirects and retries are the caller's.
+        """Send a request; give the answer, whose body has not been read and whose `url` is whole.
+
+        Redirects and retries are the caller's.
 
         Raises Trouble for what may go better the next time, RegistryError for what will not.
         """
@@ -76,7 +78,7 @@ class Transport:
         limits = self._options.limits
         begun = time.monotonic()
         try:
-            return manager.urlopen(
+            response = manager.urlopen(
                 method,
                 url,
                 body=body,
@@ -89,6 +91,8 @@ class Transport:
             )
         except (HTTPError, OSError) as error:
             raise trouble_of(error, host, time.monotonic() - begun) from error
+        response.url = url
+        return response
 
     def _pool(self, key: _Pool) -> PoolManager:
         with self._lock:

@@ -28,7 +28,8 @@ _STEP: Final = 1 << 20
 _RANGE: Final = re.compile(r"(?:bytes=)?(\d+)-(\d+)")
 _NO_PIECES: Final = frozenset({400, 404, 405, 411, 415, 416, 501})
 """What registries answer that take a blob only whole."""
-_NO_MOUNT: Final = frozenset({400, 401, 403, 404, 405})
+_MOUNTS: Final = 3
+"""Repositories that are asked for a blob before it is sent."""
 
 
 class _Upload(NamedTuple):
@@ -56,7 +57,7 @@ def push(
     if exists(session, descriptor.digest, PUSH):
         return "exists"
     session = session.about(f"blob {descriptor.digest}")
-    for repository in mount_from:
+    for repository in mount_from[:_MOUNTS]:
         if _mount(session, descriptor, repository):
             return "mounted"
     source = _Source(descriptor, open_blob)
@@ -87,29 +88,25 @@ def push(
 
 
 def _mount(session: Session, descriptor: Descriptor, repository: str) -> bool:
-    """Have the registry take a blob from another of its repositories; False where it does not."""
+    """Have the registry take a blob from another of its repositories; False where it does not, for whatever reason.
+
+    A mount only saves bytes, and what is wrong with the registry itself the upload that follows will say.
+    """
     from urllib.parse import urlencode
 
     query = urlencode({"mount": descriptor.digest, "from": repository})
     try:
-        response = session.send(
+        response = session.once(
             "POST", f"blobs/uploads/?{query}", actions=PUSH, scopes=(f"repository:{repository}:pull",), body=b""
         )
-    except RegistryError as error:
-        if error.status in _NO_MOUNT:  # as by a token server that knows us not there
-            return False
-        raise
-    if response.status == 201:
-        finish(response)
-        return True
-    if response.status == 202:
-        upload = _begun(session, response)
-        finish(session.send("DELETE", upload.url, actions=PUSH))  # it began an upload instead, which we do not use
+        if response.status == 202:  # it began an upload instead, which we do not use
+            upload = _begun(session, response)
+            finish(session.once("DELETE", upload.url, actions=PUSH))
+        else:
+            finish(response)
+    except (RegistryError, Trouble):  # as by a token server that knows us not there
         return False
-    if response.status in _NO_MOUNT:
-        finish(response)
-        return False
-    raise session.failure(response)
+    return response.status == 201
 
 
 def _begin(session: Session) -> _Upload:
@@ -122,11 +119,7 @@ def _begin(session: Session) -> _Upload:
 def _begun(session: Session, response: BaseHTTPResponse) -> _Upload:
     least = response.headers.get("OCI-Chunk-Min-Length") or ""
     finish(response)
-    return _Upload(_location(session, response), int(least) if least.isascii() and least.isdigit() else 0)
-
-
-def _location(session: Session, response: BaseHTTPResponse) -> str:
-    return session.follow(session.base, response.headers.get("Location") or "")
+    return _Upload(session.location(response), int(least) if least.isascii() and least.isdigit() else 0)
 
 
 def _send_whole(session: Session, source: _Source) -> None:
@@ -176,7 +169,7 @@ def _send_pieces(session: Session, source: _Source, length: int, patience: Patie
                 silence=session.limits.commit,
             )
             if response.status in (202, 204):
-                upload = upload._replace(url=_location(session, response))
+                upload = upload._replace(url=session.location(response))
                 held = _held(response)
                 finish(response)
                 offset = end if held is None else held
@@ -208,7 +201,7 @@ def _ask(session: Session, upload: _Upload) -> tuple[_Upload, int]:
     if response.status != 204 or held is None:
         raise _Gone
     if response.headers.get("Location"):
-        upload = upload._replace(url=_location(session, response))
+        upload = upload._replace(url=session.location(response))
     return upload, held
 
 

@@ -1,8 +1,8 @@
 """The life of a container's first process: namespaces, mounts, the command, and reaping until nothing is left.
 
-Runs in the child that the helper forks, as process 1 of a new pid namespace. What it has to say goes over `channel` as
-marshalled tuples: ("terminal",) with a descriptor, ("error", what, why, errno), ("exit", status, signal,
-user seconds, system seconds, bytes of the largest process).
+Runs in the child that the helper forks, as process 1 of a new pid namespace. Until the command is executed, what it has
+to say goes over `channel` as marshalled tuples: ("terminal",) with a descriptor, ("error", what, why, errno). From then
+on it holds nothing but a pipe for one ENDED record, and is confined (`confine.py`): a command may get at it.
 """
 
 from __future__ import annotations
@@ -13,11 +13,15 @@ import errno
 import fcntl
 import os
 import resource
+import struct
 import sys
 
-from buildah_py.linux import mounts, namespaces, process
+from buildah_py.errors import NotFound
+from buildah_py.image import users
+from buildah_py.linux import keys, mounts, namespaces, process
 from buildah_py.linux.mounts import MOUNT_ATTR_RDONLY
-from buildah_py.sandbox import idmap, users, wire
+from buildah_py.linux.paths import openat2, read_regular
+from buildah_py.sandbox import confine, idmap, wire
 from buildah_py.sandbox.initlayer import InitLayer
 from buildah_py.sandbox.netns import loopback_up, open_to_all_users
 from buildah_py.sandbox.operations import Operation, StubFile, from_wire
@@ -28,7 +32,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
-_TIOCSPTLCK, _TIOCGPTPEER, _TIOCSCTTY = 0x40045431, 0x5441, 0x540E
+ENDED = struct.Struct("=IIQQQ")
+"""Status, signal, microseconds as user and in the kernel, bytes of the largest process."""
+
+_TIOCSCTTY = 0x540E
 _FORWARDED = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGWINCH", "SIGCONT", "SIGALRM")
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _NOT_FOUND, _NOT_EXECUTABLE = 127, 126
@@ -67,15 +74,14 @@ def main(
     streams: tuple[int, int, int],
     network: int,
     given: tuple[int, ...],
+    result: int,
     user_namespace: int = -1,
 ) -> NoReturn:
-    """Be process 1 of a container; never returns."""
+    """Be process 1 of a container, which writes how the command ended to `result`; never returns."""
     try:
-        _run(container, channel, streams, network, given, user_namespace)
+        _run(container, channel, streams, network, given, result, user_namespace)
     except RefusedError as refused:
         _tell(channel, ("error", refused.what, refused.why, refused.number))
-    except users.UnknownUserError as error:
-        _tell(channel, ("error", "USER", str(error), 0))
     except Exception as error:  # noqa: BLE001 (the edge of this process: whoever waits must hear of it)
         _tell(channel, ("error", "internal error", f"{type(error).__name__}: {error}", 0))
     finally:
@@ -93,6 +99,7 @@ def _run(
     streams: tuple[int, int, int],
     network: int,
     given: tuple[int, ...],
+    result: int,
     user_namespace: int,
 ) -> None:
     if user_namespace != -1:
@@ -101,6 +108,8 @@ def _run(
     process.set_dumpable(False)
     for name in _FORWARDED:
         _signal.signal(getattr(_signal, name), _signal.SIG_IGN)
+    with Step("making a session keyring"):
+        keys.join_new_session_keyring()
     root = Root(
         given,
         scratch=container["work"],
@@ -118,43 +127,62 @@ def _run(
             paths = (*container["lowers"], container["upper"], container["work"], container["init"])
             idmap.map_directories(paths, user_namespace)
     _prepare(operations, root, of_host=False)
-    _mount_all(container, root, operations)
+    who = _mount_all(container, root, operations)
     with Step("entering the new root"):
         _enter(root, pivot=container["isolation"] == "container")
     sys.meta_path.clear()  # whatever was imported from now on would be a file of the image
-    os.close(root.descriptor)
-    here = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    who = users.resolve(here, container["user"])
-    os.close(here)
     if -1 in map(idmap.outside, container["id_maps"], (who.uid, who.gid)):
         raise RefusedError("USER", f"the container's user namespace has no {who.uid}:{who.gid} (--userns-uid-map)")
-    if container["tty"]:
-        with Step("making a terminal"):
-            master, slave = _terminal()
+    if root.terminal is not None:
+        master, slave = root.terminal
         _tell(channel, ("terminal",), master)
         os.close(master)
         streams = (slave, slave, slave)
+    streams = tuple(root.null if stream == -1 else stream for stream in streams)  # type: ignore[assignment]
     _reset_limits(container["usual_rlimits"])
     for name, soft, hard in container["rlimits"]:
         with Step(f"setting the limit {name}"):
             resource.setrlimit(getattr(resource, name), (soft, hard))
+    waiting, confined = os.pipe2(os.O_CLOEXEC)
     command = os.fork()
     if command == 0:
         try:
+            os.close(confined)
             if user_namespace != -1:
                 with Step("entering the user namespace"):
                     idmap.enter(user_namespace)
-            channel = _arrange_descriptors(channel, streams)
-            _become_command(container, who)
+            with Step(f"working directory {container['cwd']}"):
+                _enter_working_directory(root, container["cwd"], user_namespace != -1)
+            channel, waiting = _arrange_descriptors(streams, channel, waiting)
+            _become_command(container, who, waiting)
         except RefusedError as refused:
             _tell(channel, ("error", refused.what, refused.why, refused.number))
         except Exception as error:  # noqa: BLE001 (as above)
             _tell(channel, ("error", "internal error", f"{type(error).__name__}: {error}", 0))
         finally:
             os._exit(125)
-    for stream in {*streams, *given, user_namespace} - {-1}:
-        os.close(stream)
-    _reap(command, channel)
+    os.dup2(result, 0, inheritable=False)
+    os.dup2(confined, 1, inheritable=False)
+    process.close_range(2)
+    _pass_signals_on(command)
+    confine.confine(container["seccomp_of_first"])
+    os.write(1, b"1")
+    os.close(1)
+    _reap(command)
+
+
+def _enter_working_directory(root: Root, path: str, copied: bool) -> None:
+    """Enter a directory of the new root, which no link of /proc leads out of.
+
+    Root looks for it: a directory that only root may enter can be where a user's command begins, as with docker.
+    """
+    # In a user namespace the mounts are a copy, and the descriptor leads to the original.
+    start = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) if copied else root.descriptor
+    here = openat2(start, path, os.O_PATH | os.O_DIRECTORY)
+    os.fchdir(here)
+    os.close(here)
+    if not os.getcwd().startswith("/"):
+        raise FileNotFoundError(errno.ENOENT, "lies outside of the container", path)
 
 
 def _reset_limits(limits: tuple[tuple[str, int, int], ...]) -> None:
@@ -193,7 +221,8 @@ def _prepare(operations: list[Operation], root: Root, *, of_host: bool) -> None:
                 operation.prepare(root)
 
 
-def _mount_all(container: dict[str, Any], root: Root, operations: list[Operation]) -> None:
+def _mount_all(container: dict[str, Any], root: Root, operations: list[Operation]) -> users.User:
+    """Make the root; gives who the command runs as, looked up before anything but layers is mounted."""
     lowers: tuple[str, ...] = container["lowers"]
     init: str = container["init"]
     chain = -1
@@ -206,6 +235,7 @@ def _mount_all(container: dict[str, Any], root: Root, operations: list[Operation
         if operation.target and not isinstance(operation, StubFile):
             with Step(f"making the mount target {operation.target}"):
                 operation.target = layer.add(operation.target, operation.directory)
+    _check_targets(operations)
     for operation in operations:
         if isinstance(operation, StubFile):
             with Step(operation.describe()):
@@ -218,12 +248,36 @@ def _mount_all(container: dict[str, Any], root: Root, operations: list[Operation
         if container["readonly"]:
             mounts.mount_setattr(root.descriptor, "", MOUNT_ATTR_RDONLY)
         mounts.move_mount(root.descriptor, mounts.AT_FDCWD, init)
+    who = _user(root, container["user"])
     for target, source in files:
         with Step(f"mounting {target}"):
             root.attach(source, target, directory=False)
     for operation in operations:
         with Step(operation.describe()):
             operation.execute(root)
+    return who
+
+
+def _check_targets(operations: list[Operation]) -> None:
+    """Refuse a mount that would cover what the container is given by us, however its target was spelled.
+
+    Targets are free of symbolic links by now. Raises RefusedError.
+    """
+    for ours in operations:
+        for other in operations if ours.reserves else ():
+            covers = f"{ours.target}/".startswith(f"{other.target}/")
+            inside = f"{other.target}/".startswith(f"{ours.target}/") and ours.reserves == "tree"
+            if other.target and not other.reserves and (covers or inside):
+                raise RefusedError(f"mounting on {other.target}", f"{ours.target} is the container's own")
+
+
+def _user(root: Root, user: str) -> users.User:
+    with Step("looking up USER"):
+        passwd, group = (read_regular(root.descriptor, path, users.MAX_BYTES) for path in ("/etc/passwd", "/etc/group"))
+    try:
+        return users.user(user, passwd, group)
+    except NotFound as error:
+        raise RefusedError("USER", error.message) from None
 
 
 def _stub(layer: InitLayer, init: str, path: str, content: bytes) -> tuple[str, int]:
@@ -280,38 +334,29 @@ def _unescape(path: bytes) -> bytes:
     return path
 
 
-def _terminal() -> tuple[int, int]:
-    master = os.open("/dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
-    fcntl.ioctl(master, _TIOCSPTLCK, b"\0\0\0\0")
-    return master, fcntl.ioctl(master, _TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+def _arrange_descriptors(
+    streams: tuple[int, int, int], channel: _socket.socket, waiting: int
+) -> tuple[_socket.socket, int]:
+    """Leave nothing open but 0, 1, 2 and, until the exec, the channel and the pipe; gives these two."""
+    high = [fcntl.fcntl(one, fcntl.F_DUPFD_CLOEXEC, 10) for one in (*streams, channel.detach(), waiting)]
+    for number, descriptor in enumerate(high):
+        os.dup2(descriptor, number, inheritable=number < len(streams))
+    process.close_range(len(high))
+    return _socket.socket(fileno=3), 4
 
 
-def _arrange_descriptors(channel: _socket.socket, streams: tuple[int, int, int]) -> _socket.socket:
-    """Leave nothing open but 0, 1, 2 and, until the exec, the channel; gives the channel."""
-    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC) if -1 in streams else -1
-    high = [fcntl.fcntl(null if stream == -1 else stream, fcntl.F_DUPFD_CLOEXEC, 10) for stream in streams]
-    kept = fcntl.fcntl(channel.detach(), fcntl.F_DUPFD_CLOEXEC, 10)
-    for number, stream in enumerate(high):
-        os.dup2(stream, number)
-    os.dup2(kept, 3, inheritable=False)
-    process.close_range(4)
-    return _socket.socket(fileno=3)
-
-
-def _become_command(container: dict[str, Any], who: users.Identity) -> None:
+def _become_command(container: dict[str, Any], who: users.User, waiting: int) -> None:
     os.setsid()
     for name in (*_FORWARDED, "SIGPIPE", "SIGXFSZ"):  # Python and we ignore some; that would outlive the exec
         _signal.signal(getattr(_signal, name), _signal.SIG_DFL)
     if container["tty"]:
         fcntl.ioctl(0, _TIOCSCTTY, 0)
-    with Step(f"working directory {container['cwd']}"):
-        os.chdir(container["cwd"])
-        if not os.getcwd().startswith("/"):
-            raise FileNotFoundError(errno.ENOENT, "lies outside of the container", container["cwd"])
     os.umask(container["umask"])
     environment = dict(entry.partition("=")[::2] for entry in container["env"])
     environment.setdefault("PATH", DEFAULT_PATH)
     environment.setdefault("HOME", who.home)
+    if not os.read(waiting, 1):  # process 1 is gone
+        os._exit(125)
     with Step("giving up privileges"):
         _drop_privileges(container, who)
     try:
@@ -322,11 +367,9 @@ def _become_command(container: dict[str, Any], who: users.Identity) -> None:
         os._exit(status)
 
 
-def _drop_privileges(container: dict[str, Any], who: users.Identity) -> None:
+def _drop_privileges(container: dict[str, Any], who: users.User) -> None:
     wanted: int = container["capabilities"]
-    for capability in range(64):
-        if not wanted >> capability & 1 and not process.drop_bounding_capability(capability):
-            break
+    process.limit_bounding_set(wanted)
     process.clear_ambient_capabilities()
     if container["no_new_privileges"]:
         process.set_no_new_privileges()
@@ -334,7 +377,8 @@ def _drop_privileges(container: dict[str, Any], who: users.Identity) -> None:
     if filtered and not container["no_new_privileges"]:  # which takes the privilege that is given up below
         process.set_seccomp_filter(container["seccomp"])
     if not container["keep_groups"]:
-        os.setgroups(who.groups)
+        # His own group is among them: who gives it up does not get past files that it is kept from (CVE-2022-36109).
+        os.setgroups(tuple(dict.fromkeys((who.gid, *who.groups))))
     elif who.uid or who.gid:
         raise RefusedError("USER", f"only root exists here, not {who.uid}:{who.gid}: there are no subordinate ids")
     os.setresgid(who.gid, who.gid, who.gid)
@@ -375,7 +419,7 @@ def _explain(error: OSError, name: str) -> tuple[int, str]:
     return _NOT_EXECUTABLE, error.strerror or str(error)
 
 
-def _reap(command: int, channel: _socket.socket) -> None:
+def _pass_signals_on(command: int) -> None:
     def forward(number: int, _frame: object) -> None:
         try:
             os.kill(command, number)
@@ -384,6 +428,9 @@ def _reap(command: int, channel: _socket.socket) -> None:
 
     for name in _FORWARDED:
         _signal.signal(getattr(_signal, name), forward)
+
+
+def _reap(command: int) -> None:
     result = -1
     while result == -1:
         pid, status = os.waitpid(-1, 0)
@@ -403,5 +450,6 @@ def _reap(command: int, channel: _socket.socket) -> None:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     killed = os.WTERMSIG(result) if os.WIFSIGNALED(result) else 0
     status = 128 + killed if killed else os.WEXITSTATUS(result)
-    _tell(channel, ("exit", status, killed, used.ru_utime, used.ru_stime, used.ru_maxrss * 1024))
+    times = (round(seconds * 1_000_000) for seconds in (used.ru_utime, used.ru_stime))
+    os.write(0, ENDED.pack(status, killed, *times, used.ru_maxrss * 1024))
     os._exit(0)

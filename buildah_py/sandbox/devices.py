@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import stat
 
@@ -24,6 +25,7 @@ _LINKS = (
     ("ptmx", "pts/ptmx"),
 )
 _TTY_GROUP = 5
+_TIOCSPTLCK, _TIOCGPTPEER = 0x40045431, 0x5441
 
 
 class DeviceTree(Operation):
@@ -31,6 +33,7 @@ class DeviceTree(Operation):
 
     __slots__ = ("console", "shm_size")
     fields = ("target", "shm_size", "console")
+    reserves = "place"
 
     def __init__(self, target: str = "/dev", shm_size: int = 64 << 20, console: bool = False) -> None:
         super().__init__(target)
@@ -41,7 +44,8 @@ class DeviceTree(Operation):
         """Mount it.
 
         Everything but the nodes themselves is mounted without devices: whoever may mknod in the container gets a node
-        that cannot be opened, and no device control group is needed.
+        that cannot be opened, and no device control group is needed. What the command gets of it as standard streams is
+        opened now, while nothing of a build file can be in the way.
         """
         noexec = mounts.MOUNT_ATTR_NOSUID | mounts.MOUNT_ATTR_NOEXEC
         tree = new_file_system("tmpfs", {"mode": "0755", "size": "65536k"}, noexec)
@@ -59,11 +63,16 @@ class DeviceTree(Operation):
         pts = {"newinstance": None, "ptmxmode": "0666", "mode": "0620"}
         if not root.unprivileged and (group := outside(root.id_maps[1], _TTY_GROUP)) != -1:
             pts["gid"] = str(group)
-        _attach_below(tree, "pts", new_file_system("devpts", pts, noexec))
+        terminals = new_file_system("devpts", pts, noexec)
+        mounts.move_mount(terminals, tree, "pts")
+        if self.console:
+            root.terminal = _terminal(terminals)
+        os.close(terminals)
         shm = {"mode": "1777", "size": str(self.shm_size)}
         _attach_below(tree, "shm", new_file_system("tmpfs", shm, INERT))
         if (queues := if_known("mqueue", INERT)) != -1:
             _attach_below(tree, "mqueue", queues)
+        root.null = os.open("null", os.O_RDWR | os.O_CLOEXEC, dir_fd=tree)
         os.close(tree)
 
     @staticmethod
@@ -81,6 +90,13 @@ class DeviceTree(Operation):
                 return
             node = mounts.open_tree(tree, name)
         _attach_below(tree, name, node)
+
+
+def _terminal(terminals: int) -> tuple[int, int]:
+    """Make a pseudo terminal in a new devpts; gives its two ends, pts(4)."""
+    master = os.open("ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC, dir_fd=terminals)
+    fcntl.ioctl(master, _TIOCSPTLCK, b"\0\0\0\0")
+    return master, fcntl.ioctl(master, _TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
 
 
 def _attach_below(directory: int, name: str, mount: int) -> None:

@@ -13,7 +13,7 @@ import os
 import select
 
 from buildah_py.linux import namespaces, process
-from buildah_py.sandbox import capabilities, cgroups, container, idmap, seccomp, wire
+from buildah_py.sandbox import capabilities, cgroups, confine, container, idmap, seccomp, wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,10 +28,11 @@ _WORSE, _WORST = 100, 1000
 class _Running:
     """A container that lives: its first process and the socket over which the main process hears of it."""
 
-    __slots__ = ("channel", "group", "listening", "pid", "pidfd")
+    __slots__ = ("channel", "group", "listening", "pid", "pidfd", "result")
 
-    def __init__(self, pid: int, channel: _socket.socket, group: cgroups.Group | None) -> None:
+    def __init__(self, pid: int, channel: _socket.socket, result: int, group: cgroups.Group | None) -> None:
         self.group = group
+        self.result = result
         self.pid = pid
         self.pidfd = os.pidfd_open(pid)
         self.channel = channel
@@ -94,12 +95,17 @@ class Helper:
         self._own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         self._poll.register(control.fileno(), select.EPOLLIN)
         self._groups = 0
+        self._busy: list[cgroups.Group] = []
         with open("/proc/self/oom_score_adj", encoding="ascii") as file:
             # Where memory runs out, the kernel shall end a step rather than the builder.
             self._badness = str(min(max(int(file.read()), 0) + _WORSE, _WORST))
         self._user_namespaces: dict[tuple[Ranges, Ranges], int] = {}
         self._filters: dict[tuple[int, bool], tuple[bytes, str]] = {}
         self._filter(capabilities.DEFAULT, ignore_owners=False)  # almost every container wants it, and nobody waits yet
+        try:
+            self._confinement = seccomp.compile_list(confine.CALLS)
+        except seccomp.UnavailableError:  # whoever asks for a filter is warned
+            self._confinement = b""
 
     def serve(self) -> None:
         """Serve until the main process is gone and every container with it."""
@@ -116,6 +122,9 @@ class Helper:
                     self._ended(running)
                 else:
                     self._told(running)
+        busy, self._busy = self._busy, []
+        for group in busy:
+            self._remove(group)
 
     def _request(self) -> bool:
         message, descriptors = wire.receive(self._control)
@@ -162,38 +171,48 @@ class Helper:
                 channel.close()
                 return
         ready = user_namespace = -1
+        result, ended = os.pipe2(os.O_CLOEXEC)
         try:
             if request["id_maps"] is not None:
                 user_namespace = self._user_namespace(request["id_maps"])
             if request["unprivileged"]:
                 pid, ready = _fork_twice()
             else:
-                namespaces.unshare(namespaces.CLONE_NEWPID)
-                pid = os.fork()
+                pid = self._fork()
         except OSError as error:
             what = (
                 "making a process" if user_namespace != -1 or request["id_maps"] is None else "making a user namespace"
             )
             wire.send(channel, ("error", what, error.strerror, error.errno))
             channel.close()
-            if group:
-                group.remove()
+            os.close(result)
+            os.close(ended)
+            self._remove(group)
             return
         if pid == 0:
             try:
                 if ready != -1:
                     os.read(ready, 1)
                     os.close(ready)
-                self._child(channel, request, descriptors, program, group, user_namespace)
+                self._child(channel, request, descriptors, program, group, ended, user_namespace)
             finally:
                 os._exit(125)
-        if not request["unprivileged"]:
-            # Children of this process, but for containers, belong to its own pid namespace.
-            namespaces.setns(self._own_pids, namespaces.CLONE_NEWPID)
-        running = _Running(pid, channel, group)
+        os.close(ended)
+        running = _Running(pid, channel, result, group)
         for descriptor in (running.pidfd, channel.fileno()):
             self._running[descriptor] = running
             self._poll.register(descriptor, select.EPOLLIN)
+
+    def _fork(self) -> int:
+        """Fork a first process of a new pid namespace. Raises OSError."""
+        namespaces.unshare(namespaces.CLONE_NEWPID)
+        pid = -1
+        try:
+            pid = os.fork()
+        finally:
+            if pid != 0:  # children of this process, but for containers, belong to its own pid namespace
+                namespaces.setns(self._own_pids, namespaces.CLONE_NEWPID)
+        return pid
 
     def _child(
         self,
@@ -202,13 +221,14 @@ class Helper:
         descriptors: list[int],
         program: bytes,
         group: cgroups.Group | None,
+        ended: int,
         user_namespace: int,
     ) -> None:
         if group:
             group.join()
         with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
             file.write(self._badness)
-        wanted = sorted({0, 1, 2, channel.fileno(), *descriptors, *({user_namespace} - {-1})})
+        wanted = sorted({0, 1, 2, channel.fileno(), ended, *descriptors, *({user_namespace} - {-1})})
         for below, above in zip(wanted, [*wanted[1:], 1 << 31], strict=True):
             if above - below > 1:
                 process.close_range(below + 1, above - 1)
@@ -217,12 +237,13 @@ class Helper:
         os.close(memory)
         if request["filter"] is not None:
             description["seccomp"] = program
+        description["seccomp_of_first"] = self._confinement
         streams = [-1, -1, -1]
         for place in request["streams"]:
             streams[place] = rest.pop(0)
         network = rest.pop(0) if request["network"] else -1
         three = streams[0], streams[1], streams[2]
-        container.main(description, channel, three, network, tuple(rest), user_namespace)
+        container.main(description, channel, three, network, tuple(rest), ended, user_namespace)
 
     def _told(self, running: _Running) -> None:
         message, _ = wire.receive(running.channel)
@@ -238,11 +259,26 @@ class Helper:
         peak, killed = 0, 0
         if running.group:
             peak, killed = running.group.measured()
-            running.group.remove()
+            self._remove(running.group)
+        record = os.read(running.result, container.ENDED.size)
+        os.close(running.result)
         if running.listening:
             self._poll.unregister(running.channel.fileno())
+            if len(record) == container.ENDED.size:  # a step may have got at the process that wrote it
+                code, number, user, system, largest = container.ENDED.unpack(record)
+                seconds = user / 1_000_000, system / 1_000_000
+                wire.send(running.channel, ("exit", code & 0xFF, number & 0x7F, *seconds, largest))
             wire.send(running.channel, ("gone", status, peak, killed))
         self._poll.unregister(running.pidfd)
         del self._running[running.pidfd], self._running[running.channel.fileno()]
         os.close(running.pidfd)
         running.channel.close()
+
+    def _remove(self, group: cgroups.Group | None) -> None:
+        """Remove a group; one that stays busy is tried again at the end, and by the next build's sweep."""
+        if group is None:
+            return
+        try:
+            group.remove()
+        except OSError:
+            self._busy.append(group)

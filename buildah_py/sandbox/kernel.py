@@ -20,6 +20,7 @@ class ProcMount(Operation):
     """The processes of the container's pid namespace."""
 
     __slots__ = ()
+    reserves = "tree"
 
     def __init__(self, target: str = "/proc") -> None:
         super().__init__(target)
@@ -34,6 +35,7 @@ class SysMount(Operation):
 
     __slots__ = ("readonly",)
     fields = ("target", "readonly")
+    reserves = "tree"
 
     def __init__(self, target: str = "/sys", readonly: bool = True) -> None:
         super().__init__(target)
@@ -55,6 +57,7 @@ class CgroupMount(Operation):
 
     __slots__ = ("readonly",)
     fields = ("target", "readonly")
+    reserves = "tree"
 
     def __init__(self, target: str = "/sys/fs/cgroup", readonly: bool = True) -> None:
         super().__init__(target)

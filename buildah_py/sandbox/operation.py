@@ -15,6 +15,8 @@ class Operation:
     __slots__ = ("target",)
     fields: ClassVar[tuple[str, ...]] = ("target",)
     directory = True
+    reserves = ""
+    """What of its place no mount of a build may cover: "", "place", or "tree" for everything below as well."""
     of_host = False
     """Preparing needs the host's mount namespace, as descriptors lead only to mounts of the namespace one is in."""
 

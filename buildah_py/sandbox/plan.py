@@ -94,8 +94,10 @@ def check(container: ContainerSpec) -> None:
         names = [name for name in operation.target.split("/") if name]
         if not operation.target.startswith("/") or not names or ".." in names:
             raise SandboxError(f"mount target {operation.target!r} has to be an absolute path below the root")
-        if names[0] == "proc":
-            raise SandboxError(f"nothing can be mounted inside /proc: {operation.target}")
+        if names[0] in {"proc", "sys"} or names == ["dev"]:
+            raise SandboxError(
+                f"nothing can be mounted on {operation.target}", hint="/proc, /sys and /dev are the container's own"
+            )
 
 
 def capability_mask(container: ContainerSpec) -> int:

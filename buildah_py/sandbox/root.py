@@ -28,7 +28,9 @@ class Root:
         "descriptors",
         "devices",
         "id_maps",
+        "null",
         "scratch",
+        "terminal",
         "unprivileged",
         "user_namespace",
     )
@@ -45,6 +47,8 @@ class Root:
     ) -> None:
         self.descriptor = -1
         self.descriptors = descriptors
+        self.null = -1  # the null device, opened before a build file's mounts were there
+        self.terminal: tuple[int, int] | None = None  # master and slave of a new one, likewise
         self.scratch = scratch  # a directory of the host; a tmpfs on it is seen by this mount namespace alone
         self.unprivileged = unprivileged
         self.devices = devices  # device nodes work wherever they are, not only the usual ones in /dev

@@ -31,6 +31,12 @@ _SINGLE: Final = 1 << 27
 _PART: Final = 1 << 26
 
 
+def is_offered(place: Place, environ: Mapping[str, str]) -> bool:
+    """Whether anything says where the Actions cache is: outside of a workflow nothing does."""
+    said, variables = ("url_v2", "token"), ("ACTIONS_RESULTS_URL", "ACTIONS_RUNTIME_TOKEN")
+    return any(map(place.where.get, said)) or any(map(environ.get, variables))
+
+
 class ActionsCache:
     """The cache of a scope, by default of the ref that the workflow runs for. Raises UsageError."""
 

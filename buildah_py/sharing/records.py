@@ -14,11 +14,14 @@ from buildah_py.cache.keys import KEY_VERSION, canonical_json, step_key
 from buildah_py.errors import CacheError, ImageError
 from buildah_py.image import canonical, digest
 from buildah_py.image.descriptor import Descriptor, from_dict
+from buildah_py.layers.stamps import read_stamps
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-FORMAT: Final = f"pybuild cache 1, keys {KEY_VERSION}\n".encode()
+    from buildah_py.layers.stamps import Stamps
+
+FORMAT: Final = f"pybuild cache 2, keys {KEY_VERSION}\n".encode()
 MAX_BYTES: Final = 1 << 28
 """Uncompressed: half a million records of the usual size."""
 MAX_LINE: Final = 1 << 24
@@ -27,28 +30,34 @@ _MAX_ABOUT: Final = 1 << 16
 
 
 class SharedLayer(NamedTuple):
-    """A layer: its content's digest, how many entries it has, when it was first made (ns), its blob where there is one.
+    """A layer: how many entries it has, when it was first made (ns), its blob where there is one.
 
     `entries` is -1 where that is not known.
     """
 
     diff_id: str
-    layer_digest: str
     entries: int
     created: int
     blob: Descriptor | None = None
 
 
 class SharedRecord(NamedTuple):
-    """What a step with that key led to, and the ingredients of the key; `about` is what helps to explain a miss."""
+    """What a step with that key led to, and the ingredients of the key; `about` is what helps to explain a miss.
+
+    `content` is the digest of the layer but for its times that are none, the `stamps`.
+    `created` is when the step first had this result (ns), None where only the layer's time is known.
+    """
 
     key: str
     parent: str
     canonical: Mapping[str, object]
     inputs: Mapping[str, str]
     diff_id: str
+    content: str
+    stamps: Stamps
     seconds: float
     about: object = None
+    created: int | None = None
 
 
 class SharedMount(NamedTuple):
@@ -64,7 +73,7 @@ class Book:
     def __init__(self, data: bytes = FORMAT, what: str = "the cache") -> None:
         self._what = what
         if not data.startswith(FORMAT):
-            if data.startswith(FORMAT.partition(b" 1,")[0]):
+            if data.startswith(FORMAT.partition(b" 2,")[0]):
                 raise CacheError(f"{what} was written by another version of pybuild")
             raise CacheError(f"{what} holds no records of pybuild")
         self._lines: dict[bytes, bytes] = {}
@@ -84,6 +93,10 @@ class Book:
             parent, diff_id = canonical.text(raw, "parent", what), digest.validate(canonical.text(raw, "layer", what))
             inputs = canonical.pairs(raw, "inputs", what)
             step = canonical.table(raw, "step", what)
+            content, stamps = digest.validate(canonical.text(raw, "content", what)), read_stamps(raw.get("stamps"))
+            created = _natural(raw, "created", what) if "created" in raw else None
+        except ValueError as error:
+            raise CacheError(f"{what}: {error}") from error
         except ImageError as error:
             raise CacheError(error.message) from error
         about = raw.get("about")
@@ -97,7 +110,7 @@ class Book:
         seconds = raw.get("seconds")
         if not isinstance(seconds, (int, float)) or not 0 <= seconds < _MAX_TIME:
             raise CacheError(f"{what} took {seconds!r} seconds")
-        return SharedRecord(key, parent, step, inputs, diff_id, seconds, about)
+        return SharedRecord(key, parent, step, inputs, diff_id, content, stamps, seconds, about, created)
 
     def layer(self, diff_id: str) -> SharedLayer | None:
         """A layer. Raises CacheError where what is said of it is malformed."""
@@ -108,7 +121,6 @@ class Book:
         try:
             layer = SharedLayer(
                 diff_id,
-                digest.validate(canonical.text(raw, "content", what)),
                 _natural(raw, "entries", what) if "entries" in raw else -1,
                 _natural(raw, "created", what),
                 None if raw.get("blob") is None else from_dict(raw["blob"], what),
@@ -185,7 +197,7 @@ def to_bytes(
 
 
 def _layer(layer: SharedLayer) -> dict[str, object]:
-    said: dict[str, object] = {"content": layer.layer_digest, "created": layer.created}
+    said: dict[str, object] = {"created": layer.created}
     if layer.entries >= 0:
         said["entries"] = layer.entries
     if layer.blob is not None:
@@ -199,8 +211,11 @@ def _record(record: SharedRecord) -> dict[str, object]:
         "step": record.canonical,
         "inputs": record.inputs,
         "layer": record.diff_id,
+        "content": record.content,
+        "stamps": record.stamps.to_data(),
         "seconds": record.seconds,
         "about": record.about,
+        **({} if record.created is None else {"created": record.created}),
     }
 
 

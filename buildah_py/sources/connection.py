@@ -10,27 +10,30 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from buildah_py.errors import SourceError
+from buildah_py.linux.addresses import is_local, is_ours
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from urllib.parse import SplitResult
 
+    from buildah_py.sources.watch import Watch
+
 
 def connect(
-    url: SplitResult, timeout: float, environment: Mapping[str, str], *, guarded: bool, asked: str
+    url: SplitResult, watch: Watch, environment: Mapping[str, str], *, guarded: bool, asked: str
 ) -> tuple[http.client.HTTPConnection, str, bool]:
     """Connect to where `url` says; give the connection, what to request on it, and whether it is this machine.
 
     With `guarded`, an address of this machine or its link is refused; it is looked at after connecting, so that a name
-    that changes its address in between gains nothing. `asked` is what messages call the request. Raises SourceError,
-    OSError.
+    that changes its address in between gains nothing. `watch` ends it; `asked` is what messages call the request.
+    Raises SourceError, OSError.
     """
     assert url.hostname is not None
     target = (url.path or "/") + (f"?{url.query}" if url.query else "")
     try:
         port = url.port
     except ValueError:
-        raise SourceError(f"{asked}: the port is no number") from None
+        raise SourceError(f"{asked}: the port is not a number") from None
     proxy = proxy_for(url, environment)
     connection: http.client.HTTPConnection
     if proxy is not None:
@@ -41,23 +44,23 @@ def connect(
             headers["Proxy-Authorization"] = "Basic " + b64encode(pair.encode()).decode()
         if url.scheme == "https":
             connection = http.client.HTTPSConnection(
-                proxy.hostname, proxy.port or 3128, timeout=timeout, context=ssl.create_default_context()
+                proxy.hostname, proxy.port or 3128, timeout=watch.timeout, context=ssl.create_default_context()
             )
             connection.set_tunnel(url.hostname, port or 443, headers)
         else:
-            connection = _Proxied(proxy.hostname, proxy.port or 3128, timeout=timeout)
+            connection = _Proxied(proxy.hostname, proxy.port or 3128, timeout=watch.timeout)
             connection.proxy_headers = headers
             target = f"{url.scheme}://{url.netloc.rpartition('@')[2]}{target}"
-        _open(connection)
+        _open(connection, watch)
         return connection, target, False
     if url.scheme == "https":
         connection = http.client.HTTPSConnection(
-            url.hostname, port or 443, timeout=timeout, context=ssl.create_default_context()
+            url.hostname, port or 443, timeout=watch.timeout, context=ssl.create_default_context()
         )
     else:
-        connection = http.client.HTTPConnection(url.hostname, port or 80, timeout=timeout)
-    _open(connection)
-    local = is_local(str(connection.sock.getpeername()[0]))
+        connection = http.client.HTTPConnection(url.hostname, port or 80, timeout=watch.timeout)
+    _open(connection, watch)
+    local = is_ours(connection.sock)
     if local and guarded:
         connection.close()
         raise SourceError(
@@ -67,9 +70,11 @@ def connect(
     return connection, target, local
 
 
-def _open(connection: http.client.HTTPConnection) -> None:
+def _open(connection: http.client.HTTPConnection, watch: Watch) -> None:
+    connection._create_connection = watch.connect  # type: ignore[attr-defined]  # noqa: SLF001 - it has no other door
     try:
-        connection.connect()
+        with watch.within():
+            connection.connect()
     except BaseException:
         connection.close()
         raise
@@ -112,14 +117,6 @@ def _is_excepted(host: str, no_proxy: str) -> bool:
         except ValueError:  # a name, not an address
             continue
     return False
-
-
-def is_local(address: str) -> bool:
-    """Whether an address is this machine, or its link (where clouds keep their metadata)."""
-    ip = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
-        ip = ip.ipv4_mapped
-    return ip.is_loopback or ip.is_link_local or ip.is_unspecified
 
 
 def is_here(host: str) -> bool:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import re
 import time
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from buildah_py.errors import NotFound, SourceError
 from buildah_py.sources.git_url import GitSource, check_ref, check_remote, host_of
-from buildah_py.sources.urls import check, redact, without_credentials
+from buildah_py.sources.urls import check, origin, redact, without_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,6 +22,17 @@ _PREFIX: Final = re.compile(r"[0-9a-f]{4,64}")
 _MAX_DEPTH: Final = 10
 _REDIRECTED: Final = re.compile(r"returned error: 30[12378]\b|from redirection")
 _PROBE: Final = "/info/refs?service=git-upload-pack"
+_FETCH: Final = ("fetch", "-q", "--depth=1", "--no-tags")
+_LONGEST: Final = 3600.0
+"""Seconds that one command of git may take."""
+_LARGEST: Final = 64 << 30
+"""Bytes of the largest file that git may write."""
+_SSH: Final = "ssh -o BatchMode=yes -o ConnectTimeout=60 -o ServerAliveInterval=20"
+# Nothing of this user but the hosts that he knows: what an agent that was lent signs is all there is.
+_SSH_LENT: Final = (
+    f"{_SSH} -F none -o IdentityFile=none -o IdentityAgent=SSH_AUTH_SOCK -o PreferredAuthentications=publickey"
+    " -o ForwardAgent=no -o ClearAllForwardings=yes -o UpdateHostKeys=no"
+)
 
 
 class Checkout(NamedTuple):
@@ -44,18 +55,24 @@ def checkout(
     environment: Mapping[str, str] | None = None,
     lock: Callable[[str], AbstractContextManager[object]] = lambda _: nullcontext(),
     local_redirects: bool = False,
+    own_access: bool = False,
+    agent: str = "",
+    cancelled: Callable[[], bool] = lambda: False,
+    longest: float = _LONGEST,
 ) -> Checkout:
     """Check out `source` into the empty directory `dest`; objects are kept in the directory `cache` for next time.
 
     Files have mode 0644 or 0755 whatever the umask, and the commit's time. Nothing of the repository runs: no hooks, no
     filters, no configuration of this user. With a `subdir` the result's path is that directory, which no symbolic
-    link leads to. `authorization` gives the Authorization header for a host; neither it nor what stands before the `@`
-    of an http URL is seen in the list of processes or in a message. `environment` is what ssh and the proxies see of
-    the caller's. `allow_file` permits repositories on this machine. `lock` makes builds that share `cache` take turns:
-    it is given the name of a directory in there, one at a time. A redirect of the server is followed only where one
-    would be for ADD of a file; `local_redirects` is as there, and permits submodules on this machine too.
+    link leads to. `authorization` gives the Authorization header for a URL; neither it nor what stands before the `@`
+    of an http URL is seen in the list of processes or in a message. `environment` is what the proxies see of the
+    caller's. By ssh a repository is reached with the `agent` whose socket that is, and, if `own_access`, `source`
+    itself with whatever this user's ssh has; no submodule is. `allow_file` permits repositories on this machine. `lock`
+    makes builds that share `cache` take turns: it is given the name of a directory in there, one at a time. A redirect
+    of the server is followed only where one would be for ADD of a file; `local_redirects` is as there, and permits
+    submodules on this machine too. No command of git takes longer than `longest` seconds.
 
-    Raises NotFound for a ref or directory that is not there, SourceError for the rest.
+    Raises NotFound for a ref or directory that is not there, Interrupted where `cancelled()`, SourceError for the rest.
     """
     git = _Git(
         os.environ if environment is None else environment,
@@ -64,6 +81,10 @@ def checkout(
         cache,
         allow_file=allow_file,
         local_redirects=local_redirects,
+        own=source.remote if own_access else "",
+        agent=agent,
+        cancelled=cancelled,
+        longest=longest,
     )
     with git.store(source.remote) as store:
         commit, ref = _fetch(git, store, source)
@@ -84,26 +105,28 @@ def checkout(
 
 
 def authorization_from(secret: Callable[[str], bytes | None], remote: str) -> Callable[[str], str | None]:
-    """Give the Authorization header for a host from secrets, for a build of the repository `remote`.
+    """Give the Authorization header for a URL from secrets, for a build of the repository `remote`.
 
-    GIT_AUTH_HEADER.<host> is the header, GIT_AUTH_TOKEN.<host> a token; without a host they are for that of `remote`.
-    Else those of ADD from a web server count.
+    GIT_AUTH_HEADER.<host> is the header, GIT_AUTH_TOKEN.<host> a token; without a host they are for the scheme, host
+    and port of `remote`. Else those of ADD from a web server count.
     """
     from base64 import b64encode
+    from urllib.parse import urlsplit
 
     from buildah_py.sources import http
 
-    own, otherwise = host_of(remote), http.authorization_from(secret)
+    own, otherwise = origin(remote), http.authorization_from(secret)
 
-    def header(host: str) -> str | None:
-        for end in (f".{host}", "") if host == own else (f".{host}",):
+    def header(url: str) -> str | None:
+        host = urlsplit(url).hostname or ""
+        for end in (f".{host}", "") if origin(url) == own else (f".{host}",):
             value = secret("GIT_AUTH_HEADER" + end)
             if value is not None:
                 return value.decode("latin-1").strip()
             token = secret("GIT_AUTH_TOKEN" + end)
             if token is not None:
                 return "Basic " + b64encode(b"x-access-token:" + token.strip()).decode()
-        return otherwise(host)
+        return otherwise(url)
 
     return header
 
@@ -120,8 +143,16 @@ class _Git:
         *,
         allow_file: bool,
         local_redirects: bool,
+        own: str,
+        agent: str,
+        cancelled: Callable[[], bool],
+        longest: float,
     ) -> None:
         self.local_redirects = local_redirects
+        self._own = own
+        self._agent = agent
+        self._cancelled = cancelled
+        self._longest = longest
         self._authorization = authorization
         self._lock = lock
         self._cache = cache
@@ -129,20 +160,25 @@ class _Git:
         self._moved: dict[str, str] = {}
         self._headers: dict[str, str] = {}
         protocols = [*_PROTOCOLS, "file"] if allow_file else list(_PROTOCOLS)
-        kept = ("PATH", "SSH_AUTH_SOCK", "SSL_CERT_FILE", "SSL_CERT_DIR", "HOME")
+        kept = ("PATH", "SSL_CERT_FILE", "SSL_CERT_DIR")
         self._environment = {
             name: value for name, value in environment.items() if name in kept or name.lower().endswith("_proxy")
         } | {
+            "HOME": os.devnull,  # not even a .netrc
+            "GIT_CEILING_DIRECTORIES": os.path.realpath(cache),
             "GIT_CONFIG_NOSYSTEM": "1",
             "GIT_CONFIG_GLOBAL": os.devnull,
             "GIT_ATTR_NOSYSTEM": "1",
             "GIT_TERMINAL_PROMPT": "0",
             "GIT_ALLOW_PROTOCOL": ":".join(protocols),
-            "GIT_SSH_COMMAND": "ssh -o BatchMode=yes",
+            "GIT_ASKPASS": "",
+            "GIT_PROXY_COMMAND": "",
+            "GIT_SSH_COMMAND": "false",
             "GIT_NO_REPLACE_OBJECTS": "1",
             "LC_ALL": "C",
         }
         settings = {
+            "core.askPass": "",
             "core.hooksPath": os.devnull,
             "core.fsmonitor": "false",
             "core.symlinks": "true",
@@ -152,16 +188,27 @@ class _Git:
             "fetch.fsckObjects": "true",
             "gc.auto": "0",
             "http.followRedirects": "false",
+            "http.lowSpeedLimit": "100",
+            "http.lowSpeedTime": "60",
             "init.defaultBranch": "main",
-            "safe.directory": "*",
         }
         self._settings = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
 
-    def run(self, *arguments: str, index: str = "", check_status: bool = True, local: bool = False) -> str:
-        """Run git; give its output. Its messages reach the error without credentials. `local` permits file paths."""
-        import subprocess
+    def run(
+        self,
+        *arguments: str,
+        index: str = "",
+        check_status: bool = True,
+        local: bool = False,
+        ssh: Mapping[str, str] | None = None,
+    ) -> str:
+        """Run git in the cache; give its output. Its messages reach the error without credentials.
 
-        environment = dict(self._environment)
+        `local` permits file paths, `ssh` are the variables with which another machine may be reached by it.
+        """
+        from buildah_py.sources.program import run
+
+        environment = {**self._environment, **(ssh or {})}
         # Through the environment, which other users cannot see, unlike arguments.
         for number, (site, header) in enumerate(self._headers.items()):
             environment[f"GIT_CONFIG_KEY_{number}"] = f"http.{site}.extraHeader"
@@ -171,21 +218,38 @@ class _Git:
             environment["GIT_INDEX_FILE"] = index
         if local:
             environment["GIT_ALLOW_PROTOCOL"] = "file"
+        os.makedirs(self._cache, mode=0o700, exist_ok=True)
         try:
-            done = subprocess.run(
+            done = run(
                 ["git", *self._settings, *arguments],
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                check=False,
-                env=environment,
-                umask=0o022,
+                environment,
+                self._cache,
+                cancelled=self._cancelled,
+                longest=self._longest,
+                largest=_LARGEST,
             )
         except FileNotFoundError:
             raise SourceError("git repositories need the program git", hint="install git") from None
-        if done.returncode and check_status:
-            text = redact(done.stderr.decode("utf-8", "replace").strip())
+        except TimeoutError:
+            raise SourceError(f"git {_verb(arguments)} was ended: it took longer than {self._longest:g} s") from None
+        if done.status and check_status:
+            text = redact(done.said.strip())
             raise GitFailed(f"git {_verb(arguments)} failed: {_last_lines(text)}")
-        return done.stdout.decode("utf-8", "surrogateescape")
+        return done.output
+
+    def _ssh(self, remote: str) -> Mapping[str, str] | None:
+        """Give the variables for reaching a remote by ssh, None where that is not how it is reached."""
+        if not remote.startswith("ssh://") and ("://" in remote or "@" not in remote.partition(":")[0]):
+            return None
+        if remote == self._own:
+            kept = {name: self._caller[name] for name in ("HOME", "SSH_AUTH_SOCK") if name in self._caller}
+            return {"GIT_SSH_COMMAND": _SSH, **kept}
+        if not self._agent:
+            raise SourceError(
+                f"{redact(remote)} is reached by ssh, and no keys were given to this build",
+                hint="lend it an agent or a key: --ssh default, or --ssh default=FILE",
+            )
+        return {"GIT_SSH_COMMAND": _SSH_LENT, "SSH_AUTH_SOCK": self._agent}
 
     def remote(self, url: str) -> str:
         """Give a remote's URL for the command line; its credentials go another way."""
@@ -202,15 +266,16 @@ class _Git:
             pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
             header = "Basic " + b64encode(pair.encode()).decode()
         elif self._authorization is not None and parts.hostname:
-            header = self._authorization(parts.hostname)
+            header = self._authorization(url)
         if header and not any(character in header for character in "\r\n\0"):
             self._headers[f"{parts.scheme}://{place}/"] = header
         return parts._replace(netloc=place).geturl()
 
-    def ask(self, remote: str, *arguments: str, after: Sequence[str] = ()) -> str:
+    def ask(self, store: str, remote: str, *arguments: str, after: Sequence[str] = ()) -> str:
         """Run git with a remote behind the arguments; where its server leads elsewhere, there."""
+        ssh = self._ssh(remote)
         try:
-            return self.run(*arguments, "--", self.remote(remote), *after)
+            return self.run("--git-dir", store, *arguments, "--", self.remote(remote), *after, ssh=ssh)
         except GitFailed as error:
             if _REDIRECTED.search(error.message) is None or remote in self._moved:
                 raise
@@ -222,12 +287,13 @@ class _Git:
             authorization=self._authorization,
             environment=self._caller,
             local_redirects=self.local_redirects,
+            cancelled=self._cancelled,
         )
         path, question, _ = there.partition("?")
         if not question or not path.endswith("/info/refs"):
             raise SourceError(f"{redact(remote)} leads to {redact(there)}, which is no repository")
         self._moved[remote] = path.removesuffix("/info/refs")
-        return self.run(*arguments, "--", self.remote(remote), *after)
+        return self.run("--git-dir", store, *arguments, "--", self.remote(remote), *after)
 
     @contextmanager
     def store(self, remote: str) -> Iterator[str]:
@@ -237,11 +303,25 @@ class _Git:
         name = sha256(remote.encode()).hexdigest()
         path = os.path.join(self._cache, name)
         with self._lock(name):
-            if not os.path.exists(os.path.join(path, "HEAD")):
+            if os.path.exists(os.path.join(path, "HEAD")):
+                _tidy(path)
+            else:
                 os.makedirs(path, mode=0o700, exist_ok=True)
                 self.run("init", "-q", "--bare", "--template=", "--", path)
             os.utime(path, ns=(time.time_ns(),) * 2)
             yield path
+
+
+def _tidy(store: str) -> None:
+    """Remove what a git left that was killed: the locks of what it changed, and packs that are not whole."""
+    packs = os.path.join(store, "objects/pack")
+    places = [(store, os.listdir(store)), *((place, names) for place, _, names in os.walk(os.path.join(store, "refs")))]
+    left = [os.path.join(place, name) for place, names in places for name in names if name.endswith(".lock")]
+    if os.path.isdir(packs):
+        left += [os.path.join(packs, name) for name in os.listdir(packs) if name.startswith("tmp_")]
+    for path in left:
+        with suppress(FileNotFoundError):
+            os.unlink(path)
 
 
 class GitFailed(SourceError):
@@ -272,7 +352,7 @@ def _fetch(git: _Git, store: str, source: GitSource) -> tuple[str, str]:
         if not _has(git, store, ref):
             _fetch_commit(git, store, source, ref)
         return _commit(git, store, ref, source), ""
-    name, found = _look_up(git, source)
+    name, found = _look_up(git, store, source)
     if not name:
         if _PREFIX.fullmatch(ref):
             _fetch_all(git, store, source)
@@ -280,8 +360,7 @@ def _fetch(git: _Git, store: str, source: GitSource) -> tuple[str, str]:
         raise NotFound(f"{redact(source.remote)} has no branch, tag or commit {ref!r}")
     check_ref(name, source.remote)
     if not _has(git, store, found):
-        fetch = ("--git-dir", store, "fetch", "-q", "--depth=1", "--no-tags")
-        git.ask(source.remote, *fetch, after=[f"+{name}:{_ours(name)}"])
+        git.ask(store, source.remote, *_FETCH, after=[f"+{name}:{_ours(name)}"])
         found = git.run("--git-dir", store, "rev-parse", "--verify", "--end-of-options", _ours(name)).strip()
     return _commit(git, store, found, source), name
 
@@ -290,14 +369,14 @@ def _ours(name: str) -> str:
     return "refs/pybuild/" + (name.removeprefix("refs/") if name != "HEAD" else "head")
 
 
-def _look_up(git: _Git, source: GitSource) -> tuple[str, str]:
+def _look_up(git: _Git, store: str, source: GitSource) -> tuple[str, str]:
     """Ask the remote for a ref; give its whole name and what it points to, empty where there is none."""
     ref = source.ref or "HEAD"
     wanted = (
         [ref] if ref == "HEAD" or ref.startswith("refs/") else [f"refs/heads/{ref}", f"refs/tags/{ref}", f"refs/{ref}"]
     )
     found = {}
-    for line in git.ask(source.remote, "ls-remote", "-q", after=wanted).splitlines():
+    for line in git.ask(store, source.remote, "ls-remote", "-q", after=wanted).splitlines():
         digest, _, name = line.partition("\t")
         if _HEX.fullmatch(digest):
             found[name] = digest
@@ -309,7 +388,7 @@ def _look_up(git: _Git, source: GitSource) -> tuple[str, str]:
 
 def _fetch_commit(git: _Git, store: str, source: GitSource, commit: str) -> None:
     try:
-        git.ask(source.remote, "--git-dir", store, "fetch", "-q", "--depth=1", "--no-tags", after=[commit])
+        git.ask(store, source.remote, *_FETCH, after=[commit])
     except GitFailed:  # many servers give only what a ref points to
         _fetch_all(git, store, source)
 
@@ -317,7 +396,7 @@ def _fetch_commit(git: _Git, store: str, source: GitSource, commit: str) -> None
 def _fetch_all(git: _Git, store: str, source: GitSource) -> None:
     whole = ["+refs/heads/*:refs/pybuild/heads/*", "+refs/tags/*:refs/pybuild/tags/*"]
     unshallow = ["--unshallow"] if os.path.exists(os.path.join(store, "shallow")) else []
-    git.ask(source.remote, "--git-dir", store, "fetch", "-q", "--no-tags", *unshallow, after=whole)
+    git.ask(store, source.remote, "fetch", "-q", "--no-tags", *unshallow, after=whole)
 
 
 def _has(git: _Git, store: str, commit: str) -> bool:

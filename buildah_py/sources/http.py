@@ -8,17 +8,22 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from buildah_py.errors import SourceError
 from buildah_py.layers.entry import FILE, Entry
 from buildah_py.sources.single import SingleFile
-from buildah_py.sources.urls import check, redact
+from buildah_py.sources.urls import check, origin, redact
+from buildah_py.sources.watch import Watch
 
 if TYPE_CHECKING:
     import http.client
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from urllib.parse import SplitResult
 
 _MAX_REDIRECTS: Final = 10
 _TRIES: Final = 3
 _PIECE: Final = 1 << 20
 _TIMEOUT: Final = 60.0
+_SLOWEST: Final = 100
+"""Fewer bytes in a second than these, for as long as the time limit, are silence."""
+MOST: Final = 1 << 40
+"""Bytes of a file at most, where nothing else is said."""
 _REDIRECTS: Final = (301, 302, 303, 307, 308)
 _UNNAMED: Final = "__unnamed__"
 
@@ -43,9 +48,10 @@ class _Way(NamedTuple):
     """How servers are reached."""
 
     authorization: Callable[[str], str | None] | None
-    timeout: float
+    watch: Watch
     environment: Mapping[str, str]
     local_redirects: bool
+    most: int = MOST
 
 
 class _Answer(NamedTuple):
@@ -63,13 +69,17 @@ def fetch(
     timeout: float = _TIMEOUT,
     environment: Mapping[str, str] | None = None,
     local_redirects: bool = False,
+    most: int = MOST,
+    cancelled: Callable[[], bool] = lambda: False,
 ) -> Fetched:
     """Fetch `url` into the directory `cache`, or find there what the server says has not changed.
 
     With `checksum` (`sha256:<hex>`) that is what comes back, or SourceError; what is in the cache with that digest is
-    not asked for again. `authorization` gives the Authorization header for a host; it, and what stands before the `@`
-    of the URL, goes to that host alone and into no message. Redirects stay on http and https, never lead from https to
-    http, nor, without `local_redirects`, from elsewhere to this machine itself or its link. Raises SourceError.
+    not asked for again. `authorization` gives the Authorization header for a URL; it, and what stands before the `@`
+    of the URL, goes to the scheme, host and port of that URL alone and into no message. Redirects stay on http and
+    https, never lead from https to http, nor, without `local_redirects`, from elsewhere to this machine itself or its
+    link. What is silent for `timeout` seconds, or next to it, has failed, and so has what is larger than `most` bytes.
+    Raises SourceError, and Interrupted where `cancelled()`.
     """
     from hashlib import sha256
 
@@ -82,8 +92,9 @@ def fetch(
     if known is not None and checksum and known.digest == checksum:
         _mark(key, known)
         return known
-    way = _Way(authorization, timeout, os.environ if environment is None else environment, local_redirects)
-    fetched = _with_retries(url, key, known, way)
+    with Watch(cancelled, timeout) as watch:
+        way = _Way(authorization, watch, os.environ if environment is None else environment, local_redirects, most)
+        fetched = _with_retries(url, key, known, way)
     if checksum and fetched.digest != checksum:
         raise SourceError(
             f"{redact(url)} has the digest {fetched.digest}, and --checksum says {checksum}",
@@ -103,9 +114,11 @@ def _mark(key: str, fetched: Fetched) -> None:
 
 
 def authorization_from(secret: Callable[[str], bytes | None]) -> Callable[[str], str | None]:
-    """Give the Authorization header for a host from secrets called HTTP_AUTH_HEADER_<host>, HTTP_AUTH_TOKEN_<host>."""
+    """Give the Authorization header for a URL from secrets called HTTP_AUTH_HEADER_<host>, HTTP_AUTH_TOKEN_<host>."""
+    from urllib.parse import urlsplit
 
-    def header(host: str) -> str | None:
+    def header(url: str) -> str | None:
+        host = urlsplit(url).hostname
         value = secret(f"HTTP_AUTH_HEADER_{host}")
         if value is not None:
             return value.decode("latin-1").strip()
@@ -122,18 +135,23 @@ def follow(
     timeout: float = _TIMEOUT,
     environment: Mapping[str, str] | None = None,
     local_redirects: bool = False,
+    cancelled: Callable[[], bool] = lambda: False,
 ) -> str:
-    """Give the URL that `url` leads to in the end; redirects are those that `fetch` follows. Raises SourceError."""
+    """Give the URL that `url` leads to in the end; redirects are those that `fetch` follows.
+
+    Raises SourceError, and Interrupted where `cancelled()`.
+    """
     import http.client
 
     check(url)
-    try:
-        way = _Way(authorization, timeout, os.environ if environment is None else environment, local_redirects)
-        answer = _follow(url, {}, way)
-    except (OSError, http.client.HTTPException) as error:
-        raise SourceError(f"{redact(url)} cannot be followed: {redact(str(error))}") from error
-    answer.response.close()
-    answer.connection.close()
+    with Watch(cancelled, timeout) as watch:
+        try:
+            way = _Way(authorization, watch, os.environ if environment is None else environment, local_redirects)
+            answer = _follow(url, {}, way)
+        except (OSError, http.client.HTTPException) as error:
+            raise SourceError(f"{redact(url)} cannot be followed: {redact(str(error))}") from error
+        answer.response.close()
+        answer.connection.close()
     return answer.url
 
 
@@ -182,12 +200,11 @@ def _with_retries(
 ) -> Fetched:
     import http.client
     import ssl
-    import time
 
     last = ""
     for attempt in range(_TRIES):
         if attempt:
-            time.sleep(0.25 * 4**attempt)
+            way.watch.pause(0.25 * 4**attempt)
         try:
             return _attempt(url, key, known, way)
         except ssl.SSLCertVerificationError as error:
@@ -196,6 +213,7 @@ def _with_retries(
             last = redact(str(error)) or type(error).__name__
         except _TryAgain as error:
             last = str(error)
+        way.watch.forget()
     raise SourceError(f"{redact(url)} cannot be fetched: {last}", hint=f"tried {_TRIES} times")
 
 
@@ -220,13 +238,13 @@ def _attempt(
         if response.status != 200:
             hint = "give credentials with --secret id=HTTP_AUTH_TOKEN_<host>" if response.status in (401, 403) else ""
             raise SourceError(f"{redact(url)}: the server answered {response.status} {response.reason}", hint=hint)
-        return _save(url, key, response)
+        return _save(url, key, response, way)
     finally:
         response.close()
         answer.connection.close()
 
 
-def _save(url: str, key: str, response: http.client.HTTPResponse) -> Fetched:
+def _save(url: str, key: str, response: http.client.HTTPResponse, way: _Way) -> Fetched:
     import json
     from email.utils import parsedate_to_datetime
     from hashlib import sha256
@@ -237,7 +255,9 @@ def _save(url: str, key: str, response: http.client.HTTPResponse) -> Fetched:
     try:
         hashed, size = sha256(), 0
         with open(descriptor, "wb") as file:
-            while data := response.read(_PIECE):
+            _refuse_large(url, int(_announced(response) or "0"), way.most)
+            for data in _pieces(response, way.watch):
+                _refuse_large(url, size + len(data), way.most)
                 file.write(data)
                 hashed.update(data)
                 size += len(data)
@@ -269,10 +289,44 @@ def _save(url: str, key: str, response: http.client.HTTPResponse) -> Fetched:
     return Fetched(url, path, name_of(url), f"sha256:{hashed.hexdigest()}", size, mtime)
 
 
+def _announced(response: http.client.HTTPResponse) -> str:
+    """Give the length that the server announced, "" for none."""
+    length = response.getheader("Content-Length") or ""
+    return length if length.isascii() and length.isdigit() and len(length) < 20 else ""
+
+
 def _check_length(response: http.client.HTTPResponse, size: int) -> None:
-    wanted = response.getheader("Content-Length")
-    if wanted is not None and wanted.isdigit() and int(wanted) != size:
+    wanted = _announced(response)
+    if wanted and int(wanted) != size:
         raise _TryAgain(f"it ended after {size} of {wanted} bytes")
+
+
+def _refuse_large(url: str, size: int, most: int) -> None:
+    if size > most:
+        raise SourceError(
+            f"{redact(url)} is larger than {most} bytes", hint="--max-layer-size sets how much a layer may hold"
+        )
+
+
+def _pieces(response: http.client.HTTPResponse, watch: Watch) -> Iterator[bytes]:
+    """Give the bytes as they come; a server that drips is as good as a silent one."""
+    import time
+
+    silence = watch.timeout
+    waited, got = 0.0, 0
+    while True:
+        begun = time.monotonic()
+        data = response.read1(_PIECE)
+        waited += time.monotonic() - begun
+        got += len(data)
+        watch.check()
+        if not data:
+            return
+        if waited >= silence:
+            if got < _SLOWEST * silence:
+                raise _TryAgain(f"it gave {got} bytes in {waited:.0f} seconds")
+            waited, got = 0.0, 0
+        yield data
 
 
 def _follow(url: str, extra: Mapping[str, str], way: _Way) -> _Answer:
@@ -282,23 +336,25 @@ def _follow(url: str, extra: Mapping[str, str], way: _Way) -> _Answer:
     from buildah_py.sources.connection import connect
 
     here = urlsplit(url)
-    first_host = here.hostname
+    first = origin(url)
     was_local = False
     for count in range(_MAX_REDIRECTS + 1):
         host = here.hostname
         if here.scheme not in ("http", "https") or not host:
             raise SourceError(f"{redact(url)} leads to {redact(here.geturl())}, which is neither http nor https")
         guarded = count > 0 and not was_local and not way.local_redirects
-        connection, target, local = connect(here, way.timeout, way.environment, guarded=guarded, asked=redact(url))
+        connection, target, local = connect(here, way.watch, way.environment, guarded=guarded, asked=redact(url))
         was_local = local if count == 0 else was_local and local
         headers = {"Accept-Encoding": "identity", "User-Agent": "pybuild", **extra}
-        asked = way.authorization if host == first_host else None
-        given = _basic(here) or (asked(host) if asked is not None else None)
+        asked = way.authorization if origin(here.geturl()) == first else None
+        given = _basic(here) or (asked(here.geturl()) if asked is not None else None)
         if given:
             headers["Authorization"] = given
         try:
-            connection.request("GET", target, headers=headers)
-            response = connection.getresponse()
+            with way.watch.within():
+                connection.request("GET", target, headers=headers)
+                response = connection.getresponse()
+            way.watch.check()
         except BaseException:
             connection.close()
             raise

@@ -12,11 +12,14 @@ class Reach(NamedTuple):
     """`secret` gives a secret's value by its id, None for one that was not given.
 
     With `local_redirects`, servers elsewhere may redirect to this machine or its link, and repositories there have
-    submodules here.
+    submodules here. `agent` is the socket of the ssh agent that repositories are reached with, "" for none. Whatever is
+    fetched ends early where `cancelled()`.
     """
 
     secret: Callable[[str], bytes | None] = lambda _: None
     local_redirects: bool = False
+    agent: str = ""
+    cancelled: Callable[[], bool] = lambda: False
 
 
 NOWHERE = Reach()

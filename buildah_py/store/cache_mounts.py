@@ -1,11 +1,11 @@
-"""What RUN --mount=type=cache keeps: one directory for each id, which collection may take while nobody uses it."""
+"""What RUN --mount=type=cache keeps: one directory for each name, which collection may take while nobody uses it."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import time
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, Final, NamedTuple, Self, cast
 
 from buildah_py.store.rooms import disk_usage, remove_tree
 
@@ -13,11 +13,56 @@ if TYPE_CHECKING:
     from buildah_py.store.database import Database
 
 
+OWNER: Final = "owner="
+FROM: Final = "from="
+COPY: Final = "copy="
+
+
+class CacheName(str):
+    """What a cache mount is told by: its id, and where they are not the usual ones, owner and mode.
+
+    A cache that begins with what a stage holds belongs to that content as well; of a private one there are copies. The
+    parts are separated by NUL, which no id can hold.
+    """
+
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, identity: str, uid: int = 0, gid: int = 0, mode: int | None = None) -> Self:
+        """Name the cache of an id that has that owner and mode: None is the usual one."""
+        plain = (uid, gid, 0o755 if mode is None else mode) == (0, 0, 0o755)
+        return cls(identity if plain else f"{identity}\0{OWNER}{uid}:{gid}:{0o755 if mode is None else mode:o}")
+
+    def beginning_with(self, content: str) -> Self:
+        """Name the one that began with some content."""
+        return type(self)(f"{self}\0{FROM}{content}")
+
+    def copy(self, number: int) -> Self:
+        """Name one of several that steps have for themselves."""
+        return type(self)(f"{self}\0{COPY}{number}") if number else self
+
+    @property
+    def id(self) -> str:
+        """The id alone."""
+        return self.partition("\0")[0]
+
+    @property
+    def is_portable(self) -> bool:
+        """Whether it means the same on another machine."""
+        return not any(part.startswith((FROM, COPY)) for part in self.split("\0")[1:])
+
+    @property
+    def shown(self) -> str:
+        """How it is called in messages and tables."""
+        first, *others = self.split("\0")
+        return f"{first} ({', '.join(others)})" if others else first
+
+
 class CacheMount(NamedTuple):
-    """A cache mount's directory: its name, the id that it belongs to ("" if unknown), its bytes, its last use (ns)."""
+    """A cache mount's directory: its name there, what it is told by ("" if unknown), its bytes, its last use (ns)."""
 
     name: str
-    id: str
+    id: CacheName
     disk: int
     used: int
 
@@ -30,45 +75,35 @@ class CacheMounts:
         self._directory = directory
         self._since = since
 
-    def use(self, identity: str, *, mode: int = 0o755, uid: int = 0, gid: int = 0) -> str:
-        """The directory that belongs to an id, made where there is none, and marked as used by this process."""
-        path = self.path(identity)
+    def use(self, name: str) -> bool:
+        """Mark a cache as used by this process; whether there is one."""
         with self._database.transaction():
-            self._mark(identity)
-            if not os.path.isdir(path):
-                new = f"{path}.new"  # a process that is killed leaves no directory with the wrong owner
-                os.makedirs(new, exist_ok=True)
-                os.chown(new, uid, gid)
-                os.chmod(new, mode)
-                os.rename(new, path)
-        return path
+            self._mark(name)
+            return os.path.isdir(self.path(name))
 
-    def path(self, identity: str) -> str:
-        """Where the directory of an id lies or would lie."""
-        return os.path.join(self._directory, _name(identity))
+    def path(self, name: str) -> str:
+        """Where the directory of a cache lies or would lie."""
+        return os.path.join(self._directory, _name(name))
 
-    def is_empty(self, identity: str) -> bool:
-        """Whether there is nothing that belongs to an id."""
-        try:
-            with os.scandir(self.path(identity)) as entries:
-                return next(entries, None) is None
-        except FileNotFoundError:
-            return True
+    def is_there(self, name: str) -> bool:
+        """Whether there is such a cache, be it empty."""
+        return os.path.isdir(self.path(name))
 
-    def put(self, identity: str, staged: str, *, replace: bool = False) -> bool:
-        """Make the directory `staged` that of an id, and mark it as used; whether that was done.
+    def put(self, name: str, staged: str, *, replace: bool = False) -> bool:
+        """Make the directory `staged` that of a cache, and mark it as used; whether that was done.
 
-        One that holds something already is left alone unless it is to be replaced.
+        One that is there is left alone, for a container may have it, unless it is to be replaced: then the caller has
+        its lock.
         """
-        path = self.path(identity)
+        path = self.path(name)
         trash = f"{path}.{time.time_ns()}.removed"
         with self._database.transaction():
-            if not replace and not self.is_empty(identity):
+            if not replace and self.is_there(name):
                 return False
             if os.path.lexists(path):
                 os.rename(path, trash)
             os.rename(staged, path)
-            self._mark(identity)
+            self._mark(name)
         if os.path.lexists(trash):
             remove_tree(trash)
         return True
@@ -97,7 +132,7 @@ class CacheMounts:
             except FileNotFoundError:
                 continue
             identity, used = known.get(name, ("", status.st_ctime_ns))
-            found.append(CacheMount(name, identity, disk_usage(path), used))
+            found.append(CacheMount(name, CacheName(identity), disk_usage(path), used))
         return sorted(found, key=lambda mount: (mount.used, mount.name))
 
     def remove(self, name: str, limit: int) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from buildah_py.errors import ArchiveError, StoreError
 from buildah_py.layers import xattrs
 from buildah_py.layers.entry import BLOCK, CHAR, DIR, FIFO, FILE, HARDLINK, SYMLINK, WHITEOUT
-from buildah_py.layers.tar import pack
+from buildah_py.layers.tar import measure
 from buildah_py.linux.identity import has_single_id, in_user_namespace
 
 if TYPE_CHECKING:
@@ -44,15 +44,9 @@ class Found(NamedTuple):
 
 def look(inventory: Inventory, fs: str) -> Found:
     """Read a layer whole. Its problems are lines for people, the first few of them."""
-    size = 0
-
-    def count(data: bytes | bytearray | memoryview) -> None:
-        nonlocal size
-        size += len(data)
-
     try:
         problems = list(_attribute_problems(inventory, fs))
-        diff_id = pack(inventory, fs, count)  # type: ignore[arg-type]
+        diff_id, size = measure(inventory, fs)
     except (ArchiveError, OSError) as error:
         reason = error.message if isinstance(error, ArchiveError) else f"{error.filename}: {error.strerror}"
         return Found(inventory.layer_digest, "", 0, (reason,))
@@ -76,6 +70,8 @@ def problems_of_layer(layers: Layers, diff_id: str) -> list[str]:
         problems.append("its inventory is not the one that it was made with")
     if found.diff_id not in (diff_id, "") and not row.foreign:  # others' tars may have another form
         problems.append(f"its content has the digest {found.diff_id}")
+    if found.diff_id == diff_id and found.size != row.size:
+        problems.append(f"its tar has {found.size} bytes, and {row.size} are noted")
     return problems
 
 
@@ -154,6 +150,21 @@ def mend_inventory(layers: Layers, diff_id: str) -> bool:
     return not problems_of_layer(layers, diff_id)
 
 
+def mend_size(layers: Layers, diff_id: str) -> bool:
+    """Note how long the layer's tar really is, where that alone is wrong; whether it was."""
+    row = layers.get(diff_id)
+    if row is None or row.absent or not layers.is_there(diff_id):
+        return False
+    try:
+        found = _look_at(layers, diff_id, layers.inventories.read(diff_id))
+    except StoreError:  # which says what is wrong with the layer
+        return False
+    if found.problems or found.diff_id != diff_id or found.size == row.size:
+        return False
+    layers.set_size(diff_id, found.size)
+    return not problems_of_layer(layers, diff_id)
+
+
 def adopt(layers: Layers, name: str) -> bool:
     """Take a directory into the store that no row stands for, if it holds the layer that it is called after."""
     diff_id = f"sha256:{name}"
@@ -189,7 +200,8 @@ def recover(layers: Layers, blobs: Blobs) -> list[str]:
     for diff_id in layers.in_flight():
         if not keep_tree(layers, diff_id) and can_be_made(layers, diff_id):
             remove_made(layers, diff_id)
-        (lost if problems_of_layer(layers, diff_id) else whole).append(diff_id)
+        sound_now = not problems_of_layer(layers, diff_id) or mend_size(layers, diff_id)
+        (whole if sound_now else lost).append(diff_id)
     layers.settle(whole)
     again = layers.make_absent(lost)
     lost = [diff_id for diff_id in lost if diff_id not in again]
@@ -204,7 +216,7 @@ def _attribute_problems(inventory: Inventory, fs: str) -> Iterator[str]:
             try:
                 status = os.stat(entry.path or ".", dir_fd=root, follow_symlinks=False)
             except FileNotFoundError:
-                if entry.kind != WHITEOUT:
+                if entry.kind != WHITEOUT and not (entry.kind in (CHAR, BLOCK) and in_user_namespace()):
                     yield f"/{entry.path} is missing"
                 continue
             if what := _difference(entry, status, root, owners=owners):

@@ -25,7 +25,8 @@ class Rules(NamedTuple):
     `before`: only what was last used before that (ns since 1970). `keep`: only until the whole state takes no more than
     so many bytes of the disk. `min_free`: only until the file system has so many bytes free. `named`: images with a
     name too, and all logs. `matching`: only images for which it is true, with the layers that are theirs alone.
-    `spare_own`: nothing that this process has used.
+    `spare_own`: nothing that this process has used. `held`: none of these layers. `dry_run`: nothing
+    goes, it is only told what would.
     """
 
     before: int | None = None
@@ -34,6 +35,8 @@ class Rules(NamedTuple):
     named: bool = False
     matching: Callable[[StoredImage], bool] | None = None
     spare_own: bool = False
+    held: frozenset[str] = frozenset()
+    dry_run: bool = False
 
 
 class Collected(NamedTuple):
@@ -91,7 +94,7 @@ def collect(store: Store, rules: Rules) -> Collected:
     limit = min([*starts, limit])
     store.mounts.forget_gone()
     freed = 0
-    if rules.matching is None:
+    if rules.matching is None and not rules.dry_run:
         store.layers.remove_orphans()
         store.blobs.remove_unneeded()
         freed += trim(store, living, everything=rules.named and rules.before is None)
@@ -100,6 +103,9 @@ def collect(store: Store, rules: Rules) -> Collected:
     choice = _Choice(store, rules, limit, usage.total, goal)
     with store.database.transaction():
         choice.make()
+        if rules.dry_run:
+            return choice.told()
+        choice.apply()
         store.records.trim()
     store.layers.remove_trees(list(choice.layers))
     store.blobs.remove_unneeded(list(choice.blobs))
@@ -135,7 +141,7 @@ class _Image(NamedTuple):
 
 
 class _Choice:
-    """Takes the rows away of what is to go, inside of a transaction: the trees follow when it is over."""
+    """Chooses what is to go and takes its rows away, inside of a transaction: the trees follow when it is over."""
 
     def __init__(self, store: Store, rules: Rules, limit: int, total: int, goal: int | None) -> None:
         self._store = store
@@ -155,6 +161,7 @@ class _Choice:
         self._layers: dict[str, tuple[int, int]] = {}
         self._blobs: dict[str, list[StoredBlob]] = {}
         self._sizes: dict[str, int] = {}
+        self._taken: list[str] = []
         self.images: list[str] = []
         self.layers: list[str] = []
         self.blobs: dict[str, int] = {}
@@ -179,6 +186,18 @@ class _Choice:
             else:
                 self.cache_mounts[name] = self._mounts[name].disk
                 self._total -= self._mounts[name].disk
+
+    def told(self) -> Collected:
+        """What would go."""
+        freed = self.bytes + sum(self.cache_mounts.values()) + sum(item.disk for item in self.fetched)
+        return Collected(
+            tuple(self.images), len(self.layers), len(self.cache_mounts), freed, max(0, self._total), self._goal
+        )
+
+    def apply(self) -> None:
+        """Take the rows away."""
+        for image in self._taken:
+            self._store.images.remove(image)
         self._database.change_many("DELETE FROM blobs WHERE digest = ?", [(one,) for one in self.blobs])
         self._database.change_many("DELETE FROM layers WHERE diff_id = ?", [(one,) for one in self.layers])
 
@@ -190,10 +209,12 @@ class _Choice:
             self._sizes[blob.digest] = blob.size
         held = self._database.query("SELECT diff_id, config FROM config_layers UNION SELECT diff_id, path FROM mounts")
         for diff_id, _ in held:
-            self._holders[str(diff_id)] = self._holders.get(str(diff_id), 0) + 1
+            self._hold(str(diff_id))
+        for diff_id in self._rules.held:
+            self._hold(diff_id)
         for patch, base in self._database.query("SELECT diff_id, base FROM layers WHERE base IS NOT NULL"):
             self._bases[str(patch)] = str(base)
-            self._holders[str(base)] = self._holders.get(str(base), 0) + 1
+            self._hold(str(base))
         for image in self._store.images.all():
             self._offer_image(image)
         if self._rules.matching is not None:
@@ -212,6 +233,9 @@ class _Choice:
         for path, item in self._fetched.items():
             if item.used < self._limit:
                 heapq.heappush(self._heap, (item.used, 0, "fetched", path))
+
+    def _hold(self, diff_id: str) -> None:
+        self._holders[diff_id] = self._holders.get(diff_id, 0) + 1
 
     def _offer_image(self, image: StoredImage) -> None:
         layers = self._store.images.layers_of(image.id)
@@ -233,7 +257,7 @@ class _Choice:
             heapq.heappush(self._heap, (used, -created, "layer", diff_id))
 
     def _take_image(self, image: _Image) -> None:
-        self._store.images.remove(image.id)
+        self._taken.append(image.id)
         self.images += image.names or (image.id,)
         for diff_id in image.layers:
             self._let_go(diff_id)

@@ -189,7 +189,14 @@ _FORMAT_4 = """
 ALTER TABLE layers ADD COLUMN base TEXT REFERENCES layers(diff_id) DEFERRABLE INITIALLY DEFERRED;
 CREATE INDEX layers_by_base ON layers(base) WHERE base IS NOT NULL;
 """
-_FORMATS = (_FORMAT_1, _FORMAT_2, _FORMAT_3, _FORMAT_4)
+_FORMAT_5 = """
+-- a layer stands for one of another diff_id only where a step's own record says so
+DROP INDEX layers_by_digest;
+-- records and selections say nothing of times that are content
+DELETE FROM records;
+DELETE FROM selections;
+"""
+_FORMATS = (_FORMAT_1, _FORMAT_2, _FORMAT_3, _FORMAT_4, _FORMAT_5)
 """What makes each format of the one before it."""
 
 SCHEMA_VERSION = len(_FORMATS)

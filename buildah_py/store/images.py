@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from buildah_py.errors import StoreError
+from buildah_py.image import media_types
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,15 +25,21 @@ class StoredImage(NamedTuple):
 
 
 class RepoDigest(NamedTuple):
-    """Where an image comes from: `name` is registry/repository, `digest` that of a manifest, or of an index there.
+    """What a registry calls an image: `name` is registry/repository, `digest` that of a manifest, or of an index there.
 
-    `data` are the manifest's bytes, empty for an index.
+    `data` are the bytes of a manifest that came from there. They are not kept of one that was sent there: how an image
+    is written depends on what is asked for, and not on where it was sent before.
     """
 
     name: str
     digest: str
     media_type: str
     data: bytes = b""
+
+    @property
+    def is_index(self) -> bool:
+        """Whether the registry has more under that digest than this image."""
+        return self.media_type not in media_types.MANIFESTS
 
 
 class Images:

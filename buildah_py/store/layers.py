@@ -127,10 +127,6 @@ class Layers:
         rows = self._database.query(f"SELECT {_COLUMNS} FROM layers WHERE {wanted}", (json.dumps(diff_ids),))
         return {layer.diff_id: layer for layer in map(_layer, rows)}
 
-    def by_digest(self, layer_digest: str) -> StoredLayer | None:
-        """The oldest layer with equal content, whatever its times."""
-        return self._one("layer_digest = ? AND NOT absent ORDER BY created LIMIT 1", layer_digest)
-
     def all(self) -> list[StoredLayer]:
         """All layers, the oldest first."""
         rows = self._database.query(f"SELECT {_COLUMNS} FROM layers ORDER BY created")
@@ -159,15 +155,14 @@ class Layers:
         diff_id: str,
         size: int,
         *,
-        exact: bool = False,
+        foreign: bool = False,
         adopted: str | None = None,
         base: str | None = None,
     ) -> StoredLayer:
         """Keep the tree, or the file of a LayerPacker, at `staged`, which is moved or removed.
 
-        A layer that was absent is there then. A layer of equal content is kept instead, with its times and diff_id,
-        unless `exact` asks for this diff_id: so are layers kept whose tars others made. `adopted` and `base` go into
-        the row.
+        A layer that was absent is there then; one that was there stays as it is. `foreign` says that the diff_id is
+        that of a tar which others made. `adopted` and `base` go into the row.
         """
         new = f"{staged}.layer"
         os.mkdir(new, 0o700)
@@ -175,8 +170,9 @@ class Layers:
         os.rename(staged, os.path.join(new, "fs" if os.path.isdir(staged) else os.path.basename(staged)))
         home = self.home(diff_id)
         with self._database.transaction():
-            # Equal layers are there once; another process may have added the same just now.
-            if known := self._known(inventory, diff_id, exact=exact):
+            # A layer is there once; another process may have added it just now.
+            known = self.get(diff_id)
+            if known is not None and not known.absent and self.use([diff_id]):
                 unneeded = new
             else:
                 # A directory that is there is what a crash left between the two, or a layer that is being collected,
@@ -185,17 +181,12 @@ class Layers:
                 if os.path.lexists(home):
                     os.rename(home, unneeded)
                 os.rename(new, home)
-                self._insert(inventory, written, diff_id, size, foreign=exact, adopted=adopted, base=base)
+                self._insert(inventory, written, diff_id, size, foreign=foreign, adopted=adopted, base=base)
                 known = cast("StoredLayer", self.get(diff_id))
                 self.inventories.remember(diff_id, inventory)
         if os.path.lexists(unneeded):
             remove_tree(unneeded)
         return known
-
-    def _known(self, inventory: Inventory, diff_id: str, *, exact: bool) -> StoredLayer | None:
-        """A layer that does instead of a new one, marked as used in the same moment."""
-        rows = [self.get(diff_id)] if exact else [self.by_digest(inventory.layer_digest), self.get(diff_id)]
-        return next((row for row in rows if row is not None and not row.absent and self.use([row.diff_id])), None)
 
     def adopt(self, diff_id: str, inventory: Inventory, size: int) -> None:
         """Write the row of a layer whose directory is in its place and was found to be whole."""
@@ -258,6 +249,10 @@ class Layers:
                 written,
             ),
         )
+
+    def set_size(self, diff_id: str, size: int) -> None:
+        """Correct what is noted as the length of a layer's tar."""
+        self._database.change("UPDATE layers SET size = ? WHERE diff_id = ?", (size, diff_id))
 
     def promise(
         self,

@@ -20,22 +20,36 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _POLL_SECONDS = 0.02
+_PATIENCE = 1.0
 _STILLBORN = 3_600_000_000_000
 
 
 @contextlib.contextmanager
-def named_lock(directory: str, name: str, cancelled: Callable[[], bool] = lambda: False) -> Iterator[bool]:
-    """Hold the lock `name`, against other threads and other processes.
+def named_lock(
+    directory: str,
+    name: str,
+    cancelled: Callable[[], bool] = lambda: False,
+    *,
+    shared: bool = False,
+    waiting: Callable[[], object] = lambda: None,
+) -> Iterator[bool]:
+    """Hold the lock `name`, against other threads and other processes; a `shared` one only against those that are not.
 
-    Yields true where somebody else held it first. Waits without end, but for `cancelled()`, which raises Interrupted.
+    Yields true where somebody else held it first. Waits without end, but for `cancelled()`, which raises Interrupted;
+    `waiting` is called once when that has taken a second.
     """
-    path = os.path.join(directory, hashlib.sha256(name.encode()).hexdigest())
+    path = os.path.join(directory, hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest())
+    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+    since: float | None = time.monotonic()
     waited = False
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            while not _try_flock(descriptor):
+            while not _try_flock(descriptor, kind):
                 waited = True
+                if since is not None and time.monotonic() - since > _PATIENCE:
+                    since = None
+                    waiting()
                 _pause(cancelled)
             if _is_still(path, descriptor):
                 break
@@ -46,7 +60,9 @@ def named_lock(directory: str, name: str, cancelled: Callable[[], bool] = lambda
     try:
         yield waited
     finally:
-        os.unlink(path)
+        # The last of those that share it removes the file.
+        if not shared or (_try_flock(descriptor, fcntl.LOCK_EX) and _is_still(path, descriptor)):
+            os.unlink(path)
         os.close(descriptor)
 
 
@@ -56,9 +72,9 @@ def _pause(cancelled: Callable[[], bool]) -> None:
     time.sleep(_POLL_SECONDS)
 
 
-def _try_flock(descriptor: int) -> bool:
+def _try_flock(descriptor: int, kind: int = fcntl.LOCK_EX) -> bool:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno not in (errno.EAGAIN, errno.EACCES):
             raise

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 def lowers(store: Store, diff_ids: Sequence[str]) -> tuple[str, ...]:
     """The directories of layers (given lowest first) for an overlay, the top-most first.
 
-    Left out are layers without entries, and those below one whose root hides them: overlayfs looks at no mark of a
-    root. Above a layer with directories that the layers below describe may lie a directory with nothing but these.
+    Left out are layers without entries, those below one whose root hides them, as overlayfs looks at no mark of a root,
+    and the lower of two that are the same: whatever it holds, the upper one shows or hides. The kernel refuses to mount
+    a directory twice. Above a layer with directories that the layers below describe may lie a directory with nothing
+    but these.
     """
     found: list[str] = []
     rows = store.layers.several(diff_ids)
@@ -35,7 +37,7 @@ def lowers(store: Store, diff_ids: Sequence[str]) -> tuple[str, ...]:
             found += store.trees.over(diff_id, diff_ids[:place])
         if layer is not None and layer.opaque:
             break
-    return tuple(found)
+    return tuple(dict.fromkeys(found))
 
 
 def chain_name(diff_ids: Sequence[str]) -> str:

@@ -6,6 +6,7 @@ Each row is sealed with a digest of all that it says, so that one in which anyth
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 from typing import TYPE_CHECKING, NamedTuple, cast
 
@@ -94,6 +95,13 @@ class Records:
             there = [bool(self._database.query("SELECT 1 FROM records WHERE key = ?", (key,))) for key in keys]
             found = [(key, here) for key, here, known in zip(keys, places, there, strict=True) if known]
             self._put_places([key for key, _ in found], [here for _, here in found], time.time_ns())
+
+    def were_seen(self, keys: Sequence[str], places: Sequence[Sequence[str]]) -> bool:
+        """Whether all records were met at all these places before."""
+        wanted = list({(place, key) for key, here in zip(keys, places, strict=True) for place in here})
+        same = "p.place = json_extract(w.value, '$[0]') AND p.key = json_extract(w.value, '$[1]')"
+        known = f"SELECT count(*) FROM json_each(?) w JOIN record_places p ON {same}"
+        return self._database.query(known, (json.dumps(wanted),)) == [(len(wanted),)]
 
     def _put_places(self, keys: Sequence[str], places: Sequence[Sequence[str]], now: int) -> None:
         self._database.change_many(

@@ -27,6 +27,7 @@ from buildah_py.store.layers import Layers
 from buildah_py.store.locks import Lease, living_leases, named_lock
 from buildah_py.store.manifest_lists import ManifestLists
 from buildah_py.store.mounts import Mounts
+from buildah_py.store.private import make_private
 from buildah_py.store.records import Records
 from buildah_py.store.rooms import remove_tree
 from buildah_py.store.selections import Selections
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from buildah_py.layers.inventory import Inventory
+    from buildah_py.layers.stamps import Stamps
     from buildah_py.layers.view import MergedView
     from buildah_py.store.blobs import StoredBlob
 
@@ -52,8 +54,10 @@ class Store:
         database = os.path.join(root, "state.db")
         try:
             if not os.path.exists(database):
-                for room in _ROOMS:
+                os.makedirs(os.path.dirname(os.path.abspath(root)), exist_ok=True)
+                for room in ("", *_ROOMS):
                     os.makedirs(os.path.join(root, room), mode=0o700, exist_ok=True)
+            make_private(root, database)
             self.lease = Lease(self.path("leases"))
         except OSError as error:
             if reserve.is_full(error):
@@ -125,9 +129,16 @@ class Store:
             raise StoreError(f"{own}: {error.strerror}") from error
         return path
 
-    def lock(self, name: str, cancelled: Callable[[], bool] = lambda: False) -> AbstractContextManager[bool]:
+    def lock(
+        self,
+        name: str,
+        cancelled: Callable[[], bool] = lambda: False,
+        *,
+        shared: bool = False,
+        waiting: Callable[[], object] = lambda: None,
+    ) -> AbstractContextManager[bool]:
         """Keep other threads and processes from executing the step `name` meanwhile; see `named_lock`."""
-        return named_lock(self.path("locks"), name, cancelled)
+        return named_lock(self.path("locks"), name, cancelled, shared=shared, waiting=waiting)
 
     def make_durable(self) -> None:
         """Have the kernel write all layers and blobs of this boot to the disk, then note that they are there.
@@ -162,11 +173,13 @@ class Store:
     def _cannot_fetch(self, diff_ids: Sequence[str]) -> None:
         raise StoreError(f"layer {self.layers.missing(diff_ids)[0]} is not here, and nothing says how to get it")
 
-    def view(self, diff_ids: Sequence[str]) -> MergedView:
+    def view(self, diff_ids: Sequence[str], stamps: Sequence[Stamps] = ()) -> MergedView:
         """The merged file system of layers, lowest first; an inventory is read when it is asked for.
 
-        The first that is asked for has all layers fetched.
+        The first that is asked for has all layers fetched. `stamps` tells for each layer, where there is one, which of
+        its times are no content.
         """
+        from buildah_py.layers.stamps import NO_STAMPS
         from buildah_py.layers.view import LayerTree, MergedView
 
         chain = tuple(diff_ids)
@@ -179,10 +192,11 @@ class Store:
                 needed = True
             return self.layers.inventories.get(diff_id)
 
-        def tree(diff_id: str) -> LayerTree:
-            return LayerTree(lambda path: self.trees.of_file(diff_id, path), lambda: inventory(diff_id))
+        def tree(diff_id: str, stamps: Stamps) -> LayerTree:
+            return LayerTree(lambda path: self.trees.of_file(diff_id, path), lambda: inventory(diff_id), stamps)
 
-        return MergedView([tree(diff_id) for diff_id in reversed(chain)])
+        times = stamps or [NO_STAMPS] * len(chain)
+        return MergedView([tree(*one) for one in reversed(list(zip(chain, times, strict=True)))])
 
     def _sweep(self) -> None:
         """Drop what dead processes left: staged trees, and layers of another boot that never became durable."""

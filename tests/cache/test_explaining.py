@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buildah_py.cache import Cache, input_lists, step_key
+from buildah_py.cache import Cache, Made, input_lists, step_key
 from buildah_py.cache.differences import differences, summary
 from buildah_py.cache.explain import explain
 from buildah_py.cache.ingredients import About, Ingredients, InputNote, read_about
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=8)
-rows = st.builds(Row, texts, texts, texts, texts, texts, texts).map(tuple)
-sources = st.builds(ListedSource, st.sampled_from(["dir"]), texts, st.lists(rows, max_size=4).map(tuple)) | st.builds(
-    ListedSource, st.just("other"), texts, st.lists(rows, min_size=1, max_size=1).map(tuple)
-)
+rows = st.builds(Row, *[texts] * 7).map(tuple)
+sources = st.builds(
+    ListedSource, st.sampled_from(["dir"]), texts, st.lists(rows, max_size=4).map(tuple), texts
+) | st.builds(ListedSource, st.just("other"), texts, st.lists(rows, min_size=1, max_size=1).map(tuple), texts)
 
 
 @given(st.lists(sources, max_size=3))
@@ -39,7 +39,7 @@ def test_lists_of_inputs_are_read_as_they_were_written(listed: list[ListedSource
 @given(st.binary(max_size=60))
 def test_what_is_no_list_is_refused(data: bytes) -> None:
     try:
-        found = input_lists.parse(b"pybuild selection 1\n" + data)
+        found = input_lists.parse(b"pybuild selection 2\n" + data)
     except CacheError:
         return
     assert input_lists.pack(found).endswith(data) or b"0" in data
@@ -47,14 +47,16 @@ def test_what_is_no_list_is_refused(data: bytes) -> None:
 
 def test_files_that_differ() -> None:
     def listed(*rows: tuple[str, ...]) -> list[ListedSource]:
-        return [ListedSource("dir", "", rows)]
+        return [ListedSource("dir", "", rows, rows[0][6])]
 
-    old = listed(("a", "file", "644", "0:0", "1", ""), ("b", "file", "644", "0:0", "2", ""))
-    new = listed(("a", "file", "600", "1:1", "9", "x=y"), ("c", "file", "644", "0:0", "2", ""))
+    old = listed(("a", "file", "644", "0:0", "1", "", "5"), ("b", "file", "644", "0:0", "2", "", ""))
+    new = listed(("a", "file", "600", "1:1", "9", "x=y", "7"), ("c", "file", "644", "0:0", "2", "", ""))
     assert input_lists.compare(old, new, ["src"], ["lib"]) == [
+        FileDifference("lib", "mtime", "5", "7"),
         FileDifference("lib/a", "attributes", "", "x=y"),
         FileDifference("lib/a", "content", "1", "9"),
         FileDifference("lib/a", "mode", "644", "600"),
+        FileDifference("lib/a", "mtime", "5", "7"),
         FileDifference("lib/a", "owner", "0:0", "1:1"),
         FileDifference("lib/c", "added"),
         FileDifference("src/b", "removed"),
@@ -117,7 +119,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 def keep(store: Store, ingredients: Ingredients, **names: object) -> None:
     (layer,) = store.layers.all()
     names = {"own": ("file /x",), **names}
-    Cache(store, **names).keep(ingredients, layer.diff_id, layer.layer_digest, 1.0)  # type: ignore[arg-type]
+    Cache(store, **names).keep(ingredients, Made(layer.diff_id, layer.layer_digest), 1.0)  # type: ignore[arg-type]
 
 
 def test_no_look_up_goes_through_a_table(store: Store) -> None:
@@ -189,7 +191,7 @@ def test_a_damaged_list_is_told_as_such(store: Store) -> None:
     (layer,) = store.layers.all()
     ingredients = step("x", sources="sha256:1")
     Cache(store, own=("file /x",)).keep(
-        ingredients, layer.diff_id, layer.layer_digest, 1.0, lists={"sha256:1": lambda: b"x" * 100_000}
+        ingredients, Made(layer.diff_id, layer.layer_digest), 1.0, lists={"sha256:1": lambda: b"x" * 100_000}
     )
     for damaged in b"z??", b"s??", b"":
         store.database.change("UPDATE input_lists SET data = ?", (damaged,))

@@ -13,10 +13,13 @@ ROWS = st.tuples(
     st.just("0:0"),
     st.sampled_from(["", "a", "aa", "b"]),
     st.sampled_from(["", "a"]),
+    st.sampled_from(["", "86400"]),
 )
 LISTS = st.lists(ROWS, max_size=8)
 SOURCES = st.lists(
-    st.builds(ListedSource, st.sampled_from(["dir", "other"]), NAMES, st.just(())), min_size=1, max_size=2
+    st.builds(ListedSource, st.sampled_from(["dir", "other"]), NAMES, st.just(()), st.sampled_from(["", "5"])),
+    min_size=1,
+    max_size=2,
 )
 
 
@@ -39,8 +42,8 @@ def test_what_is_left_of_two_lists_tells_the_same(
 
 
 def test_of_many_files_those_near_the_changed_one_are_left() -> None:
-    rows = [(f"f{number:03}", "file", "644", "0:0", f"sha256:{number}", "") for number in range(500)]
-    changed = [*rows[:250], ("f250", "file", "644", "0:0", "sha256:x", ""), *rows[251:]]
+    rows = [(f"f{number:03}", "file", "644", "0:0", f"sha256:{number}", "", "") for number in range(500)]
+    changed = [*rows[:250], ("f250", "file", "644", "0:0", "sha256:x", "", ""), *rows[251:]]
     for old, new in ((rows, changed), (rows[:250] + rows[251:], rows), (rows[1:], rows), (rows, rows[:-1])):
         lists = [pack([ListedSource("dir", "", tuple(one))]) for one in (old, new)]
         assert all(len(parse(one)[0].rows) <= 2 for one in shorten(*lists))

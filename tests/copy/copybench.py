@@ -34,7 +34,7 @@ class Bench:
 
     def __init__(self, tmp_path: Path) -> None:
         self.context = tmp_path / "context"
-        self.context.mkdir()
+        self.context.mkdir(exist_ok=True)
         self.tmp_path = tmp_path
         self.layers: list[LayerTree] = []
         self.fs: list[Path] = []

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.warm import WarmCommand
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -29,6 +31,7 @@ class Pybuild:
     work: Path
     command: tuple[str, ...] = (PYBUILD,)
     owner: int = 0
+    warm: WarmCommand | None = None
 
     def environ(self) -> dict[str, str]:
         """Name the state directory; nothing else of ours."""
@@ -38,18 +41,23 @@ class Pybuild:
         self, *arguments: object, status: int | None = 0, stdin: str | None = None, **environ: str
     ) -> subprocess.CompletedProcess[str]:
         """Run to the end; fails the test unless it ends with `status` and without a traceback."""
-        result = subprocess.run(
-            [*self.command, *map(str, arguments)],
-            check=False,
-            capture_output=True,
-            encoding="utf-8",
-            errors="surrogateescape",
-            input=stdin,
-            stdin=subprocess.DEVNULL if stdin is None else None,
-            env={**self.environ(), **environ},
-            cwd=self.work,
-            timeout=300,
-        )
+        words, environment = [*self.command, *map(str, arguments)], {**self.environ(), **environ}
+        of_the_interpreter = any(name.startswith(("PYTHON", "LC_", "LANG")) for name in environ)
+        if self.warm is not None and not of_the_interpreter:
+            result = self.warm.run(words[1:], cwd=str(self.work), environ=environment, stdin=stdin, timeout=300)
+        else:
+            result = subprocess.run(
+                words,
+                check=False,
+                capture_output=True,
+                encoding="utf-8",
+                errors="surrogateescape",
+                input=stdin,
+                stdin=subprocess.DEVNULL if stdin is None else None,
+                env=environment,
+                cwd=self.work,
+                timeout=300,
+            )
         assert "Traceback" not in result.stderr, result.stderr
         assert status is None or result.returncode == status, (result.returncode, result.stdout, result.stderr)
         return result
@@ -118,13 +126,20 @@ def tmp_path() -> Iterator[Path]:
         shutil.rmtree(path)
 
 
+@pytest.fixture(scope="session")
+def warm() -> Iterator[WarmCommand]:
+    """Give the command as root runs it, without what its start costs."""
+    with WarmCommand(PYBUILD) as command:
+        yield command
+
+
 @pytest.fixture
 def pybuild(tmp_path: Path, request: pytest.FixtureRequest) -> Pybuild:
     """Give an empty store, root's or an ordinary user's."""
     work, state = tmp_path / "work", tmp_path / "state"
     work.mkdir()
     if request.param == "root":
-        return Pybuild(state, work)
+        return Pybuild(state, work, warm=request.getfixturevalue("warm"))
     user = request.getfixturevalue("ordinary_user")
     state.mkdir()
     for directory in (work, state):
@@ -160,7 +175,7 @@ def ordinary_user() -> Iterator[OrdinaryUser]:
         for candidate in python:
             environ = ["env", "-u", "XDG_DATA_HOME", f"HOME=/home/{name}", f"USER={name}"]
             environ.append(f"PYTHONPATH={source}:{packages}")
-            command = [*as_user, *environ, candidate, "-m", "buildah_py"]
+            command = [*as_user, *environ, candidate, "-P", "-m", "buildah_py"]
             if subprocess.run([*command, "--version"], check=False, capture_output=True, cwd="/").returncode == 0:
                 yield OrdinaryUser(name, uid, tuple(command))
                 return
@@ -169,10 +184,26 @@ def ordinary_user() -> Iterator[OrdinaryUser]:
         subprocess.run(["userdel", "--remove", name], check=True, capture_output=True)
 
 
+@pytest.fixture(scope="session")
+def stores() -> Iterator[Path]:
+    """Give a directory for stores that are copied."""
+    path = Path(tempfile.mkdtemp(prefix="pybuild-stores-"))
+    path.chmod(0o755)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path)
+
+
 @pytest.fixture
-def busybox(pybuild: Pybuild) -> Pybuild:
-    """Give a store with the base image busybox."""
-    pybuild.run("bootstrap", "busybox")
+def busybox(pybuild: Pybuild, stores: Path) -> Pybuild:
+    """Give a store with the base image busybox: a copy of the first one that a user made."""
+    known = stores / str(pybuild.owner)
+    if known.exists():
+        subprocess.run(["cp", "-aT", known, pybuild.root], check=True)
+    else:
+        pybuild.run("bootstrap", "busybox")
+        subprocess.run(["cp", "-aT", pybuild.root, known], check=True)
     return pybuild
 
 

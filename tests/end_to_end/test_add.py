@@ -5,19 +5,23 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import signal
+import socket
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.elsewhere import Elsewhere, elsewhere
 from tests.git_server import git, repo, server
-from tests.web_server import Web, own_address, serve, web
+from tests.web_server import Web, serve, web
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from .conftest import Pybuild
 
-__all__ = ["repo", "server", "web"]
+__all__ = ["elsewhere", "repo", "server", "web"]
 pytestmark = [pytest.mark.root, pytest.mark.either_user]
 
 
@@ -103,17 +107,43 @@ def test_a_git_repository(busybox: Pybuild, server: str, repo: Path) -> None:
     assert busybox.build(option, status=125).status == 125
 
 
-def test_a_redirect_to_this_machine_only_where_it_is_allowed(busybox: Pybuild, web: Web) -> None:
+def test_a_redirect_to_this_machine_only_where_it_is_allowed(busybox: Pybuild, web: Web, elsewhere: Elsewhere) -> None:
     (web.files / "a.txt").write_text("local")
-    with serve(web.files, own_address()) as elsewhere:
-        context = busybox.context(f"FROM busybox\nADD {elsewhere.url}/to/{web.url}/a.txt /files/a.txt\n")
+    with serve(web.files, elsewhere) as there:
+        context = busybox.context(f"FROM busybox\nADD {there.url}/to/{web.url}/a.txt /files/a.txt\n")
         refused = busybox.build(context, status=125)
         assert "which is this machine or its link" in refused.shown
         assert "--allow-local-redirects" in refused.shown
         assert web.asked == []
         busybox.build(context, "--allow-local-redirects")
         assert busybox.sh("cat /files/a.txt") == "local"
-        remote = f"{elsewhere.url}/to/{web.url}/Buildfile"
+        remote = f"{there.url}/to/{web.url}/Buildfile"
         (web.files / "Buildfile").write_text("FROM busybox\n")
         assert "which is this machine" in busybox.run("build", remote, status=125).stderr
         busybox.run("build", "--allow-local-redirects", remote)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("name", ["file", "app.git"])
+def test_a_server_that_keeps_silent_does_not_keep_the_program(busybox: Pybuild, number: int, name: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(60)
+        port = silent.getsockname()[1]
+        context = busybox.context(f"FROM busybox\nADD http://127.0.0.1:{port}/{name} /\n")
+        process = subprocess.Popen(
+            [*busybox.command, "--progress=plain", context], env=busybox.environ(), stderr=subprocess.PIPE, text=True
+        )
+        connection, _ = silent.accept()
+        with connection:
+            assert connection.recv(1)
+            process.send_signal(number)
+            _, shown = process.communicate(timeout=30)
+    assert process.returncode == 128 + number
+    assert "CANCELLED" in shown
+    assert shown.endswith("pybuild: interrupted\n")
+
+
+def test_a_repository_by_ssh_only_with_what_was_lent(busybox: Pybuild) -> None:
+    context = busybox.context("FROM busybox\nADD git@127.0.0.1:secret.git /\n")
+    shown = busybox.build(context, status=125, SSH_AUTH_SOCK="/nowhere").shown
+    assert "no keys were given to this build\n  hint: lend it an agent or a key: --ssh default" in shown

@@ -7,7 +7,7 @@ import json
 import shutil
 import subprocess
 import tarfile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
@@ -17,6 +17,7 @@ from tests.podman import podman
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import IO
 
     from tests.end_to_end.conftest import Pybuild
     from tests.foreign_images import Layout
@@ -50,6 +51,18 @@ def test_what_skopeo_writes_is_loaded(pybuild: Pybuild, layout: Layout, tmp_path
     assert pybuild.run("cat", "more:2:/etc/two").stdout == "2"
     pybuild.run("rmi", "localhost/app:1", "other")
     assert pybuild.sh("cat /etc/one", image="more:2") == "1"
+
+
+def test_a_tar_of_others_is_saved_uncompressed(pybuild: Pybuild, tmp_path: Path) -> None:
+    """What is noted of a layer is the length of its own tar, whatever padding the archive had that it came in."""
+    with tarfile.open(tmp_path / "rootfs.tar", "w") as tar:  # padded to 10240 bytes
+        tar.addfile(tarfile.TarInfo("etc/hi"))
+    pybuild.run("import", tmp_path / "rootfs.tar", "-t", "one")
+    pybuild.run("save", "--compression=uncompressed", "-o", tmp_path / "saved", "one")
+    (image,) = json.loads(pybuild.run("inspect", "one").stdout)
+    with tarfile.open(tmp_path / "saved") as tar:
+        (manifest,) = json.load(cast("IO[bytes]", tar.extractfile("manifest.json")))
+        assert [tar.getmember(name).size for name in manifest["Layers"]] == [layer["size"] for layer in image["layers"]]
 
 
 def test_what_podman_saves_is_loaded_and_podman_loads_ours(

@@ -434,7 +434,7 @@ def test_a_cache_begins_with_what_from_holds(busybox: Pybuild) -> None:
         "RUN --mount=type=cache,id=x,from=seed,source=/s,target=/c cat /c/d/f >> /seen\n"
         "RUN --mount=type=cache,id=y,target=/c,mode=700,uid=5,gid=6 "
         "stat -c %a:%u:%g /c >> /seen; mkdir /c/sub; touch /c/sub/z\n"
-        "RUN --mount=type=cache,id=y,source=sub,target=/c ls /c >> /seen\n"
+        "RUN --mount=type=cache,id=y,source=sub,target=/c,mode=700,uid=5,gid=6 ls /c >> /seen\n"
         "RUN --mount=type=cache,id=../../../y,target=/c ls /c | wc -l >> /seen\n"
     )
     busybox.build(context)

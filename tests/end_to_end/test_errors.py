@@ -149,7 +149,6 @@ def test_what_failed_does_not_disturb_what_is_beside_it(clean: Pybuild) -> None:
         ["-t", "Not A Name", "."],
         ["--network=moon", "."],
         ["--output", "type=nope", "."],
-        ["--output", "type=oci", "."],
         ["--build-arg", "=x", "."],
         ["run"],
         ["bootstrap", "windows"],
@@ -214,7 +213,7 @@ def test_an_interrupted_build(clean: Pybuild, number: int, network: str) -> None
     until(process, "started")
     process.send_signal(number)
     _, rest = process.communicate(timeout=30)
-    assert process.returncode == 130
+    assert process.returncode == 128 + number
     assert "interrupted" in rest
     assert "Traceback" not in rest
 

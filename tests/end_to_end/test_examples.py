@@ -6,16 +6,20 @@ import json
 import re
 import shutil
 import subprocess
+from typing import TYPE_CHECKING
 
 import pytest
 
 from .conftest import EXAMPLES, Pybuild
 
+if TYPE_CHECKING:
+    from tests.warm import WarmCommand
+
 pytestmark = pytest.mark.root
 
 
 @pytest.fixture(scope="module")
-def debian(tmp_path_factory: pytest.TempPathFactory) -> Pybuild:
+def debian(tmp_path_factory: pytest.TempPathFactory, warm: WarmCommand) -> Pybuild:
     """Give a store with Debian from this machine's own apt sources, or skip."""
     if shutil.which("mmdebstrap") is None:
         pytest.skip("needs mmdebstrap")
@@ -23,7 +27,7 @@ def debian(tmp_path_factory: pytest.TempPathFactory) -> Pybuild:
     if update.returncode or "Failed to fetch" in update.stderr:
         pytest.skip("needs the network: the apt sources of this machine cannot be reached")
     work = tmp_path_factory.mktemp("debian")
-    made = Pybuild(work / "state", work)
+    made = Pybuild(work / "state", work, warm=warm)
     made.run("bootstrap", "debian:bookworm")
     return made
 

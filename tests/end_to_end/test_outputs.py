@@ -126,7 +126,7 @@ def test_standard_output(busybox: Pybuild) -> None:
     from .conftest import PYBUILD
 
     result = subprocess.run(
-        ["sh", "-ec", script, "sh", PYBUILD, "-t", "test", "-o", "type=oci,dest=-", context],
+        ["sh", "-ec", script, "sh", PYBUILD, "-t", "test", "-o", "type=oci", context],
         check=True,
         capture_output=True,
         text=True,
@@ -167,3 +167,13 @@ def test_compressed_layers_are_kept(busybox: Pybuild) -> None:
     assert len(kept()) == 6
     skopeo = ["skopeo", "--insecure-policy", "copy", "-q", "oci-archive:three.tar:latest", f"dir:{busybox.work}/copy"]
     subprocess.run(skopeo, check=True, cwd=busybox.work)
+
+
+@pytest.mark.either_user
+def test_what_comes_out_lends_its_owner_to_nobody(busybox: Pybuild) -> None:
+    text = "FROM scratch\nCOPY --chmod=4755 --chown=0 f /own\nCOPY --chmod=4755 --chown=7 f /other\n"
+    busybox.build(busybox.context(text, f="x"), "-o", "type=local,dest=out")
+    busybox.run("cp", "test:/.", busybox.work / "copied")
+    for directory in ("out", "copied"):
+        modes = [(busybox.work / directory / name).stat().st_mode & 0o7777 for name in ("own", "other")]
+        assert modes == [0o755 if busybox.owner else 0o4755, 0o755]

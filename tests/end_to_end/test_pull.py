@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
 import signal
 import subprocess
+import tarfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -38,11 +40,8 @@ def proxy(docker_registry: Served) -> Iterator[FaultProxy]:
         yield made
 
 
-def base(layout: Layout, compression: str = "gzip", **more: Any) -> dict[str, Any]:
-    """Write an image in which commands run; its manifest's descriptor."""
-    import io
-    import tarfile
-
+def base_layers(layout: Layout, compression: str = "gzip", *, docker: bool = False) -> list[tuple[dict[str, Any], str]]:
+    """Write the layers of an image in which commands run."""
     assert BUSYBOX
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
@@ -51,9 +50,13 @@ def base(layout: Layout, compression: str = "gzip", **more: Any) -> dict[str, An
             member = tarfile.TarInfo(f"./bin/{link}")
             member.type, member.linkname = tarfile.SYMTYPE, "busybox"
             tar.addfile(member)
-    first = layout.layer(buffer.getvalue(), compression, docker=more.get("docker", False))
-    second = layout.layer(tar_of({"etc/one": "1", "etc/two": "2"}), compression, docker=more.get("docker", False))
-    return layout.image([first, second], **more)
+    tars = buffer.getvalue(), tar_of({"etc/one": "1", "etc/two": "2"})
+    return [layout.layer(tar, compression, docker=docker) for tar in tars]
+
+
+def base(layout: Layout, compression: str = "gzip", **more: Any) -> dict[str, Any]:
+    """Write an image in which commands run; its manifest's descriptor."""
+    return layout.image(base_layers(layout, compression, docker=more.get("docker", False)), **more)
 
 
 def layers_asked(proxy: FaultProxy, layout: Layout) -> set[str]:
@@ -148,6 +151,49 @@ def test_the_manifest_for_a_platform_is_chosen(pybuild: Pybuild, layout: Layout,
     shown = pybuild.build(pybuild.context(f"FROM --platform=linux/s390x {name}\n"), status=125).shown
     assert "no manifest for linux/s390x" in shown
     assert "linux/amd64" in shown
+
+
+@pytest.mark.either_user
+def test_device_nodes_stay_in_the_blob_where_nobody_can_make_them(
+    pybuild: Pybuild, layout: Layout, proxy: FaultProxy
+) -> None:
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w") as tar:
+        for name, kind in (("srv/null", tarfile.CHRTYPE), ("srv/disk", tarfile.BLKTYPE)):
+            member = tarfile.TarInfo(name)
+            member.type, member.devmajor, member.devminor = kind, 1, 3
+            tar.addfile(member)
+    image = layout.image([*base_layers(layout), layout.layer(made.getvalue())])
+    layout.push(proxy.upstream, "app", image)
+    pulled = pybuild.run("pull", f"{proxy.host}/app")
+    assert ("2 device nodes of a layer cannot be made here" in pulled.stderr) == bool(pybuild.owner)
+    pybuild.build(
+        pybuild.context(f"FROM {proxy.host}/app\nRUN ls /srv > /there\nCOPY --from={proxy.host}/app /etc/one /2\n")
+    )
+    assert pybuild.run("cat", "test:/there").stdout == ("" if pybuild.owner else "disk\nnull\n")
+    assert pybuild.run("fsck").stdout.endswith("clean\n")
+    pybuild.run("push", f"{proxy.host}/app", f"{proxy.host}/other")
+    assert pybuild.run("push", "-q", f"{proxy.host}/app", f"{proxy.host}/other").stdout.strip() == image["digest"]
+
+
+def test_an_image_whose_layers_cannot_be_had_gets_no_name(pybuild: Pybuild, layout: Layout, proxy: FaultProxy) -> None:
+    layout.push(proxy.upstream, "app", layout.image([layout.layer(b"this is no tar" * 100)]))
+    assert "layer sha256:" in pybuild.run("pull", f"{proxy.host}/app", status=125).stderr
+    layout.name(layout.image([layout.layer(b"nor is this" * 100)]), "localhost/app:1")
+    pybuild.run("load", layout.path, status=125)
+    assert "app" not in pybuild.run("images").stdout
+
+
+def test_platforms_that_an_index_does_not_say_are_read_from_the_images(
+    pybuild: Pybuild, layout: Layout, proxy: FaultProxy
+) -> None:
+    other = layout.image([layout.layer(tar_of({"v": "arm"}))], architecture="arm64")
+    unsaid = [{key: value for key, value in one.items() if key != "platform"} for one in (other, base(layout))]
+    layout.push(proxy.upstream, "app", layout.index(unsaid))
+    pybuild.run("pull", "-q", f"{proxy.host}/app")
+    assert pybuild.run("cat", f"{proxy.host}/app:/etc/one").stdout == "1"
+    refused = pybuild.run("pull", "-q", "--platform=linux/s390x", f"{proxy.host}/app", status=125).stderr
+    assert "linux/amd64, linux/arm64" in refused
 
 
 @pytest.mark.parametrize("compression", ["gzip", "zstd", ""])

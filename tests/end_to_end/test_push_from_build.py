@@ -45,6 +45,19 @@ def manifest(registry: Served, name: str, tag: str) -> dict[str, Any]:
     return found
 
 
+def test_media_types_do_not_depend_on_earlier_pushes(pybuild: Pybuild, docker_registry: Served) -> None:
+    context = pybuild.context("FROM scratch\nCOPY a.txt /\n", a_txt="a")
+    name = f"{docker_registry.host}/app:1"
+    pybuild.build(context, "-o", f"type=image,name={name},push=true,oci-mediatypes=false")
+    layout = pybuild.work / "layout"
+    pybuild.build(context, "-o", f"type=oci,dest={layout},tar=false")
+    (image,) = json.loads((layout / "index.json").read_text())["manifests"]
+    assert image["mediaType"] == "application/vnd.oci.image.manifest.v1+json"
+    pybuild.run("push", name)
+    accepted = "application/vnd.oci.image.manifest.v1+json"
+    assert docker_registry.ask("GET", "/v2/app/manifests/1", Accept=accepted)[1]["content-type"] == accepted
+
+
 @pytest.mark.either_user
 def test_a_build_pushes_with_what_it_is_told_of_registries(pybuild: Pybuild, guarded: Served) -> None:
     context = pybuild.context("FROM scratch\nCOPY a.txt /\n", a_txt="a")

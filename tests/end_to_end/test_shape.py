@@ -162,7 +162,12 @@ def test_files_that_tell(busybox: Pybuild) -> None:
     assert found["containerimage.digest"] == index["manifests"][0]["digest"]
     assert found["containerimage.descriptor"]["size"] == index["manifests"][0]["size"]
     assert found["containerimage.descriptor"]["platform"]["os"] == "linux"
-    busybox.run(busybox.context("FROM busybox\nRUN false\n"), "--metadata-file", told, "--iidfile", image, status=1)
+    failing = busybox.context("FROM busybox\nRUN false\n", "failing")
+    busybox.run(failing, "--metadata-file", told, "--iidfile", image, status=1)
     assert not told.exists(), "what an earlier build told would be wrong"
     assert not image.exists()
+    nowhere = "--cache-to=type=local,dest=/dev/null/cache"
+    busybox.run(context, "-t", "test", nowhere, "--metadata-file", told, "--iidfile", image, status=125)
+    (made,) = json.loads(busybox.run("inspect", "test").stdout)
+    assert image.read_text() == json.loads(told.read_text())["containerimage.digest"] == made["id"]
     assert "there is no directory" in busybox.run(context, "--iidfile", "missing/x", status=125).stderr

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from buildah_py.image import descriptor
+from buildah_py.layers.stamps import ALL_GIVEN
 from buildah_py.sharing import artifact, records
 from buildah_py.sharing.local import LocalCache
 from tests import actions_server, s3_server
@@ -121,6 +122,23 @@ def test_another_machine_hits_all_and_fetches_no_layer(ci: Pybuild, busybox: Pyb
     assert _build(busybox, context)[0] == ["hit"] * 5
 
 
+def test_the_actions_cache_is_left_out_where_there_is_none(busybox: Pybuild) -> None:
+    context = busybox.context("FROM scratch\nCOPY file /\n", file=b"1")
+    nothing: dict[str, Any] = {"ACTIONS_RESULTS_URL": "", "ACTIONS_RUNTIME_TOKEN": ""}
+    built = busybox.build(context, "--cache-from=type=gha", "--cache-to=type=gha,mode=max", **nothing)
+    assert built.outcomes() == ["RAN"]
+    assert built.shown.count("type=gha is left out") == 2
+    half = {**nothing, "ACTIONS_RESULTS_URL": "http://127.0.0.1:1/"}
+    assert "ACTIONS_RUNTIME_TOKEN" in busybox.build(context, "--cache-from=type=gha", status=2, **half).shown
+
+
+def test_steps_of_equal_layers_keep_their_times_elsewhere(ci: Pybuild, busybox: Pybuild, local: Place) -> None:
+    context = busybox.context("FROM busybox\nRUN true\nENV A=b\nRUN true\n")
+    _build(ci, context, f"--cache-to={local.to},mode=max")
+    assert _build(busybox, context, f"--cache-from={local.from_}")[0] == ["hit"] * 2
+    assert _id(busybox) == _id(ci)
+
+
 def test_only_what_is_needed_is_fetched(ci: Pybuild, busybox: Pybuild, local: Place) -> None:
     context = busybox.context(STAGES, file=b"of the context\n")
     _build(ci, context, f"--cache-to={local.to},mode=max")
@@ -224,10 +242,15 @@ def _swap_blobs(text: bytes) -> bytes:
 
 
 def _swap_contents(text: bytes) -> bytes:
-    lines = _lines(text, b"layer")
+    lines = _lines(text, b"record")
     said = [value["content"] for _, value in lines]
     swapped = [{**value, "content": one} for (_, value), one in zip(lines, said[1:] + said[:1], strict=True)]
-    return _with(text, b"layer", [(name, value) for (name, _), value in zip(lines, swapped, strict=True)])
+    return _with(text, b"record", [(name, value) for (name, _), value in zip(lines, swapped, strict=True)])
+
+
+def _no_times_are_content(text: bytes) -> bytes:
+    stamps = ALL_GIVEN.to_data()
+    return _with(text, b"record", [(name, {**value, "stamps": stamps}) for name, value in _lines(text, b"record")])
 
 
 def _false_selections(text: bytes) -> bytes:
@@ -245,7 +268,9 @@ def _nonsense(text: bytes) -> bytes:
     return text.replace(b'"parent"', b'"patent"').replace(b'"content"', b'"contend"')
 
 
-@pytest.mark.parametrize("lie", [_swap_keys, _swap_blobs, _swap_contents, _false_selections, _huge, _nonsense])
+@pytest.mark.parametrize(
+    "lie", [_swap_keys, _swap_blobs, _swap_contents, _no_times_are_content, _false_selections, _huge, _nonsense]
+)
 def test_a_cache_that_lies_changes_no_image(
     lie: Callable[[bytes], bytes], ci: Pybuild, busybox: Pybuild, local: Place
 ) -> None:

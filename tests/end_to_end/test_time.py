@@ -15,19 +15,21 @@ from .conftest import Pybuild
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.warm import WarmCommand
+
 pytestmark = pytest.mark.root
 
 EPOCH = 1_600_000_000
 TEXT = "FROM busybox\nWORKDIR /w\nCOPY a.txt .\nRUN mkdir d && cat a.txt >d/x && ln d/x y && ln -s y z\nENV A=1\n"
 
 
-def two_stores(tmp_path: Path) -> list[Pybuild]:
+@pytest.fixture(scope="module")
+def two_stores(tmp_path_factory: pytest.TempPathFactory, warm: WarmCommand) -> list[Pybuild]:
     """Give two stores with the same base and the same context, made at different times."""
     found = []
     for name, mtime in (("one", 1_700_000_000), ("two", 1_710_000_000)):
-        work = tmp_path / name
-        work.mkdir()
-        pybuild = Pybuild(work / "state", work)
+        work = tmp_path_factory.mktemp(name)
+        pybuild = Pybuild(work / "state", work, warm=warm)
         pybuild.run("bootstrap", "busybox")
         context = pybuild.context(TEXT, a_txt="hi\n")
         os.utime(context / "a.txt", (mtime, mtime))
@@ -35,34 +37,25 @@ def two_stores(tmp_path: Path) -> list[Pybuild]:
     return found
 
 
-def digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def digests(stores: list[Pybuild], name: str) -> set[str]:
+    """Give the digests that a file has in the stores' directories."""
+    return {hashlib.sha256((pybuild.work / name).read_bytes()).hexdigest() for pybuild in stores}
 
 
-@pytest.mark.parametrize("kind", ["oci", "docker", "tar"])
-def test_two_stores_write_the_same_archive(tmp_path: Path, kind: str) -> None:
-    digests = set()
-    for pybuild in two_stores(tmp_path):
-        pybuild.build(
-            pybuild.work / "context",
-            f"--source-date-epoch={EPOCH}",
-            "--rewrite-timestamp",
-            "-o",
-            f"type={kind},dest=out.tar",
-        )
-        digests.add(digest(pybuild.work / "out.tar"))
-    assert len(digests) == 1
+def test_two_stores_write_the_same_archives(two_stores: list[Pybuild]) -> None:
+    kinds = ("oci", "docker", "tar")
+    outputs = [word for kind in kinds for word in ("-o", f"type={kind},dest={kind}.tar")]
+    for pybuild in two_stores:
+        pybuild.build(pybuild.work / "context", f"--source-date-epoch={EPOCH}", "--rewrite-timestamp", *outputs)
+    assert {kind: len(digests(two_stores, f"{kind}.tar")) for kind in kinds} == dict.fromkeys(kinds, 1)
 
 
-def test_the_attribute_of_an_output_rewrites_that_one(tmp_path: Path) -> None:
-    rewritten, plain = set(), set()
-    for pybuild in two_stores(tmp_path):
+def test_the_attribute_of_an_output_rewrites_that_one(two_stores: list[Pybuild]) -> None:
+    for pybuild in two_stores:
         outputs = ("-o", "type=oci,dest=new.tar,rewrite-timestamp=true", "-o", "type=oci,dest=old.tar")
         pybuild.build(pybuild.work / "context", *outputs, SOURCE_DATE_EPOCH=str(EPOCH))
-        rewritten.add(digest(pybuild.work / "new.tar"))
-        plain.add(digest(pybuild.work / "old.tar"))
-    assert len(rewritten) == 1
-    assert len(plain) == 2
+    assert len(digests(two_stores, "new.tar")) == 1
+    assert len(digests(two_stores, "old.tar")) == 2
 
 
 def test_no_time_is_later_and_the_base_is_left_alone(busybox: Pybuild) -> None:
@@ -91,6 +84,23 @@ def test_no_time_is_later_and_the_base_is_left_alone(busybox: Pybuild) -> None:
     assert times["w/a.txt"] == 1_500_000_000, "what is older stays"
     assert {time for name, time in times.items() if name != "w/a.txt"} == {EPOCH}
     assert int((busybox.work / "tree/w/d/x").stat().st_mtime) == EPOCH
+
+
+def test_an_image_is_as_old_as_the_newest_result_of_its_steps(busybox: Pybuild) -> None:
+    """Empty layers are there once, and may be much older than the steps that share them."""
+
+    def times(name: str) -> tuple[list[str], str]:
+        (image,) = json.loads(busybox.run("inspect", name).stdout)
+        return [entry["created"] for entry in image["history"]], image["created"]
+
+    busybox.build(busybox.context("FROM busybox\nRUN true\n"))
+    (_, oldest), _ = times("test")
+    text = "FROM busybox\nRUN echo 1 > /x\nENV A=b\nRUN true\n"
+    busybox.build(busybox.context(text))
+    history, created = times("test")
+    assert oldest < history[1] == history[2] < history[3] == created
+    busybox.build(busybox.context(text), "--no-cache", "-t", "again")
+    assert times("again") == (history, created)
 
 
 def test_the_epoch_is_a_build_argument_and_steps_are_shared_without_it(busybox: Pybuild) -> None:

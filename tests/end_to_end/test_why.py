@@ -319,7 +319,12 @@ CHANGES = [
             **after("1 of build", MADE, DOCS, NOTE, DONE),
         },
     ),
-    Change("cache mount's id", lambda p: p.edit("target=/cache", "target=/cache,id=mine,sharing=locked"), {}),
+    Change("cache mount's sharing", lambda p: p.edit("target=/cache", "target=/cache,sharing=locked"), {}),
+    Change(
+        "cache mount's id",
+        lambda p: p.edit("target=/cache", "target=/cache,id=mine"),
+        make("--mount /cache: id differs"),
+    ),
     # what is lent
     Change("secret's value", lambda p: p.environ(TOKEN="two"), {}),
     Change(
@@ -550,6 +555,28 @@ def test_a_new_project_and_another_checkout_of_it(project: Project, tmp_path: Pa
     assert verdicts(why(other.request())) == {"/2": "no record: first build"}
 
 
+def test_hits_of_another_checkout_are_what_its_changes_are_compared_with(project: Project, tmp_path: Path) -> None:
+    for name in "one", "two":
+        there = Project(tmp_path / name, dict(project.options))
+        there.write("file", "1")
+        there.write("Buildfile", "FROM scratch\nCOPY file /\n")
+        outcomes = [one.outcome for one in done(there.request()).values()]
+    assert outcomes == ["hit", "hit"]
+    there.write("file", "2")
+    assert verdicts(why(there.request())) == {"/2": "COPY file: file changed"}
+
+
+def test_another_checkout_that_differs_in_modes(project: Project, tmp_path: Path) -> None:
+    for name, mode in (("one", 0o644), ("two", 0o664)):
+        there = Project(tmp_path / name, dict(project.options))
+        there.write("file", "1")
+        (there.path / "file").chmod(mode)
+        there.write("Buildfile", "FROM scratch\nCOPY file /\n")
+        reason = done(there.request())["/2"].reason
+    assert "mode of file 644 → 664" in reason
+    assert "--context-modes=git" in reason
+
+
 def test_the_last_build_is_what_a_step_is_compared_with(project: Project) -> None:
     project.write("Buildfile", "FROM start\nARG N=1\nRUN echo $N\n")
     for number in "1", "2", "3", "2":
@@ -718,7 +745,7 @@ def test_files_that_are_no_records(text: str, project: Project, record: Path) ->
 def test_lists_of_files_are_checked(project: Project, record: Path) -> None:
     raw = json.loads(record.read_text())
     for sources in raw["lists"].values():
-        for _, _, rows in sources:
+        for _, _, rows, _ in sources:
             for row in rows:
                 row[4] = "sha256:" + "0" * 64
     record.write_text(json.dumps(raw))

@@ -100,3 +100,14 @@ def test_any_bytes_are_tolerated(passwd: bytes, group: bytes, spec: str) -> None
         return
     assert found.uid >= 0
     assert found.gid >= 0
+
+
+@pytest.mark.parametrize("number", ["4294967295", "99999999999"])
+def test_a_number_that_is_no_id_is_no_name_either(number: str) -> None:
+    """CVE-2016-3697: no account can be called like a number."""
+    passwd, group = f"{number}:x:0:0::/:\n".encode(), f"{number}:x:0:\n".encode()
+    for spec in (number, f"5:{number}"):
+        with pytest.raises(NotFound):
+            users.user(spec, passwd, group)
+        with pytest.raises(NotFound):
+            users.owner(spec, passwd, group)

@@ -36,6 +36,7 @@ ENTRIES = st.builds(
     mtime=st.integers(-(2**60), 2**60),
     opaque=st.booleans(),
     implied=st.booleans(),
+    stamp=st.just(""),
 )
 
 
@@ -106,6 +107,7 @@ ODD_ENTRIES = st.builds(
     xattrs=st.just(()),
     mtime=st.sampled_from([0, 5, 644]),
     opaque=st.booleans(),
+    stamp=st.just(""),
 )
 
 

@@ -8,6 +8,7 @@ import shutil
 import stat
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,8 +19,9 @@ from hypothesis import strategies as st
 from buildah_py.errors import ArchiveError
 from buildah_py.layers.apply import unpack
 from buildah_py.layers.capture import capture
-from buildah_py.layers.entry import DIR, WHITEOUT
+from buildah_py.layers.entry import DIR, FILE, SECOND, WHITEOUT, Entry
 from buildah_py.layers.inventory import Captured, Inventory
+from buildah_py.layers.stamps import CLOCK, Stamps
 from buildah_py.layers.tar import pack
 from buildah_py.layers.tidy import tidy
 from buildah_py.layers.view import LayerTree, MergedView
@@ -27,8 +29,6 @@ from tests.layers.layer_trees import CHANGES, PATHS, Change, as_asked, ask, chan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from buildah_py.layers.entry import Entry
 
 pytestmark = [pytest.mark.root, root_only]
 
@@ -139,7 +139,7 @@ def test_a_directory_made_anew_hides_each_old_child(tmp_path: Path) -> None:
 
 def test_what_was_made_and_removed_leaves_no_whiteout(tmp_path: Path) -> None:
     captured = build(tmp_path, lower="mkdir d", step="touch d/f; rm d/f; mkdir d/e; rmdir d/e")
-    assert shown(captured) == []
+    assert shown(captured) == [("d", "dir")]  # which has another time now
 
 
 def test_a_whiteout_brings_its_parents_along(tmp_path: Path) -> None:
@@ -199,7 +199,13 @@ def test_security_attributes_of_this_machine_stay_here(tmp_path: Path) -> None:
     assert entry.xattrs == (("security.capability", capability), ("user.kept", b"\0\xff\n="))
 
 
-def stubbed(top: Path, stubs: str, step: str, base: str = "mkdir etc; echo x > etc/passwd; chmod 750 etc") -> Captured:
+def stubbed(
+    top: Path,
+    stubs: str,
+    step: str,
+    base: str = "mkdir etc; echo x > etc/passwd; chmod 750 etc",
+    stamped: Stamps | None = None,
+) -> Captured:
     paths = {name: top / name for name in ("base", "stubs", "upper")}
     for path in paths.values():
         path.mkdir()
@@ -207,7 +213,7 @@ def stubbed(top: Path, stubs: str, step: str, base: str = "mkdir etc; echo x > e
     subprocess.run(["sh", "-euc", stubs], cwd=paths["stubs"], check=True)
     with overlay([paths["stubs"], paths["base"]], paths["upper"]) as merged:
         subprocess.run(["sh", "-euc", step], cwd=merged, check=True)
-    captured = capture(str(paths["upper"]), [str(paths["base"])], stubs=str(paths["stubs"]))
+    captured = capture(str(paths["upper"]), [str(paths["base"])], stubs=str(paths["stubs"]), stamped=stamped)
     packed(captured, paths["upper"])
     return captured
 
@@ -222,7 +228,52 @@ def test_nothing_of_the_init_layer_is_captured(tmp_path: Path) -> None:
         stubs="mkdir -p etc proc mnt/cache; touch etc/hosts; chmod 755 etc",
         step="chmod 755 proc; touch -r etc/hosts etc/hosts; rmdir mnt/cache; rmdir mnt; rm etc/hosts",
     )
-    assert entries(captured) == {}
+    assert [*entries(captured)] == ["etc"]  # in which something was deleted, so that it has another time
+
+
+def test_a_directory_whose_time_alone_was_set_is_captured(tmp_path: Path) -> None:
+    captured = build(tmp_path, lower="mkdir -p d/e f", step="touch -d @86400 d; touch f")
+    assert shown(captured) == [("d", DIR), ("f", DIR)]
+    assert captured.inventory.entries[0].mtime == 86400 * SECOND
+
+
+def test_a_mount_point_has_no_time_unless_it_was_given_one(tmp_path: Path) -> None:
+    stubs = "mkdir used given; touch -d @5 used given"
+    began = int(time.time())
+    for name, step, expected in (("a", "touch used/x; rm used/x", set()), ("b", "touch -d @9 given", {"given"})):
+        (tmp_path / name).mkdir()
+        captured = stubbed(tmp_path / name, stubs, step, stamped=Stamps(((began, began + 100),)))
+        assert set(entries(captured)) == expected
+
+
+def test_what_a_time_is_comes_from_the_window_or_from_below(tmp_path: Path) -> None:
+    """In the layer below, `made` has a stamped time; a step changes modes alone, sets times, and stamps one."""
+    base, upper = tmp_path / "base", tmp_path / "upper"
+    base.mkdir()
+    upper.mkdir()
+    shell = ["sh", "-euc"]
+    subprocess.run(
+        [*shell, "echo x > made; echo x > old; touch -d @1000.25 made; touch -d @2000.25 old"], cwd=base, check=True
+    )
+    began = int(time.time())
+    with overlay([base], upper) as merged:
+        step = "chmod 600 made old; echo y > new; echo z > set; touch -d @3000.75 set; ln set link"
+        subprocess.run([*shell, step], cwd=merged, check=True)
+    captured = capture(
+        str(upper),
+        [str(base)],
+        stamped=Stamps(((began, int(time.time())),)),
+        below=lambda path: Entry(path, FILE, stamp=CLOCK if path == "made" else ""),
+    )
+    tidy(str(upper), captured)
+    times = {entry.path: (captured.stamps.of(entry.mtime), entry.mtime % SECOND != 0) for entry in captured.inventory}
+    assert times["made"] == (CLOCK, True)
+    assert times["old"] == ("", True)  # as it was
+    assert times["new"][0] == CLOCK
+    assert times["set"] == times["link"] == ("", False)
+    for name in ("set", "link"):
+        assert (upper / name).stat().st_mtime_ns == 3000 * SECOND  # the tree is what the tar says
+    packed(captured, upper)
 
 
 def test_a_directory_of_the_init_layer_lends_no_attributes(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from buildah_py.errors import ArchiveError, OutputError, UsageError
-from buildah_py.layers.entry import FIFO, Entry
+from buildah_py.layers.entry import CHAR, FIFO, Entry
 from buildah_py.layers.view import LayerTree, MergedView
 from buildah_py.layers.writer import LayerWriter
 from buildah_py.outputs.local import write_local
@@ -202,3 +202,28 @@ def test_a_deep_tree(tmp_path: Path) -> None:
     write_local(str(tmp_path / "x"), view)
     assert Path(tmp_path, "x", *["d"] * (depth - 1)).is_dir()
     write_tar(str(tmp_path / "x.tar"), view)
+
+
+CAPABILITY = bytes.fromhex("0100000200040000000000000000000000000000")  # cap_net_bind_service, permitted and effective
+
+
+def test_nothing_of_an_image_lends_its_new_owner_to_others(tmp_path: Path) -> None:
+    base, dest = tmp_path / "base", tmp_path / "dest"
+    base.mkdir()
+    caps = (("security.capability", CAPABILITY), ("user.note", b"x"))
+    with LayerWriter(str(base)) as writer:
+        writer.add_dir("")
+        writer.add_file("own", b"", 0o6755, 0, 0, xattrs=caps)
+        writer.add_file("user", b"", 0o6755, 1000, 0, xattrs=caps)
+        writer.add_file("group", b"", 0o6755, 0, 1000, xattrs=caps)
+        writer.add_dir("shared", 0o2775, 0, 1000)
+        writer.add_node("null", CHAR, 0o666, device=(1, 3))
+        writer.add_hardlink("null-too", "null")
+        view = MergedView([LayerTree(str(base), writer.finish().inventory)])
+    warnings: list[str] = []
+    write_local(str(dest), view, warn=warnings.append)
+    modes = {path.name: stat.S_IMODE(path.lstat().st_mode) for path in dest.iterdir()}
+    assert modes == {"own": 0o6755, "user": 0o755, "group": 0o755, "shared": 0o2775}
+    kept = {name: sorted(os.listxattr(dest / name)) for name in ("own", "user", "group")}
+    assert kept == {"own": ["security.capability", "user.note"], "user": ["user.note"], "group": ["user.note"]}
+    assert warnings == [f"{dest}: 2 device nodes left out (/null, /null-too); type=tar keeps them"]

@@ -136,6 +136,16 @@ def test_an_identity_token_is_exchanged(served: Served, environ: dict[str, str])
     }
 
 
+def test_a_token_server_without_oauth_gets_the_identity_token_as_a_password(
+    served: Served, environ: dict[str, str]
+) -> None:
+    assert served.tokens is not None
+    served.tokens.oauth = False
+    with as_(environ, Credentials(USER, identity=PASSWORD)) as registry:
+        push(registry, parse(f"{served.host}/me/app"), MADE)
+    assert [one["method"] for one in asked(served)][:2] == ["POST", "GET"]
+
+
 @pytest.mark.parametrize("credentials", [Credentials(USER, "wrong-xyz"), Credentials(identity="wrong-xyz")])
 def test_wrong_credentials_are_told_and_not_shown(
     credentials: Credentials, served: Served, environ: dict[str, str]

@@ -168,6 +168,14 @@ def test_helpers_that_are_none(name: str, environ: dict[str, str]) -> None:
         user("host", environ)
 
 
+def test_the_file_counts_where_its_helper_is_not_installed(environ: dict[str, str]) -> None:
+    path = Path(environ["HOME"], ".docker/config.json")
+    write(path, credsStore="missing", auths={"host": auth("file"), "other": {}})
+    assert user("host", environ) == "file"
+    with pytest.raises(UsageError, match="not in the PATH"):
+        user("other", environ)
+
+
 def test_given_credentials_are_instead_of_all_files(environ: dict[str, str], tmp_path: Path) -> None:
     options = RegistryOptions.from_environment(environ, credentials=parse("me:a:b"), authfile=str(tmp_path / "none"))
     assert find("host", "app", options) == Credentials("me", "a:b")

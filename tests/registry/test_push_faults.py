@@ -11,6 +11,7 @@ from buildah_py.errors import OutputError, RegistryError
 from buildah_py.image import media_types
 from buildah_py.image.reference import parse
 from buildah_py.registry import Registry, RegistryOptions
+from buildah_py.registry.credentials import Credentials
 from buildah_py.registry.options import Limits, Sizes
 from tests.registry.conftest import QUICK
 from tests.registry.images import image, pull, push
@@ -242,13 +243,58 @@ def test_a_registry_may_take_longer_than_to_connect(proxy: FaultProxy, environ: 
         assert registry.push_blob(reference, layer, lambda: io.BytesIO(large.layers[0])) == "uploaded"
 
 
-@pytest.mark.parametrize("status", [401, 403, 404, 405])
+@pytest.mark.parametrize("status", [401, 403, 404, 405, 500, 503, 507])
 def test_a_mount_that_is_refused(status: int, proxy: FaultProxy, registry: Registry) -> None:
-    proxy.fault("POST", "mount=", lambda request: request.reply(status))
-    reference = parse(f"{proxy.host}/app")
-    assert (
-        registry.push_blob(reference, LAYER, lambda: io.BytesIO(MADE.layers[0]), [f"{proxy.host}/none"]) == "uploaded"
+    proxy.fault("POST", "mount=", lambda request: request.reply(status), times=-1)
+    names = [f"{proxy.host}/none{number}" for number in range(9)]
+    blob = io.BytesIO(MADE.layers[0])
+    assert registry.push_blob(parse(f"{proxy.host}/app"), LAYER, lambda: blob, names) == "uploaded"
+    assert len(proxy.asked("POST", "mount=")) == 3, "a mount only saves bytes"
+
+
+def with_relative_location(request: Request) -> None:
+    status, headers, body = request.upstream()
+    named = {name.replace("-", "_"): value for name, value in headers if name != "Content-Length"}
+    named["Location"] = named["Location"].partition(request.headers["host"])[2]
+    request.reply(status, body, **named)
+
+
+@pytest.mark.parametrize("status", [307, 308])
+@pytest.mark.parametrize(("method", "where"), [("POST", "uploads"), ("PATCH", ""), ("PUT", "uploads"), ("PUT", "man")])
+def test_what_has_moved_is_sent_where_it_is_now(
+    method: str, where: str, status: int, proxy: FaultProxy, docker_registry: Served, environ: dict[str, str]
+) -> None:
+    """With its body, but without the credentials; a relative Location starts from where the answer came."""
+
+    def move(request: Request) -> None:
+        request.body()
+        request.reply(status, Location=f"http://{there.host}{request.path}")
+
+    def ask(request: Request) -> None:
+        if "authorization" in request.headers:
+            proxy.pass_on(request)
+        else:
+            request.reply(401, WWW_Authenticate='Basic realm="here"')
+
+    options = RegistryOptions.from_environment(
+        environ, limits=QUICK, sizes=PIECES, credentials=Credentials("anna", "geheim")
     )
+    with FaultProxy(docker_registry) as there, Registry(options) as registry:
+        there.fault("POST", "uploads", with_relative_location, times=-1)
+        proxy.fault(method, where, move, times=-1)
+        proxy.fault("", "", ask, times=-1)
+        reference = parse(f"{proxy.host}/app")
+        assert push(registry, reference, MADE) == ["uploaded", "uploaded"]
+        assert pull(registry, reference) == MADE
+        assert there.asked(method, where)
+        assert not any("authorization" in request.headers for request in there.requests)
+
+
+def test_what_may_not_be_sent_again_says_where_it_leads(proxy: FaultProxy, registry: Registry) -> None:
+    proxy.fault("POST", "uploads", lambda request: request.reply(302, Location="http://moved.example/v2/"), times=-1)
+    with pytest.raises(RegistryError, match="302 Found") as raised:
+        push(registry, parse(f"{proxy.host}/app"), MADE)
+    assert "http://moved.example/v2/" in raised.value.hint
 
 
 def test_a_registry_that_calls_the_manifest_something_else(proxy: FaultProxy, registry: Registry) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from buildah_py.sandbox import ContainerSpec, ExitStatus, Sandbox
+from buildah_py.sandbox import BindMount, ContainerSpec, ExitStatus, Operation, Sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,6 +59,14 @@ class Bench:
 
     def sh(self, script: str, **changes: Any) -> Result:
         return self.run("/bin/sh", "-c", script, **changes)
+
+    def python(self, program: str, *, mounts: tuple[Operation, ...] = (), **changes: Any) -> Result:
+        """Run a program of this machine's Python, which attacks from the inside."""
+        for name in ("lib", "lib64"):
+            if not (self.base / name).is_symlink():
+                (self.base / name).symlink_to(f"usr/{name}")
+        mounts = (BindMount("/usr", "/usr"), *mounts)
+        return self.run("/usr/bin/python3", "-I", "-S", "-c", program, mounts=mounts, **changes)
 
     def execute(self, spec: ContainerSpec) -> Result:
         with (self.path / "out").open("w+b") as out, (self.path / "err").open("w+b") as err:

@@ -142,8 +142,17 @@ def test_users(bench: Bench) -> None:
     assert bench.sh("id -u; id -g; id -G; echo $HOME", user="app:bin").out.split() == ["1000", "1", "1", "/home/app"]
     assert bench.sh("id -u; id -g; echo $HOME", user="77:88").out.split() == ["77", "88", "/"]
     assert bench.sh("id -G").out.split() == ["0", "1", "2000"]
-    with pytest.raises(SandboxError, match="no user 'nobody'"):
+    with pytest.raises(SandboxError, match="no user `nobody`"):
         bench.sh("id", user="nobody")
+
+
+def test_a_number_is_an_id_whatever_the_image_says(bench: Bench) -> None:
+    """CVE-2016-3697."""
+    for file in ("passwd", "group"):
+        with (bench.base / "etc" / file).open("a") as out:
+            out.write("4242:x:0:0:r:/:/bin/sh\n")
+    assert bench.sh("id -u; id -g", user="4242").out.split() == ["4242", "0"]
+    assert bench.sh("id -u; id -g", user="4242:4242").out.split() == ["4242", "4242"]
 
 
 def test_devices(bench: Bench) -> None:

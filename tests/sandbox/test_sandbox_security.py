@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import subprocess
@@ -9,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from buildah_py.errors import SandboxError
-from buildah_py.sandbox import OverlayMount
+from buildah_py.linux import keys
+from buildah_py.sandbox import BindMount, FileMount, OverlayMount
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,6 +70,70 @@ def test_process_one_cannot_be_looked_into(bench: Bench) -> None:
     assert bench.sh(f"{script}; kill -9 1; echo on").out == "on\n"
 
 
+def test_process_one_is_confined(bench: Bench) -> None:
+    """A step that may look into others finds nothing in process 1 that it could use."""
+    script = "grep -E '^(Cap|NoNewPrivs|Seccomp:)' /proc/1/status; ls /proc/1/fd | wc -l"
+    for policy in ({}, {"seccomp": "unconfined"}, {"security": "insecure"}):
+        out = bench.sh(script, cap_add=("SYS_PTRACE",), **policy).out.split()
+        found = dict(zip(out[0:14:2], out[1:14:2], strict=True))
+        kill, nothing = f"{1 << 5:016x}", "0" * 16
+        assert [found[f"Cap{name}:"] for name in ("Eff", "Prm", "Inh", "Bnd", "Amb")] == [
+            kill,
+            kill,
+            nothing,
+            nothing,
+            nothing,
+        ]
+        assert found["NoNewPrivs:"] == "1"
+        assert found["Seccomp:"] == "2"
+        assert out[14] == "1", "the pipe for its last words"
+
+
+def test_last_words_of_a_process_one_that_was_taken_over(bench: Bench) -> None:
+    """Whatever is written in its place can say no more than how the command ended."""
+    program = """
+import os
+pipe = os.open("/proc/1/fd/0", os.O_WRONLY)
+os.write(pipe, bytes([255]) * 32)
+"""
+    result = bench.python(program, cap_add=("SYS_PTRACE",))
+    assert (result.status, result.exit_status.signal) == (255, 127)
+
+
+def test_standard_input_is_the_null_device(bench: Bench, tmp_path: Path) -> None:
+    """What a build file mounts is never opened by what starts the command."""
+    assert bench.sh("wc -c; ls -lL /proc/self/fd/0 | cut -c1").out.split() == ["0", "c"]
+    result = bench.sh("wc -c", mounts=(FileMount("/dev/null", b"not the null device", mode=0o666),))
+    assert result.out == "0\n"
+    (bench.base / "way").symlink_to("dev")
+    (bench.base / "p").symlink_to("proc/self/../..//proc")
+    (tmp_path / "null").symlink_to("/proc/1/mem")
+    for target in ("/dev", "/way", "/./dev/", "/sys", "/sys/fs/cgroup", "/p", "/p/sys"):
+        with pytest.raises(SandboxError, match="the container's own"):
+            bench.sh("true", mounts=(BindMount(str(tmp_path), target, readonly=False),))
+
+
+def test_the_working_directory_of_root_and_links(bench: Bench) -> None:
+    (bench.base / "root").mkdir(mode=0o700)
+    (bench.base / "away").symlink_to("/proc/self/cwd")
+    assert bench.sh("pwd", cwd="/root", user="app").out == "/root\n"
+    with pytest.raises(SandboxError, match="working directory"):
+        bench.sh("pwd", cwd="/away")
+
+
+def test_the_keys_of_the_caller_stay_his(bench: Bench) -> None:
+    keys.join_new_session_keyring()
+    libc = ctypes.CDLL(None, use_errno=True)
+    session = -3
+    assert libc.syscall(248, b"user", b"pybuild-test", b"secret", 6, session) > 0
+    program = f"""
+import ctypes
+libc = ctypes.CDLL(None, use_errno=True)
+print(libc.syscall(250, 10, {session}, b"user", b"pybuild-test", 0), ctypes.get_errno())
+"""
+    assert bench.python(program, seccomp="unconfined").out.split() == ["-1", str(errno.ENOKEY)]
+
+
 def test_the_host_is_out_of_sight(bench: Bench, tmp_path: Path) -> None:
     (tmp_path / "host-file").touch()
     result = bench.sh(
@@ -113,16 +179,16 @@ def test_hostile_passwd(bench: Bench) -> None:
     with passwd.open("wb") as file:
         file.truncate(1 << 34)
     assert bench.run("stat", "-c", "%u", "/proc/self/status", user="5").out == "5\n"
-    with pytest.raises(SandboxError, match="no user 'app'"):
+    with pytest.raises(SandboxError, match="no user `app`"):
         bench.sh("true", user="app")
     for target in ("/dev/zero", "/proc/1/root/etc/passwd", "/proc/self/fd/0", "../../../../../../etc/passwd"):
         passwd.unlink()
         passwd.symlink_to(target)
-        with pytest.raises(SandboxError, match="no user 'daemon'"):
+        with pytest.raises(SandboxError, match="no user `daemon`"):
             bench.sh("true", user="daemon")
     passwd.unlink()
     os.mkfifo(passwd)
-    with pytest.raises(SandboxError, match="no user 'daemon'"):
+    with pytest.raises(SandboxError, match="no user `daemon`"):
         bench.sh("true", user="daemon")
 
 

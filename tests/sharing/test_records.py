@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from buildah_py.cache.keys import digest_of, step_key
 from buildah_py.errors import CacheError
 from buildah_py.image import descriptor
+from buildah_py.layers.stamps import Stamps
 from buildah_py.sharing import artifact, records
 from buildah_py.sharing.export import Content, send
 from buildah_py.sharing.imported import ImportedCache
@@ -27,11 +28,12 @@ BLOB = descriptor.of("application/vnd.oci.image.layer.v1.tar+gzip", b"a layer")
 
 def _record(name: str) -> SharedRecord:
     parent, step, inputs = digest_of(["parent", name]), {"op": "run", "args": [name]}, {"sources": digest_of(name)}
-    return SharedRecord(step_key(parent, step, inputs), parent, step, inputs, digest_of(["layer", name]), 1.5)
+    key, layer, content = step_key(parent, step, inputs), digest_of(["layer", name]), digest_of(["content", name])
+    return SharedRecord(key, parent, step, inputs, layer, content, Stamps(((1, 2), (4, 4)), ((-5, 0),)), 1.5)
 
 
 def _layer(name: str, blob: descriptor.Descriptor | None = BLOB) -> SharedLayer:
-    return SharedLayer(digest_of(["layer", name]), digest_of(["content", name]), 3, 10**18, blob)
+    return SharedLayer(digest_of(["layer", name]), 3, 10**18, blob)
 
 
 def _send(path: Path, *names: str, sign: str = "") -> None:

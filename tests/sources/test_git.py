@@ -1,22 +1,24 @@
 from __future__ import annotations
 
 import os
+import select
+import socket
 import stat
 import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from buildah_py.errors import NotFound, SourceError
+from buildah_py.errors import Interrupted, NotFound, SourceError
 from buildah_py.sources.git import Checkout, checkout
 from buildah_py.sources.git_url import GitSource, parse
+from tests.elsewhere import Elsewhere, elsewhere
 from tests.git_server import ENVIRONMENT, STAMP, Backend, git, repo, serve, server
-from tests.web_server import own_address
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["repo", "server"]
+__all__ = ["elsewhere", "repo", "server"]
 
 
 def get(url: str, tmp_path: Path, **options: object) -> Checkout:
@@ -135,12 +137,14 @@ def test_a_redirect_is_followed_where_one_of_a_file_would_be(server: str, repo: 
 
 
 def test_no_redirect_and_no_submodule_leads_from_elsewhere_to_this_machine(
-    server: str, repo: Path, tmp_path: Path
+    server: str, repo: Path, tmp_path: Path, elsewhere: Elsewhere
 ) -> None:
-    address = own_address()
-    with serve(tmp_path, address, redirect=server) as moved, pytest.raises(SourceError, match="which is this machine"):
+    with (
+        serve(tmp_path, elsewhere, redirect=server) as moved,
+        pytest.raises(SourceError, match="which is this machine"),
+    ):
         get(f"{moved}/app.git", tmp_path)
-    with serve(tmp_path, address, redirect=server) as moved:
+    with serve(tmp_path, elsewhere, redirect=server) as moved:
         assert get(f"{moved}/app.git", tmp_path, local_redirects=True).commit
     outer = tmp_path / "remote/outer.git"
     outer.mkdir()
@@ -148,11 +152,11 @@ def test_no_redirect_and_no_submodule_leads_from_elsewhere_to_this_machine(
     git(outer, "submodule", "add", "-q", str(repo), "app")
     git(outer, "config", "-f", ".gitmodules", "submodule.app.url", f"{server}/app.git")
     git(outer, "commit", "-q", "-a", "-m", "outer")
-    with serve(tmp_path / "remote", address) as elsewhere:
+    with serve(tmp_path / "remote", elsewhere) as there:
         with pytest.raises(SourceError, match=r"has a submodule at .* which is this machine"):
-            get(f"{elsewhere}/outer.git", tmp_path)
-        get(f"{elsewhere}/outer.git?submodules=0", tmp_path)
-        get(f"{elsewhere}/outer.git", tmp_path, local_redirects=True)
+            get(f"{there}/outer.git", tmp_path)
+        get(f"{there}/outer.git?submodules=0", tmp_path)
+        get(f"{there}/outer.git", tmp_path, local_redirects=True)
     get(f"{server}/outer.git", tmp_path)
 
 
@@ -162,13 +166,13 @@ def test_credentials_are_in_no_list_of_processes(
     assert repo
     monkeypatch.setattr(Backend, "password", "Basic bWU6aGlkZGVu")
     seen: list[str] = []
-    run = subprocess.run
+    start = subprocess.Popen
 
     def note(arguments: list[str], **options: Any) -> Any:
         seen.extend(arguments)
-        return run(arguments, **options)
+        return start(arguments, **options)
 
-    monkeypatch.setattr(subprocess, "run", note)
+    monkeypatch.setattr(subprocess, "Popen", note)
     get(server.replace("//", "//me:hidden@") + "/app.git?keep-git-dir=1", tmp_path)
     assert "fetch" in seen
     assert not [argument for argument in seen if "hidden" in argument or "aGlkZGVu" in argument]
@@ -218,3 +222,131 @@ def test_parse() -> None:
     assert parse("git@h:o/r.git?branch=x&keep-git-dir&mtime=checkout&submodules=0") == GitSource(
         "git@h:o/r.git", "refs/heads/x", "", "", keep_git_dir=True, submodules=False, mtime="checkout"
     )
+
+
+def test_nothing_of_the_current_directory_runs(
+    server: str, repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert repo
+    evil = tmp_path / "evil"
+    evil.write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\n")
+    evil.chmod(0o755)
+    here = tmp_path / "here"
+    here.mkdir()
+    git(here, "init", "-q")
+    for name in ("core.askPass", "core.gitProxy", "core.sshCommand", "core.fsmonitor", "credential.helper"):
+        git(here, "config", name, str(evil))
+    monkeypatch.chdir(here)
+    monkeypatch.setattr(Backend, "password", "Basic bWU6aGlkZGVu")
+    (tmp_path / "dest").mkdir()
+    environment = {**ENVIRONMENT, "HOME": str(tmp_path)}
+    for url in (f"{server}/app.git", "git://127.0.0.1:1/x.git", "ssh://127.0.0.1:1/x.git"):
+        with pytest.raises(SourceError):
+            checkout(
+                parse(url), str(tmp_path / "cache"), str(tmp_path / "dest"), environment=environment, own_access=True
+            )
+    assert not (tmp_path / "ran").exists()
+
+
+def test_no_password_of_this_user_is_sent(
+    server: str, repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert repo
+    asked: list[str] = []
+    serve_it = Backend.serve
+
+    def note(self: Backend, body: bytes) -> None:
+        asked.append(self.headers.get("Authorization") or "")
+        serve_it(self, body)
+
+    monkeypatch.setattr(Backend, "serve", note)
+    monkeypatch.setattr(Backend, "password", "Basic bWU6aGlkZGVu")
+    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login me password hidden\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "dest").mkdir()
+    for own in (False, True):
+        with pytest.raises(SourceError, match="ls-remote failed"):
+            checkout(parse(f"{server}/app.git"), str(tmp_path / "cache"), str(tmp_path / "dest"), own_access=own)
+    assert asked == ["", ""]
+
+
+@pytest.fixture
+def ssh(tmp_path: Path) -> dict[str, str]:
+    """Give the environment of a user with an agent, and with an ssh that notes what it is given."""
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    (programs / "ssh").write_text(f'#!/bin/sh\necho "$SSH_AUTH_SOCK $*" >> {tmp_path}/said\nexit 1\n')
+    (programs / "ssh").chmod(0o755)
+    return {**ENVIRONMENT, "PATH": f"{programs}:{ENVIRONMENT['PATH']}", "SSH_AUTH_SOCK": "/of/the/user"}
+
+
+@pytest.mark.parametrize("url", ["git@host.invalid:secret.git", "ssh://git@host.invalid/secret.git"])
+def test_ssh_only_with_what_was_lent(url: str, ssh: dict[str, str], tmp_path: Path) -> None:
+    def said(url: str, **options: Any) -> str:
+        (tmp_path / "dest").mkdir(exist_ok=True)
+        (tmp_path / "said").write_text("")
+        with pytest.raises(SourceError) as caught:
+            checkout(parse(url), str(tmp_path / "cache"), str(tmp_path / "dest"), environment=ssh, **options)
+        return (tmp_path / "said").read_text() or str(caught.value)
+
+    assert "no keys were given" in said(url)
+    assert "--ssh default" in said(url)
+    lent = said(url, agent="/lent")
+    assert lent.startswith("/lent -o BatchMode=yes ")
+    assert " -F none -o IdentityFile=none -o IdentityAgent=SSH_AUTH_SOCK " in lent
+    own = said(url, own_access=True, agent="/lent")
+    assert own.startswith("/of/the/user -o BatchMode=yes ")
+    assert "IdentityFile" not in own
+
+
+def test_submodules_by_ssh_only_with_what_was_lent(
+    server: str, repo: Path, ssh: dict[str, str], tmp_path: Path
+) -> None:
+    outer = tmp_path / "remote/outer.git"
+    outer.mkdir()
+    git(outer, "init", "-q")
+    git(outer, "submodule", "add", "-q", str(repo), "app")
+    git(outer, "config", "-f", ".gitmodules", "submodule.app.url", "git@host.invalid:secret.git")
+    git(outer, "commit", "-q", "-a", "-m", "outer")
+    options: dict[str, Any] = {"environment": ssh, "own_access": True}
+    (tmp_path / "dest").mkdir()
+    for message in ("no keys were given", "fetch failed"):
+        with pytest.raises(SourceError, match=message):
+            checkout(parse(f"{server}/outer.git"), str(tmp_path / "cache"), str(tmp_path / "dest"), **options)
+        options["agent"] = "/lent"
+    assert (tmp_path / "said").read_text().startswith("/lent ")
+
+
+def test_a_git_that_waits_is_ended(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(30)
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/app.git"
+        with pytest.raises(SourceError, match=r"git ls-remote was ended: it took longer than 0\.3 s"):
+            get(url, tmp_path, longest=0.3)
+        connection, _ = silent.accept()
+        connection.recv(1)
+        connection.close()
+
+        def asked() -> bool:
+            """Whether git has come as far as to ask."""
+            return bool(select.select([silent], [], [], 0)[0])
+
+        with pytest.raises(Interrupted):
+            get(url, tmp_path, cancelled=asked)
+        connection, _ = silent.accept()
+        with connection:
+            while connection.recv(4096):  # until the last process that has the connection is gone
+                pass
+
+
+def test_what_a_killed_git_left_is_in_nobodys_way(repo: Path, server: str, tmp_path: Path) -> None:
+    get(f"{server}/app.git", tmp_path)
+    (store,) = (tmp_path / "cache").iterdir()
+    for left in ("shallow.lock", "refs/pybuild/head.lock", "HEAD.lock", "objects/pack/tmp_pack_x"):
+        (store / left).touch()
+    (repo / "sub/file").write_text("three")
+    git(repo, "commit", "-q", "-a", "-m", "three")
+    get(f"{server}/app.git", tmp_path)
+    assert (tmp_path / "checkout1/sub/file").read_text() == "three"
+    assert not list(store.rglob("*.lock"))
+    assert not list(store.rglob("tmp_*"))

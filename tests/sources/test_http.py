@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 from hashlib import sha256
@@ -11,11 +12,12 @@ import pytest
 
 from buildah_py.buildfile.remote import kind_of
 from buildah_py.copy.select import select
-from buildah_py.errors import SourceError
-from buildah_py.sources.connection import is_local, proxy_for
+from buildah_py.errors import Interrupted, SourceError
+from buildah_py.linux.addresses import is_local
+from buildah_py.sources.connection import proxy_for
 from buildah_py.sources.http import authorization_from, fetch, name_of
 from buildah_py.sources.urls import redact
-from tests.web_server import own_address
+from tests.elsewhere import Elsewhere, elsewhere
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,10 +33,15 @@ DIGEST = "sha256:" + sha256(DATA).hexdigest()
 class Server:
     """A web server on a free port whose answers a test chooses; it remembers what it was asked."""
 
-    def __init__(self, address: str = "127.0.0.1") -> None:
+    def __init__(self, machine: Elsewhere | None = None, address: str = "127.0.0.1") -> None:
         self.requests: list[tuple[str, dict[str, str]]] = []
         self.answers: dict[str, Callable[[Handler], None]] = {}
-        self._http = ThreadingHTTPServer((address, 0), Handler)
+        address = machine.address if machine else address
+
+        def make() -> ThreadingHTTPServer:
+            return ThreadingHTTPServer((address, 0), Handler)
+
+        self._http = machine.make(make) if machine else make()
         Handler.servers[self._http.server_port] = self
         self.url = f"http://{address}:{self._http.server_port}"
         self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.01})
@@ -78,6 +85,9 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     made = Server()
     yield made
     made.close()
+
+
+__all__ = ["elsewhere"]
 
 
 def get(url: str, cache: Path, **options: object) -> http.Fetched:
@@ -129,17 +139,27 @@ def test_redirects_stay_on_http(server: Server, tmp_path: Path, target: str) -> 
         get(server.url + "/a", tmp_path)
 
 
-def test_a_redirect_from_elsewhere_to_this_machine_is_refused(server: Server, tmp_path: Path) -> None:
-    elsewhere = Server(own_address())
+def redirect_to(url: str) -> Callable[[Handler], None]:
+    return lambda handler: handler.answer(302, {"Location": url})
+
+
+def test_a_redirect_from_elsewhere_to_this_machine_is_refused(
+    server: Server, elsewhere: Elsewhere, tmp_path: Path
+) -> None:
+    there = Server(elsewhere)
+    ours = elsewhere.address[:-1] + "1"
+    here = Server(address=ours)
     try:
-        elsewhere.answers["/a"] = lambda handler: handler.answer(302, {"Location": server.url + "/secret"})
-        with pytest.raises(SourceError, match=r"leads to 127\.0\.0\.1, which is this machine"):
-            get(elsewhere.url + "/a", tmp_path)
-        assert server.requests == []
-        server.answers["/secret"] = lambda handler: handler.answer(200, {}, b"local")
-        assert get(elsewhere.url + "/a", tmp_path, local_redirects=True).size == 5
+        for number, (target, name) in enumerate(((server.url, "127.0.0.1"), (here.url, ours))):
+            there.answers[f"/{number}"] = redirect_to(target + "/secret")
+            with pytest.raises(SourceError, match=rf"leads to {name}, which is this machine"):
+                get(f"{there.url}/{number}", tmp_path)
+        assert server.requests == here.requests == []
+        here.answers["/secret"] = lambda handler: handler.answer(200, {}, b"local")
+        assert get(there.url + "/1", tmp_path, local_redirects=True).size == 5
     finally:
-        elsewhere.close()
+        there.close()
+        here.close()
 
 
 def test_credentials_go_to_their_host_alone_and_into_no_message(server: Server, tmp_path: Path) -> None:
@@ -150,14 +170,17 @@ def test_credentials_go_to_their_host_alone_and_into_no_message(server: Server, 
         )
         secrets = {"HTTP_AUTH_TOKEN_127.0.0.1": b"hidden\n"}
         get(server.url + "/a", tmp_path, authorization=authorization_from(secrets.get))
-        assert server.requests[0][1]["authorization"] == "Bearer hidden"
+        server.answers["/port"] = lambda handler: handler.answer(302, {"Location": other.url})
+        get(server.url + "/port", tmp_path, authorization=authorization_from(secrets.get))
+        assert server.requests[0][1]["authorization"] == server.requests[1][1]["authorization"] == "Bearer hidden"
         assert "authorization" not in other.requests[0][1]
+        assert "authorization" not in other.requests[1][1]
     finally:
         other.close()
     server.answers["/b"] = lambda handler: handler.answer(404)
     with pytest.raises(SourceError) as caught:
         get(server.url.replace("//", "//me:pass%40word@") + "/b?access_token=abc", tmp_path)
-    assert server.requests[1][1]["authorization"] == "Basic bWU6cGFzc0B3b3Jk"
+    assert server.requests[2][1]["authorization"] == "Basic bWU6cGFzc0B3b3Jk"
     assert "404" in str(caught.value)
     for secret in ("me:", "pass", "abc"):
         assert secret not in str(caught.value)
@@ -262,3 +285,91 @@ def test_local_addresses() -> None:
     local = ["127.0.0.1", "127.9.9.9", "::1", "169.254.169.254", "fe80::1%eth0", "::ffff:127.0.0.1", "0.0.0.0"]
     assert all(map(is_local, local))
     assert not any(map(is_local, ["10.0.0.1", "192.0.2.1", "2001:db8::1"]))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("192.0.2.1", 9))
+        assert is_local(probe.getsockname()[0]), "whatever address this machine has"
+
+
+class Drip:
+    """A server that takes requests and says next to nothing."""
+
+    def __init__(self, head: bytes) -> None:
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}/f"
+        self._head = head
+        self.begun = threading.Event()
+        self.connections = 0
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._socket.accept()
+            except OSError:
+                return
+            self.connections += 1
+            with connection:
+                connection.sendall(self._head)
+                self.begun.set()
+                connection.settimeout(0.02)
+                while True:
+                    try:
+                        connection.sendall(b"x")
+                        if not connection.recv(4096):
+                            break
+                    except TimeoutError:
+                        continue
+                    except OSError:
+                        break
+
+    def close(self) -> None:
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+        self._thread.join()
+
+
+@pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK\r\nX-Slow: ", b"HTTP/1.1 200 OK\r\n\r\n"], ids=["head", "body"])
+def test_what_drips_is_silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, head: bytes) -> None:
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    slow = Drip(head)
+    try:
+        with pytest.raises(SourceError, match=r"took more than 0.3 seconds|gave \d+ bytes in"):
+            get(slow.url, tmp_path / "cache", timeout=0.3)
+        assert slow.connections == 3
+    finally:
+        slow.close()
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "head", [b"", b"HTTP/1.1 200 OK\r\nX-Slow: ", b"HTTP/1.1 200 OK\r\n\r\n"], ids=["start", "head", "body"]
+)
+def test_what_nobody_waits_for_ends_at_once(tmp_path: Path, head: bytes) -> None:
+    slow = Drip(head)
+    try:
+        with pytest.raises(Interrupted):
+            get(slow.url, tmp_path / "cache", cancelled=slow.begun.is_set)
+        assert slow.connections == 1
+    finally:
+        slow.close()
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+@pytest.mark.parametrize("announced", [True, False])
+def test_the_size_has_a_bound(server: Server, tmp_path: Path, *, announced: bool) -> None:
+    def endless(handler: Handler) -> None:
+        handler.send_response(200)
+        if announced:
+            handler.send_header("Content-Length", str(1 << 60))
+        handler.end_headers()
+        with contextlib.suppress(OSError):
+            while True:
+                handler.wfile.write(bytes(1 << 16))
+
+    server.answers["/f"] = endless
+    with pytest.raises(SourceError, match="is larger than 1000000 bytes") as caught:
+        get(server.url + "/f", tmp_path / "cache", most=1_000_000)
+    assert "--max-layer-size" in caught.value.hint
+    assert list((tmp_path / "cache").iterdir()) == []
+    assert get(server.url + "/g", tmp_path / "cache", most=len(DATA)).size == len(DATA)

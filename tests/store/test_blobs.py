@@ -43,7 +43,7 @@ def add(store: Store, text: str, diff_id: str = "", adopted: str | None = None) 
         captured.inventory,
         diff_id or captured.diff_id,
         captured.size,
-        exact=bool(diff_id),
+        foreign=bool(diff_id),
         adopted=adopted,
     )
 
@@ -265,7 +265,7 @@ def test_directories_that_a_layer_does_not_describe_are_as_those_below(root: str
         from buildah_py.store.lowers import chain_name
 
         top = store.layers.add(
-            staged, captured.inventory, captured.diff_id, 1, exact=True, adopted=chain_name(chains[:1])
+            staged, captured.inventory, captured.diff_id, 1, foreign=True, adopted=chain_name(chains[:1])
         ).diff_id
         assert len(store.lowers([chains[0], top])) == 2  # its own tree is as it has to be there
         lowers = store.lowers([chains[1], top])

@@ -104,3 +104,35 @@ def test_leases_live_as_long_as_their_processes(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == [own.name]
     own.release()
     assert os.listdir(tmp_path) == []
+
+
+def test_a_shared_lock_is_in_the_way_of_those_alone_that_are_not(tmp_path: Path) -> None:
+    def try_it(*, shared: bool) -> bool:
+        try:
+            with named_lock(str(tmp_path), "x", lambda: True, shared=shared):
+                return True
+        except Interrupted:
+            return False
+
+    with named_lock(str(tmp_path), "x", shared=True):
+        assert (try_it(shared=True), try_it(shared=False)) == (True, False)
+        with named_lock(str(tmp_path), "x", shared=True):
+            assert not try_it(shared=False)
+        assert not try_it(shared=False)  # the first one still has it
+    assert try_it(shared=False)
+    with named_lock(str(tmp_path), "x"):
+        assert (try_it(shared=True), try_it(shared=False)) == (False, False)
+    assert os.listdir(tmp_path) == []
+
+
+def test_who_waits_says_so_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("buildah_py.store.locks._PATIENCE", 0)
+    said: list[str] = []
+    turns = iter([False, False, False, True])
+    with (
+        named_lock(str(tmp_path), "x"),
+        pytest.raises(Interrupted),
+        named_lock(str(tmp_path), "x", lambda: next(turns), waiting=lambda: said.append("waiting")),
+    ):
+        pass
+    assert said == ["waiting"]

@@ -49,12 +49,16 @@ def test_a_layer_is_found_again_by_the_next_process(root: str) -> None:
             assert file.read() == "one"
 
 
-def test_equal_layers_are_kept_once_with_the_first_times(root: str) -> None:
+def test_a_layer_is_kept_once_and_another_time_makes_another_layer(root: str) -> None:
     with Store(root) as store:
         first = add(store, "one", mtime=1_000_000_000)
-        again = add(store, "one", mtime=2_000_000_000)
-        assert again.diff_id == first.diff_id
-        assert len(os.listdir(store.path("layers"))) == 1
+        assert add(store, "one", mtime=1_000_000_000).created == first.created
+        other = add(store, "one", mtime=2_000_000_000)
+        assert other.diff_id != first.diff_id
+        assert len(os.listdir(store.path("layers"))) == 2
+        # The lower of equal layers can never be seen, and the kernel mounts no directory twice.
+        lowers = store.lowers([first.diff_id, other.diff_id, first.diff_id])
+        assert lowers == (store.layers.fs(first.diff_id), store.layers.fs(other.diff_id))
 
 
 def test_staged_trees_go_with_their_process(root: str) -> None:
@@ -285,7 +289,11 @@ def test_what_comes_to_be_used_while_leases_are_looked_at_is_spared(root: str, m
 
 def test_a_cache_mount_in_use_stays(root: str) -> None:
     with Store(root) as store, Store(root) as other:
-        path = store.cache_mounts.use("apt")
+        staged = os.path.join(store.stage(), "mount")
+        os.mkdir(staged)
+        assert store.cache_mounts.put("apt", staged)
+        assert store.cache_mounts.use("apt")
+        path = store.cache_mounts.path("apt")
         with open(os.path.join(path, "x"), "w", encoding="ascii") as file:
             file.write("x" * 10_000)
         assert collect(other, Rules()).cache_mounts == 0
@@ -294,7 +302,7 @@ def test_a_cache_mount_in_use_stays(root: str) -> None:
         done = collect(store, Rules())
         assert (done.cache_mounts, done.freed >= 10_000) == (1, True)
         assert os.listdir(store.path("cache-mounts")) == []
-        assert os.path.isdir(store.cache_mounts.use("apt"))
+        assert not store.cache_mounts.use("apt")
 
 
 @pytest.mark.parametrize("version", [1, 2, 3])
@@ -346,3 +354,32 @@ def test_disk_usage_is_that_of_du(tmp_path: Path, size: int) -> None:
     du = subprocess.run(["du", "-s", "--block-size=1", str(tmp_path)], check=True, capture_output=True, text=True)
     assert disk_usage(str(tmp_path)) == int(du.stdout.split()[0])
     assert disk_usage(str(tmp_path / "none")) == 0
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022])
+def test_a_store_is_for_its_user_alone(root: str, umask: int) -> None:
+    def modes() -> dict[str, int]:
+        found = {name: os.lstat(os.path.join(root, name)).st_mode & 0o777 for name in ("", *os.listdir(root))}
+        return {name: mode for name, mode in found.items() if mode & 0o077}
+
+    previous = os.umask(umask)
+    try:
+        with Store(root) as store:
+            add(store, "one")
+            assert {"state.db", "state.db-wal", "state.db-shm"} <= set(os.listdir(root))
+            assert modes() == {}
+            # As it was left by those who made it before it was shut.
+            for name, mode in (("", 0o755), ("state.db", 0o644), ("state.db-wal", 0o644), ("state.db-shm", 0o644)):
+                os.chmod(os.path.join(root, name), mode)
+            with Store(root):
+                assert modes() == {}
+    finally:
+        os.umask(previous)
+
+
+def test_a_directory_that_all_share_stays_as_it_is(root: str) -> None:
+    os.mkdir(root)
+    os.chmod(root, 0o1777)
+    with Store(root):
+        assert os.stat(root).st_mode & 0o7777 == 0o1777
+        assert os.stat(os.path.join(root, "state.db")).st_mode & 0o777 == 0o600

@@ -1,0 +1,43 @@
+"""Play many histories, by hand: `python -m tests.truth --histories 20000 --jobs 2`.
+
+They come in blocks of 50, one for each seed from --seed on. Of each block in which something goes wrong the shortest
+history is printed as Python for tests/truth/test_found.py; a line for each tenth block says which seed to go on with.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import sys
+import time
+
+from .hunt import BLOCK, Manner, block
+
+
+def main() -> int:
+    """Hunt; 1 where something was found."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--histories", type=int, default=1000)
+    parser.add_argument("--jobs", type=int, default=1, help="processes; default: %(default)s")
+    parser.add_argument("--seed", type=int, default=1000, help="of the first block; default: %(default)s")
+    parser.add_argument("--no-shrink", action="store_true", help="print what fails as it was found")
+    parser.add_argument("--known", default="", metavar="REGEX", help="pass over faults in which this is found")
+    options = parser.parse_args()
+    started = time.monotonic()
+    seeds = range(options.seed, options.seed - (-options.histories // BLOCK))
+    builds = failed = 0
+    work = [(seed, Manner(not options.no_shrink, options.known)) for seed in seeds]
+    with multiprocessing.get_context("spawn").Pool(options.jobs, maxtasksperchild=20) as pool:
+        for done, (seed, compared, found) in enumerate(pool.imap(block, work), 1):
+            builds += compared
+            if found:
+                failed += 1
+                print(f"seed {seed}:\n{found}\n", flush=True)
+            if done % 10 == 0 or done == len(work):
+                count = f"{done * BLOCK} histories, {builds} builds, {failed} blocks with faults"
+                print(f"{count}, {time.monotonic() - started:.0f} s; next --seed {seed + 1}", flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,61 @@
+"""Looking for a history that goes wrong, and making it short."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import seed as seeded
+
+from .histories import History, histories
+from .world import World, WrongError
+
+BLOCK = 50
+"""Histories of one seed."""
+
+
+class Manner(NamedTuple):
+    """How to hunt: make what fails short, and pass over what a regular expression finds in the first line."""
+
+    shrink: bool = True
+    known: str = ""
+
+
+def hunt(world: World, seed: int, *, histories: int, manner: Manner | None = None) -> None:
+    """Play so many random histories; the same ones for the same seed. Raises WrongError for the shortest that fails."""
+
+    manner = manner or Manner()
+
+    def play(history: History) -> None:
+        try:
+            history.play(world)
+        except WrongError as error:
+            if not manner.known or not re.search(manner.known, "\n".join(error.found)):
+                raise
+
+    phases = (Phase.generate, Phase.shrink) if manner.shrink else (Phase.generate,)
+    chosen = settings(
+        max_examples=histories,
+        database=None,
+        deadline=None,
+        phases=phases,
+        suppress_health_check=tuple(HealthCheck),
+        report_multiple_bugs=False,
+        print_blob=False,
+    )
+    seeded(seed)(chosen(given(_HISTORIES)(play)))()
+
+
+_HISTORIES = histories()
+
+
+def block(work: tuple[int, Manner]) -> tuple[int, int, str]:
+    """Hunt with a seed: the seed, how many builds were compared, and what went wrong."""
+    seed, manner = work
+    with World() as world:
+        try:
+            hunt(world, seed, histories=BLOCK, manner=manner)
+        except WrongError as error:
+            return seed, world.builds, str(error)
+        return seed, world.builds, ""

@@ -1,0 +1,331 @@
+"""Where histories are played: a store that lives as long as its history, and one that is empty before each build."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from typing import TYPE_CHECKING, Self
+from unittest import mock
+
+from buildah_py.api import opening
+from buildah_py.api.bootstrap import bootstrap
+from buildah_py.api.build import BuildRequest, build
+from buildah_py.api.images import remove_image
+from buildah_py.api.output_options import OutputOptions
+from buildah_py.api.reuse import ReuseOptions
+from buildah_py.errors import BuildFileError, Interrupted, NotFound, PybuildError, SourceError, StepFailed
+from buildah_py.frozen import replace
+from buildah_py.progress import events
+from buildah_py.sandbox import Sandbox
+from buildah_py.store import Store
+from buildah_py.store.collect import Rules, collect
+
+from .images import Failure, Image, Outcome, differences, merged, read_archive, read_image
+from .inputs import Build, Dir, File, Link, Node, Prune, Stop, Tar, source
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from types import TracebackType
+
+    from buildah_py.layers.entry import Entry
+
+    from .inputs import Action
+
+NOT_AS_PROMISED = 77
+"""The exit status of a RUN that found something else than the build file says."""
+BASE = """\
+FROM busybox
+RUN mkdir -p -m 700 /d/e && mkdir -p /w && for f in a b d/x d/e/y; do echo $f > /$f; done; ln /a /w/a; ln -s /b /w/l; \\
+    chown -R 7:8 /d/e; chmod 4711 /b; touch -d @50000 /b /d /d/x
+"""
+"""The image `base`, where there is something to change."""
+_KEPT = 500
+
+
+class WrongError(AssertionError):
+    """A build did not give what it had to. The message holds the history, to be played again."""
+
+    def __init__(self, found: list[str], actions: tuple[Action, ...]) -> None:
+        super().__init__("\n".join([*found[:12], source(actions)]))
+        self.found = found
+
+
+class _LastingSandbox(Sandbox):
+    """One helper process for all builds: to start it takes longer than most containers do."""
+
+    def release(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+    def end(self) -> None:
+        super().release()
+        super().close()
+
+
+class World:
+    """Two stores on a tmpfs and a context; context manager. `play` does one history, from an empty store."""
+
+    def __init__(self) -> None:
+        shared = "/dev/shm"
+        self._root = tempfile.mkdtemp(prefix="pybuild-truth-", dir=shared if os.access(shared, os.W_OK) else None)
+        self._lasting, self._empty, self._template = (os.path.join(self._root, name) for name in ("old", "new", "db"))
+        self._context = os.path.join(self._root, "context")
+        self._written: dict[str, Node] = {}
+        self._known: dict[tuple[object, ...], Outcome] = {}
+        self._played: list[Action] = []
+        self._held = contextlib.ExitStack()
+        self.builds = 0
+        """How many builds were compared."""
+
+    def __enter__(self) -> Self:
+        self._held.callback(shutil.rmtree, self._root)
+        sandbox = _LastingSandbox(os.path.join(self._root, "sandbox"))
+        self._held.callback(sandbox.end)
+        self._held.enter_context(mock.patch.object(opening, "_make_sandbox", return_value=sandbox))
+        os.mkdir(self._context)
+        with Store(self._empty) as store:
+            bootstrap(store, "busybox")
+            image = store.images.by_name("docker.io/library/busybox:latest")
+            assert image is not None
+            self._bottom: tuple[Entry, ...] = read_image(store, image.id, 0, epoch=None).layers[0]
+        build(self._request(self._empty, BASE, "base"), lambda _: None)
+        with Store(self._empty) as store:
+            for used in ("logs", "stat-cache"):
+                for path in _inside(store.path(used)):
+                    shutil.rmtree(path)
+            self._layers = frozenset(os.listdir(store.path("layers")))
+        subprocess.run(["cp", "-a", self._empty, self._lasting], check=True)
+        shutil.copy(os.path.join(self._empty, "state.db"), self._template)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._held.close()
+
+    def start(self) -> None:
+        """Begin a history: the store that lasts is empty again."""
+        self._played.clear()
+        self._clear(self._lasting)
+
+    def play(self, *actions: Action) -> None:
+        """Play a whole history. Raises WrongError."""
+        self.start()
+        for action in actions:
+            self.act(action)
+
+    def act(self, action: Action) -> bool:
+        """Do what comes next in the history; whether that went well. Raises WrongError."""
+        self._played.append(action)
+        if isinstance(action, Prune):
+            self._prune(action)
+            return True
+        if isinstance(action, Stop):
+            self._write_context(action.build.files)
+            if action.kill:
+                self._kill(action)
+            else:
+                self._interrupt(action)
+            return False
+        self._write_context(action.files)
+        self.builds += 1
+        there = self._build(self._lasting, action)
+        fresh = self._fresh(action)
+        found = [
+            f"fault: {outcome.error}" for outcome in (fresh, there) if isinstance(outcome, Failure) and outcome.fault
+        ]
+        found += differences(there, fresh, self._bottom)
+        if isinstance(fresh, Image) and action.dates:
+            files = merged(self._bottom, fresh)
+            found += [
+                f"fresh /{path} mtime: {files[path][0].mtime}, set to {date}"
+                for path, date in action.dates.items()
+                if files[path][0].mtime != date
+            ]
+        if found:
+            raise WrongError(found, tuple(self._played))
+        return isinstance(there, Image)
+
+    # builds
+
+    def _fresh(self, what: Build) -> Outcome:
+        """Build in an empty store, or remember what that gave."""
+        known = self._known.get(what.inputs)
+        if known is None:
+            if len(self._known) >= _KEPT:
+                self._known.clear()
+            self._clear(self._empty)
+            known = self._known[what.inputs] = self._build(
+                self._empty, what._replace(no_cache=False, no_cache_filter=())
+            )
+        return known
+
+    def _build(self, root: str, what: Build, emit: Callable[[events.Event], None] = lambda _: None) -> Outcome:
+        archive = os.path.join(self._root, "archive")
+        try:
+            if what.base:
+                build(self._request(root, what.base, "onb"), emit)
+            request = replace(
+                self._request(root, what.text, "it"),
+                target=what.target,
+                build_args=_arguments(what),
+                epoch=what.epoch,
+                reuse=ReuseOptions(no_cache=what.no_cache, no_cache_filter=what.no_cache_filter),
+                outputs=OutputOptions(
+                    specs=(f"type=oci,dest={archive},compression=uncompressed",) if what.rewrite else (),
+                    rewrite_timestamp=what.rewrite,
+                ),
+            )
+            result = build(request, emit)
+        except StepFailed as error:
+            return Failure(str(error), error.exit_status == NOT_AS_PROMISED)
+        except (BuildFileError, NotFound, SourceError, Interrupted) as error:
+            return Failure(f"{type(error).__name__}: {error}", fault=False)
+        except PybuildError as error:
+            return Failure(f"{type(error).__name__}: {error}", fault=True)
+        if what.rewrite:
+            return read_archive(archive, 1)
+        with Store(root) as store:
+            return read_image(store, result.image, 1, epoch=what.epoch)
+
+    def _request(self, root: str, text: str, name: str) -> BuildRequest:
+        environ = {"PYBUILD_ROOT": root}
+        return BuildRequest(context=self._context, text=text, names=(name,), network="none", environ=environ)
+
+    def _interrupt(self, stop: Stop) -> None:
+        count = 0
+
+        def emit(event: events.Event) -> None:
+            nonlocal count
+            count += 1
+            if count == stop.after and not isinstance(event, events.BuildFailed):
+                raise Interrupted("interrupted")
+
+        self._build(self._lasting, stop.build, emit)
+
+    def _kill(self, stop: Stop) -> None:
+        """Build in a process of its own, which is killed."""
+        what = stop.build
+        options = [f"--build-arg={name}={value}" for name, value in _arguments(what).items()]
+        options += [f"--target={what.target}"] if what.target else []
+        options += ["--no-cache"] if what.no_cache else []
+        command = [
+            sys.executable,
+            "-m",
+            "buildah_py",
+            "build",
+            "--progress=json",
+            "--network=none",
+            "-t",
+            "it",
+            *options,
+        ]
+        if what.base:
+            self._build(self._lasting, what._replace(text=what.base, base=""))
+        with (
+            tempfile.TemporaryFile() as text,
+            subprocess.Popen(
+                [*command, "-f", "-", self._context],
+                stdin=text,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                env={**os.environ, "PYBUILD_ROOT": self._lasting},
+            ) as process,
+        ):
+            text.write(what.text.encode())
+            text.seek(0)
+            assert process.stderr is not None
+            for count, _ in enumerate(process.stderr, 1):
+                if count == stop.after:
+                    process.kill()
+                    break
+
+    # the store
+
+    def _prune(self, prune: Prune) -> None:
+        with Store(self._lasting) as store:
+            if prune.everything:
+                for name in ("it", "onb"):
+                    with contextlib.suppress(NotFound):
+                        remove_image(store, name, force=True)
+            collect(store, Rules())
+
+    def _clear(self, root: str) -> None:
+        """Bring a store back to where it holds the base image alone."""
+        for entry in list(os.scandir(root)):
+            if entry.name == "layers":
+                for layer in os.listdir(entry.path):
+                    if layer not in self._layers:
+                        shutil.rmtree(os.path.join(entry.path, layer))
+            elif entry.is_dir():
+                for path in _inside(entry.path):
+                    shutil.rmtree(path) if os.path.isdir(path) and not os.path.islink(path) else os.unlink(path)
+            elif entry.name.startswith("state.db"):
+                os.unlink(entry.path)
+        shutil.copyfile(self._template, os.path.join(root, "state.db"))
+
+    # the context
+
+    def _write_context(self, files: Mapping[str, Node]) -> None:
+        """Make the context what it is to be; files that stay as they were are not touched."""
+        old = self._written
+        for path in sorted(
+            old.keys() - {path for path in files if type(files[path]) is type(old.get(path))}, reverse=True
+        ):
+            where = os.path.join(self._context, path)
+            if isinstance(old[path], Dir):
+                shutil.rmtree(where, ignore_errors=True)
+                for below in [one for one in old if one.startswith(f"{path}/")]:
+                    del old[below]
+            elif os.path.lexists(where):
+                os.unlink(where)
+            old.pop(path, None)
+        for path, node in sorted(files.items()):
+            if old.get(path) != node:
+                _write(os.path.join(self._context, path), node)
+                old[path] = node
+        for path, node in files.items():
+            if isinstance(node, Dir):
+                os.utime(os.path.join(self._context, path), (1_420_000_000, 1_420_000_000))
+
+
+def _inside(path: str) -> Iterator[str]:
+    for name in os.listdir(path):
+        yield os.path.join(path, name)
+
+
+def _write(path: str, node: Node) -> None:
+    if isinstance(node, Dir):
+        os.makedirs(path, exist_ok=True)
+        os.chmod(path, node.mode)
+        return
+    if isinstance(node, Link):
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        if os.path.lexists(path):
+            os.unlink(path)
+        os.symlink(node.target, path)
+        return
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    data = node.to_bytes() if isinstance(node, Tar) else node.data.encode()
+    with open(path, "wb") as file:
+        file.write(data)
+    os.chmod(path, node.mode)
+    if isinstance(node, File):
+        if node.xattr:
+            os.setxattr(path, "user.note", node.xattr.encode())
+        elif os.listxattr(path):
+            os.removexattr(path, "user.note")
+    os.utime(path, (node.mtime, node.mtime))
+
+
+def _arguments(what: Build) -> dict[str, str]:
+    arguments = dict(what.args)
+    if what.epoch is not None:
+        arguments.setdefault("SOURCE_DATE_EPOCH", str(what.epoch))
+    return arguments
