@@ -109,7 +109,7 @@ def differences(one: Outcome, other: Outcome, bottom: Sequence[Entry]) -> list[s
     pairs = zip(_merged(bottom, one.layers), _merged(bottom, other.layers), strict=True)
     for number, (mine, theirs) in enumerate(pairs, 1):
         if mine != theirs:
-            return found + [f"layer {number}: {line}" for line in _compare(mine, theirs)]
+            return found + [f"layer {number}: {line}" for line in compare(mine, theirs)]
     return found  # one of them has a file once more, as it was below
 
 
@@ -149,7 +149,8 @@ def _merged(bottom: Sequence[Entry], layers: Sequence[Sequence[Entry]]) -> Itera
         }
 
 
-def _compare(one: Files, other: Files) -> Iterable[str]:
+def compare(one: Files, other: Files) -> Iterable[str]:
+    """Say in what two file systems differ, a line for each path and field."""
     for path in sorted(one.keys() | other.keys()):
         mine, theirs = one.get(path), other.get(path)
         if mine == theirs:

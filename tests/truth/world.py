@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 from unittest import mock
 
@@ -93,7 +94,8 @@ class World:
             bootstrap(store, "busybox")
             image = store.images.by_name("docker.io/library/busybox:latest")
             assert image is not None
-            self._bottom: tuple[Entry, ...] = read_image(store, image.id, 0, epoch=None).layers[0]
+            self.bottom: tuple[Entry, ...] = read_image(store, image.id, 0, epoch=None).layers[0]
+            """What the layer of `busybox` holds."""
         build(self._request(self._empty, BASE, "base"), lambda _: None)
         with Store(self._empty) as store:
             for used in ("logs", "stat-cache"):
@@ -136,13 +138,13 @@ class World:
         self._write_context(action.files)
         self.builds += 1
         there = self._build(self._lasting, action)
-        fresh = self._fresh(action)
+        fresh = self.fresh(action)
         found = [
             f"fault: {outcome.error}" for outcome in (fresh, there) if isinstance(outcome, Failure) and outcome.fault
         ]
-        found += differences(there, fresh, self._bottom)
+        found += differences(there, fresh, self.bottom)
         if isinstance(fresh, Image) and action.dates:
-            files = merged(self._bottom, fresh)
+            files = merged(self.bottom, fresh)
             found += [
                 f"fresh /{path} mtime: {files[path][0].mtime}, set to {date}"
                 for path, date in action.dates.items()
@@ -152,10 +154,23 @@ class World:
             raise WrongError(found, tuple(self._played))
         return isinstance(there, Image)
 
+    @property
+    def context(self) -> Path:
+        """The context of what was built last."""
+        return Path(self._context)
+
+    def export(self, name: str, directory: Path) -> Path:
+        """Write an image that all builds begin with as an OCI archive."""
+        path = directory / f"{name}.tar"
+        request = self._request(self._empty, f"FROM {name}\n", name)
+        build(replace(request, outputs=OutputOptions(specs=(f"type=oci,dest={path}",))), lambda _: None)
+        return path
+
     # builds
 
-    def _fresh(self, what: Build) -> Outcome:
+    def fresh(self, what: Build) -> Outcome:
         """Build in an empty store, or remember what that gave."""
+        self._write_context(what.files)
         known = self._known.get(what.inputs)
         if known is None:
             if len(self._known) >= _KEPT:
