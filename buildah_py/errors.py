@@ -10,6 +10,7 @@ PybuildError                   125  the builder itself could not do it
 ├── ArchiveError               125  a tar or a layer is damaged or hostile
 ├── ImageError                 125  an image's config, manifest or index is not what it has to be
 ├── SandboxError               125  the kernel refused something a container needs
+├── NoSuchId                   125  a file cannot belong to a user or group that does not exist in this user namespace
 ├── SourceError                125  a build context cannot be read
 │   └── SourceChanged          125  a file changed while it was read; trying again may help
 ├── LayersLost                 125  layers that a cache promised cannot be had, or are not what it said
@@ -109,6 +110,10 @@ class ImageError(PybuildError):
 
 class SandboxError(PybuildError):
     """A container could not be made; `hint` names the kernel facility that was refused."""
+
+
+class NoSuchId(PybuildError):
+    """A user or group id that does not exist in this user namespace."""
 
 
 class SourceError(PybuildError):

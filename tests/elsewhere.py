@@ -62,6 +62,7 @@ def another_machine() -> Iterator[Elsewhere]:
         ip("-n", name, "link", "set", "eth0", "up")
         yield Elsewhere(name, theirs)
     finally:
+        subprocess.run(["ip", "link", "delete", name], check=False, capture_output=True)
         ip("netns", "delete", name)
 
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from tests.elsewhere import Elsewhere
+
 USER = "anna"
 PASSWORD = "geheim"
 _HTPASSWD = f"{USER}:$2y$05$abcdefghijklmnopqrstuuVWu8RjbNovPZWAMRdd7iqaaG0mI53Uu\n"  # of PASSWORD
@@ -284,8 +286,14 @@ def _reply(handler: BaseHTTPRequestHandler, status: int, body: bytes, **headers:
 class _Server:
     """A threaded web server on a free port, whose handlers know their owner."""
 
-    def __init__(self, handler: type[BaseHTTPRequestHandler], owner: object, tls: Certificate | None = None) -> None:
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (handler,), {"owner": owner}))
+    def __init__(
+        self,
+        handler: type[BaseHTTPRequestHandler],
+        owner: object,
+        tls: Certificate | None = None,
+        address: str = "127.0.0.1",
+    ) -> None:
+        self._http = ThreadingHTTPServer((address, 0), type("Handler", (handler,), {"owner": owner}))
         self._http.daemon_threads = True
         if tls is not None:
             import ssl
@@ -293,7 +301,7 @@ class _Server:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(tls.certificate, tls.key)
             self._http.socket = context.wrap_socket(self._http.socket, server_side=True)
-        self.host = f"127.0.0.1:{self._http.server_port}"
+        self.host = f"{address}:{self._http.server_port}"
         self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.01})
         self._thread.start()
 
@@ -336,13 +344,23 @@ class FaultProxy:
     `method` ("" any) and whose path matches `pattern`; all others are passed on. `requests` are all that came.
     """
 
-    def __init__(self, registry: Served | str, tls: Certificate | None = None) -> None:
+    def __init__(
+        self,
+        registry: Served | str,
+        tls: Certificate | None = None,
+        machine: Elsewhere | None = None,
+        address: str = "127.0.0.1",
+    ) -> None:
         self.upstream = registry if isinstance(registry, str) else registry.host
         self.ca = "" if isinstance(registry, str) else registry.ca
         self.requests: list[Request] = []
         self._faults: list[tuple[str, re.Pattern[str], Callable[[Request], None], list[int]]] = []
         self._lock = threading.Lock()
-        self._server = _Server(_ProxyHandler, self, tls)
+
+        def make() -> _Server:
+            return _Server(_ProxyHandler, self, tls, machine.address if machine else address)
+
+        self._server = machine.make(make) if machine else make()
         self.host = self._server.host
         self.silence = threading.Event()
 

@@ -77,14 +77,18 @@ class _Kept:
         self._stopped = stopped
 
     def read(self, length: int, /) -> bytes:
-        if self._stopped():
-            raise Interrupted("interrupted while a layer was fetched")
+        self.check()
         data = self._stream.read(length)
         if self._descriptor is not None:
             rest = memoryview(data)
             while rest:
                 rest = rest[os.write(self._descriptor, rest) :]
         return data
+
+    def check(self) -> None:
+        """Raise Interrupted where nobody waits for the layer any more."""
+        if self._stopped():
+            raise Interrupted("interrupted while a layer was fetched")
 
     def drain(self) -> None:
         """Read to the end, which verifies the whole."""
@@ -145,6 +149,7 @@ def _unpack(stream: _Kept, fs: str, diff_id: str, where: str, below: Tree | None
             devices=not nested,  # as the blob stays what it is, the layer may be passed on whole
             expect_diff_id=diff_id,
             below=below,
+            check=stream.check,
         )
     except ArchiveError as error:
         stream.drain()  # where the bytes are not those that were asked for, that is what is wrong

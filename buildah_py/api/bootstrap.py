@@ -17,6 +17,7 @@ from buildah_py.image.config import DEFAULT_PATH
 from buildah_py.layers.apply import unpack
 from buildah_py.layers.capture import capture
 from buildah_py.layers.compression import decompress
+from buildah_py.layers.limits import DEFAULT_LIMITS, Limits
 from buildah_py.layers.tar import measure
 from buildah_py.layers.writer import LayerWriter
 from buildah_py.linux.identity import has_single_id, in_user_namespace
@@ -50,6 +51,25 @@ _BUSYBOX_DIRS = (
     ("var", 0o755),
     ("var/tmp", 0o1777),
 )
+_REMOVE = "rm -f /var/cache/apt/archives/*.deb /var/cache/apt/archives/partial/*.deb /var/cache/apt/*.bin || true"
+_DEBIAN_FILES = {
+    "etc/apt/apt.conf.d/docker-clean": f"""\
+# What apt keeps would be in a layer for ever. Cache mounts for it want this file removed first.
+DPkg::Post-Invoke {{ "{_REMOVE}"; }};
+APT::Update::Post-Invoke {{ "{_REMOVE}"; }};
+Dir::Cache::pkgcache "";
+Dir::Cache::srcpkgcache "";
+""",
+    "etc/apt/apt.conf.d/docker-no-languages": 'Acquire::Languages "none";\n',
+    "etc/apt/apt.conf.d/docker-gzip-indexes": 'Acquire::GzipIndexes "true";\n',
+    "etc/apt/apt.conf.d/docker-autoremove-suggests": 'Apt::AutoRemove::SuggestsImportant "false";\n',
+    "etc/dpkg/dpkg.cfg.d/docker-apt-speedup": "force-unsafe-io\n",
+    "usr/sbin/policy-rc.d": "#!/bin/sh\nexit 101\n",
+}
+"""What makes Debian fit for images, as in the official ones: packages leave no caches, and start no services."""
+_DEBIAN_PROGRAM = "usr/sbin/policy-rc.d"
+_OF_THIS_MACHINE = ("etc/hostname", "etc/resolv.conf")
+"""What mmdebstrap takes along: images are not published with it, and the same packages are the same layer."""
 _USERS = (
     "root:x:0:0:root:/root:/bin/sh\n"
     "daemon:x:1:1:daemon:/usr/sbin:/bin/false\n"
@@ -59,7 +79,7 @@ _USERS = (
 _GROUPS = "root:x:0:\ndaemon:x:1:\nwww-data:x:33:\nusers:x:100:\nnogroup:x:65534:\n"
 
 
-def import_rootfs(store: Store, rootfs: str, name: str, *, platform: str = "") -> str:
+def import_rootfs(store: Store, rootfs: str, name: str, *, platform: str = "", limits: Limits = DEFAULT_LIMITS) -> str:
     """Make an image with one layer of a tar archive, a directory or standard input (`-`); the image's id.
 
     Raises SourceError where it cannot be read, ArchiveError where it must not be unpacked.
@@ -68,11 +88,11 @@ def import_rootfs(store: Store, rootfs: str, name: str, *, platform: str = "") -
     if os.path.isdir(rootfs):
         captured = _copy_directory(rootfs, staged)
     elif rootfs == "-":
-        captured = _unpack(sys.stdin.buffer, staged)
+        captured = _unpack(sys.stdin.buffer, staged, limits)
     else:
         try:
             with open(rootfs, "rb") as file:
-                captured = _unpack(file, staged)
+                captured = _unpack(file, staged, limits)
         except FileNotFoundError as error:
             raise SourceError(f"{rootfs}: there is no such file or directory") from error
     return _keep(store, staged, captured, name, platform, f"IMPORT {os.path.basename(os.path.abspath(rootfs))}")
@@ -141,7 +161,8 @@ def _debian(store: Store, suite: str, name: str) -> str:
     if which("mmdebstrap") is None:
         raise NotFound("mmdebstrap is not installed", hint="on Debian: apt-get install mmdebstrap")
     sources = _apt_sources(suite)
-    command = ["mmdebstrap", "--variant=minbase", "--format=tar", "--quiet", suite, "-", *(["-"] if sources else [])]
+    command = ["mmdebstrap", "--variant=minbase", "--format=tar", "--quiet", f"--customize-hook={_customize()}"]
+    command += [suite, "-", *(["-"] if sources else [])]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, "SOURCE_DATE_EPOCH": "0"}
     ) as process:
@@ -161,6 +182,15 @@ def _debian(store: Store, suite: str, name: str) -> str:
     if status or captured is None:
         raise PybuildError(f"mmdebstrap {suite} ended with status {status}", hint="its own words stand above")
     return _keep(store, staged, captured, name, "", f"BOOTSTRAP debian:{suite}", cmd=("bash",))
+
+
+def _customize() -> str:
+    """Give a shell script that makes a root file system at `$1` an image's."""
+    from shlex import quote
+
+    lines = ["set -e", 'cd "$1"', f"rm -f {' '.join(_OF_THIS_MACHINE)}"]
+    lines += (f"printf %s {quote(text)} > {path}" for path, text in _DEBIAN_FILES.items())
+    return "\n".join([*lines, f"chmod 755 {_DEBIAN_PROGRAM}"])
 
 
 def _own_suite() -> str:
@@ -186,9 +216,9 @@ def _apt_sources(suite: str) -> str:
     return "".join(lines)
 
 
-def _unpack(stream: IO[bytes], staged: str) -> Captured:
+def _unpack(stream: IO[bytes], staged: str, limits: Limits = DEFAULT_LIMITS) -> Captured:
     os.mkdir(staged, 0o755)
-    return unpack(decompress(stream), staged, **_form())
+    return unpack(decompress(stream), staged, limits=limits, **_form())
 
 
 def _form() -> _Form:

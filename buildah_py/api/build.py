@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from buildah_py.api.caching import CacheOptions
@@ -11,8 +12,8 @@ from buildah_py.api.contexts import ContextOptions, parse_contexts
 from buildah_py.api.finishing import compress_ahead, shape_image, write_outputs
 from buildah_py.api.images import familiar_name, full_name
 from buildah_py.api.opening import open_build, plan_options, read_output, refuse_what_is_not_allowed
-from buildah_py.api.output_options import OutputOptions, meant_for_pushes, names_in_store, read_outputs
-from buildah_py.api.recorded import record
+from buildah_py.api.output_options import OutputOptions, check_epoch, meant_for_pushes, names_in_store, read_outputs
+from buildah_py.api.recorded import record, warned
 from buildah_py.api.reuse import ReuseOptions
 from buildah_py.engine import Engine
 from buildah_py.errors import LayersLost, UsageError
@@ -42,8 +43,10 @@ class BuildRequest:
     """What to build and how. `context` and `file` are what `open_main` takes.
 
     `text` is the build file's text where that is known already. `record` is a file to write the build's record to.
+    `jobs` is that of Engine.
     `pull` says when base images are looked for in their registries, `registries` gives what the command line says of
-    these. No time in the image is later than `epoch` (seconds since 1970).
+    these. No time in the image is later than `epoch` (seconds since 1970); with `epoch_of_context` that is the main
+    context's time.
     """
 
     context: str | None = "."
@@ -66,8 +69,10 @@ class BuildRequest:
     contexts: tuple[str, ...] = ()
     sources: ContextOptions = field(default_factory=ContextOptions)
     epoch: int | None = None
+    epoch_of_context: bool = False
     text: str | None = None
     record: str = ""
+    jobs: int = 0
     pull: str = "missing"
     registries: Callable[[], RegistryOptions] | None = None
     environ: Mapping[str, str] = field(default_factory=dict)
@@ -103,12 +108,15 @@ def build(
     with open_build(request, names, emit) as opened:
         request, store, workshop, build_file = opened.request, opened.store, opened.workshop, opened.build_file
         sharing = opened.sharing
+        check_epoch(request.outputs, outputs, request.epoch)
         for lost in store.lost:
             emit(events.Warning(f"the image {familiar_name(lost)} was lost in a power cut"))
         recorder = _recorder(request)
         ahead: Ahead | None = None
         done: BuildResult | None = None
-        engine = Engine(workshop, lookup=opened.lookup, observe=recorder.observe if recorder else None)
+        engine = Engine(
+            workshop, lookup=opened.lookup, observe=recorder.observe if recorder else None, jobs=request.jobs
+        )
 
         def evaluate(nodes: Sequence[Node], stages: Mapping[str, int]) -> str:
             refuse_what_is_not_allowed(nodes, request)
@@ -141,7 +149,12 @@ def build(
                     config = config.with_property(INLINE, sharing.inline(plan, engine.records))
                     image = config.digest()
                     used = {one for result in results.values() for one in result.layers}
-                    recorded = record(request, opened.main, build_file, plan.nodes, used) if names else None
+                    look = partial(_find_faults, build_file, opened.main, request, plan.bases)
+                    if names:
+                        put_down = partial(record, request, opened.main, build_file, plan.nodes, used)
+                        warnings, recorded = warned(store.images.build_of(image), put_down, look)
+                    else:
+                        warnings, recorded = look(), None
                     store.images.put(image, config.to_bytes(), config.diff_ids, names, recorded)
                     done = BuildResult(image, names, engine.hits, engine.ran)
                     if outputs:
@@ -158,7 +171,8 @@ def build(
                 recorder.write(request, build_file, plan, image)
             if engine.ran:
                 _make_room(store, request, emit)
-                _warn(build_file, opened.main, request, plan.bases, emit)
+            for text in warnings:
+                emit(events.Warning(text))
         except BaseException:
             if ahead is not None:
                 ahead.stop()
@@ -194,17 +208,13 @@ def _make_room(store: Store, request: BuildRequest, emit: Callable[[Event], None
         emit(events.Warning(f"{excess}: the rest is in use or has names"))
 
 
-def _warn(
-    build_file: BuildFile,
-    main: MainContext,
-    request: BuildRequest,
-    bases: Mapping[tuple[str, str], ImageConfig],
-    emit: Callable[[Event], None],
-) -> None:
-    """Say what the checks find. Where nothing ran, nothing changed, and they have been shown before."""
+def _find_faults(
+    build_file: BuildFile, main: MainContext, request: BuildRequest, bases: Mapping[tuple[str, str], ImageConfig]
+) -> list[str]:
+    """What the checks have to say of the build file."""
     from buildah_py.api.checks import check_build
 
-    for warning in check_build(
+    found = check_build(
         build_file,
         main.ignore(request.sources.ignore_file),
         build_args=request.build_args,
@@ -213,5 +223,5 @@ def _warn(
         contexts=parse_contexts(request.contexts),
         env=request.env,
         bases=bases,
-    ):
-        emit(events.Warning(f"{build_file.source.name}:{warning.line}: {warning.rule}: {warning.message}"))
+    )
+    return [f"{build_file.source.name}:{one.line}: {one.rule}: {one.message}" for one in found]

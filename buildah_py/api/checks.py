@@ -1,4 +1,4 @@
-"""Mistakes in a build file: what `pybuild check` and every build that executes something look for."""
+"""Mistakes in a build file: what `pybuild check` and every build look for."""
 
 from __future__ import annotations
 
@@ -55,18 +55,20 @@ def check_build(
 
 
 def ignored_by(patterns: IgnorePatterns | None) -> Callable[[str], bool] | None:
-    """Tell whether the ignore file leaves a path out; None where nothing certain can be said.
-
-    That is so without an ignore file, and where patterns bring files back: a directory that is ignored may then hold
-    files that are not.
-    """
-    if patterns is None or any(pattern.negated for pattern in patterns.patterns):
+    """Tell whether the ignore file leaves a source out, and all that is in it; None without an ignore file."""
+    if patterns is None:
         return None
-    everything = any(pattern.text in ("*", "**", "**/*") for pattern in patterns.patterns)
+    from buildah_py.copy.wildcard import has_wildcard
+
+    negated = any(pattern.negated for pattern in patterns.patterns)
+    everything = not negated and any(pattern.text in ("*", "**", "**/*") for pattern in patterns.patterns)
 
     def ignored(source: str) -> bool:
         if source in (".", "/"):
             return everything
-        return patterns.matches(source.lstrip("/"))
+        if negated and has_wildcard(source):
+            return False  # what it matches may be brought back
+        path = source.lstrip("/")
+        return patterns.matches(path) and not patterns.may_contain_included(path)
 
     return ignored

@@ -10,7 +10,7 @@ from buildah_py.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-KEYS: Final = ("context-modes", "max-used-space", "min-free-space")
+KEYS: Final = ("ca-bundle", "context-modes", "max-used-space", "min-free-space")
 """All settings. They may be written with `_` as well."""
 
 

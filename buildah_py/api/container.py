@@ -94,9 +94,17 @@ class ContainerOptions:
         )
 
     def trust(self, environ: Mapping[str, str]) -> Trust | None:
-        """Read the certificates. Raises NotFound where they are not there."""
-        if not self.ca_bundle:
+        """Read the certificates that were asked for, or else what the environment or the configuration names.
+
+        Raises NotFound where they are not there.
+        """
+        bundle = self.ca_bundle or environ.get("PYBUILD_CA_BUNDLE")
+        if bundle is None:
+            from buildah_py.api.config import read_config
+
+            bundle = read_config(environ).get("ca-bundle")
+        if not bundle:
             return None
         from buildah_py.sandbox.trust import read_trust
 
-        return read_trust(self.ca_bundle, environ)
+        return read_trust(bundle, environ)

@@ -9,6 +9,7 @@ from buildah_py.api.bases import LAYOUT
 from buildah_py.api.config import read_config
 from buildah_py.errors import SourceError, UsageError
 from buildah_py.frozen import dataclass, replace
+from buildah_py.layers.limits import DEFAULT_LIMITS, Limits
 from buildah_py.sources.directory import DirectoryContext
 from buildah_py.sources.find import find_ignore
 from buildah_py.sources.reach import NOWHERE
@@ -51,12 +52,19 @@ def parse_contexts(specs: Iterable[str]) -> dict[str, NamedContext]:
 class ContextOptions:
     """How contexts are looked at: `modes` are `exact`, `git`, or "" for what the configuration says, else exact.
 
-    `ignore_file` is read in place of those of the main context. `local_redirects` is that of `Reach`.
+    `ignore_file` is read in place of those of the main context. `local_redirects` is that of `Reach`. `most` bounds the
+    bytes of an archive or of what is fetched, 0 for the usual bound.
     """
 
     modes: str = ""
     ignore_file: str = ""
     local_redirects: bool = False
+    most: int = 0
+
+    def limits(self) -> Limits:
+        """How much an archive, or what is fetched, may hold."""
+        size = self.most or DEFAULT_LIMITS.size
+        return DEFAULT_LIMITS._replace(size=size, hint="--max-layer-size=SIZE allows more")
 
 
 def effective(options: ContextOptions, environ: Mapping[str, str]) -> ContextOptions:

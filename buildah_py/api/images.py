@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from buildah_py.errors import NotFound, UsageError
+from buildah_py.errors import ImageError, NotFound, UsageError
 from buildah_py.image import config as image_config
 from buildah_py.image import reference
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from buildah_py.image.config import ImageConfig
     from buildah_py.store import Store, StoredImage
@@ -77,13 +77,25 @@ def find_config(store: Store, name: str) -> ImageConfig:
     return image_config.from_bytes(image.config, f"the config of {name}")
 
 
-def list_images(store: Store, name: str | None = None, filters: Sequence[str] = ()) -> list[ListedImage]:
+def readable(images: Iterable[StoredImage], warn: Callable[[str], object]) -> Iterator[tuple[StoredImage, ImageConfig]]:
+    """Give images with their configs; one whose config cannot be read is no hindrance to others: `warn` is told."""
+    for image in images:
+        try:
+            config = image_config.from_bytes(image.config, f"the config of {image.id}")
+        except ImageError as error:
+            warn(f"{error.message}; `pybuild rmi {image.id[7:19]}` removes the image")
+        else:
+            yield image, config
+
+
+def list_images(
+    store: Store, name: str | None = None, filters: Sequence[str] = (), *, warn: Callable[[str], object]
+) -> list[ListedImage]:
     """List every name of every image that passes all filters, the newest image first. Raises UsageError."""
     wanted = full_name(name) if name else None
     tests = [_test(text) for text in filters]
     found = []
-    for image in store.images.all():
-        config = image_config.from_bytes(image.config)
+    for image, config in readable(store.images.all(), warn):
         size = sum(layer.size for layer in map(store.layers.get, config.diff_ids) if layer)
         known = {one.name: one.digest for one in store.images.repo_digests(image.id) if not one.is_index}
         for full in image.names or store.images.platform_names(image.id) or ("",):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from typing import TYPE_CHECKING, NamedTuple
@@ -18,11 +17,12 @@ from buildah_py.image import digest as digests
 from buildah_py.image import index as indexes
 from buildah_py.image import platform as platforms
 from buildah_py.image import reference as references
+from buildah_py.image.canonical import loads
 from buildah_py.image.index import CONTAINERD_NAME, DOCKER_REFERENCE_TYPE, REF_NAME
 from buildah_py.layers.compression import detect
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from buildah_py.image.config import ImageConfig
     from buildah_py.image.descriptor import Descriptor
@@ -32,10 +32,11 @@ if TYPE_CHECKING:
 
 
 class Loaded(NamedTuple):
-    """An image of the store now: its id, and the full names that it got."""
+    """An image of the store now: its id, the full names that it got, and those of them that another image had."""
 
     id: str
     names: tuple[str, ...]
+    taken: Mapping[str, str] = {}
 
 
 def load(store: Store, source: str, *, name: str = "", platform: str = "") -> list[Loaded]:
@@ -58,10 +59,13 @@ def load(store: Store, source: str, *, name: str = "", platform: str = "") -> li
         if len({one.id for one in found}) > 1:
             raise UsageError(f"{source} holds {len(found)} images, and they cannot all be called {name}")
         found = [Loaded(found[0].id, (full_name(name),))]
-    for one in found:
+    for place, one in enumerate(found):
         image = store.images.raw(one.id)
         assert image is not None
-        store.need(store.images.layers_of(one.id))
+        others = {full: other.id for full in one.names if (other := store.images.by_name(full)) is not None}
+        found[place] = one._replace(taken={full: other for full, other in others.items() if other != one.id})
+        with store.images.kept_if_whole(one.id):
+            store.need(store.images.layers_of(one.id))
         store.images.put(one.id, image.config, (), one.names)
     store.make_durable()
     return found
@@ -170,7 +174,7 @@ def _load_docker(store: Store, archive: ImageArchive) -> Iterator[Loaded]:
     """Load what Docker's manifest.json lists (image-spec v1.2 of Docker)."""
     what = f"manifest.json in {archive.name}"
     try:
-        images = json.loads(archive.read("manifest.json"))
+        images = loads(archive.read("manifest.json"))
         listed = [(str(one["Config"]), list(one.get("RepoTags") or ()), list(one["Layers"])) for one in images]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ImageError(f"{what} cannot be read: {error}") from error

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from buildah_py.store import Store
 
 STDIN: Final = "-"
+SECOND: Final = 1_000_000_000
 _SHOWN_STDIN: Final = "<stdin>"
 _KEEP_GIT_DIR: Final = "BUILDKIT_CONTEXT_KEEP_GIT_DIR"
 
@@ -32,13 +33,29 @@ class MainContext(NamedTuple):
 
     `remote`: it came from elsewhere, and nothing in it leads out of it. `lasting` is what leads to the same content
     another time: an absolute path, a URL without credentials (of a repository: with the commit), None for nothing but a
-    build file; `-` for what came on standard input, which is gone.
+    build file; `-` for what came on standard input, which is gone. `stamp` is a commit's time, or the one that a web
+    server gave, in seconds; 0 where there is none.
     """
 
     directory: str
     build_file: FoundFile
     remote: bool
     lasting: str | None
+    stamp: int = 0
+
+    def time(self) -> int | None:
+        """When the content was made, in seconds since 1970: `stamp`, else that of an archive's newest file.
+
+        None for a directory of this machine, whose times say when it was checked out.
+        """
+        if self.stamp or not self.remote or self.lasting is None:
+            return self.stamp or None
+        found = [
+            os.lstat(os.path.join(directory, name)).st_mtime_ns
+            for directory, _, names in os.walk(self.directory)
+            for name in names
+        ]
+        return max(found) // SECOND if found else None
 
     def lasting_file(self) -> str | None:
         """What names the build file another time: its absolute path, in a remote context the one inside of it."""
@@ -89,17 +106,18 @@ def open_main(
     from buildah_py.api import remote
 
     lone: bytes | None = None
+    stamp = 0
     if context is None:
         directory, lasting = remote.empty(store()), None
     elif context == STDIN:
-        directory, lone = remote.from_stdin(store(), warn)
+        directory, lone, _ = remote.from_stdin(store(), reach, warn)
         lasting = STDIN if lone is None else None
     elif kind_of(url) == "git":
         keep = (build_args or {}).get(_KEEP_GIT_DIR, "").lower() in ("1", "true")
         checkout = remote.from_git(store(), url, reach, keep_git_dir=keep)
-        directory, lasting = checkout.path, _pinned(url, checkout.commit)
+        directory, lasting, stamp = checkout.path, _pinned(url, checkout.commit), checkout.time // SECOND
     else:
-        directory, lone = remote.from_web(store(), url, reach, warn)
+        directory, lone, stamp = remote.from_web(store(), url, reach, warn)
         lasting = without_credentials(url)
     if lone is not None:
         if file is not None and text is None:
@@ -112,7 +130,7 @@ def open_main(
         given = given._replace(path=os.path.join(directory, file))
     if given is None:
         given = _find(lambda: _find_inside(directory, file), needed=needs_file or file is not None)
-    return MainContext(directory, given, True, lasting)
+    return MainContext(directory, given, True, lasting, stamp)
 
 
 def parse_build_file(main: MainContext, *, extensions: bool) -> BuildFile:

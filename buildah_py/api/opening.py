@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from buildah_py.api.bases import Images
 from buildah_py.api.contexts import Contexts, effective, parse_contexts
+from buildah_py.api.epoch import settle_epoch
 from buildah_py.api.main_context import open_main, parse_build_file
 from buildah_py.api.reuse import BuildNames, build_names
 from buildah_py.api.sharing import Sharing
@@ -58,13 +59,14 @@ class Opened(NamedTuple):
 @contextmanager
 def open_build(request: BuildRequest, names: Sequence[str], emit: Callable[[events.Event], None]) -> Iterator[Opened]:
     """Open the store and the contexts and read the build file; `names` are the image's full names."""
+    ended = Event()
     with (
-        open_store(request.environ) as store,
+        open_store(request.environ, cancelled=ended.is_set, tell=lambda text: emit(events.Note(text))) as store,
         Registries(request.environ, request.registries) as registries,
         agents_of(request) as agents,
     ):
-        ended = Event()
-        reach = reach_of(request, agents, ended.is_set)
+        readers = readers_of(request, ended.is_set)
+        reach = reach_of(request, agents, readers, ended.is_set)
 
         def warn(text: str) -> None:
             emit(events.Warning(text))
@@ -80,13 +82,14 @@ def open_build(request: BuildRequest, names: Sequence[str], emit: Callable[[even
         )
         build_file = parse_build_file(main, extensions=request.extensions)
         named = parse_contexts(request.contexts)
+        request = settle_epoch(request, main, build_file, warn)
         request = replace(request, sources=effective(request.sources, request.environ))
         contexts = Contexts(main, request.sources, store, named, reach, warn)
         cache = _cache(store, request, build_names(main, build_file, names))
         images = Images(store, registries, policy=request.pull, emit=emit)
         sharing = Sharing(request.caching, store, cache, request.environ, request.platform, emit, request.registries)
         workshop = _open_workshop(
-            request, store, cache, contexts, agents, emit, sharing.carried.directory, reach, ended
+            request, store, cache, contexts, agents, emit, sharing.carried.directory, reach, readers, ended
         )
         images.openers, images.cancelled = sharing.openers, workshop.cancelled
         try:
@@ -114,9 +117,9 @@ def _open_workshop(
     emit: Callable[[events.Event], None],
     cache_directory: Callable[[CacheName], str | None],
     reach: Reach,
+    readers: SecretReaders | None,
     ended: Event,
 ) -> Workshop:
-    readers = _secret_readers(request)
     return Workshop(
         store,
         cache,
@@ -133,20 +136,29 @@ def _open_workshop(
     )
 
 
-def reach_of(request: BuildRequest, agents: Mapping[str, str], cancelled: Callable[[], bool] = lambda: False) -> Reach:
-    """Give what a build may use to get at what is elsewhere."""
-    local = request.sources.local_redirects
-    reach = Reach(local_redirects=local, agent=agents.get("default", ""), cancelled=cancelled)
-    readers = _secret_readers(request)
+def reach_of(
+    request: BuildRequest,
+    agents: Mapping[str, str],
+    readers: SecretReaders | None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Reach:
+    """Give what a build may use to get at what is elsewhere; `readers` are those of its secrets."""
+    reach = Reach(
+        local_redirects=request.sources.local_redirects,
+        agent=agents.get("default", ""),
+        cancelled=cancelled,
+        limits=request.sources.limits(),
+    )
     return reach if readers is None else reach._replace(secret=readers.value)
 
 
-def _secret_readers(request: BuildRequest) -> SecretReaders | None:
+def readers_of(request: BuildRequest, cancelled: Callable[[], bool] = lambda: False) -> SecretReaders | None:
+    """Give what reads the secrets of a build, made once: a value is read once too."""
     if not request.secrets:
         return None
     from buildah_py.api.secrets import parse_secrets, readers
 
-    return readers(parse_secrets(request.secrets, request.environ), request.environ)
+    return readers(parse_secrets(request.secrets, request.environ), request.environ, cancelled)
 
 
 def agents_of(request: BuildRequest) -> AbstractContextManager[Mapping[str, str]]:

@@ -30,10 +30,18 @@ class OutputOptions:
     shape: ShapeOptions = field(default_factory=ShapeOptions)
 
 
-def read_outputs(options: OutputOptions, *, names: Sequence[str] = (), epoch: int | None) -> list[Output]:
-    """Read and check them before anything is built. Raises UsageError; OutputError for what cannot be written."""
+def check_epoch(options: OutputOptions, outputs: Sequence[Output], epoch: int | None) -> None:
+    """Refuse times that are to be rewritten to none. Raises UsageError."""
     if options.rewrite_timestamp and epoch is None:
         raise UsageError("--rewrite-timestamp needs a time", hint="add --source-date-epoch SECONDS")
+    if outputs:
+        from buildah_py.api.write import check_times
+
+        check_times(outputs, epoch)
+
+
+def read_outputs(options: OutputOptions, *, names: Sequence[str] = (), epoch: int | None) -> list[Output]:
+    """Read and check them before anything is built. Raises UsageError; OutputError for what cannot be written."""
     if options.shape.timestamp is not None and (epoch is not None or options.rewrite_timestamp):
         raise UsageError(
             "--timestamp sets all times, and --source-date-epoch only moves later ones back", hint="give one of them"
@@ -56,7 +64,7 @@ def read_outputs(options: OutputOptions, *, names: Sequence[str] = (), epoch: in
         outputs = [
             replace(one, annotations=given + one.annotations) if one.type in spec.ANNOTATED else one for one in outputs
         ]
-    check_outputs(outputs, names=names, epoch=epoch)
+    check_outputs(outputs, names=names)
     return outputs
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from buildah_py.api.config import read_config
-from buildah_py.errors import UsageError
+from buildah_py.errors import ImageError, UsageError
 from buildah_py.store.collect import Collected, Rules, collect, trim
 from buildah_py.store.locks import living_leases
 
@@ -60,7 +60,6 @@ def parse_filters(filters: Sequence[str], now: int) -> Rules:
 
 def _moment(text: str, now: int) -> int:
     from buildah_py.buildfile.durations import parse_duration
-    from buildah_py.errors import ImageError
     from buildah_py.image import timestamp
 
     if text.isdigit():
@@ -85,7 +84,10 @@ def _labelled(labels: Sequence[tuple[str, str | None, bool]]) -> Callable[[Store
     from buildah_py.image import config as image_config
 
     def matching(image: StoredImage) -> bool:
-        there = image_config.from_bytes(image.config).labels
+        try:
+            there = image_config.from_bytes(image.config).labels
+        except ImageError:  # it has none that anybody could know
+            there = {}
         return all((key in there and (value is None or there[key] == value)) == wanted for key, value, wanted in labels)
 
     return matching

@@ -160,7 +160,8 @@ class Bases:
             repository=reference.name,
         )
         if fetch is not None:
-            fetch(admitted.config.diff_ids)
+            with self._store.images.kept_if_whole(admitted.id):
+                fetch(admitted.config.diff_ids)
             self._store.images.put(admitted.id, admitted.config.to_bytes(), (), [own] if take_name else ())
         if not take_name or platforms.choose(wanted, [admitted.config.platform]) is None:
             self._store.images.set_platform_name(own, str(wanted.normalised()), admitted.id)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from buildah_py.api.images import find_image
-from buildah_py.api.write import Exporter, check_outputs
+from buildah_py.api.write import Exporter, check_outputs, check_times
 from buildah_py.errors import NotFound, UsageError
 from buildah_py.image import config as image_config
 from buildah_py.image import reference as references
@@ -82,6 +82,7 @@ def _push_one(
         raise UsageError(f"`{name}` is an id", hint="say under which name to push it")
     output = _output(destination or name, next(iter(image.names), ""), request)
     check_outputs([output])
+    check_times([output], None)
     with Exporter(store, config, image.names, registry=registry, raw=image.config, emit=emit) as exporter:
         written = exporter.write(output)
     assert written is not None

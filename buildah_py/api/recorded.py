@@ -17,7 +17,7 @@ from buildah_py.plan.steps import BaseStep
 from buildah_py.sources.urls import redact, without_credentials
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from buildah_py.api.build import BuildRequest
     from buildah_py.api.main_context import MainContext
@@ -40,8 +40,9 @@ def record(
     build_file: BuildFile,
     nodes: Sequence[Node],
     layers: Collection[str],
+    warnings: Sequence[str],
 ) -> bytes:
-    """Put down what was asked for, and the `layers` of all stages that it led through.
+    """Put down what was asked for, the `layers` of all stages that it led through, and what was warned of.
 
     Proxies may hold passwords and change nothing: they are left out. So are credentials in URLs, in the build file's
     text too.
@@ -60,6 +61,7 @@ def record(
             "container": {name: value for name, value in container.items() if value != usual[name]},
             "shape": asdict(request.outputs.shape),
             "layers": sorted(layers),
+            "warnings": list(warnings),
             "bases": {node.step.name: node.step.diff_ids for node in nodes if isinstance(node.step, BaseStep)},
             **{name: getattr(request, name) for name in _PLAIN},
         }
@@ -79,7 +81,8 @@ def read_record(data: bytes) -> Recorded:
     from buildah_py.sandbox.spec import Limits
 
     raw = json.loads(data)
-    raw.pop("layers", None)
+    for name in ("layers", "warnings"):
+        raw.pop(name, None)
     bases = {name: tuple(diff_ids) for name, diff_ids in raw.pop("bases").items()}
     container = {name: _frozen(value) for name, value in raw.pop("container").items()}
     if "limits" in container:
@@ -95,6 +98,21 @@ def read_record(data: bytes) -> Recorded:
 def read_layers(data: bytes) -> tuple[str, ...]:
     """Read the layers that `record` put down."""
     return tuple(json.loads(data).get("layers", ()))
+
+
+def warned(
+    before: bytes | None, put_down: Callable[[Sequence[str]], bytes], look: Callable[[], list[str]]
+) -> tuple[list[str], bytes]:
+    """The warnings of a build and its record, which `put_down` makes with them.
+
+    Where the record would be the one from `before`, its warnings are still right; else `look` finds them.
+    """
+    if before is not None:
+        known = list(json.loads(before).get("warnings", ()))
+        if put_down(known) == before:
+            return known, before
+    found = look()
+    return found, put_down(found)
 
 
 def _frozen(value: Any) -> Any:

@@ -21,10 +21,14 @@ if TYPE_CHECKING:
 
 
 class Arrived(NamedTuple):
-    """What came: a directory of its own, or a lone build file, beside which the directory is empty."""
+    """What came: a directory of its own, or a lone build file, beside which the directory is empty.
+
+    `time` is when it was last changed, as a web server said, in seconds since 1970; 0 where none did.
+    """
 
     directory: str
     build_file: bytes | None
+    time: int = 0
 
 
 def _room(store: Store) -> str:
@@ -38,13 +42,15 @@ def empty(store: Store) -> str:
     return _room(store)
 
 
-def from_stdin(store: Store, warn: Warn = lambda _: None) -> Arrived:
+def from_stdin(store: Store, reach: Reach, warn: Warn = lambda _: None) -> Arrived:
     """Take a context from standard input. Raises SourceError, ArchiveError."""
     from buildah_py.sources.stream import DescriptorStream, read_stream
 
     directory = _room(store)
     try:
-        return Arrived(directory, read_stream(DescriptorStream(sys.stdin.fileno()), directory, warn=warn))
+        return Arrived(
+            directory, read_stream(DescriptorStream(sys.stdin.fileno()), directory, warn=warn, limits=reach.limits)
+        )
     except ArchiveError as error:
         error.message = f"the context from standard input: {error.message}"
         raise
@@ -79,6 +85,7 @@ def fetch(store: Store, url: str, reach: Reach) -> Fetched:
         authorization=http.authorization_from(reach.secret),
         local_redirects=reach.local_redirects,
         cancelled=reach.cancelled,
+        limits=reach.limits,
     )
 
 
@@ -90,6 +97,7 @@ def from_web(store: Store, url: str, reach: Reach, warn: Warn = lambda _: None) 
     directory = _room(store)
     try:
         with open(fetched.path, "rb") as file:
-            return Arrived(directory, read_stream(file, directory, name=redact(url), warn=warn))
+            lone = read_stream(file, directory, name=redact(url), warn=warn, limits=reach.limits)
+        return Arrived(directory, lone, fetched.mtime // 1_000_000_000)
     except ArchiveError as error:
         raise SourceError(f"{redact(url)}: {error.message}", hint=error.hint) from error

@@ -50,10 +50,10 @@ def run_image(store: Store, request: RunRequest, warn: Callable[[str], None]) ->
         from buildah_py.api.terminal import check_terminal
 
         check_terminal()
-    with Registries() as registries:
-        images = Images(store, registries)
-        config = images.resolve(request.image, str(platforms.host()))
-        store.need(config.diff_ids)
+    registries = Registries()
+    store.at_close.append(registries.close)  # layers may be fetched as long as the store is open
+    config = Images(store, registries).resolve(request.image, str(platforms.host()))
+    store.need(config.diff_ids)
     entrypoint = config.entrypoint
     if request.entrypoint is not None:
         entrypoint = (request.entrypoint,) if request.entrypoint else ()

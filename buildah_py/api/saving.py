@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from buildah_py.api.images import find_image, full_name
-from buildah_py.api.write import Exporter, check_outputs
+from buildah_py.api.write import Exporter, check_outputs, check_times
 from buildah_py.errors import NotFound, UsageError
 from buildah_py.image import canonical
 from buildah_py.image import config as image_config
@@ -86,5 +86,6 @@ def _write(store: Store, name: str, tags: Sequence[str], output: Output, registr
     if not store.layers.use(config.diff_ids):
         raise NotFound(f"layers of the image `{name}` are missing", hint="build, pull or import it again")
     check_outputs([output])
+    check_times([output], None)
     with Exporter(store, config, tags, registry=registry, raw=image.config) as exporter:
         exporter.write(output)

@@ -1,23 +1,26 @@
-"""What `--secret` and `--ssh` lend to RUN steps. Values are read when they are needed, and kept nowhere."""
+"""What `--secret` and `--ssh` lend to RUN steps. Values are read once, when needed, and kept in memory only."""
 
 from __future__ import annotations
 
 import os
+import select
 import shutil
 import stat
 import subprocess
 import tempfile
 from functools import cache
+from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
 
 from buildah_py.engine.workshop import DIGESTED
-from buildah_py.errors import NotFound, UsageError
+from buildah_py.errors import Interrupted, NotFound, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
 MAX_BYTES = 500 * 1024
 """The size that BuildKit allows a secret too."""
+_TICK = 100  # ms
 _KEYS = ("id", "src", "source", "env", "type", "key")
 _COST = {"n": 1 << 15, "r": 8, "p": 1, "maxmem": 64 << 20, "dklen": 32}
 
@@ -33,31 +36,60 @@ class Secret(NamedTuple):
     variable: str = ""
     in_key: bool = False
 
-    def read(self, environ: Mapping[str, str]) -> bytes:
-        """The value. Raises NotFound where it is not there; no message ever holds it."""
+    def read(self, environ: Mapping[str, str], cancelled: Callable[[], bool] = lambda: False) -> bytes:
+        """The value; what comes through a pipe can be had once.
+
+        Raises NotFound where it is not there, Interrupted where `cancelled()` while a pipe is waited for; no message
+        ever holds it.
+        """
         if self.variable:
             if self.variable not in environ:
                 raise NotFound(f"secret {self.id}: the variable {self.variable} is not set")
             return environ[self.variable].encode("utf-8", "surrogateescape")
         try:
-            with open(self.path, "rb") as file:
-                value = file.read(MAX_BYTES + 1)
+            value = _read(self.path, cancelled)
         except OSError as error:
             raise NotFound(f"secret {self.id}: {self.path} cannot be read: {error.strerror}") from error
         if len(value) > MAX_BYTES:
             raise UsageError(f"secret {self.id}: {self.path} is larger than {MAX_BYTES >> 10} KiB")
         return value
 
-    def digest(self, environ: Mapping[str, str]) -> str:
-        """What stands for the value in keys, equal on every machine.
+    def digest(self, value: bytes) -> str:
+        """What stands for a value in keys, equal on every machine.
 
         scrypt (RFC 7914) with the id as salt: whoever reads a record has to spend 32 MiB of memory and a tenth of a
         second on each guess.
         """
         import hashlib
 
-        value = self.read(environ)
         return DIGESTED + hashlib.scrypt(value, salt=b"pybuild secret\0" + self.id.encode(), **_COST).hex()
+
+
+def _read(path: str, cancelled: Callable[[], bool]) -> bytes:
+    """Read a file, or what comes through a pipe until its writers have closed it: one byte more than is allowed."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    try:
+        mode = os.fstat(descriptor).st_mode
+        has_name = not os.readlink(f"/proc/self/fd/{descriptor}").startswith("pipe:")
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        value, left = b"", False
+        while len(value) <= MAX_BYTES:
+            if not stat.S_ISREG(mode):
+                left = any(events & select.POLLHUP for _, events in poll.poll(_TICK))
+                if cancelled():
+                    raise Interrupted("interrupted while a secret was waited for")
+            try:
+                data = os.read(descriptor, MAX_BYTES + 1 - len(value))
+            except BlockingIOError:  # whoever writes has not written all
+                continue
+            # A pipe with a name is empty until somebody comes to write.
+            if not data and (value or left or not (stat.S_ISFIFO(mode) and has_name)):
+                break
+            value += data
+        return value
+    finally:
+        os.close(descriptor)
 
 
 class SecretReaders(NamedTuple):
@@ -67,16 +99,28 @@ class SecretReaders(NamedTuple):
     digest: Callable[[str], str]
 
 
-def readers(secrets: Mapping[str, Secret], environ: Mapping[str, str]) -> SecretReaders:
-    """Give what reads those secrets."""
+def readers(
+    secrets: Mapping[str, Secret], environ: Mapping[str, str], cancelled: Callable[[], bool] = lambda: False
+) -> SecretReaders:
+    """Give what reads those secrets, each once, when it is first asked for: a pipe gives its value only once."""
+    values: dict[str, bytes] = {}
+    lock = Lock()
+
+    def value(name: str) -> bytes | None:
+        if name not in secrets:
+            return None
+        with lock:
+            if name not in values:
+                values[name] = secrets[name].read(environ, cancelled)
+            return values[name]
 
     @cache
     def digest(name: str) -> str:
-        if name not in secrets:
-            return ""
-        return secrets[name].digest(environ) if secrets[name].in_key else "given"
+        if name not in secrets or not secrets[name].in_key:
+            return "given" if name in secrets else ""
+        return secrets[name].digest(value(name) or b"")
 
-    return SecretReaders(lambda name: secrets[name].read(environ) if name in secrets else None, digest)
+    return SecretReaders(value, digest)
 
 
 def parse_secrets(specs: Iterable[str], environ: Mapping[str, str]) -> dict[str, Secret]:

@@ -17,12 +17,19 @@ if TYPE_CHECKING:
     from buildah_py.store import StoredBlob
 
 
-def open_store(environ: Mapping[str, str] | None = None, registries: Registries | None = None) -> Store:
+def open_store(
+    environ: Mapping[str, str] | None = None,
+    registries: Registries | None = None,
+    *,
+    cancelled: Callable[[], bool] = lambda: False,
+    tell: Callable[[str], object] = lambda _: None,
+) -> Store:
     """Open the store of this user, or the one that `$PYBUILD_ROOT` names. Raises StoreError.
 
     Layers that are elsewhere are fetched when something needs them, with `registries` or as the environment says.
+    `cancelled` and `tell` are those of Store.
     """
-    store = Store(own_root(environ))
+    store = Store(own_root(environ), cancelled=cancelled, tell=tell)
 
     used = registries or Registries(environ)
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from buildah_py.api.images import familiar_name
-from buildah_py.image import config as image_config
+from buildah_py.api.images import familiar_name, readable
 from buildah_py.store.collect import measure
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from buildah_py.store import Store
     from buildah_py.store.cache_mounts import CacheMount
     from buildah_py.store.collect import Usage
@@ -43,8 +44,11 @@ class Report(NamedTuple):
     free: int
 
 
-def report_usage(store: Store) -> Report:
-    """See what takes how much. A layer counts once, however many images hold it."""
+def report_usage(store: Store, warn: Callable[[str], object]) -> Report:
+    """See what takes how much. A layer counts once, however many images hold it.
+
+    `warn` is told of an image that cannot be read.
+    """
     import os
 
     disk = store.layers.measure()
@@ -55,14 +59,14 @@ def report_usage(store: Store) -> Report:
         else:
             disk[blob.diff_id] = disk.get(blob.diff_id, 0) + blob.size
     used = {layer.diff_id: layer.used for layer in store.layers.all()}
-    stored = store.images.all()
-    layers = {image.id: image_config.from_bytes(image.config).diff_ids for image in stored}
+    stored = list(readable(store.images.all(), warn))
+    layers = {image.id: config.diff_ids for image, config in stored}
     holders: dict[str, int] = {}
     for diff_ids in layers.values():
         for diff_id in set(diff_ids):
             holders[diff_id] = holders.get(diff_id, 0) + 1
     images = []
-    for image in stored:
+    for image, _ in stored:
         own = set(layers[image.id])
         shared = sum(disk.get(one, 0) for one in own if holders[one] > 1)
         private = sum(disk.get(one, 0) for one in own if holders[one] == 1)

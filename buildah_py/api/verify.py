@@ -14,6 +14,7 @@ from buildah_py.api.recorded import read_record
 from buildah_py.api.reuse import ReuseOptions
 from buildah_py.api.state import Registries, open_store
 from buildah_py.errors import NotFound
+from buildah_py.frozen import replace
 from buildah_py.image import platform as platforms
 from buildah_py.sources.urls import redact
 
@@ -43,6 +44,7 @@ def verify(
     *,
     secrets: Sequence[str] = (),
     ssh: Sequence[str] = (),
+    ca_bundle: str = "",
     environ: Mapping[str, str],
 ) -> Verified:
     """Build the image again from its recorded input and compare file by file; times do not count.
@@ -69,6 +71,8 @@ def verify(
             )
         notes = list(_changed_inputs(store, options, bases, environ))  # may find the text with its credentials
         known = set(store.images.ids())
+        if ca_bundle:
+            options["container"] = replace(options["container"], ca_bundle=ca_bundle)
         request = BuildRequest(**options, reuse=EVERYTHING, secrets=tuple(secrets), ssh=tuple(ssh), environ=environ)
         rebuilt = open_image(store, build(request, emit).image)
         changes = list(compare_files(image.view, rebuilt.view))
@@ -83,11 +87,12 @@ def _changed_inputs(
 ) -> list[str]:
     notes = []
     platform = options["platform"] or str(platforms.host())
-    with Registries(environ) as registries:
-        images = Images(store, registries)
-        for name, diff_ids in bases.items():
-            if name != "scratch" and images.resolve(name, platform).diff_ids != diff_ids:
-                notes.append(f"the base image {name} is another one now")
+    registries = Registries(environ)
+    store.at_close.append(registries.close)  # layers may be fetched as long as the store is open
+    images = Images(store, registries)
+    for name, diff_ids in bases.items():
+        if name != "scratch" and images.resolve(name, platform).diff_ids != diff_ids:
+            notes.append(f"the base image {name} is another one now")
     file = options["file"]
     if isinstance(file, str) and os.path.isabs(file):
         try:

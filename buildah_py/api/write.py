@@ -30,13 +30,10 @@ def check_outputs(
     outputs: Sequence[Output],
     *,
     names: Sequence[str] = (),
-    epoch: int | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> None:
     """Refuse, before anything is built, what cannot be written. Raises UsageError, OutputError."""
     for output in outputs:
-        if output.rewrite_timestamp and epoch is None:
-            raise UsageError("rewrite-timestamp=true needs a time", hint="add --source-date-epoch SECONDS")
         if output.type == "docker" and output.dest is None:
             from buildah_py.outputs.engine_api import Engine, find_engine
 
@@ -52,6 +49,12 @@ def check_outputs(
         precheck.check(output)
     if sum(output.dest == "-" for output in outputs) > 1:
         raise UsageError("two outputs cannot both go to the standard output", hint="name a file for one of them")
+
+
+def check_times(outputs: Sequence[Output], epoch: int | None) -> None:
+    """Refuse times that are to be rewritten to none. Raises UsageError."""
+    if epoch is None and any(output.rewrite_timestamp for output in outputs):
+        raise UsageError("rewrite-timestamp=true needs a time", hint="add --source-date-epoch SECONDS")
 
 
 class Exporter:

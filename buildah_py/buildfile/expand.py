@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from buildah_py.buildfile.driver import MismatchError, driver
-from buildah_py.buildfile.patterns import Pattern, PatternError, replace, reversed_pattern, trim_front
+from buildah_py.buildfile.patterns import Pattern, PatternError, TooLongError, replace, reversed_pattern, trim_front
 from buildah_py.buildfile.spaces import split_spaces, swap_escape
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 MAX_DEPTH = 100
 """How deep substitutions may be nested; more than that no file means."""
+MAX_LENGTH = 1 << 20
+"""How many characters the variables of one word may come to."""
 
 
 def _is_plain(word: str) -> bool:
@@ -90,6 +92,15 @@ def split_raw(line: str) -> list[str] | None:
         return None
 
 
+def fill_in(line: str, env: Mapping[str, str]) -> str:
+    """`line` with the values of its variables, for people: quotes, escapes and variables that are not set stay."""
+    evaluator = _Evaluator(line, env, "word", keep_quotes=True, keep_escapes=True, keep_unset=True)
+    try:
+        return evaluator.run(line).text
+    except ExpansionError:
+        return line
+
+
 def split_delimiter(text: str, *, keep_quotes: bool) -> list[str]:
     """The words of a here-document's delimiter; variables stay as they are."""
     return _Evaluator(text, {}, "word", keep_quotes=keep_quotes, keep_unset=True).run(text).words
@@ -116,6 +127,7 @@ class _Evaluator:
         self._keep_unset = keep_unset
         self._used: dict[str, None] = {}
         self._unset: dict[str, None] = {}
+        self._length = 0
 
     def run(self, mapped: str) -> Expansion:
         try:
@@ -145,6 +157,13 @@ class _Evaluator:
     def _lookup(self, name: str) -> str | None:
         value = self._env.get(name)
         (self._unset if value is None else self._used)[name] = None
+        return None if value is None else self._bounded(value)
+
+    def _bounded(self, value: str) -> str:
+        """Count a value: a few lines of `ARG b=$a$a` make more of it than fits into memory."""
+        self._length += len(value)
+        if self._length > MAX_LENGTH:
+            raise ExpansionError(f"the variables of one word come to more than {MAX_LENGTH} characters")
         return value
 
     def _operand(self, node: tuple[str, Any], *, raw: bool, depth: int) -> str:
@@ -201,7 +220,14 @@ class _Evaluator:
             if value is None and self._keep_unset:
                 return f"${{{name}/{pattern}/{replacement}}}"
             compiled = _pattern(pattern, _offset(node))
-            return replace(value or "", compiled, replacement, everywhere=operator == "//")
+            try:
+                return self._bounded(
+                    replace(value or "", compiled, replacement, everywhere=operator == "//", limit=MAX_LENGTH)
+                )
+            except TooLongError:
+                raise ExpansionError(
+                    f"the replacements in one word come to more than {MAX_LENGTH} characters", _offset(node)
+                ) from None
         word = self._operand(rest[1], raw=operator[-1] in "#%", depth=depth)
         value = self._lookup(name)
         if value is None and self._keep_unset:

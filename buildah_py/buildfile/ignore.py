@@ -12,6 +12,7 @@ import posixpath
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from buildah_py.buildfile import glob
 from buildah_py.errors import SourceError
 
 if TYPE_CHECKING:
@@ -52,17 +53,24 @@ def _test(patterns: Sequence[_Pattern]) -> Callable[[str], bool]:
     ends: list[str] = []
     starts: list[str] = []
     regexes: list[str] = []
+    automata: list[Callable[[str], bool]] = []
     for pattern in patterns:
-        _sort_in(pattern.text, exact, starts, ends, regexes)
+        _sort_in(pattern.text, exact, starts, ends, regexes, automata)
     suffixes, prefixes = tuple(ends), tuple(starts)
-    if not regexes:
+    if not regexes and not automata:
         if not prefixes:
             if not suffixes:
                 return exact.__contains__
             return lambda path: path in exact or path.endswith(suffixes)
         return lambda path: path in exact or path.endswith(suffixes) or path.startswith(prefixes)
-    regex = re.compile("|".join(regexes), re.DOTALL).fullmatch
-    return lambda path: path in exact or path.endswith(suffixes) or path.startswith(prefixes) or regex(path) is not None
+    regex = re.compile("|".join(regexes) or "(?!)", re.DOTALL).fullmatch
+
+    def matches(path: str) -> bool:
+        return path in exact or path.endswith(suffixes) or path.startswith(prefixes) or regex(path) is not None
+
+    if not automata:
+        return matches
+    return lambda path: matches(path) or any(test(path) for test in automata)
 
 
 class IgnorePatterns:
@@ -94,16 +102,23 @@ class IgnorePatterns:
         return bool(self.patterns)
 
     def step(self, path: str, parent: int) -> int:
-        """Give the state of `path` from its parent directory's state; the root's is 0."""
-        runs = self._runs
-        for index in range(len(runs), parent, -1):
-            if runs[index - 1].matches(path):
-                return index
-        return parent
+        """Give the state of `path` from its parent directory's state; the root's is 0.
+
+        A state has a bit for each run that matches the path, or a directory above it. As in Docker, a run is asked only
+        where it would change what those before it say: a `!dir` for a directory that is not ignored brings nothing
+        back that is hidden further down.
+        """
+        state = 0
+        is_ignored = False
+        for index, run in enumerate(self._runs):
+            if parent >> index & 1 or (run.negated == is_ignored and run.matches(path)):
+                state |= 1 << index
+                is_ignored = not run.negated
+        return state
 
     def ignores(self, state: int) -> bool:
         """Whether a path of this state is ignored."""
-        return state > 0 and not self._runs[state - 1].negated
+        return state > 0 and not self._runs[state.bit_length() - 1].negated
 
     def state(self, directory: str) -> int:
         """Give the state of a directory, remembered for the next question."""
@@ -122,7 +137,8 @@ class IgnorePatterns:
         state = self.state(directory)
         base = self.ignores(state)
         depth = directory.count("/") + 1 if directory else 0
-        runs = [run for run in self._at_depth(depth)[state:] if run is not None]
+        # What was decided for the directory holds until a later run changes it.
+        runs = [run for run in self._at_depth(depth)[state.bit_length() :] if run is not None]
         while runs and runs[0].negated != base:  # says nothing that is not so anyway
             runs.pop(0)
         if not runs:
@@ -130,13 +146,13 @@ class IgnorePatterns:
         if len(runs) == 1:
             matches = runs[0].matches
             return (lambda path: not matches(path)) if base else matches
-        runs.reverse()
 
         def test(path: str) -> bool:
+            is_ignored = base
             for run in runs:
-                if run.matches(path):
-                    return not run.negated
-            return base
+                if run.negated == is_ignored and run.matches(path):
+                    is_ignored = not run.negated
+            return is_ignored
 
         return test
 
@@ -163,19 +179,22 @@ class IgnorePatterns:
 
     def decision(self, path: str) -> Decision | None:
         """Give the line that decided about `path`; None where no line speaks of it or of a directory above it."""
+        state = self.step(path, self.state(posixpath.dirname(path)))
+        if not state:
+            return None
         ancestors = [path]
         while above := posixpath.dirname(ancestors[-1]):
             ancestors.append(above)
-        for pattern in reversed(self.patterns):
-            alone = _Run([pattern])
-            if any(alone.matches(ancestor) for ancestor in ancestors if ancestor):
+        for pattern in reversed(self._runs[state.bit_length() - 1].patterns):
+            matches = _test([pattern])
+            if any(matches(ancestor) for ancestor in ancestors):
                 return Decision(not pattern.negated, pattern.line, pattern.written)
-        return None
+        raise AssertionError(path)
 
     def may_contain_included(self, directory: str) -> bool:
         """Whether something below an ignored directory can be brought back: if not, it need not be walked."""
         state = self.state(directory)
-        return any(run.negated and _reaches_below(run, directory) for run in self._runs[state:])
+        return any(run.negated and _reaches_below(run, directory) for run in self._runs[state.bit_length() :])
 
     def may_match_below(self, directory: str) -> bool:
         """Whether any pattern, whatever its sign, can match a path below `directory`."""
@@ -216,7 +235,7 @@ def _pattern(text: str, line: int, written: str, name: str) -> _Pattern:
             raise SourceError(
                 f"{name}:{line}: a lone “!” brings nothing back", hint="write the path to bring back behind it"
             )
-    problem = malformed(text)
+    problem = glob.malformed(text)
     if problem:
         raise SourceError(
             f"{name}:{line}: the pattern {written!r} is malformed: {problem}",
@@ -231,82 +250,14 @@ def clean(path: str) -> str:
     return cleaned[1:] if cleaned.startswith("//") else cleaned
 
 
-def malformed(pattern: str) -> str:
-    """Say what is wrong with a pattern by the rules of Go's filepath.Match; empty when nothing is."""
-    position = 0
-    while position < len(pattern):
-        character = pattern[position]
-        position += 1
-        if character == "\\":
-            if position == len(pattern):
-                return "nothing follows its last backslash"
-            position += 1
-        elif character == "[":
-            position, problem = _end_of_class(pattern, position)
-            if problem:
-                return problem
-    return ""
-
-
-def _end_of_class(pattern: str, position: int) -> tuple[int, str]:
-    """Find what follows the class whose inside starts at `position`."""
-    if pattern[position : position + 1] == "^":
-        position += 1
-    ranges = 0
-    while True:
-        if pattern[position : position + 1] == "]" and ranges:
-            return position + 1, ""
-        position, problem = _end_of_character(pattern, position)
-        if problem:
-            return position, problem
-        if pattern[position : position + 1] == "-":
-            position, problem = _end_of_character(pattern, position + 1)
-            if problem:
-                return position, problem
-        ranges += 1
-
-
-def _end_of_character(pattern: str, position: int) -> tuple[int, str]:
-    character = pattern[position : position + 1]
-    if not character:
-        return position, "its [ is never closed"
-    if character in "-]":
-        return position, f"{character} stands where its [ wants a character"
-    if character == "\\":
-        position += 1
-    if position + 1 >= len(pattern):
-        return position, "its [ is never closed"
-    return position + 1, ""
-
-
-def class_to_regex(pattern: str, position: int) -> tuple[str, int]:
-    """Translate the class whose inside starts at `position`; gives the regex and where the pattern goes on."""
-    negated = pattern[position] == "^"
-    if negated:
-        position += 1
-    parts = []
-    start = position
-    while pattern[position] != "]" or position == start:
-        low, position = _class_character(pattern, position)
-        high = low
-        if pattern[position] == "-":
-            high, position = _class_character(pattern, position + 1)
-        if low == high:
-            parts.append(re.escape(low))
-        elif low < high:
-            parts.append(f"{re.escape(low)}-{re.escape(high)}")
-    if not parts:  # nothing but ranges that run backwards
-        return ("." if negated else "(?!)"), position + 1
-    return f"[{'^' if negated else ''}{''.join(parts)}]", position + 1
-
-
-def _class_character(pattern: str, position: int) -> tuple[str, int]:
-    if pattern[position] == "\\":
-        position += 1
-    return pattern[position], position + 1
-
-
-def _sort_in(text: str, exact: set[str], prefixes: list[str], suffixes: list[str], regexes: list[str]) -> None:
+def _sort_in(
+    text: str,
+    exact: set[str],
+    prefixes: list[str],
+    suffixes: list[str],
+    regexes: list[str],
+    automata: list[Callable[[str], bool]],
+) -> None:
     """File a pattern under the cheapest test that decides it."""
     plain = not any(character in text for character in "*?[\\")
     if plain:
@@ -327,35 +278,11 @@ def _sort_in(text: str, exact: set[str], prefixes: list[str], suffixes: list[str
     if tail != text and tail and not any(character in tail for character in "*?[\\/"):
         suffixes.append(tail)  # "**/*.pyc": whatever the directories, the name ends so
         return
-    regexes.append(to_regex(text))
-
-
-def to_regex(text: str) -> str:
-    """Translate a well-formed pattern with `**` into a regex for `fullmatch`."""
-    parts = []
-    position = 0
-    while position < len(text):
-        character = text[position]
-        position += 1
-        if character == "*":
-            if text[position : position + 1] == "*":
-                position += 1
-                if text[position : position + 1] == "/":
-                    position += 1
-                parts.append(".*" if position == len(text) else "(?:.*/)?")
-            else:
-                parts.append("[^/]*")
-        elif character == "?":
-            parts.append("[^/]")
-        elif character == "[":
-            part, position = class_to_regex(text, position)
-            parts.append(part)
-        elif character == "\\":
-            parts.append(re.escape(text[position]))
-            position += 1
-        else:
-            parts.append(re.escape(character))
-    return "".join(parts)
+    tokens = glob.read(text, crossing=True)
+    if regex := glob.to_regex(tokens):
+        regexes.append(regex)
+    else:
+        automata.append(glob.Automaton(tokens).matches)
 
 
 def _reaches_below(run: _Run, directory: str) -> bool:
@@ -372,6 +299,6 @@ def _can_match_below(text: str, names: Sequence[str]) -> bool:
         component = components[index]
         if "**" in component or "[" in component or "\\" in component:  # may run over a slash, or be cut by one
             return True
-        if re.fullmatch(to_regex(component), name, re.DOTALL) is None:
+        if not glob.matcher(glob.read(component, crossing=True))(name):
             return False
     return len(components) > len(names)

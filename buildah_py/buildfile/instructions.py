@@ -144,13 +144,7 @@ def _from(statement: Statement, common: Common) -> Instruction:
                 words[2].span,
             )
     flags = Flags(statement, ("platform",))
-    return tree.From(
-        **common,
-        image=words[0],
-        platform=flags.word("platform"),
-        name=name,
-        as_=as_,
-    )
+    return tree.From(**common, image=words[0], platform=flags.word("platform"), name=name, as_=as_)
 
 
 def _pairs(statement: Statement) -> tuple[tuple[tuple[Word, Word], ...], bool]:
@@ -205,20 +199,12 @@ def _env(statement: Statement, common: Common) -> Instruction:
 
         return env_from_run(statement, common)
     pairs, legacy = _pairs(statement)
-    return tree.Env(
-        **common,
-        pairs=pairs,
-        legacy=legacy,
-    )
+    return tree.Env(**common, pairs=pairs, legacy=legacy)
 
 
 def _label(statement: Statement, common: Common) -> Instruction:
     pairs, legacy = _pairs(statement)
-    return tree.Label(
-        **common,
-        pairs=pairs,
-        legacy=legacy,
-    )
+    return tree.Label(**common, pairs=pairs, legacy=legacy)
 
 
 def _arg(statement: Statement, common: Common) -> Instruction:
@@ -232,60 +218,39 @@ def _arg(statement: Statement, common: Common) -> Instruction:
             raise BuildFileError("ARG names can not be blank", statement.source, word.span)
         default = _split_pair(word, key, value)[1] if equals else None
         arguments.append(tree.Argument(key, default, word.span))
-    return tree.Arg(
-        **common,
-        arguments=tuple(arguments),
-    )
+    return tree.Arg(**common, arguments=tuple(arguments))
 
 
 def _workdir(statement: Statement, common: Common) -> Instruction:
     path = _one(statement)
     Flags(statement, ())
-    return tree.Workdir(
-        **common,
-        path=path,
-    )
+    return tree.Workdir(**common, path=path)
 
 
 def _user(statement: Statement, common: Common) -> Instruction:
     user = _one(statement)
     Flags(statement, ())
-    return tree.User(
-        **common,
-        user=user,
-    )
+    return tree.User(**common, user=user)
 
 
 def _stopsignal(statement: Statement, common: Common) -> Instruction:
-    return tree.StopSignal(
-        **common,
-        signal=_one(statement),
-    )
+    return tree.StopSignal(**common, signal=_one(statement))
 
 
 def _maintainer(statement: Statement, common: Common) -> Instruction:
     name = _one(statement).text
     Flags(statement, ())
-    return tree.Maintainer(
-        **common,
-        name=name,
-    )
+    return tree.Maintainer(**common, name=name)
 
 
 def _cmd(statement: Statement, common: Common) -> Instruction:
     Flags(statement, ())
-    return tree.Cmd(
-        **common,
-        command=command_of(statement),
-    )
+    return tree.Cmd(**common, command=command_of(statement))
 
 
 def _entrypoint(statement: Statement, common: Common) -> Instruction:
     Flags(statement, ())
-    return tree.Entrypoint(
-        **common,
-        command=command_of(statement),
-    )
+    return tree.Entrypoint(**common, command=command_of(statement))
 
 
 def _shell(statement: Statement, common: Common) -> Instruction:
@@ -300,10 +265,7 @@ def _shell(statement: Statement, common: Common) -> Instruction:
             statement.offset + len(statement.args),
             hint='write SHELL ["/bin/bash", "-c"], with double quotes',
         )
-    return tree.Shell(
-        **common,
-        args=tuple(args),
-    )
+    return tree.Shell(**common, args=tuple(args))
 
 
 def _expose(statement: Statement, common: Common) -> Instruction:
@@ -311,10 +273,7 @@ def _expose(statement: Statement, common: Common) -> Instruction:
     if not ports:
         raise statement.error("EXPOSE requires at least one argument")
     Flags(statement, ())
-    return tree.Expose(
-        **common,
-        ports=tuple(ports),
-    )
+    return tree.Expose(**common, ports=tuple(ports))
 
 
 def _volume(statement: Statement, common: Common) -> Instruction:
@@ -327,11 +286,7 @@ def _volume(statement: Statement, common: Common) -> Instruction:
     Flags(statement, ())
     if any(not path.text for path in paths):
         raise statement.error("VOLUME specified can not be an empty string")
-    return tree.Volume(
-        **common,
-        paths=tuple(paths),
-        json=strings is not None,
-    )
+    return tree.Volume(**common, paths=tuple(paths), json=strings is not None)
 
 
 def _onbuild(statement: Statement, common: Common) -> Instruction:
@@ -363,11 +318,7 @@ def _onbuild(statement: Statement, common: Common) -> Instruction:
             heredocs=common["heredocs"],
             error=error,
         )
-    return tree.Onbuild(
-        **common,
-        trigger=trigger,
-        instruction=instruction,
-    )
+    return tree.Onbuild(**common, trigger=trigger, instruction=instruction)
 
 
 def _check_words(inner: Statement) -> None:

@@ -41,7 +41,5 @@ def context_name(name: str) -> str:
 
 def find_named(contexts: Mapping[str, NamedContext], name: str, platform: str) -> NamedContext | None:
     """Find what the command line gives in place of `name`; `contexts` are by their keys."""
-    if not contexts:
-        return None
     known = context_name(name)
     return contexts.get(f"{known}::{platform}") or contexts.get(known)

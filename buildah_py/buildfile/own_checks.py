@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from buildah_py.buildfile import tree
 from buildah_py.buildfile.check_options import options_of_comments
 from buildah_py.buildfile.conditions import every
+from buildah_py.buildfile.front_end import foreign_front_end
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,6 +36,9 @@ _CREDENTIAL = re.compile(
 
 def own_checks(file: BuildFile, report: Report) -> None:
     """Run all of our checks."""
+    front_end = foreign_front_end(file)
+    if front_end is not None:
+        report("PybuildForeignSyntax", front_end.line, front_end.message(), None)
     names = {stage.name for stage in file.stages if stage.name}
     for stage in file.stages:
         _base(stage, names, report)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _HEREDOC_KEYWORDS = ("RUN", "COPY", "ADD")
 _MAX_ERRORS = 100
+_MAX_BLOCKS = 50
 
 
 def parse(text: str | bytes, name: str, *, extensions: bool = False, include: IncludeReader | None = None) -> BuildFile:
@@ -200,6 +201,8 @@ class _Parser:
         if statement.name == "IF":
             block = _Block(statement, common)
             self._blocks.append(block)
+            if len(self._blocks) > _MAX_BLOCKS:
+                raise statement.error("IFs are nested too deeply", hint=f"{_MAX_BLOCKS} levels are enough")
             block.condition = parse_condition(statement)
             return None
         if statement.args or statement.flags:

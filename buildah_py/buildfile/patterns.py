@@ -13,6 +13,10 @@ class PatternError(ValueError):
     """A pattern with an escape that means nothing."""
 
 
+class TooLongError(ValueError):
+    """Replacing makes a text longer than is allowed."""
+
+
 class Pattern:
     """A pattern cut at its stars; what is between them has a fixed length."""
 
@@ -89,18 +93,25 @@ def _last(piece: re.Pattern[str], text: str, position: int) -> int | None:
     return None
 
 
-def replace(value: str, pattern: Pattern, replacement: str, *, everywhere: bool) -> str:
-    """Replace the first match, or all of them; Go's templates (`$0` is the match) mean something for all only."""
+def replace(value: str, pattern: Pattern, replacement: str, *, everywhere: bool, limit: int) -> str:
+    """Replace the first match, or all of them; Go's templates (`$0` is the match) mean something for all only.
+
+    Raises TooLongError for replacements of more than `limit` characters together.
+    """
     if not everywhere:
         found = pattern.find(value, 0)
         return value[: found[0]] + replacement + value[found[1] :] if found else value
     out = []
     end = 0
     position = 0
+    length = 0
     while position <= len(value):
         found = pattern.find(value, position)
         if found is None:
             break
+        length += len(replacement) + replacement.count("$") * (found[1] - found[0])
+        if length > limit:
+            raise TooLongError
         out.append(value[end : found[0]])
         # An empty match right behind another one does not count.
         if found[1] > end or found[0] == 0:

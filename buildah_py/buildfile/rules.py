@@ -81,6 +81,12 @@ _OWN = (
         own=True,
     ),
     Rule("PybuildAptLeftovers", "apt-get leaves no package lists behind", f"{_OWN_URL}pybuildaptleftovers", own=True),
+    Rule(
+        "PybuildForeignSyntax",
+        "the front end that `# syntax=` names is the one that reads the file",
+        f"{_OWN_URL}pybuildforeignsyntax",
+        own=True,
+    ),
     Rule("PybuildUnpinnedBase", "a base image has a tag or digest", f"{_OWN_URL}pybuildunpinnedbase", own=True),
 )
 

@@ -121,6 +121,9 @@ class StageObserver:
     def plain(self, instruction: Instruction) -> None:
         """All others: nothing in them is expanded."""
 
+    def end(self) -> None:
+        """The stage is complete."""
+
 
 class StageWalk:
     """One stage.
@@ -145,7 +148,7 @@ class StageWalk:
         self.instruction: Instruction = stage.base
         self.env: dict[str, str] = {}
         self.image_env: dict[str, str] = {}
-        self.declared: list[str] = []
+        self.declared: set[str] = set()
         self.workdir = "/"
         self.triggers: list[tuple[Instruction, Source]] = []
         self.observer: StageObserver
@@ -167,6 +170,7 @@ class StageWalk:
             for instruction in self.tree.instructions:
                 self.line = instruction.span.start.line
                 self.apply(instruction)
+        self.observer.end()
 
     def _begin(self) -> list[tuple[Instruction, Source]]:
         """Take over what the base leaves; give its triggers."""
@@ -180,7 +184,7 @@ class StageWalk:
             self.needs.append(base.index)
             self.walk.need(base)
             self.env, self.image_env = dict(base.env), dict(base.image_env)
-            self.declared, self.workdir = list(base.declared), base.workdir
+            self.declared, self.workdir = set(base.declared), base.workdir
             self.observer.inherit(base)
             return [self._readable(*trigger) for trigger in base.triggers]
         if context is not None:
@@ -317,7 +321,7 @@ class StageWalk:
             if value is not None and name not in NEVER_IN_ENVIRONMENT:
                 self.env[name] = value = settings.env.get(name, value)
             self.walk.declared.add(name)
-            self.declared.append(name)
+            self.declared.add(name)
             values.append((name, value))
         self.observer.arg(instruction, values)
 
@@ -430,14 +434,14 @@ class StageWalk:
         self.observer.add(instruction, transfer)
 
     def _transfer(self, instruction: tree.Copy | tree.Add) -> Transfer:
-        from buildah_py.buildfile.modes import read_mode
-
         chown = self.expand(instruction.chown) if instruction.chown else ""
         chmod = self.expand(instruction.chmod) if instruction.chmod else ""
         sources = tuple(self.expand(word) for word in instruction.sources)
         destination = self.expand(instruction.destination)
         files = tuple((document, self._body(document)) for document in instruction.heredocs)
         if chmod and instruction.chmod is not None:
+            from buildah_py.buildfile.modes import read_mode
+
             try:
                 read_mode(chmod)
             except ValueError as error:
@@ -453,6 +457,7 @@ class StageWalk:
             found = trace_body(document.text, self.env)
         except ExpansionError as error:
             raise self.error(error.message, document.span) from None
+        self.walk.count(found, document.span, self.source)
         if found.unset:
             self.observer.unset(found.unset)
         return found.text

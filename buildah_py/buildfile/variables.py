@@ -20,7 +20,9 @@ PROXY_NAMES = frozenset(
 NEVER_IN_ENVIRONMENT = ("BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE")
 """Build arguments for the builder alone, which no instruction sees."""
 _CONTROL_PREFIX = "BUILDKIT_"
-_UNASKED = PROXY_NAMES | {"SOURCE_DATE_EPOCH"}
+EPOCH = "SOURCE_DATE_EPOCH"
+EPOCH_OF_CONTEXT = "context"
+_UNASKED = PROXY_NAMES | {EPOCH}
 
 
 def predefined(build: str, target: str, target_stage: str) -> dict[str, str]:
@@ -34,6 +36,11 @@ def predefined(build: str, target: str, target_stage: str) -> dict[str, str]:
         found[f"{prefix}ARCH"] = platform.architecture
         found[f"{prefix}VARIANT"] = platform.variant or ""
     return found | {"TARGETSTAGE": target_stage}
+
+
+def is_epoch(text: str) -> bool:
+    """Whether SOURCE_DATE_EPOCH may have that value: seconds since 1970, `context`, or nothing."""
+    return text in ("", EPOCH_OF_CONTEXT) or (text.isdecimal() and text.isascii() and len(text) <= 11)
 
 
 def proxies(given: Mapping[str, str]) -> tuple[tuple[str, str], ...]:

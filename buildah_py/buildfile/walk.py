@@ -13,19 +13,23 @@ from buildah_py.buildfile import tree
 from buildah_py.buildfile.circles import find_circle
 from buildah_py.buildfile.conditions import every
 from buildah_py.buildfile.expand import Expansion, ExpansionError, trace
-from buildah_py.buildfile.named import NamedContext, find_named
-from buildah_py.buildfile.stage import Base, Origin, StageObserver, StageWalk
+from buildah_py.buildfile.stage import Origin, StageWalk
 from buildah_py.buildfile.suggest import closest
-from buildah_py.buildfile.variables import predefined
+from buildah_py.buildfile.variables import EPOCH, EPOCH_OF_CONTEXT, is_epoch, predefined
 from buildah_py.errors import BuildFileError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from buildah_py.buildfile.named import NamedContext
     from buildah_py.buildfile.source import Source, Span
+    from buildah_py.buildfile.stage import StageObserver
     from buildah_py.buildfile.tree import BuildFile, Instruction, Word
 
 SCRATCH = "scratch"
+_MANY_STAGES = 50
+MAX_LENGTH = 16 << 20
+"""How many characters the words of a file that have variables in them may come to."""
 
 
 class Settings(NamedTuple):
@@ -57,6 +61,7 @@ class Walk:
         self.settings = settings
         self.observer = observer
         self.escape = file.directives.escape
+        self._length = 0
         self.predefined = self._predefined()
         self.declared = {argument.name for arg in self._all_arguments() for argument in arg.arguments}
         self.declared.update(self.predefined)
@@ -65,6 +70,7 @@ class Walk:
         self.used_contexts: set[str] = set()
         self._names: dict[str, StageWalk] = {}
         self._images: list[str] = []
+        self._certain: list[list[int]] = []
         for stage in file.stages:
             self._add(stage)
         self.target = self._target()
@@ -76,10 +82,31 @@ class Walk:
             self.need(stage)
 
     def need(self, stage: StageWalk) -> StageWalk:
-        """Walk a stage, once."""
+        """Walk a stage, once, and what it needs when that is come to; in a file of very many stages before it.
+
+        A chain of hundreds of them would be too deep a call.
+        """
         if not stage.begun:
-            stage.walk_through()
+            for index in self._surely_needed(stage) if len(self.stages) > _MANY_STAGES else [stage.index]:
+                if not self.stages[index].begun:
+                    self.stages[index].walk_through()
         return stage
+
+    def _surely_needed(self, stage: StageWalk) -> list[int]:
+        """Give a stage and those that it needs whatever its conditions say, in the order of the file."""
+        found: set[int] = set()
+        waiting = [stage.index]
+        while waiting:
+            index = waiting.pop()
+            if index in found or index > stage.index:
+                continue
+            found.add(index)
+            needing = self.stages[index]
+            if not needing.is_replaced:
+                waiting += self._certain[index]
+                if needing.base is not None:
+                    waiting.append(needing.base.index)
+        return sorted(found)
 
     def needed(self) -> list[StageWalk]:
         """Give the target and all that it needs, in the order of the file, as far as they were walked."""
@@ -100,9 +127,23 @@ class Walk:
     def expansion(self, text: str, env: Mapping[str, str], span: Span, source: Source | None = None) -> Expansion:
         """Expand a word; its faults become faults of the file."""
         try:
-            return trace(text, env, self.escape)
+            found = trace(text, env, self.escape)
         except ExpansionError as error:
             raise BuildFileError(error.message, source or self.file.source, span) from None
+        self.count(found, span, source)
+        return found
+
+    def count(self, found: Expansion, span: Span, source: Source | None = None) -> None:
+        """Count what variables come to: no file means this much, and the image would have to hold it."""
+        if found.used:
+            self._length += len(found.text)
+        if self._length > MAX_LENGTH:
+            raise BuildFileError(
+                f"with their variables, the words of this file come to more than {MAX_LENGTH} characters",
+                source or self.file.source,
+                span,
+                hint="look for variables that repeat others, again and again",
+            )
 
     def error(self, message: str, span: Span, hint: str = "") -> BuildFileError:
         """A fault of the file itself."""
@@ -110,7 +151,11 @@ class Walk:
 
     def context(self, name: str, platform: str) -> NamedContext | None:
         """Find what the command line gives in place of a name."""
-        found = None if name == SCRATCH else find_named(self.settings.contexts, name, platform)
+        if name == SCRATCH or not self.settings.contexts:
+            return None
+        from buildah_py.buildfile.named import find_named
+
+        found = find_named(self.settings.contexts, name, platform)
         if found is not None:
             self.used_contexts.add(found.name)
         return found
@@ -167,6 +212,12 @@ class Walk:
                 elif argument.default is not None:
                     default = argument.default
                     values[argument.name] = self.expansion(default.text, values, default.span).text
+                    if argument.name == EPOCH and not is_epoch(values[EPOCH]):
+                        raise self.error(
+                            f"{EPOCH} is `{values[EPOCH]}`",
+                            default.span,
+                            hint=f"it is a number of seconds since 1970, or `{EPOCH_OF_CONTEXT}`",
+                        )
         return values
 
     # stages and what they need
@@ -208,18 +259,16 @@ class Walk:
         if found is None and name.isdecimal() and int(name[:9]) < len(self.stages):
             found = self.stages[int(name)]
         if found is None:
-            known = [stage.name for stage in self.file.stages if stage.name]
             hint = f"its stages: {', '.join(stage.name or str(stage.index) for stage in self.file.stages)}"
             raise UsageError(
                 f'target stage "{name}" could not be found: {self.file.source.name} has no such stage',
-                hint=self.similar(name, known) or hint,
+                hint=self.similar(name) or hint,
             )
         return found
 
-    def similar(self, name: str, known: list[str] | None = None) -> str:
-        """A hint which stage was perhaps meant."""
-        names = [stage.name for stage in self.file.stages if stage.name] if known is None else known
-        match = closest(name.lower(), names) or (name.lower() if name.lower() in names else "")
+    def similar(self, name: str) -> str:
+        """A hint which stage was perhaps meant; its very name where only the case was wrong."""
+        match = name.lower() if name.lower() in self._names else closest(name.lower(), self._names)
         return f"did you mean `{match}`?" if match else ""
 
     def _check_names(self) -> None:
@@ -228,6 +277,8 @@ class Walk:
         images: list[tuple[str, Span]] = []
         for stage in self.stages:
             edges.append([])
+            self._certain.append([])
+            top = set(map(id, stage.tree.instructions))
             if stage.base is None and not stage.is_replaced and self.context(stage.image, stage.platform) is None:
                 images.append((stage.image, stage.tree.base.image.span))
             for instruction in every(stage.tree.instructions):
@@ -242,6 +293,8 @@ class Walk:
                         self._images.append(name)
                     elif index < len(self.stages):
                         edges[-1].append((index, instruction.span))
+                        if id(instruction) in top:
+                            self._certain[-1].append(index)
         circle = find_circle(edges)
         if circle is not None:
             index, span = circle
@@ -295,6 +348,3 @@ def _names_in(instruction: Instruction) -> Iterator[tuple[str, Span, bool]]:
             name = dict(mount.options).get("from")
             if name and "$" not in name:
                 yield name, mount.span, False
-
-
-__all__ = ["SCRATCH", "Base", "Observer", "Origin", "Settings", "StageObserver", "StageWalk", "Walk"]

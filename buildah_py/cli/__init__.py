@@ -5,10 +5,11 @@ from __future__ import annotations
 import gc
 import os
 import sys
+import threading
 from typing import TYPE_CHECKING
 
 from buildah_py.cli.endings import treat_all_endings_alike
-from buildah_py.linux.interpreter import command, own_path
+from buildah_py.linux.interpreter import DEBUG, command, own_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     when one ended it. With --debug before the command, or PYBUILD_DEBUG, errors are raised.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    debug = os.environ.get("PYBUILD_DEBUG", "") not in ("", "0")
+    debug = os.environ.get(DEBUG, "") not in ("", "0")
     if "--debug" in arguments[:1]:
         arguments, debug = arguments[1:], True
     if sys.getfilesystemencoding() != "utf-8":
@@ -110,11 +111,22 @@ def main(argv: Sequence[str] | None = None) -> int:
 def program() -> int:
     """Be the program `pybuild`: what has been done is not undone by a ^C while the interpreter ends."""
     sys.path[:] = own_path()
+    if "--debug" in sys.argv[1:2]:
+        os.environ[DEBUG] = "1"  # for the processes that are started
+    elif os.environ.get(DEBUG, "") in ("", "0"):
+        threading.excepthook = _tell_of_thread
     status = main()
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     return status
+
+
+def _tell_of_thread(what: threading.ExceptHookArgs) -> None:
+    from buildah_py.cli.failures import tell
+
+    if what.exc_value is not None:
+        tell(what.exc_value)
 
 
 def own_command(arguments: list[str]) -> list[str]:
@@ -125,12 +137,15 @@ def own_command(arguments: list[str]) -> list[str]:
 def _dispatch(arguments: list[str], *, debug: bool) -> int:
     first = arguments[0] if arguments else ""
     if first in ("-h", "--help", "help"):
-        print(_overview())
+        from buildah_py.cli.printing import say
+
+        say(_overview())
         return 0
     if first in ("-V", "--version", "version"):
         from buildah_py import __version__
+        from buildah_py.cli.printing import say
 
-        print(f"pybuild {__version__}")
+        say(f"pybuild {__version__}")
         return 0
     name = first if first in COMMANDS else "build"
     rest = arguments[1:] if first in COMMANDS else arguments

@@ -6,9 +6,14 @@ import argparse
 import os
 import sys
 from functools import cache
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from buildah_py.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_SAID = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
 
 
 class _Once(argparse.Action):
@@ -30,7 +35,7 @@ class Parser(argparse.ArgumentParser):
     """An argument parser whose complaints are UsageErrors, and in which options that take one value are given once.
 
     `bare` gives options that may stand without a value the value that they have then: unlike argparse's own way, no
-    argument behind such an option is taken for its value.
+    argument behind such an option is taken for its value. Flags may have a value, `--flag=true` or `--flag=false`.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -41,12 +46,24 @@ class Parser(argparse.ArgumentParser):
         self.register("action", "store", _Once)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Parse, with values put behind bare options."""
+        """Parse, with values put behind bare options, and taken from flags."""
         self.given.clear()
         given = list(sys.argv[1:] if args is None else args)
         end = given.index("--") if "--" in given else len(given)
-        given[:end] = [f"{one}={self.bare[one]}" if one in self.bare else one for one in given[:end]]
+        if any(action.nargs == argparse.REMAINDER for action in self._actions):
+            end = 0  # whose options these are, is not known before they are parsed
+        given[:end] = [one for word in given[:end] if (one := self._plain(word)) is not None]
         return super().parse_known_args(given, namespace)
+
+    def _plain(self, word: str) -> str | None:
+        """Give a word as argparse wants it; None for a flag that is not set."""
+        if word in self.bare:
+            return f"{word}={self.bare[word]}"
+        name, equals, value = word.partition("=")
+        action = self._option_string_actions.get(name) if equals else None
+        if action is None or action.nargs != 0 or value.lower() not in _SAID:
+            return word
+        return name if _SAID[value.lower()] else None
 
     def error(self, message: str) -> NoReturn:
         """Raise UsageError with the command's own help as the hint."""
@@ -75,23 +92,22 @@ def _width() -> int:
         return 78
 
 
-def warn(text: str) -> None:
-    """Print a warning."""
-    print(f"pybuild: warning: {text}", file=sys.stderr)
+def key_values(
+    items: list[str], option: str, environ: Mapping[str, str] | None = None, *, bare: str | None = None
+) -> dict[str, str]:
+    """Turn `K=V` items into a dict; a bare `K` takes its value from `environ`, where it has one, or is `bare`.
 
-
-def key_values(items: list[str], option: str, environ: dict[str, str] | None = None) -> dict[str, str]:
-    """Turn `K=V` items into a dict; a bare `K` takes its value from `environ`, where it has one.
-
-    Raises UsageError for an item without a name, or a bare one where no environment is given.
+    Raises UsageError for an item without a name, or a bare one where neither is given.
     """
     found: dict[str, str] = {}
     for item in items:
         name, equals, value = item.partition("=")
-        if not name or (not equals and environ is None):
+        if not name or (not equals and environ is None and bare is None):
             raise UsageError(f"{option} {item}: write it as NAME=VALUE")
         if equals:
             found[name] = value
         elif environ is not None and name in environ:
             found[name] = environ[name]
+        elif bare is not None:
+            found[name] = bare
     return found

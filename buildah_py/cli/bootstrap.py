@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from buildah_py.cli.printing import complain, say
+
 if TYPE_CHECKING:
     import argparse
 
@@ -26,5 +28,7 @@ def run(args: argparse.Namespace) -> int:
     from buildah_py.api.state import open_store
 
     with open_store() as store:
-        print(bootstrap(store, args.what, args.tag))
+        if args.what.startswith("debian"):
+            complain("pybuild: mmdebstrap fetches and unpacks Debian: that takes a minute or two")
+        say(bootstrap(store, args.what, args.tag))
     return 0

@@ -6,9 +6,10 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from buildah_py.cli import caching, container, outputs, pulling, reuse, sources
+from buildah_py.cli import caching, container, docker, outputs, pulling, reuse, sources
 from buildah_py.cli.arguments import key_values
-from buildah_py.errors import BuildFileError
+from buildah_py.cli.printing import warn
+from buildah_py.errors import BuildFileError, UsageError
 
 if TYPE_CHECKING:
     import argparse
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 _NETWORKS = ("default", "none", "host")
 _PROGRESS = ("auto", "tty", "plain", "json", "quiet")
+_MOST_JOBS = 1000
 
 
 def configure(parser: Parser) -> None:
@@ -72,6 +74,7 @@ def configure_options(parser: Parser) -> None:
         help="id=ID,src=FILE or id=ID,env=NAME, for RUN --mount=type=secret; with key=digest another value is a miss",
     )
     add("--ssh", metavar="SPEC", action="append", default=[], help="default or ID=SOCKET, for RUN --mount=type=ssh")
+    add("--jobs", metavar="N", default="", help="steps to execute at once; default: four and four for each processor")
     add("-q", "--quiet", action="store_true", help="print nothing but the image's id")
     add("--progress", choices=_PROGRESS, default="auto", help="how to show the build; default: %(default)s")
     add(
@@ -86,6 +89,7 @@ def configure_options(parser: Parser) -> None:
     reuse.configure(parser)
     container.configure(parser)
     caching.configure(parser)
+    docker.configure_build(parser)
     add("--extensions", action="store_true", help="allow pybuild's extensions of the language")
 
 
@@ -99,6 +103,8 @@ def run(args: argparse.Namespace) -> int:
         return _look(call, request)
     from buildah_py.progress.choose import renderer
 
+    for text in docker.without_effect(args):
+        warn(text)
     mode = "quiet" if args.quiet else args.progress
     with renderer(mode, err=sys.stderr, out=outputs.stdout(args), env=os.environ) as sink:
         build(request, sink, lambda result: outputs.tell(args, result))
@@ -108,12 +114,13 @@ def run(args: argparse.Namespace) -> int:
 def read_request(args: argparse.Namespace, *, record: str = "") -> BuildRequest:
     """Give what the options ask for."""
     from buildah_py.api.build import BuildRequest
-    from buildah_py.api.epoch import NAME, read_epoch
+    from buildah_py.api.epoch import read_epoch
+    from buildah_py.buildfile.variables import EPOCH, EPOCH_OF_CONTEXT
 
     build_args = key_values(args.build_arg, "--build-arg", dict(os.environ))
     epoch = None if args.timestamp else read_epoch(args.source_date_epoch, build_args, os.environ)
     if epoch is not None:
-        build_args.setdefault(NAME, str(epoch))
+        build_args.setdefault(EPOCH, str(epoch))
     return BuildRequest(
         context=args.context,
         file=args.file,
@@ -121,7 +128,7 @@ def read_request(args: argparse.Namespace, *, record: str = "") -> BuildRequest:
         target=args.target,
         build_args=build_args,
         env=key_values(args.env, "--env", dict(os.environ)),
-        labels=key_values(args.label, "--label"),
+        labels=key_values(args.label, "--label", bare=""),
         reuse=reuse.read(args),
         network=args.network,
         allow=frozenset(args.allow),
@@ -134,11 +141,21 @@ def read_request(args: argparse.Namespace, *, record: str = "") -> BuildRequest:
         ssh=tuple(args.ssh),
         contexts=tuple(args.build_context),
         sources=sources.read(args),
-        epoch=epoch,
+        epoch=epoch if isinstance(epoch, int) else None,
+        epoch_of_context=epoch == EPOCH_OF_CONTEXT,
         record=record,
+        jobs=_jobs(args.jobs),
         **pulling.read(args),
         environ=dict(os.environ),
     )
+
+
+def _jobs(text: str) -> int:
+    from buildah_py.image.numbers import decimal
+
+    if text and not 0 < decimal(text) <= _MOST_JOBS:
+        raise UsageError(f"--jobs {text} is not a number of steps", hint=f"from 1 to {_MOST_JOBS}")
+    return int(text or 0)
 
 
 def _look(call: str, request: BuildRequest) -> int:
@@ -146,13 +163,15 @@ def _look(call: str, request: BuildRequest) -> int:
     from buildah_py.api.checks import ignored_by
     from buildah_py.api.contexts import parse_contexts
     from buildah_py.api.main_context import opened, parse_build_file
-    from buildah_py.api.opening import agents_of, reach_of
+    from buildah_py.api.opening import agents_of, reach_of, readers_of
     from buildah_py.cli.call import Asked, run_call
     from buildah_py.cli.check import report_fault
 
     with (
         agents_of(request) as agents,
-        opened(request.context, request.file, request.environ, reach=reach_of(request, agents)) as main,
+        opened(
+            request.context, request.file, request.environ, reach=reach_of(request, agents, readers_of(request))
+        ) as main,
     ):
         try:
             build_file = parse_build_file(main, extensions=request.extensions)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from typing import TYPE_CHECKING
 
-from buildah_py.cli.tables import FORMATS, count, human, one_line, print_json, short, table
+from buildah_py.cli.printing import complain, say, say_json
+from buildah_py.cli.tables import FORMATS, count, human, one_line, short, table
 
 if TYPE_CHECKING:
     import argparse
@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     if args.part == "keygen":
         from buildah_py.sharing.signing import generate
 
-        print(generate(args.file))
+        say(generate(args.file))
         return 0
     return {"ls": _list, "rm": _remove, "export": _export, "import": _import}[args.action](args)
 
@@ -49,13 +49,13 @@ def _list(args: argparse.Namespace) -> int:
     with open_store() as store:
         mounts = store.cache_mounts.all()
     if args.format == "json":
-        print_json([mount._asdict() for mount in mounts])
+        say_json([mount._asdict() for mount in mounts])
         return 0
     rows = [("ID", "ON DISK", "LAST USED")]
     for mount in mounts:
         used = time.strftime("%Y-%m-%d %H:%M", time.localtime(mount.used // 1_000_000_000))
         rows.append((one_line(mount.id.shown) or short(mount.name), human(mount.disk), used))
-    print(table(rows))
+    say(table(rows))
     return 0
 
 
@@ -69,9 +69,9 @@ def _remove(args: argparse.Namespace) -> int:
     with open_store() as store:
         removed, used = remove_mounts(store, args.ids)
     freed = sum(mount.disk for mount in removed)
-    print(f"removed {count(len(removed), 'cache mount')}, freed {human(freed)}")
+    say(f"removed {count(len(removed), 'cache mount')}, freed {human(freed)}")
     for mount in used:
-        print(f"pybuild: {one_line(mount.id.shown)} is in use, or was a moment ago", file=sys.stderr)
+        complain(f"pybuild: {one_line(mount.id.shown)} is in use, or was a moment ago")
     return 1 if used else 0
 
 
@@ -81,9 +81,7 @@ def _export(args: argparse.Namespace) -> int:
 
     with open_store() as store:
         ids, sent = export_mounts(store, args.place, args.ids, dict(os.environ))
-    print(
-        f"exported {count(len(ids), 'cache mount')}: sent {human(sent.bytes)}, {count(sent.known, 'blob')} were there"
-    )
+    say(f"exported {count(len(ids), 'cache mount')}: sent {human(sent.bytes)}, {count(sent.known, 'blob')} were there")
     return 0
 
 
@@ -93,5 +91,5 @@ def _import(args: argparse.Namespace) -> int:
 
     with open_store() as store:
         ids = import_mounts(store, args.place, args.ids, dict(os.environ))
-    print(f"imported {count(len(ids), 'cache mount')}")
+    say(f"imported {count(len(ids), 'cache mount')}")
     return 0

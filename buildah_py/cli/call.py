@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from buildah_py.cli.printing import say, say_json
 from buildah_py.errors import BuildFileError, UsageError
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def run_call(call: str, file: BuildFile, asked: Asked) -> int:
 
         return report_fault(error, form)
     if form == "json":
-        _print_json(value)
+        say_json(value)
     elif method == "outline":
         _print_outline(value)
     else:
@@ -77,7 +78,7 @@ def _check(form: str, file: BuildFile, asked: Asked) -> int:
     if findings.error is not None:
         return report_fault(findings.error, form)
     if form == "json":
-        _print_json(as_json(file, findings))
+        say_json(as_json(file, findings))
     else:
         print_text(file, findings)
     return EXIT_FINDINGS if findings.fails else 0
@@ -139,9 +140,9 @@ def _outline(file: BuildFile, asked: Asked) -> dict[str, Any]:
 
 def _print_outline(value: Mapping[str, Any]) -> None:
     if value["name"]:
-        print(f"TARGET  {value['name']}")
+        say(f"TARGET  {value['name']}")
     if value["description"]:
-        print(f"  {value['description']}")
+        say(f"  {value['description']}")
     _table(("BUILD ARG", "VALUE", "DESCRIPTION"), [(a["name"], a["value"], a["description"]) for a in value["args"]])
     for kind in ("secrets", "ssh"):
         title = "SECRET" if kind == "secrets" else "SSH"
@@ -162,11 +163,5 @@ def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
     for row in (head, *rows):
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        print("  ".join(cells).rstrip())
-    print()
-
-
-def _print_json(value: Mapping[str, Any]) -> None:
-    import json
-
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+        say("  ".join(cells).rstrip())
+    say()

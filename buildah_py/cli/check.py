@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import TYPE_CHECKING, Any
 
+from buildah_py.cli.printing import complain, say, say_json
 from buildah_py.errors import BuildFileError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Mapping
 
     from buildah_py.buildfile.checks import Findings
     from buildah_py.buildfile.tree import BuildFile
@@ -60,11 +59,11 @@ def run(args: argparse.Namespace) -> int:
     if findings.error is not None:
         return report_fault(findings.error, args.format)
     if args.format == "json":
-        _print_json(as_json(file, findings))
+        say_json(as_json(file, findings))
     elif args.format == "sarif":
         from buildah_py.cli.sarif import sarif
 
-        _print_json(sarif(file.source.name, findings, None))
+        say_json(sarif(file.source.name, findings, None))
     else:
         print_text(file, findings)
     return EXIT_FINDINGS if findings.fails or (args.strict and findings.warnings) else 0
@@ -114,13 +113,13 @@ def fault_json(error: BuildFileError) -> dict[str, Any]:
 def report_fault(error: BuildFileError, form: str) -> int:
     """Print what makes a file invalid; the exit status."""
     if form == "json":
-        _print_json(fault_json(error))
+        say_json(fault_json(error))
     elif form == "sarif":
         from buildah_py.cli.sarif import sarif
 
-        _print_json(sarif(error.source.name, None, error))
+        say_json(sarif(error.source.name, None, error))
     else:
-        print(error, file=sys.stderr)
+        complain(str(error))
     return EXIT_FINDINGS
 
 
@@ -129,17 +128,11 @@ def print_text(file: BuildFile, findings: Findings) -> None:
     name = file.source.name
     for warning in findings.warnings:
         where, line = file.source.place(warning.line)
-        print(f"{where}:{line}: {warning.level}: {warning.message} [{warning.rule}]")
-        print(f"  {file.source.line(warning.line).strip()}")
+        say(f"{where}:{line}: {warning.level}: {warning.message} [{warning.rule}]")
+        say(f"  {file.source.line(warning.line).strip()}")
     count = len(findings.warnings)
     if count:
         urls = dict.fromkeys(warning.url for warning in findings.warnings if warning.url)
-        print("\n".join(["", "see", *(f"  {url}" for url in urls)]))
+        say("\n".join(["", "see", *(f"  {url}" for url in urls)]))
     verdict = "no findings" if not count else f"{count} finding{'s' if count > 1 else ''}"
-    print(f"{name}: {verdict}" + (", which count as errors (check=error=true)" if findings.fails else ""))
-
-
-def _print_json(value: Mapping[str, Any]) -> None:
-    import json
-
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+    say(f"{name}: {verdict}" + (", which count as errors (check=error=true)" if findings.fails else ""))

@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from buildah_py.cli import userns
+from buildah_py.cli.printing import warn
 from buildah_py.errors import UsageError
 
 if TYPE_CHECKING:
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
     from buildah_py.api.container import ContainerOptions
 
+HOST = "127.0.0.1"
+"""What stands for this machine in its own network; in another one nobody answers there."""
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)([kmgt]?)(?:i?b)?", re.IGNORECASE)
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
 _CPUS = re.compile(r"\d+(-\d+)?(,\d+(-\d+)?)*")
@@ -75,6 +78,8 @@ def read(args: argparse.Namespace) -> ContainerOptions:
     from buildah_py.api.container import ContainerOptions
     from buildah_py.sandbox.spec import Limits
 
+    if any(text.endswith("host-gateway") for text in args.add_host) and args.network != "host":
+        warn("--add-host …:host-gateway: containers with a network of their own do not reach this machine")
     seccomp, no_new_privileges = _security(args.security_opt)
     memory = size(args.memory, "--memory") if args.memory else 0
     uid_map, gid_map = userns.read(args)
@@ -126,7 +131,7 @@ def _host(text: str) -> tuple[str, str]:
     if not separator or not name or not address:
         raise UsageError(f"--add-host {text}: write it as NAME:ADDRESS")
     if address == "host-gateway":
-        raise UsageError(f"--add-host {text}: a container does not reach the host", hint="--network=host does")
+        return name, HOST
     return name, _address(address.strip("[]"), f"--add-host {text}:")
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import TYPE_CHECKING, Any
 
+from buildah_py.cli.printing import complain, say, say_json
 from buildah_py.cli.sources import CONTEXT
+from buildah_py.cli.tables import human, one_line
 
 if TYPE_CHECKING:
     import argparse
@@ -57,7 +58,7 @@ def _why(context: DirectoryContext, paths: list[str], *, as_json: bool) -> int:
         path = clean("/" + given).removeprefix("/")
         entry = context.entry(path)
         exists = os.path.lexists(os.path.join(context.path, path))
-        decision = context.decision(path)
+        decision = context.ignore.decision(path) if context.ignore is not None and path else None
         rows.append(
             {
                 "path": path or ".",
@@ -69,16 +70,16 @@ def _why(context: DirectoryContext, paths: list[str], *, as_json: bool) -> int:
             }
         )
     if as_json:
-        _print_json(rows)
+        say_json(rows)
     else:
         for row in rows:
-            print(_sentence(row))
+            say(_sentence(row))
     return 0 if all(row["seen"] for row in rows) else 1
 
 
 def _sentence(row: dict[str, Any]) -> str:
     decided = f"{row['ignore_file']} line {row['line']}: {row['pattern']}" if row["line"] is not None else ""
-    path = _printable(row["path"])
+    path = one_line(row["path"])
     if row["seen"]:
         if decided and row["pattern"].startswith("!"):
             return f"{path}: seen, brought back by {decided}"
@@ -104,7 +105,6 @@ def _walk(context: DirectoryContext) -> Iterator[Entry]:
 
 
 def _list(context: DirectoryContext, depth: int | None, *, as_json: bool) -> int:
-    from buildah_py.cli.tables import human
     from buildah_py.sources.hygiene import inspect
 
     entries = list(_walk(context))
@@ -123,17 +123,17 @@ def _list(context: DirectoryContext, depth: int | None, *, as_json: bool) -> int
             for entry in shown
         ]
         warnings = [finding._asdict() for finding in findings]
-        _print_json({"entries": rows, "files": files, "size": total, "warnings": warnings})
+        say_json({"entries": rows, "files": files, "size": total, "warnings": warnings})
         return 0
     for entry in shown:
         slash = "/" if entry.kind == "dir" else ""
         link = f" -> {entry.link}" if entry.kind == "symlink" else ""
-        print(f"{human(sizes[entry.path]):>8}  {_printable(entry.path)}{slash}{_printable(link)}")
+        say(f"{human(sizes[entry.path]):>8}  {one_line(entry.path)}{slash}{one_line(link)}")
     ignore = f", after {context.ignore.name}" if context.ignore is not None else ", without an ignore file"
-    print(f"{human(total):>8}  in {files} files{ignore}")
+    say(f"{human(total):>8}  in {files} files{ignore}")
     for finding in findings:
         name = context.ignore.name if context.ignore is not None else ".dockerignore"
-        print(f"warning: {finding.message()}: add the line {finding.ignore_line} to {name}", file=sys.stderr)
+        complain(f"warning: {finding.message()}: add the line {finding.ignore_line} to {name}")
     return 0
 
 
@@ -146,20 +146,9 @@ def _list_ignored(context: DirectoryContext, *, as_json: bool) -> int:
             assert decision is not None
             rows.append({"path": inner, "line": decision.line, "pattern": decision.pattern})
     if as_json:
-        _print_json(rows)
+        say_json(rows)
         return 0
     name = context.ignore.name if context.ignore is not None else ""
     for row in rows:
-        print(f"{_printable(str(row['path']))}  ({name} line {row['line']}: {row['pattern']})")
+        say(f"{one_line(str(row['path']))}  ({name} line {row['line']}: {row['pattern']})")
     return 0
-
-
-def _print_json(value: object) -> None:
-    import json
-
-    print(json.dumps(value, indent=2))
-
-
-def _printable(text: str) -> str:
-    """A path on one line of a terminal, whatever is in it."""
-    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)

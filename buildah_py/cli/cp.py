@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from buildah_py.cli.printing import warn
+
 if TYPE_CHECKING:
     import argparse
 
@@ -22,7 +24,6 @@ def run(args: argparse.Namespace) -> int:
     from buildah_py.api.extract import copy_out
     from buildah_py.api.looking import open_image, split_place
     from buildah_py.api.state import open_store
-    from buildah_py.cli.arguments import warn
 
     name, path = split_place(args.place)
     with open_store() as store:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from buildah_py.cli.tables import FORMATS, one_line, print_json
+from buildah_py.cli.printing import say, say_json
+from buildah_py.cli.tables import FORMATS, one_line
 
 if TYPE_CHECKING:
     import argparse
@@ -34,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
         changes = list(compare_files(before.view, now.view, times=args.times))
         properties = compare_configs(before.config, now.config, times=args.times)
     if args.format == "json":
-        print_json({"files": [change._asdict() for change in changes], "config": [one._asdict() for one in properties]})
+        say_json({"files": [change._asdict() for change in changes], "config": [one._asdict() for one in properties]})
     else:
         show_differences(changes, properties)
     return EXIT_DIFFERENT if changes or properties else 0
@@ -43,9 +44,9 @@ def run(args: argparse.Namespace) -> int:
 def show_differences(changes: Sequence[Change], properties: Sequence[Property]) -> None:
     """Print a line for each."""
     for change in changes:
-        print(_line(change))
+        say(_line(change))
     for one in properties:
-        print(f"config {one_line(one.name)}: {_value(one.before)} -> {_value(one.now)}")
+        say(f"config {one_line(one.name)}: {_value(one.before)} -> {_value(one.now)}")
 
 
 def _line(change: Change) -> str:
@@ -58,4 +59,4 @@ def _line(change: Change) -> str:
 def _value(value: object) -> str:
     import json
 
-    return "unset" if value is None else json.dumps(value, ensure_ascii=True)
+    return "unset" if value is None else json.dumps(value)

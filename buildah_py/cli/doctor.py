@@ -6,6 +6,8 @@ import os
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
+from buildah_py.cli.printing import say, say_json
+
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterator
@@ -60,16 +62,14 @@ def examine() -> Iterator[Finding]:
 
 def _report(findings: list[Finding], *, json: bool) -> int:
     if json:
-        import json as encoder
-
-        print(encoder.dumps([finding._asdict() for finding in findings], indent=2))
+        say_json([finding._asdict() for finding in findings])
     else:
         width = max(len(finding.subject) for finding in findings)
         for finding in findings:
             mark = "ok  " if finding.works else "FAIL" if finding.needed else "--  "
-            print(f"{mark} {finding.subject:<{width}}  {finding.found}")
+            say(f"{mark} {finding.subject:<{width}}  {finding.found}")
             if finding.remedy and not finding.works:
-                print(f"     {'':<{width}}  -> {finding.remedy}")
+                say(f"     {'':<{width}}  -> {finding.remedy}")
     return 0 if all(finding.works or not finding.needed for finding in findings) else 1
 
 
@@ -87,13 +87,41 @@ def _identity() -> Iterator[Finding]:
         return
     who = "an ordinary user" if outer_uid() else "a root who may mount nothing (no CAP_SYS_ADMIN)"
     yield Finding("privileges", True, f"{who}, in a user namespace")
-    yield Finding(
-        "subordinate ids",
-        marker == "full",
-        "found" if marker == "full" else "none: every file belongs to root, other users cannot be switched to",
-        "install uidmap and, as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $USER",
-        needed=False,
-    )
+    yield _subordinate_ids(marker)
+
+
+_USUAL_IDS = 65_536
+
+
+def _subordinate_ids(marker: str) -> Finding:
+    import pwd
+
+    from buildah_py.layers.owner import count_ids
+    from buildah_py.linux.identity import outer_uid
+    from buildah_py.sandbox.userns import TOOLS, find_tool, subordinate_ids
+
+    if marker == "full":
+        many = count_ids()
+        found = f"{many} ids" + (
+            "" if many >= _USUAL_IDS else f"; images use up to {_USUAL_IDS}, and apt the last but one"
+        )
+        remedy = "as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $USER"
+        return Finding("subordinate ids", many >= _USUAL_IDS, found, remedy, needed=False)
+    found = "none: every file belongs to root, other users cannot be switched to"
+    user = outer_uid()
+    try:
+        name = pwd.getpwuid(user).pw_name
+    except KeyError:
+        name = ""
+    tools = [find_tool(tool, os.environ.get("PATH", os.defpath)) for tool in TOOLS]
+    if not all(tools):
+        remedy = "install uidmap"
+    elif all(subordinate_ids(file, user, name) for file in ("/etc/subuid", "/etc/subgid")):
+        found = f"there are some, and {tools[0]} cannot map them: every file belongs to root"
+        remedy = f"as root: chmod u+s {' '.join(tools)} (or give them the capabilities setuid and setgid); no ids twice"
+    else:
+        remedy = "as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $USER"
+    return Finding("subordinate ids", False, found, remedy, needed=False)
 
 
 def _kernel() -> Iterator[Finding]:

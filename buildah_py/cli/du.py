@@ -5,17 +5,21 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from buildah_py.cli.tables import FORMATS, human, one_line, print_json, short, table
+from buildah_py.cli.printing import say, say_json, warn
+from buildah_py.cli.tables import FORMATS, human, one_line, short, table
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
 
     from buildah_py.api.usage import Report
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("-v", "--verbose", action="store_true", help="list the cache mounts too")
+    parser.add_argument(
+        "-v", "--verbose", action="store_true", help="list the cache mounts too, and all names of images"
+    )
     parser.add_argument("--format", choices=FORMATS, default="table", help="default: %(default)s")
 
 
@@ -25,9 +29,9 @@ def run(args: argparse.Namespace) -> int:
     from buildah_py.api.usage import report_usage
 
     with open_store() as store:
-        report = report_usage(store)
+        report = report_usage(store, warn)
     if args.format == "json":
-        print_json(_as_json(report))
+        say_json(_as_json(report))
     else:
         _print(report, verbose=args.verbose)
     return 0
@@ -49,7 +53,7 @@ def _print(report: Report, *, verbose: bool) -> None:
         rows = [("IMAGE", "LAYERS", "ON DISK", "SHARED", "PRIVATE", "LAST USED")]
         rows += [
             (
-                ", ".join(image.names) or short(image.id),
+                _named(image.names, verbose=verbose) or short(image.id),
                 str(image.layers),
                 human(image.disk),
                 human(image.shared),
@@ -58,14 +62,14 @@ def _print(report: Report, *, verbose: bool) -> None:
             )
             for image in report.images
         ]
-        print(table(rows) + "\n")
+        say(table(rows) + "\n")
     if verbose and report.cache_mounts:
         lines = [("CACHE MOUNT", "ON DISK", "LAST USED")]
         lines += [
             (one_line(mount.id.shown) or short(mount.name), human(mount.disk), _when(mount.used))
             for mount in report.cache_mounts
         ]
-        print(table(lines) + "\n")
+        say(table(lines) + "\n")
     parts = report.parts
     summary = [
         ("PART", "ON DISK", "OF THAT CAN BE PRUNED"),
@@ -79,7 +83,14 @@ def _print(report: Report, *, verbose: bool) -> None:
         ("unfinished", human(parts.staging), ""),
         ("total", human(parts.total), ""),
     ]
-    print(table(summary))
+    say(table(summary))
+
+
+def _named(names: Sequence[str], *, verbose: bool) -> str:
+    """Give the names, or the first of them and how many more there are."""
+    if verbose or len(names) < 2:
+        return ", ".join(names)
+    return f"{names[0]} and {len(names) - 1} more"
 
 
 def _when(moment: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from buildah_py.cli.printing import complain, say_exactly
 from buildah_py.errors import UsageError
 
 if TYPE_CHECKING:
@@ -48,12 +49,12 @@ def run(args: argparse.Namespace) -> int:
     same = text.encode() == data
     if args.check:
         if not same:
-            print(f"{name}: not in canonical form; `pybuild fmt -w -f {name}` changes it", file=sys.stderr)
+            complain(f"{name}: not in canonical form; `pybuild fmt -w -f {name}` changes it")
         return 0 if same else EXIT_DIFFERS
     if args.write:
         if not same:
             with open(path, "w", encoding="utf-8", newline="") as file:
                 file.write(text)
         return 0
-    sys.stdout.write(text)
+    say_exactly(text, end="")
     return 0

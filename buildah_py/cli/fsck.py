@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from buildah_py.cli.tables import FORMATS, count, print_json
+from buildah_py.cli.printing import say, say_json
+from buildah_py.cli.tables import FORMATS, count
 
 if TYPE_CHECKING:
     import argparse
@@ -29,12 +30,12 @@ def run(args: argparse.Namespace) -> int:
 
     found = fsck(own_root(), repair=args.repair)
     if args.format == "json":
-        print_json({**found._asdict(), "faults": [fault._asdict() for fault in found.faults]})
+        say_json({**found._asdict(), "faults": [fault._asdict() for fault in found.faults]})
     else:
         for fault in found.faults:
-            print(f"{fault.what} {fault.name}: {fault.problem}" + (f" ({fault.done})" if fault.done else ""))
+            say(f"{fault.what} {fault.name}: {fault.problem}" + (f" ({fault.done})" if fault.done else ""))
         looked = ", ".join([count(found.layers, "layer"), count(found.images, "image"), count(found.records, "record")])
-        print(f"{looked}: {count(len(found.faults), 'fault') if found.faults else 'clean'}")
+        say(f"{looked}: {count(len(found.faults), 'fault') if found.faults else 'clean'}")
         if found.faults and not args.repair:
-            print("`pybuild fsck --repair` repairs the store")
+            say("`pybuild fsck --repair` repairs the store")
     return EXIT_FAULTY if found.faults and not args.repair else 0

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
-from buildah_py.cli.tables import FORMATS, human, one_line, print_json, short, table
+from buildah_py.cli.printing import say, say_json
+from buildah_py.cli.tables import FORMATS, ago, human, one_line, short, table
 
 if TYPE_CHECKING:
     import argparse
@@ -27,17 +29,17 @@ def run(args: argparse.Namespace) -> int:
     with open_store() as store:
         lines = history(store, open_image(store, args.name).config)[::-1]
     if args.format == "json":
-        print_json([line._asdict() for line in lines])
+        say_json([line._asdict() for line in lines])
         return 0
     rows = [("LAYER", "CREATED", "SIZE", "CREATED BY")]
     rows += [
         (
             (line.diff_id if args.no_trunc else short(line.diff_id)) or "-",
-            line.created if args.no_trunc else line.created[:19],
+            line.created if args.no_trunc else ago(line.created, time.time()),
             human(line.size) if line.diff_id else "-",
             one_line(line.created_by, 0 if args.no_trunc else _WIDTH),
         )
         for line in lines
     ]
-    print(table(rows))
+    say(table(rows))
     return 0

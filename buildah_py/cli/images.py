@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
-from buildah_py.cli.tables import FORMATS, human, print_json, short, table
+from buildah_py.cli.printing import say, say_json, warn
+from buildah_py.cli.tables import FORMATS, ago, human, short, table
 
 if TYPE_CHECKING:
     import argparse
@@ -23,7 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="dangling=true|false, label=KEY[=VALUE], reference=PATTERN; may be repeated",
     )
-    parser.add_argument("--no-trunc", action="store_true", help="print whole ids")
+    parser.add_argument("--no-trunc", action="store_true", help="print whole ids and times")
     parser.add_argument("--format", choices=FORMATS, default="table", help="default: %(default)s")
 
 
@@ -33,18 +35,19 @@ def run(args: argparse.Namespace) -> int:
     from buildah_py.api.state import open_store
 
     with open_store() as store:
-        found = list_images(store, args.name, args.filter)
+        found = list_images(store, args.name, args.filter, warn=warn)
     if args.format == "json":
-        print_json([image._asdict() for image in found])
+        say_json([image._asdict() for image in found])
         return 0
     if args.quiet:
         for digest in dict.fromkeys(image.id for image in found):
-            print(digest if args.no_trunc else short(digest))
+            say(digest if args.no_trunc else short(digest))
         return 0
     rows = [("REPOSITORY", "TAG", *(("DIGEST",) if args.digests else ()), "IMAGE ID", "CREATED", "SIZE")]
     for image in found:
         known = (image.digest or "<none>",) if args.digests else ()
         name = image.id if args.no_trunc else short(image.id)
-        rows.append((image.repository, image.tag, *known, name, image.created, human(image.size)))
-    print(table(rows))
+        created = image.created if args.no_trunc else ago(image.created, time.time())
+        rows.append((image.repository, image.tag, *known, name, created, human(image.size)))
+    say(table(rows))
     return 0

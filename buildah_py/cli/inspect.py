@@ -6,6 +6,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
+from buildah_py.cli.printing import say_exactly, say_json
 from buildah_py.errors import UsageError
 
 if TYPE_CHECKING:
@@ -40,12 +41,12 @@ def run(args: argparse.Namespace) -> int:
             return 0
         shown = [_shown(store, name, args.type, template=bool(args.format)) for name in args.name]
     if not args.format:
-        print(json.dumps(shown, indent=2, ensure_ascii=False))
+        say_json(shown)
         return 0
     from buildah_py.cli.template import render
 
     for one in shown:
-        print(render("{{json .}}" if args.format == "json" else args.format, one))
+        say_exactly(render("{{json .}}" if args.format == "json" else args.format, one))
     return 0
 
 

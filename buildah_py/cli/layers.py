@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from buildah_py.cli.tables import FORMATS, human, one_line, print_json, short, table
+from buildah_py.cli.printing import say, say_json
+from buildah_py.cli.tables import FORMATS, human, one_line, short, table
 
 if TYPE_CHECKING:
     import argparse
@@ -30,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     with open_store() as store:
         report = report_layers(store, open_image(store, args.name), most=args.most)
     if args.format == "json":
-        print_json({name: [one._asdict() for one in items] for name, items in report._asdict().items()})
+        say_json({name: [one._asdict() for one in items] for name, items in report._asdict().items()})
         return 0
     rows = [("#", "LAYER", "SIZE", "ON DISK", "ADDED", "CHANGED", "REMOVED", "WASTED", "CREATED BY")]
     rows += [
@@ -47,14 +48,14 @@ def run(args: argparse.Namespace) -> int:
         )
         for place, layer in enumerate(report.layers)
     ]
-    print(table(rows))
+    say(table(rows))
     if report.largest:
-        print("\nlargest files (with their layers)")
+        say("\nlargest files (with their layers)")
         for file in report.largest:
-            print(f"{human(file.size):>8}  #{file.layer}  /{one_line(file.path)}")
+            say(f"{human(file.size):>8}  #{file.layer}  /{one_line(file.path)}")
     if report.hidden:
-        print("\nwasted by files that later layers overwrite or delete")
+        say("\nwasted by files that later layers overwrite or delete")
         for hidden in report.hidden:
             again = f"  ({hidden.times} times)" if hidden.times > 1 else ""
-            print(f"{human(hidden.bytes):>8}  /{one_line(hidden.path)}{again}")
+            say(f"{human(hidden.bytes):>8}  /{one_line(hidden.path)}{again}")
     return 0

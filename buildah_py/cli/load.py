@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from buildah_py.cli.printing import say, warn
+from buildah_py.cli.tables import short
+
 if TYPE_CHECKING:
     import argparse
 
@@ -26,11 +29,13 @@ def run(args: argparse.Namespace) -> int:
 
     with open_store() as store:
         for image in load(store, args.input or args.source or "-", name=args.tag, platform=args.platform):
+            for name, other in image.taken.items():
+                warn(f"{familiar_name(name)} was {short(other)} until now")
             if args.quiet:
-                print(image.id)
+                say(image.id)
             elif image.names:
                 for name in image.names:
-                    print(f"Loaded image: {familiar_name(name)}")
+                    say(f"Loaded image: {familiar_name(name)}")
             else:
-                print(f"Loaded image ID: {image.id}")
+                say(f"Loaded image ID: {image.id}")
     return 0

@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from buildah_py.cli import registry
-from buildah_py.cli.arguments import warn
+from buildah_py.cli.printing import say, warn
 from buildah_py.errors import UsageError
 
 if TYPE_CHECKING:
@@ -32,10 +32,10 @@ def run(args: argparse.Namespace) -> int:
 
     options = registry.read(args)
     if args.get_login:
-        print(user_of(args.registry, options))
+        say(user_of(args.registry, options))
         return 0
     done = log_in(args.registry, _credentials(args), options)
-    print(f"Login Succeeded! {done.registry}, kept in {done.where}")
+    say(f"Login Succeeded! {done.registry}, kept in {done.where}")
     return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from buildah_py.cli.printing import say
 from buildah_py.errors import UsageError
 
 if TYPE_CHECKING:
@@ -30,10 +31,10 @@ def run(args: argparse.Namespace) -> int:
         if args.registry:
             raise UsageError("--all and the name of a registry exclude each other")
         for name in log_out_everywhere(options):
-            print(f"Removed login credentials for {name}")
+            say(f"Removed login credentials for {name}")
         return 0
     forgotten = log_out(args.registry, options)
-    print(
+    say(
         f"Removed login credentials for {forgotten}"
         if forgotten
         else f"Not logged in to {args.registry or 'docker.io'}"

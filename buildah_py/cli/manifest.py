@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from buildah_py.cli import registry
 from buildah_py.cli.arguments import Parser, key_values
+from buildah_py.cli.printing import say, say_json
 
 if TYPE_CHECKING:
     import argparse
@@ -113,7 +114,7 @@ def _create(args: argparse.Namespace) -> int:
             for found in find_images(store, registries.registry, name, Said(), every=args.all)
         )
         full = create_list(store, args.list, images, amend=args.amend, annotations=annotations)
-    print(familiar_name(full))
+    say(familiar_name(full))
     return 0
 
 
@@ -127,7 +128,7 @@ def _add(args: argparse.Namespace) -> int:
         full = find_list(store, args.list)
         images = find_images(store, registries.registry, args.image, said, every=args.all)
         for image in add(store, full, images):
-            print(image)
+            say(image)
     return 0
 
 
@@ -153,11 +154,10 @@ def _annotate(args: argparse.Namespace) -> int:
 def _inspect(args: argparse.Namespace) -> int:
     from buildah_py.api.push_list import inspect_list
     from buildah_py.api.state import Registries, open_store
-    from buildah_py.cli.tables import print_json
 
     registries = Registries(options=lambda: registry.read(args))
     with open_store(registries=registries) as store:
-        print_json(inspect_list(store, registries, args.list))
+        say_json(inspect_list(store, registries, args.list))
     return 0
 
 
@@ -184,7 +184,7 @@ def _push(args: argparse.Namespace) -> int:
         pushed = push_list(store, registries, args.list, args.destination, form, sink)
         if args.rm:
             store.manifest_lists.remove(find_list(store, args.list))
-    print(pushed.digest)
+    say(pushed.digest)
     if args.digestfile:
         write_whole(args.digestfile, pushed.digest.encode("ascii"))
     return 0
@@ -195,7 +195,7 @@ def _remove(args: argparse.Namespace) -> int:
     from buildah_py.api.state import open_store
 
     with open_store() as store:
-        print(remove_entry(store, find_list(store, args.list), args.image))
+        say(remove_entry(store, find_list(store, args.list), args.image))
     return 0
 
 
@@ -207,7 +207,7 @@ def _rm(args: argparse.Namespace) -> int:
     with open_store() as store, store.database.transaction():
         for full in [find_list(store, name) for name in args.lists]:
             store.manifest_lists.remove(full)
-            print(f"removed {familiar_name(full)}")
+            say(f"removed {familiar_name(full)}")
     return 0
 
 
@@ -230,7 +230,7 @@ def _ls(_args: argparse.Namespace) -> int:
 
     with open_store() as store:
         for name in store.manifest_lists.names():
-            print(familiar_name(name))
+            say(familiar_name(name))
     return 0
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from buildah_py.cli.printing import say
+
 if TYPE_CHECKING:
     import argparse
 
@@ -20,5 +22,5 @@ def run(args: argparse.Namespace) -> int:
     from buildah_py.api.state import open_store
 
     with open_store() as store:
-        print(mount_image(store, args.name, args.directory))
+        say(mount_image(store, args.name, args.directory))
     return 0

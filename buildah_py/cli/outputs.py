@@ -39,7 +39,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="annotation of what is written out; LEVEL: manifest (default), index, manifest-descriptor, …",
     )
-    add("--label", metavar="K=V", action="append", default=[], help="label of the image")
+    add("--label", metavar="K[=V]", action="append", default=[], help="label of the image")
     add("--unsetlabel", metavar="K", action="append", default=[], help="leave a label of the base image out")
     add("--unsetenv", metavar="K", action="append", default=[], help="leave a variable out of the image")
     add("--identity-label", action="store_true", help="label the image with pybuild's version")
@@ -49,7 +49,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add(
         "--source-date-epoch",
         metavar="SECONDS",
-        help="no time in the image is later, in seconds since 1970; default: SOURCE_DATE_EPOCH, or times as they are",
+        help="no time in the image is later, in seconds since 1970, or `context` for the time of the context; "
+        "default: SOURCE_DATE_EPOCH, or times as they are",
     )
     add(
         "--rewrite-timestamp",

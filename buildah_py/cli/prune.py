@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from typing import TYPE_CHECKING
 
-from buildah_py.cli.tables import FORMATS, count, human, print_json
+from buildah_py.cli.printing import complain, say, say_json
+from buildah_py.cli.tables import FORMATS, count, human
 
 if TYPE_CHECKING:
     import argparse
@@ -64,16 +64,16 @@ def run(args: argparse.Namespace) -> int:
         done = collect(store, rules)
     images = [name if name.startswith("sha256:") else familiar_name(name) for name in done.images]
     if args.format == "json":
-        print_json({**done._asdict(), "images": images})
+        say_json({**done._asdict(), "images": images})
     else:
         removed, freed, are = ("would remove", "free", "would be") if args.dry_run else ("removed", "freed", "are")
         for name in images:
-            print(f"{removed} the image {name}")
-        print(
+            say(f"{removed} the image {name}")
+        say(
             f"{removed} {count(len(images), 'image')}, {count(done.layers, 'layer')} and "
             f"{count(done.cache_mounts, 'cache mount')}, {freed} {human(done.freed)}; {human(done.used)} {are} in use"
         )
     if done.goal is not None and done.used > done.goal:
         rest = "" if args.all else "; --all removes images that have a name too"
-        print(f"pybuild: what is left is in use, and more than {human(done.goal)}{rest}", file=sys.stderr)
+        complain(f"pybuild: what is left is in use, and more than {human(done.goal)}{rest}")
     return 0

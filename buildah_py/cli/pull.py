@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 from buildah_py.cli import registry
+from buildah_py.cli.printing import complain, say
 
 if TYPE_CHECKING:
     import argparse
@@ -31,10 +31,10 @@ def run(args: argparse.Namespace) -> int:
 
     def tell(text: str) -> None:
         if not args.quiet:
-            print(text, file=sys.stderr)
+            complain(text)
 
     with open_store() as store, Registries(options=lambda: registry.read(args)) as registries:
         for name in args.images:
             for image in pull(store, registries, name, platform=args.platform, all_tags=args.all_tags, tell=tell):
-                print(image)
+                say(image)
     return 0

@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from buildah_py.cli import registry
+from buildah_py.cli.printing import say
 
 if TYPE_CHECKING:
     import argparse
@@ -58,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
         renderer(mode, err=sys.stderr, out=sys.stderr, env=os.environ) as sink,
     ):
         pushed = push_stored(store, request, options, sink)
-    print(pushed.digest)
+    say(pushed.digest)
     if args.digestfile:
         write_whole(args.digestfile, pushed.digest.encode("ascii"))
     return 0

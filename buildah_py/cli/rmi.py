@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from buildah_py.cli.printing import say
+
 if TYPE_CHECKING:
     import argparse
 
@@ -22,5 +24,5 @@ def run(args: argparse.Namespace) -> int:
     with open_store() as store:
         for name in args.name:
             for line in remove_image(store, name, force=args.force):
-                print(line)
+                say(line)
     return 0

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from buildah_py.cli.printing import warn
+from buildah_py.errors import UsageError
+
 if TYPE_CHECKING:
     import argparse
 
@@ -13,11 +16,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options; spelled as `docker run` spells them."""
     import argparse
 
-    from buildah_py.cli import container
+    from buildah_py.cli import container, docker
 
     container.configure(parser)
     add = parser.add_argument
     add("-e", "--env", metavar="K[=V]", action="append", default=[], help="set a variable")
+    add(
+        "--env-file",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="lines such as K=V, or K for the value that it has here; -e comes before them",
+    )
     add("-w", "--workdir", metavar="DIR", default="", help="working directory")
     add("-u", "--user", metavar="USER[:GROUP]", default="", help="user")
     add("-i", "--interactive", action="store_true", help="let the command read standard input")
@@ -29,7 +39,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="run this instead of the image's entry point; empty for none",
     )
     add("--network", choices=("default", "none", "host"), default="default", help="default: %(default)s")
-    add("--rm", action="store_true", help="accepted and without effect: nothing of a container is kept")
+    docker.configure_run(parser)
     add("image", metavar="IMAGE", help="name or id")
     add("command", metavar="COMMAND", nargs=argparse.REMAINDER, help="instead of the image's own command")
 
@@ -39,12 +49,11 @@ def run(args: argparse.Namespace) -> int:
     from buildah_py.api.run import RunRequest, run_image
     from buildah_py.api.state import open_store
     from buildah_py.cli import container
-    from buildah_py.cli.arguments import key_values, warn
 
     request = RunRequest(
         image=args.image,
         command=tuple(args.command),
-        env=key_values(args.env, "--env", dict(os.environ)),
+        env=environment(args),
         cwd=args.workdir,
         user=args.user,
         entrypoint=args.entrypoint,
@@ -55,3 +64,18 @@ def run(args: argparse.Namespace) -> int:
     )
     with open_store() as store:
         return run_image(store, request, warn)
+
+
+def environment(args: argparse.Namespace) -> dict[str, str]:
+    """The variables of --env-file and --env. Raises UsageError."""
+    from buildah_py.cli.arguments import key_values
+
+    found: dict[str, str] = {}
+    for path in args.env_file:
+        try:
+            with open(path, encoding="utf-8", errors="surrogateescape") as file:
+                lines = [line.rstrip("\n").lstrip() for line in file]
+        except OSError as error:
+            raise UsageError(f"--env-file {path} cannot be read: {error.strerror}") from error
+        found |= key_values([one for one in lines if one and not one.startswith("#")], "--env-file", dict(os.environ))
+    return found | key_values(args.env, "--env", dict(os.environ))

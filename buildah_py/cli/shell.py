@@ -6,6 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from buildah_py.cli.printing import warn
 from buildah_py.errors import UsageError
 
 if TYPE_CHECKING:
@@ -27,14 +28,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run a shell on this terminal; its exit status. What is written there is thrown away."""
+    """Run a shell on this terminal, or on a script that comes in; its exit status. What is written is thrown away."""
     from buildah_py.api.run import RunRequest, run_image
     from buildah_py.api.state import open_store
-    from buildah_py.api.terminal import check_terminal
     from buildah_py.cli import container
-    from buildah_py.cli.arguments import warn
 
-    check_terminal()
     options = container.read(args)
     image = args.what
     if args.stage is not None:
@@ -59,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
         command=(args.shell,),
         user=args.user,
         network=args.network,
-        tty=True,
+        tty=os.isatty(0),
         interactive=True,
         container=options,
     )

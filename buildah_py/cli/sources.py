@@ -34,6 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="let servers elsewhere redirect to this machine or its link, and repositories have submodules here",
     )
+    add_max_layer_size(group)
     add("--ignorefile", metavar="FILE", default="", help="use this ignore file for the main context")
 
 
@@ -42,5 +43,27 @@ def read(args: argparse.Namespace) -> ContextOptions:
     from buildah_py.api.contexts import ContextOptions
 
     return ContextOptions(
-        modes=args.context_modes, ignore_file=args.ignorefile, local_redirects=args.allow_local_redirects
+        modes=args.context_modes,
+        ignore_file=args.ignorefile,
+        local_redirects=args.allow_local_redirects,
+        most=read_max_layer_size(args),
     )
+
+
+def add_max_layer_size(parser: argparse._ActionsContainer) -> None:
+    """Declare --max-layer-size."""
+    parser.add_argument(
+        "--max-layer-size",
+        metavar="SIZE",
+        default="",
+        help="most that an archive may unpack to, and that is fetched from a web server; default: 256GiB",
+    )
+
+
+def read_max_layer_size(args: argparse.Namespace) -> int:
+    """The bytes that were given, 0 for none. Raises UsageError."""
+    if not args.max_layer_size:
+        return 0
+    from buildah_py.api.prune import parse_size
+
+    return parse_size(args.max_layer_size)

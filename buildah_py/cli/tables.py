@@ -27,6 +27,28 @@ def human(size: float) -> str:
     return f"{size:.3g}TB"
 
 
+def ago(created: str, now: float) -> str:
+    """How long ago a time in RFC 3339 was, at `now` (seconds since 1970), as docker says it; other text as it is."""
+    from buildah_py.errors import ImageError
+    from buildah_py.image import timestamp
+
+    try:
+        seconds = now - timestamp.from_text(created) / 1e9
+    except ImageError:  # of an image that others made
+        return created
+    if seconds < 0:
+        return "in the future"
+    for size, noun in _SPANS:
+        if seconds >= 2 * size:
+            return f"{seconds // size:.0f} {noun}s ago"
+    return "just now"
+
+
+_SPANS = ((31_536_000, "year"), (2_592_000, "month"), (604_800, "week"), (86_400, "day"), (3_600, "hour"),
+          (60, "minute"), (1, "second"))  # fmt: skip
+"""Shown from two of them on: 90 minutes are not one hour."""
+
+
 def count(number: int, noun: str) -> str:
     """A number of things."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
@@ -41,10 +63,3 @@ def one_line(text: str, width: int = 0) -> str:
     """Text on one line of a terminal, whatever is in it; cut where it is longer than `width` (0: never)."""
     shown = "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
     return shown if not width or len(shown) <= width else f"{shown[: width - 1]}…"
-
-
-def print_json(value: object) -> None:
-    """Print plain data; bytes of names that are not UTF-8 are escaped as Python does it."""
-    import json
-
-    print(json.dumps(value, indent=2))

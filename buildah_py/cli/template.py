@@ -19,6 +19,8 @@ _TOKEN = re.compile(
     r"|(?P<field>(?:\$\w*)?(?:\.[A-Za-z_]\w*)+|\$\w*|\.)|(?P<word>[A-Za-z_]\w*))"
 )
 _ENDS = ("end", "else")
+_ESCAPE = rb"\\(x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|[0-7]{3}|.?)"
+_ESCAPES = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "\\": "\\", '"': '"'}
 
 
 class Block(NamedTuple):
@@ -183,14 +185,33 @@ class _Run:
                 yield self._value(part, dot)
             place += 1
 
+    def _unquoted(self, part: str) -> str:
+        """Read an interpreted string (the Go specification, "String literals")."""
+
+        def byte(found: re.Match[bytes]) -> bytes:
+            escape = found[1].decode()
+            if escape[0] in "uU":
+                return chr(int(escape[1:], 16)).encode("utf-8", "surrogatepass")
+            if escape[0] == "x":
+                return bytes([int(escape[1:], 16)])
+            return bytes([int(escape, 8) & 0xFF]) if escape.isdigit() else _ESCAPES[escape].encode()
+
+        try:
+            data = re.sub(_ESCAPE, byte, part[1:-1].encode("utf-8", "surrogateescape"))
+        except (KeyError, ValueError, OverflowError):
+            raise _wrong(self._text, f"{part} has an escape that means nothing") from None
+        return data.decode("utf-8", "surrogateescape")
+
     def _value(self, part: str, dot: Any) -> Any:
         if part[0] == '"':
-            return json.loads(part)
+            return self._unquoted(part)
         if part[0] == "`":
             return part[1:-1]
         if part in ("true", "false", "nil"):
             return {"true": True, "false": False}.get(part)
         if re.fullmatch(r"-?\d+(\.\d+)?", part):
+            if len(part) > 40:
+                raise _wrong(self._text, f"`{part}` is too long for a number")
             return json.loads(part)
         if part[0] not in "$.":
             raise _wrong(self._text, f"`{part}` does not stand where a value can")

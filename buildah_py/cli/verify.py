@@ -6,7 +6,8 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from buildah_py.cli.tables import FORMATS, print_json, short
+from buildah_py.cli.printing import say, say_json
+from buildah_py.cli.tables import FORMATS, short
 
 if TYPE_CHECKING:
     import argparse
@@ -20,6 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("name", metavar="IMAGE", help="name or id of an image that was built here")
     add("--secret", metavar="SPEC", action="append", default=[], help="as the build was given it: it was not kept")
     add("--ssh", metavar="SPEC", action="append", default=[], help="as the build was given it")
+    add("--ca-bundle", metavar="FILE|host", default="", help="default: as the build was given it")
     add(
         "--progress",
         choices=("auto", "tty", "plain", "json", "quiet"),
@@ -36,10 +38,12 @@ def run(args: argparse.Namespace) -> int:
     from buildah_py.progress.choose import renderer
 
     with renderer(args.progress, err=sys.stderr, out=sys.stderr, env=os.environ) as sink:
-        found = verify(args.name, sink, secrets=args.secret, ssh=args.ssh, environ=dict(os.environ))
+        found = verify(
+            args.name, sink, secrets=args.secret, ssh=args.ssh, ca_bundle=args.ca_bundle, environ=dict(os.environ)
+        )
     same = not found.changes and not found.properties
     if args.format == "json":
-        print_json(
+        say_json(
             {
                 **found._asdict(),
                 "same": same,
@@ -49,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
         )
         return 0 if same else EXIT_DIFFERENT
     for note in found.notes:
-        print(f"note: {note}")
+        say(f"note: {note}")
     show_differences(found.changes, found.properties)
-    print(f"{args.name} ({short(found.image)}): " + ("the same again" if same else "not the same again"))
+    say(f"{args.name} ({short(found.image)}): " + ("the same again" if same else "not the same again"))
     return 0 if same else EXIT_DIFFERENT

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from buildah_py.cli import build as building
+from buildah_py.cli.printing import say, say_json
 from buildah_py.cli.tables import one_line
 from buildah_py.errors import OutputError, UsageError
 
@@ -52,11 +53,9 @@ def run(args: argparse.Namespace) -> int:
         except OSError as error:
             raise OutputError(f"the page cannot be written to {args.html}: {error.strerror}") from error
     if args.format == "json":
-        from buildah_py.cli.tables import print_json
-
-        print_json(as_data(report))
+        say_json(as_data(report))
     elif not args.html:
-        print("\n".join(lines(report)))
+        say("\n".join(lines(report)))
     return 0
 
 

@@ -8,10 +8,11 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from buildah_py.errors import ArchiveError, SourceChanged
-from buildah_py.layers.apply import _Sparse as Sparse
+from buildah_py.layers.apply import Sparse, link_target
 from buildah_py.layers.compression import decompress
 from buildah_py.layers.entry import BLOCK, CHAR, DIR, FIFO, FILE, HARDLINK, SYMLINK, Entry
-from buildah_py.layers.reader import DEFAULT_LIMITS, Limits, TarReader
+from buildah_py.layers.limits import DEFAULT_LIMITS, Limits
+from buildah_py.layers.reader import TarReader
 from buildah_py.layers.resolve import resolve
 
 if TYPE_CHECKING:
@@ -38,10 +39,10 @@ class _File:
         self._hashed.update(data)
         return data
 
-    def digest(self) -> str:
+    def digest(self, check: Callable[[], object]) -> str:
         """Give the `sha256:<hex>` of the whole file, whose rest is read for that."""
         while self.read(_PIECE):
-            pass
+            check()
         return "sha256:" + self._hashed.hexdigest()
 
 
@@ -88,18 +89,19 @@ def unpack(
     chown: tuple[int, int] | None = None,
     limits: Limits = DEFAULT_LIMITS,
     warn: Callable[[str], None] = lambda _: None,
+    check: Callable[[], object] = lambda: None,
 ) -> None:
     """Unpack the file `archive` of `tree` into the directory `into`, which `layout` has already written.
 
     Members replace what is there, directories are merged. Owners are the archive's, or `chown`; modes and times the
     archive's. Device nodes are left out where they cannot be made; `warn` is told. Links on the way to a
-    member are followed inside of `into`. Raises ArchiveError for an archive that is damaged or leads outside,
-    SourceChanged for one that is not what `archive` says.
+    member are followed inside of `into`. `check` is that of TarReader. Raises ArchiveError for an archive that is
+    damaged or leads outside, SourceChanged for one that is not what `archive` says.
     """
     descriptor = tree.open(archive.path)
     try:
         file = _File(descriptor)
-        reader = TarReader(decompress(file).read, limits)
+        reader = TarReader(decompress(file).read, limits, check)
         unpacking = _Unpacking(layout, writer, reader, _Below(layout, into), chown, archive.path, warn)
         try:
             for member in reader:
@@ -107,7 +109,7 @@ def unpack(
             reader.drain()
         except ArchiveError as error:
             raise ArchiveError(f"/{archive.path}: {error.message}", hint=error.hint) from error
-        if file.digest() != archive.digest:
+        if file.digest(check) != archive.digest:
             raise SourceChanged(
                 f"/{archive.path} changed while it was unpacked",
                 hint="let whatever writes there finish, then build again",
@@ -157,7 +159,7 @@ class _Unpacking:
             if alone:
                 self._writer.set_opaque(path)
         elif member.kind == SYMLINK:
-            entry = entry._replace(link=os.fsdecode(member.link), size=0, mode=0o777, xattrs=())
+            entry = entry._replace(link=link_target(member), size=0, mode=0o777, xattrs=())
             self._writer.add_symlink(path, entry.link, uid, gid, entry.mtime)
         elif member.kind in (CHAR, BLOCK, FIFO):
             entry = entry._replace(size=0, device=member.device, xattrs=())
@@ -165,7 +167,7 @@ class _Unpacking:
         else:
             source: Callable[[int], bytes | memoryview] = self._reader.read
             if member.sparse is not None:
-                source = Sparse(self._reader.read, member.sparse, member.size).read
+                source = Sparse(self._reader, member.sparse, member.size).read
             entry = self._writer.add_file(path, source, entry.mode, uid, gid, xattrs, entry.mtime, size=member.size)
         self._layout.wrote(entry)
 

@@ -89,7 +89,7 @@ class Layout:
         if found is not None and found.kind != DIR:
             raise SourceError(
                 f"/{path} is a {_called(found)} in the image, and something has to go into it",
-                hint="copy to another path, or remove it in an earlier RUN",
+                hint=_way_around(found),
             )
         if found is not None:
             self.touch(path)
@@ -128,7 +128,7 @@ class Layout:
             if found.kind != DIR:
                 raise SourceError(
                     f"/{path} is a {_called(found)}, and a directory cannot be copied onto it",
-                    hint="copy what the directory holds to where the link leads, or remove it in an earlier RUN",
+                    hint=_way_around(found),
                 )
         elif found.kind == DIR:
             raise SourceError(
@@ -317,6 +317,13 @@ def _changed(origin: Origin, path: str) -> SourceChanged:
         f"/{path} of {origin.where} changed while it was copied",
         hint="let whatever writes there finish, then build again",
     )
+
+
+def _way_around(entry: Entry) -> str:
+    """Say what else can be done. Links such as /bin are not there to be removed: the image would be broken."""
+    if entry.kind == SYMLINK:
+        return "copy what the directory holds to where the link leads"
+    return "copy to another path, or remove it in an earlier RUN"
 
 
 def _called(entry: Entry) -> str:

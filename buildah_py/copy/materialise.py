@@ -9,6 +9,7 @@ from buildah_py.copy.layout import Layout, Origin
 from buildah_py.copy.selection import Selection, Source
 from buildah_py.errors import NotFound
 from buildah_py.layers.entry import DIR, FILE, SECOND, SYMLINK, Entry
+from buildah_py.layers.limits import DEFAULT_LIMITS, Limits
 from buildah_py.layers.packer import LayerPacker
 from buildah_py.layers.resolve import resolve
 from buildah_py.layers.stamps import Stamps
@@ -62,6 +63,14 @@ class _Options(NamedTuple):
         return (0o755 if octal is None else octal & 0o777), self.chown or (0, 0)
 
 
+class _Unpacking(NamedTuple):
+    """What `archive.unpack` is told beside what to unpack."""
+
+    limits: Limits
+    warn: Callable[[str], None]
+    check: Callable[[], object]
+
+
 class _Empty:
     """A tree in which nothing is."""
 
@@ -90,6 +99,8 @@ def materialise(
     unpack: bool | Sequence[bool] = False,
     now: int = 0,
     warn: Callable[[str], None] = lambda _: None,
+    limits: Limits = DEFAULT_LIMITS,
+    check: Callable[[], object] = lambda: None,
 ) -> Stamps:
     """Add to `writer` what copying `pieces`, in order, to `destination` changes in the file system that `view` shows.
 
@@ -97,7 +108,7 @@ def materialise(
     followed through the image's symbolic links, never out of its root. Missing directories are made with mode 0755, or
     an octal `chmod`, owner `chown` or 0:0 and time `now` (ns). With `link` nothing that is there is looked at: the
     layer fits on any other. With `unpack`, said of all pieces or of each, a file that is a tar archive, compressed or
-    not, is unpacked into the destination.
+    not, is unpacked into the destination, within `limits`; `check` is called often then, and may raise what ends it.
 
     Gives which times of the layer are no content: the one of what was made on the way, all that a context has, and
     those of another tree that are none there. The times in an archive are content, and so are those of files beside it.
@@ -109,6 +120,7 @@ def materialise(
     """
     layout = Layout(_Empty() if link else view)
     options = _Options(chown, chmod, now)
+    unpacking = _Unpacking(limits, warn, check)
     taken: str | None = None
     unpacked = False
     each = [unpack] * len(pieces) if isinstance(unpack, bool) else unpack
@@ -117,7 +129,7 @@ def materialise(
             unpacks
             and not isinstance(tree, _InlineTree)
             and not isinstance(writer, LayerPacker)
-            and _unpacked(layout, writer, tree, source, destination, options, warn)
+            and _unpacked(layout, writer, tree, source, destination, options, unpacking)
         ):
             unpacked = True
             continue
@@ -149,7 +161,7 @@ def _unpacked(
     source: Source,
     destination: str,
     options: _Options,
-    warn: Callable[[str], None],
+    unpacking: _Unpacking,
 ) -> bool:
     """Unpack the source if it is an archive."""
     from buildah_py.copy import archive
@@ -160,7 +172,7 @@ def _unpacked(
     into = resolve(layout, clean("/" + destination))
     layout.make_dirs(into, 0o755, options.chown or (0, 0), options.now)
     layout.write(writer)
-    archive.unpack(layout, writer, tree, entry, into, chown=options.chown, warn=warn)
+    archive.unpack(layout, writer, tree, entry, into, chown=options.chown, **unpacking._asdict())
     return True
 
 

@@ -43,7 +43,7 @@ def select(
     found: list[Source] = []
     for argument in sources:
         if parents:
-            found.append(_with_parents(tree, argument, excluded, where))
+            found += _with_parents(tree, argument, excluded, where)
         else:
             found += _plain(tree, argument, excluded, where)
     selection = Selection(tree, where, tuple(found), timed)
@@ -114,20 +114,32 @@ def _source(tree: Tree, argument: str, path: str, excluded: IgnorePatterns | Non
     return Source(argument, name, base, entries, implied)
 
 
-def _with_parents(tree: Tree, argument: str, excluded: IgnorePatterns | None, where: str) -> Source:
+def _with_parents(tree: Tree, argument: str, excluded: IgnorePatterns | None, where: str) -> Iterable[Source]:
     before, pivot, after = argument.partition("/./")
-    base = resolve(tree, _inside(before)) if pivot else ""
     pattern = _inside(after if pivot else argument)
-    root = tree.entry(base)
-    if root is None or root.kind != DIR:
-        raise missing(tree, argument, _inside(before), where)
     included = IgnorePatterns([pattern] if pattern else ["**"], name="COPY --parents", flag=True)
-    entries, implied = _walk(tree, root, included, excluded)
-    if pattern and not wildcard.has_wildcard(argument):
-        wanted = f"{base}/{pattern}" if base else pattern
-        if tree.entry(wanted) is None:
-            raise missing(tree, argument, wanted, where)
-    return Source(argument, base.rpartition("/")[2], base, entries, implied)
+    for base in _pivots(tree, argument, _inside(before) if pivot else "", where):
+        entries, implied = _walk(tree, base, included, excluded)
+        if pattern and not wildcard.has_wildcard(argument):
+            wanted = f"{base.path}/{pattern}" if base.path else pattern
+            if tree.entry(wanted) is None:
+                raise missing(tree, argument, wanted, where)
+        yield Source(argument, base.path.rpartition("/")[2], base.path, entries, implied)
+
+
+def _pivots(tree: Tree, argument: str, path: str, where: str) -> Iterable[Entry]:
+    """Find the directories that the part in front of `/./` means."""
+    above, pattern = wildcard.split(path)
+    root = tree.entry(resolve(tree, above))
+    if root is None or root.kind != DIR:
+        raise missing(tree, argument, above, where)
+    if not pattern:
+        yield root
+        return
+    for found in wildcard.find(tree, root.path, pattern):
+        entry = tree.entry(resolve(tree, found))
+        if entry is not None and entry.kind == DIR:
+            yield entry
 
 
 def _inside(path: str) -> str:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
-from buildah_py.buildfile.ignore import class_to_regex, malformed
+from buildah_py.buildfile import glob
 from buildah_py.errors import UsageError
 from buildah_py.layers.entry import DIR, sort_key
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from buildah_py.layers.tree import Tree
 
@@ -37,37 +36,20 @@ def split(path: str) -> tuple[str, str]:
     return path, ""
 
 
-def to_regex(pattern: str) -> str:
-    """Translate a pattern into a regex for `fullmatch` with DOTALL; raises UsageError where it is malformed."""
-    problem = malformed(pattern)
+def compiled(pattern: str) -> Callable[[str], bool]:
+    """Give a function that says whether `pattern` matches the whole of a text; raises UsageError where malformed."""
+    problem = glob.malformed(pattern)
     if problem:
         raise UsageError(
             f"the pattern {pattern!r} is malformed: {problem}",
             hint="put a backslash before [ or ] where they are part of a name",
         )
-    parts = []
-    position = 0
-    while position < len(pattern):
-        character = pattern[position]
-        position += 1
-        if character == "*":
-            parts.append("[^/]*")
-        elif character == "?":
-            parts.append("[^/]")
-        elif character == "[":
-            part, position = class_to_regex(pattern, position)
-            parts.append(part)
-        elif character == "\\":
-            parts.append(re.escape(pattern[position]))
-            position += 1
-        else:
-            parts.append(re.escape(character))
-    return "".join(parts)
+    return glob.matcher(glob.read(pattern, crossing=False))
 
 
 def match(pattern: str, name: str) -> bool:
     """Whether `pattern` matches the whole of `name`; raises UsageError where it is malformed."""
-    return re.fullmatch(to_regex(pattern), name, re.DOTALL) is not None
+    return compiled(pattern)(name)
 
 
 def find(tree: Tree, base: str, pattern: str) -> Sequence[str]:
@@ -76,12 +58,10 @@ def find(tree: Tree, base: str, pattern: str) -> Sequence[str]:
     Symbolic links on the way are not followed.
     """
     found: list[str] = []
-    whole = re.compile(to_regex(pattern), re.DOTALL)
+    whole = compiled(pattern)
     components = pattern.split("/")
     # A class may match a slash: then the pattern's components are not those of the path.
-    steps = (
-        None if "[" in pattern or "\\" in pattern else [re.compile(to_regex(part), re.DOTALL) for part in components]
-    )
+    steps = None if "[" in pattern or "\\" in pattern else [compiled(part) for part in components]
     todo = [("", 0)]
     while todo:
         inside, depth = todo.pop()
@@ -89,9 +69,9 @@ def find(tree: Tree, base: str, pattern: str) -> Sequence[str]:
         for name in tree.names("/".join(part for part in (base, inside) if part)):
             path = f"{inside}/{name}" if inside else name
             full = f"{base}/{path}" if base else path
-            if whole.fullmatch(path):
+            if whole(path):
                 found.append(full)
-            elif steps is None or (depth + 1 < len(steps) and steps[depth].fullmatch(name)):
+            elif steps is None or (depth + 1 < len(steps) and steps[depth](name)):
                 entry = tree.entry(full)
                 if entry is not None and entry.kind == DIR:
                     deeper.append((path, depth + 1))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from buildah_py.engine.made_mount import Made
 from buildah_py.errors import Interrupted, NotFound
 from buildah_py.layers.entry import DIR
+from buildah_py.layers.owner import give
 from buildah_py.linux.paths import openat2
 from buildah_py.progress import events
 from buildah_py.sandbox import BindMount
@@ -106,7 +107,7 @@ def _directory(workshop: Workshop, node: Node, mount: MountStep, tree: Result | 
     staged = os.path.join(workshop.store.stage(), "mount")
     os.mkdir(staged, 0o700)
     mode, uid, gid = _fill(workshop, node, mount, tree, staged) if tree is not None else (0o755, 0, 0)
-    os.chown(staged, mount.uid or uid, mount.gid or gid)
+    give(staged, mount.uid or uid, mount.gid or gid, f"the cache mount at {mount.target}")
     os.chmod(staged, mode if mount.mode is None else mount.mode)
     caches.put(name, staged)
     return caches.path(name)

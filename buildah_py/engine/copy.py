@@ -185,6 +185,8 @@ class CopyExecution:
             unpack=[False] * len(self._step.files) + [one.unpacks for one in selected],
             now=now,
             warn=lambda text: self._workshop.warn(f"{self._node.place}: {text}"),
+            limits=self._workshop.reach.limits,
+            check=self._workshop.check,
         )
 
     def _owner(self, chown: str) -> tuple[int, int]:
@@ -193,17 +195,22 @@ class CopyExecution:
         return parse_owner(chown, self._workshop.view(self._parent.layers))
 
     def _warn(self, selected: Sequence[Selected]) -> None:
-        """Say what was surely not meant to be in the layer, once in a build."""
+        """Say what was surely not meant to be in the layer, once in a build. Named contexts are named on purpose."""
+        if self._node.inputs[0].context:
+            return
         from buildah_py.sources.directory import DirectoryContext
         from buildah_py.sources.hygiene import advice
 
         for one in selected:
             tree, sources = one.selection.tree, [source for source in one.selection.sources if source.is_dir]
             if self._origin is None and sources and isinstance(tree, DirectoryContext):
+                meant = {source.base for source in sources}
+                if not one.local:  # a repository comes without its data unless that was asked for
+                    meant |= {f"{base}/.git".removeprefix("/") for base in meant}
                 text = advice(
                     tree,
                     (entry for source in sources for entry in source.entries),
-                    meant={source.base for source in sources},
+                    meant=meant,
                     ignore=tree.ignore.name if tree.ignore is not None else ".dockerignore",
                 )
                 if text:
@@ -211,10 +218,9 @@ class CopyExecution:
 
     def _copy_ahead(self, selected: Sequence[Selected]) -> Sequence[Selected]:
         """Copy files as they are found, and give the selections with what that told of them."""
-        with self._workshop.context_lock:
-            if not any(one.unpacks for one in selected) and any(can_copy_unread(one.selection) for one in selected):
-                self._made = self._copy(selected, self._workshop.store.stage())
-            return [one._replace(selection=complete(one.selection)) for one in selected]
+        if not any(one.unpacks for one in selected) and any(can_copy_unread(one.selection) for one in selected):
+            self._made = self._copy(selected, self._workshop.store.stage())
+        return [one._replace(selection=complete(one.selection)) for one in selected]
 
     def _select(self) -> Sequence[Selected]:
         """Find what the sources stand for, in their order, and whether archives among them are unpacked.
@@ -241,21 +247,20 @@ class CopyExecution:
         if not sources:
             return []
         step, origin = self._step, self._node.inputs[0]
-        with self._workshop.context_lock:
-            tree = (
-                self._workshop.context(origin.context)
-                if self._origin is None
-                else self._workshop.view(self._origin.layers, self._origin.stamps)
-            )
-            selection = select(
-                tree,
-                sources,
-                exclude=step.exclude,
-                parents=step.parents,
-                where=origin.name,
-                unread=self._ahead,
-                timed=self._origin is not None,
-            )
+        tree = (
+            self._workshop.context(origin.context)
+            if self._origin is None
+            else self._workshop.view(self._origin.layers, self._origin.stamps)
+        )
+        selection = select(
+            tree,
+            sources,
+            exclude=step.exclude,
+            parents=step.parents,
+            where=origin.name,
+            unread=self._ahead,
+            timed=self._origin is not None,
+        )
         return [Selected(selection, step.add and step.unpack is not False)]
 
     def _fetch(self, source: str) -> Selected:

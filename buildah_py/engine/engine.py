@@ -5,8 +5,10 @@ Hits are found in the calling thread first: a build in which nothing changed sta
 
 from __future__ import annotations
 
+import os
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from buildah_py.cache import Made, step_key
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from buildah_py.layers.inventory import Captured
     from buildah_py.plan import Node
 
-MAX_THREADS = 64
+_MOST_JOBS = 64
 _TRIES = 3
 ALL = LookUp()
 
@@ -47,12 +49,19 @@ class Observed(NamedTuple):
 class Engine:
     """Executes the nodes of one plan, which may still be growing. `hits` and `ran` count the steps so far.
 
-    `observe` is told of each step that is done but base images, from several threads.
+    `observe` is told of each step that is done but base images, from several threads. `jobs` is how many steps may be
+    executed at once, 0 for what suits the machine.
     """
 
     def __init__(
-        self, workshop: Workshop, *, lookup: LookUp = ALL, observe: Callable[[Observed], None] | None = None
+        self,
+        workshop: Workshop,
+        *,
+        lookup: LookUp = ALL,
+        observe: Callable[[Observed], None] | None = None,
+        jobs: int = 0,
     ) -> None:
+        self._jobs = jobs or default_jobs()
         self._stages: Mapping[str, int] = {}
         self._nodes: Sequence[Node] = ()
         self._texts: frozenset[tuple[str, str]] = frozenset()
@@ -158,16 +167,29 @@ class Engine:
             thread.join()
 
     def _start_ready(self, threads: list[threading.Thread]) -> None:
-        """Start whatever has all that it needs, unless something failed."""
+        """Start whatever has all that it needs, unless something failed: as many as wanted, and as the machine allows.
+
+        Raises PybuildError where it allows none at all.
+        """
         if self._error is not None:
             return
         ready = [node for node in self._waiting if self._is_ready(node)]
-        for node in ready[: max(0, MAX_THREADS - len(self._running))]:
+        for node in ready[: max(0, self._jobs - len(self._running))]:
+            thread = threading.Thread(target=self._work, args=(node,), name=f"step {node.index}", daemon=True)
             self._waiting.remove(node)
             self._running.add(node.index)
-            thread = threading.Thread(target=self._work, args=(node,), name=f"step {node.index}", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:
+                self._running.discard(node.index)
+                self._waiting.insert(0, node)
+                if self._running:  # whose end gives it room
+                    return
+                raise PybuildError(
+                    f"{node.place}: the step cannot be started: {error}",
+                    hint="a limit of processes is reached: see `ulimit -u`, and the control group's pids.max",
+                ) from error
             threads.append(thread)
-            thread.start()
 
     def _is_ready(self, node: Node) -> bool:
         return all(index in self._results for index in self._needed(node))
@@ -176,33 +198,31 @@ class Engine:
         return [index for index in (node.parent, *(one.node for one in node.inputs)) if index is not None]
 
     def _work(self, node: Node) -> None:
+        """Do a step in a thread of its own; whatever comes of it, whoever waits is told that it is over."""
         try:
-            result = self._process(node)
-        except LayersLost as error:
-            with self._condition:
-                self._running.discard(node.index)
-                try:
+            try:
+                result = self._process(node)
+                self.on_result(node, result)
+            except LayersLost as error:
+                with self._condition:
+                    self._running.discard(node.index)
                     self.forget(error)
-                except LayersLost:
-                    self._error = self._error or error
-                    self._workshop.cancel()
-                self._waiting = self._open()
-                self._condition.notify_all()
+                    self._waiting = self._open()
+            else:
+                with self._condition:
+                    self._running.discard(node.index)
+                    if self._is_ready(node):  # or else what it stands on was lost meanwhile
+                        self._results[node.index] = result
+                    else:
+                        self._waiting = self._open()
         except BaseException as error:  # noqa: BLE001 - it is raised again by the thread that waits
             with self._condition:
                 if self._error is None:
                     self._error = error
                     self._workshop.cancel()
-                self._running.discard(node.index)
-                self._condition.notify_all()
-        else:
-            self.on_result(node, result)
+        finally:
             with self._condition:
                 self._running.discard(node.index)
-                if self._is_ready(node):  # or else what it stands on was lost meanwhile
-                    self._results[node.index] = result
-                else:
-                    self._waiting = self._open()
                 self._condition.notify_all()
 
     def _join(self) -> None:
@@ -248,6 +268,13 @@ class Engine:
         except PybuildError as error:
             self._fail(node, error, started)
             raise
+        except OSError as error:
+            from buildah_py.linux.failures import describe as describe_failure
+
+            text, hint = describe_failure(error)
+            told = PybuildError(text, hint=hint)
+            self._fail(node, told, started)
+            raise told from error
         except Exception as error:
             self._done(node, events.FAILED, str(error), started)
             raise
@@ -264,7 +291,9 @@ class Engine:
             try:
                 execution = self._execution(node)
                 key = self._key(node, execution)
-                with self._workshop.store.lock(key, self._workshop.cancelled):
+                waiting = events.Note("waiting for another build, which executes the same step", node.index + 1)
+                tell = partial(self._workshop.emit, waiting)
+                with self._workshop.store.lock(key, self._workshop.cancelled, waiting=tell):
                     found = self._find(node, key)
                     if found is not None:
                         return self._hit(node, key, found, started, announced=True)
@@ -400,7 +429,7 @@ class Engine:
 
     def _start(self, node: Node) -> None:
         total = self._stages[node.stage]
-        self._workshop.emit(events.StepStarted(node.index + 1, node.stage, node.number, total, node.text))
+        self._workshop.emit(events.StepStarted(node.index + 1, node.stage, node.number, total, node.shown))
 
     def _done(
         self,
@@ -417,6 +446,11 @@ class Engine:
         self._workshop.emit(
             events.StepDone(node.index + 1, outcome, reason, seconds, usage.cpu, usage.memory, source, same)
         )
+
+
+def default_jobs() -> int:
+    """Give how many steps are executed at once where nobody says: they wait for disks and servers as well."""
+    return min(4 + 4 * (os.cpu_count() or 1), _MOST_JOBS)
 
 
 def _opened(nodes: Sequence[Node]) -> set[int]:

@@ -36,6 +36,7 @@ def fetch(workshop: Workshop, step: CopyStep, url: str) -> Fetched:
             authorization=http.authorization_from(reach.secret),
             local_redirects=reach.local_redirects,
             cancelled=reach.cancelled,
+            limits=reach.limits,
         )
         return Fetched(select_path(fetched.tree(), fetched.name, where=shown))
     source = git_url.parse(url)

@@ -30,9 +30,12 @@ if TYPE_CHECKING:
     from buildah_py.plan.steps import MountStep, RunStep
     from buildah_py.sandbox import ContainerSpec, ExitStatus, Operation
 
+_NOT_KEPT = {"/etc/hosts": "--add-host adds lines", "/etc/resolv.conf": "--dns names servers"}
+"""Files that are a container's own, and what to do instead of changing them."""
 _PIECE = 64 * 1024
 MAX_OUTPUT = 64 * 1024
 """What a command may print to become a variable."""
+_SINGLE_ID = "if it was about another user: only root exists here, and `pybuild doctor` tells what is missing"
 
 
 class RunExecution:
@@ -107,12 +110,17 @@ class RunExecution:
     def execute(self, staged: str, _near: str | None = None) -> tuple[Captured, str]:
         """Run the command. Raises StepFailed with its status where that is not 0."""
         from buildah_py.layers.capture import capture
-        from buildah_py.layers.tidy import tidy
+        from buildah_py.layers.tidy import take_out, tidy
 
         self._confirm()
         with self._held:
             spec = self._prepare(staged)
             self._run(spec, self._show)
+        take_out(spec.upper, spec.init, "/etc/hostname", changed=False)
+        for path, instead in _NOT_KEPT.items():
+            if take_out(spec.upper, spec.init, path, changed=True):
+                text = f"{self._node.place}: what the step did to {path} is not kept: each container gets its own"
+                self._workshop.warn(f"{text}; {instead}")
         captured = capture(
             spec.upper,
             spec.lowers,
@@ -203,17 +211,17 @@ class RunExecution:
 
         return open_caches(self._workshop, self._node, self._step.mounts, self._trees, self._held)
 
-    def _run(self, spec: ContainerSpec, show: Callable[[int, bytes], None]) -> None:
-        read_out, write_out = os.pipe2(os.O_CLOEXEC)
-        read_err, write_err = os.pipe2(os.O_CLOEXEC)
+    def _run(self, spec: ContainerSpec, show: Callable[[int, bytes], None], *, apart: bool = False) -> None:
+        """Run the container. What it says comes in its order, unless output and errors are wanted `apart`."""
+        pipes = [os.pipe2(os.O_CLOEXEC) for _ in range(2 if apart else 1)]
         try:
             try:
-                container = self._workshop.start(spec, stdin=None, stdout=write_out, stderr=write_err)
+                container = self._workshop.start(spec, stdin=None, stdout=pipes[0][1], stderr=pipes[-1][1])
             finally:
-                os.close(write_out)
-                os.close(write_err)
+                for _, write in pipes:
+                    os.close(write)
             try:
-                self._pump({read_out: events.STDOUT, read_err: events.STDERR}, show)
+                self._pump({pipes[-1][0]: events.STDERR, pipes[0][0]: events.STDOUT}, show)
                 status = container.wait(seal=True)
             except BaseException:
                 container.kill()
@@ -222,15 +230,16 @@ class RunExecution:
             finally:
                 self._workshop.finished(container)
         finally:
-            os.close(read_out)
-            os.close(read_err)
+            for read, _ in pipes:
+                os.close(read)
         self._workshop.check()
         self.usage = Usage(status.user_seconds + status.system_seconds, status.peak_memory or status.max_rss)
         for warning in container.warnings:
             self._workshop.warn(warning)
         if status.status != 0:
             how = _how(status)
-            raise StepFailed(f"{self._node.place}: {how}\n  {_first_line(self._node.text)}", status.status)
+            hint = "" if self._workshop.owners else _SINGLE_ID
+            raise StepFailed(f"{self._node.place}: {how}\n  {_first_line(self._node.text)}", status.status, hint=hint)
 
     def _pump(self, streams: Mapping[int, int], show: Callable[[int, bytes], None]) -> None:
         """Pass output on, and keep it in the log, until all writers are gone."""
@@ -272,7 +281,7 @@ class CaptureExecution(RunExecution):
 
         self._confirm()
         with self._held:
-            self._run(self._prepare(staged), show)
+            self._run(self._prepare(staged), show, apart=True)
         fs = os.path.join(staged, "fs")
         os.mkdir(fs, 0o755)
         with self._workshop.writer(fs) as writer:

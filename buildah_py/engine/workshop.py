@@ -54,10 +54,10 @@ class Workshop:
     """Shared by the threads of one build.
 
     `open_context` gives a build context by its name, `make_sandbox` the sandbox; both are called when first needed.
-    Contexts are for one thread at a time, the one that holds `context_lock`. `trust` are certificates for what
-    containers reach, `reach` gives secrets and says where fetching may lead, `agents` are the sockets of ssh agents by
-    their ids, `shape` gives a container as the command line wants it. `secret_digest` gives for a secret's id what of
-    it enters keys: "" where it was not given, "given", or a digest of its value where that was asked for.
+    `trust` are certificates for what containers reach, `reach` gives secrets and says where fetching may lead, `agents`
+    are the sockets of ssh agents by their ids, `shape` gives a container as the command line wants it. `secret_digest`
+    gives for a secret's id what of it enters keys: "" where it was not given, "given", or a digest of its value where
+    that was asked for.
     `cache_directory` is asked before a cache mount is used: for the directory that stands for it, None for the store's.
     `ended` is set when the build is cancelled; whoever fetches something for it looks at that.
     """
@@ -96,16 +96,16 @@ class Workshop:
         self._containers: set[Container] = set()
         self._warned: set[str] = set()
         self.userxattr = in_user_namespace()
-        self._owners = not (self.userxattr and has_single_id())
+        self.owners = not (self.userxattr and has_single_id())
+        """Whether files and processes can have other owners than root here."""
         self._lock = threading.RLock()
         self._opening = threading.Lock()
-        self.context_lock = threading.Lock()
         self._cancelled = ended or threading.Event()
 
     @property
     def limits(self) -> tuple[str, ...]:
         """What this machine cannot do that a command's result depends on; it enters keys, so that others do not hit."""
-        return () if self._owners else (ONE_ID,)
+        return () if self.owners else (ONE_ID,)
 
     # file systems
 
@@ -134,8 +134,10 @@ class Workshop:
         """Make the directory `path` with the attributes of the root of `layers`, and give these."""
         root = self.root_attributes(layers)
         os.mkdir(path)
-        if self._owners:
-            os.chown(path, root.uid, root.gid)
+        if self.owners:
+            from buildah_py.layers.owner import give
+
+            give(path, root.uid, root.gid, "/")
         os.chmod(path, root.mode)
         return root
 
@@ -143,7 +145,7 @@ class Workshop:
         """Give what writes a layer into the empty directory `path`, in the form that overlays of this process take."""
         from buildah_py.layers.writer import LayerWriter
 
-        return LayerWriter(path, userxattr=self.userxattr, owners=self._owners, devices=False)
+        return LayerWriter(path, userxattr=self.userxattr, owners=self.owners, devices=False)
 
     def context(self, name: str) -> Context:
         """The build context `name`; "" is the main one."""
@@ -154,9 +156,10 @@ class Workshop:
 
     def refresh_contexts(self) -> None:
         """Have the contexts look at their files again."""
-        with self.context_lock:
-            for context in self._contexts.values():
-                context.refresh()
+        with self._opening:
+            contexts = list(self._contexts.values())
+        for context in contexts:
+            context.refresh()
 
     def lent(self, name: str, *, required: bool) -> str:
         """What of a secret enters a key: its value only where that was asked for, "" for nothing at all.

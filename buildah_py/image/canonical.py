@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from buildah_py.errors import ImageError
+from buildah_py.image.numbers import MOST
 
 MAX_BYTES = 8 << 20
 """Larger metadata is refused: registries allow manifests of 4 MiB, and no config comes near this."""
@@ -29,17 +30,25 @@ def to_bytes(value: Any) -> bytes:
 
 def from_bytes(data: bytes, what: str) -> dict[str, Any]:
     """Decode the JSON object `data`; `what` names it in the ImageError that is raised where it is none."""
-    import json
-
     if len(data) > MAX_BYTES:
         raise ImageError(f"{what} is {len(data)} bytes long; more than {MAX_BYTES} are refused")
     try:
-        value = json.loads(data)
-    except (ValueError, RecursionError) as error:
+        value = loads(data)
+    except ValueError as error:
         raise ImageError(f"{what} is not JSON: {error}") from error
     if not isinstance(value, dict):
         raise ImageError(f"{what} is not a JSON object")
     return value
+
+
+def loads(data: bytes | str) -> Any:
+    """Read JSON that others wrote. Raises ValueError, also where it is nested deeper than it can be read."""
+    import json
+
+    try:
+        return json.loads(data)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def text(raw: dict[str, Any], key: str, what: str) -> str:
@@ -57,10 +66,12 @@ def number(raw: dict[str, Any], key: str, what: str) -> int:
     value = raw.get(key)
     if value is None:
         return 0
-    if isinstance(value, float) and value.is_integer():
+    if isinstance(value, float) and value.is_integer() and abs(value) <= MOST:
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool):
         raise ImageError(f"{what}: `{key}` is not an integer")
+    if abs(value) > MOST:
+        raise ImageError(f"{what}: `{key}` is larger than any number of 64 bits")
     return value
 
 

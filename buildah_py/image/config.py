@@ -197,8 +197,16 @@ class ImageConfig:
         return _arranged({**required, **top, "config": container, "rootfs": rootfs}, _TOP, keep=frozenset(required))
 
     def to_bytes(self) -> bytes:
-        """The bytes whose digest is the image's id: the same for equal configs."""
-        return canonical.to_bytes(self.to_dict())
+        """The bytes whose digest is the image's id: the same for equal configs.
+
+        Raises ImageError for more than anybody would read again.
+        """
+        data = canonical.to_bytes(self.to_dict())
+        if len(data) > canonical.MAX_BYTES:
+            raise ImageError(
+                f"the image's config is {len(data)} bytes long; more than {canonical.MAX_BYTES} are refused"
+            )
+        return data
 
     def digest(self) -> str:
         """The image's id."""
@@ -252,6 +260,20 @@ class ImageConfig:
     def without_env(self, key: str) -> ImageConfig:
         """Remove a variable."""
         return self._with("Env", [item for item in self.env if item.partition("=")[0] != key])
+
+    def with_environment(self, values: Mapping[str, str]) -> ImageConfig:
+        """Set exactly these variables, as `with_env` would; entries of those that have their value already stay."""
+        now = self.environment()
+        rest = dict(values)
+        items: list[str] = []
+        for item in self.env:
+            key, equals, _ = item.partition("=")
+            if not equals or (key in values and values[key] == now[key]):
+                items.append(item)
+            elif key in rest:
+                items.append(f"{key}={rest.pop(key)}")
+        items += [f"{key}={value}" for key, value in rest.items() if key not in now]
+        return self if items == list(self.env) else self._with("Env", items)
 
     def with_entrypoint(self, words: Iterable[str]) -> ImageConfig:
         """Set the entry point; no words remove it. An inherited command stays: `with_cmd(())` removes it."""
@@ -318,14 +340,11 @@ class ImageConfig:
         self, created_by: str, *, created: str = "", empty_layer: bool = True, comment: str = "", author: str = ""
     ) -> ImageConfig:
         """Add an entry to the history: that of an instruction which made no layer, unless `empty_layer` is false."""
-        entry = {
-            "created": created,
-            "created_by": created_by,
-            "author": author,
-            "comment": comment,
-            "empty_layer": empty_layer,
-        }
-        return self._top("history", [*(self._raw.get("history") or ()), entry])
+        return self.with_entries([History(created, created_by, author, comment, empty_layer)])
+
+    def with_entries(self, entries: Iterable[History]) -> ImageConfig:
+        """Add entries to the history, and leave the layers alone."""
+        return self._top("history", [*(self._raw.get("history") or ()), *(entry._asdict() for entry in entries)])
 
     def with_layer(
         self, diff_id: str, created_by: str, *, created: str = "", comment: str = "", author: str = ""

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from buildah_py.errors import ImageError, UsageError
 from buildah_py.image import digest as digests
+from buildah_py.image.numbers import decimal
 
 DOCKER_HUB = "docker.io"
 OFFICIAL = "library/"
@@ -131,7 +132,7 @@ def _check_host(text: str, registry: str) -> None:
     host, colon, port = registry.rpartition(":")
     if not colon or registry.endswith("]"):
         host, port = registry, ""
-    elif not (port.isascii() and port.isdigit() and 0 < int(port) <= 65535):
+    elif not 0 < decimal(port) <= 65535:
         raise _wrong(text, f"`{port}` is not a port")
     if not re.fullmatch(_HOST, host):
         raise _wrong(text, f"`{host}` is not a host name")

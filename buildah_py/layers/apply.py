@@ -9,7 +9,8 @@ from buildah_py.errors import ArchiveError
 from buildah_py.layers.entry import BLOCK, CHAR, DIR, FIFO, FILE, HARDLINK, SYMLINK, WHITEOUT
 from buildah_py.layers.header import OPAQUE_NAME, WHITEOUT_PREFIX
 from buildah_py.layers.inventory import Captured
-from buildah_py.layers.reader import DEFAULT_LIMITS, Limits, Member, TarReader
+from buildah_py.layers.limits import DEFAULT_LIMITS, Limits
+from buildah_py.layers.reader import Member, TarReader
 from buildah_py.layers.stream import PIECE, ZEROS, BackgroundHash, ReadAhead
 from buildah_py.layers.writer import LayerWriter
 
@@ -38,6 +39,7 @@ def unpack(
     below: Tree | None = None,
     left_out: Callable[[str], object] | None = None,
     devices: bool = True,
+    check: Callable[[], object] = lambda: None,
 ) -> Captured:
     """Unpack an uncompressed tar into the empty directory `dest`; return what is there now.
 
@@ -49,7 +51,8 @@ def unpack(
     and parents that the archive leaves out are made as they are below. Without it the layer stands for itself and can
     be unpacked before them; `adopt.hidden_links` says whether that was enough.
 
-    Device nodes that only others may make are an error, unless `left_out` is there to be told of their paths.
+    Device nodes that only others may make are an error, unless `left_out` is there to be told of their paths. `check`
+    is that of TarReader.
 
     Names are taken inside `dest`: leading slashes mean nothing, a symbolic link on the way to an entry's parent is
     followed inside of `dest`, the last component never. Raises ArchiveError, having touched nothing outside of
@@ -70,7 +73,7 @@ def unpack(
             size += len(data)
             return data
 
-        reader = TarReader(read, limits)
+        reader = TarReader(read, limits, check)
         unpacking = _Unpacking(writer, reader, below, keep_whiteouts=keep_whiteouts, left_out=left_out)
         for member in reader:
             unpacking.add(member)
@@ -114,7 +117,7 @@ class _Unpacking:
         elif kind == DIR:
             writer.add_dir(path, member.mode, member.uid, member.gid, _sorted(member.xattrs), member.mtime)
         elif kind == SYMLINK:
-            writer.add_symlink(path, _link_target(member), member.uid, member.gid, member.mtime)
+            writer.add_symlink(path, link_target(member), member.uid, member.gid, member.mtime)
         elif kind == HARDLINK:
             target = self._clean(member.link)
             where, _, last = target.rpartition("/")
@@ -137,7 +140,7 @@ class _Unpacking:
     def _file(self, path: str, member: Member) -> None:
         source: Callable[[int], bytes | memoryview] = self._reader.read
         if member.sparse is not None:
-            source = _Sparse(self._reader.read, member.sparse, member.size).read
+            source = Sparse(self._reader, member.sparse, member.size).read
         self._writer.add_file(
             path,
             source,
@@ -247,15 +250,16 @@ class _Unpacking:
         return "/".join(at)
 
 
-class _Sparse:
+class Sparse:
     """Fills the holes of a sparse member with zeros."""
 
-    def __init__(self, read: Callable[[int], bytes], parts: tuple[tuple[int, int], ...], size: int) -> None:
-        self._read = read
+    def __init__(self, reader: TarReader, parts: tuple[tuple[int, int], ...], size: int) -> None:
+        self._reader = reader
         self._pieces = self._all(parts, size)
         self._data: bytes | memoryview = b""
 
     def read(self, length: int) -> bytes | memoryview:
+        """Return up to `length` bytes of the file, b"" at its end."""
         if not self._data:
             self._data = next(self._pieces, b"")
         data, self._data = self._data[:length], self._data[length:]
@@ -266,11 +270,12 @@ class _Sparse:
         for offset, length in (*parts, (size, 0)):
             while position < offset:
                 step = min(offset - position, PIECE)
+                self._reader.check()
                 yield ZEROS[:step]
                 position += step
             end = offset + length
             while position < end:
-                data = self._read(min(end - position, PIECE))
+                data = self._reader.read(min(end - position, PIECE))
                 if not data:
                     raise EOFError
                 position += len(data)
@@ -281,7 +286,8 @@ def _sorted(xattrs: tuple[tuple[str, bytes], ...]) -> tuple[tuple[str, bytes], .
     return tuple(sorted(xattrs)) if xattrs else xattrs
 
 
-def _link_target(member: Member) -> str:
+def link_target(member: Member) -> str:
+    """Give where a symbolic link leads. Raises ArchiveError for what no link can hold."""
     if not member.link or b"\0" in member.link or len(member.link) > _PATH_MAX:
         raise ArchiveError(f"the target of the archive's symbolic link {_shown(member.name)} is none that can be")
     return os.fsdecode(member.link)

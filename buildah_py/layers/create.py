@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from buildah_py.errors import ArchiveError
+from buildah_py.layers.owner import give
 from buildah_py.linux.paths import open_beneath
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Attributes(NamedTuple):
     def finish(self, descriptor: int, mode: int, uid: int, gid: int, mtime: int, xattrs: Xattrs, path: str) -> None:
         """Give an open file or directory its owner, mode, attributes and time, in the order in which they last."""
         if self.owners and (uid, gid) != self.own:
-            os.fchown(descriptor, uid, gid)
+            give(descriptor, uid, gid, path)
         os.fchmod(descriptor, mode)  # after chown, which takes setuid away
         if xattrs:
             _set_xattrs(descriptor, xattrs, path)

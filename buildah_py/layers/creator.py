@@ -13,7 +13,7 @@ import os
 import struct
 from typing import TYPE_CHECKING, Any, Final
 
-from buildah_py.errors import ArchiveError, StoreError
+from buildah_py.errors import ArchiveError, NoSuchId, StoreError
 from buildah_py.layers.create import Attributes, has_default_acl
 
 if TYPE_CHECKING:
@@ -92,8 +92,8 @@ def _raise(answer: tuple[Any, ...] | None) -> None:
     kind, *rest = answer
     if kind == "os":
         raise OSError(*rest)
-    if kind == "archive":
-        raise ArchiveError(rest[0], hint=rest[1])
+    if kind in ("archive", "id"):
+        raise (ArchiveError if kind == "archive" else NoSuchId)(rest[0], hint=rest[1])
     raise StoreError(f"the process that creates files failed: {rest[0]}")
 
 
@@ -112,8 +112,8 @@ def main(owners: bool) -> None:
             attributes.create_files(root, parent, files, _receive(batches, size))
     except OSError as error:
         _reply(answers, ("os", error.errno, error.strerror, error.filename))
-    except ArchiveError as error:
-        _reply(answers, ("archive", error.message, error.hint))
+    except (ArchiveError, NoSuchId) as error:
+        _reply(answers, ("archive" if isinstance(error, ArchiveError) else "id", error.message, error.hint))
     except Exception as error:  # noqa: BLE001 - raised again by the process that waits
         _reply(answers, ("other", repr(error)))
 

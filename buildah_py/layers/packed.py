@@ -109,10 +109,16 @@ class PackedTar:
             if offset >= run:
                 offset -= run
                 continue
-            part = min(length, run - offset)
-            parts.append(os.pread(self._descriptors[from_base], part, start + offset))
+            at = start + offset
+            until = at + min(length, run - offset)
+            while at < until:
+                part = os.pread(self._descriptors[from_base], until - at, at)
+                if not part:
+                    raise ArchiveError(f"a stored layer is damaged: {self._path} is cut short")
+                parts.append(part)
+                at += len(part)
+                length -= len(part)
             offset = 0
-            length -= part
         data = b"".join(parts)
         if length:
             raise ArchiveError(f"a stored layer is damaged: {self._path} is cut short")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from buildah_py.errors import ArchiveError
 from buildah_py.layers.entry import BLOCK, CHAR, DIR, FIFO, FILE, HARDLINK, SYMLINK
+from buildah_py.layers.limits import DEFAULT_LIMITS, Limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -37,22 +38,6 @@ _XATTR: Final = b"SCHILY.xattr."
 _SECOND: Final = 1_000_000_000
 
 
-class Limits(NamedTuple):
-    """How much an archive may make us do.
-
-    `size` is in bytes of the uncompressed stream, `entries` counts headers; `header` bounds one extended header and
-    `headers` all of them, for they are what names, link targets and attributes in memory can grow from.
-    """
-
-    size: int = 1 << 40
-    entries: int = 2_000_000
-    header: int = 1 << 20
-    headers: int = 1 << 28
-
-
-DEFAULT_LIMITS: Final = Limits()
-
-
 class Member(NamedTuple):
     """One member: what its headers say. `sparse` lists (offset, length) of the data that is there of `size` bytes."""
 
@@ -72,12 +57,19 @@ class Member(NamedTuple):
 class TarReader:
     """Iterate over the members of a stream; `read` gives the bytes of the current one.
 
-    What was not read of a member is skipped. Raises ArchiveError, with the offset, for whatever is no tar.
+    What was not read of a member is skipped. Raises ArchiveError, with the offset, for whatever is no tar. `check` is
+    called often, and may raise what ends the reading.
     """
 
-    def __init__(self, read: Callable[[int], bytes], limits: Limits = DEFAULT_LIMITS) -> None:
+    def __init__(
+        self,
+        read: Callable[[int], bytes],
+        limits: Limits = DEFAULT_LIMITS,
+        check: Callable[[], object] = lambda: None,
+    ) -> None:
         self._source = read
         self._limits = limits
+        self.check = check
         self._buffer = b""
         self._start = 0  # of what is left in the buffer
         self._offset = 0  # in the stream
@@ -85,6 +77,7 @@ class TarReader:
         self._padding = 0
         self._count = 0
         self._extended = 0
+        self._files = 0  # bytes of all files, with their holes
 
     @property
     def offset(self) -> int:
@@ -96,6 +89,11 @@ class TarReader:
             member = self._next()
             if member is None:
                 return
+            self.check()
+            if member.kind == FILE:
+                self._files += member.size
+                if self._files > self._limits.size:
+                    raise self._too_large()
             yield member
 
     def read(self, length: int) -> bytes:
@@ -104,6 +102,7 @@ class TarReader:
         if not length:
             return b""
         if self._start >= len(self._buffer):
+            self.check()
             self._buffer, self._start = self._source(PIECE), 0
             if not self._buffer:
                 raise self._error("it ends in the middle of a file")
@@ -118,6 +117,7 @@ class TarReader:
         self._took(len(self._buffer) - self._start)
         self._buffer, self._start = b"", 0
         while data := self._source(PIECE):
+            self.check()
             self._took(len(data))
 
     # Below: the stream.
@@ -125,7 +125,12 @@ class TarReader:
     def _took(self, length: int) -> None:
         self._offset += length
         if self._offset > self._limits.size:
-            raise ArchiveError(f"the archive unpacks to more than the allowed {self._limits.size} bytes")
+            raise self._too_large()
+
+    def _too_large(self) -> ArchiveError:
+        return ArchiveError(
+            f"the archive unpacks to more than the allowed {self._limits.size} bytes", hint=self._limits.hint
+        )
 
     def _exactly(self, length: int) -> bytes:
         """Return `length` bytes, fewer only where the stream ends."""

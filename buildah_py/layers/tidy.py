@@ -2,14 +2,53 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from typing import TYPE_CHECKING
 
-from buildah_py.linux.paths import Beneath
+from buildah_py.linux.paths import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, Beneath, openat2
 
 if TYPE_CHECKING:
     from buildah_py.layers.inventory import Captured
+
+
+def take_out(upper: str, stubs: str, path: str, *, changed: bool) -> bool:
+    """Remove what a step made of the stub at `path`: a mere copy, as by chmod -R, or anything else if `changed` is set.
+
+    A directory in its place stays. No link is followed on the way, and the directory that it lies in keeps its times.
+    Whether the step had changed, replaced or removed what was removed here.
+    """
+    parent, _, name = path.strip("/").rpartition("/")
+    top = os.open(upper, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        directory = openat2(top, parent, os.O_RDONLY | os.O_DIRECTORY, 0, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            raise
+        return False
+    finally:
+        os.close(top)
+    try:
+        status, known = os.stat(name, dir_fd=directory, follow_symlinks=False), os.stat(directory)
+        copied = _is_copy(status, f"{stubs}/{parent}/{name}")
+        if stat.S_ISDIR(status.st_mode) or not (copied or changed):
+            return False
+        os.unlink(name, dir_fd=directory)
+        os.utime(directory, ns=(known.st_atime_ns, known.st_mtime_ns))
+    except FileNotFoundError:
+        return False
+    finally:
+        os.close(directory)
+    return not copied
+
+
+def _is_copy(status: os.stat_result, stub: str) -> bool:
+    try:
+        known = os.lstat(stub)
+    except FileNotFoundError:  # the image has its own
+        return False
+    return stat.S_ISREG(status.st_mode) and (status.st_mtime_ns, status.st_size) == (known.st_mtime_ns, known.st_size)
 
 
 def tidy(upper: str, captured: Captured) -> None:

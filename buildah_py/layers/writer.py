@@ -13,6 +13,7 @@ from buildah_py.layers.entry import BLOCK, CHAR, DIR, FIFO, FILE, HARDLINK, SECO
 from buildah_py.layers.files import read_pieces, start_write_back
 from buildah_py.layers.header import END, check_path, header
 from buildah_py.layers.inventory import Captured, Inventory
+from buildah_py.layers.owner import give
 from buildah_py.layers.spool import FileSpool
 from buildah_py.layers.stream import PIECE, ZEROS, BackgroundHash, TarStream
 from buildah_py.layers.tar import pack, padding, tar_key
@@ -183,7 +184,7 @@ class LayerWriter:
         """Make a symbolic link; its target is kept as it is."""
         parent, name = self._place(path, self._entries.get(path))
         os.symlink(target, name, dir_fd=parent)
-        self._own_node(parent, name, uid, gid)
+        self._own_node(parent, name, uid, gid, path)
         os.utime(name, ns=(mtime, mtime), dir_fd=parent, follow_symlinks=False)
         self._record(Entry(path, SYMLINK, 0o777, uid, gid, 0, "", target, (0, 0), (), mtime))
 
@@ -239,7 +240,7 @@ class LayerWriter:
                 f"/{path} is a {kind} device, and making one takes privileges that are missing here",
                 hint="run pybuild as root, or use an image without device nodes",
             ) from error
-        self._own_node(parent, name, uid, gid)
+        self._own_node(parent, name, uid, gid, path)
         os.chmod(name, mode, dir_fd=parent)
         os.utime(name, ns=(mtime, mtime), dir_fd=parent, follow_symlinks=False)
         self._record(entry)
@@ -328,9 +329,9 @@ class LayerWriter:
     def _finish(self, descriptor: int, entry: Entry) -> None:
         self._attributes.finish(descriptor, entry.mode, entry.uid, entry.gid, entry.mtime, entry.xattrs, entry.path)
 
-    def _own_node(self, parent: int, name: str, uid: int, gid: int) -> None:
+    def _own_node(self, parent: int, name: str, uid: int, gid: int, path: str) -> None:
         if self._attributes.owners and (uid, gid) != self._attributes.own:
-            os.chown(name, uid, gid, dir_fd=parent, follow_symlinks=False)
+            give(name, uid, gid, path, directory=parent)
 
     # Below: the tree.
 

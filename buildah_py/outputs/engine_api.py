@@ -10,6 +10,7 @@ import socket
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from buildah_py.errors import OutputError
+from buildah_py.image.canonical import loads
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -169,6 +170,6 @@ class Engine:
 
 def _json(data: bytes) -> Any:
     try:
-        return json.loads(data)
+        return loads(data)
     except ValueError:
         return None

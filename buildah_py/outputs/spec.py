@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from buildah_py.errors import UsageError
 from buildah_py.image.media_types import COMPRESSIONS, UNCOMPRESSED, ZSTD
+from buildah_py.image.numbers import decimal
 from buildah_py.outputs.annotations import LEVELS, Annotation
 
 if TYPE_CHECKING:
@@ -159,7 +160,7 @@ def _level(text: str, values: Mapping[str, str]) -> int | None:
         return None
     compression = values.get("compression")
     highest = {ZSTD: 22, UNCOMPRESSED: 0}.get(compression or "", 9)
-    if not (level.isascii() and level.isdigit() and int(level) <= highest):
+    if not 0 <= decimal(level) <= highest:
         raise _wrong(text, f"`{level}` is no level of {compression or 'gzip'}", f"the levels go from 0 to {highest}")
     return int(level)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from buildah_py.errors import ImageError
 from buildah_py.image import timestamp
+from buildah_py.image.config import History
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,15 +31,15 @@ def finish_config(plan: Plan, made: Mapping[int, MadeLayer]) -> ImageConfig:
     """
     config = plan.config.with_complete_history(created=plan.config.created)
     newest, created = _base_time(config)
+    entries, diff_ids = [], list(config.diff_ids)
     for item in plan.history:
-        if item.node is None:
-            config = config.with_history(item.created_by, created=created, comment=COMMENT)
-            continue
-        layer = made[item.node]
-        if newest is None or layer.created > newest:
-            newest, created = layer.created, timestamp.to_text(layer.created)
-        config = config.with_layer(layer.diff_id, item.created_by, created=created, comment=COMMENT)
-    return config.with_created(created)
+        if item.node is not None:
+            layer = made[item.node]
+            if newest is None or layer.created > newest:
+                newest, created = layer.created, timestamp.to_text(layer.created)
+            diff_ids.append(layer.diff_id)
+        entries.append(History(created, item.created_by, comment=COMMENT, empty_layer=item.node is None))
+    return config.with_diff_ids(diff_ids).with_entries(entries).with_created(created)
 
 
 def _base_time(config: ImageConfig) -> tuple[int | None, str]:

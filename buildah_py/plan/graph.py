@@ -29,7 +29,7 @@ class Node:
     """A step with what it runs on and reads; indices point to earlier nodes of the plan.
 
     `stage` is the stage's name for people, `number` its place in there from 1, `text` the instruction, `place` where
-    that stands (`Buildfile:7`).
+    that stands (`Buildfile:7`), `shown` the instruction with the values of its variables.
     """
 
     index: int
@@ -40,6 +40,7 @@ class Node:
     number: int
     text: str
     place: str
+    shown: str = ""
 
 
 class HistoryItem(NamedTuple):

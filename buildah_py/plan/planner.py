@@ -73,7 +73,6 @@ class Planner:
         self._counts: dict[str, int] = {}
         self._bases: dict[tuple[str, str], tuple[int, ImageConfig]] = {}
         self.network = options.network
-        self.env = options.env
         self.proxies = proxies(options.build_args)
         self.container = tuple(options.container.items())
         self.hostname = options.build_args.get("BUILDKIT_SANDBOX_HOSTNAME") or options.hostname
@@ -83,6 +82,7 @@ class Planner:
         fold = fold_of(walk.need(walk.target))
         config = fold.config.with_labels(self._options.labels) if self._options.labels else fold.config
         warnings = [
+            *_front_end(walk),
             *(
                 f"build argument {name} was given, but nothing in the build file declares it"
                 for name in undeclared(self._options.build_args, walk.declared)
@@ -112,11 +112,19 @@ class Planner:
     # what stages ask for
 
     def add(
-        self, step: Step, *, parent: int | None, stage: str, text: str, place: str, inputs: tuple[Input, ...] = ()
+        self,
+        step: Step,
+        *,
+        parent: int | None,
+        stage: str,
+        text: str,
+        place: str,
+        inputs: tuple[Input, ...] = (),
+        shown: str = "",
     ) -> int:
         """Append a node; its index."""
         number = self._counts[stage] = self._counts.get(stage, 0) + 1
-        self._nodes.append(Node(len(self._nodes), step, parent, inputs, stage, number, text, place))
+        self._nodes.append(Node(len(self._nodes), step, parent, inputs, stage, number, text, place, shown or text))
         return len(self._nodes) - 1
 
     def input(self, fold: StageFold, origin: Origin, span: Span) -> Input:
@@ -154,6 +162,16 @@ class Planner:
         node = self.add(step, parent=None, stage=label, text=f"FROM {name}", place=place)
         self._bases[name, platform] = node, config
         return node, config
+
+
+def _front_end(walk: Walk) -> list[str]:
+    """Warn of a front end that is not run."""
+    if not walk.file.directives.syntax:
+        return []
+    from buildah_py.buildfile.front_end import foreign_front_end
+
+    found = foreign_front_end(walk.file)
+    return [f"{walk.file.source.name}:{found.line}: {found.message()}"] if found else []
 
 
 def fold_of(stage: StageWalk) -> StageFold:

@@ -10,9 +10,11 @@ import re
 from typing import TYPE_CHECKING
 
 from buildah_py.buildfile import tree
+from buildah_py.buildfile.expand import fill_in
 from buildah_py.buildfile.stage import Base, StageObserver
 from buildah_py.errors import BuildFileError, NotFound, UsageError
-from buildah_py.image.config import DEFAULT_PATH, Healthcheck
+from buildah_py.image.canonical import MAX_BYTES
+from buildah_py.image.config import Healthcheck
 from buildah_py.plan import created_by
 from buildah_py.plan.graph import HistoryItem, Input
 from buildah_py.plan.steps import CaptureStep, CopyStep, InlineFile, MountStep, RunStep, WorkdirStep
@@ -48,6 +50,7 @@ class StageFold(StageObserver):
         self.node: int
         self.history: list[HistoryItem] = []
         self.arguments: dict[str, str] = {}
+        self.noted = 0
         self._cmd_set = False
 
     def place(self, span: Span) -> str:
@@ -56,6 +59,14 @@ class StageFold(StageObserver):
         return f"{name}:{line}"
 
     def _note(self, text: str, node: int | None = None) -> None:
+        """Add to the history; nothing in the config is longer than what the history says of it."""
+        self.noted += len(text)
+        if self.noted > MAX_BYTES:
+            raise self.stage.error(
+                f"the image's config would be longer than {MAX_BYTES} bytes",
+                self.stage.instruction.span,
+                "look for variables and labels that hold very much",
+            )
         self.history.append(HistoryItem(text, node))
 
     def _step(self, step: Step, instruction: tree.Instruction, history: str, inputs: tuple[Input, ...] = ()) -> None:
@@ -66,8 +77,15 @@ class StageFold(StageObserver):
             stage=self.name,
             text=redact(instruction.text),
             place=self.place(instruction.span),
+            shown=self._shown(step, instruction.text),
         )
         self._note(history, self.node)
+
+    def _shown(self, step: Step, text: str) -> str:
+        """Give an instruction with the values of its variables; those of a RUN are its shell's."""
+        if not isinstance(step, CopyStep | WorkdirStep) or "$" not in text:
+            return ""
+        return redact(fill_in(text, self.stage.env))
 
     # the beginning
 
@@ -87,34 +105,27 @@ class StageFold(StageObserver):
             source = Input(context=context.key, name=f"the context {context.name}")
             self._step(CopyStep(("/",), "/"), base, f"FROM {context.name}", (source,))
         triggers = self.config.onbuild
-        env = self.config.environment()
-        self._prepare()
-        return Base(env, str(self.config.platform), self.config.working_dir, triggers)
+        if triggers:
+            self.config = self.config.without_onbuild()
+        return Base(self.config.environment(), str(self.config.platform), self.config.working_dir, triggers)
 
     def inherit(self, base: StageWalk) -> None:
         """Begin with another stage."""
         from buildah_py.plan.planner import fold_of
 
         below = fold_of(base)
-        self.node, self.config = below.node, below.config
-        self.history, self.arguments = list(below.history), dict(below.arguments)
-        self._prepare()
+        self.node = below.node
+        self.config = below.config.without_onbuild() if below.config.onbuild else below.config
+        self.history, self.arguments, self.noted = list(below.history), dict(below.arguments), below.noted
 
-    def _prepare(self) -> None:
-        """Set what every stage has; the base's triggers have run when the stage is done."""
-        if self.config.getenv("PATH") is None:
-            self.config = self.config.with_env("PATH", DEFAULT_PATH)
-        for name, value in self.planner.env.items():
-            self.config = self.config.with_env(name, value)
-        if self.config.onbuild:
-            self.config = self.config.without_onbuild()
+    def end(self) -> None:
+        """Have the image keep what ENV set."""
+        self.config = self.config.with_environment(self.stage.image_env)
 
     # instructions that are folded into the config
 
     def env(self, instruction: tree.Env, pairs: Sequence[tuple[str, str]]) -> None:  # noqa: ARG002
         """ENV."""
-        for key, value in pairs:
-            self.config = self.config.with_env(key, value)
         self._note(created_by.pairs("ENV", pairs))
 
     def label(self, instruction: tree.Label, pairs: Sequence[tuple[str, str]]) -> None:  # noqa: ARG002
@@ -161,13 +172,11 @@ class StageFold(StageObserver):
     def unset_names(self, instruction: tree.Unset, names: Sequence[str]) -> None:
         """UNSET."""
         for name in names:
-            if instruction.kind == "ENV":
-                self.config = self.config.without_env(name)
-            elif instruction.kind == "LABEL":
+            if instruction.kind == "LABEL":
                 self.config = self.config.without_label(name)
             elif instruction.kind == "EXPOSE":
                 self.config = self.config.without_exposed_port(name if "/" in name else f"{name}/tcp")
-            else:
+            elif instruction.kind == "VOLUME":
                 self.config = self.config.without_volume(name)
         self._note(f"UNSET {instruction.kind} {' '.join(names)}")
 
@@ -284,7 +293,6 @@ class StageFold(StageObserver):
             place=self.place(instruction.span),
         )
         value = self.planner.evaluate()
-        self.config = self.config.with_env(instruction.name, value)
         self._note(created_by.pairs("ENV", [(instruction.name, value)]))
         return value
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from buildah_py.errors import UsageError
+from buildah_py.progress.text import Uncommanded, is_read_for_commands
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,9 +19,11 @@ MODES = ("auto", "tty", "plain", "json", "quiet")
 def renderer(mode: str, *, err: TextIO, out: TextIO, env: Mapping[str, str]) -> Renderer:
     """Make the renderer of that name, a context manager and a sink; `auto` is tty where `err` is a terminal.
 
-    `env` is asked for NO_COLOR and TERM. Raises UsageError for a mode that does not exist, and for tty where there is
-    no terminal.
+    `env` is asked for NO_COLOR, TERM and GITHUB_ACTIONS. Raises UsageError for a mode that does not exist, and for tty
+    where there is no terminal.
     """
+    if is_read_for_commands(env) and mode != "json":
+        err = cast("TextIO", Uncommanded(err))
     terminal = err.isatty()
     dumb = env.get("TERM", "dumb") in ("", "dumb")
     colour = terminal and not dumb and not env.get("NO_COLOR")

@@ -37,7 +37,10 @@ class StepStarted(NamedTuple):
 
 
 class StepOutput(NamedTuple):
-    """Bytes that a running step wrote to `stream` (STDOUT or STDERR): any piece, not necessarily whole lines."""
+    """Bytes that a running step wrote to `stream`: any piece, not necessarily whole lines.
+
+    STDOUT stands for both streams, in the order of what was written, where one pipe is all that a step has.
+    """
 
     id: int
     stream: int

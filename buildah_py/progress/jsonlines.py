@@ -71,5 +71,6 @@ class JsonLines(Renderer):
         import json
 
         line = {"event": name, "time": round(self._clock() - self._start, 6), **properties}
-        self._err.write(json.dumps(line) + "\n")
+        # Where GitHub's runner reads it, `##[` would begin a command wherever it stands.
+        self._err.write(json.dumps(line).replace("##[", "##\\u005b") + "\n")
         self._err.flush()

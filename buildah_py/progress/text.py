@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import TextIO
+
     from buildah_py.progress.events import StepStarted
 
 MAX_LINE = 64 << 10
@@ -21,6 +24,7 @@ _COLOUR = r"\x1b\[[0-9;:]*m"
 _RESET = "\x1b[0m"
 # Characters that turn the direction of writing, and so can make a line show what it does not say.
 _BIDI = "[\u200e\u200f\u202a-\u202e\u2066-\u2069]"
+_COMMAND = "[\\s\u00ad\u180e\u200b-\u200f\u2060\ufeff]*::"
 _WHITE = r"\s*\\?\n\s*"
 
 
@@ -69,6 +73,35 @@ def clean(line: str, *, colour: bool) -> str:
         return re.sub(_COMMANDS, "", line)
     kept = re.sub(_COMMANDS, lambda match: match[0] if re.fullmatch(_COLOUR, match[0]) else "", line)
     return kept + _RESET if "\x1b" in kept and not kept.endswith((_RESET, "\x1b[m")) else kept
+
+
+def is_read_for_commands(env: Mapping[str, str]) -> bool:
+    """Whether GitHub's runner reads what is printed, and obeys lines that are workflow commands."""
+    return env.get("GITHUB_ACTIONS", "") not in ("", "false")
+
+
+def without_command(line: str) -> str:
+    """`line` as one that GitHub's runner does not obey.
+
+    For it a command begins with `::`, blanks before it or not, or, in the older spelling, with `##[` anywhere.
+    """
+    if "::" in line and re.match(_COMMAND, line):
+        line = f"| {line}"
+    return line.replace("##[", "## [")
+
+
+class Uncommanded:
+    """A text stream on which whole lines are written, none of which is a workflow command."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write lines."""
+        return self._stream.write("\n".join(map(without_command, text.split("\n"))))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def label(step: StepStarted) -> str:

@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from buildah_py.errors import UsageError
+from buildah_py.image.canonical import loads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,9 +25,9 @@ def read(path: str) -> dict[str, Any]:
     if not text.strip():
         return {}
     try:
-        data = json.loads(text)
+        data = loads(text)
     except ValueError as error:
-        where = f"line {error.lineno}" if isinstance(error, json.JSONDecodeError) else "it is not UTF-8"
+        where = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else f"line {getattr(error, 'lineno', 1)}"
         raise UsageError(f"{path} is not JSON: {where}") from None  # without the text, which may be a password
     if not isinstance(data, dict):
         raise UsageError(f"{path} is not a JSON object")

@@ -10,8 +10,14 @@ from weakref import WeakSet
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
+from buildah_py.linux.addresses import is_ours
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+class Guarded(Exception):
+    """A server elsewhere led to this machine or its link."""
 
 
 class Open:
@@ -43,15 +49,28 @@ def manager(
     settings: Mapping[str, Any],
     opened: Open,
     silence: float,
+    *,
+    guarded: bool,
+    here: set[str],
 ) -> urllib3.PoolManager:
     """Make a manager of pools, through a proxy if one is given, whose connections are noted in `opened`.
 
-    `silence` is how long a registry may take nothing of what it is sent, in seconds.
+    `silence` is how long a registry may take nothing of what it is sent, in seconds. Hosts that turn out to be this
+    machine, by their address and whatever their name, are noted in `here`; where `guarded`, Guarded is raised for them
+    before anything is sent. Behind a proxy nobody can tell.
     """
+
+    def look(connection: HTTPConnection) -> None:
+        if proxy is None and is_ours(connection.sock):
+            if guarded:
+                connection.close()
+                raise Guarded
+            here.add(connection.host)
 
     class Plain(HTTPConnection):
         def connect(self) -> None:
             super().connect()
+            look(self)
             self.sock.settimeout(silence)  # else the time limit of connecting holds for sending too
             opened.add(self)
 
@@ -63,6 +82,7 @@ def manager(
     class Tls(HTTPSConnection):
         def connect(self) -> None:
             super().connect()
+            look(self)
             self.sock.settimeout(silence)
             opened.add(self)
 

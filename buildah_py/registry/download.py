@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Self
 
 from buildah_py.errors import RegistryError
+from buildah_py.image.numbers import decimal
 from buildah_py.registry.answers import finish
 from buildah_py.registry.pace import Pace
 from buildah_py.registry.patience import Patience, Trouble
@@ -121,7 +122,7 @@ class BlobStream:
                 response.close()
                 raise self._session.wrong(f"was asked for the bytes from {offset} on, and gives those from {start} on")
         announced = response.headers.get("Content-Length") or ""
-        if announced.isascii() and announced.isdigit() and int(announced) != size - start:
+        if announced and decimal(announced) != size - start:
             response.close()
             raise self._session.wrong(f"announces {announced} bytes of it, where the manifest says {size - start}")
         self._response = response
@@ -181,7 +182,7 @@ def _start_of(content_range: str) -> int:
     """Read where `bytes START-END/SIZE` starts; -1 for anything else."""
     unit, _, rest = content_range.strip().partition(" ")
     start = rest.partition("-")[0].strip()
-    return int(start) if unit.lower() == "bytes" and start.isascii() and start.isdigit() else -1
+    return decimal(start) if unit.lower() == "bytes" else -1
 
 
 def exists(session: Session, digest: str, actions: str) -> bool:

@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from buildah_py.errors import UsageError
+from buildah_py.image.canonical import loads
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,7 +28,7 @@ def get(name: str, key: str, environ: Mapping[str, str]) -> tuple[str, str] | No
             return None
         raise UsageError(f"docker-credential-{name} failed for {key}: {_shown(output)}")
     try:
-        answer = json.loads(output)
+        answer = loads(output)
         username, secret = answer["Username"], answer["Secret"]
     except (ValueError, KeyError, TypeError):
         raise UsageError(f"docker-credential-{name} gave no credentials for {key} but something else") from None

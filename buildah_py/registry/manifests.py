@@ -9,6 +9,7 @@ from buildah_py.errors import ImageError, RegistryError
 from buildah_py.image import digest as digests
 from buildah_py.image import media_types
 from buildah_py.image.descriptor import Descriptor
+from buildah_py.image.numbers import decimal
 from buildah_py.registry.answers import finish, printable, read_small
 from buildah_py.registry.patience import Trouble
 from buildah_py.registry.raw import RawManifest
@@ -63,8 +64,8 @@ def head(session: Session, name: str, accept: Sequence[str]) -> Descriptor | Non
     finish(response)
     kind = _plain_type(response.headers.get("Content-Type") or "")
     digest = response.headers.get("Docker-Content-Digest") or (name if ":" in name else "")
-    length = response.headers.get("Content-Length") or ""
-    if kind not in accept or not digest or not (length.isascii() and length.isdigit()) or not int(length):
+    length = decimal(response.headers.get("Content-Length") or "")
+    if kind not in accept or not digest or length <= 0:
         return None
     try:
         digests.validate(digest)
@@ -72,7 +73,7 @@ def head(session: Session, name: str, accept: Sequence[str]) -> Descriptor | Non
         raise session.wrong(f"gives a digest that is none: {error.message}") from error
     if ":" in name and digest != name:
         raise session.wrong(f"was asked for {name} and says that it is {digest}")
-    return Descriptor(kind, digest, int(length))
+    return Descriptor(kind, digest, length)
 
 
 def push(session: Session, name: str, data: bytes, media_type: str) -> str:
@@ -142,8 +143,8 @@ def _body(session: Session, response: BaseHTTPResponse, limit: int, what: str) -
     data = read_small(response, limit + 1, host=host, silence=session.limits.silence)
     if len(data) > limit:
         raise session.wrong(f"gives {what} of more than {limit} bytes; no more are read")
-    length = response.headers.get("Content-Length") or ""
-    if length.isascii() and length.isdigit() and int(length) != len(data):
+    length = decimal(response.headers.get("Content-Length") or "")
+    if length not in (-1, len(data)):
         raise Trouble(f"{host} ended {what} after {len(data)} of {length} bytes")
     return data
 

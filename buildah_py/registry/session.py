@@ -244,6 +244,7 @@ class Session:
                 verify=not self.endpoint.insecure,
                 body=body() if callable(body) else body,
                 silence=silence,
+                asked=self.endpoint.host,
             )
         except RegistryError as error:
             if error.message.startswith(self.what):

@@ -144,6 +144,7 @@ class Tokens:
                 {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"},
                 verify=asking.verify,
                 body=urlencode(fields).encode(),
+                asked=asking.host,
             )
         fields += [("scope", scope) for scope in scopes]
         headers = {"Accept": "application/json"}
@@ -154,7 +155,11 @@ class Tokens:
             fields.append(("offline_token", "true"))
         joint = "&" if urlsplit(realm).query else "?"
         return self._transport.request(
-            "GET", realm + (joint + urlencode(fields) if fields else ""), headers, verify=asking.verify
+            "GET",
+            realm + (joint + urlencode(fields) if fields else ""),
+            headers,
+            verify=asking.verify,
+            asked=asking.host,
         )
 
 

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from buildah_py.errors import RegistryError
 from buildah_py.registry.certificates import Certificates
+from buildah_py.registry.endpoint import hostname, is_loopback
 from buildah_py.registry.patience import Trouble, retry_after
 from buildah_py.registry.proxies import proxy_for, without_credentials
 
@@ -28,6 +29,7 @@ class _Pool(NamedTuple):
     scheme: str
     host: str
     verify: bool
+    guarded: bool
 
 
 class Transport:
@@ -39,6 +41,7 @@ class Transport:
         self._pools: dict[_Pool, PoolManager] = {}
         self._open: Open | None = None
         self._lock = threading.Lock()
+        self._here: set[str] = set()
         self.closed = threading.Event()
 
     def close(self) -> None:
@@ -60,21 +63,27 @@ class Transport:
         verify: bool,
         body: Any = None,
         silence: float | None = None,
+        asked: str = "",
     ) -> BaseHTTPResponse:
         """Send a request; give the answer, whose body has not been read and whose `url` is whole.
 
         Redirects and retries are the caller's.
 
-        Raises Trouble for what may go better the next time, RegistryError for what will not.
+        `asked` is the host that led here, if one did: where that is elsewhere, it cannot lead to this machine or its
+        link, which is decided by the address and not by the name. Raises Trouble for what may go better the next time,
+        RegistryError for what will not.
         """
         from urllib3 import Timeout
         from urllib3.exceptions import HTTPError
+
+        from buildah_py.registry.connections import Guarded
 
         parts = urlsplit(url)
         host = parts.netloc
         if self.closed.is_set():
             raise RegistryError(f"{host}: the work was ended")
-        manager = self._pool(_Pool(parts.scheme, host, verify))
+        guarded = bool(asked) and asked != host and not is_loopback(asked) and hostname(asked) not in self._here
+        manager = self._pool(_Pool(parts.scheme, host, verify, guarded))
         limits = self._options.limits
         begun = time.monotonic()
         try:
@@ -89,6 +98,8 @@ class Transport:
                 preload_content=False,
                 decode_content=False,
             )
+        except Guarded:
+            raise RegistryError(f"{asked} leads to {host}, which is this machine or its link") from None
         except (HTTPError, OSError) as error:
             raise trouble_of(error, host, time.monotonic() - begun) from error
         response.url = url
@@ -115,14 +126,15 @@ class Transport:
                 urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # the user has been asked
         if self._open is None:
             self._open = connections.Open()
+        silence = self._options.limits.silence
         proxy = proxy_for(key.scheme, key.host, self._options.environ)
         if proxy is None:
-            return connections.manager(None, None, settings, self._open, self._options.limits.silence)
+            return connections.manager(None, None, settings, self._open, silence, guarded=key.guarded, here=self._here)
         url, pair = without_credentials(proxy)
         headers = urllib3.make_headers(proxy_basic_auth=pair) if pair else None
         if url.startswith("https:"):
             settings["proxy_ssl_context"] = self._certificates.context(urlsplit(url).netloc, verify=True)
-        return connections.manager(url, headers, settings, self._open, self._options.limits.silence)
+        return connections.manager(url, headers, settings, self._open, silence, guarded=key.guarded, here=self._here)
 
 
 def again(response: BaseHTTPResponse, text: str, hint: str = "") -> Trouble:

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
 
 from buildah_py.errors import OutputError, RegistryError
+from buildah_py.image.numbers import decimal
 from buildah_py.registry.answers import finish
 from buildah_py.registry.download import exists
 from buildah_py.registry.patience import Trouble
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     Outcome = Literal["exists", "mounted", "uploaded"]
 
 _STEP: Final = 1 << 20
-_RANGE: Final = re.compile(r"(?:bytes=)?(\d+)-(\d+)")
+_RANGE: Final = re.compile(r"(?:bytes=)?(\d{1,18})-(\d{1,18})")
 _NO_PIECES: Final = frozenset({400, 404, 405, 411, 415, 416, 501})
 """What registries answer that take a blob only whole."""
 _MOUNTS: Final = 3
@@ -117,9 +118,9 @@ def _begin(session: Session) -> _Upload:
 
 
 def _begun(session: Session, response: BaseHTTPResponse) -> _Upload:
-    least = response.headers.get("OCI-Chunk-Min-Length") or ""
+    least = decimal(response.headers.get("OCI-Chunk-Min-Length") or "")
     finish(response)
-    return _Upload(session.location(response), int(least) if least.isascii() and least.isdigit() else 0)
+    return _Upload(session.location(response), max(least, 0))
 
 
 def _send_whole(session: Session, source: _Source) -> None:

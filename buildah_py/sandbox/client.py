@@ -17,7 +17,7 @@ from buildah_py.linux import mounts
 from buildah_py.linux.identity import has_single_id, in_user_namespace, may_mount
 from buildah_py.sandbox import capabilities, plan, wire
 from buildah_py.sandbox.network import RUN_DIRECTORY, Networks, user_network_tool
-from buildah_py.sandbox.resolver import servers
+from buildah_py.sandbox.resolver import is_replaced, servers
 from buildah_py.sandbox.spawn import spawn
 from buildah_py.sandbox.spec import ExitStatus, Limits
 
@@ -167,6 +167,12 @@ def _refusal(event: tuple[Any, ...] | None) -> SandboxError:
         return SandboxError("the container ended before it was made")
     _, what, why, number = event
     hint = "`pybuild doctor` tells what this machine allows" if number in _OF_MACHINE else ""
+    if number in (errno.ENOSPC, errno.EDQUOT) and "process" not in what:  # which is how full tables of these are told
+        hint = "`pybuild prune` frees space"
+    if what == "USER" and number == errno.EINVAL:
+        from buildah_py.layers.owner import HINT
+
+        hint = HINT
     return SandboxError(f"cannot run the container: {what}: {why}", hint=hint)
 
 
@@ -219,6 +225,11 @@ class Sandbox:
         if container.network == "default" and self._no_network:
             warnings.append(f"no network of its own for the container, it uses the host's: {self._no_network}")
             container = replace(container, network="host")
+        if container.network == "default" and not container.dns and is_replaced():
+            warnings.append(
+                "the name servers of this machine listen on loopback, where containers do not reach them: "
+                f"they ask {' and '.join(servers())}; --dns names others"
+            )
         self.start(network=container.network == "default")
         description, descriptors = plan.description(
             container, unprivileged=self._unprivileged, single_id=self._single_id

@@ -174,17 +174,35 @@ def _run(
 
 
 def _enter_working_directory(root: Root, path: str, copied: bool) -> None:
-    """Enter a directory of the new root, which no link of /proc leads out of.
+    """Enter a directory of the new root, which no link of /proc leads out of. One that is missing is made, as by runc.
 
     Root looks for it: a directory that only root may enter can be where a user's command begins, as with docker.
     """
     # In a user namespace the mounts are a copy, and the descriptor leads to the original.
     start = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) if copied else root.descriptor
-    here = openat2(start, path, os.O_PATH | os.O_DIRECTORY)
+    try:
+        here = openat2(start, path, os.O_PATH | os.O_DIRECTORY)
+    except FileNotFoundError:
+        _make_directories(start, path)
+        here = openat2(start, path, os.O_PATH | os.O_DIRECTORY)
     os.fchdir(here)
     os.close(here)
     if not os.getcwd().startswith("/"):
         raise FileNotFoundError(errno.ENOENT, "lies outside of the container", path)
+
+
+def _make_directories(root: int, path: str) -> None:
+    """Make a directory and those above it, each from a descriptor of the one that it lies in."""
+    above = "/"
+    for name in filter(None, path.split("/")):
+        parent = openat2(root, above, os.O_PATH | os.O_DIRECTORY)
+        try:
+            os.mkdir(name, 0o755, dir_fd=parent)
+        except FileExistsError:
+            pass
+        finally:
+            os.close(parent)
+        above += f"{name}/"
 
 
 def _reset_limits(limits: tuple[tuple[str, int, int], ...]) -> None:
@@ -259,7 +277,9 @@ def _mount_all(container: dict[str, Any], root: Root, operations: list[Operation
         with Step(f"reading the {len(lowers)} layers below"):
             chain = overlay(lowers, "", "", root, anchor=container["work"])
     layer = InitLayer(init, chain)
-    files = [_stub(layer, init, path, content) for path, content in container["files"]]
+    for path, content in container["files"]:
+        with Step(f"making {path}"):
+            layer.add_file(path, content)
     for operation in operations:
         if operation.target and not isinstance(operation, StubFile):
             with Step(f"making the mount target {operation.target}"):
@@ -278,9 +298,6 @@ def _mount_all(container: dict[str, Any], root: Root, operations: list[Operation
             mounts.mount_setattr(root.descriptor, "", MOUNT_ATTR_RDONLY)
         mounts.move_mount(root.descriptor, mounts.AT_FDCWD, init)
     who = _user(root, container["user"])
-    for target, source in files:
-        with Step(f"mounting {target}"):
-            root.attach(source, target, directory=False)
     for operation in operations:
         with Step(operation.describe()):
             operation.execute(root)
@@ -307,12 +324,6 @@ def _user(root: Root, user: str) -> users.User:
         return users.user(user, passwd, group)
     except NotFound as error:
         raise RefusedError("USER", error.message) from None
-
-
-def _stub(layer: InitLayer, init: str, path: str, content: bytes) -> tuple[str, int]:
-    with Step(f"making {path}"):
-        target = layer.add_file(path, content)
-        return target, mounts.open_tree(mounts.AT_FDCWD, init + target)
 
 
 def _enter(root: Root, *, pivot: bool) -> None:
@@ -409,13 +420,21 @@ def _drop_privileges(container: dict[str, Any], who: users.User) -> None:
     filtered = bool(container["seccomp"])
     if filtered and not container["no_new_privileges"]:  # which takes the privilege that is given up below
         process.set_seccomp_filter(container["seccomp"])
-    if not container["keep_groups"]:
-        # His own group is among them: who gives it up does not get past files that it is kept from (CVE-2022-36109).
-        os.setgroups(tuple(dict.fromkeys((who.gid, *who.groups))))
-    elif who.uid or who.gid:
-        raise RefusedError("USER", f"only root exists here, not {who.uid}:{who.gid}: there are no subordinate ids")
-    os.setresgid(who.gid, who.gid, who.gid)
-    os.setresuid(who.uid, who.uid, who.uid)
+    if container["keep_groups"] and (who.uid or who.gid):
+        why = f"only root exists here, not {who.uid}:{who.gid}: there are no subordinate ids"
+        raise RefusedError("USER", why, errno.EINVAL)
+    try:
+        if not container["keep_groups"]:
+            # His own group is among them: who gives it up does not get past files that it is kept from
+            # (CVE-2022-36109).
+            os.setgroups(tuple(dict.fromkeys((who.gid, *who.groups))))
+        os.setresgid(who.gid, who.gid, who.gid)
+        os.setresuid(who.uid, who.uid, who.uid)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        why = f"{who.uid}:{who.gid}, or a group of that user, does not exist here: there are not so many ids"
+        raise RefusedError("USER", why, errno.EINVAL) from None
     _, permitted, _ = process.capget()
     process.capset(permitted & wanted, permitted & wanted, 0)
     if filtered and container["no_new_privileges"]:

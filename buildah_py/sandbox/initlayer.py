@@ -89,7 +89,7 @@ class InitLayer:
             self._covered.append(names)
         return resolved
 
-    def add_file(self, target: str, content: bytes) -> str:
+    def add_file(self, target: str, content: bytes) -> None:
         """Provide a file with content, whatever the chain has there (a symbolic link is shadowed)."""
         names, existing = self._locate(target, follow_last=False)
         if existing == len(names):
@@ -101,7 +101,6 @@ class InitLayer:
         descriptor = os.open("/".join(names), os.O_WRONLY | os.O_CLOEXEC, dir_fd=self._layer)
         with open(descriptor, "wb") as file:
             file.write(content)
-        return "/" + "/".join(names)
 
     def add_stub(self, target: str, content: bytes) -> None:
         """Provide a file with content where the chain has nothing, and nothing is mounted on the way to it."""

@@ -15,6 +15,7 @@ from buildah_py.sandbox.operations import (
     Operation,
     ProcMount,
     ReadOnlyPaths,
+    StubFile,
     SysMount,
 )
 from buildah_py.sandbox.resolver import hosts_file, resolver_file
@@ -169,8 +170,8 @@ def description(container: ContainerSpec, *, unprivileged: bool, single_id: bool
     files = (
         ("/etc/hosts", hosts_file(container.hostname, container.add_hosts)),
         ("/etc/resolv.conf", resolver_file(container.dns, container.dns_search, container.dns_options, host=host)),
-        ("/etc/hostname", f"{container.hostname}\n".encode()),
     )
+    operations.append(StubFile("/etc/hostname", f"{container.hostname}\n".encode()).wire())
     return {
         "operations": tuple(operations),
         "files": files,

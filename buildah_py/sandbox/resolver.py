@@ -55,6 +55,12 @@ def resolver_file(
     return ("\n".join([*(f"nameserver {server}" for server in found), *kept]) + "\n").encode()
 
 
+def is_replaced(path: str = _HOST_RESOLVER) -> bool:
+    """Tell whether public name servers stand in for the host's, all of which listen on loopback alone."""
+    own = _servers(_read(path))
+    return bool(own) and all(map(_is_loopback, own)) and servers(path) == list(_FALLBACK)
+
+
 def servers(path: str = _HOST_RESOLVER) -> list[str]:
     """List the name servers that containers with a network of their own are given."""
     return _servers(resolver_file((), (), (), host=False, path=path).decode().splitlines())

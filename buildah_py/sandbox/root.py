@@ -108,7 +108,13 @@ class Root:
             view = memoryview(content)
             while view:
                 view = view[file.write(view) :]
-            os.fchown(file.fileno(), outside(self.id_maps[0], uid), outside(self.id_maps[1], gid))
+            owner = outside(self.id_maps[0], uid), outside(self.id_maps[1], gid)
+            try:
+                os.fchown(file.fileno(), *owner)
+            except OSError as error:
+                if error.errno != errno.EINVAL:
+                    raise
+                raise OSError(errno.EINVAL, f"{uid}:{gid} does not exist here: there are not so many ids") from None
             os.fchmod(file.fileno(), mode)
         return mounts.open_tree(self._scratch, name)
 

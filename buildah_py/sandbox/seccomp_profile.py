@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from buildah_py.errors import SandboxError, UsageError
+from buildah_py.image.canonical import loads
 from buildah_py.sandbox import capabilities, seccomp
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def read_profile(path: str) -> str:
     except UnicodeDecodeError:
         raise UsageError(f"{option}: this is not UTF-8") from None
     try:
-        _check(json.loads(text))
+        _check(loads(text))
     except ValueError as error:
         raise UsageError(f"{option}: {error}") from None
     return text
@@ -86,7 +87,7 @@ def compile_profile(text: str, wanted: int) -> bytes:
     Raises SandboxError where it cannot be had: a policy that was asked for is never left out.
     """
     try:
-        profile = _check(json.loads(text))
+        profile = _check(loads(text))
         machine, resolve = seccomp.resolver()
     except seccomp.UnavailableError as error:
         raise SandboxError(f"system calls cannot be filtered: {error}") from None

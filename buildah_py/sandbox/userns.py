@@ -11,13 +11,14 @@ import os
 from typing import TYPE_CHECKING, NoReturn
 
 from buildah_py.errors import SandboxError
+from buildah_py.image.numbers import decimal
 from buildah_py.linux import namespaces
 from buildah_py.linux.identity import LAST, MARKER, id_ranges, may_map_ids
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-_TOOLS = ("newuidmap", "newgidmap")
+TOOLS = ("newuidmap", "newgidmap")
 _HINT = (
     "user namespaces may be switched off: see the sysctls user.max_user_namespaces, kernel.unprivileged_userns_clone"
     " and kernel.apparmor_restrict_unprivileged_userns; `pybuild doctor` tells which"
@@ -32,7 +33,13 @@ def subordinate_ids(path: str, user: int, name: str) -> list[tuple[int, int]]:
     except FileNotFoundError:
         return []
     mine = [words for words in fields if len(words) == 3 and words[0] in {name, str(user)}]
-    return [(int(start), int(count)) for _, start, count in mine if start.isdigit() and count.isdigit() and int(count)]
+    return [(int(start), int(count)) for _, start, count in mine if decimal(start) >= 0 and decimal(count) > 0]
+
+
+def find_tool(name: str, path: str) -> str:
+    """Give the program of that name in the directories of `path`, "" where none is."""
+    places = (f"{directory}/{name}" for directory in path.split(":"))
+    return next((place for place in places if os.access(place, os.X_OK)), "")
 
 
 def id_map(own: int, ranges: Sequence[tuple[int, int]]) -> list[str]:
@@ -93,12 +100,12 @@ def _mapping_commands(uid: int, gid: int, path: str) -> list[list[str]]:
     except KeyError:
         name = ""
     commands = []
-    for tool, file, own in zip(_TOOLS, ("/etc/subuid", "/etc/subgid"), (uid, gid), strict=True):
+    for tool, file, own in zip(TOOLS, ("/etc/subuid", "/etc/subgid"), (uid, gid), strict=True):
         ranges = subordinate_ids(file, uid, name)
-        places = [f"{directory}/{tool}" for directory in path.split(":") if os.access(f"{directory}/{tool}", os.X_OK)]
-        if not ranges or not places:
+        place = find_tool(tool, path)
+        if not ranges or not place:
             return []
-        commands.append([places[0], *id_map(own, ranges)])
+        commands.append([place, *id_map(own, ranges)])
     return commands
 
 

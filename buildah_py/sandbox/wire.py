@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 _MOST_DESCRIPTORS = 250
-_SIZE = 8192
+_SIZE = 1 << 16
+_CLIPPED = 1000
 
 pack = marshal.dumps
 
@@ -28,13 +29,20 @@ def pair() -> tuple[_socket.socket, _socket.socket]:
 
 
 def send(channel: _socket.socket, message: Any, descriptors: Sequence[int] = ()) -> bool:
-    """Send one message; False when nobody listens any more."""
+    """Send one message; False when nobody listens any more. Of one that is too large the texts are clipped."""
     rights = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
+    data = pack(message)
+    if len(data) > _SIZE:
+        data = pack(tuple(map(_clip, message)))
     try:
-        channel.sendmsg([pack(message)], rights)
+        channel.sendmsg([data], rights)
     except (BrokenPipeError, ConnectionResetError):
         return False
     return True
+
+
+def _clip(item: Any) -> Any:
+    return f"{item[:_CLIPPED]}…" if isinstance(item, str) and len(item) > _CLIPPED else item
 
 
 def receive(channel: _socket.socket) -> tuple[Any, list[int]]:

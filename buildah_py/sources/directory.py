@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import threading
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from buildah_py.errors import NotFound, SourceChanged, SourceError
@@ -61,7 +62,7 @@ class DirectoryContext:
     Every owner is 0:0. Sockets do not exist, nor does what `ignore` hides; an ignored directory exists where something
     in it is brought back. Each directory is listed once, when it is first asked for: after SourceChanged, `refresh`
     forgets all that. A file's extended attributes are known once its digest is: `complete` makes entries whole.
-    `git_modes` shows files as git keeps them, 0644 or 0755, and directories as 0755.
+    `git_modes` shows files as git keeps them, 0644 or 0755, and directories as 0755. Many threads may use it.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class DirectoryContext:
         self._listings: dict[str, _Listing] = {}
         self._scans: dict[str, _Scan] = {}
         self._groups: dict[str, tuple[int, int]] = {}
+        self._lock = threading.RLock()
         try:
             self._root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
@@ -102,9 +104,10 @@ class DirectoryContext:
 
     def refresh(self) -> None:
         """Forget what was seen: the directory is looked at anew."""
-        self._listings.clear()
-        self._scans.clear()
-        self._groups.clear()
+        with self._lock:
+            self._listings.clear()
+            self._scans.clear()
+            self._groups.clear()
 
     # The protocol of a tree.
 
@@ -156,6 +159,10 @@ class DirectoryContext:
         missing = [(entry.path, entry.size) for entry in entries if not entry.digest and entry.kind == FILE]
         if not missing:
             return list(entries)
+        with self._lock:  # whoever wants the same files waits for their digests
+            return self._completed(entries, missing)
+
+    def _completed(self, entries: Sequence[Entry], missing: Sequence[tuple[str, int]]) -> list[Entry]:
         from buildah_py.sources.hashing import hash_files
 
         done: dict[str, Entry] = {}
@@ -179,8 +186,14 @@ class DirectoryContext:
         return self._groups
 
     def decision(self, path: str) -> Decision | None:
-        """The line of the ignore file that hides `path`, or brings it back; None where none speaks of it."""
-        return self.ignore.decision(path) if self.ignore is not None and path else None
+        """The line of the ignore file that hides `path`, or brings it back; None for no line, or for nothing there."""
+        if self.ignore is None or not path:
+            return None
+        try:
+            os.close(openat2(self._root, path, os.O_PATH | os.O_NOFOLLOW, resolve=RESOLVE_BENEATH))
+        except OSError:
+            return None
+        return self.ignore.decision(path)
 
     def hidden_names(self, path: str) -> Sequence[str]:
         """The names in the directory `path` that the ignore file hides."""
@@ -199,6 +212,11 @@ class DirectoryContext:
         known = self._listings.get(path)
         if known is not None:
             return known
+        with self._lock:
+            return self._listed(path)
+
+    def _listed(self, path: str) -> _Listing | None:
+        listing: _Listing | None = None
         todo = [path]
         while todo[-1] and todo[-1] not in self._listings:
             todo.append(todo[-1].rpartition("/")[0])
@@ -336,15 +354,22 @@ class DirectoryContext:
         `hashed_at` is a time before the reading.
         """
         parent, _, name = path.rpartition("/")
-        listed, status = self._listings[parent].entries[name], hashed.status
-        mtime, size = listed.mtime, listed.size
+        with self._lock:
+            listing = self._listings.get(parent)
+            listed = listing.entries.get(name) if listing is not None else None
+            if listed is None:  # it was forgotten meanwhile: something else has changed
+                raise self.changed(path)
+            self._learn(parent, name, listed, hashed, hashed_at)
+
+    def _learn(self, parent: str, name: str, listed: Entry, hashed: Hashed, hashed_at: int) -> None:
+        status, mtime, size = hashed.status, listed.mtime, listed.size
         if (
             status.st_mtime_ns != mtime
             or status.st_size != size
             or self._file_mode(status) != listed.mode
             or listed.digest not in ("", hashed.digest)
         ):
-            raise self.changed(path)
+            raise self.changed(listed.path)
         entry = Entry(listed.path, FILE, listed.mode, 0, 0, size, hashed.digest, "", (0, 0), hashed.xattrs, mtime)
         self._note(parent, name, entry, status, hashed_at)
 

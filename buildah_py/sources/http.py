@@ -6,7 +6,9 @@ import os
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from buildah_py.errors import SourceError
+from buildah_py.image.numbers import decimal
 from buildah_py.layers.entry import FILE, Entry
+from buildah_py.layers.limits import DEFAULT_LIMITS, Limits
 from buildah_py.sources.single import SingleFile
 from buildah_py.sources.urls import check, origin, redact
 from buildah_py.sources.watch import Watch
@@ -22,8 +24,6 @@ _PIECE: Final = 1 << 20
 _TIMEOUT: Final = 60.0
 _SLOWEST: Final = 100
 """Fewer bytes in a second than these, for as long as the time limit, are silence."""
-MOST: Final = 1 << 40
-"""Bytes of a file at most, where nothing else is said."""
 _REDIRECTS: Final = (301, 302, 303, 307, 308)
 _UNNAMED: Final = "__unnamed__"
 
@@ -51,7 +51,7 @@ class _Way(NamedTuple):
     watch: Watch
     environment: Mapping[str, str]
     local_redirects: bool
-    most: int = MOST
+    limits: Limits = DEFAULT_LIMITS
 
 
 class _Answer(NamedTuple):
@@ -69,7 +69,7 @@ def fetch(
     timeout: float = _TIMEOUT,
     environment: Mapping[str, str] | None = None,
     local_redirects: bool = False,
-    most: int = MOST,
+    limits: Limits = DEFAULT_LIMITS,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Fetched:
     """Fetch `url` into the directory `cache`, or find there what the server says has not changed.
@@ -78,7 +78,7 @@ def fetch(
     not asked for again. `authorization` gives the Authorization header for a URL; it, and what stands before the `@`
     of the URL, goes to the scheme, host and port of that URL alone and into no message. Redirects stay on http and
     https, never lead from https to http, nor, without `local_redirects`, from elsewhere to this machine itself or its
-    link. What is silent for `timeout` seconds, or next to it, has failed, and so has what is larger than `most` bytes.
+    link. What is silent for `timeout` seconds, or next to it, has failed, and so has what is larger than `limits` say.
     Raises SourceError, and Interrupted where `cancelled()`.
     """
     from hashlib import sha256
@@ -93,7 +93,7 @@ def fetch(
         _mark(key, known)
         return known
     with Watch(cancelled, timeout) as watch:
-        way = _Way(authorization, watch, os.environ if environment is None else environment, local_redirects, most)
+        way = _Way(authorization, watch, os.environ if environment is None else environment, local_redirects, limits)
         fetched = _with_retries(url, key, known, way)
     if checksum and fetched.digest != checksum:
         raise SourceError(
@@ -255,9 +255,9 @@ def _save(url: str, key: str, response: http.client.HTTPResponse, way: _Way) -> 
     try:
         hashed, size = sha256(), 0
         with open(descriptor, "wb") as file:
-            _refuse_large(url, int(_announced(response) or "0"), way.most)
+            _refuse_large(url, decimal(response.getheader("Content-Length") or ""), way.limits)
             for data in _pieces(response, way.watch):
-                _refuse_large(url, size + len(data), way.most)
+                _refuse_large(url, size + len(data), way.limits)
                 file.write(data)
                 hashed.update(data)
                 size += len(data)
@@ -289,23 +289,15 @@ def _save(url: str, key: str, response: http.client.HTTPResponse, way: _Way) -> 
     return Fetched(url, path, name_of(url), f"sha256:{hashed.hexdigest()}", size, mtime)
 
 
-def _announced(response: http.client.HTTPResponse) -> str:
-    """Give the length that the server announced, "" for none."""
-    length = response.getheader("Content-Length") or ""
-    return length if length.isascii() and length.isdigit() and len(length) < 20 else ""
-
-
 def _check_length(response: http.client.HTTPResponse, size: int) -> None:
-    wanted = _announced(response)
-    if wanted and int(wanted) != size:
+    wanted = decimal(response.getheader("Content-Length") or "")
+    if wanted not in (-1, size):
         raise _TryAgain(f"it ended after {size} of {wanted} bytes")
 
 
-def _refuse_large(url: str, size: int, most: int) -> None:
-    if size > most:
-        raise SourceError(
-            f"{redact(url)} is larger than {most} bytes", hint="--max-layer-size sets how much a layer may hold"
-        )
+def _refuse_large(url: str, size: int, limits: Limits) -> None:
+    if size > limits.size:
+        raise SourceError(f"{redact(url)} is larger than the allowed {limits.size} bytes", hint=limits.hint)
 
 
 def _pieces(response: http.client.HTTPResponse, watch: Watch) -> Iterator[bytes]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from buildah_py.layers.limits import DEFAULT_LIMITS, Limits
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -13,13 +15,14 @@ class Reach(NamedTuple):
 
     With `local_redirects`, servers elsewhere may redirect to this machine or its link, and repositories there have
     submodules here. `agent` is the socket of the ssh agent that repositories are reached with, "" for none. Whatever is
-    fetched ends early where `cancelled()`.
+    fetched ends early where `cancelled()`. `limits` bound what a source may bring: an archive, or what is fetched.
     """
 
     secret: Callable[[str], bytes | None] = lambda _: None
     local_redirects: bool = False
     agent: str = ""
     cancelled: Callable[[], bool] = lambda: False
+    limits: Limits = DEFAULT_LIMITS
 
 
 NOWHERE = Reach()

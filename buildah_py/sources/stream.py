@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from buildah_py.errors import ArchiveError, SourceError
 from buildah_py.layers.compression import decompress, detect
+from buildah_py.layers.limits import DEFAULT_LIMITS, Limits
 from buildah_py.layers.reader import TarReader
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def read_stream(
     *,
     name: str = "standard input",
     warn: Callable[[str], object] = lambda _: None,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> bytes | None:
     """Read a context from `stream`, as `pybuild -` takes it from standard input; `name` is what messages call that.
 
@@ -51,7 +53,7 @@ def read_stream(
     if not start.strip():
         raise SourceError(f"nothing came from {name}", hint="a context is a tar archive or a build file")
     if _is_tar(start):
-        _unpack(_Again(start, stream), dest, name, warn)
+        _unpack(_Again(start, stream), dest, name, warn, limits)
         return None
     if detect(start) or b"\0" in start:
         raise SourceError(f"what came from {name} is neither a tar archive nor a build file")
@@ -65,7 +67,7 @@ def read_stream(
     return b"".join(parts)
 
 
-def _unpack(stream: Readable, dest: str, name: str, warn: Callable[[str], object]) -> None:
+def _unpack(stream: Readable, dest: str, name: str, warn: Callable[[str], object], limits: Limits) -> None:
     """Unpack a tar archive, compressed or not, into the empty directory `dest`, which then serves as a context.
 
     Owners are not kept, as contexts have none. Raises ArchiveError.
@@ -73,7 +75,7 @@ def _unpack(stream: Readable, dest: str, name: str, warn: Callable[[str], object
     from buildah_py.layers.apply import unpack
 
     nodes: list[str] = []
-    unpack(decompress(stream), dest, keep_whiteouts=False, owners=False, left_out=nodes.append)
+    unpack(decompress(stream), dest, keep_whiteouts=False, owners=False, left_out=nodes.append, limits=limits)
     if nodes:
         more = f" and {len(nodes) - 1} more" if len(nodes) > 1 else ""
         warn(f"the context from {name} has device nodes, which only root can make: {nodes[0]}{more} left out")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import time
 from typing import TYPE_CHECKING, NamedTuple, cast
@@ -10,9 +11,13 @@ from buildah_py.errors import StoreError
 from buildah_py.image import media_types
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from buildah_py.store.database import Database
+
+
+_CALLING = ("names", "platform_names", "(SELECT config FROM list_entries WHERE config IS NOT NULL)")
+"""What holds the names of images."""
 
 
 class StoredImage(NamedTuple):
@@ -132,6 +137,16 @@ class Images:
                     row,
                 )
         return bool(rows)
+
+    @contextlib.contextmanager
+    def kept_if_whole(self, digest: str) -> Iterator[None]:
+        """Remove an image that nothing calls by a name where what happens inside fails: its layers cannot be had."""
+        try:
+            yield
+        except BaseException:
+            called = " AND ".join(f"digest NOT IN (SELECT config FROM {table})" for table in _CALLING)
+            self._database.change(f"DELETE FROM configs WHERE digest = ? AND {called}", (digest,))
+            raise
 
     def remove(self, digest: str) -> list[str]:
         """Remove an image, out of all lists too, with all its names, which are returned."""

@@ -20,13 +20,23 @@ INVENTORY = "inventory"
 """The name of the file."""
 
 
-class Inventories:
-    """Those of the layers whose directories `home` gives. All that reads raises StoreError for what is damaged."""
+MOST = 64 << 20
+"""Bytes of inventories, in the form in which they are kept, that a process remembers; in memory they take more."""
+_BYTES_OF_ENTRY = 150
 
-    def __init__(self, database: Database, home: Callable[[str], str]) -> None:
+
+class Inventories:
+    """Those of the layers whose directories `home` gives. All that reads raises StoreError for what is damaged.
+
+    Those that were asked for last are remembered, `most` bytes of them.
+    """
+
+    def __init__(self, database: Database, home: Callable[[str], str], most: int = MOST) -> None:
         self._database = database
         self._home = home
-        self._known: dict[str, Inventory] = {}
+        self._most = most
+        self._known: dict[str, tuple[Inventory, int]] = {}
+        self._size = 0
         self._lock = threading.Lock()
 
     def get(self, diff_id: str) -> Inventory:
@@ -34,11 +44,14 @@ class Inventories:
         from buildah_py.layers.inventory import Inventory
 
         with self._lock:
-            if (found := self._known.get(diff_id)) is not None:
-                return found
-        inventory = Inventory.lazily(self.raw(diff_id))
+            if (found := self._known.pop(diff_id, None)) is not None:
+                self._known[diff_id] = found  # behind all others, which go first
+                return found[0]
+        data = self.raw(diff_id)
         with self._lock:
-            return self._known.setdefault(diff_id, inventory)
+            if (found := self._known.get(diff_id)) is not None:  # another thread was faster
+                return found[0]
+            return self._keep(diff_id, Inventory.lazily(data), len(data))
 
     def read(self, diff_id: str) -> Inventory:
         """The layer's inventory as it lies on the disk now."""
@@ -66,7 +79,7 @@ class Inventories:
         with self._lock:
             known = self._known.get(diff_id)
         if known is not None:
-            yield from known
+            yield from known[0]
             return
         try:
             with open(self._path(diff_id), "rb") as file:
@@ -79,13 +92,24 @@ class Inventories:
     def remember(self, diff_id: str, inventory: Inventory) -> None:
         """Spare the reading of one that was just written."""
         with self._lock:
-            self._known[diff_id] = inventory
+            self._drop(diff_id)
+            self._keep(diff_id, inventory, _BYTES_OF_ENTRY * len(inventory))
+
+    def _keep(self, diff_id: str, inventory: Inventory, size: int) -> Inventory:
+        self._known[diff_id] = (inventory, size)
+        self._size += size
+        while self._size > self._most and len(self._known) > 1:
+            self._drop(next(iter(self._known)))
+        return inventory
+
+    def _drop(self, diff_id: str) -> None:
+        self._size -= self._known.pop(diff_id, (None, 0))[1]
 
     def forget(self, diff_ids: Sequence[str]) -> None:
         """Have them read again."""
         with self._lock:
             for one in diff_ids:
-                self._known.pop(one, None)
+                self._drop(one)
 
     def _path(self, diff_id: str) -> str:
         return os.path.join(self._home(diff_id), INVENTORY)

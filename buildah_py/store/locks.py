@@ -10,6 +10,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import re
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 _POLL_SECONDS = 0.02
 _PATIENCE = 1.0
 _STILLBORN = 3_600_000_000_000
+_LEASE = re.compile(r"\.?(\d{1,20})-\d+-\d+")
 
 
 @contextlib.contextmanager
@@ -125,8 +127,11 @@ def living_leases(directory: str) -> dict[str, int]:
     found = {}
     for name in os.listdir(directory):
         path = os.path.join(directory, name)
+        started = _LEASE.fullmatch(name)
+        if started is None:  # of somebody else, such as what NFS leaves of a file that is gone and still open
+            continue
         if name.startswith("."):  # not yet locked, or of a process that was killed before it could
-            if int(name[1:].split("-")[0]) < time.time_ns() - _STILLBORN:
+            if int(started[1]) < time.time_ns() - _STILLBORN:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(path)
             continue
@@ -139,7 +144,7 @@ def living_leases(directory: str) -> dict[str, int]:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(path)
             else:
-                found[name] = int(name.split("-")[0])
+                found[name] = int(started[1])
         finally:
             os.close(descriptor)
     return found

@@ -47,10 +47,21 @@ _ROOMS = ("layers", "logs", "staging", "leases", "locks", "cache-mounts", "stat-
 
 
 class Store:
-    """The store at `root`, made where it does not exist; context manager. Raises StoreError."""
+    """The store at `root`, made where it does not exist; context manager. Raises StoreError.
 
-    def __init__(self, root: str) -> None:
+    Who waits for another process here raises Interrupted where `cancelled()`, and `tell` hears of it after a second.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        *,
+        cancelled: Callable[[], bool] = lambda: False,
+        tell: Callable[[str], object] = lambda _: None,
+    ) -> None:
         self.root = root
+        self._cancelled = cancelled
+        self._tell = tell
         database = os.path.join(root, "state.db")
         try:
             if not os.path.exists(database):
@@ -58,6 +69,7 @@ class Store:
                 for room in ("", *_ROOMS):
                     os.makedirs(os.path.join(root, room), mode=0o700, exist_ok=True)
             make_private(root, database)
+            reserve.refuse_holes(root)
             self.lease = Lease(self.path("leases"))
         except OSError as error:
             if reserve.is_full(error):
@@ -68,6 +80,7 @@ class Store:
             ) from error
         try:
             self.database = Database(database)
+            reserve.fill_holes(database)
         except BaseException:
             self.lease.release()
             raise
@@ -132,13 +145,18 @@ class Store:
     def lock(
         self,
         name: str,
-        cancelled: Callable[[], bool] = lambda: False,
+        cancelled: Callable[[], bool] | None = None,
         *,
         shared: bool = False,
-        waiting: Callable[[], object] = lambda: None,
+        waiting: Callable[[], object] | None = None,
     ) -> AbstractContextManager[bool]:
         """Keep other threads and processes from executing the step `name` meanwhile; see `named_lock`."""
-        return named_lock(self.path("locks"), name, cancelled, shared=shared, waiting=waiting)
+
+        def tell() -> None:
+            self._tell(f"waiting for another pybuild: {name}")
+
+        place = self.path("locks")
+        return named_lock(place, name, cancelled or self._cancelled, shared=shared, waiting=waiting or tell)
 
     def make_durable(self) -> None:
         """Have the kernel write all layers and blobs of this boot to the disk, then note that they are there.
@@ -205,7 +223,10 @@ class Store:
             living = living_leases(self.path("leases"))
             for name in staged:
                 if name not in living:
-                    self._remove_staged(name)
+                    # A file is nobody's of ours. And without root only commands that enter a user namespace may remove
+                    # what a container left; they do, later.
+                    with contextlib.suppress(NotADirectoryError, PermissionError):
+                        self._remove_staged(name)
         if self.layers.in_flight() or self.blobs.in_flight():
             from buildah_py.store.check import recover
 
@@ -213,6 +234,5 @@ class Store:
                 self.lost = recover(self.layers, self.blobs)
 
     def _remove_staged(self, name: str) -> None:
-        path = self.path("staging", name)
         with contextlib.suppress(FileNotFoundError):
-            remove_tree(path)
+            remove_tree(self.path("staging", name))

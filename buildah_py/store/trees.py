@@ -113,7 +113,9 @@ class Trees:
         if root is not None:
             mode, uid, gid = root
             if owners:
-                os.chown(path, uid, gid)
+                from buildah_py.layers.owner import give
+
+                give(path, uid, gid, "/")
             os.chmod(path, mode)
 
 

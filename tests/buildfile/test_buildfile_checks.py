@@ -9,6 +9,9 @@ from buildah_py.buildfile.checks import find, lint
 from buildah_py.buildfile.rules import RULES
 from buildah_py.buildfile.stage import Base
 from buildah_py.errors import BuildFileError, UsageError
+from buildah_py.image.config import new
+from buildah_py.image.platform import parse as parse_platform
+from buildah_py.plan import PlanOptions, make_plan
 
 
 def found(text: str, **options: object) -> list[tuple[str, int]]:
@@ -192,6 +195,27 @@ def test_own_checks(text: str, expected: list[str]) -> None:
     assert [rule for rule, _ in own(f"FROM scratch\n{text}")] == expected
 
 
+@pytest.mark.parametrize(
+    ("syntax", "expected"),
+    [
+        ("docker/dockerfile:1", []),
+        ("docker.io/docker/dockerfile-upstream:master-labs", []),
+        ("mirror.example/hub/docker/dockerfile@sha256:0", []),
+        ("pybuild/1", []),
+        ("me/dockerfile", [("PybuildForeignSyntax", 2)]),
+        ("docker/dockerfiles:1", [("PybuildForeignSyntax", 2)]),
+    ],
+)
+def test_front_ends_that_are_not_run(syntax: str, expected: list[tuple[str, int]]) -> None:
+    text = f"# escape=`\n# syntax={syntax}\nFROM scratch\n"
+    assert own(text) == expected
+    options = PlanOptions(
+        resolve=lambda *_: new(parse_platform("linux/amd64")), platform="linux/amd64", build_platform="linux/amd64"
+    )
+    warnings = make_plan(parse(text, "Buildfile"), options).warnings
+    assert [warning.startswith("Buildfile:2: the front end") for warning in warnings] == [True] * len(expected)
+
+
 def test_ignored_files() -> None:
     text = "FROM scratch\nCOPY a b /x/\nADD https://e.org/a /\nCOPY --from=z:1 a /"
     assert found(text, ignored=lambda path: path == "a") == [("CopyIgnoredFile", 2)]
@@ -215,6 +239,7 @@ def test_ignored_files() -> None:
         ("FROM a\nCOPY https://e.org/x /y", "can't be a URL for COPY", 2),
         ("FROM a\nCOPY https://e.org/x.git /y", "can't be a git ref for COPY", 2),
         ("FROM a\nADD --checksum=sha256:x x /y", "checksum requires", 2),
+        ("FROM a\nADD --checksum=sha256:x https://e.org/x https://e.org/y /y", "for multiple sources", 2),
         ("FROM a\nEXPOSE x", "invalid containerPort", 2),
         ("FROM a\nEXPOSE 1/x", "invalid proto", 2),
         ("FROM a\nVOLUME $x", "VOLUME specified can not be an empty string", 2),
@@ -235,6 +260,11 @@ def test_faults(text: str, message: str, line: int) -> None:
     error = fault(text)
     assert message in error.message
     assert error.span.start.line == line
+
+
+def test_the_marker_of_a_checksum_stands_below_it() -> None:
+    text = "FROM a\nADD --checksum=sha256:x https://e.org/x https://e.org/y /y"
+    assert str(fault(text)).splitlines()[2] == "                 ^^^^^^^^"
 
 
 @pytest.mark.parametrize(
@@ -263,3 +293,23 @@ def test_a_target_needs_only_its_own_stages() -> None:
     assert fault(text).span.start.line == 4
     with pytest.raises(UsageError, match="could not be found"):
         find(parse(text, "Buildfile"), target="xx")
+
+
+BOMB = "".join(f"ARG a{number}={f'$a{number - 1}' * 16}\n" for number in range(1, 9))
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (f"FROM scratch\nARG a0=0123456789abcdef\n{BOMB}", 7),
+        (f"ARG a0=0123456789abcdef\n{BOMB}FROM scratch\n", 6),
+        ("FROM scratch\nARG a=" + "x" * 2000 + "\nARG b=${a//x/$a}\n", 3),
+        ("FROM scratch\nARG a=" + "x" * 900_000 + "\n" + "LABEL l=y$a\n" * 20, 21),
+        ("FROM scratch\nARG a=" + "x" * 600_000 + "\nCOPY <<E /x\n$a$a\nE\n", 3),
+    ],
+    ids=["stage", "global", "replacements", "labels", "body"],
+)
+def test_what_variables_come_to_is_bounded(text: str, line: int) -> None:
+    error = fault(text)
+    assert "come to more than" in error.message
+    assert error.span.start.line == line

@@ -112,6 +112,12 @@ def test_ignored_files(context: Path, capsys: pytest.CaptureFixture[str]) -> Non
     (context / ".dockerignore").write_text("b\n!b/c\n")
     assert main(["check", str(context)]) == 0
     assert "no findings" in capsys.readouterr().out
+    (context / ".dockerignore").write_text("*\n!b/c\n!*.log\n")
+    (context / "Dockerfile").write_text("FROM scratch\nCOPY . b b/c *.txt b/d /x/\n")
+    assert main(["check", str(context)]) == 0
+    out = capsys.readouterr().out
+    assert '"b/d"' in out
+    assert "1 finding" in out
 
 
 def test_include_is_relative_to_the_build_file(context: Path, capsys: pytest.CaptureFixture[str]) -> None:

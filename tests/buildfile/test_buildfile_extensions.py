@@ -100,6 +100,8 @@ def test_branches_nest() -> None:
         ("IF\nEND", "needs a condition", 3),
         ("IF A\nFROM b\nEND", "FROM cannot stand in an IF", 4),
         ("IF A\nEND x", "takes no arguments", 4),
+        ("IF A\n" * 3000 + "RUN x\n" + "END\n" * 3000, "nested too deeply", 53),
+        ("IF " + "(" * 5000 + "A" + ")" * 5000 + "\nEND", "nested too deeply", 3),
     ],
 )
 def test_faulty_branches(text: str, message: str, line: int) -> None:

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from buildah_py.buildfile.ignore import Decision, IgnorePatterns, clean, malformed
+from buildah_py.buildfile import glob
+from buildah_py.buildfile.ignore import Decision, IgnorePatterns, clean
 from buildah_py.errors import SourceError
 
 
@@ -75,6 +76,44 @@ def test_the_last_line_that_matches_decides() -> None:
     assert patterns.decision("docs/x.md") == Decision(ignored=True, line=3, pattern="docs/*.md")
     assert patterns.decision("docs/deep/er.txt") == Decision(ignored=False, line=2, pattern="!docs")
     assert IgnorePatterns(["x"]).decision("y") is None
+
+
+@pytest.mark.parametrize(
+    ("lines", "hidden", "seen"),
+    [
+        (["src/**/*.go", "build/*", "*/*", "build", "!dir"], ["dir/x", "src/a/b.go", "build"], ["dir", "src"]),
+        (["dir/./sub", "!build/keep/it", "dir/../b", "!dir"], ["dir/sub", "dir/sub/x", "b"], ["dir", "dir/other"]),
+        (["*", "!dir", "dir/sub", "!dir"], ["x", "dir/sub"], ["dir", "dir/other"]),
+        (["a", "!a/x", "a*"], ["a", "a/y", "ab"], ["a/x"]),
+    ],
+)
+def test_what_brings_a_visible_directory_back_brings_nothing_in_it_back(
+    lines: list[str], hidden: list[str], seen: list[str]
+) -> None:
+    patterns = IgnorePatterns(lines)
+    assert [path for path in hidden if not patterns.matches(path)] == []
+    assert [path for path in seen if patterns.matches(path)] == []
+
+
+STARS = [
+    ("*a" * 60 + "b", "a" * 120),
+    ("**/" * 40 + "*a" * 40, "a" * 39 + "b"),
+    ("**/" * 40 + "*a" * 40, "a/" * 60 + "b"),
+    ("[^b]*" * 30 + "c", "a" * 120),
+    ("*a*/" * 10 + "b", "aaaaa/" * 10 + "c"),
+    ("a**" * 20 + "b", "a/" * 60),
+]
+
+
+@pytest.mark.parametrize(("pattern", "path"), STARS)
+def test_each_character_of_a_path_is_looked_at_once_however_many_stars_there_are(pattern: str, path: str) -> None:
+    tokens = glob.read(pattern, crossing=True)
+    assert not glob.to_regex(tokens), "Python's engine would try all ways to divide a name among the stars"
+    automaton = glob.Automaton(tokens)
+    assert not automaton.matches(path)
+    assert len(automaton.moves) <= len(path)
+    assert max(state.bit_length() for state in automaton.moves.values()) <= 2 * len(tokens) + 1
+    assert not IgnorePatterns([pattern]).matches(path)
 
 
 def test_a_directory_is_walked_only_where_something_may_come_back() -> None:
@@ -156,13 +195,17 @@ def slow_read(line: str) -> tuple[bool, str]:
 
 
 def slow_ignored(lines: list[str], path: str) -> bool:
+    """Go from the root down; a pattern is asked only where it would change what those before it say."""
+    patterns = [slow_read(line) for line in lines if line.strip()]
+    matched = [False] * len(patterns)
     result = False
     parts = path.split("/")
-    ancestors = ["/".join(parts[: count + 1]) for count in range(len(parts))]
-    for line in lines:
-        if line.strip():
-            negated, text = slow_read(line)
-            if any(slow_match(text, ancestor) for ancestor in ancestors):
+    for count in range(len(parts)):
+        ancestor = "/".join(parts[: count + 1])
+        result = False
+        for number, (negated, text) in enumerate(patterns):
+            matched[number] = matched[number] or (negated is result and slow_match(text, ancestor))
+            if matched[number]:
                 result = not negated
     return result
 
@@ -174,7 +217,7 @@ def test_agrees_with_the_slow_reading(lines: list[str], paths: list[str]) -> Non
         patterns = IgnorePatterns(lines)
     except SourceError:
         read = [slow_read(line)[1] for line in lines if line.strip()]
-        assert any(not text or malformed(text) for text in read)
+        assert any(not text or glob.malformed(text) for text in read)
         return
     for path in paths:
         expected = slow_ignored(lines, path)
@@ -196,3 +239,16 @@ def test_clean_is_stable(path: str) -> None:
     once = clean(path)
     assert clean(once) == once
     assert "//" not in once
+
+
+TEXTS = st.text("ab/.", max_size=12)
+
+
+@settings(max_examples=500)
+@given(PATTERNS, TEXTS, st.booleans())
+def test_automata_and_regular_expressions_agree(pattern: str, text: str, crossing: bool) -> None:
+    if glob.malformed(pattern):
+        return
+    tokens = glob.read(pattern, crossing=crossing)
+    regex = "".join(token.regex for token in tokens)
+    assert glob.Automaton(tokens).matches(text) is (re.fullmatch(regex, text, re.DOTALL) is not None)

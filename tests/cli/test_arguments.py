@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from buildah_py.cli import main
+from buildah_py.cli.arguments import key_values
+from buildah_py.errors import UsageError
 
 
 @pytest.mark.parametrize(
@@ -47,3 +49,9 @@ def test_the_same_value_twice_says_nothing_new(tmp_path: object, capsys: pytest.
         file.write("FROM scratch\n")
     assert main(["check", "--platform=linux/amd64", "--platform=linux/amd64", str(tmp_path)]) == 0
     assert "no findings" in capsys.readouterr().out
+
+
+def test_a_label_without_a_value_is_empty() -> None:
+    assert key_values(["a", "b=", "c=d=e"], "--label", bare="") == {"a": "", "b": "", "c": "d=e"}
+    with pytest.raises(UsageError, match="--label =x"):
+        key_values(["=x"], "--label", bare="")

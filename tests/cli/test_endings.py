@@ -19,12 +19,13 @@ for _ in range(1000):
 whole = True
 """
 PROGRAM = """
-import sys, signal
+import sys, time
 from buildah_py.cli.endings import treat_all_endings_alike
 treat_all_endings_alike()
 try:
     import interrupted
-    signal.pause()
+    while True:  # pause(2) would miss a signal that comes right before it
+        time.sleep(0.01)
 except KeyboardInterrupt:
     print("whole" if sys.modules["interrupted"].whole else "broken")
 """

@@ -36,6 +36,7 @@ VALUE = freed(
         ("{{json .Empty}} {{.Yes}} {{.Empty}}", "null true <no value>"),
         ('{{index .RepoTags 0}} {{index .Config.Labels "z.y"}}', "a:1 1"),
         ('{{index .Config.Labels "none"}}{{.Config.Labels.none}}', "<no value><no value>"),
+        (r'{{"\x41\102\u0043\U00000044\n\"\\\xc3\xa9"}}', 'ABCD\n"\\é'),
         ("{{len .RepoTags}}", "2"),
         ("{{range .RepoTags}}<{{.}}>{{end}}", "<a:1><b:2>"),
         ("{{range $i, $e := .RepoTags}}{{$i}}={{$e}};{{end}}", "0=a:1;1=b:2;"),
@@ -78,6 +79,9 @@ def test_templates(template: str, expected: str) -> None:
         ("{{| json}}", "missing"),
         ("{{@}}", "cannot be read"),
         ('{{printf "%d" .Id}}', "fails"),
+        (r'{{"\q"}}', "an escape that means nothing"),
+        (r'{{"\U00110000"}}', "an escape that means nothing"),
+        (f"{{{{{'1' * 5000}}}}}", "too long for a number"),
     ],
 )
 def test_wrong_templates(template: str, said: str) -> None:

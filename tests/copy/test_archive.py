@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from buildah_py.copy.materialise import materialise
 from buildah_py.copy.select import select
-from buildah_py.errors import ArchiveError, SourceChanged
+from buildah_py.errors import ArchiveError, Interrupted, SourceChanged
+from buildah_py.layers.limits import Limits
 from tests.copy.copybench import Bench
 
 if TYPE_CHECKING:
@@ -205,6 +207,12 @@ def test_devices_and_fifos(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Non
         add(bench, tar(member("gone", tarfile.CHRTYPE)))
 
 
+@pytest.mark.parametrize("target", ["", "x" * 5000])
+def test_links_that_cannot_be(bench: Bench, target: str) -> None:
+    with pytest.raises(ArchiveError, match="target of the archive's symbolic link 'l'"):
+        add(bench, tar(member("l", tarfile.SYMTYPE, linkname=target)))
+
+
 def test_a_damaged_archive_names_the_file(bench: Bench) -> None:
     data = tar(member("a", data=b"x" * 3000))
     with pytest.raises(ArchiveError, match=r"^/archive: "):
@@ -237,3 +245,16 @@ def test_what_gnu_tar_packs_comes_out_the_same(bench: Bench) -> None:
             assert (found.kind, found.mode, found.digest, found.size, found.link) == (
                 entry.kind, entry.mode, entry.digest, entry.size, entry.link,
             )  # fmt: skip
+
+
+def test_whoever_waits_for_an_archive_may_stop(bench: Bench) -> None:
+    def check() -> None:
+        raise Interrupted("interrupted")
+
+    (bench.context / "archive").write_bytes(tar(member("x", data=b"x")))
+    with bench.writer() as writer, pytest.raises(Interrupted):
+        materialise([select(bench.open(), ["archive"])], "/d", bench.view(), writer, unpack=True, check=check)
+    limits = Limits(size=0, hint="ask")
+    with bench.writer() as writer, pytest.raises(ArchiveError, match="allowed 0 bytes") as caught:
+        materialise([select(bench.open(), ["archive"])], "/d", bench.view(), writer, unpack=True, limits=limits)
+    assert caught.value.hint == "ask"

@@ -127,8 +127,10 @@ def test_what_cannot_take_each_others_place(bench: Bench) -> None:
         bench.copy(["name"], "/file/")
     with pytest.raises(SourceError, match="/app/name is a directory"):
         bench.copy(["name"], "/app/")
-    with pytest.raises(SourceError, match="/app/link is a symbolic link to /app"):
+    with pytest.raises(SourceError, match="/app/link is a symbolic link to /app") as caught:
         bench.copy(["dir"], "/app/")
+    assert "where the link leads" in caught.value.hint
+    assert "remove" not in caught.value.hint, "an image without its /bin is none"
 
 
 def test_several_files_want_a_directory(bench: Bench) -> None:

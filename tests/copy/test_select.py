@@ -75,6 +75,10 @@ def test_parents(root: Path) -> None:
     assert chosen(root, "src/./lib/a.py", parents=True) == ["src", "src/lib", "src/lib/a.py"]
     assert chosen(root, "./src/./lib", parents=True) == ["src", "src/lib", "src/lib/a.py", "src/lib/b.txt"]
     assert chosen(root, "none*", parents=True) == [""]
+    assert chosen(root, "/src/./*/a.py", parents=True) == ["src", "src/lib", "src/lib/a.py"]
+    assert chosen(root, "/s*/./lib/**/a.*", parents=True) == ["src", "src/lib", "src/lib/a.py"]
+    assert chosen(root, "*/./*.md", parents=True) == ["src/lib", "docs", "docs/x.md", "src", "src"]
+    assert chosen(root, "none*/./x", parents=True) == []
 
 
 @pytest.mark.parametrize(
@@ -88,6 +92,7 @@ def test_parents(root: Path) -> None:
         ("README/x", "README is no directory"),
         ("none/*.x", "has no none"),
         ("drop/x", r"ignores.txt line 2 \(drop\) hides it"),
+        ("drop/misspelt", r"has no drop/misspelt\n"),
     ],
 )
 def test_what_is_missing_says_why(root: Path, source: str, message: str) -> None:

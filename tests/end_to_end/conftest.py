@@ -43,7 +43,7 @@ class Pybuild:
         """Run to the end; fails the test unless it ends with `status` and without a traceback."""
         words, environment = [*self.command, *map(str, arguments)], {**self.environ(), **environ}
         of_the_interpreter = any(name.startswith(("PYTHON", "LC_", "LANG")) for name in environ)
-        if self.warm is not None and not of_the_interpreter:
+        if self.warm is not None and self.command == (PYBUILD,) and not of_the_interpreter:
             result = self.warm.run(words[1:], cwd=str(self.work), environ=environment, stdin=stdin, timeout=300)
         else:
             result = subprocess.run(

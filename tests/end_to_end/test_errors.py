@@ -162,6 +162,41 @@ def test_usage(clean: Pybuild, arguments: list[str]) -> None:
     assert len(result.stderr.splitlines()) <= 3
 
 
+def test_output_and_errors_come_in_their_order(busybox: Pybuild) -> None:
+    one_pipe = "test $(readlink /proc/$$/fd/1) = $(readlink /proc/$$/fd/2) || exit 4"  # or else chance may order them
+    script = f"{one_pipe}; for i in 1 2 3; do echo o$i; echo e$i >&2; done; cat nope; echo status $?"
+    shown = busybox.build(busybox.context(f"FROM busybox\nRUN {script}\n")).shown
+    said = [line.split(" ", 2)[2] for line in shown.splitlines() if line.startswith("#2 0.")]
+    assert said[:6] == ["o1", "e1", "o2", "e2", "o3", "e3"]
+    assert "nope" in said[6]
+    assert said[7] == "status 1"
+
+
+def test_docker_s_options_without_a_meaning_here_are_taken(busybox: Pybuild) -> None:
+    context = busybox.context("FROM busybox\nRUN true\n")
+    quiet = ("--rm", "--force-rm=true", "--compress", "--provenance=false", "--sbom=false", "--builder", "default")
+    assert "warning" not in busybox.build(context, *quiet).shown
+    shown = busybox.build(context, "--builder", "mine", "--provenance", "--no-cache=true").shown
+    assert "--builder=mine has no effect" in shown
+    assert "--provenance=true has no effect" in shown
+    assert "1 executed" in shown
+    assert "0 executed" in busybox.build(context, "--no-cache=false").shown
+    run = ("run", "--network=none", "--rm", "--name", "web", "busybox", "echo", "--rm=true", "-p")
+    assert busybox.run(*run).stdout == "--rm=true -p\n"
+    for options, hint in ((("-p", "80:80"), "--network=host"), (("-d",), "&"), (("--mount", "type=bind"), "-v DIR")):
+        assert hint in busybox.run("run", *options, "busybox", "true", status=2).stderr
+
+
+def test_variables_from_a_file(busybox: Pybuild) -> None:
+    (busybox.work / "env").write_text("# of the project\nA=1\n\nB=x=y \nHERE\nNOWHERE\n")
+    script = "echo $A-$B-$HERE-${NOWHERE-unset}"
+    shown = busybox.run(
+        "run", "--network=none", "--env-file", "env", "-e", "A=2", "busybox", "sh", "-c", script, HERE="there"
+    )
+    assert shown.stdout == "2-x=y -there-unset\n"
+    assert "--env-file nope" in busybox.run("run", "--env-file=nope", "busybox", status=2).stderr
+
+
 def test_rights_have_to_be_given_on_the_command_line(clean: Pybuild) -> None:
     context = clean.context("FROM busybox\nRUN --network=host true\n")
     assert "--allow network.host" in clean.build(context, status=2).shown
@@ -305,11 +340,40 @@ def test_a_full_disk_is_no_damage_and_can_be_pruned(tmp_path: Path, pybuild: Pyb
         subprocess.run(["umount", disk], check=True)
 
 
+def test_a_disk_of_small_blocks_is_full(tmp_path: Path, pybuild: Pybuild) -> None:
+    """Whatever is left of it, no command is killed: what is mapped has all of its blocks."""
+    disk, image = tmp_path / "disk", tmp_path / "image"
+    disk.mkdir()
+    with image.open("wb") as file:
+        file.truncate(16 << 20)
+    if subprocess.run(["mkfs.ext4", "-q", "-m", "0", "-b", "1024", image], check=False).returncode:
+        pytest.skip("needs mkfs.ext4")
+    if subprocess.run(["mount", "-o", "loop", image, disk], check=False, capture_output=True).returncode:
+        pytest.skip("needs loop devices")
+    try:
+        pybuild.root = disk / "state"
+        pybuild.run("images")
+        for left in range(2, 80, 6):
+            (disk / "fill").unlink(missing_ok=True)
+            status = os.statvfs(disk)
+            with (disk / "fill").open("wb") as file:
+                os.posix_fallocate(file.fileno(), 0, status.f_bavail * status.f_frsize - (left << 10))
+            for _ in range(2):
+                ended = pybuild.run("images", status=None)
+                assert ended.returncode in (0, 125), (left, ended)
+                assert ended.returncode == 0 or ended.stderr.startswith("pybuild: no space left in")
+        (disk / "fill").unlink()
+        pybuild.run("images")
+        assert "clean" in pybuild.run("fsck").stdout
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
 def test_an_interrupt_at_any_moment(clean: Pybuild) -> None:
     text = "FROM busybox\nCOPY . /c\nRUN echo 1 > /1\nRUN sleep 0.05; echo 2 > /2\nWORKDIR /w\nRUN echo 3 > /3\n"
     context = clean.context(text, **{f"f{number}_txt": str(number) * 1000 for number in range(50)})
     seen = set()
-    for hundredth in range(40):
+    for hundredth in range(0, 40, 2):
         # From the first line on: what comes before our program has begun, the interpreter treats in its own way.
         process = start(clean, context, "--no-cache", "-o", "type=oci,dest=/dev/null")
         until(process, "#1")

@@ -187,6 +187,10 @@ def test_du_counts_real_blocks_once(built: Pybuild) -> None:
     after = read_json(built, "du")
     assert isinstance(after, dict)
     assert after["cache"] == {"layers": 1, "disk": other["private"]}
+    built.run("tag", "test", "other", "third")
+    assert "busybox:latest" in (short := built.run("du").stdout)
+    assert "other:latest and 2 more" in short
     shown = built.run("du", "-v").stdout
+    assert "third:latest" in shown
     assert "test:latest" in shown
     assert shown.splitlines()[-1].startswith("total")

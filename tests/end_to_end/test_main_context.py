@@ -112,6 +112,40 @@ def test_a_lone_build_file_on_stdin(pybuild: Pybuild) -> None:
     assert "one" in feed(pybuild, b"FROM scratch AS one\n", "--call=targets", "-")
 
 
+def test_the_time_of_the_context(pybuild: Pybuild, server: str, repo: Path) -> None:
+    def epoch() -> tuple[str, str]:
+        (image,) = json.loads(pybuild.run("inspect", "test").stdout)
+        return image["created"], image["config"]["Labels"].get("when", "")
+
+    text = b"FROM scratch\nARG SOURCE_DATE_EPOCH\nLABEL when=$SOURCE_DATE_EPOCH\nCOPY a.txt /\n"
+    (repo / "Dockerfile").write_bytes(text.replace(b"a.txt", b"run"))
+    git(repo, "add", "Dockerfile")
+    git(repo, "commit", "-q", "-m", "a build file")
+    pybuild.run("build", "-t", "test", "--source-date-epoch=context", f"{server}/app.git")
+    assert epoch() == ("2017-07-14T02:40:00Z", "1500000000")
+    tar = packed(Dockerfile=b"ARG SOURCE_DATE_EPOCH=context\n" + text, a_txt=b"a")
+    feed(pybuild, tar, "-t", "test", "-")
+    assert epoch() == ("1970-01-01T00:00:00Z", "0")
+    context = pybuild.context(text.decode(), a_txt="a")
+    shown = pybuild.build(context, SOURCE_DATE_EPOCH="context").shown
+    assert "this context has no time of its own" in shown
+    assert epoch()[1] == ""
+
+
+def test_a_default_of_the_build_file_is_the_epoch(pybuild: Pybuild) -> None:
+    context = pybuild.context(
+        "ARG E=1_6\nARG SOURCE_DATE_EPOCH=${E/_/}00000000\nFROM scratch\nCOPY a.txt /\n", a_txt="a"
+    )
+    pybuild.build(context, "--rewrite-timestamp", "-o", "type=oci,dest=out.tar")
+    assert json.loads(pybuild.run("inspect", "test").stdout)[0]["created"] == "2020-09-13T12:26:40Z"
+    pybuild.build(context, "--source-date-epoch=1500000000")
+    assert json.loads(pybuild.run("inspect", "test").stdout)[0]["created"] == "2017-07-14T02:40:00Z"
+    wrong = pybuild.context("ARG SOURCE_DATE_EPOCH=yesterday\nFROM scratch\n", "wrong")
+    shown = pybuild.build(wrong, status=125).shown
+    assert "Buildfile:1:23: SOURCE_DATE_EPOCH is `yesterday`" in shown
+    assert "yesterday" in pybuild.run("check", wrong, status=1).stderr
+
+
 @pytest.mark.parametrize(
     ("data", "arguments", "status", "message"),
     [
@@ -275,6 +309,17 @@ def spoil(context: Path) -> None:
         (context / path).write_text(text)
 
 
+def test_a_build_file_is_warned_of_each_time(pybuild: Pybuild) -> None:
+    context = pybuild.context("FROM scratch as base\nCOPY a.txt /\n", a_txt="1")
+    for outcome in ("RAN", "HIT"):
+        built = pybuild.build(context)
+        assert built.outcomes() == [outcome]
+        assert built.shown.count("Buildfile:1: FromAsCasing") == 1
+    assert "FromAsCasing" in pybuild.run("--progress=plain", context).stderr
+    fixed = pybuild.context("FROM scratch AS base\nCOPY a.txt /\n", a_txt="1")
+    assert "FromAsCasing" not in pybuild.build(fixed).shown
+
+
 def test_warnings_of_what_hardly_belongs_into_an_image(pybuild: Pybuild) -> None:
     context = pybuild.context("FROM scratch\nCOPY . /x/\nCOPY . /y/\n")
     spoil(context)
@@ -284,6 +329,8 @@ def test_warnings_of_what_hardly_belongs_into_an_image(pybuild: Pybuild) -> None
         assert name in warnings[0]
     assert "public.key" not in warnings[0]
     assert "warning" not in pybuild.build(context).shown
+    named = pybuild.context("FROM scratch\nCOPY --from=more . /z/\n", "named")
+    assert "warning" not in pybuild.build(named, f"--build-context=more={context}").shown
     (context / "Buildfile.dockerignore").write_text("**/.git\n**/node_modules\nenv\n.env\n*/*.key\n")
     assert "warning" not in pybuild.build(context, "--no-cache").shown
     (context / "Buildfile.dockerignore").write_text("*\n!tls\n")

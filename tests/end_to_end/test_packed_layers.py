@@ -6,6 +6,7 @@ import json
 import os
 import sqlite3
 import tarfile
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -54,7 +55,7 @@ def diff_ids(pybuild: Pybuild, image: str = "test") -> list[str]:
 
 def afresh(pybuild: Pybuild, context: Path, root: Path) -> Pybuild:
     """Build in a store of its own, which has nothing that a patch could be one of."""
-    other = type(pybuild)(root, pybuild.work, pybuild.command, pybuild.owner)
+    other = replace(pybuild, root=root)
     root.mkdir()
     os.chown(root, pybuild.owner, pybuild.owner)
     other.run("bootstrap", "busybox")

@@ -221,7 +221,6 @@ def test_policies_that_are_refused(busybox: Pybuild, tmp_path: Path) -> None:
         "--cgroup-parent=/../../etc",
         "--add-host=db",
         "--add-host=db:nowhere",
-        "--add-host=gate:host-gateway",
         "--dns=resolver",
         "--hostname=a/b",
         "--device=/dev/no-such-device",
@@ -235,14 +234,35 @@ def test_unknown_values_are_refused(busybox: Pybuild, option: str) -> None:
     assert option.split("=", maxsplit=1)[0] in refused(busybox, option)
 
 
+def test_the_name_of_this_machine_is_accepted(busybox: Pybuild) -> None:
+    context = busybox.context("FROM busybox\nRUN grep gate /etc/hosts\n")
+    shown = busybox.build(context, "--add-host=gate:host-gateway").shown
+    assert "127.0.0.1\tgate" in shown
+    assert "do not reach this machine" in shown
+    option = ("--add-host=gate:host-gateway", "--network=host")
+    assert "warning" not in busybox.build(context, "--no-cache", *option).shown
+
+
+def test_name_servers_that_stand_in_for_those_on_loopback_are_told(busybox: Pybuild) -> None:
+    resolver = busybox.work / "resolv.conf"
+    resolver.write_text("nameserver 127.0.0.1\n")
+    script = f'mount --bind {resolver} /etc/resolv.conf && exec "$@"'
+    caller = replace(busybox, command=("unshare", "--mount", "sh", "-c", script, "sh", *busybox.command))
+    context = busybox.context("FROM busybox\nRUN grep nameserver /etc/resolv.conf\n")
+    shown = caller.build(context).shown
+    assert "nameserver 8.8.8.8" in shown
+    assert "containers do not reach them: they ask 8.8.8.8 and 8.8.4.4; --dns names others" in shown
+    assert "warning" not in caller.build(context, "--no-cache", "--dns=9.9.9.9").shown
+
+
 def test_memory(busybox: Pybuild) -> None:
     needs_controllers("memory")
-    script = "head -c 100000000 /dev/zero | tail -c 90000000 | wc -c"
+    script = "dd if=/dev/zero of=/dev/null bs=90000000 count=1 && echo enough"
     options = ("--memory=32m", "--memory-swap=32m")
-    ran = busybox.run("run", "--network=none", *options, "busybox", "sh", "-o", "pipefail", "-c", script, status=None)
+    ran = busybox.run("run", "--network=none", *options, "busybox", "sh", "-c", script, status=None)
     assert ran.returncode != 0
     assert "limit of memory was reached" in ran.stderr
-    context = busybox.context(f"FROM busybox\nRUN set -o pipefail; {script}\n")
+    context = busybox.context(f"FROM busybox\nRUN {script}\n")
     assert "out of memory: its limit was reached (--memory)" in busybox.build(context, *options, status=None).shown
     assert busybox.build(context).outcomes() == ["RAN"], "a failed step is not kept, a limit is not part of the key"
 
@@ -414,6 +434,18 @@ def test_certificates(busybox: Pybuild, tmp_path: Path) -> None:
         "none",
     ]
     assert busybox.build(context).outcomes() == ["HIT", "HIT"], "certificates are not part of the key"
+
+
+def test_certificates_once_for_all(busybox: Pybuild) -> None:
+    bundle, config = busybox.work / "bundle.pem", busybox.work / "config.yaml"
+    bundle.write_text("-----BEGIN CERTIFICATE-----\nof the proxy\n-----END CERTIFICATE-----\n")
+    config.write_text(f"ca-bundle: {bundle}\n")
+    context = busybox.context(f"FROM busybox\nRUN grep -q proxy {BUNDLES[0]} || exit 1\n")
+    assert busybox.build(context, PYBUILD_CONFIG=str(config)).outcomes() == ["RAN"]
+    busybox.build(context, "--no-cache", PYBUILD_CONFIG=str(config), PYBUILD_CA_BUNDLE="", status=1)
+    busybox.build(context, "--no-cache", PYBUILD_CA_BUNDLE=str(bundle))
+    busybox.run("verify", "test", status=1)
+    assert "the same again" in busybox.run("verify", f"--ca-bundle={bundle}", "test").stdout
 
 
 @pytest.mark.either_user

@@ -97,3 +97,22 @@ def test_an_agent_is_made_of_a_key_file(busybox: Pybuild) -> None:
     assert agents == []
     (busybox.work / "nokey").write_text("no key")
     assert "cannot be added" in busybox.build(context, "--ssh", f"default={busybox.work}/nokey", status=2).shown
+
+
+def test_a_secret_that_can_be_read_once_is_there_for_all(busybox: Pybuild) -> None:
+    context = busybox.context(
+        "FROM busybox\n"
+        "RUN --mount=type=secret,id=s,required=true cat /run/secrets/s > /a\n"
+        "RUN --mount=type=secret,id=s,required=true cat /run/secrets/s > /b\n"
+    )
+    reading, writing = os.pipe()
+    os.write(writing, b"hello")
+    os.close(writing)
+    try:
+        os.fchown(reading, busybox.owner, busybox.owner)
+        secret = f"id=s,src=/dev/fd/{reading},key=digest"
+        command = [*busybox.command, "-t", "test", "--secret", secret, str(context)]
+        subprocess.run(command, env=busybox.environ(), pass_fds=[reading], check=True, capture_output=True, timeout=120)
+    finally:
+        os.close(reading)
+    assert busybox.sh("cat /a /b") == "hellohello"

@@ -7,11 +7,12 @@ import os
 import shutil
 import sqlite3
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .conftest import PYBUILD, needs_root
+from .conftest import needs_root
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -335,23 +336,10 @@ def test_a_record_that_leads_to_another_layer_is_a_miss(built: Pybuild) -> None:
 def test_eight_builds_at_once_share_one_store(busybox: Pybuild) -> None:
     text = TEXT + "ARG WHO\nRUN echo $WHO >/who; head -c 100000 /dev/urandom >/r\n"
     context = busybox.context(text, a_txt="hi\n")
-    arguments = [PYBUILD, "--progress=plain", "-f", str(context / "Buildfile")]
-    processes = []
-    for number in range(8):
-        command = [*arguments, "-t", f"t{number}", "--build-arg", f"WHO={number % 4}", str(context)]
-        processes.append(
-            subprocess.Popen(command, env=busybox.environ(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        )
-        processes.append(
-            subprocess.Popen(
-                [PYBUILD, "prune"], env=busybox.environ(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-            )
-        )
-    shown = []
-    for process in processes:
-        out, err = process.communicate(timeout=200)
-        assert process.returncode == 0, (process.args, out, err)
-        shown.append(err)
+    commands: list[tuple[object, ...]] = [("prune",)] * 8
+    commands += (("--progress=plain", "-t", f"t{n}", "--build-arg", f"WHO={n % 4}", context) for n in range(8))
+    with ThreadPoolExecutor(len(commands)) as pool:
+        shown = [done.stderr for done in pool.map(lambda words: busybox.run(*words), commands[::-1])]
     assert "clean" in busybox.run("fsck").stdout
     for number in range(8):
         assert busybox.sh("cat /who /d/y", f"t{number}") == f"{number % 4}\n2\n"

@@ -101,6 +101,11 @@ def test_a_shell_with_job_control(busybox: Pybuild) -> None:
     assert child.exitstatus == 6
 
 
+def test_a_shell_that_reads_a_script(busybox: Pybuild) -> None:
+    shown = busybox.run("shell", "--network=none", "busybox", stdin="echo $((6*7)); test -t 0 || exit 3\n", status=3)
+    assert shown.stdout == "42\n"
+
+
 def test_a_shell_in_a_stage(busybox: Pybuild) -> None:
     context = busybox.context("FROM busybox AS one\nRUN echo inside > /where\nFROM busybox\nRUN false\n")
     child = spawn(busybox, "shell", "--network=none", "--stage", "one", context)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import tarfile
@@ -117,6 +118,58 @@ def test_doctor_tells_whether_root_has_ids_for_one(pybuild: Pybuild, tmp_path: P
         (line,) = (line for line in said.splitlines() if " --userns " in line)
         assert line.startswith(mark), said
         assert ("usermod --add-subuids" in said) == (not content)
+
+
+MISSING = {
+    "COPY --chown=200000 f.txt /f": "f: user id 200000",
+    "COPY --chown=0:200000 d /d": "d/x: group id 200000",
+    "ADD archive.tar /a": "a/x: user id 200000 and group id 200000",
+    "RUN --mount=type=cache,target=/c,uid=200000 true": "the cache mount at /c: user id 200000",
+    "RUN --mount=type=secret,id=s,uid=200000 true": "file at /run/secrets/s",
+    "USER 200000\nRUN true": "USER: 200000:0",
+}
+
+
+@pytest.mark.either_user
+def test_ids_that_do_not_exist_here(busybox: Pybuild) -> None:
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as made:
+        info = tarfile.TarInfo("x")
+        info.uid = info.gid = 200_000
+        made.addfile(info)
+    options = ("--network=none", "--secret", "id=s,env=HOME")
+    for text, what in MISSING.items():
+        context = busybox.context(f"FROM busybox\n{text}\n", f_txt="x", d__x="x", archive_tar=archive.getvalue())
+        if not busybox.owner:
+            busybox.build(context, *options)
+            continue
+        shown = busybox.build(context, *options, status=125).shown.partition("pybuild: ")[2]
+        assert what in shown
+        assert "Invalid argument" not in shown
+        assert "secret" in text or "/etc/subuid and /etc/subgid" in shown
+
+
+@pytest.mark.userns
+def test_one_id_alone(busybox: Pybuild, ordinary_user: OrdinaryUser, tmp_path: Path) -> None:
+    state = tmp_path / "alone"
+    state.mkdir()
+    os.chown(state, ordinary_user.uid, ordinary_user.uid)
+    *start, python, safe, module, name = ordinary_user.command
+    alone = replace(busybox, root=state, command=(*start, "PATH=/nowhere", python, safe, module, name), warm=None)
+    busybox.run("save", "-o", tmp_path / "busybox.tar", "busybox")
+    alone.run("load", "-i", tmp_path / "busybox.tar")
+    shown = alone.build(alone.context("FROM busybox\nRUN exit 3\n"), "--network=none", status=3).shown
+    assert "hint: if it was about another user: only root exists here" in shown
+    lines = alone.run("doctor", status=None).stdout.splitlines()
+    place = next(number for number, line in enumerate(lines) if " subordinate ids " in line)
+    assert "install uidmap" in lines[place + 1]
+
+
+@pytest.mark.either_user
+def test_doctor_counts_ids(busybox: Pybuild) -> None:
+    if busybox.owner:
+        lines = busybox.run("doctor", status=None).stdout.splitlines()
+        assert "subordinate ids  65537 ids" in next(line for line in lines if "subordinate" in line)
 
 
 @pytest.mark.userns

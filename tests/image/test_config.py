@@ -84,6 +84,11 @@ def test_environment() -> None:
     assert changed.getenv("MISSING") is None
     assert changed.environment() == {"PATH": "/usr/bin", "A": "", "NEW": "a=b"}
     assert changed.without_env("PATH").env == ("odd", "A=", "NEW=a=b")
+    assert changed.with_environment(changed.environment()) is changed
+    assert changed.with_environment({"B": "1", "NEW": "2", "A": "="}).env == ("odd", "A==", "NEW=2", "B=1")
+    twice = config.from_bytes(base().to_bytes().replace(b'"odd"', b'"A=0"'))
+    assert twice.with_environment({"PATH": "/x", "A": "1"}).env == ("PATH=/x", "A=0", "A=1")
+    assert twice.with_environment({"PATH": "/bin", "A": "2"}).env == ("PATH=/bin", "A=2")
     assert base().env == ("PATH=/bin", "odd", "A=1")
 
 
@@ -229,3 +234,11 @@ def test_whatever_else_stands_in_a_config_is_kept(extra: dict[str, Any]) -> None
     again = json.loads(made.to_bytes())
     assert {key: again[key] for key in extra} == extra
     assert {key: again["config"][key] for key in extra} == extra
+
+
+@pytest.mark.parametrize("value", ["1e999", "9223372036854775808", '"1"', "[1]"])
+def test_numbers_of_a_health_check_that_are_none(value: str) -> None:
+    raw = {**BASE, "config": {"Healthcheck": {"Test": ["CMD", "x"], "Interval": "here"}}}
+    data = json.dumps(raw).replace('"here"', value).encode()
+    with pytest.raises(ImageError, match="`Interval`"):
+        assert config.from_bytes(data).healthcheck

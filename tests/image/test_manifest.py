@@ -29,6 +29,14 @@ def test_a_manifest_comes_back() -> None:
     assert made.descriptor() == Descriptor(media_types.OCI_MANIFEST, digest.sha256_of(data), len(data))
 
 
+@pytest.mark.parametrize("size", ["9223372036854775808", "1e300", "1" * 5000, "[" * 100_000, "1e999", "-1"])
+def test_sizes_that_nothing_has(size: str) -> None:
+    data = Manifest(CONFIG, (LAYER,)).to_bytes().replace(b'"size":11', f'"size":{size}'.encode())
+    with pytest.raises(ImageError) as caught:
+        manifest.from_bytes(data)
+    assert len(str(caught.value)) < 200
+
+
 def test_the_smallest_manifest() -> None:
     assert Manifest(CONFIG, ()).to_bytes() == (
         b'{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"mediaType":'

@@ -64,6 +64,7 @@ def test_defaults(text: str, expected: Reference) -> None:
         ("a/", "empty"),
         ("host:port/app", "not a port"),
         ("host:0/app", "not a port"),
+        (f"host:{'1' * 5000}/app", "not a port"),
         ("host:65536/app", "not a port"),
         ("-host.de/app", "not a host name"),
         ("a..b/c", "not a host name"),

@@ -20,13 +20,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from buildah_py.errors import ArchiveError
+from buildah_py.errors import ArchiveError, Interrupted
 from buildah_py.layers.adopt import hidden_links
 from buildah_py.layers.apply import unpack
 from buildah_py.layers.compression import decompress, detect
 from buildah_py.layers.entry import DIR, FILE, SYMLINK, WHITEOUT, Entry
 from buildah_py.layers.inventory import Inventory
-from buildah_py.layers.reader import Limits, TarReader
+from buildah_py.layers.limits import Limits
+from buildah_py.layers.reader import TarReader
 from buildah_py.layers.view import LayerTree, MergedView
 from tests.layers.layer_trees import root_only
 
@@ -398,6 +399,7 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "huge attributes": lambda: archive(
         info("d", tarfile.DIRTYPE, pax_headers={f"SCHILY.xattr.user.{n}": "x" * 60_000 for n in range(3)})
     ),
+    "sparse file of 16 TiB": lambda: pax(b"34 GNU.sparse.size=17592186044416\n22 GNU.sparse.map=0,1\n"),
     "uid -1": lambda: pax(b"18 uid=4294967295\n"),
     "mtime": lambda: pax(b"14 mtime=1e99\n"),
     "mtime far": lambda: pax(b"25 mtime=999999999999999\n"),
@@ -432,6 +434,24 @@ def test_limits(dest: Path, limits: Limits, match: str) -> None:
     members = [(info(f"{number}", pax_headers={"comment": "x" * 2000}), b"x" * 9000) for number in range(20)]
     with pytest.raises(ArchiveError, match=match):
         unpack(io.BytesIO(archive(*members)), str(dest), limits=limits)
+
+
+def test_whoever_waits_for_a_hole_may_stop(dest: Path) -> None:
+    calls = 0
+
+    def check() -> None:
+        nonlocal calls
+        calls += 1
+        if calls > 100:
+            raise Interrupted("interrupted")
+
+    sparse = pax(b"32 GNU.sparse.size=200000000000\n22 GNU.sparse.map=0,1\n")
+    with pytest.raises(Interrupted):
+        unpack(io.BytesIO(sparse), str(dest), check=check)
+    calls = 0
+    (dest / "again").mkdir()
+    with pytest.raises(Interrupted):
+        unpack(io.BytesIO(archive(*(info(f"{number}") for number in range(200)))), str(dest / "again"), check=check)
 
 
 def test_headers_without_end_are_bounded(dest: Path) -> None:

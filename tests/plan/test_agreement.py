@@ -18,6 +18,7 @@ from buildah_py.plan import PlanOptions, make_plan
 
 if TYPE_CHECKING:
     from buildah_py.buildfile.tree import BuildFile
+    from buildah_py.plan import Plan
 
 PLATFORM = "linux/amd64"
 BASE = (
@@ -73,8 +74,7 @@ files = st.builds(
 arguments = st.dictionaries(names, st.sampled_from(["", "given", "a"]), max_size=2)
 
 
-def seen_by_a_plan(file: BuildFile, target: str, given_arguments: dict[str, str]) -> tuple[str, dict[str, str]]:
-    """The fault, or the first values of ARGs in the history where a lone stage is built on scratch."""
+def planned(file: BuildFile, target: str, given_arguments: dict[str, str]) -> Plan:
     options = PlanOptions(
         resolve=lambda *_: BASE,
         build_args=given_arguments,
@@ -82,34 +82,53 @@ def seen_by_a_plan(file: BuildFile, target: str, given_arguments: dict[str, str]
         platform=PLATFORM,
         build_platform=PLATFORM,
     )
-    try:
-        plan = make_plan(file, options)
-    except (BuildFileError, UsageError) as error:
-        return str(error), {}
-    texts = [item.created_by.partition(" ") for item in plan.history]
-    pairs = [text.partition("=") for keyword, _, text in texts if keyword == "ARG"]
-    declared = {name: value for name, _, value in reversed(pairs)}
-    alone = len(plan.stages) == 1 and all(name == "scratch" for name, _ in plan.bases)
-    return "", declared if alone else {}
+    return make_plan(file, options)
 
 
 @given(files, arguments, st.sampled_from(["a", "0", "1", "nope", "b"]))
 @settings(max_examples=300)
-def test_check_outline_and_plan_agree(text: str, given_arguments: dict[str, str], target: str) -> None:
+def test_a_check_and_a_plan_find_the_same_fault(text: str, given_arguments: dict[str, str], target: str) -> None:
     try:
         file = parse(text, "Buildfile")
     except BuildFileError:
         return
-    fault, declared = seen_by_a_plan(file, target, given_arguments)
-    known = Base(BASE.environment(), PLATFORM, BASE.working_dir, BASE.onbuild)
-    options = {"build_args": given_arguments, "target": target, "platform": PLATFORM}
+    fault = ""
     try:
-        error = find(file, **options, bases=lambda name, _: None if name == "scratch" else known).error  # type: ignore[arg-type]
-        found = "" if error is None else str(error)
+        planned(file, target, given_arguments)
+    except (BuildFileError, UsageError) as error:
+        fault = str(error)
+    known = Base(BASE.environment(), PLATFORM, BASE.working_dir, BASE.onbuild)
+    found = ""
+    try:
+        checked = find(
+            file,
+            build_args=given_arguments,
+            target=target,
+            platform=PLATFORM,
+            bases=lambda name, _: None if name == "scratch" else known,
+        ).error
+        found = "" if checked is None else str(checked)
     except UsageError as usage:
         found = str(usage)
     assert found == fault
-    if declared:
-        listed = outline(file, settings_of(**options)).arguments  # type: ignore[arg-type]
-        outlined = {argument.name: argument.value for argument in listed}
-        assert {name: outlined.get(name) for name in declared} == declared
+
+
+sets = st.one_of(
+    st.builds("ENV {}={}".format, names, st.sampled_from(["", "1", "$X$Y", "${Z:-d}"])),
+    st.builds("ARG {}={}".format, names, st.sampled_from(["", "2", "$Y$X", "a$TARGETARCH"])),
+    st.builds("ARG {}".format, names),
+)
+
+
+@given(st.lists(sets, max_size=2), st.lists(sets, max_size=6), arguments, st.sampled_from(["", "0", "A"]))
+@settings(max_examples=200)
+def test_an_outline_says_what_steps_see(
+    head: list[str], lines: list[str], given_arguments: dict[str, str], target: str
+) -> None:
+    text = "\n".join([*(line for line in head if line.startswith("ARG")), "FROM scratch AS a", *lines, "RUN x"])
+    file = parse(text, "Buildfile")
+    options = settings_of(build_args=given_arguments, target=target, platform=PLATFORM)
+    outlined = {argument.name: argument.value for argument in outline(file, options).arguments}
+    items = [item.created_by.partition(" ") for item in planned(file, target, given_arguments).history]
+    pairs = [text.partition("=") for keyword, _, text in reversed(items) if keyword == "ARG"]
+    assert outlined == {name: value for name, _, value in pairs}

@@ -158,6 +158,19 @@ def test_all_that_follows_an_arg_sees_it_and_the_image_keeps_what_env_said() -> 
     assert "RUN |1 V=/arg /bin/sh" in made.history[-1].created_by
 
 
+def test_steps_are_shown_with_the_values_of_their_variables() -> None:
+    lines = ["WORKDIR $D/x", 'COPY ["${D}", \'$D\', "$NONE"]', "COPY $D \\\n /y", "COPY <<E $D/y\n$D\nE", "RUN echo $D"]
+    made = plan("\n".join(["FROM base", "ARG D=/app", *lines, ""]))
+    assert [node.shown for node in made.nodes[1:]] == [
+        "WORKDIR /app/x",
+        'COPY ["/app", \'$D\', "$NONE"]',
+        "COPY /app  /y",
+        "COPY <<E /app/y",
+        "RUN echo $D",
+    ]
+    assert made.nodes[1].text == lines[0]
+
+
 def test_the_key_of_a_run_holds_the_value_that_it_sees() -> None:
     text = "FROM base\nENV V=2\nRUN before\nARG V\nRUN after\n"
     one, two = runs(plan(text, V="1")), runs(plan(text, V="3"))
@@ -240,7 +253,19 @@ def test_the_finished_config_counts_layers_and_history() -> None:
     assert [item.empty_layer for item in config.history] == [False, True, False, True, False]
     assert config.history[1].created == "2020-01-01T00:00:00Z"
     assert config.history[2].created == "2023-11-14T22:13:20Z"
+    assert [item.created for item in config.history[2:]] == ["2023-11-14T22:13:20Z"] * 3, "none is older than its base"
+    assert config.created == "2023-11-14T22:13:20Z"
     assert finish_config(made, layers).digest() == config.digest()
+
+
+@pytest.mark.parametrize(
+    ("of_base", "created"),
+    [("2025-01-01T01:00:00+01:00", "2025-01-01T01:00:00+01:00"), ("yesterday", "2023-11-14T22:13:20Z")],
+)
+def test_an_image_is_no_older_than_its_base(of_base: str, created: str) -> None:
+    made = plan("FROM base\nRUN one\nENV A=b\n", {"base": base_image().with_created(of_base)})
+    config = finish_config(made, {1: MadeLayer("sha256:" + "b" * 64, 1_700_000_000_000_000_000)})
+    assert {config.created, *(item.created for item in config.history[1:])} == {created}
 
 
 @pytest.mark.parametrize(
@@ -367,3 +392,18 @@ def test_a_linked_copy_to_nothing_goes_into_the_working_directory() -> None:
     copy = made.nodes[-1].step
     assert isinstance(copy, CopyStep)
     assert copy.destination == "/var/www/"
+
+
+def test_an_image_whose_config_nobody_would_read_is_not_planned() -> None:
+    with pytest.raises(BuildFileError, match="config would be longer than 8388608 bytes") as caught:
+        plan("FROM base\nARG a=" + "x" * 500_000 + "\n" + "RUN y\n" * 20)
+    assert caught.value.span.start.line == 18
+
+
+def test_a_long_chain_of_stages() -> None:
+    chain = "".join(f"FROM s{number} AS s{number + 1}\n" for number in range(2000))
+    assert len(plan(f"FROM base AS s0\n{chain}RUN x\n").nodes) == 2
+    copies = "".join(f"FROM base AS s{number + 1}\nCOPY --from=s{number} / /\n" for number in range(1000))
+    made = plan(f"FROM base AS s0\n{copies}")
+    assert len(made.nodes) == 1001
+    assert [node.stage for node in made.nodes[:3]] == ["s0", "s1", "s2"]

@@ -17,6 +17,7 @@ from buildah_py.image.reference import parse
 from buildah_py.registry import Credentials, Registry, RegistryOptions, session
 from buildah_py.registry.endpoint import Endpoint
 from buildah_py.registry.options import Limits
+from tests.elsewhere import Elsewhere, elsewhere
 from tests.registry.conftest import QUICK
 from tests.registry.images import Image, image, noise, pull, push
 from tests.registry_server import (
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-__all__ = ["docker_registry"]
+__all__ = ["docker_registry", "elsewhere"]
 
 SIZE = 3 << 20
 MADE = image(SIZE)
@@ -509,3 +510,44 @@ def assert_names(error: RegistryError, proxy: FaultProxy, text: str = "app:lates
     reference = parse(f"{proxy.host}/{text}")
     assert error.message.startswith(f"{reference.name}")
     assert proxy.host in error.message.partition(": ")[2]
+
+
+@pytest.mark.parametrize("name", ["2130706433", "0x7f.1", "its own address"])
+def test_no_registry_elsewhere_leads_to_this_machine(environ: dict[str, str], elsewhere: Elsewhere, name: str) -> None:
+    options = RegistryOptions.from_environment(environ, limits=QUICK, tls_verify=False)
+    own = elsewhere.address[:-1] + "1"
+    address, host = (own, own) if name == "its own address" else ("127.0.0.1", name)
+    with (
+        FaultProxy("none", machine=elsewhere) as there,
+        FaultProxy("none", address=address) as here,
+        Registry(options) as registry,
+    ):
+        place = f"{host}:{here.host.rpartition(':')[2]}"
+        here.fault("", "", lambda request: request.reply(200, MANIFEST), -1)
+        there.fault("GET", "/v2/$", lambda request: request.reply(200), -1)
+        there.fault("GET", "/manifests/", redirect_to(f"http://{place}/secret"))
+        challenge = f'Bearer realm="http://{place}/token",service="x"'
+        there.fault("GET", "/manifests/", lambda request: request.reply(401, WWW_Authenticate=challenge))
+        for _ in ("redirect", "token"):
+            with pytest.raises(RegistryError, match=f"{there.host} leads to {place}, which is this machine or"):
+                registry.manifest(parse(f"{there.host}/app"))
+        assert len(there.asked("GET", "/manifests/")) == 2
+        assert here.requests == []
+
+
+def redirect_to(url: str) -> Callable[[Request], None]:
+    return lambda request: request.reply(307, Location=url)
+
+
+def test_a_registry_on_this_machine_may_lead_there(environ: dict[str, str], elsewhere: Elsewhere) -> None:
+    options = RegistryOptions.from_environment(environ, limits=QUICK, tls_verify=False)
+    ours = elsewhere.address[:-1] + "1"
+    with FaultProxy("none", address=ours) as here, FaultProxy("none") as loopback, Registry(options) as registry:
+        here.fault("GET", "/v2/$", lambda request: request.reply(200), -1)
+        port = loopback.host.rpartition(":")[2]
+        here.fault("GET", "/manifests/", redirect_to(f"http://2130706433:{port}/moved"))
+        loopback.fault(
+            "GET", "/moved", lambda request: request.reply(200, MANIFEST, Content_Type=MADE.manifest.media_type)
+        )
+        registry.manifest(parse(f"{here.host}/app"))
+        assert loopback.asked("GET", "/moved")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from buildah_py.errors import SandboxError
+from buildah_py.layers.tidy import take_out
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,12 +28,35 @@ def test_runs_a_command_and_keeps_what_it_writes(bench: Bench) -> None:
     assert bench.committed() == ["file"]
 
 
+def take_back(bench: Bench) -> list[str]:
+    """Do what is done before a step's layer is captured; which files had been changed."""
+    upper, init = str(bench.upper), str(bench.init)
+    take_out(upper, init, "/etc/hostname", changed=False)
+    return [name for name in ("hosts", "resolv.conf") if take_out(upper, init, f"/etc/{name}", changed=True)]
+
+
 def test_nothing_of_the_init_layer_is_committed(bench: Bench) -> None:
-    result = bench.sh(
-        "echo nameserver 1.2.3.4 > /etc/resolv.conf; echo x >> /etc/hosts; echo y > /etc/hostname; cat /etc/hostname"
-    )
-    assert result.out == "y\n"
-    assert bench.committed() == []
+    (bench.base / "etc/resolv.conf").write_text("of the image\n")
+    before = (bench.base / "etc").stat().st_mtime_ns
+    result = bench.sh("rm /etc/resolv.conf; echo x > /etc/y && mv /etc/y /etc/hosts; cat /etc/hostname /etc/hosts")
+    assert result.out == "buildkitsandbox\nx\n"
+    assert take_back(bench) == ["hosts", "resolv.conf"]
+    assert bench.committed() == ["etc"]
+    assert (bench.base / "etc").stat().st_mtime_ns == before
+    (bench.upper / "etc").rmdir()
+    (bench.upper / "etc").symlink_to("/etc")
+    assert take_back(bench) == [], "no link is followed on the way"
+
+
+def test_a_host_name_that_is_written_is_kept(bench: Bench) -> None:
+    bench.sh("chmod -R go-rwx /etc")
+    assert take_back(bench) == []
+    assert not {"etc/hostname", "etc/hosts", "etc/resolv.conf"} & set(bench.committed())
+    assert bench.sh("cat /etc/hostname; echo mine > /etc/hostname").out == "buildkitsandbox\n"
+    assert take_back(bench) == []
+    assert bench.committed() == ["etc", "etc/hostname"]
+    (bench.base / "etc/hostname").write_text("of the image\n")
+    assert bench.run("/bin/cat", "/etc/hostname").out == "of the image\n"
 
 
 def test_directories_copied_up_keep_the_attributes_of_the_image(bench: Bench) -> None:
@@ -52,7 +76,8 @@ def test_a_resolv_conf_that_is_a_link_stays_what_it_is(bench: Bench) -> None:
     (bench.base / "etc" / "resolv.conf").symlink_to("../run/systemd/resolve/stub-resolv.conf")
     result = bench.sh("grep -c nameserver /etc/resolv.conf; echo lost > /etc/resolv.conf")
     assert int(result.out) >= 1
-    assert bench.committed() == []
+    assert take_back(bench) == ["resolv.conf"]
+    assert bench.committed() == ["etc"]
     assert os.readlink(bench.base / "etc" / "resolv.conf") == "../run/systemd/resolve/stub-resolv.conf"
 
 
@@ -111,8 +136,16 @@ def test_environment_is_what_was_given(bench: Bench) -> None:
 
 def test_working_directory(bench: Bench) -> None:
     assert bench.run("pwd", cwd="/tmp").out == "/tmp\n"
-    with pytest.raises(SandboxError, match="working directory /missing: No such file"):
-        bench.run("pwd", cwd="/missing")
+    with pytest.raises(SandboxError, match="working directory /etc/passwd/x: Not a directory"):
+        bench.run("pwd", cwd="/etc/passwd/x")
+
+
+def test_a_working_directory_that_is_missing_is_made(bench: Bench) -> None:
+    """As runc does; an earlier step may have removed that of its image."""
+    (bench.base / "nowhere").symlink_to("/missing")
+    assert bench.sh("pwd; stat -c '%a %u' /new /new/deep", cwd="/new/deep", user="5").out == "/new/deep\n755 0\n755 0\n"
+    with pytest.raises(SandboxError, match="working directory /nowhere/x: No such file"):
+        bench.run("pwd", cwd="/nowhere/x")
 
 
 def test_namespaces(bench: Bench) -> None:
@@ -206,9 +239,9 @@ def test_resources_are_measured(bench: Bench) -> None:
 
 def test_waiting_twice_tells_the_same(bench: Bench) -> None:
     """Whoever cleans up after an error waits once more, and must not hide the error."""
-    refused = bench.sandbox.start_container(bench.spec("true", cwd="/missing"))
+    refused = bench.sandbox.start_container(bench.spec("true", cwd="/etc/passwd"))
     for _ in range(2):
-        with pytest.raises(SandboxError, match="working directory /missing"):
+        with pytest.raises(SandboxError, match="working directory /etc/passwd"):
             refused.wait()
     ended = bench.sandbox.start_container(bench.spec("sh", "-c", "exit 3"))
     assert ended.wait() == ended.wait()

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
-from typing import TYPE_CHECKING
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -11,6 +15,7 @@ from buildah_py.buildfile.ignore import IgnorePatterns
 from buildah_py.copy.select import select
 from buildah_py.errors import NotFound, SourceChanged, SourceError
 from buildah_py.sources.directory import DirectoryContext
+from buildah_py.sources.hashing import Hashed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -222,3 +227,31 @@ def test_deep_trees(deep: Path) -> None:
         assert context.digest(path).startswith("sha256:e3b0")
         assert len(select(context, ["."]).sources[0].entries) == depth + 2
         assert [source.base for source in select(context, ["d/*"]).sources] == ["d/d"]
+
+
+def test_two_threads_look_at_one_directory(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub/file").write_text("x")
+    both = threading.Barrier(2)
+
+    class Slow(DirectoryContext):
+        def _scanned(self, path: str) -> Any:
+            found = super()._scanned(path)
+            with contextlib.suppress(threading.BrokenBarrierError):  # the other one waits for what this one finds
+                both.wait(0.2)
+            return found
+
+    with Slow(str(tmp_path)) as context, ThreadPoolExecutor(2) as threads:
+        seen = list(threads.map(lambda _: (context.names("sub"), context.digest("sub/file")), range(2)))
+    assert seen == [(["file"], "sha256:" + sha256(b"x").hexdigest())] * 2
+
+
+def test_what_was_read_of_a_forgotten_file_has_changed(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with DirectoryContext(str(tmp_path)) as context:
+        (entry,) = context.children("")
+        hashed = Hashed(context.digest("file"), os.stat(tmp_path / "file"), ())
+        context.learn(entry.path, hashed, 0)
+        context.refresh()
+        with pytest.raises(SourceChanged):
+            context.learn(entry.path, hashed, 0)

@@ -13,6 +13,7 @@ import pytest
 from buildah_py.buildfile.remote import kind_of
 from buildah_py.copy.select import select
 from buildah_py.errors import Interrupted, SourceError
+from buildah_py.layers.limits import Limits
 from buildah_py.linux.addresses import is_local
 from buildah_py.sources.connection import proxy_for
 from buildah_py.sources.http import authorization_from, fetch, name_of
@@ -368,8 +369,8 @@ def test_the_size_has_a_bound(server: Server, tmp_path: Path, *, announced: bool
                 handler.wfile.write(bytes(1 << 16))
 
     server.answers["/f"] = endless
-    with pytest.raises(SourceError, match="is larger than 1000000 bytes") as caught:
-        get(server.url + "/f", tmp_path / "cache", most=1_000_000)
+    with pytest.raises(SourceError, match="is larger than the allowed 1000000 bytes") as caught:
+        get(server.url + "/f", tmp_path / "cache", limits=Limits(size=1_000_000, hint="--max-layer-size"))
     assert "--max-layer-size" in caught.value.hint
     assert list((tmp_path / "cache").iterdir()) == []
-    assert get(server.url + "/g", tmp_path / "cache", most=len(DATA)).size == len(DATA)
+    assert get(server.url + "/g", tmp_path / "cache", limits=Limits(size=len(DATA))).size == len(DATA)

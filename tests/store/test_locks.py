@@ -106,6 +106,15 @@ def test_leases_live_as_long_as_their_processes(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
+def test_files_of_others_among_the_leases_are_nobodys(tmp_path: Path) -> None:
+    for name in (".nfs000001", "x", "1-2", ".1-x", "lost+found", "1" * 200):
+        (tmp_path / name).touch()
+    lease = Lease(str(tmp_path))
+    assert living_leases(str(tmp_path)) == {lease.name: lease.started}
+    lease.release()
+    assert len(list(tmp_path.iterdir())) == 6
+
+
 def test_a_shared_lock_is_in_the_way_of_those_alone_that_are_not(tmp_path: Path) -> None:
     def try_it(*, shared: bool) -> bool:
         try:

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from buildah_py.errors import StoreError
+from buildah_py.errors import Interrupted, StoreError
 from buildah_py.layers.writer import LayerWriter
 from buildah_py.store import Store, StoredLayer, state_root
 from buildah_py.store.collect import Collected, Rules, collect
+from buildah_py.store.inventories import Inventories
+from buildah_py.store.rooms import remove_tree
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -383,3 +385,57 @@ def test_a_directory_that_all_share_stays_as_it_is(root: str) -> None:
     with Store(root):
         assert os.stat(root).st_mode & 0o7777 == 0o1777
         assert os.stat(os.path.join(root, "state.db")).st_mode & 0o777 == 0o600
+
+
+def test_what_one_may_not_remove_is_left_to_those_who_may(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: str) -> None:
+        if path.endswith("dead"):
+            raise PermissionError(13, "Permission denied", "./1/work/work")
+        remove_tree(path)
+
+    with Store(root):
+        pass
+    os.makedirs(os.path.join(root, "staging/dead/1/work/work"))
+    with open(os.path.join(root, "staging/lost+found"), "w", encoding="ascii"):
+        pass
+    with monkeypatch.context() as patched:
+        patched.setattr("buildah_py.store.store.remove_tree", refuse)
+        with Store(root):
+            assert sorted(os.listdir(os.path.join(root, "staging"))) == ["dead", "lost+found"]
+    with Store(root):
+        assert os.listdir(os.path.join(root, "staging")) == ["lost+found"]
+
+
+def test_who_waits_in_a_store_says_so_and_can_be_interrupted(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("buildah_py.store.locks._PATIENCE", 0)
+    told: list[str] = []
+    with (
+        Store(root) as other,
+        other.lock("tree x"),
+        Store(root, cancelled=lambda: bool(told), tell=told.append) as store,
+        pytest.raises(Interrupted),
+    ):
+        store.lock("tree x").__enter__()
+    assert told == ["waiting for another pybuild: tree x"]
+
+
+def test_inventories_are_remembered_within_bounds(root: str) -> None:
+    with Store(root) as store:
+        names = [add(store, f"{number}").diff_id for number in range(4)]
+        home = store.layers.home
+        sizes = [os.path.getsize(os.path.join(home(name), "inventory")) for name in names]
+        inventories = Inventories(store.database, home, most=2 * max(sizes))
+        first = inventories.get(names[0])
+        assert inventories.get(names[1]) is inventories.get(names[1])
+        assert inventories.get(names[0]) is first
+        inventories.get(names[2])
+        assert inventories.get(names[0]) is first, "the one that was asked for last stays"
+        inventories.get(names[3])
+        inventories.get(names[2])
+        again = inventories.get(names[0])
+        assert again is not first
+        assert again == first
+        inventories.remember(names[1], first)
+        assert inventories.get(names[1]) is first
+        inventories.forget(names)
+        assert inventories.get(names[1]) != first

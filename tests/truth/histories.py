@@ -176,6 +176,24 @@ _READS = (
 )
 
 
+_slots = st.sampled_from((Slot(), Slot(1000, 1000), Slot(mode=0o777), Slot(7, 8, 0o751)))
+_OWNER_OF = "stat -c '%u %g %a'"
+
+
+@st.composite
+def _owned(draw: st.DrawFn) -> Plain:
+    """Give a RUN that looks whose a cache mount is, or whether one looks like the directory that it began with."""
+    if draw(st.booleans()):
+        return Plain(f"RUN --mount=@M {_OWNER_OF} /m > {draw(st.sampled_from(('/r', '/d/x')))}; true")
+    begun, source = (
+        f"--mount=type=cache,id=b,from=@S,source={draw(_DIRECTORY)},target=/m",
+        "--mount=from=@S,target=/src",
+    )
+    where = begun.partition("source=")[2].partition(",")[0]
+    test = f'[ ! -d /src{where} ] || [ -L /src{where} ] || [ "$({_OWNER_OF} /m)" = "$({_OWNER_OF} /src{where})" ]'
+    return Plain(f"RUN {begun} {source} {test} || exit 77", draw(st.integers(0, 2)))
+
+
 @st.composite
 def _run(draw: st.DrawFn) -> Plain:
     kind = draw(st.integers(0, 9))
@@ -277,20 +295,28 @@ _OTHERS = (
 )
 
 _dated = st.builds(Dated, st.sampled_from((*DIRECTORIES, *FILES, "/bin", "/etc", "/home")), _SECONDS)
-_writer = st.builds(Writer, st.integers(0, 1), st.sampled_from(("context", "", "stage")), st.integers(0, 2))
-_reader = st.builds(Reader, st.integers(0, 1), st.sampled_from(("/r", "/d/x", "/w/z")))
+_SLOT = st.sampled_from((0, 0, 1))
+_READ_TO = ("/r", "/d/x", "/w/z")
+_writer = st.builds(
+    Writer,
+    _SLOT,
+    st.sampled_from(("context", "context", "", "stage")),
+    st.integers(0, 2),
+    st.sampled_from((*_READ_TO, "")),
+)
+_reader = st.builds(Reader, _SLOT, st.sampled_from(_READ_TO))
 
 
 @st.composite
 def _step(draw: st.DrawFn) -> Step:
-    kind = draw(st.integers(0, 15))
+    kind = draw(st.integers(0, 16))
     if kind < 7:
         return draw(_run())
     if kind < 11:
         return draw(_copy())
     if kind < 12:
         return Plain(draw(st.sampled_from(_OTHERS)))
-    kinds: tuple[st.SearchStrategy[Step], ...] = (_dated, _writer, _reader, _reader)
+    kinds: tuple[st.SearchStrategy[Step], ...] = (_dated, _writer, _writer, _reader, _owned())
     return draw(kinds[kind - 12])
 
 
@@ -324,52 +350,69 @@ _archives = st.builds(
 )
 _NAMES = tuple(sorted(CONTEXT))
 
-_edit: st.SearchStrategy[Edit] = st.one_of(
-    st.builds(Change, st.sampled_from(("a", "dir/x", "b")), st.just("data"), _TEXTS),
-    st.builds(Replace, _STAGE, _PLACE, _step()),
-    st.builds(Insert, _STAGE, _PLACE, _step()),
-    st.builds(Delete, _STAGE, _PLACE),
-    st.builds(Swap, _STAGE, _PLACE),
-    st.builds(Redate, _STAGE, _SECONDS),
-    st.builds(Again, _STAGE, _PLACE),
+_changes = st.one_of(
+    st.builds(Change, st.sampled_from(_NAMES), st.just("data"), _TEXTS),
     st.builds(Change, st.sampled_from(_NAMES), st.just("mode"), st.sampled_from((0o600, 0o755, 0o4755))),
     st.builds(Change, st.sampled_from(_NAMES), st.just("mtime"), st.integers(1_420_000_000, 1_429_999_999)),
     st.builds(Change, st.sampled_from(_NAMES), st.just("xattr"), st.sampled_from(("", "1", "2"))),
-    st.builds(Put, st.sampled_from((*_NAMES, "dir/new", "new.txt", "dir/sub/deep/er")), _nodes),
-    st.builds(Put, st.just("t.tar"), _archives),
-    st.builds(Argument, st.sampled_from("AB"), st.sampled_from((None, "4", "5"))),
-    st.builds(Epoch, st.sampled_from((None, 1_000_000_000, 1_300_000_000)), st.booleans()),
-    st.builds(
-        Mounts, st.integers(0, 1), st.sampled_from((Slot(), Slot(1000, 1000), Slot(mode=0o777), Slot(7, 8, 0o751)))
-    ),
-    st.builds(Trigger, st.lists(st.one_of(_run(), _copy()), max_size=2).map(tuple)),
 )
+_triggers = st.lists(st.one_of(_run(), _copy()), max_size=2).map(tuple)
 
-_events = st.one_of(
-    *[st.just(Event())] * 7,
-    st.booleans().map(lambda everything: Event(Prune(everything))),
-    st.integers(2, 20).map(lambda place: Event(stop=place)),
-    st.integers(2, 20).map(lambda place: Event(stop=place, kill=place % 10 == 9)),
+_EDITS: tuple[tuple[int, st.SearchStrategy[Edit]], ...] = (
+    (3, st.builds(Change, st.just("a"), st.just("data"), _TEXTS)),
+    (3, st.builds(Replace, _STAGE, _PLACE, _step())),
+    (3, st.builds(Insert, _STAGE, _PLACE, _step())),
+    (2, st.builds(Delete, _STAGE, _PLACE)),
+    (2, st.builds(Swap, _STAGE, _PLACE)),
+    (2, st.builds(Redate, _STAGE, _SECONDS)),
+    (2, st.builds(Again, _STAGE, _PLACE)),
+    (3, _changes),
+    (2, st.builds(Put, st.sampled_from((*_NAMES, "dir/new", "new.txt", "dir/sub/deep/er")), _nodes)),
+    (1, st.builds(Put, st.just("t.tar"), _archives)),
+    (2, st.builds(Argument, st.sampled_from("AB"), st.sampled_from((None, "4", "5")))),
+    (2, st.builds(Epoch, st.sampled_from((None, 1_000_000_000, 1_300_000_000)), st.booleans())),
+    (3, st.builds(Mounts, _SLOT, _slots)),
+    (1, st.builds(Trigger, _triggers)),
 )
-_options = st.one_of(
-    *[st.just(Options())] * 6,
-    st.just(Options(no_cache=True)),
-    _STAGE.map(lambda stage: Options(no_cache_stage=stage)),
-    _STAGE.map(lambda stage: Options(target=stage)),
-)
+_WEIGHED = tuple(edit for weight, edit in _EDITS for _ in range(weight))
+
+
+@st.composite
+def _edits(draw: st.DrawFn) -> Edit:
+    return draw(_WEIGHED[draw(st.integers(0, len(_WEIGHED) - 1))])
+
+
+@st.composite
+def _event(draw: st.DrawFn) -> Event:
+    kind = draw(st.integers(0, 15))
+    if kind == 13:
+        return Event(Prune(draw(st.booleans())))
+    if kind == 14:
+        place = draw(st.integers(2, 20))
+        return Event(stop=place, kill=place % 5 == 4)
+    return Event(stop=draw(st.integers(2, 20))) if kind == 15 else Event()
+
+
+@st.composite
+def _options(draw: st.DrawFn) -> Options:
+    kind = draw(st.integers(0, 15))
+    if kind == 13:
+        return Options(no_cache_stage=draw(_STAGE))
+    if kind == 14:
+        return Options(target=draw(_STAGE))
+    return Options(no_cache=kind == 15)
 
 
 @st.composite
 def _turn(draw: st.DrawFn) -> Turn:
-    kind = draw(st.integers(0, 9))
-    if kind == 9:
-        return Turn(back=draw(st.integers(1, 3)), event=draw(_events), options=draw(_options))
-    edits = tuple(draw(st.lists(_edit, min_size=1, max_size=2)))
-    return Turn(edits, event=draw(_events), options=draw(_options))
+    if draw(st.integers(0, 9)) == 9:
+        return Turn(back=draw(st.integers(1, 3)), event=draw(_event()), options=draw(_options()))
+    edits = draw(st.lists(_edits(), min_size=1, max_size=2))
+    return Turn(tuple(edits), event=draw(_event()), options=draw(_options()))
 
 
 _stages = st.builds(
-    Stage, st.lists(_step(), min_size=1, max_size=5).map(tuple), st.sampled_from((BASE, BASE, 0, 1, ONBUILD))
+    Stage, st.lists(_step(), min_size=1, max_size=5).map(tuple), st.sampled_from((BASE, 0, 1, 1, ONBUILD))
 )
 
 
@@ -378,7 +421,7 @@ def _projects(draw: st.DrawFn) -> Project:
     stages = tuple(draw(st.lists(_stages, min_size=1, max_size=3)))
     if draw(st.integers(0, 5)) < 5:
         return Project(stages)
-    return Project(stages, triggers=tuple(draw(st.lists(st.one_of(_run(), _copy()), max_size=2))))
+    return Project(stages, triggers=draw(_triggers))
 
 
 def histories(turns: int = 4) -> st.SearchStrategy[History]:

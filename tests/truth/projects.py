@@ -13,7 +13,11 @@ if TYPE_CHECKING:
 
 
 class Plain(NamedTuple):
-    """An instruction. `@S` in it is an earlier stage, number `ref` modulo their count, in the first the base."""
+    """An instruction.
+
+    `@S` in it is an earlier stage, number `ref` modulo their count, or in the first stage the base image; `@M` a cache
+    mount that has the owner and mode of the first slot.
+    """
 
     text: str
     ref: int = 0
@@ -32,6 +36,8 @@ class Writer(NamedTuple):
     slot: int
     bind: str = ""
     ref: int = 0
+    path: str = ""
+    """Where a reader that follows at once puts it."""
 
 
 class Reader(NamedTuple):
@@ -361,7 +367,8 @@ class _Writing:
         before = self.ends[ref] if ref is not None else _Place()
         if isinstance(step, Plain):
             self.dates = {}
-            self.lines.append(step.text.replace("@S", name))
+            mount = self.project.slots[0].options(0).replace("id=c0", "id=o")
+            self.lines.append(step.text.replace("@S", name).replace("@M", mount))
             return place | before if "@S" in step.text else place
         if isinstance(step, Dated):
             self.lines.append(f"RUN touch -d @{step.seconds} {step.path} 2>/dev/null; true")
@@ -384,7 +391,8 @@ class _Writing:
             self.lines.append(f"RUN {source}--mount={mount} rm -rf /m/f && {shown}")
             self.writers[step.slot] = Filling(self.project.slots[step.slot], (repr(value),), not used, stage)
             place = place | before if used else place
-            return place._replace(writers=place.writers | {step.slot})
+            place = place._replace(writers=place.writers | {step.slot})
+            return self._step(Reader(step.slot, step.path), stage, place) if step.path else place
         if step.slot in place.writers:
             owner = "stat -c '%u %g %a' /m"
             self.lines.append(f"RUN --mount={mount} {{ cat /m/f; {owner}; }} > {step.path}; true")
@@ -425,7 +433,7 @@ def render(project: Project, mounted: Mounted, *, target: int | None = None) -> 
         target="" if target is None else f"s{last}",
         epoch=project.epoch,
         rewrite=project.rewrite,
-        dates=dates if project.epoch is None else {},
+        dates=dates if project.epoch is None and not any(line.startswith("USER") for line in writing.lines) else {},
     )
 
 

@@ -168,13 +168,13 @@ def test_dates_of_directories_alone(world: World) -> None:
 
 
 def test_dates_that_cp_and_tar_carry_on(world: World) -> None:
-    dates = {"f": 86_400, "g": 86_400, "o/d": 86_400, "o/d/f": 86_400, "in/f": 500_000_000}
+    dates = {"f": 86_400, "g": 86_400, "o/d/f": 86_400, "in/f": 500_000_000}
     succeed(
         world,
         *both(
             "FROM base",
             "RUN mkdir /o && touch -d @86400 /f && cp -p /f /g && mkdir -p /d1/d && cp -p /f /d1/d/",
-            "RUN touch -d @86400 /d1/d && tar cf /t -C /d1 d && tar xf /t -C /o && rm -r /t /d1",
+            "RUN tar cf /t -C /d1 d && tar xf /t -C /o && rm -r /t /d1",
             "COPY t.tar /",
             "RUN tar xf t.tar && rm t.tar",
             dates=dates,

@@ -13,7 +13,11 @@ from .world import World
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = [pytest.mark.root, pytest.mark.skipif(os.getuid() != 0, reason="needs to be root")]
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.timeout(600),
+    pytest.mark.skipif(os.getuid() != 0, reason="needs to be root"),
+]
 
 
 @pytest.fixture(scope="module")

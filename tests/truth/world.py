@@ -188,7 +188,8 @@ class World:
         except (BuildFileError, NotFound, SourceError, Interrupted) as error:
             return Failure(f"{type(error).__name__}: {error}", fault=False)
         except PybuildError as error:
-            return Failure(f"{type(error).__name__}: {error}", fault=True)
+            gone = "working directory" in error.message  # a command removed it
+            return Failure(f"{type(error).__name__}: {error}", fault=not gone)
         if what.rewrite:
             return read_archive(archive, 1)
         with Store(root) as store:
