@@ -63,16 +63,14 @@ def _test(patterns: Sequence[_Pattern]) -> Callable[[str], bool]:
                 return exact.__contains__
             return lambda path: path in exact or path.endswith(suffixes)
         return lambda path: path in exact or path.endswith(suffixes) or path.startswith(prefixes)
-    if regexes:
-        regex = re.compile("|".join(regexes), re.DOTALL).fullmatch
-        automata.insert(0, lambda path: regex(path) is not None)
+    regex = re.compile("|".join(regexes) or "(?!)", re.DOTALL).fullmatch
 
     def matches(path: str) -> bool:
-        if path in exact or path.endswith(suffixes) or path.startswith(prefixes):
-            return True
-        return any(test(path) for test in automata)
+        return path in exact or path.endswith(suffixes) or path.startswith(prefixes) or regex(path) is not None
 
-    return matches
+    if not automata:
+        return matches
+    return lambda path: matches(path) or any(test(path) for test in automata)
 
 
 class IgnorePatterns:

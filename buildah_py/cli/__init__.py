@@ -5,10 +5,11 @@ from __future__ import annotations
 import gc
 import os
 import sys
+import threading
 from typing import TYPE_CHECKING
 
 from buildah_py.cli.endings import treat_all_endings_alike
-from buildah_py.linux.interpreter import command, own_path
+from buildah_py.linux.interpreter import DEBUG, command, own_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     when one ended it. With --debug before the command, or PYBUILD_DEBUG, errors are raised.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    debug = os.environ.get("PYBUILD_DEBUG", "") not in ("", "0")
+    debug = os.environ.get(DEBUG, "") not in ("", "0")
     if "--debug" in arguments[:1]:
         arguments, debug = arguments[1:], True
     if sys.getfilesystemencoding() != "utf-8":
@@ -110,11 +111,22 @@ def main(argv: Sequence[str] | None = None) -> int:
 def program() -> int:
     """Be the program `pybuild`: what has been done is not undone by a ^C while the interpreter ends."""
     sys.path[:] = own_path()
+    if "--debug" in sys.argv[1:2]:
+        os.environ[DEBUG] = "1"  # for the processes that are started
+    elif os.environ.get(DEBUG, "") in ("", "0"):
+        threading.excepthook = _tell_of_thread
     status = main()
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     return status
+
+
+def _tell_of_thread(what: threading.ExceptHookArgs) -> None:
+    from buildah_py.cli.failures import tell
+
+    if what.exc_value is not None:
+        tell(what.exc_value)
 
 
 def own_command(arguments: list[str]) -> list[str]:
@@ -147,12 +159,19 @@ def _dispatch(arguments: list[str], *, debug: bool) -> int:
     # Two optional words with options between them: only parsing it intermixed keeps them apart.
     parse = parser.parse_intermixed_args if name == "why" else parser.parse_args
     args = parse(rest)
-    if os.geteuid() != 0 and name in PRIVILEGED:
-        from buildah_py.sandbox.userns import is_needed, reexec_in_user_namespace
+    from buildah_py.linux.identity import needs_user_namespace
 
-        if is_needed(os.environ):
-            again = own_command([*(["--debug"] if debug else []), *arguments])
+    if name in PRIVILEGED and needs_user_namespace(os.environ):
+        from buildah_py.errors import SandboxError
+        from buildah_py.sandbox.userns import reexec_in_user_namespace
+
+        again = own_command([*(["--debug"] if debug else []), *arguments])
+        try:
             reexec_in_user_namespace(again, os.environ)
+        except SandboxError:
+            if os.geteuid() != 0:
+                raise
+            # A root who may mount nothing can do all that takes no container.
     return int(module.run(args))
 
 

@@ -33,9 +33,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the findings; 0 when RUN steps can be executed, 1 when not."""
     from buildah_py.errors import SandboxError
+    from buildah_py.linux.identity import needs_user_namespace
     from buildah_py.sandbox import userns
 
-    if userns.is_needed(os.environ):
+    if needs_user_namespace(os.environ):
         # What holds without root can only be tried from inside: from here on this is a new program.
         from buildah_py.cli import own_command
 
@@ -78,13 +79,14 @@ def _python() -> Finding:
 
 
 def _identity() -> Iterator[Finding]:
-    from buildah_py.sandbox import userns
+    from buildah_py.linux.identity import MARKER, outer_uid
 
-    marker = os.environ.get(userns.MARKER, "")
+    marker = os.environ.get(MARKER, "")
     if not marker:
         yield Finding("privileges", True, "root")
         return
-    yield Finding("privileges", True, "an ordinary user, in a user namespace")
+    who = "an ordinary user" if outer_uid() else "a root who may mount nothing (no CAP_SYS_ADMIN)"
+    yield Finding("privileges", True, f"{who}, in a user namespace")
     yield _subordinate_ids(marker)
 
 
@@ -185,9 +187,9 @@ def _try_container(network: str, *, uids: Ranges = (), gids: Ranges = (), inside
 
 def _network() -> Finding:
     from buildah_py.errors import SandboxError
-    from buildah_py.sandbox import userns
+    from buildah_py.linux.identity import MARKER
 
-    unprivileged = bool(os.environ.get(userns.MARKER))
+    unprivileged = bool(os.environ.get(MARKER))
     remedy = (
         "install passt (or slirp4netns); as root: modprobe tun; chmod 666 /dev/net/tun"
         if unprivileged
@@ -205,9 +207,9 @@ def _user_namespaces() -> Iterator[Finding]:
     from buildah_py.api.state import own_root
     from buildah_py.cli.userns import held
     from buildah_py.errors import SandboxError
-    from buildah_py.sandbox import userns
+    from buildah_py.linux.identity import MARKER
 
-    if os.environ.get(userns.MARKER):
+    if os.environ.get(MARKER):
         return
     root = own_root()
     try:

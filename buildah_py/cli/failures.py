@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
 import sys
-from typing import Final
 
 from buildah_py.cli.endings import Ended
 from buildah_py.cli.printing import complain
 from buildah_py.errors import EXIT_BUILDER, PybuildError
-
-_HINTS: Final = {
-    errno.ENOSPC: "`pybuild prune` frees space; PYBUILD_ROOT names a state directory on another disk",
-    errno.EDQUOT: "`pybuild prune` frees space; PYBUILD_ROOT names a state directory on another disk",
-    errno.EROFS: "name a state directory that can be written with PYBUILD_ROOT",
-    errno.EMFILE: "allow more open files: `ulimit -n 65536`",
-    errno.ENFILE: "the machine's table of open files is full: see the sysctl fs.file-max",
-    errno.ENOMEM: "build fewer things at once, or on a machine with more memory",
-    errno.EAGAIN: "a limit of processes is reached: see `ulimit -u`, and the control group's pids.max",
-    errno.EIO: "the disk has faults: see the kernel's log (dmesg)",
-}
+from buildah_py.linux.failures import NO_MEMORY, describe
 
 
 def tell(error: BaseException) -> int:
@@ -36,17 +24,11 @@ def tell(error: BaseException) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_BUILDER
     if isinstance(error, OSError):
-        return _complain(_of_system(error), EXIT_BUILDER)
+        text, hint = describe(error)
+        return _complain(f"{text}\n  hint: {hint}" if hint else text, EXIT_BUILDER)
     if isinstance(error, MemoryError):
-        return _complain(f"memory ran out\n  hint: {_HINTS[errno.ENOMEM]}", EXIT_BUILDER)
+        return _complain(f"memory ran out\n  hint: {NO_MEMORY}", EXIT_BUILDER)
     return _complain(_internal(error), EXIT_BUILDER)
-
-
-def _of_system(error: OSError) -> str:
-    places = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
-    text = ": ".join([" -> ".join(places), error.strerror or str(error)] if places else [error.strerror or str(error)])
-    hint = _HINTS.get(error.errno or 0, "")
-    return f"{text}\n  hint: {hint}" if hint else text
 
 
 def _internal(error: BaseException) -> str:

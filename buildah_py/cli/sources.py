@@ -62,6 +62,8 @@ def add_max_layer_size(parser: argparse._ActionsContainer) -> None:
 
 def read_max_layer_size(args: argparse.Namespace) -> int:
     """The bytes that were given, 0 for none. Raises UsageError."""
+    if not args.max_layer_size:
+        return 0
     from buildah_py.api.prune import parse_size
 
-    return parse_size(args.max_layer_size) if args.max_layer_size else 0
+    return parse_size(args.max_layer_size)

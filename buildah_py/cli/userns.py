@@ -6,7 +6,8 @@ import os
 from typing import TYPE_CHECKING
 
 from buildah_py.errors import SandboxError, UsageError
-from buildah_py.sandbox.userns import MARKER, subordinate_ids
+from buildah_py.linux.identity import MARKER
+from buildah_py.sandbox.userns import subordinate_ids
 
 if TYPE_CHECKING:
     import argparse

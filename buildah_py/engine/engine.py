@@ -268,6 +268,13 @@ class Engine:
         except PybuildError as error:
             self._fail(node, error, started)
             raise
+        except OSError as error:
+            from buildah_py.linux.failures import describe as describe_failure
+
+            text, hint = describe_failure(error)
+            told = PybuildError(text, hint=hint)
+            self._fail(node, told, started)
+            raise told from error
         except Exception as error:
             self._done(node, events.FAILED, str(error), started)
             raise

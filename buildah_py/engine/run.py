@@ -34,8 +34,8 @@ _NOT_KEPT = {"/etc/hosts": "--add-host adds lines", "/etc/resolv.conf": "--dns n
 """Files that are a container's own, and what to do instead of changing them."""
 _PIECE = 64 * 1024
 MAX_OUTPUT = 64 * 1024
-_SINGLE_ID = "if it was about another user: only root exists here, and `pybuild doctor` tells what is missing"
 """What a command may print to become a variable."""
+_SINGLE_ID = "if it was about another user: only root exists here, and `pybuild doctor` tells what is missing"
 
 
 class RunExecution:

@@ -7,7 +7,6 @@ import threading
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from buildah_py.errors import Interrupted
-from buildah_py.layers.owner import give
 from buildah_py.layers.tree import Tree
 from buildah_py.linux.identity import has_single_id, in_user_namespace
 from buildah_py.progress import events
@@ -136,6 +135,8 @@ class Workshop:
         root = self.root_attributes(layers)
         os.mkdir(path)
         if self.owners:
+            from buildah_py.layers.owner import give
+
             give(path, root.uid, root.gid, "/")
         os.chmod(path, root.mode)
         return root
@@ -144,7 +145,7 @@ class Workshop:
         """Give what writes a layer into the empty directory `path`, in the form that overlays of this process take."""
         from buildah_py.layers.writer import LayerWriter
 
-        return LayerWriter(path, userxattr=self.userxattr, owners=self.owners, devices=not self.userxattr)
+        return LayerWriter(path, userxattr=self.userxattr, owners=self.owners, devices=False)
 
     def context(self, name: str) -> Context:
         """The build context `name`; "" is the main one."""

@@ -8,5 +8,6 @@ MOST: Final = (1 << 63) - 1
 
 
 def decimal(text: str) -> int:
-    """Read a decimal number without a sign, of at most 18 digits; -1 for anything else."""
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else -1
+    """Read a decimal number without a sign; -1 for anything else, and for what is larger than MOST."""
+    number = int(text) if text.isascii() and text.isdigit() and len(text) <= 19 else -1
+    return number if number <= MOST else -1

@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
-_ALL = 4294967295
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MARKER = "PYBUILD_USER_NAMESPACE"
+"""The environment variable that says that this program has entered a user namespace: `full` or `single`."""
+
+LAST = 4294967294
+"""The highest id that there can be."""
+_SYS_ADMIN, _SETGID, _SETUID = 21, 6, 7
 
 
 def id_ranges() -> list[tuple[int, int, int]]:
@@ -25,9 +34,30 @@ def outer_uid() -> int:
 
 def in_user_namespace() -> bool:
     """Tell whether this is another user namespace than the machine's first."""
-    return id_ranges() != [(0, 0, _ALL)]
+    return id_ranges() != [(0, 0, LAST + 1)]
 
 
 def has_single_id() -> bool:
     """Tell whether only one id exists here, so that no file can have another owner."""
     return sum(count for _, _, count in id_ranges()) == 1
+
+
+def needs_user_namespace(environ: Mapping[str, str]) -> bool:
+    """Tell whether this program has to enter a user namespace before it can make containers, and has not."""
+    return MARKER not in environ and not (os.geteuid() == 0 and may_mount())
+
+
+def may_mount() -> bool:
+    """Tell whether this process may make mounts and namespaces as root does: root of a container often may not."""
+    return _has(_SYS_ADMIN)
+
+
+def may_map_ids() -> bool:
+    """Tell whether this process may give a user namespace all ids that it knows itself; user_namespaces(7)."""
+    return os.geteuid() == 0 and _has(_SETGID) and _has(_SETUID)
+
+
+def _has(capability: int) -> bool:
+    with open("/proc/self/status", encoding="utf-8", errors="replace") as file:
+        (line,) = (line for line in file if line.startswith("CapEff:"))
+    return bool(int(line.split()[1], 16) >> capability & 1)

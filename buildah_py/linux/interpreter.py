@@ -15,6 +15,12 @@ if TYPE_CHECKING:
 
 _HIGH: Final = 64  # above the numbers that the new process gets its descriptors under
 _PACKAGES: Final = ("site-packages", "dist-packages")
+DEBUG: Final = "PYBUILD_DEBUG"
+"""The environment variable that asks for tracebacks."""
+_SHORT: Final = (
+    "import sys; sys.excepthook = lambda kind, error, _:"
+    " print('pybuild: internal error: %s: %s' % (kind.__name__, error), file=sys.stderr); "
+)
 
 
 def own_path() -> list[str]:
@@ -48,11 +54,14 @@ def spawn(module: str, call: str, descriptors: Sequence[int], *, packages: bool 
     `descriptors` are its 3, 4 and so on; they stay open here. It has no environment, and a session of its own, so that
     ^C on the terminal is for this process.
     """
+    argv = command(module, call, packages=packages)
+    if os.environ.get(DEBUG, "") in ("", "0"):
+        argv[-1] = _SHORT + argv[-1]  # a person is told in a line
     copies = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _HIGH) for descriptor in descriptors]
     try:
         return os.posix_spawn(
             sys.executable,
-            command(module, call, packages=packages),
+            argv,
             {},
             file_actions=[
                 (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),

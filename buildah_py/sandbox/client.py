@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 from buildah_py.errors import SandboxError
 from buildah_py.frozen import asdict, replace
 from buildah_py.linux import mounts
-from buildah_py.linux.identity import has_single_id, in_user_namespace
+from buildah_py.linux.identity import has_single_id, in_user_namespace, may_mount
 from buildah_py.sandbox import capabilities, plan, wire
 from buildah_py.sandbox.network import RUN_DIRECTORY, Networks, user_network_tool
 from buildah_py.sandbox.resolver import is_replaced, servers
@@ -167,6 +167,8 @@ def _refusal(event: tuple[Any, ...] | None) -> SandboxError:
         return SandboxError("the container ended before it was made")
     _, what, why, number = event
     hint = "`pybuild doctor` tells what this machine allows" if number in _OF_MACHINE else ""
+    if number in (errno.ENOSPC, errno.EDQUOT) and "process" not in what:  # which is how full tables of these are told
+        hint = "`pybuild prune` frees space"
     if what == "USER" and number == errno.EINVAL:
         from buildah_py.layers.owner import HINT
 
@@ -197,8 +199,14 @@ class Sandbox:
     def start(self, *, network: bool = False) -> None:
         """Start the helper process, unless it runs. Safe with threads at any time: it is executed, not forked.
 
-        With `network`, begin to make the network that containers with the default one will want.
+        With `network`, begin to make the network that containers with the default one will want. Raises SandboxError
+        where this process may make no containers at all.
         """
+        if not may_mount():
+            raise SandboxError(
+                "cannot run containers: this root may not mount (no CAP_SYS_ADMIN), nor make user namespaces",
+                hint="a container around us has to allow user namespaces, or give CAP_SYS_ADMIN; see `pybuild doctor`",
+            )
         if network and not self._no_network:
             self._networks.start()
         with self._lock:

@@ -174,17 +174,35 @@ def _run(
 
 
 def _enter_working_directory(root: Root, path: str, copied: bool) -> None:
-    """Enter a directory of the new root, which no link of /proc leads out of.
+    """Enter a directory of the new root, which no link of /proc leads out of. One that is missing is made, as by runc.
 
     Root looks for it: a directory that only root may enter can be where a user's command begins, as with docker.
     """
     # In a user namespace the mounts are a copy, and the descriptor leads to the original.
     start = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) if copied else root.descriptor
-    here = openat2(start, path, os.O_PATH | os.O_DIRECTORY)
+    try:
+        here = openat2(start, path, os.O_PATH | os.O_DIRECTORY)
+    except FileNotFoundError:
+        _make_directories(start, path)
+        here = openat2(start, path, os.O_PATH | os.O_DIRECTORY)
     os.fchdir(here)
     os.close(here)
     if not os.getcwd().startswith("/"):
         raise FileNotFoundError(errno.ENOENT, "lies outside of the container", path)
+
+
+def _make_directories(root: int, path: str) -> None:
+    """Make a directory and those above it, each from a descriptor of the one that it lies in."""
+    above = "/"
+    for name in filter(None, path.split("/")):
+        parent = openat2(root, above, os.O_PATH | os.O_DIRECTORY)
+        try:
+            os.mkdir(name, 0o755, dir_fd=parent)
+        except FileExistsError:
+            pass
+        finally:
+            os.close(parent)
+        above += f"{name}/"
 
 
 def _reset_limits(limits: tuple[tuple[str, int, int], ...]) -> None:

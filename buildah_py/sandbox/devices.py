@@ -78,18 +78,28 @@ class DeviceTree(Operation):
     @staticmethod
     def _node(root: Root, tree: int, name: str, minor: int) -> None:
         device = os.makedev(5 if name == "tty" else 1, minor)
-        if root.unprivileged:
+        if not root.unprivileged and _make_node(tree, name, device):
+            if root.devices:
+                return
+            node = mounts.open_tree(tree, name)
+        else:
             os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666, dir_fd=tree))
             node = mounts.open_tree(mounts.AT_FDCWD, f"/dev/{name}")
             if os.fstat(node).st_rdev != device:
                 raise OSError(errno.ENXIO, "not the device that it should be", f"/dev/{name}")
-        else:
-            os.mknod(name, stat.S_IFCHR | 0o666, device, dir_fd=tree)
-            os.chmod(name, 0o666, dir_fd=tree)  # noqa: S103 (what these devices are for)
-            if root.devices:
-                return
-            node = mounts.open_tree(tree, name)
+            # It can be written to, but nobody gives the machine's own node another mode or owner.
+            mounts.mount_setattr(node, "", mounts.MOUNT_ATTR_RDONLY)
         _attach_below(tree, name, node)
+
+
+def _make_node(directory: int, name: str, device: int) -> bool:
+    """Make a device node that everybody may use; false where that is not allowed (CAP_MKNOD)."""
+    try:
+        os.mknod(name, stat.S_IFCHR | 0o666, device, dir_fd=directory)
+    except PermissionError:
+        return False
+    os.chmod(name, 0o666, dir_fd=directory)  # noqa: S103 (what these devices are for)
+    return True
 
 
 def _terminal(terminals: int) -> tuple[int, int]:

@@ -168,7 +168,7 @@ def description(container: ContainerSpec, *, unprivileged: bool, single_id: bool
             operations.append(operation.wire())
     host = container.network == "host"
     files = (
-        ("/etc/hosts", hosts_file(container.hostname, container.add_hosts, host=host)),
+        ("/etc/hosts", hosts_file(container.hostname, container.add_hosts)),
         ("/etc/resolv.conf", resolver_file(container.dns, container.dns_search, container.dns_options, host=host)),
     )
     operations.append(StubFile("/etc/hostname", f"{container.hostname}\n".encode()).wire())

@@ -15,10 +15,10 @@ _LOOPBACK_IPV4, _LOOPBACK_IPV6 = 127, bytes([0] * 15 + [1])
 _FALLBACK = ("8.8.8.8", "8.8.4.4")
 
 
-def hosts_file(hostname: str, added: Iterable[tuple[str, str]], *, host: bool) -> bytes:
+def hosts_file(hostname: str, added: Iterable[tuple[str, str]]) -> bytes:
     """Write /etc/hosts: loopback, the container's own name, what was asked for."""
     lines = [
-        "127.0.0.1\tlocalhost" + ("" if host else f" {hostname}"),
+        f"127.0.0.1\tlocalhost {hostname}",
         "::1\tlocalhost ip6-localhost ip6-loopback",
         "fe00::\tip6-localnet",
         "ff00::\tip6-mcastprefix",

@@ -1,4 +1,4 @@
-"""Without root: the whole program enters a user namespace, where it is root, and starts again.
+"""Without root, or the right to mount: the whole program enters a user namespace, where it is root, and starts again.
 
 With subordinate ids (/etc/subuid, newuidmap) every id of an image exists there; with none only one does, which is
 enough for images whose commands all run as root. The process stays the same one, so signals and exit statuses need no
@@ -13,23 +13,16 @@ from typing import TYPE_CHECKING, NoReturn
 from buildah_py.errors import SandboxError
 from buildah_py.image.numbers import decimal
 from buildah_py.linux import namespaces
+from buildah_py.linux.identity import LAST, MARKER, id_ranges, may_map_ids
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-MARKER = "PYBUILD_USER_NAMESPACE"
-"""The environment variable that says that this was done: `full` or `single`."""
 
 TOOLS = ("newuidmap", "newgidmap")
 _HINT = (
     "user namespaces may be switched off: see the sysctls user.max_user_namespaces, kernel.unprivileged_userns_clone"
     " and kernel.apparmor_restrict_unprivileged_userns; `pybuild doctor` tells which"
 )
-
-
-def is_needed(env: Mapping[str, str]) -> bool:
-    """Tell whether this process has to enter a user namespace before it can make containers."""
-    return os.geteuid() != 0 and MARKER not in env
 
 
 def subordinate_ids(path: str, user: int, name: str) -> list[tuple[int, int]]:
@@ -65,21 +58,25 @@ def reexec_in_user_namespace(argv: Sequence[str], env: Mapping[str, str]) -> NoR
     To be called before there are threads. Raises SandboxError where user namespaces are not allowed.
     """
     uid, gid = os.geteuid(), os.getegid()
-    commands = _mapping_commands(uid, gid, env.get("PATH", os.defpath))
+    commands = [] if may_map_ids() else _mapping_commands(uid, gid, env.get("PATH", os.defpath))
+    by_others = bool(commands) or may_map_ids()
     reading, writing = os.pipe()
     ourselves = os.getpid()
-    mapper = os.fork() if commands else 0
-    if commands and mapper == 0:
+    mapper = os.fork() if by_others else 0
+    if by_others and mapper == 0:
         os.close(writing)
         _write_maps(commands, ourselves, reading)
     try:
         namespaces.unshare(namespaces.CLONE_NEWUSER | namespaces.CLONE_NEWNS)
     except OSError as error:
+        os.close(writing)
+        if mapper:
+            os.waitpid(mapper, 0)
         raise SandboxError(f"cannot enter a user namespace: {error.strerror}", hint=_HINT) from None
     finally:
         os.close(reading)
     full = False
-    if commands:
+    if by_others:
         os.write(writing, b"1")
         full = os.waitpid(mapper, 0)[1] == 0
     os.close(writing)
@@ -113,13 +110,22 @@ def _mapping_commands(uid: int, gid: int, path: str) -> list[list[str]]:
 
 
 def _write_maps(commands: list[list[str]], target: int, ready: int) -> NoReturn:
-    """Map the ids of the process `target` from outside its namespace, once it says that it is there."""
+    """Map the ids of the process `target` from outside its namespace, once it says that it is there.
+
+    Without commands, which map subordinate ids, it gets all that exist here.
+    """
     try:
+        # All but the last of all: else nobody could tell the namespace from the machine's first.
+        ranges = [(inside, min(count, LAST - inside)) for inside, _, count in id_ranges()]
+        ids = "".join(f"{inside} {inside} {count}\n" for inside, count in ranges)
         if os.read(ready, 1):
             for tool, *words in commands:
                 pid = os.posix_spawn(tool, [tool, str(target), *words], {})
                 if os.waitpid(pid, 0)[1]:
                     os._exit(1)
+            for file in () if commands else ("uid_map", "gid_map"):
+                with open(f"/proc/{target}/{file}", "w", encoding="ascii") as out:
+                    out.write(ids)
             os._exit(0)
     finally:
         os._exit(1)

@@ -16,6 +16,9 @@ _WORTH = 16
 """How many times its size has to be free before the reserve is made."""
 _FEW = 256 << 10
 _NAME = "reserve"
+_PAGE = 4096
+_SHARED = 64 << 10
+"""Bytes that may be wanted for what SQLite maps."""
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -36,6 +39,33 @@ def is_lacking(place: str, least: int = _FEW) -> bool:
     except OSError:  # it is not there yet
         return False
     return status.f_bavail * status.f_frsize < least
+
+
+def refuse_holes(root: str) -> None:
+    """Raise StoreError where what SQLite shares between processes could not be laid out as a whole.
+
+    It maps that file, and gives it a byte of each page. Where blocks are smaller than pages the rest of a page gets its
+    blocks when it is written to, and where there are none left then, the process is killed (SIGBUS).
+    """
+    if os.statvfs(root).f_frsize < _PAGE and is_lacking(root, _SHARED):
+        raise no_space(root)
+
+
+def fill_holes(database: str) -> None:
+    """Give what SQLite has mapped of a database all of its blocks now. Raises StoreError where there are none left."""
+    if os.statvfs(os.path.dirname(database)).f_frsize >= _PAGE:
+        return
+    for name in os.listdir("/proc/self/fd"):
+        # By its own descriptor: closing another one would take the locks that it has on the file.
+        try:
+            if os.readlink(f"/proc/self/fd/{name}") == os.path.realpath(database) + "-shm":
+                os.posix_fallocate(int(name), 0, os.fstat(int(name)).st_size)
+        except FileNotFoundError:  # it was the listing's
+            continue
+        except OSError as error:
+            if not is_full(error):
+                raise
+            raise no_space(os.path.dirname(database)) from error
 
 
 def keep(root: str) -> None:

@@ -69,6 +69,7 @@ class Store:
                 for room in ("", *_ROOMS):
                     os.makedirs(os.path.join(root, room), mode=0o700, exist_ok=True)
             make_private(root, database)
+            reserve.refuse_holes(root)
             self.lease = Lease(self.path("leases"))
         except OSError as error:
             if reserve.is_full(error):
@@ -79,6 +80,7 @@ class Store:
             ) from error
         try:
             self.database = Database(database)
+            reserve.fill_holes(database)
         except BaseException:
             self.lease.release()
             raise

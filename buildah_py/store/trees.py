@@ -11,7 +11,6 @@ import time
 from typing import TYPE_CHECKING
 
 from buildah_py.errors import ArchiveError, StoreError
-from buildah_py.layers.owner import give
 from buildah_py.store.layers import DELTA
 from buildah_py.store.rooms import remove_tree
 
@@ -114,6 +113,8 @@ class Trees:
         if root is not None:
             mode, uid, gid = root
             if owners:
+                from buildah_py.layers.owner import give
+
                 give(path, uid, gid, "/")
             os.chmod(path, mode)
 

@@ -125,15 +125,14 @@ def test_a_redirect_to_this_machine_only_where_it_is_allowed(busybox: Pybuild, w
         busybox.run("build", "--allow-local-redirects", remote)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("name", ["file", "app.git"])
-def test_a_server_that_keeps_silent_does_not_keep_the_program(busybox: Pybuild, number: int, name: str) -> None:
+@pytest.mark.parametrize(("number", "name"), [(signal.SIGTERM, "file"), (signal.SIGINT, "app.git")])
+def test_a_server_that_keeps_silent_does_not_keep_the_program(pybuild: Pybuild, number: int, name: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         silent.settimeout(60)
         port = silent.getsockname()[1]
-        context = busybox.context(f"FROM busybox\nADD http://127.0.0.1:{port}/{name} /\n")
+        context = pybuild.context(f"FROM scratch\nADD http://127.0.0.1:{port}/{name} /\n")
         process = subprocess.Popen(
-            [*busybox.command, "--progress=plain", context], env=busybox.environ(), stderr=subprocess.PIPE, text=True
+            [*pybuild.command, "--progress=plain", context], env=pybuild.environ(), stderr=subprocess.PIPE, text=True
         )
         connection, _ = silent.accept()
         with connection:
@@ -145,25 +144,25 @@ def test_a_server_that_keeps_silent_does_not_keep_the_program(busybox: Pybuild, 
     assert shown.endswith("pybuild: interrupted\n")
 
 
-def test_a_repository_by_ssh_only_with_what_was_lent(busybox: Pybuild) -> None:
-    context = busybox.context("FROM busybox\nADD git@127.0.0.1:secret.git /\n")
-    shown = busybox.build(context, status=125, SSH_AUTH_SOCK="/nowhere").shown
+def test_a_repository_by_ssh_only_with_what_was_lent(pybuild: Pybuild) -> None:
+    context = pybuild.context("FROM scratch\nADD git@127.0.0.1:secret.git /\n")
+    shown = pybuild.build(context, status=125, SSH_AUTH_SOCK="/nowhere").shown
     assert "no keys were given to this build\n  hint: lend it an agent or a key: --ssh default" in shown
 
 
-def test_what_comes_has_a_bound(busybox: Pybuild, web: Web) -> None:
+def test_what_comes_has_a_bound(pybuild: Pybuild, web: Web) -> None:
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as made:
         info = tarfile.TarInfo("large")
         info.size = 100_000
         made.addfile(info, io.BytesIO(bytes(info.size)))
     (web.files / "large").write_bytes(bytes(100_000))
-    busybox.context("", "tar", x_tar=archive.getvalue())
+    pybuild.context("", "tar", x_tar=archive.getvalue())
     for text in ("ADD x.tar /\n", f"ADD {web.url}/large /\n"):
-        context = busybox.context(f"FROM scratch\n{text}", "tar")
-        shown = busybox.build(context, "--max-layer-size=50KB", status=125).shown
+        context = pybuild.context(f"FROM scratch\n{text}", "tar")
+        shown = pybuild.build(context, "--max-layer-size=50KB", status=125).shown
         assert "than the allowed 50000 bytes" in shown
         assert "--max-layer-size=SIZE allows more" in shown
-        busybox.build(context, "--max-layer-size=1MB")
-    refused = busybox.run("import", "-t", "x", "--max-layer-size=50KB", "tar/x.tar", status=125)
+        pybuild.build(context, "--max-layer-size=1MB")
+    refused = pybuild.run("import", "-t", "x", "--max-layer-size=50KB", "tar/x.tar", status=125)
     assert "than the allowed 50000 bytes\n  hint: --max-layer-size=SIZE allows more" in refused.stderr

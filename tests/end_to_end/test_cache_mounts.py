@@ -77,3 +77,14 @@ RUN --mount=type=cache,from=s,source=/home/u/.npm,target=/c stat -c '%u %g %a' /
         )
     )
     assert busybox.sh("cat /tmp/seen") == "1000 7 750\n1\n2\n"
+
+
+def test_what_a_step_has_emptied_is_not_filled_again(busybox: Pybuild) -> None:
+    """Nothing is ever written by us where a container may be at work, so that it cannot put links in the way."""
+    mount = "RUN --mount=type=cache,id=filled,from=seed,source=/s,target=/c"
+    context = busybox.context(
+        f"FROM busybox AS seed\nRUN mkdir -p /s/d && echo 1 > /s/d/f\nFROM busybox\n{mount} cat /c/d/f && rm -r /c/d\n"
+        f"{mount} ls -A /c > /seen\n"
+    )
+    busybox.build(context)
+    assert busybox.sh("cat /seen") == ""

@@ -340,6 +340,35 @@ def test_a_full_disk_is_no_damage_and_can_be_pruned(tmp_path: Path, pybuild: Pyb
         subprocess.run(["umount", disk], check=True)
 
 
+def test_a_disk_of_small_blocks_is_full(tmp_path: Path, pybuild: Pybuild) -> None:
+    """Whatever is left of it, no command is killed: what is mapped has all of its blocks."""
+    disk, image = tmp_path / "disk", tmp_path / "image"
+    disk.mkdir()
+    with image.open("wb") as file:
+        file.truncate(16 << 20)
+    if subprocess.run(["mkfs.ext4", "-q", "-m", "0", "-b", "1024", image], check=False).returncode:
+        pytest.skip("needs mkfs.ext4")
+    if subprocess.run(["mount", "-o", "loop", image, disk], check=False, capture_output=True).returncode:
+        pytest.skip("needs loop devices")
+    try:
+        pybuild.root = disk / "state"
+        pybuild.run("images")
+        for left in range(2, 80, 6):
+            (disk / "fill").unlink(missing_ok=True)
+            status = os.statvfs(disk)
+            with (disk / "fill").open("wb") as file:
+                os.posix_fallocate(file.fileno(), 0, status.f_bavail * status.f_frsize - (left << 10))
+            for _ in range(2):
+                ended = pybuild.run("images", status=None)
+                assert ended.returncode in (0, 125), (left, ended)
+                assert ended.returncode == 0 or ended.stderr.startswith("pybuild: no space left in")
+        (disk / "fill").unlink()
+        pybuild.run("images")
+        assert "clean" in pybuild.run("fsck").stdout
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
 def test_an_interrupt_at_any_moment(clean: Pybuild) -> None:
     text = "FROM busybox\nCOPY . /c\nRUN echo 1 > /1\nRUN sleep 0.05; echo 2 > /2\nWORKDIR /w\nRUN echo 3 > /3\n"
     context = clean.context(text, **{f"f{number}_txt": str(number) * 1000 for number in range(50)})

@@ -170,10 +170,10 @@ def test_compressed_layers_are_kept(busybox: Pybuild) -> None:
 
 
 @pytest.mark.either_user
-def test_what_comes_out_lends_its_owner_to_nobody(busybox: Pybuild) -> None:
+def test_what_comes_out_lends_its_owner_to_nobody(pybuild: Pybuild) -> None:
     text = "FROM scratch\nCOPY --chmod=4755 --chown=0 f /own\nCOPY --chmod=4755 --chown=7 f /other\n"
-    busybox.build(busybox.context(text, f="x"), "-o", "type=local,dest=out")
-    busybox.run("cp", "test:/.", busybox.work / "copied")
+    pybuild.build(pybuild.context(text, f="x"), "-o", "type=local,dest=out")
+    pybuild.run("cp", "test:/.", pybuild.work / "copied")
     for directory in ("out", "copied"):
-        modes = [(busybox.work / directory / name).stat().st_mode & 0o7777 for name in ("own", "other")]
-        assert modes == [0o755 if busybox.owner else 0o4755, 0o755]
+        modes = [(pybuild.work / directory / name).stat().st_mode & 0o7777 for name in ("own", "other")]
+        assert modes == [0o755 if pybuild.owner else 0o4755, 0o755]

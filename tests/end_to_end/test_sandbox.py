@@ -61,6 +61,14 @@ def test_names_and_addresses(busybox: Pybuild) -> None:
 
 
 @pytest.mark.either_user
+def test_the_name_of_a_container_with_the_network_of_the_host(busybox: Pybuild) -> None:
+    script = "grep $(hostname) /etc/hosts"
+    assert (
+        busybox.run("run", "--network=host", "busybox", "sh", "-c", script).stdout == "127.0.0.1\tlocalhost pybuild\n"
+    )
+
+
+@pytest.mark.either_user
 def test_capabilities(busybox: Pybuild) -> None:
     script = "grep CapEff /proc/self/status"
     assert (
@@ -343,6 +351,29 @@ def test_a_bind_of_a_link_to_the_root(busybox: Pybuild) -> None:
     assert busybox.sh("cat /seen") == "mine\n"
     assert not os.path.exists("/escaped")
     assert "work" not in busybox.sh("cat /list").split()
+
+
+@pytest.mark.either_user
+def test_ways_out_of_a_tree_stay_inside(busybox: Pybuild) -> None:
+    """CVE-2026-33747, CVE-2026-41568: names with `..` and links of images and contexts."""
+    secret = busybox.work / "secret"
+    secret.write_text("of the host")
+    for bind in ("source=../../../etc", "source=/../../etc", "source=link", "from=busybox,source=../../../etc/shadow"):
+        context = busybox.context(f"FROM busybox\nRUN --mount=type=bind,{bind},target=/m ls /m\n", name="out")
+        if not (context / "link").is_symlink():
+            (context / "link").symlink_to("/etc")
+        assert "fstab" not in busybox.build(context, status=125).shown, bind
+    for line in ("COPY <<../../../x /d/\nx\n../../../x", "COPY --from=../../etc x /", "COPY link/passwd /x"):
+        busybox.build(busybox.context(f"FROM busybox\n{line}\n", name="out"), status=125)
+    context = busybox.context(
+        "FROM busybox\nRUN ln -s ../../../.. /up && ln -s / /root-of-all && mkdir -p /root-of-all/etc\n"
+        "COPY file /up/up/copied\nCOPY file /root-of-all/../../also\nWORKDIR /up/../work\n"
+        "RUN --mount=type=secret,id=s,target=/up/given,required cat /given > /seen\n",
+        file="f",
+    )
+    busybox.build(context, "--secret", f"id=s,src={secret}")
+    assert busybox.sh("cat /seen /copied /also; ls -d /work") == "of the hostff/work\n"
+    assert not any(os.path.exists(path) for path in ("/copied", "/also", "/given"))
 
 
 @pytest.mark.either_user

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.end_to_end.conftest import Pybuild
+from tests.end_to_end.conftest import PYBUILD, Pybuild
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -206,3 +206,27 @@ def test_device_nodes_of_an_archive_are_in_the_image_of_either_user(busybox: Pyb
     assert ("do not see them" in shown) is bool(busybox.owner)
     with tarfile.open(busybox.work / "out.tar") as tar:
         assert tar.getmember("d/null2").ischr()
+
+
+def without(pybuild: Pybuild, capability: str) -> Pybuild:
+    """Give the command as a root has it who lacks a capability, as in many a container."""
+    lacking = ("setpriv", f"--bounding-set=-{capability}", f"--inh-caps=-{capability}", PYBUILD)
+    return replace(pybuild, command=lacking, warm=None)
+
+
+def test_a_root_who_may_mount_nothing(pybuild: Pybuild) -> None:
+    """As for other users there is a user namespace; it has all ids."""
+    lesser = without(pybuild, "sys_admin")
+    lesser.run("bootstrap", "busybox")
+    context = lesser.context("FROM busybox\nRUN --network=none touch /a && chown 1000:2000 /a\n")
+    assert "subordinate" not in lesser.build(context).shown
+    assert lesser.sh("stat -c %u:%g /a") == "1000:2000\n"
+    said = lesser.run("doctor", status=None).stdout
+    assert "no CAP_SYS_ADMIN" in said
+
+
+def test_a_root_who_may_make_no_device_nodes(busybox: Pybuild) -> None:
+    lesser = without(busybox, "mknod")
+    script = "echo x > /dev/null; head -c 3 /dev/zero | wc -c; chmod 600 /dev/null || chown 5 /dev/null || echo kept"
+    assert lesser.run("run", "--network=none", "busybox", "sh", "-c", script).stdout == "3\nkept\n"
+    assert os.stat("/dev/null").st_mode & 0o777 == 0o666

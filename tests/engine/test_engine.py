@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from typing import TYPE_CHECKING, Any, cast
 
@@ -173,3 +174,17 @@ def test_no_more_steps_at_once_than_wanted(jobs: int) -> None:
     assert run(Fake(dict.fromkeys(range(3 * jobs), step), jobs=jobs), 3 * jobs) is None
     assert max(seen) == jobs
     assert 8 <= default_jobs() <= 64
+
+
+def test_what_the_system_refuses_is_told_with_path_place_and_what_to_do() -> None:
+    class Refused(Fake):
+        def _process(self, node: Node) -> Result:
+            return Engine._process(self, node)
+
+        def _make(self, node: Node, started: float) -> Result:
+            assert (node.index, started > 0) == (0, True)
+            raise OSError(errno.ENOSPC, "No space left on device", "layers/x")
+
+    error = run(Refused({}), 1)
+    assert isinstance(error, PybuildError)
+    assert str(error).startswith("F:1: layers/x: No space left on device\n  hint: `pybuild prune` frees space")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -44,3 +45,16 @@ def test_packages_come_from_where_this_interpreter_has_them(hostile: Path) -> No
     ran = subprocess.run(argv, check=False, capture_output=True, text=True, timeout=60)
     assert "site-packages/pyroute2" in ran.stderr.replace("dist-packages", "site-packages")
     assert str(hostile) not in ran.stderr
+
+
+@pytest.mark.parametrize("debug", ["", "1"])
+def test_a_helper_that_fails_says_so_in_a_line(
+    debug: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PYBUILD_DEBUG", debug)
+    pid = interpreter.spawn("os", "listdir('/none such')", [])
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 1
+    told = capfd.readouterr().err
+    line = "pybuild: internal error: FileNotFoundError: [Errno 2] No such file or directory: '/none such'\n"
+    assert ("Traceback" in told) is bool(debug)
+    assert (told == line) is not bool(debug)

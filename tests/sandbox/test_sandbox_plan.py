@@ -97,7 +97,7 @@ def test_resolver(tmp_path: Path) -> None:
 
 
 def test_hosts() -> None:
-    text = hosts_file("builder", [("db", "10.0.0.1")], host=False).decode()
+    text = hosts_file("builder", [("db", "10.0.0.1")]).decode()
     assert "127.0.0.1\tlocalhost builder\n" in text
     assert text.endswith("10.0.0.1\tdb\n")
 

@@ -136,8 +136,16 @@ def test_environment_is_what_was_given(bench: Bench) -> None:
 
 def test_working_directory(bench: Bench) -> None:
     assert bench.run("pwd", cwd="/tmp").out == "/tmp\n"
-    with pytest.raises(SandboxError, match="working directory /missing: No such file"):
-        bench.run("pwd", cwd="/missing")
+    with pytest.raises(SandboxError, match="working directory /etc/passwd/x: Not a directory"):
+        bench.run("pwd", cwd="/etc/passwd/x")
+
+
+def test_a_working_directory_that_is_missing_is_made(bench: Bench) -> None:
+    """As runc does; an earlier step may have removed that of its image."""
+    (bench.base / "nowhere").symlink_to("/missing")
+    assert bench.sh("pwd; stat -c '%a %u' /new /new/deep", cwd="/new/deep", user="5").out == "/new/deep\n755 0\n755 0\n"
+    with pytest.raises(SandboxError, match="working directory /nowhere/x: No such file"):
+        bench.run("pwd", cwd="/nowhere/x")
 
 
 def test_namespaces(bench: Bench) -> None:
@@ -231,9 +239,9 @@ def test_resources_are_measured(bench: Bench) -> None:
 
 def test_waiting_twice_tells_the_same(bench: Bench) -> None:
     """Whoever cleans up after an error waits once more, and must not hide the error."""
-    refused = bench.sandbox.start_container(bench.spec("true", cwd="/missing"))
+    refused = bench.sandbox.start_container(bench.spec("true", cwd="/etc/passwd"))
     for _ in range(2):
-        with pytest.raises(SandboxError, match="working directory /missing"):
+        with pytest.raises(SandboxError, match="working directory /etc/passwd"):
             refused.wait()
     ended = bench.sandbox.start_container(bench.spec("sh", "-c", "exit 3"))
     assert ended.wait() == ended.wait()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from buildah_py.linux import identity
 from buildah_py.sandbox import userns
 from buildah_py.sandbox.surroundings import own_addresses
 
@@ -21,9 +22,10 @@ SOMEBODY = 54321
 
 PROGRAM = """
 import os, sys
+from buildah_py.linux import identity
 from buildah_py.sandbox import userns
 from buildah_py.sandbox.surroundings import own_addresses
-if userns.is_needed(os.environ):
+if identity.needs_user_namespace(os.environ):
     userns.reexec_in_user_namespace([sys.executable, *sys.orig_argv[1:]], os.environ)
 from buildah_py.errors import PybuildError
 from buildah_py.sandbox import ContainerSpec, Sandbox, BindMount, FileMount, TmpfsMount
@@ -42,7 +44,7 @@ with Sandbox(place) as sandbox:
         status = 125
     for warning in container.warnings:
         print(warning, file=sys.stderr)
-print(os.environ[userns.MARKER], *sorted(os.listdir(f"{place}/upper")))
+print(os.environ[identity.MARKER], *sorted(os.listdir(f"{place}/upper")))
 sys.exit(status)
 """
 
@@ -232,5 +234,5 @@ def test_ranges_are_read(tmp_path: Path) -> None:
 
 
 def test_only_those_without_root_need_it() -> None:
-    assert userns.is_needed({}) == (os.geteuid() != 0)
-    assert not userns.is_needed({userns.MARKER: "full"})
+    assert identity.needs_user_namespace({}) == (os.geteuid() != 0)
+    assert not identity.needs_user_namespace({identity.MARKER: "full"})

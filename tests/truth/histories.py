@@ -295,8 +295,16 @@ _OTHERS = (
 )
 
 _dated = st.builds(Dated, st.sampled_from((*DIRECTORIES, *FILES, "/bin", "/etc", "/home")), _SECONDS)
-_writer = st.builds(Writer, st.integers(0, 1), st.sampled_from(("context", "", "stage")), st.integers(0, 2))
-_reader = st.builds(Reader, st.integers(0, 1), st.sampled_from(("/r", "/d/x", "/w/z")))
+_SLOT = st.sampled_from((0, 0, 1))
+_READ_TO = ("/r", "/d/x", "/w/z")
+_writer = st.builds(
+    Writer,
+    _SLOT,
+    st.sampled_from(("context", "context", "", "stage")),
+    st.integers(0, 2),
+    st.sampled_from((*_READ_TO, "")),
+)
+_reader = st.builds(Reader, _SLOT, st.sampled_from(_READ_TO))
 
 
 @st.composite
@@ -308,7 +316,7 @@ def _step(draw: st.DrawFn) -> Step:
         return draw(_copy())
     if kind < 12:
         return Plain(draw(st.sampled_from(_OTHERS)))
-    kinds: tuple[st.SearchStrategy[Step], ...] = (_dated, _writer, _reader, _reader, _owned())
+    kinds: tuple[st.SearchStrategy[Step], ...] = (_dated, _writer, _writer, _reader, _owned())
     return draw(kinds[kind - 12])
 
 
@@ -363,7 +371,7 @@ _EDITS: tuple[tuple[int, st.SearchStrategy[Edit]], ...] = (
     (1, st.builds(Put, st.just("t.tar"), _archives)),
     (2, st.builds(Argument, st.sampled_from("AB"), st.sampled_from((None, "4", "5")))),
     (2, st.builds(Epoch, st.sampled_from((None, 1_000_000_000, 1_300_000_000)), st.booleans())),
-    (2, st.builds(Mounts, st.integers(0, 1), _slots)),
+    (3, st.builds(Mounts, _SLOT, _slots)),
     (1, st.builds(Trigger, _triggers)),
 )
 _WEIGHED = tuple(edit for weight, edit in _EDITS for _ in range(weight))
@@ -404,7 +412,7 @@ def _turn(draw: st.DrawFn) -> Turn:
 
 
 _stages = st.builds(
-    Stage, st.lists(_step(), min_size=1, max_size=5).map(tuple), st.sampled_from((BASE, BASE, 0, 1, ONBUILD))
+    Stage, st.lists(_step(), min_size=1, max_size=5).map(tuple), st.sampled_from((BASE, 0, 1, 1, ONBUILD))
 )
 
 

@@ -36,6 +36,8 @@ class Writer(NamedTuple):
     slot: int
     bind: str = ""
     ref: int = 0
+    path: str = ""
+    """Where a reader that follows at once puts it."""
 
 
 class Reader(NamedTuple):
@@ -389,7 +391,8 @@ class _Writing:
             self.lines.append(f"RUN {source}--mount={mount} rm -rf /m/f && {shown}")
             self.writers[step.slot] = Filling(self.project.slots[step.slot], (repr(value),), not used, stage)
             place = place | before if used else place
-            return place._replace(writers=place.writers | {step.slot})
+            place = place._replace(writers=place.writers | {step.slot})
+            return self._step(Reader(step.slot, step.path), stage, place) if step.path else place
         if step.slot in place.writers:
             owner = "stat -c '%u %g %a' /m"
             self.lines.append(f"RUN --mount={mount} {{ cat /m/f; {owner}; }} > {step.path}; true")

@@ -1,0 +1,140 @@
+"""Attacks on the kernel and the machine from inside of a container: each was tried, and each was held."""
+
+from __future__ import annotations
+
+import errno
+import os
+import textwrap
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.sandbox.conftest import Bench
+
+pytestmark = pytest.mark.root
+
+only_x86_64 = pytest.mark.skipif(os.uname().machine != "x86_64", reason="the numbers here are those of x86_64")
+
+REFUSED = {
+    "mount": 165,
+    "umount2": 166,
+    "pivot_root": 155,
+    "open_tree": 428,
+    "move_mount": 429,
+    "fsopen": 430,
+    "fsmount": 432,
+    "fspick": 433,
+    "mount_setattr": 442,
+    "unshare": 272,
+    "setns": 308,
+    "io_uring_setup": 425,
+    "io_uring_enter": 426,
+    "keyctl": 250,
+    "add_key": 248,
+    "request_key": 249,
+    "userfaultfd": 323,
+    "bpf": 321,
+    "perf_event_open": 298,
+    "kexec_load": 246,
+    "init_module": 175,
+    "delete_module": 176,
+    "finit_module": 313,
+    "reboot": 169,
+    "acct": 163,
+    "swapon": 167,
+    "syslog": 103,
+    "iopl": 172,
+    "ioperm": 173,
+    "open_by_handle_at": 304,
+    "kcmp": 312,
+    "pidfd_getfd": 438,
+    "process_madvise": 440,
+    "fanotify_init": 300,
+    "quotactl": 179,
+    "vhangup": 153,
+    "settimeofday": 164,
+    "sethostname": 170,
+    "lookup_dcookie": 212,
+}
+
+
+@only_x86_64
+def test_system_calls_that_no_build_needs(bench: Bench) -> None:
+    program = f"""
+    import ctypes, sys
+    call = ctypes.CDLL(None, use_errno=True).syscall
+    def number(*words):
+        return ctypes.get_errno() if call(*words) == -1 else 0
+    for name, place in {REFUSED!r}.items():
+        print(name, number(place, 0, 0, 0, 0, 0))
+    print("unshare", number(272, 0x10000000))
+    print("clone", number(56, 0x10000011, 0, 0, 0, 0))
+    print("personality", number(135, 0x0400000))
+    print("clone3", number(435, 0, 0))
+    for recent in (467, 468, 470, 600, 0x40000000 | 39):
+        print("recent", number(recent, 0, 0, 0))
+    """
+    lines = [line.split() for line in bench.python(textwrap.dedent(program)).out.splitlines()]
+    assert {name: int(code) for name, code in lines if int(code) != errno.EPERM} == {
+        "clone3": errno.ENOSYS,
+        "recent": errno.ENOSYS,
+    }
+    assert len(lines) == len(REFUSED) + 9
+
+
+@pytest.mark.parametrize("added", [(), ("SYS_PTRACE", "DAC_READ_SEARCH", "NET_ADMIN", "SYS_RAWIO")])
+def test_settings_of_the_machine(bench: Bench, added: tuple[str, ...]) -> None:
+    places = (
+        "/proc/sys/kernel/core_pattern /proc/sysrq-trigger /proc/sys/kernel/modprobe /proc/sys/vm/drop_caches "
+        "/proc/irq/default_smp_affinity /proc/sys/fs/binfmt_misc/register /sys/kernel/uevent_helper /sys/power/state "
+        "/sys/kernel/mm/ksm/run /proc/sys/net/ipv4/ip_forward /sys/fs/cgroup/cgroup.procs /sys/fs/cgroup/release_agent"
+    )
+    script = f"for file in {places}; do (echo x > $file) 2> /dev/null && echo $file; done; echo done"
+    assert bench.sh(script, cap_add=added).out == "done\n"
+
+
+def test_devices_of_the_machine(bench: Bench) -> None:
+    disk = os.stat("/").st_dev
+    script = (
+        f"for at in /disk /dev/disk /dev/shm/disk; do mknod $at b {os.major(disk)} {os.minor(disk)}; "
+        "head -c 1 $at > /dev/null && echo opened $at; done; "
+        "mknod /dev/null2 c 1 3; head -c 1 /dev/null2 && echo opened; mknod /dev/pts/x c 1 3 && echo made; echo done"
+    )
+    assert bench.sh(script).out == "done\n"
+
+
+def test_whatever_is_left_running_is_gone(bench: Bench) -> None:
+    script = (
+        "trap '' TERM HUP INT; "
+        "(setsid sh -c 'trap \"\" TERM HUP; while :; do sleep 1 & wait; done' &) > /dev/null 2>&1; "
+        "nohup sleep 31337 > /dev/null 2>&1 & kill -STOP 1; kill -9 1; echo on"
+    )
+    assert bench.sh(script).out == "on\n"
+    found = []
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{name}/cmdline", "rb") as file:
+                found.append(file.read())
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    assert b"sleep\x0031337\x00" not in found
+
+
+def test_overlays_own_attributes_and_whiteouts_cannot_be_made(bench: Bench) -> None:
+    program = """
+    import os, stat
+    os.mkdir("/d")
+    for name in ("trusted.overlay.redirect", "trusted.overlay.opaque", "trusted.overlay.metacopy"):
+        try:
+            os.setxattr("/d", name, b"/etc")
+            print("set", name)
+        except OSError as error:
+            print(error.errno)
+    try:
+        os.mknod("/d/gone", stat.S_IFCHR, 0)
+        print("made")
+    except OSError as error:
+        print(error.errno)
+    """
+    assert bench.python(textwrap.dedent(program)).out.split() == [str(errno.EPERM)] * 4
