@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 # What is known to differ, with the reason: (builders, what the lines of the report say, reason).
 KNOWN = (
+    ("podman|buildah", r"^/\S+ names: ", "a file that is touched without effect is a file of its own there"),
+    ("podman|buildah", r"^/\S+ mtime: \d+ \| later", "a COPY over a file changes the directory's time there"),
     ("podman|buildah", r"^config Labels", "buildah writes its version into a label"),
     ("podman|buildah", r"^config (Shell|Volumes|OnBuild)", "forms of OCI images do without"),
     ("podman|buildah", r"^/(etc|run|dev|proc|sys)( |/|:)", "buildah leaves stubs of what it mounts"),

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 _TYPES = {
     FILE: stat.S_IFREG,
-    HARDLINK: stat.S_IFREG,
     DIR: stat.S_IFDIR,
     SYMLINK: stat.S_IFLNK,
     FIFO: stat.S_IFIFO,
@@ -232,6 +231,9 @@ def _difference(entry: Entry, status: os.stat_result, root: Beneath, *, owners: 
     if entry.kind == WHITEOUT:
         # A directory that was made anew hides what is below as a whole: then nothing is at the path.
         return "" if kind in (stat.S_IFCHR, stat.S_IFREG) and not status.st_size else "is there, and should be deleted"
+    if entry.kind == HARDLINK:  # to a file of any kind but a directory; the first of its names tells what it is like
+        first = root.lstat(entry.link)
+        return "" if (first.st_dev, first.st_ino) == (status.st_dev, status.st_ino) else f"is no link to /{entry.link}"
     if kind != _TYPES[entry.kind]:
         return f"is no {entry.kind}"
     if entry.implied:
@@ -242,9 +244,6 @@ def _difference(entry: Entry, status: os.stat_result, root: Beneath, *, owners: 
         return "" if root.readlink(entry.path) == entry.link else "leads elsewhere"
     if status.st_mode & 0o7777 != entry.mode:
         return f"has mode {status.st_mode & 0o7777:o}, not {entry.mode:o}"
-    if entry.kind == HARDLINK:
-        first = root.lstat(entry.link)
-        return "" if (first.st_dev, first.st_ino) == (status.st_dev, status.st_ino) else f"is no link to /{entry.link}"
     if entry.kind in (CHAR, BLOCK) and entry.device != (os.major(status.st_rdev), os.minor(status.st_rdev)):
         return "is another device"
     if entry.kind == FILE and status.st_size != entry.size:

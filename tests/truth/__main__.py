@@ -20,13 +20,14 @@ def main() -> int:
     parser.add_argument("--histories", type=int, default=1000)
     parser.add_argument("--jobs", type=int, default=1, help="processes; default: %(default)s")
     parser.add_argument("--seed", type=int, default=1000, help="of the first block; default: %(default)s")
+    parser.add_argument("--edits", type=int, default=5, help="at most in a history; default: %(default)s")
     parser.add_argument("--no-shrink", action="store_true", help="print what fails as it was found")
     parser.add_argument("--known", default="", metavar="REGEX", help="pass over faults in which this is found")
     options = parser.parse_args()
     started = time.monotonic()
     seeds = range(options.seed, options.seed - (-options.histories // BLOCK))
     builds = failed = 0
-    work = [(seed, Manner(not options.no_shrink, options.known)) for seed in seeds]
+    work = [(seed, Manner(options.edits, not options.no_shrink, options.known)) for seed in seeds]
     with multiprocessing.get_context("spawn").Pool(options.jobs, maxtasksperchild=20) as pool:
         for done, (seed, compared, found) in enumerate(pool.imap(block, work), 1):
             builds += compared

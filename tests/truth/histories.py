@@ -435,6 +435,6 @@ def _projects(draw: st.DrawFn) -> Project:
     return Project(stages, triggers=draw(_triggers))
 
 
-def histories(turns: int = 4) -> st.SearchStrategy[History]:
+def histories(turns: int) -> st.SearchStrategy[History]:
     """Give histories of at most so many edits."""
     return st.builds(History, _projects(), st.lists(_turn(), min_size=1, max_size=turns).map(tuple))

@@ -8,7 +8,8 @@ from typing import NamedTuple
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import seed as seeded
 
-from .histories import History, histories
+from .histories import History
+from .histories import histories as random_histories
 from .world import World, WrongError
 
 BLOCK = 50
@@ -16,8 +17,9 @@ BLOCK = 50
 
 
 class Manner(NamedTuple):
-    """How to hunt: make what fails short, and pass over what a regular expression finds in the first line."""
+    """How to hunt: with at most so many edits, make what fails short, pass over what a regular expression finds."""
 
+    turns: int = 3
     shrink: bool = True
     known: str = ""
 
@@ -44,10 +46,7 @@ def hunt(world: World, seed: int, *, histories: int, manner: Manner | None = Non
         report_multiple_bugs=False,
         print_blob=False,
     )
-    seeded(seed)(chosen(given(_HISTORIES)(play)))()
-
-
-_HISTORIES = histories()
+    seeded(seed)(chosen(given(random_histories(manner.turns))(play)))()
 
 
 def block(work: tuple[int, Manner]) -> tuple[int, int, str]:

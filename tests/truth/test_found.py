@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .inputs import Build, File, changed, lines
+from .inputs import Build, File, Move, changed, lines
 from .world import World
 
 if TYPE_CHECKING:
@@ -225,3 +225,26 @@ def test_owner_and_mode_of_a_cache_mount_that_was_used_otherwise(world: World) -
         Build(lines("FROM busybox", "RUN --mount=type=cache,target=/mycache touch /mycache/x")),
         Build(lines("FROM busybox", f"{use} [ \"$(stat -c '%u %g %f' /mycache)\" = '1001 1002 41e9' ]")),
     )
+
+
+# What the store itself says afterwards
+
+
+@pytest.mark.parametrize("made", ["ln -s a /l", "mkfifo /l", "touch /l"])
+def test_a_layer_with_hard_links_of_any_kind_is_whole(world: World, made: str) -> None:
+    succeed(world, *both("FROM base", f"RUN {made} && ln /l /m", "FROM base", "COPY --from=0 /l /m /x/"))
+    world.check()
+
+
+# In another store that imports the cache
+
+
+def test_dates_and_mounts_in_another_store(world: World) -> None:
+    text = lines("FROM base", FILL, READ, "COPY a /f", "RUN touch -d @100 /f")
+    build = Build(text, dates={"f": 100})
+    world.start()
+    assert world.act(build)
+    world.act(Move(build))
+    assert world.act(build)
+    assert world.act(build._replace(text=text.replace("@100", "@200"), dates={"f": 200}))
+    assert world.act(build._replace(files=changed({"a": File("new")})))
