@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_NEW_CHAIN, _GET_CHAIN, _NEW_RULE, _GET_RULE, _DELETE_RULE = 3, 4, 6, 7, 8
+_GET_CHAIN, _GET_RULE, _DELETE_RULE = 4, 7, 8
 _FAMILIES = (1, 2, 10)
 """inet, IPv4, IPv6."""
 _TABLE, _CHAIN, _HANDLE, _EXPRESSIONS, _NOTE = 1, 2, 3, 4, 7
@@ -54,7 +54,7 @@ class Passage:
                 note = self._bridge.encode() + b"\0"
                 where = attribute(_TABLE, chain.table), attribute(_CHAIN, chain.name)
                 rule = nft.message(
-                    _NEW_RULE,
+                    nft.NEW_RULE,
                     NLM_F_CREATE,  # without the flag for "behind the others": in front of them
                     *where,
                     expressions,

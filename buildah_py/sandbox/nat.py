@@ -24,7 +24,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_NEW_TABLE, _DELETE_TABLE, _NEW_CHAIN, _NEW_RULE = 0, 2, 3, 6
+_DELETE_TABLE = 2
 IPV4, IPV6 = 2, 10
 _TABLE_OWNER = 2
 _INPUT, _FORWARD, _POSTROUTING = 1, 2, 4
@@ -81,7 +81,7 @@ class PacketFilter:
         self._netlink.close()
 
     def _table(self, flags: int) -> bytes:
-        return nft.message(_NEW_TABLE, NLM_F_CREATE, text(1, self.name), attribute(2, struct.pack("!I", flags)))
+        return nft.message(nft.NEW_TABLE, NLM_F_CREATE, text(1, self.name), attribute(2, struct.pack("!I", flags)))
 
     def _chains(self) -> Iterable[bytes]:
         for name, kind, hook, priority in (
@@ -90,7 +90,7 @@ class PacketFilter:
             ("input", "filter", _INPUT, _PRIORITY_FILTER),
         ):
             where = nested(4, attribute(1, struct.pack("!I", hook)), attribute(2, struct.pack("!i", priority)))
-            yield nft.message(_NEW_CHAIN, NLM_F_CREATE, text(1, self.name), text(3, name), where, text(7, kind))
+            yield nft.message(nft.NEW_CHAIN, NLM_F_CREATE, text(1, self.name), text(3, name), where, text(7, kind))
 
     def _rules(self, bridge: str, networks: Iterable[tuple[bytes, bytes]], servers: Iterable[bytes]) -> Iterable[bytes]:
         from_bridge, to_bridge = nft.interface(nft.IIFNAME, bridge), nft.interface(nft.OIFNAME, bridge)
@@ -131,7 +131,7 @@ class PacketFilter:
 
     def _rule(self, chain: str, *expressions: bytes) -> bytes:
         flags = NLM_F_CREATE | NLM_F_APPEND
-        return nft.message(_NEW_RULE, flags, text(1, self.name), text(2, chain), nested(4, *expressions))
+        return nft.message(nft.NEW_RULE, flags, text(1, self.name), text(2, chain), nested(4, *expressions))
 
 
 def _of_type(protocol: int, kind: int) -> list[bytes]:

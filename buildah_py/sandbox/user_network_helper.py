@@ -12,6 +12,7 @@ import os
 
 from buildah_py.linux import mounts, namespaces, process
 from buildah_py.sandbox import wire
+from buildah_py.sandbox.frames import refuse_frames
 from buildah_py.sandbox.netns import loopback_up, open_to_all_users, refuse
 from buildah_py.sandbox.surroundings import own_addresses
 
@@ -98,6 +99,7 @@ class UserNetwork:
                 self._pasta(path)
             else:
                 self._slirp(path)
+            _refuse_frames(descriptor, self._refused)
         except BaseException:
             os.close(descriptor)
             raise
@@ -127,6 +129,23 @@ class UserNetwork:
         os.close(reading)
         if not ready:
             raise OSError(errno.EIO, "it ended before the network was ready")
+
+
+def _refuse_frames(network: int, refused: set[str]) -> None:
+    """Refuse frames for these addresses in a network namespace, by way of a child. Raises OSError."""
+    child = os.fork()
+    if child == 0:
+        try:
+            namespaces.setns(network, namespaces.CLONE_NEWNET)
+            refuse_frames(refused)
+            os._exit(0)
+        except OSError as error:
+            os._exit(error.errno or 1)
+        finally:
+            os._exit(1)
+    number = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if number:
+        raise OSError(number, f"refusing frames for this machine: {os.strerror(number)}")
 
 
 def _new_namespace(refused: set[str]) -> int:

@@ -33,6 +33,8 @@ place, user, network, *argv = sys.argv[1:]
 for name in ("upper", "work", "init", "bound"):
     os.mkdir(f"{place}/{name}")
 mounts = (BindMount(f"{place}/bound", "/bound"), FileMount("/run/secret", b"secret"), TmpfsMount("/scratch"))
+if os.path.exists(f"{place}/base/frames.py"):
+    mounts += (BindMount("/usr", "/usr"),)
 spec = ContainerSpec(lowers=(f"{place}/base",), upper=f"{place}/upper", work=f"{place}/work", init=f"{place}/init",
                      argv=tuple(argv), network=network, user=user, mounts=mounts)
 with Sandbox(place) as sandbox:
@@ -160,6 +162,30 @@ exec setpriv --reuid=$user --regid=$user --clear-groups --inh-caps=-all "$@"
 """
 
 
+FRAMES = """
+import socket, struct, sys
+ask = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+ask.connect((sys.argv[-1], 1))
+source = socket.inet_aton(ask.getsockname()[0])
+out = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+(device,) = (name for _, name in socket.if_nameindex() if name != "lo")
+out.bind((device, 0))
+with open("/proc/net/arp") as file:
+    gateway = bytes.fromhex(file.read().splitlines()[1].split()[3].replace(":", ""))
+port = int(sys.argv[1])
+for address in sys.argv[2:]:
+    head = struct.pack("!BBHHHBBH", 0x45, 0, 37, 1, 0, 64, 17, 0) + source + socket.inet_aton(address)
+    total = sum(struct.unpack("!10H", head))
+    head = head[:10] + struct.pack("!H", ~((total & 0xFFFF) + (total >> 16)) & 0xFFFF) + head[12:]
+    frame = gateway + out.getsockname()[4] + b"\\x08\\0" + head + struct.pack("!HHHH", 5555, port, 17, 0) + b"a message"
+    for kind in (0x0800, 0x1234):  # what is said of it may be wrong
+        try:
+            out.sendto(frame, (device, kind, 0, 0, gateway))
+        except OSError:
+            print("kept back")
+"""
+
+
 @pytest.mark.root
 @pytest.mark.userns
 @pytest.mark.parametrize("tool", ["pasta", "slirp4netns"])
@@ -175,8 +201,10 @@ def test_a_network_of_its_own_without_root(place: Path, tool: str) -> None:
     # Several runs of the tests may do this at once; the addresses are those for tests of networks (RFC 2544).
     network = f"198.{18 if tool == 'pasta' else 19}.{os.getpid() % 250}"
     addresses = list(own_addresses())
-    serve = f"import socket\nlistener = socket.create_server(('{network}.2', 7000))\nprint('up', flush=True)\n"
+    serve = f"import socket\nlistener = socket.create_server(('{network}.2', 7000))\n"
+    serve += "datagrams = socket.socket(type=socket.SOCK_DGRAM)\ndatagrams.bind(('', PORT))\nprint('up', flush=True)\n"
     serve += "connection, _ = listener.accept()\nconnection.sendall(b'outside\\n')\nconnection.close()\n"
+    serve += "datagrams.recv(100)\nprint('frame', flush=True)\n"
     inside = ["ip", "-n", outside]
     commands = [
         ["ip", "netns", "add", outside],
@@ -189,22 +217,50 @@ def test_a_network_of_its_own_without_root(place: Path, tool: str) -> None:
     try:
         for words in commands:
             subprocess.run(words, check=True)
-        command = ["ip", "netns", "exec", outside, sys.executable, "-c", serve]
         with (
-            subprocess.Popen(command, stdout=subprocess.PIPE) as server,
             socket.create_server(("0.0.0.0", 0)) as listener,
+            socket.socket(type=socket.SOCK_DGRAM) as datagrams,
+            subprocess.Popen(
+                [
+                    "ip",
+                    "netns",
+                    "exec",
+                    outside,
+                    sys.executable,
+                    "-c",
+                    serve.replace("PORT", str(listener.getsockname()[1])),
+                ],
+                stdout=subprocess.PIPE,
+            ) as server,
         ):
             assert server.stdout is not None
             assert server.stdout.readline() == b"up\n"
             port = listener.getsockname()[1]
-            tries = [f"nc -w 2 {one} {port} < /dev/null && echo reached" for one in addresses if ":" not in one]
+            datagrams.bind(("0.0.0.0", port))
+            (place / "base" / "frames.py").write_text(FRAMES)
+            for name in ("lib", "lib64"):
+                (place / "base" / name).symlink_to(f"usr/{name}")
+            own = [one for one in addresses if ":" not in one]
+            frames = f"/usr/bin/python3 -I -S /frames.py {port} {' '.join(own)} {network}.2"
+            tries = [f"nc -w 2 {one} {port} < /dev/null && echo reached" for one in own]
             gateway = f"nc -w 2 $(ip route | grep default | cut -d' ' -f3) {port} < /dev/null && echo reached"
             script = "; ".join(
-                [f"timeout 10 nc -w 5 {network}.2 7000 < /dev/null", "ls /sys/class/net", *tries, gateway, "true"]
+                [
+                    f"timeout 10 nc -w 5 {network}.2 7000 < /dev/null",
+                    "ls /sys/class/net",
+                    *tries,
+                    gateway,
+                    frames,
+                    "true",
+                ]
             )
             before = ["unshare", "-m", "/bin/sh", "-euc", _BEFORE, "sh", str(place), tool, str(SOMEBODY)]
             try:
                 result = _run(place, script, network="default", before=before)
+                assert "kept back" in result.stdout, result.stderr
+                assert server.stdout.readline() == b"frame\n", "frames arrive, but for those that are refused"
+                with pytest.raises(BlockingIOError):
+                    datagrams.recv(100, socket.MSG_DONTWAIT)
             finally:
                 server.kill()
     finally:
