@@ -199,7 +199,7 @@ def test_nothing_of_the_sandbox_gets_into_a_layer(busybox: Pybuild) -> None:
         assert f"Buildfile:2: what the step did to /etc/{name} is not kept" in shown
         assert f"each container gets its own; {option}" in shown
     layers = json.loads(busybox.run("inspect", "test").stdout)[0]["layers"]
-    # tmp and tmp/kept, and etc, in which something came and went
+    # /etc, in which something came and went, tmp and tmp/kept
     assert layers[-1]["entries"] == 3
     assert busybox.sh("grep -c 1.2.3.4 /etc/hosts; ls -d /mnt /.dockerenv 2>&1; ls /tmp").endswith("kept\n")
 
