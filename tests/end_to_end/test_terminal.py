@@ -119,7 +119,6 @@ def test_a_shell_in_a_stage(busybox: Pybuild) -> None:
 
 def test_a_terminal_has_to_be_there(busybox: Pybuild) -> None:
     assert "no terminal" in busybox.run("run", "-t", "busybox", status=2).stderr
-    assert "no terminal" in busybox.run("shell", "busybox", status=2).stderr
 
 
 def test_a_shell_may_do_no_more_than_a_step(busybox: Pybuild) -> None:
