@@ -124,3 +124,27 @@ def test_a_file_that_stays_open_for_writing_fails_its_step(bench: Bench, shared:
         assert holder.attack() == "changed"
     finally:
         holder.close()
+
+
+def test_what_a_step_left_open_itself_holds_nothing_up(bench: Bench) -> None:
+    """Files that are removed, watched, mapped or on their way in a socket are let go of with the last process."""
+    program = """
+import ctypes, mmap, os, socket
+libc = ctypes.CDLL(None)
+watching = libc.inotify_init1(0)
+for number in range(200):
+    file = os.open(f"/file{number}", os.O_RDWR | os.O_CREAT)
+    os.truncate(file, 4096)
+    libc.inotify_add_watch(watching, f"/file{number}".encode(), 0xFFF)
+    mapped = mmap.mmap(file, 4096)
+    mapped[:4] = b"kept"
+    os.unlink(f"/file{number}")
+one, other = socket.socketpair()
+socket.send_fds(one, [b"x"], [other.fileno(), file])
+if os.fork() == 0:
+    os.setsid()
+    while True:
+        mapped[:4] = b"more"
+"""
+    running = bench.sandbox.start_container(bench.python_spec(program))
+    assert running.wait(seal=True).status == 0
