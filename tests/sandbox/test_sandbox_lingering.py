@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -63,9 +63,9 @@ class Holder:
     def _mount(self) -> BindMount:
         return BindMount(str(self._shared), "/shared", readonly=False)
 
-    def be_passed(self, what: str) -> Container:
-        """Run the container that passes a descriptor of `what` on; it has ended when this returns."""
-        spec = self._bench.python_spec(PASS.replace("WHAT", what), mounts=(self._mount(),))
+    def be_passed(self, what: str, then: str = "", **changes: Any) -> Container:
+        """Run the container that passes a descriptor of `what` on, and give it when that has been done."""
+        spec = self._bench.python_spec(PASS.replace("WHAT", what) + then, mounts=(self._mount(),), **changes)
         passing = self._bench.sandbox.start_container(spec)
         assert self._said.readline() == "have\n"
         return passing
@@ -121,6 +121,20 @@ def test_a_file_that_stays_open_for_writing_fails_its_step(bench: Bench, shared:
         passing = holder.be_passed('"/d/file", os.O_RDWR')
         with pytest.raises(SandboxError, match="still open for writing"):
             passing.wait(seal=True)
+        assert holder.attack() == "changed"
+    finally:
+        holder.close()
+
+
+def test_the_pipe_of_a_process_one_that_was_taken_over(bench: Bench, shared: Path) -> None:
+    """Whoever holds it open keeps nobody waiting."""
+    holder = Holder(bench, shared, "os.fstat(descriptor)")
+    try:
+        then = "import signal\nsignal.pause()\n"
+        passing = holder.be_passed('"/proc/1/fd/0", os.O_WRONLY', then, cap_add=("SYS_PTRACE",))
+        passing.kill()
+        assert passing.wait().signal == 9
+        assert bench.sh("echo on").out == "on\n"
         assert holder.attack() == "changed"
     finally:
         holder.close()
