@@ -45,6 +45,7 @@ class Images:
         self._emit = emit
         self.cancelled = cancelled
         self.openers: Callable[[], Mapping[str, Opener]] = dict
+        self._announced: set[str] = set()
         store.fetch, store.fetch_blob = self.fetch, self.fetch_blob
 
     def resolve(self, name: str, platform: str) -> ImageConfig:
@@ -74,7 +75,13 @@ class Images:
     def _fetcher(self) -> Fetcher:
         from buildah_py.api.fetching import Fetcher
 
-        fetcher = Fetcher(self._store, self._registries.registry, emit=self._emit, cancelled=self.cancelled)
+        fetcher = Fetcher(
+            self._store,
+            self._registries.registry,
+            emit=self._emit,
+            cancelled=self.cancelled,
+            announced=self._announced,
+        )
         fetcher.openers.update(self.openers())
         return fetcher
 

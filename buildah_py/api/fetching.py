@@ -43,6 +43,7 @@ class Fetcher:
     """Gets layers into `store`. `registry` gives the client when it is first needed.
 
     `openers` says for each kind of origin how to open it; streams of other kinds than `registry` are verified here.
+    `announced` are layers of which it was said that they are fetched; they may be tried again.
     Put `ensure` into `store.fetch`, and whatever needs files finds them.
     """
 
@@ -53,7 +54,9 @@ class Fetcher:
         *,
         emit: Callable[[Event], None] = lambda _: None,
         cancelled: Callable[[], bool] = lambda: False,
+        announced: set[str] | None = None,
     ) -> None:
+        self._announced = set() if announced is None else announced
         self._store = store
         self._registry = registry
         self._emit = emit
@@ -96,6 +99,9 @@ class Fetcher:
             )
 
     def _announce(self, missing: Sequence[str]) -> None:
+        if self._announced.issuperset(missing):
+            return
+        self._announced.update(missing)
         size = sum(layer.size for layer in map(self._store.layers.get, missing) if layer)
         many = "1 layer" if len(missing) == 1 else f"{len(missing)} layers"
         self._emit(events.Note(f"fetching {many}, {size / 1e6:.1f} MB"))

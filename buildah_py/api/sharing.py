@@ -177,10 +177,10 @@ class Sharing:
 
     def _offered(self, places: Sequence[Place]) -> list[Place]:
         """Leave out the Actions cache where there is none: the same command is for workflows and for people."""
-        from buildah_py.sharing.spec import GHA
-
         found = []
         for place in places:
+            from buildah_py.sharing.spec import GHA
+
             if place.type == GHA:
                 from buildah_py.sharing.gha import is_offered
 

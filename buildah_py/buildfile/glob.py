@@ -124,25 +124,35 @@ class Automaton:
 
     def _closed(self, state: int) -> int:
         """Add the places that stars which stand for nothing lead to."""
-        for number, (kind, _) in enumerate(self._tokens):
-            if kind != "one" and state >> 2 * number & 1:
-                state |= 1 << 2 * (number + 1)
+        waiting = state
+        while waiting:
+            place = waiting.bit_length() - 1
+            waiting ^= 1 << place
+            number, inside = divmod(place, 2)
+            if number < len(self._tokens) and not inside and self._tokens[number][0] != "one":
+                after = 1 << place + 2
+                waiting |= after & ~state
+                state |= after
         return state
 
     def _move(self, state: int, character: str) -> int:
         after = 0
-        for number, (kind, match) in enumerate(self._tokens):
-            here, inside = state >> 2 * number & 1, state >> 2 * number + 1 & 1
-            if kind == "one":
-                if here and match(character):
+        while state:
+            place = state.bit_length() - 1
+            state ^= 1 << place
+            number = place // 2
+            if number == len(self._tokens):
+                continue
+            kind, match = self._tokens[number]
+            if kind == "**/":
+                after |= 1 << (place | 1)
+                if character == "/":
                     after |= 1 << 2 * (number + 1)
-            elif kind == "**/":
-                if here or inside:
-                    after |= 1 << 2 * number + 1
-                    if character == "/":
-                        after |= 1 << 2 * (number + 1)
-            elif here and (kind == "**" or character != "/"):
-                after |= 1 << 2 * number
+            elif kind == "one":
+                if match(character):
+                    after |= 1 << place + 2
+            elif kind == "**" or character != "/":
+                after |= 1 << place
         return self._closed(after)
 
 

@@ -172,18 +172,21 @@ class Cache:
         known = None if row is None else _record(row)
         return known.created if known is not None and known.content == content else time.time_ns()
 
-    def see(self, records: Sequence[tuple[str, About, str]], *, again: bool = True) -> None:
-        """Note where hits were met: keys, what is known of the steps, and their kinds.
-
-        Without `again`, only what was not met there before is worth writing.
-        """
+    def see(self, records: Sequence[tuple[str, About, str]]) -> None:
+        """Note where hits were met: keys, what is known of the steps, and their kinds."""
         from buildah_py.cache.nearest import build_place, places
 
         names = (*self._own, *self._builds)
         own = [build_place(name) for name in names]
         keys, where = [key for key, _, _ in records], [places(names, about, kind) + own for _, about, kind in records]
-        if again or not self._store.records.were_seen(keys, where):
-            self._store.records.see(keys, where)
+        self._store.records.see(keys, where)
+
+    def were_met(self, keys: Sequence[str]) -> bool:
+        """Whether records were all met in this build before."""
+        from buildah_py.cache.nearest import build_place
+
+        where = [build_place(name) for name in (*self._own, *self._builds)]
+        return self._store.records.were_seen(keys, [where] * len(keys))
 
     def near(self, about: About, kind: str) -> list[tuple[Record, bool]]:
         """Records of earlier builds that stand where a step stands, or near: the closest places first.

@@ -105,10 +105,10 @@ class Engine:
             raise
         if self._error is not None:
             raise self._error
-        if self._met:
+        if self._met and (self.ran or not self._workshop.cache.were_met([key for _, key in self._met])):
             met = [(key, describe(node, nodes, None), str(node.step.canonical()["op"])) for node, key in self._met]
-            self._workshop.cache.see(met, again=bool(self.ran))
-            self._met.clear()
+            self._workshop.cache.see(met)
+        self._met.clear()
         return self._results
 
     def forget(self, lost: LayersLost) -> None:

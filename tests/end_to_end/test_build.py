@@ -136,12 +136,13 @@ def test_equal_steps_are_executed_once(busybox: Pybuild) -> None:
 def test_variables(busybox: Pybuild) -> None:
     context = busybox.context(
         'ARG BASE=busybox\nFROM ${BASE}\nARG WHO=world\nENV GREETING=hello\nENV BOTH="$GREETING $WHO"\n'
-        "RUN echo $BOTH $WHO > /x\nLABEL who=$WHO\nCMD cat /x\n"
+        "ENV LATER=env http_proxy=http://in.file\nARG LATER=arg\n"
+        "RUN echo $BOTH $WHO $LATER $http_proxy > /x\nLABEL who=$WHO\nCMD cat /x\n"
     )
     busybox.build(context)
-    assert busybox.sh("cat /x") == "hello world world\n"
-    busybox.build(context, "--build-arg", "WHO=moon")
-    assert busybox.sh("cat /x; echo $BOTH") == "hello moon moon\nhello moon\n"
+    assert busybox.sh("cat /x") == "hello world world arg http://in.file\n"
+    busybox.build(context, "--build-arg", "WHO=moon", "--build-arg", "http_proxy=http://given")
+    assert busybox.sh("cat /x; echo $BOTH $LATER") == "hello moon moon arg http://given\nhello moon env\n"
     shown = busybox.build(context, "--build-arg", "NOBODY=1").shown
     assert "NOBODY" in shown
 

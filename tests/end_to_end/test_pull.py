@@ -179,6 +179,9 @@ def test_device_nodes_stay_in_the_blob_where_nobody_can_make_them(
 def test_an_image_whose_layers_cannot_be_had_gets_no_name(pybuild: Pybuild, layout: Layout, proxy: FaultProxy) -> None:
     layout.push(proxy.upstream, "app", layout.image([layout.layer(b"this is no tar" * 100)]))
     assert "layer sha256:" in pybuild.run("pull", f"{proxy.host}/app", status=125).stderr
+    context = pybuild.context(f"FROM {proxy.host}/app\nRUN true\n")
+    assert pybuild.build(context, status=None).shown.count("fetching 1 layer") == 1
+    pybuild.run("rmi", f"{proxy.host}/app")
     layout.name(layout.image([layout.layer(b"nor is this" * 100)]), "localhost/app:1")
     pybuild.run("load", layout.path, status=125)
     assert json.loads(pybuild.run("images", "--format=json").stdout) == []

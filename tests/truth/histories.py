@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from hypothesis import strategies as st
 
-from .inputs import CONTEXT, Dir, File, Link, Member, Prune, Stop, Tar
+from .inputs import CONTEXT, Dir, File, Link, Member, Move, Prune, Stop, Tar
 from .projects import (
     BASE,
     ONBUILD,
@@ -48,11 +48,15 @@ class Options(NamedTuple):
 
 
 class Event(NamedTuple):
-    """What happens before a build: the store is pruned, or a build of the same ends early at an event."""
+    """What happens before a build.
+
+    The store is pruned, or another one goes on with its exported cache, or a build of the same ends early at an event.
+    """
 
     prune: Prune | None = None
     stop: int = 0
     kill: bool = False
+    move: bool = False
 
 
 class Turn(NamedTuple):
@@ -87,6 +91,10 @@ class History(NamedTuple):
                 world.act(turn.event.prune)
                 mounted.pruned()
             target = turn.options.target
+            if turn.event.move:
+                world.act(Move(render(project, mounted, target=target)))
+                mounted.built(well=False)
+                mounted.pruned()
             if turn.event.stop:
                 build = render(project, mounted, target=target)
                 world.act(Stop(build, turn.event.stop, turn.event.kill))
@@ -98,6 +106,7 @@ class History(NamedTuple):
                 no_cache_filter=() if stage is None else (f"s{stage % len(project.stages)}",),
             )
             mounted.built(well=world.act(build))
+        world.check()
 
 
 # Commands
@@ -385,6 +394,8 @@ def _edits(draw: st.DrawFn) -> Edit:
 @st.composite
 def _event(draw: st.DrawFn) -> Event:
     kind = draw(st.integers(0, 15))
+    if kind == 12:
+        return Event(move=True)
     if kind == 13:
         return Event(Prune(draw(st.booleans())))
     if kind == 14:

@@ -7,7 +7,7 @@ import json
 import tarfile
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from buildah_py.layers.entry import CHAR, DIR, FIFO, FILE, HARDLINK, SYMLINK, WHITEOUT, Entry
+from buildah_py.layers.entry import CHAR, DIR, FIFO, FILE, HARDLINK, SECOND, SYMLINK, WHITEOUT, Entry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -42,8 +42,9 @@ def read_image(store: Store, image: str, base: int, *, epoch: int | None) -> Ima
     assert stored is not None
     config = json.loads(stored.config)
     diff_ids = config["rootfs"]["diff_ids"]
-    layers = tuple(tuple(map(_plain, store.layers.inventories.get(diff_id))) for diff_id in diff_ids[base:])
-    return Image(layers, _without_times(config) if epoch is None else {**config, "rootfs": len(diff_ids)})
+    inventories = map(store.layers.inventories.get, diff_ids[base:])
+    layers = (tuple(entry._replace(mtime=entry.mtime // SECOND) for entry in layer) for layer in inventories)
+    return without_arbitrary(Image(tuple(layers), config), epoch=epoch)
 
 
 def read_archive(path: str, base: int) -> Image:
@@ -86,8 +87,22 @@ def read_archive(path: str, base: int) -> Image:
                         Entry(name, kind, mode, member.uid, member.gid, size, digest, link, device, xattrs, times)
                     )
                 layers.append(tuple(entries))
-        config = json.load(blob(manifest["config"]))
-        return Image(tuple(layers), {**config, "rootfs": len(config["rootfs"]["diff_ids"])})
+        return Image(tuple(layers), json.load(blob(manifest["config"])))
+
+
+def without_arbitrary(image: Image, *, epoch: int | None) -> Image:
+    """Give an image with `LATER` for times that are arbitrary, and without those in a config that no epoch bounds."""
+    layers = tuple(tuple(entry._replace(mtime=min(entry.mtime, LATER)) for entry in layer) for layer in image.layers)
+    config = without_digests(image.config)
+    if epoch is None:
+        history = [{key: value for key, value in one.items() if key != "created"} for one in config.get("history", ())]
+        config = {**{key: value for key, value in config.items() if key != "created"}, "history": history}
+    return Image(layers, config)
+
+
+def without_digests(config: dict[str, Any]) -> dict[str, Any]:
+    """Give a config with how many layers there are instead of which."""
+    return {**config, "rootfs": len(config["rootfs"]["diff_ids"])}
 
 
 def differences(one: Outcome, other: Outcome, bottom: Sequence[Entry]) -> list[str]:
@@ -109,7 +124,7 @@ def differences(one: Outcome, other: Outcome, bottom: Sequence[Entry]) -> list[s
     pairs = zip(_merged(bottom, one.layers), _merged(bottom, other.layers), strict=True)
     for number, (mine, theirs) in enumerate(pairs, 1):
         if mine != theirs:
-            return found + [f"layer {number}: {line}" for line in _compare(mine, theirs)]
+            return found + [f"layer {number}: {line}" for line in compare(mine, theirs)]
     return found  # one of them has a file once more, as it was below
 
 
@@ -149,7 +164,8 @@ def _merged(bottom: Sequence[Entry], layers: Sequence[Sequence[Entry]]) -> Itera
         }
 
 
-def _compare(one: Files, other: Files) -> Iterable[str]:
+def compare(one: Files, other: Files) -> Iterable[str]:
+    """Say in what two file systems differ, a line for each path and field."""
     for path in sorted(one.keys() | other.keys()):
         mine, theirs = one.get(path), other.get(path)
         if mine == theirs:
@@ -172,14 +188,3 @@ def _show(name: str, value: object) -> object:
     if name == "mode" and isinstance(value, int):
         return oct(value)
     return "later" if name == "mtime" and value == LATER else value
-
-
-def _plain(entry: Entry) -> Entry:
-    """Give an entry with the seconds of its time, or `LATER` where that is arbitrary."""
-    return entry._replace(mtime=min(entry.mtime // 1_000_000_000, LATER))
-
-
-def _without_times(config: dict[str, Any]) -> dict[str, Any]:
-    history = [{key: value for key, value in entry.items() if key != "created"} for entry in config.get("history", ())]
-    kept = {key: value for key, value in config.items() if key not in ("created", "history", "rootfs")}
-    return {**kept, "history": history}

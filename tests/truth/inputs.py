@@ -129,7 +129,13 @@ class Prune(NamedTuple):
     everything: bool = False
 
 
-Action = Build | Stop | Prune
+class Move(NamedTuple):
+    """A build that exports its cache; all that follows is done in another store, which imports it."""
+
+    build: Build
+
+
+Action = Build | Stop | Prune | Move
 
 
 def source(actions: tuple[Action, ...]) -> str:
@@ -140,6 +146,8 @@ def source(actions: tuple[Action, ...]) -> str:
 def _action(action: Action) -> str:
     if isinstance(action, Stop):
         return f"Stop({_build(action.build)}, after={action.after}, kill={action.kill})"
+    if isinstance(action, Move):
+        return f"Move({_build(action.build)})"
     return repr(action) if isinstance(action, Prune) else _build(action)
 
 

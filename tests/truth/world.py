@@ -8,12 +8,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 from unittest import mock
 
 from buildah_py.api import opening
 from buildah_py.api.bootstrap import bootstrap
 from buildah_py.api.build import BuildRequest, build
+from buildah_py.api.caching import CacheOptions
+from buildah_py.api.fsck import fsck
 from buildah_py.api.images import remove_image
 from buildah_py.api.output_options import OutputOptions
 from buildah_py.api.reuse import ReuseOptions
@@ -24,8 +27,18 @@ from buildah_py.sandbox import Sandbox
 from buildah_py.store import Store
 from buildah_py.store.collect import Rules, collect
 
-from .images import Failure, Image, Outcome, differences, merged, read_archive, read_image
-from .inputs import Build, Dir, File, Link, Node, Prune, Stop, Tar, source
+from .images import (
+    Failure,
+    Image,
+    Outcome,
+    differences,
+    merged,
+    read_archive,
+    read_image,
+    without_arbitrary,
+    without_digests,
+)
+from .inputs import Build, Dir, File, Link, Move, Node, Prune, Stop, Tar, source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -79,6 +92,7 @@ class World:
         self._written: dict[str, Node] = {}
         self._known: dict[tuple[object, ...], Outcome] = {}
         self._played: list[Action] = []
+        self._caches: list[str] = []
         self._held = contextlib.ExitStack()
         self.builds = 0
         """How many builds were compared."""
@@ -93,7 +107,8 @@ class World:
             bootstrap(store, "busybox")
             image = store.images.by_name("docker.io/library/busybox:latest")
             assert image is not None
-            self._bottom: tuple[Entry, ...] = read_image(store, image.id, 0, epoch=None).layers[0]
+            self.bottom: tuple[Entry, ...] = read_image(store, image.id, 0, epoch=None).layers[0]
+            """What the layer of `busybox` holds."""
         build(self._request(self._empty, BASE, "base"), lambda _: None)
         with Store(self._empty) as store:
             for used in ("logs", "stat-cache"):
@@ -112,6 +127,8 @@ class World:
     def start(self) -> None:
         """Begin a history: the store that lasts is empty again."""
         self._played.clear()
+        while self._caches:
+            shutil.rmtree(self._caches.pop())
         self._clear(self._lasting)
 
     def play(self, *actions: Action) -> None:
@@ -119,6 +136,7 @@ class World:
         self.start()
         for action in actions:
             self.act(action)
+        self.check()
 
     def act(self, action: Action) -> bool:
         """Do what comes next in the history; whether that went well. Raises WrongError."""
@@ -126,6 +144,10 @@ class World:
         if isinstance(action, Prune):
             self._prune(action)
             return True
+        if isinstance(action, Move):
+            self._write_context(action.build.files)
+            self._move(action)
+            return False
         if isinstance(action, Stop):
             self._write_context(action.build.files)
             if action.kill:
@@ -136,13 +158,13 @@ class World:
         self._write_context(action.files)
         self.builds += 1
         there = self._build(self._lasting, action)
-        fresh = self._fresh(action)
+        fresh = self.fresh(action)
         found = [
             f"fault: {outcome.error}" for outcome in (fresh, there) if isinstance(outcome, Failure) and outcome.fault
         ]
-        found += differences(there, fresh, self._bottom)
+        found += differences(there, fresh, self.bottom)
         if isinstance(fresh, Image) and action.dates:
-            files = merged(self._bottom, fresh)
+            files = merged(self.bottom, fresh)
             found += [
                 f"fresh /{path} mtime: {files[path][0].mtime}, set to {date}"
                 for path, date in action.dates.items()
@@ -152,10 +174,23 @@ class World:
             raise WrongError(found, tuple(self._played))
         return isinstance(there, Image)
 
+    @property
+    def context(self) -> Path:
+        """The context of what was built last."""
+        return Path(self._context)
+
+    def export(self, name: str, directory: Path) -> Path:
+        """Write an image that all builds begin with as an OCI archive."""
+        path = directory / f"{name}.tar"
+        request = self._request(self._empty, f"FROM {name}\n", name)
+        build(replace(request, outputs=OutputOptions(specs=(f"type=oci,dest={path}",))), lambda _: None)
+        return path
+
     # builds
 
-    def _fresh(self, what: Build) -> Outcome:
+    def fresh(self, what: Build) -> Outcome:
         """Build in an empty store, or remember what that gave."""
+        self._write_context(what.files)
         known = self._known.get(what.inputs)
         if known is None:
             if len(self._known) >= _KEPT:
@@ -166,19 +201,28 @@ class World:
             )
         return known
 
-    def _build(self, root: str, what: Build, emit: Callable[[events.Event], None] = lambda _: None) -> Outcome:
+    def _build(
+        self, root: str, what: Build, emit: Callable[[events.Event], None] = lambda _: None, export: str = ""
+    ) -> Outcome:
         archive = os.path.join(self._root, "archive")
+        imported = self._caches[-1:] if root == self._lasting else []
+        caching = CacheOptions(
+            to=(f"type=local,dest={export},mode=max",) if export else (),
+            from_=tuple(f"type=local,src={path}" for path in imported),
+        )
+        archived = what.rewrite or bool(imported)  # layers that are elsewhere come with the archive
         try:
             if what.base:
                 build(self._request(root, what.base, "onb"), emit)
             request = replace(
                 self._request(root, what.text, "it"),
+                caching=caching,
                 target=what.target,
                 build_args=_arguments(what),
                 epoch=what.epoch,
                 reuse=ReuseOptions(no_cache=what.no_cache, no_cache_filter=what.no_cache_filter),
                 outputs=OutputOptions(
-                    specs=(f"type=oci,dest={archive},compression=uncompressed",) if what.rewrite else (),
+                    specs=(f"type=oci,dest={archive},compression=uncompressed",) if archived else (),
                     rewrite_timestamp=what.rewrite,
                 ),
             )
@@ -188,10 +232,11 @@ class World:
         except (BuildFileError, NotFound, SourceError, Interrupted) as error:
             return Failure(f"{type(error).__name__}: {error}", fault=False)
         except PybuildError as error:
-            gone = "working directory" in error.message  # a command removed it
-            return Failure(f"{type(error).__name__}: {error}", fault=not gone)
-        if what.rewrite:
-            return read_archive(archive, 1)
+            return Failure(f"{type(error).__name__}: {error}", fault=True)
+        if archived:
+            image = read_archive(archive, 1)
+            exact = image._replace(config=without_digests(image.config))
+            return exact if what.rewrite else without_arbitrary(image, epoch=what.epoch)
         with Store(root) as store:
             return read_image(store, result.image, 1, epoch=what.epoch)
 
@@ -248,6 +293,20 @@ class World:
                     break
 
     # the store
+
+    def _move(self, move: Move) -> None:
+        """Export the cache, and go on in an empty store."""
+        export = os.path.join(self._root, f"cache{len(self._caches)}")
+        self._build(self._lasting, move.build, export=export)
+        self._clear(self._lasting)
+        if os.path.exists(export):
+            self._caches.append(export)
+
+    def check(self) -> None:
+        """Look whether the lasting store is whole. Raises WrongError."""
+        faults = fsck(self._lasting).faults
+        if faults:
+            raise WrongError([f"store: {fault}" for fault in faults], tuple(self._played))
 
     def _prune(self, prune: Prune) -> None:
         with Store(self._lasting) as store:

@@ -95,27 +95,6 @@ def test_what_brings_a_visible_directory_back_brings_nothing_in_it_back(
     assert [path for path in seen if patterns.matches(path)] == []
 
 
-STARS = [
-    ("*a" * 60 + "b", "a" * 120),
-    ("**/" * 40 + "*a" * 40, "a" * 39 + "b"),
-    ("**/" * 40 + "*a" * 40, "a/" * 60 + "b"),
-    ("[^b]*" * 30 + "c", "a" * 120),
-    ("*a*/" * 10 + "b", "aaaaa/" * 10 + "c"),
-    ("a**" * 20 + "b", "a/" * 60),
-]
-
-
-@pytest.mark.parametrize(("pattern", "path"), STARS)
-def test_each_character_of_a_path_is_looked_at_once_however_many_stars_there_are(pattern: str, path: str) -> None:
-    tokens = glob.read(pattern, crossing=True)
-    assert not glob.to_regex(tokens), "Python's engine would try all ways to divide a name among the stars"
-    automaton = glob.Automaton(tokens)
-    assert not automaton.matches(path)
-    assert len(automaton.moves) <= len(path)
-    assert max(state.bit_length() for state in automaton.moves.values()) <= 2 * len(tokens) + 1
-    assert not IgnorePatterns([pattern]).matches(path)
-
-
 def test_a_directory_is_walked_only_where_something_may_come_back() -> None:
     patterns = IgnorePatterns(["build", "!build/keep/*.txt", "vendor", "!**/LICENSE", "node_modules"])
     assert patterns.may_contain_included("build")
@@ -239,16 +218,3 @@ def test_clean_is_stable(path: str) -> None:
     once = clean(path)
     assert clean(once) == once
     assert "//" not in once
-
-
-TEXTS = st.text("ab/.", max_size=12)
-
-
-@settings(max_examples=500)
-@given(PATTERNS, TEXTS, st.booleans())
-def test_automata_and_regular_expressions_agree(pattern: str, text: str, crossing: bool) -> None:
-    if glob.malformed(pattern):
-        return
-    tokens = glob.read(pattern, crossing=crossing)
-    regex = "".join(token.regex for token in tokens)
-    assert glob.Automaton(tokens).matches(text) is (re.fullmatch(regex, text, re.DOTALL) is not None)
