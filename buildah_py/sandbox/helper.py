@@ -85,6 +85,17 @@ def _fork_twice() -> tuple[int, int]:
     return int(text), -1
 
 
+def _last_words(result: int) -> bytes:
+    """Read what a first process has left behind, which a step may have got at: it may be anything, or held open."""
+    os.set_blocking(result, False)
+    try:
+        return os.read(result, container.ENDED.size)
+    except BlockingIOError:
+        return b""
+    finally:
+        os.close(result)
+
+
 class Helper:
     """The loop: requests on the control socket, signals on each container's, ends of containers."""
 
@@ -260,11 +271,10 @@ class Helper:
         if running.group:
             peak, killed = running.group.measured()
             self._remove(running.group)
-        record = os.read(running.result, container.ENDED.size)
-        os.close(running.result)
+        record = _last_words(running.result)
         if running.listening:
             self._poll.unregister(running.channel.fileno())
-            if len(record) == container.ENDED.size:  # a step may have got at the process that wrote it
+            if len(record) == container.ENDED.size:
                 code, number, user, system, largest = container.ENDED.unpack(record)
                 seconds = user / 1_000_000, system / 1_000_000
                 wire.send(running.channel, ("exit", code & 0xFF, number & 0x7F, *seconds, largest))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -63,9 +63,9 @@ class Holder:
     def _mount(self) -> BindMount:
         return BindMount(str(self._shared), "/shared", readonly=False)
 
-    def be_passed(self, what: str) -> Container:
-        """Run the container that passes a descriptor of `what` on; it has ended when this returns."""
-        spec = self._bench.python_spec(PASS.replace("WHAT", what), mounts=(self._mount(),))
+    def be_passed(self, what: str, then: str = "", **changes: Any) -> Container:
+        """Run the container that passes a descriptor of `what` on, and give it when that has been done."""
+        spec = self._bench.python_spec(PASS.replace("WHAT", what) + then, mounts=(self._mount(),), **changes)
         passing = self._bench.sandbox.start_container(spec)
         assert self._said.readline() == "have\n"
         return passing
@@ -124,3 +124,41 @@ def test_a_file_that_stays_open_for_writing_fails_its_step(bench: Bench, shared:
         assert holder.attack() == "changed"
     finally:
         holder.close()
+
+
+def test_the_pipe_of_a_process_one_that_was_taken_over(bench: Bench, shared: Path) -> None:
+    """Whoever holds it open keeps nobody waiting."""
+    holder = Holder(bench, shared, "os.fstat(descriptor)")
+    try:
+        then = "import signal\nsignal.pause()\n"
+        passing = holder.be_passed('"/proc/1/fd/0", os.O_WRONLY', then, cap_add=("SYS_PTRACE",))
+        passing.kill()
+        assert passing.wait().signal == 9
+        assert bench.sh("echo on").out == "on\n"
+        assert holder.attack() == "changed"
+    finally:
+        holder.close()
+
+
+def test_what_a_step_left_open_itself_holds_nothing_up(bench: Bench) -> None:
+    """Files that are removed, watched, mapped or on their way in a socket are let go of with the last process."""
+    program = """
+import ctypes, mmap, os, socket
+libc = ctypes.CDLL(None)
+watching = libc.inotify_init1(0)
+for number in range(200):
+    file = os.open(f"/file{number}", os.O_RDWR | os.O_CREAT)
+    os.truncate(file, 4096)
+    libc.inotify_add_watch(watching, f"/file{number}".encode(), 0xFFF)
+    mapped = mmap.mmap(file, 4096)
+    mapped[:4] = b"kept"
+    os.unlink(f"/file{number}")
+one, other = socket.socketpair()
+socket.send_fds(one, [b"x"], [other.fileno(), file])
+if os.fork() == 0:
+    os.setsid()
+    while True:
+        mapped[:4] = b"more"
+"""
+    running = bench.sandbox.start_container(bench.python_spec(program))
+    assert running.wait(seal=True).status == 0
