@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -334,6 +335,8 @@ class World:
 
     def _write_context(self, files: Mapping[str, Node]) -> None:
         """Make the context what it is to be; files that stay as they were are not touched."""
+        parents = {path[: end.start()] for path in files for end in re.finditer("/", path)}
+        files = {path: Dir() for path in parents} | dict(files)
         old = self._written
         for path in sorted(
             old.keys() - {path for path in files if type(files[path]) is type(old.get(path))}, reverse=True
@@ -366,12 +369,10 @@ def _write(path: str, node: Node) -> None:
         os.chmod(path, node.mode)
         return
     if isinstance(node, Link):
-        os.makedirs(os.path.dirname(path), exist_ok=True)
         if os.path.lexists(path):
             os.unlink(path)
         os.symlink(node.target, path)
         return
-    os.makedirs(os.path.dirname(path), exist_ok=True)
     data = node.to_bytes() if isinstance(node, Tar) else node.data.encode()
     with open(path, "wb") as file:
         file.write(data)
