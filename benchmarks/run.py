@@ -3,6 +3,7 @@
 
     benchmarks/run.py [-n RUNS] [--builders pybuild,buildah,podman] [--workloads noop20,...] [--dir DIRECTORY]
 
+A builder may be another pybuild, NAME=PROGRAM: `--builders before=/old/bin/pybuild,pybuild`. They take turns.
 Everything is kept below DIRECTORY (default: a temporary one), which should lie on a journaled file system or tmpfs.
 Each figure is the wall time of a whole command: the median of the runs, with the fastest and the slowest. Needs root,
 busybox-static and skopeo (to hand pybuild's base image to the others).
@@ -39,9 +40,9 @@ class Workload:
     change: Callable[[Path, int], None] = lambda _, __: None
 
 
-def many_files(context: Path) -> None:
-    """Make 20,000 files of 0 to 9,000 bytes in 200 directories."""
-    for directory in range(200):
+def many_files(context: Path, directories: int = 200) -> None:
+    """Make 20,000 files of 0 to 9,000 bytes in 200 directories, or another number of these with 100 files each."""
+    for directory in range(directories):
         place = context / "tree" / f"d{directory:03d}"
         place.mkdir(parents=True)
         for number in range(100):
@@ -69,6 +70,12 @@ WORKLOADS = {
     "noop20": Workload(steps(20)),
     "noop120": Workload(steps(120)),
     "copy20000": Workload(f"FROM {BASE}\nCOPY . /src\n", ("cold", "warm", "change", "export"), many_files, change_one),
+    "copy50000": Workload(
+        f"FROM {BASE}\nCOPY . /src\n",
+        ("cold", "warm", "change", "export"),
+        lambda context: many_files(context, 500),
+        change_one,
+    ),
     "stages8": Workload(stages(8)),
 }
 
@@ -86,22 +93,28 @@ class Builder:
     environ: dict[str, str] = field(default_factory=dict)
 
 
-def builders(root: Path) -> dict[str, Builder]:
+def a_pybuild(root: Path, name: str, program: str) -> Builder:
+    """Describe a pybuild, which has a state directory of its own."""
+    return Builder(
+        name,
+        [program, "--progress=plain", "-t", "bench", "{context}"],
+        [["rm", "-rf", f"{root}/{name}"]],
+        [[program, "bootstrap", "busybox", "-t", BASE]],
+        [program, "-q", "-t", "bench", "-o", "type=oci,dest={archive}", "{context}"],
+        [program, "--version"],
+        {"PYBUILD_ROOT": f"{root}/{name}"},
+    )
+
+
+def builders(root: Path, wanted: list[str]) -> dict[str, Builder]:
     """Describe the builders."""
     pybuild = shutil.which("pybuild") or str(Path(sys.executable).with_name("pybuild"))
     storage = [f"--root={root}/containers", f"--runroot={root}/run"]
     skopeo = f"containers-storage:[overlay@{root}/containers+{root}/run]{BASE}"
-    found = {
-        "pybuild": Builder(
-            "pybuild",
-            [pybuild, "--progress=plain", "-t", "bench", "{context}"],
-            [["rm", "-rf", f"{root}/pybuild"]],
-            [[pybuild, "bootstrap", "busybox", "-t", BASE]],
-            [pybuild, "-q", "-t", "bench", "-o", "type=oci,dest={archive}", "{context}"],
-            [pybuild, "--version"],
-            {"PYBUILD_ROOT": f"{root}/pybuild"},
-        )
-    }
+    found = {"pybuild": a_pybuild(root, "pybuild", pybuild)}
+    for name, equals, program in (one.partition("=") for one in wanted):
+        if equals:
+            found[name] = a_pybuild(root, name, program)
     for name, words in (("buildah", ["bud", "--layers"]), ("podman", ["build", "--layers"])):
         found[name] = Builder(
             name,
@@ -133,23 +146,23 @@ def call(builder: Builder, words: list[str], **values: object) -> float:
     return seconds
 
 
-def measure(builder: Builder, workload: Workload, context: Path, root: Path, runs: int) -> dict[str, list[float]]:
-    """Time all modes of a workload."""
-    found: dict[str, list[float]] = {mode: [] for mode in workload.modes}
+Times = dict[str, list[float]]
+
+
+def measure(builder: Builder, workload: Workload, context: Path, root: Path, turn: int, found: Times) -> None:
+    """Time all modes of a workload once, and all hits three times."""
     archive = root / "out.tar"
-    for turn in range(runs):
-        for words in [*builder.reset, *builder.base]:
-            call(builder, words)
-        found["cold"].append(call(builder, builder.build, context=context))
-        if "export" in found:
-            archive.unlink(missing_ok=True)
-            found["export"].append(call(builder, builder.export, context=context, archive=archive))
-        for _ in range(3 if "warm" in found else 0):
-            found["warm"].append(call(builder, builder.build, context=context))
-        if "change" in found:
-            workload.change(context, turn)
-            found["change"].append(call(builder, builder.build, context=context))
-    return found
+    for words in [*builder.reset, *builder.base]:
+        call(builder, words)
+    found["cold"].append(call(builder, builder.build, context=context))
+    if "export" in found:
+        archive.unlink(missing_ok=True)
+        found["export"].append(call(builder, builder.export, context=context, archive=archive))
+    for _ in range(3 if "warm" in found else 0):
+        found["warm"].append(call(builder, builder.build, context=context))
+    if "change" in found:
+        workload.change(context, turn)
+        found["change"].append(call(builder, builder.build, context=context))
 
 
 def main() -> None:
@@ -162,8 +175,14 @@ def main() -> None:
     args = parser.parse_args()
     root = args.dir or Path(tempfile.mkdtemp(prefix="pybuild-bench-"))
     root.mkdir(parents=True, exist_ok=True)
-    known = builders(root)
-    chosen = [known[name] for name in args.builders.split(",") if name == "pybuild" or shutil.which(name)]
+    wanted = args.builders.split(",")
+    known = builders(root, wanted)
+    names = [
+        name
+        for name, equals, _ in (one.partition("=") for one in wanted)
+        if equals or name == "pybuild" or shutil.which(name)
+    ]
+    chosen = [known[name] for name in names]
     own = known["pybuild"]
     for words in own.base:
         call(own, words)
@@ -184,7 +203,10 @@ def main() -> None:
             context.mkdir(parents=True)
             workload.make(context)
             (context / "Dockerfile").write_text(workload.text)
-        table = {builder.name: measure(builder, workload, context, root, args.n) for builder in chosen}
+        table: dict[str, Times] = {builder.name: {mode: [] for mode in workload.modes} for builder in chosen}
+        for turn in range(args.n):
+            for builder in chosen:
+                measure(builder, workload, context, root, turn, table[builder.name])
         for mode in workload.modes:
             cells = []
             for builder in chosen:
