@@ -59,7 +59,7 @@ class WarmCommand:
         for path in self._sockets:
             command = [sys.executable, "-m", "tests.warm", path]
             root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-            server = subprocess.Popen(command, cwd=root, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+            server = subprocess.Popen(command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
             self._servers.append(server)
         for server in self._servers:
             assert server.stdout is not None
@@ -68,10 +68,7 @@ class WarmCommand:
 
     def __exit__(self, *_: object) -> None:
         for server in self._servers:
-            server.terminate()
-            server.wait()
-            assert server.stdout is not None
-            server.stdout.close()
+            server.communicate()  # which closes what tells it that it is needed
         shutil.rmtree(self._directory)
 
     def run(
@@ -168,9 +165,12 @@ def _serve(path: str) -> Callable[[], int]:
         listener.bind(path)
         listener.listen(64)
         selector.register(listener, selectors.EVENT_READ)
+        selector.register(0, selectors.EVENT_READ)
         os.write(1, b"ready\n")
         while True:
             for key, _ in selector.select():
+                if key.fd == 0:  # the tests have ended, in whatever way
+                    return lambda: 0
                 if key.fileobj is not listener:
                     pid, channel = running.pop(key.fd)
                     selector.unregister(key.fd)
