@@ -407,7 +407,8 @@ def _become_command(container: dict[str, Any], who: users.User, waiting: int) ->
         _exec(container["argv"], environment)
     except OSError as error:
         status, why = _explain(error, container["argv"][0])
-        os.write(2, f"pybuild: {container['argv'][0]}: {why}\n".encode("utf-8", "surrogateescape"))
+        name = "".join(filter(str.isprintable, container["argv"][0]))  # an image's, and this may be a terminal
+        os.write(2, f"pybuild: {name}: {why}\n".encode())
         os._exit(status)
 
 
@@ -423,11 +424,15 @@ def _drop_privileges(container: dict[str, Any], who: users.User) -> None:
     if container["keep_groups"] and (who.uid or who.gid):
         why = f"only root exists here, not {who.uid}:{who.gid}: there are no subordinate ids"
         raise RefusedError("USER", why, errno.EINVAL)
+    # The user's own group is among them: who gives it up does not get past files that it is kept from (CVE-2022-36109).
+    groups = tuple(dict.fromkeys((who.gid, *who.groups)))
+    most = os.sysconf("SC_NGROUPS_MAX")
+    if len(groups) > most:
+        why = f"the image's /etc/group has {who.name or who.uid} in {len(groups)} groups, and Linux allows {most}"
+        raise RefusedError("USER", why, errno.E2BIG)
     try:
         if not container["keep_groups"]:
-            # His own group is among them: who gives it up does not get past files that it is kept from
-            # (CVE-2022-36109).
-            os.setgroups(tuple(dict.fromkeys((who.gid, *who.groups))))
+            os.setgroups(groups)
         os.setresgid(who.gid, who.gid, who.gid)
         os.setresuid(who.uid, who.uid, who.uid)
     except OSError as error:
