@@ -225,8 +225,18 @@ def _raise_hard_limits(limits: tuple[tuple[str, int, int], ...]) -> None:
         kind = getattr(resource, name)
         soft, most = resource.getrlimit(kind)
         if most != resource.RLIM_INFINITY and (hard == resource.RLIM_INFINITY or hard > most):
-            with Step(f"setting the limit {name}"):
-                resource.setrlimit(kind, (soft, hard))
+            _set_limit(name, soft, hard)
+
+
+def _set_limit(name: str, soft: int, hard: int) -> None:
+    kind = getattr(resource, name)
+    try:
+        resource.setrlimit(kind, (soft, hard))
+    except (ValueError, OSError) as error:  # the former is what Python makes of EPERM and EINVAL
+        value, most = (
+            "unlimited" if one == resource.RLIM_INFINITY else one for one in (hard, resource.getrlimit(kind)[1])
+        )
+        raise RefusedError(f"setting the limit {name} to {value}", f"{error}; it is {most} here") from None
 
 
 def _give_streams(streams: tuple[int, ...], uid: int, terminal: bool) -> None:
@@ -398,9 +408,8 @@ def _become_command(container: dict[str, Any], who: users.User, waiting: int) ->
     environment.setdefault("HOME", who.home)
     if not os.read(waiting, 1):  # process 1 is gone
         os._exit(125)
-    for name, soft, hard in container["rlimits"]:
-        with Step(f"setting the limit {name}"):
-            resource.setrlimit(getattr(resource, name), (soft, hard))
+    for limit in container["rlimits"]:
+        _set_limit(*limit)
     with Step("giving up privileges"):
         _drop_privileges(container, who)
     try:

@@ -361,9 +361,7 @@ def test_prune_works_where_root_has_used_its_own_blocks_too(tmp_path: Path, pybu
     with disk_of_small_blocks(tmp_path, 40 << 20, 5) as disk:
         pybuild.root = disk / "state"
         pybuild.run("images")
-        with (disk / "fill").open("wb", buffering=0) as file, pytest.raises(OSError, match="No space"):
-            while True:
-                file.write(bytes(1 << 16))
+        subprocess.run(["dd", "if=/dev/zero", f"of={disk}/fill", "bs=64k"], check=False, capture_output=True)
         assert "no space left" in pybuild.run("images", status=125).stderr
         assert "freed" in pybuild.run("prune", "--all").stdout
 
