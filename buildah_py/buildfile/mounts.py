@@ -297,8 +297,8 @@ class _Reading:
         raise self._error(f"invalid value for {key}: {value}", hint="use true or false")
 
     def _number(self, key: str, value: str) -> int:
-        digits, base = (r"0*[0-7]{1,11}", 8) if key == "mode" else (r"0*[0-9]{1,10}", 10)
-        if re.fullmatch(digits, value) and int(value, base) < 1 << 32:
+        digits, base, most = (r"0*[0-7]{1,11}", 8, 2**32) if key == "mode" else (r"0*[0-9]{1,10}", 10, 2**32 - 1)
+        if re.fullmatch(digits, value) and int(value, base) < most:  # (uid_t) -1 means "leave it as it is"
             return int(value, base)
         raise self._error(f"invalid value {value} for {key}")
 

@@ -216,6 +216,8 @@ def _ulimit(text: str) -> tuple[str, int, int]:
         numbers = (-1 if soft == "unlimited" else int(soft), -1 if hard == "unlimited" else int(hard or soft))
     except ValueError:
         raise UsageError(f"--ulimit {text}: write it as NAME=SOFT[:HARD]") from None
+    if max(numbers) >= 1 << 63:
+        raise UsageError(f"--ulimit {text}: no limit is so high", hint="write unlimited")
     if min(numbers) < -1 or (numbers[1] != -1 and not 0 <= numbers[0] <= numbers[1]):
         raise UsageError(f"--ulimit {text}: the soft limit is above the hard one, or negative")
     return name, *numbers

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+import sys
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -50,7 +51,9 @@ def is_archive(tree: Tree, path: str) -> bool:
     """Whether the regular file `path` is a tar: plain, or compressed by gzip, bzip2, xz or zstd, whatever its name."""
     descriptor = tree.open(path)
     try:
-        return next(iter(TarReader(decompress(_File(descriptor)).read)), None) is not None
+        # Whatever size it claims: that is looked at where it is unpacked, and is an error there.
+        limits = DEFAULT_LIMITS._replace(size=sys.maxsize)
+        return next(iter(TarReader(decompress(_File(descriptor)).read, limits)), None) is not None
     except ArchiveError:
         return False
     finally:

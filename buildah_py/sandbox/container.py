@@ -225,8 +225,18 @@ def _raise_hard_limits(limits: tuple[tuple[str, int, int], ...]) -> None:
         kind = getattr(resource, name)
         soft, most = resource.getrlimit(kind)
         if most != resource.RLIM_INFINITY and (hard == resource.RLIM_INFINITY or hard > most):
-            with Step(f"setting the limit {name}"):
-                resource.setrlimit(kind, (soft, hard))
+            _set_limit(name, soft, hard)
+
+
+def _set_limit(name: str, soft: int, hard: int) -> None:
+    kind = getattr(resource, name)
+    try:
+        resource.setrlimit(kind, (soft, hard))
+    except (ValueError, OSError) as error:  # the former is what Python makes of EPERM and EINVAL
+        value, most = (
+            "unlimited" if one == resource.RLIM_INFINITY else one for one in (hard, resource.getrlimit(kind)[1])
+        )
+        raise RefusedError(f"setting the limit {name} to {value}", f"{error}; it is {most} here") from None
 
 
 def _give_streams(streams: tuple[int, ...], uid: int, terminal: bool) -> None:
@@ -398,16 +408,16 @@ def _become_command(container: dict[str, Any], who: users.User, waiting: int) ->
     environment.setdefault("HOME", who.home)
     if not os.read(waiting, 1):  # process 1 is gone
         os._exit(125)
-    for name, soft, hard in container["rlimits"]:
-        with Step(f"setting the limit {name}"):
-            resource.setrlimit(getattr(resource, name), (soft, hard))
+    for limit in container["rlimits"]:
+        _set_limit(*limit)
     with Step("giving up privileges"):
         _drop_privileges(container, who)
     try:
         _exec(container["argv"], environment)
     except OSError as error:
         status, why = _explain(error, container["argv"][0])
-        os.write(2, f"pybuild: {container['argv'][0]}: {why}\n".encode("utf-8", "surrogateescape"))
+        name = "".join(filter(str.isprintable, container["argv"][0]))  # an image's, and this may be a terminal
+        os.write(2, f"pybuild: {name}: {why}\n".encode())
         os._exit(status)
 
 
@@ -423,11 +433,15 @@ def _drop_privileges(container: dict[str, Any], who: users.User) -> None:
     if container["keep_groups"] and (who.uid or who.gid):
         why = f"only root exists here, not {who.uid}:{who.gid}: there are no subordinate ids"
         raise RefusedError("USER", why, errno.EINVAL)
+    # The user's own group is among them: who gives it up does not get past files that it is kept from (CVE-2022-36109).
+    groups = tuple(dict.fromkeys((who.gid, *who.groups)))
+    most = os.sysconf("SC_NGROUPS_MAX")
+    if len(groups) > most:
+        why = f"the image's /etc/group has {who.name or who.uid} in {len(groups)} groups, and Linux allows {most}"
+        raise RefusedError("USER", why, errno.E2BIG)
     try:
         if not container["keep_groups"]:
-            # His own group is among them: who gives it up does not get past files that it is kept from
-            # (CVE-2022-36109).
-            os.setgroups(tuple(dict.fromkeys((who.gid, *who.groups))))
+            os.setgroups(groups)
         os.setresgid(who.gid, who.gid, who.gid)
         os.setresuid(who.uid, who.uid, who.uid)
     except OSError as error:

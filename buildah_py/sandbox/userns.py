@@ -83,12 +83,23 @@ def reexec_in_user_namespace(argv: Sequence[str], env: Mapping[str, str]) -> NoR
     if full:
         os.setgroups([])
     else:
-        for file, text in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
-            with open(f"/proc/self/{file}", "w", encoding="ascii") as out:
-                out.write(text)
+        _map_ourselves(uid, gid)
     os.setresgid(0, 0, 0)
     os.setresuid(0, 0, 0)
     os.execve(argv[0], list(argv), {**env, MARKER: "full" if full else "single"})  # noqa: S606
+
+
+def _map_ourselves(uid: int, gid: int) -> None:
+    for file, text in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
+        try:
+            with open(f"/proc/self/{file}", "w", encoding="ascii") as out:
+                out.write(text)
+        except OSError as error:
+            raise SandboxError(
+                f"the ids {uid}:{gid} cannot be mapped in a user namespace: /proc/self/{file}: {error.strerror}",
+                # user_namespaces(7): id 0 is mapped for those alone who had CAP_SETFCAP
+                hint=_HINT if uid else "a root needs CAP_SETFCAP for that; any other user needs nothing",
+            ) from None
 
 
 def _mapping_commands(uid: int, gid: int, path: str) -> list[list[str]]:

@@ -42,13 +42,18 @@ def is_lacking(place: str, least: int = _FEW) -> bool:
 
 
 def refuse_holes(root: str) -> None:
-    """Raise StoreError where what SQLite shares between processes could not be laid out as a whole.
+    """Raise OSError where what SQLite shares between processes could not be laid out as a whole.
 
     It maps that file, and gives it a byte of each page. Where blocks are smaller than pages the rest of a page gets its
-    blocks when it is written to, and where there are none left then, the process is killed (SIGBUS).
+    blocks when it is written to, and where there are none left then, the process is killed (SIGBUS). This is tried, not
+    asked for: which of the free blocks are for whom (root may use more) no system call tells.
     """
-    if os.statvfs(root).f_frsize < _PAGE and is_lacking(root, _SHARED):
-        raise no_space(root)
+    if os.statvfs(root).f_frsize >= _PAGE:
+        return
+    import tempfile
+
+    with tempfile.TemporaryFile(dir=root) as file:
+        os.posix_fallocate(file.fileno(), 0, _SHARED)
 
 
 def fill_holes(database: str) -> None:

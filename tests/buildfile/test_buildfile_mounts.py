@@ -55,6 +55,7 @@ def test_sizes(text: str, size: int) -> None:
         ("target=/a,size=1", "unexpected key 'size'"),
         ("target=/a,required", "unexpected key 'required'"),
         ("type=cache,target=/a,mode=9", "invalid value 9 for mode"),
+        ("type=cache,target=/a,uid=4294967295", "invalid value 4294967295 for uid"),
         ("type=cache,target=/a,sharing=x", "unsupported sharing value"),
         ("target=/a,sharing=shared", "invalid cache sharing"),
         ("target=/a,ro=maybe", "invalid value for ro"),

@@ -258,3 +258,11 @@ def test_whoever_waits_for_an_archive_may_stop(bench: Bench) -> None:
     with bench.writer() as writer, pytest.raises(ArchiveError, match="allowed 0 bytes") as caught:
         materialise([select(bench.open(), ["archive"])], "/d", bench.view(), writer, unpack=True, limits=limits)
     assert caught.value.hint == "ask"
+
+
+def test_an_archive_whose_first_member_is_too_large_is_none_the_less_one(bench: Bench) -> None:
+    """It is not copied as a file."""
+    first, _ = member("f")
+    first.size = 1 << 40
+    with pytest.raises(ArchiveError, match="unpacks to more than the allowed"):
+        add(bench, first.tobuf(tarfile.GNU_FORMAT))

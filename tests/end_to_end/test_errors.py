@@ -340,17 +340,35 @@ def test_a_full_disk_is_no_damage_and_can_be_pruned(tmp_path: Path, pybuild: Pyb
         subprocess.run(["umount", disk], check=True)
 
 
-def test_a_disk_of_small_blocks_is_full(tmp_path: Path, pybuild: Pybuild) -> None:
-    """Whatever is left of it, no command is killed: what is mapped has all of its blocks."""
-    disk, image = tmp_path / "disk", tmp_path / "image"
+@contextlib.contextmanager
+def disk_of_small_blocks(directory: Path, size: int, for_root: int) -> Iterator[Path]:
+    """Mount a disk with blocks of 1 KiB, some percent of which are root's alone."""
+    disk, image = directory / "disk", directory / "image"
     disk.mkdir()
     with image.open("wb") as file:
-        file.truncate(16 << 20)
-    if subprocess.run(["mkfs.ext4", "-q", "-m", "0", "-b", "1024", image], check=False).returncode:
+        file.truncate(size)
+    if subprocess.run(["mkfs.ext4", "-q", "-m", str(for_root), "-b", "1024", image], check=False).returncode:
         pytest.skip("needs mkfs.ext4")
     if subprocess.run(["mount", "-o", "loop", image, disk], check=False, capture_output=True).returncode:
         pytest.skip("needs loop devices")
     try:
+        yield disk
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def test_prune_works_where_root_has_used_its_own_blocks_too(tmp_path: Path, pybuild: Pybuild) -> None:
+    with disk_of_small_blocks(tmp_path, 40 << 20, 5) as disk:
+        pybuild.root = disk / "state"
+        pybuild.run("images")
+        subprocess.run(["dd", "if=/dev/zero", f"of={disk}/fill", "bs=64k"], check=False, capture_output=True)
+        assert "no space left" in pybuild.run("images", status=125).stderr
+        assert "freed" in pybuild.run("prune", "--all").stdout
+
+
+def test_a_disk_of_small_blocks_is_full(tmp_path: Path, pybuild: Pybuild) -> None:
+    """Whatever is left of it, no command is killed: what is mapped has all of its blocks."""
+    with disk_of_small_blocks(tmp_path, 16 << 20, 0) as disk:
         pybuild.root = disk / "state"
         pybuild.run("images")
         for left in range(2, 80, 6):
@@ -365,8 +383,6 @@ def test_a_disk_of_small_blocks_is_full(tmp_path: Path, pybuild: Pybuild) -> Non
         (disk / "fill").unlink()
         pybuild.run("images")
         assert "clean" in pybuild.run("fsck").stdout
-    finally:
-        subprocess.run(["umount", disk], check=True)
 
 
 def test_an_interrupt_at_any_moment(clean: Pybuild) -> None:

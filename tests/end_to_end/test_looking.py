@@ -156,6 +156,21 @@ def test_a_mounted_image_stays_until_it_is_taken_away(built: Pybuild) -> None:
     assert os.listdir(built.root / "layers") == []
 
 
+def test_an_image_that_holds_a_layer_twice(busybox: Pybuild) -> None:
+    """The lower of the two is never seen, and overlayfs takes none twice."""
+    busybox.build(busybox.context("FROM busybox\nCOPY a /a\nCOPY a /a\n", a="a"))
+    for isolation in ("container", "chroot"):
+        run = ("run", f"--isolation={isolation}", "--network=none" if isolation == "container" else "--network=host")
+        assert busybox.run(*run, "test", "cat", "/a").stdout == "a"
+    directory = busybox.work / "mounted"
+    directory.mkdir()
+    busybox.run("mount", "test", directory)
+    try:
+        assert (directory / "a").read_text() == "a"
+    finally:
+        busybox.run("umount", directory)
+
+
 def test_an_image_of_one_layer_can_be_mounted(busybox: Pybuild) -> None:
     directory = busybox.work / "mounted"
     directory.mkdir()

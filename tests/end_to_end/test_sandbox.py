@@ -131,6 +131,8 @@ def test_a_limit_that_leaves_hardly_a_descriptor(busybox: Pybuild) -> None:
     script = "ulimit -n; ulimit -Hn"
     ran = busybox.run("run", "--network=none", "--ulimit=nofile=4:5", "busybox", "sh", "-c", script)
     assert ran.stdout.split() == ["4", "5"]
+    most = busybox.run("run", "--network=none", "--ulimit=nofile=-1", "busybox", "true", status=125).stderr
+    assert "setting the limit RLIMIT_NOFILE to unlimited: not allowed to raise maximum limit; it is " in most
 
 
 def test_volumes(busybox: Pybuild, tmp_path: Path) -> None:
@@ -210,6 +212,7 @@ def test_policies_that_are_refused(busybox: Pybuild, tmp_path: Path) -> None:
         "--security-opt=no-new-privileges=perhaps",
         "--ulimit=files=3",
         "--ulimit=nofile=2:1",
+        "--ulimit=nofile=99999999999999999999",
         "--ulimit=nofile",
         "--shm-size=big",
         "--memory=lots",

@@ -223,6 +223,9 @@ def test_a_root_who_may_mount_nothing(pybuild: Pybuild) -> None:
     assert lesser.sh("stat -c %u:%g /a") == "1000:2000\n"
     said = lesser.run("doctor", status=None).stdout
     assert "no CAP_SYS_ADMIN" in said
+    least = without(pybuild, "all").run("run", "busybox", "true", status=125).stderr
+    assert "0:0 cannot be mapped" in least
+    assert "needs CAP_SETFCAP" in least
 
 
 def test_a_root_who_may_make_no_device_nodes(busybox: Pybuild) -> None:

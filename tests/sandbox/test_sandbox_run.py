@@ -100,6 +100,7 @@ def test_container_from_scratch(bench: Bench) -> None:
     ("argv", "status", "message"),
     [
         (("missing",), 127, "missing: command not found"),
+        (("miss\x1b]0;\u202e\udcffing",), 127, "pybuild: miss]0;ing: command not found"),
         (("/bin/missing",), 127, "/bin/missing: no such file"),
         (("/etc/passwd",), 126, "/etc/passwd: Permission denied"),
         (("/script",), 127, "interpreter"),

@@ -193,6 +193,15 @@ def test_hostile_passwd(bench: Bench) -> None:
         bench.sh("true", user="daemon")
 
 
+def test_more_groups_than_linux_allows(bench: Bench) -> None:
+    with (bench.base / "etc" / "passwd").open("a") as file:
+        file.write("many:x:5:5::/:/bin/sh\n")
+    with (bench.base / "etc" / "group").open("a") as file:
+        file.writelines(f"g{number}:x:{number}:many\n" for number in range(6, 65_543))
+    with pytest.raises(SandboxError, match=r"has many in 65538 groups, and Linux allows 65536"):
+        bench.run("true", user="many")
+
+
 def test_umask_and_session(bench: Bench) -> None:
     before = os.umask(0o077)
     try:
