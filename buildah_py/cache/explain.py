@@ -20,11 +20,15 @@ _ENOUGH = 0.5
 
 
 class Explanation(NamedTuple):
-    """One phrase, the record that the step was compared with, and the differences from it."""
+    """One phrase, the record that the step was compared with, and the differences from it.
+
+    `candidates` are the records that might have been compared with, None where none was looked for.
+    """
 
     reason: str
     nearest: Record | None = None
     differences: tuple[Difference, ...] = ()
+    candidates: tuple[Record, ...] | None = None
 
 
 def explain(
@@ -45,19 +49,19 @@ def explain(
     collected = None if key is None else cache.collected(key)
     if collected is not None:
         return Explanation(f"collected on {_date(collected)}")
-    candidates = [
+    near = tuple(
         record
         for record, own in cache.near(wanted.about, wanted.kind)
         if own or _has_much_in_common(record, wanted, cache.input_list, load)
-    ]
-    nearest = choose(candidates, wanted, others)
+    )
+    nearest = choose(near, wanted, others)
     if nearest is None:
         first = cache.is_first_build()
-        return Explanation("no record: first build" if first else "no record: new instruction")
+        return Explanation("no record: first build" if first else "no record: new instruction", None, (), near)
     found = differences(nearest.ingredients, wanted, cache.input_list, load)
     if not found:
-        return Explanation("the record has the same ingredients", nearest)
-    return Explanation(summary(found), nearest, tuple(found))
+        return Explanation("the record has the same ingredients", nearest, (), near)
+    return Explanation(summary(found), nearest, tuple(found), near)
 
 
 def _has_much_in_common(

@@ -95,6 +95,7 @@ class Reason:
         self._on = on
         self._texts = texts
         self._nearest: Record | None = None
+        self._candidates: Sequence[Record] | None = None
         self._key = ""
 
     def find(self, execution: Execution, key: str) -> Explanation:
@@ -102,7 +103,7 @@ class Reason:
         found = explain_miss(
             self._cache, self._lookup, self.ingredients(execution), key, self.lists(execution), self._texts
         )
-        self._nearest, self._key = found.nearest, key
+        self._nearest, self._candidates, self._key = found.nearest, found.candidates, key
         return found
 
     def earlier(self) -> Iterator[Record]:
@@ -110,17 +111,15 @@ class Reason:
 
         A copy's are only those of this very key: where what it selects is another, so is what it makes.
         """
-        known = self._cache.known(self._key)
-        if known is not None:
-            yield known[0]
+        if self._nearest is not None and (self._nearest.key == self._key or not isinstance(self._node.step, CopyStep)):
+            yield self._nearest
         if isinstance(self._node.step, CopyStep):
             return
-        if self._nearest is not None:
-            yield self._nearest
-        about = describe(self._node, self._nodes, None, on=self._on)
-        for record, own in self._cache.near(about, str(self._node.step.canonical()["op"])):
-            if own:
-                yield record
+        if self._candidates is None:
+            about = describe(self._node, self._nodes, None, on=self._on)
+            near = self._cache.near(about, str(self._node.step.canonical()["op"]))
+            self._candidates = [record for record, own in near if own]
+        yield from self._candidates
 
     def ingredients(self, execution: Execution, content: str = "") -> Ingredients:
         """Give all that can be compared, with what it led to once that is known."""
