@@ -15,6 +15,7 @@ from buildah_py.api.opening import open_build, plan_options, read_output, refuse
 from buildah_py.api.output_options import OutputOptions, check_epoch, meant_for_pushes, names_in_store, read_outputs
 from buildah_py.api.recorded import record, warned
 from buildah_py.api.reuse import ReuseOptions
+from buildah_py.api.state import telling
 from buildah_py.engine import Engine
 from buildah_py.errors import LayersLost, UsageError
 from buildah_py.frozen import dataclass, field, replace
@@ -104,7 +105,9 @@ def build(
     given = tuple(dict.fromkeys(map(full_name, request.names)))
     outputs = read_outputs(request.outputs, names=given, epoch=request.epoch)
     names = names_in_store(given, outputs)
-    request = replace(request, registries=meant_for_pushes(request.registries, outputs, given))
+    registries = meant_for_pushes(request.registries, outputs, given)
+    registries = telling(registries, request.environ, lambda text: emit(events.Note(text)))
+    request = replace(request, registries=registries)
     with open_build(request, names, emit) as opened:
         request, store, workshop, build_file = opened.request, opened.store, opened.workshop, opened.build_file
         sharing = opened.sharing

@@ -88,6 +88,21 @@ class Registries:
                 self._registry = None
 
 
+def telling(
+    options: Callable[[], RegistryOptions] | None, environ: Mapping[str, str], tell: Callable[[str], object]
+) -> Callable[[], RegistryOptions]:
+    """Give options, or what the environment says, with `tell` for whoever waits."""
+
+    def read() -> RegistryOptions:
+        from dataclasses import replace
+
+        from buildah_py.registry import RegistryOptions
+
+        return replace(options() if options else RegistryOptions.from_environment(environ), tell=tell)
+
+    return read
+
+
 def own_root(environ: Mapping[str, str] | None = None) -> str:
     """Say where that store lies."""
     return state_root(os.environ if environ is None else environ, outer_uid())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from buildah_py.cli.printing import complain
 from buildah_py.errors import UsageError
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def read(args: argparse.Namespace, destination: str = "") -> RegistryOptions:
         authfile=args.authfile,
         cert_dir=args.cert_dir,
         credentials=parse(creds) if creds else None,
+        tell=None if getattr(args, "quiet", False) else complain,
     )
     if creds and destination:
         # What is pushed may have parts that are still in another registry, whose business they are not.

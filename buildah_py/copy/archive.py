@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import posixpath
-import sys
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -13,7 +12,7 @@ from buildah_py.layers.apply import Sparse, link_target
 from buildah_py.layers.compression import decompress
 from buildah_py.layers.entry import BLOCK, CHAR, DIR, FIFO, FILE, HARDLINK, SYMLINK, Entry
 from buildah_py.layers.limits import DEFAULT_LIMITS, Limits
-from buildah_py.layers.reader import TarReader
+from buildah_py.layers.reader import TarReader, begins_as_tar
 from buildah_py.layers.resolve import resolve
 
 if TYPE_CHECKING:
@@ -51,11 +50,7 @@ def is_archive(tree: Tree, path: str) -> bool:
     """Whether the regular file `path` is a tar: plain, or compressed by gzip, bzip2, xz or zstd, whatever its name."""
     descriptor = tree.open(path)
     try:
-        # Whatever size it claims: that is looked at where it is unpacked, and is an error there.
-        limits = DEFAULT_LIMITS._replace(size=sys.maxsize)
-        return next(iter(TarReader(decompress(_File(descriptor)).read, limits)), None) is not None
-    except ArchiveError:
-        return False
+        return begins_as_tar(_File(descriptor))
     finally:
         os.close(descriptor)
 

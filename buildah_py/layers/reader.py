@@ -6,15 +6,19 @@ read forwards. The standard library's tarfile is lenient where an image must not
 
 from __future__ import annotations
 
+import sys
 import zlib
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from buildah_py.errors import ArchiveError
+from buildah_py.layers.compression import decompress
 from buildah_py.layers.entry import BLOCK, CHAR, DIR, FIFO, FILE, HARDLINK, SYMLINK
 from buildah_py.layers.limits import DEFAULT_LIMITS, Limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from buildah_py.layers.compression import Readable
 
 # how much is taken from the stream at once
 PIECE: Final = 1 << 20
@@ -406,6 +410,18 @@ class TarReader:
         if stored != self._left:
             raise self._error("the map of a sparse file does not fit its data")
         return tuple(pairs)
+
+
+def begins_as_tar(stream: Readable) -> bool:
+    """Whether a stream, plain or compressed, begins with a member of a tar.
+
+    Whatever size that member claims: this is looked at where it is unpacked, and is an error there.
+    """
+    limits = DEFAULT_LIMITS._replace(size=sys.maxsize)
+    try:
+        return next(iter(TarReader(decompress(stream).read, limits)), None) is not None
+    except ArchiveError:
+        return False
 
 
 def _text(field: bytes) -> bytes:

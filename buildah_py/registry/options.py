@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from buildah_py.registry.credentials import Credentials
 
@@ -37,6 +37,10 @@ class Sizes:
     small: int = 8 << 20
 
 
+def _nobody(_: str) -> None:
+    """Tell nobody."""
+
+
 @dataclass(frozen=True, slots=True)
 class RegistryOptions:
     """How registries are reached.
@@ -44,7 +48,8 @@ class RegistryOptions:
     `tls_verify`: None trusts no registry but those on loopback and those that the configuration calls insecure; True
     not even them, False all. `ca_files` are further CAs, `cert_dir` a directory instead of the certs.d ones, `authfile`
     a file of credentials instead of all others, `credentials` are instead of any file, for the registries
-    `credentials_for` alone if any are said. `configuration` is a registries.conf instead of the system's.
+    `credentials_for` alone if any are said. `configuration` is a registries.conf instead of the system's. `tell` is
+    told of waits of a second and more.
     """
 
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -57,6 +62,7 @@ class RegistryOptions:
     configuration: str = ""
     limits: Limits = Limits()
     sizes: Sizes = Sizes()
+    tell: Callable[[str], object] = field(default=_nobody, repr=False, compare=False)
 
     @classmethod
     def from_environment(
@@ -71,6 +77,7 @@ class RegistryOptions:
         configuration: str = "",
         limits: Limits | None = None,
         sizes: Sizes | None = None,
+        tell: Callable[[str], object] | None = None,
     ) -> RegistryOptions:
         """Make options; whatever is not said is as `environ` and the files that it leads to say. Reads no file."""
         return cls(
@@ -83,4 +90,5 @@ class RegistryOptions:
             configuration=configuration or environ.get("CONTAINERS_REGISTRIES_CONF", ""),
             limits=limits or Limits(),
             sizes=sizes or Sizes(),
+            tell=tell or _nobody,
         )

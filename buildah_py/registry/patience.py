@@ -9,7 +9,7 @@ from buildah_py.errors import RegistryError
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from buildah_py.registry.options import Limits
 
@@ -35,11 +35,14 @@ class Trouble(Exception):
 class Patience:
     """Counts the troubles of one piece of work, waits between tries, and ends it with a RegistryError.
 
-    `what` begins the error's message. `closed` ends all waiting.
+    `what` begins the error's message. `closed` ends all waiting. `tell` is told of waits of a second and more.
     """
 
-    def __init__(self, limits: Limits, closed: threading.Event, what: str) -> None:
+    def __init__(
+        self, limits: Limits, closed: threading.Event, what: str, tell: Callable[[str], object] = lambda _: None
+    ) -> None:
         self._limits = limits
+        self._tell = tell
         self._closed = closed
         self._what = what
         self._failures = 0
@@ -69,6 +72,8 @@ class Patience:
         if self._failures >= tries or self._waited + delay > self._limits.patience:
             raise self._given_up(trouble, now - self._since)
         self._waited += delay
+        if delay >= 1.0:
+            self._tell(f"{self._what}: {trouble.text}; trying again in {delay:.0f} s")
         if self._closed.wait(delay):
             raise RegistryError(f"{self._what}: {trouble.text}, and the work was ended", status=trouble.status)
 

@@ -50,7 +50,7 @@ class Shared:
     def __init__(self, options: RegistryOptions) -> None:
         self.options = options
         self.transport = Transport(options)
-        self.tokens = Tokens(self.transport, options.limits)
+        self.tokens = Tokens(self.transport, options.limits, options.tell)
         self._servers: dict[tuple[str, bool], Server] = {}
         self._credentials: dict[tuple[str, str], Credentials | None] = {}
         self._lock = threading.Lock()
@@ -99,7 +99,7 @@ class Session:
 
     def patience(self) -> Patience:
         """Make the patience for a piece of work."""
-        return Patience(self.limits, self._transport.closed, self.what)
+        return Patience(self.limits, self._transport.closed, self.what, self._shared.options.tell)
 
     def failure(self, response: BaseHTTPResponse) -> RegistryError:
         """Make the error for an answer that is not what was wanted."""

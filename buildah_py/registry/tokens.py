@@ -18,6 +18,8 @@ from buildah_py.registry.patience import Patience, Trouble
 from buildah_py.registry.transport import again
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from urllib3 import BaseHTTPResponse
 
     from buildah_py.registry.challenge import Challenge
@@ -55,9 +57,10 @@ class Answer(NamedTuple):
 class Tokens:
     """The tokens of a process. Threads that need the same one wait for whoever asks for it."""
 
-    def __init__(self, transport: Transport, limits: Limits) -> None:
+    def __init__(self, transport: Transport, limits: Limits, tell: Callable[[str], object]) -> None:
         self._transport = transport
         self._limits = limits
+        self._tell = tell
         self._kept: dict[tuple[object, ...], tuple[str, float]] = {}
         self._asking: dict[tuple[object, ...], threading.Lock] = {}
         self._lock = threading.Lock()
@@ -97,7 +100,7 @@ class Tokens:
         """Ask for a token; with `offline` for a refresh token too. Raises RegistryError."""
         realm = challenge.parameters.get("realm", "")
         self._check(realm, asking)
-        patience = Patience(self._limits, self._transport.closed, asking.what)
+        patience = Patience(self._limits, self._transport.closed, asking.what, self._tell)
         where = urlsplit(realm).netloc
         while True:
             try:

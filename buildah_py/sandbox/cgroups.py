@@ -218,5 +218,8 @@ def _read(path: str) -> str:
 
 
 def _write(path: str, value: str) -> None:
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(value)
+    try:
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(value)
+    except OSError as error:  # of a write, it names no file
+        raise OSError(error.errno, f"{error.strerror} for {value}", path) from None

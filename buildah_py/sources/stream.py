@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
-from buildah_py.errors import ArchiveError, SourceError
+from buildah_py.errors import SourceError
 from buildah_py.layers.compression import decompress, detect
 from buildah_py.layers.limits import DEFAULT_LIMITS, Limits
-from buildah_py.layers.reader import TarReader
+from buildah_py.layers.reader import begins_as_tar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,7 +52,7 @@ def read_stream(
         start += data
     if not start.strip():
         raise SourceError(f"nothing came from {name}", hint="a context is a tar archive or a build file")
-    if _is_tar(start):
+    if begins_as_tar(_Start(start)):
         _unpack(_Again(start, stream), dest, name, warn, limits)
         return None
     if detect(start) or b"\0" in start:
@@ -90,13 +90,6 @@ class _Start:
     def read(self, length: int, /) -> bytes:
         data, self._data = self._data[:length], self._data[length:]
         return data
-
-
-def _is_tar(start: bytes) -> bool:
-    try:
-        return next(iter(TarReader(decompress(_Start(start)).read)), None) is not None
-    except ArchiveError:
-        return False
 
 
 class DescriptorStream:

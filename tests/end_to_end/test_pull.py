@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -185,6 +186,14 @@ def test_an_image_whose_layers_cannot_be_had_gets_no_name(pybuild: Pybuild, layo
     layout.name(layout.image([layout.layer(b"nor is this" * 100)]), "localhost/app:1")
     pybuild.run("load", layout.path, status=125)
     assert json.loads(pybuild.run("images", "--format=json").stdout) == []
+
+
+def test_a_wait_that_the_registry_asks_for_is_told(pybuild: Pybuild, layout: Layout, proxy: FaultProxy) -> None:
+    layout.push(proxy.upstream, "app", base(layout))
+    for command in (["build", pybuild.context(f"FROM {proxy.host}/app\n")], ["pull", f"{proxy.host}/app"]):
+        proxy.fault("", "/manifests/", lambda request: request.reply(429, b"", **{"Retry-After": "1"}))
+        shown = pybuild.run(*command).stderr
+        assert re.search(f"{proxy.host}/app.*: .*429 Too Many Requests; trying again in 1 s\n", shown), shown
 
 
 def test_platforms_that_an_index_does_not_say_are_read_from_the_images(

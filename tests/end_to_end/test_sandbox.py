@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -281,6 +282,8 @@ def test_processes(busybox: Pybuild) -> None:
 def test_processors_and_the_group_they_are_of(busybox: Pybuild) -> None:
     needs_controllers("pids", "cpu", "cpuset")
     assert both(busybox, "grep Cpus_allowed_list /proc/self/status", "--cpuset-cpus=0", "--cpus=1.5")[1] == "0"
+    missing = busybox.run("run", "--network=none", "--cpuset-cpus=65000", "busybox", "true", status=125).stderr
+    assert re.search(r"setting limits: .* for 65000: /sys/fs/cgroup/\S+/cpuset.cpus\n", missing), missing
     unified = dict(_hierarchies())["pids"][1]
     name = f"pybuild-test-{os.getpid()}"
     parent = dict(_hierarchies(f"/{name}"))["pids"][0]

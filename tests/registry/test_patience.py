@@ -58,6 +58,15 @@ def test_waits_double_and_differ(clock: Clock) -> None:
     assert len({wait / 2**number for number, wait in enumerate(clock.waits)}) == 5
 
 
+def test_long_waits_are_told(clock: Clock) -> None:
+    told: list[str] = []
+    made = Patience(Limits(pause=0.1), cast("threading.Event", clock), "app: blob", told.append)
+    made.wait(Trouble("no"))
+    assert told == []
+    made.wait(Trouble("429 Too Many Requests", after=20))
+    assert told == ["app: blob: 429 Too Many Requests; trying again in 20 s"]
+
+
 def test_as_long_as_the_registry_asks_for(clock: Clock) -> None:
     until_the_end(make(clock, attempts=3, pause=1, patience=100), Trouble("no", after=20))
     assert clock.waits == [20, 20]

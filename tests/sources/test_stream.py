@@ -61,6 +61,13 @@ def test_a_hostile_tar(tmp_path: Path) -> None:
     assert not (tmp_path.parent / "x").exists()
 
 
+def test_a_tar_whose_first_member_is_too_large_is_none_the_less_one(tmp_path: Path) -> None:
+    first = tarfile.TarInfo("Dockerfile")
+    first.size = 1 << 40
+    with pytest.raises(ArchiveError, match="unpacks to more than the allowed"):
+        read_stream(Slow(first.tobuf()), str(tmp_path))
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
