@@ -15,7 +15,7 @@ from buildah_py.progress.text import clean, is_read_for_commands, without_comman
 if TYPE_CHECKING:
     from typing import TextIO
 
-_HIDDEN: Final = re.compile("[\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_HIDDEN: Final = "[\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]"
 
 
 def say(text: str = "") -> None:
@@ -46,7 +46,7 @@ def say_json(value: Any) -> None:
     import json
 
     text = json.dumps(value, indent=2, ensure_ascii=False)
-    text = _HIDDEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text).replace("##[", "##\\u005b")
+    text = re.sub(_HIDDEN, lambda found: f"\\u{ord(found[0]):04x}", text).replace("##[", "##\\u005b")
     sys.stdout.write(text.encode("utf-8", "backslashreplace").decode() + "\n")
 
 

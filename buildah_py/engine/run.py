@@ -137,10 +137,11 @@ class RunExecution:
 
     def _below(self) -> Callable[[str], Entry | None]:
         """Give what the layers show that steps have made; nothing of a base image has a time that is no content."""
-        own = next((place for place, one in enumerate(self._parent.stamps) if one != NO_STAMPS), None)
+        layers, stamps = self._parent.layers, self._parent.stamps
+        own = next((place for place, one in enumerate(stamps) if one != NO_STAMPS), None)
         if own is None:
             return lambda _: None
-        return self._workshop.view(self._parent.layers[own:], self._parent.stamps[own:]).entry
+        return lambda path: self._workshop.view(layers[own:], stamps[own:]).entry(path)  # which few steps need
 
     def _confirm(self) -> None:
         """Look at what only a shared cache has said. Raises SourceChanged where that is not so."""

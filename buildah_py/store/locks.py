@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _POLL_SECONDS = 0.02
 _PATIENCE = 1.0
 _STILLBORN = 3_600_000_000_000
-_LEASE = re.compile(r"\.?(\d{1,20})-\d+-\d+")
+_LEASE = r"\.?(\d{1,20})-\d+-\d+"
 
 
 @contextlib.contextmanager
@@ -127,7 +127,7 @@ def living_leases(directory: str) -> dict[str, int]:
     found = {}
     for name in os.listdir(directory):
         path = os.path.join(directory, name)
-        started = _LEASE.fullmatch(name)
+        started = re.fullmatch(_LEASE, name)
         if started is None:  # of somebody else, such as what NFS leaves of a file that is gone and still open
             continue
         if name.startswith("."):  # not yet locked, or of a process that was killed before it could
