@@ -323,7 +323,11 @@ class Engine:
         began = time.monotonic()
         captured, staged = execution.execute(self._workshop.store.stage(), why.near)
         self._workshop.check()
-        made = self._older(captured, why) or self._add(captured, staged)
+        made = self._older(captured, why)
+        if made is None:
+            made = self._add(captured, staged)
+        else:
+            self._workshop.store.discard(staged)
         seconds = round(time.monotonic() - began, 3)
         return self._workshop.cache.keep(
             why.ingredients(execution, made.content), made, seconds, lists=why.lists(execution)
@@ -346,9 +350,9 @@ class Engine:
             if record.diff_id == captured.diff_id:
                 return None
             content = content or captured.inventory.content_digest(captured.stamps)
-            layer = self._workshop.store.layers.get(record.diff_id)
-            here = layer is not None and not layer.absent and self._workshop.store.layers.use([record.diff_id])
-            if here and record.content == content:
+            if record.content != content or self._workshop.store.layers.missing([record.diff_id]):
+                continue
+            if self._workshop.store.layers.use([record.diff_id]):
                 return record.result
         return None
 

@@ -142,6 +142,13 @@ class Store:
             raise StoreError(f"{own}: {error.strerror}") from error
         return path
 
+    def discard(self, staged: str) -> None:
+        """Remove a tree or a file that was staged and is not wanted."""
+        if os.path.isdir(staged):
+            remove_tree(staged)
+        else:
+            os.unlink(staged)
+
     def lock(
         self,
         name: str,

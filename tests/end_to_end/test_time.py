@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import tarfile
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -191,3 +192,22 @@ def test_verify_does_not_build_on_the_layers_of_the_first_time(busybox: Pybuild)
     assert busybox.build(context).outcomes() == ["HIT"] * 3
     assert busybox.run("images", "--format=json").stdout == before
     assert "clean" in busybox.run("fsck").stdout
+
+
+def test_an_equivalent_result_leaves_the_earlier_layer(busybox: Pybuild) -> None:
+    """Times that a step stamps by itself do not tell two results apart, and those that it sets do."""
+
+    def layers(text: str, content: str, *options: str) -> list[str]:
+        busybox.build(busybox.context(f"FROM busybox\nCOPY a /a\n{text}", a=content), *options)
+        return [layer["diff_id"] for layer in json.loads(busybox.run("inspect", "test").stdout)[0]["layers"]]
+
+    text = "RUN mkdir /d && head -c 5 /a > /d/f && touch -d @100 /d/g\n"
+    first = layers(text, "same\n1")
+    made = int(time.time())
+    while int(time.time()) == made:  # in the same second it would be the same layer
+        time.sleep(0.01)
+    assert layers(text, "same\n1", "--no-cache") == first
+    changed = layers(text, "same\n2")
+    assert (changed[1] != first[1], changed[2:]) == (True, first[2:])
+    assert layers(text.replace("@100", "@101"), "same\n2")[2] != first[2]
+    assert list((busybox.root / "staging").iterdir()) == []
