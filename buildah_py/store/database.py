@@ -200,6 +200,7 @@ _FORMATS = (_FORMAT_1, _FORMAT_2, _FORMAT_3, _FORMAT_4, _FORMAT_5)
 """What makes each format of the one before it."""
 
 SCHEMA_VERSION = len(_FORMATS)
+_RECORDS_SINCE = 5
 
 
 class Database:
@@ -207,6 +208,8 @@ class Database:
 
     def __init__(self, path: str) -> None:
         self.path = path
+        self.begins_anew = False
+        """Whether this process has found records of steps in an older format, which are none any more."""
         self._lock = threading.RLock()
         self._depth = 0
         try:
@@ -231,6 +234,7 @@ class Database:
                     f"{self.path} has format {version}; this pybuild knows formats up to {SCHEMA_VERSION}",
                     hint="use the pybuild that made it, or name another state directory with PYBUILD_ROOT",
                 )
+            self.begins_anew = 0 < version < _RECORDS_SINCE
             for statement in statements(version):
                 self._connection.execute(statement)
             self._connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")

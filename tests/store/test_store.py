@@ -307,7 +307,7 @@ def test_a_cache_mount_in_use_stays(root: str) -> None:
         assert not store.cache_mounts.use("apt")
 
 
-@pytest.mark.parametrize("version", [1, 2, 3])
+@pytest.mark.parametrize("version", [1, 2, 3, 4])
 def test_a_store_of_an_older_format_is_brought_up_to_date(root: str, version: int) -> None:
     from buildah_py.store.database import SCHEMA_VERSION, statements
 
@@ -331,6 +331,7 @@ def test_a_store_of_an_older_format_is_brought_up_to_date(root: str, version: in
     new.close()
     os.rename(f"{path}.old", path)
     with Store(root) as store:
+        assert store.database.begins_anew  # and a build says so
         assert store.layers.use([layer.diff_id])
         assert store.layers.missing([layer.diff_id]) == []
         assert store.layers.measure()[layer.diff_id] > 0
