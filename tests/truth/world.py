@@ -181,10 +181,10 @@ class World:
         return Path(self._context)
 
     def export(self, name: str, directory: Path) -> Path:
-        """Write an image that all builds begin with as an OCI archive."""
+        """Write an image that all builds begin with as an archive that all builders take."""
         path = directory / f"{name}.tar"
         request = self._request(self._empty, f"FROM {name}\n", name)
-        build(replace(request, outputs=OutputOptions(specs=(f"type=oci,dest={path}",))), lambda _: None)
+        build(replace(request, outputs=OutputOptions(specs=(f"type=docker,dest={path}",))), lambda _: None)
         return path
 
     # builds
