@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from buildah_py.layers.entry import DIR, FILE, SYMLINK, sort_key
+from buildah_py.layers.entry import DIR, FILE, SECOND, SYMLINK, sort_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -84,7 +84,7 @@ def _differences(old: Entry, new: Entry, *, times: bool) -> dict[str, tuple[str,
         was, is_now = read(old), read(new)
         if was != is_now:
             found[name] = (str(was), str(is_now))
-    if times and old.kind == FILE == new.kind and old.mtime // 1_000_000_000 != new.mtime // 1_000_000_000:
+    if times and old.kind == FILE == new.kind and old.mtime // SECOND != new.mtime // SECOND:
         from buildah_py.image.timestamp import to_text
 
         found["mtime"] = (to_text(old.mtime), to_text(new.mtime))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from buildah_py.buildfile import parse
 from buildah_py.buildfile.remote import kind_of
 from buildah_py.errors import NotFound, UsageError
+from buildah_py.layers.entry import SECOND
 from buildah_py.sources.find import FoundFile, find_build_file, find_ignore, include_reader
 from buildah_py.sources.reach import NOWHERE
 from buildah_py.sources.urls import context_url, redact, without_credentials
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from buildah_py.store import Store
 
 STDIN: Final = "-"
-SECOND: Final = 1_000_000_000
 _SHOWN_STDIN: Final = "<stdin>"
 _KEEP_GIT_DIR: Final = "BUILDKIT_CONTEXT_KEEP_GIT_DIR"
 

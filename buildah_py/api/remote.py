@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 from buildah_py.errors import ArchiveError, SourceError
+from buildah_py.layers.entry import SECOND
 from buildah_py.sources.urls import redact
 
 if TYPE_CHECKING:
@@ -98,6 +99,6 @@ def from_web(store: Store, url: str, reach: Reach, warn: Warn = lambda _: None) 
     try:
         with open(fetched.path, "rb") as file:
             lone = read_stream(file, directory, name=redact(url), warn=warn, limits=reach.limits)
-        return Arrived(directory, lone, fetched.mtime // 1_000_000_000)
+        return Arrived(directory, lone, fetched.mtime // SECOND)
     except ArchiveError as error:
         raise SourceError(f"{redact(url)}: {error.message}", hint=error.hint) from error

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from buildah_py.frozen import dataclass
 from buildah_py.image import timestamp
+from buildah_py.layers.entry import SECOND
 from buildah_py.plan.assemble import COMMENT
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 SQUASH_NEW: Final = "new"
 SQUASH_ALL: Final = "all"
 IDENTITY_LABEL: Final = "io.pybuild.version"
-_SECOND: Final = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +53,7 @@ def shape(
     """
     base_layers = len(base.diff_ids)
     if options.timestamp is not None:
-        config = _dated(config, timestamp.to_text(options.timestamp * _SECOND), _entries(base))
+        config = _dated(config, timestamp.to_text(options.timestamp * SECOND), _entries(base))
     if options.squash:
         first = base_layers if options.squash == SQUASH_NEW else 0
         if len(config.diff_ids) - first > 1:
@@ -71,7 +71,7 @@ def shape(
     if options.omit_history:
         config = config.without_history()
     if epoch is not None:
-        config = config.clamped(epoch * _SECOND)
+        config = config.clamped(epoch * SECOND)
     return config, base_layers
 
 

@@ -177,11 +177,9 @@ class Sharing:
 
     def _offered(self, places: Sequence[Place]) -> list[Place]:
         """Leave out the Actions cache where there is none: the same command is for workflows and for people."""
-        found = []
+        found: list[Place] = []
         for place in places:
-            from buildah_py.sharing.spec import GHA
-
-            if place.type == GHA:
+            if place.type == "gha":
                 from buildah_py.sharing.gha import is_offered
 
                 if not is_offered(place, self.environ):

@@ -323,9 +323,11 @@ class Engine:
         began = time.monotonic()
         captured, staged = execution.execute(self._workshop.store.stage(), why.near)
         self._workshop.check()
-        made = self._older(captured, why)
+        content = captured.inventory.content_digest(captured.stamps)
+        made = self._older(captured.diff_id, content, why)
         if made is None:
-            made = self._add(captured, staged)
+            self._add(captured, staged)
+            made = Made(captured.diff_id, content, captured.stamps)
         else:
             self._workshop.store.discard(staged)
         seconds = round(time.monotonic() - began, 3)
@@ -333,23 +335,20 @@ class Engine:
             why.ingredients(execution, made.content), made, seconds, lists=why.lists(execution)
         )
 
-    def _add(self, captured: Captured, staged: str) -> Made:
+    def _add(self, captured: Captured, staged: str) -> None:
         store = self._workshop.store
         was_absent = bool(store.layers.missing([captured.diff_id]))
         store.layers.add(staged, captured.inventory, captured.diff_id, captured.size, base=captured.base or None)
         if was_absent:
             drop_lies(store, captured.diff_id)
-        return Made(captured.diff_id, captured.inventory.content_digest(captured.stamps), captured.stamps)
 
-    def _older(self, captured: Captured, why: Reason) -> Made | None:
+    def _older(self, diff_id: str, content: str, why: Reason) -> Made | None:
         """Find an earlier result of the step that is equivalent: it stays, so that digests do."""
         if self._workshop.cache.apart:
             return None
-        content = ""
         for record in why.earlier():
-            if record.diff_id == captured.diff_id:
+            if record.diff_id == diff_id:
                 return None
-            content = content or captured.inventory.content_digest(captured.stamps)
             if record.content != content or self._workshop.store.layers.missing([record.diff_id]):
                 continue
             if self._workshop.store.layers.use([record.diff_id]):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from buildah_py.errors import ArchiveError
 from buildah_py.layers.compression import decompress
-from buildah_py.layers.entry import BLOCK, CHAR, DIR, FIFO, FILE, HARDLINK, SYMLINK
+from buildah_py.layers.entry import BLOCK, CHAR, DIR, FIFO, FILE, HARDLINK, SECOND, SYMLINK
 from buildah_py.layers.limits import DEFAULT_LIMITS, Limits
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # how much is taken from the stream at once
 PIECE: Final = 1 << 20
 _MAX_ID: Final = 0xFFFFFFFE  # one more means "leave it" to chown
-_MAX_TIME: Final = 1_000_000_000 << 40
+_MAX_TIME: Final = SECOND << 40
 _BLOCK: Final = 512
 _ZERO: Final = bytes(_BLOCK)
 _KINDS: Final = {
@@ -39,7 +39,6 @@ _KINDS: Final = {
     b"6": FIFO,
 }
 _XATTR: Final = b"SCHILY.xattr."
-_SECOND: Final = 1_000_000_000
 
 
 class Member(NamedTuple):
@@ -277,7 +276,7 @@ class TarReader:
                 name = prefix + b"/" + name
         link = _text(block[157:257])
         mode, uid, gid = self._number(block[100:108]), self._number(block[108:116]), self._number(block[116:124])
-        mtime = self._number(block[136:148]) * _SECOND
+        mtime = self._number(block[136:148]) * SECOND
         device = (0, 0)
         if kind in (CHAR, BLOCK):
             device = (self._number(block[329:337]), self._number(block[337:345]))
@@ -329,7 +328,7 @@ class TarReader:
         whole, point, fraction = value.removeprefix(b"-").partition(b".")
         if not whole.isdigit() or len(whole) > 15 or (point and fraction and not fraction.isdigit()):
             raise self._error(f"mtime={value[:40]!r} in an extended header")
-        return sign * (int(whole) * _SECOND + int(fraction[:9].ljust(9, b"0") or b"0"))
+        return sign * (int(whole) * SECOND + int(fraction[:9].ljust(9, b"0") or b"0"))
 
     # Below: sparse files. The map says which parts are there; the parts stand one behind the other in the archive.
 

@@ -6,6 +6,7 @@ showed, and a context's file has the time of its checkout: another execution giv
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from buildah_py.layers.entry import SECOND
@@ -120,8 +121,6 @@ def _holds(ranges: tuple[tuple[int, int], ...], second: int) -> bool:
         return False
     if len(ranges) == 1:  # nearly always
         return ranges[0][0] <= second <= ranges[0][1]
-    from bisect import bisect_right
-
     place = bisect_right(ranges, (second, _MOST))
     return place > 0 and ranges[place - 1][1] >= second
 

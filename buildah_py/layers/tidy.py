@@ -7,7 +7,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from buildah_py.linux.paths import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, Beneath, openat2
+from buildah_py.linux.paths import Beneath, open_beneath
 
 if TYPE_CHECKING:
     from buildah_py.layers.inventory import Captured
@@ -22,7 +22,7 @@ def take_out(upper: str, stubs: str, path: str, *, changed: bool) -> bool:
     parent, _, name = path.strip("/").rpartition("/")
     top = os.open(upper, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        directory = openat2(top, parent, os.O_RDONLY | os.O_DIRECTORY, 0, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)
+        directory = open_beneath(top, parent, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
         if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
             raise

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from buildah_py.errors import ArchiveError
-from buildah_py.layers.entry import FILE, HARDLINK
+from buildah_py.layers.entry import FILE, HARDLINK, SECOND
 from buildah_py.layers.files import read_pieces
 from buildah_py.layers.header import BLOCK_SIZE, END, header
 from buildah_py.outputs import target
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from buildah_py.layers.tree import Tree
 
 _PIECE: Final = 1 << 20
-_SECOND: Final = 1_000_000_000
 
 
 def write_tar(dest: str, tree: Tree, *, clamp_mtime: int | None = None, stdout: int = 1) -> None:
@@ -31,7 +30,7 @@ def write_tar(dest: str, tree: Tree, *, clamp_mtime: int | None = None, stdout: 
         for entry, before in walk(tree):
             if not before:
                 continue
-            seconds = entry.mtime // _SECOND
+            seconds = entry.mtime // SECOND
             if clamp_mtime is not None:
                 seconds = min(seconds, clamp_mtime)
             if entry.kind == HARDLINK:

@@ -9,9 +9,7 @@ at it.
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # `signal` itself takes 3 ms for its enums
-import _socket
 import errno
-import fcntl
 import os
 import resource
 import stat
@@ -22,52 +20,22 @@ from buildah_py.errors import NotFound
 from buildah_py.image import users
 from buildah_py.linux import keys, mounts, namespaces, process
 from buildah_py.linux.mounts import MOUNT_ATTR_RDONLY
-from buildah_py.linux.paths import openat2, read_regular
-from buildah_py.sandbox import confine, idmap, wire
+from buildah_py.linux.paths import read_regular
+from buildah_py.sandbox import command, confine, idmap, rlimits
 from buildah_py.sandbox.initlayer import InitLayer
 from buildah_py.sandbox.netns import loopback_up, open_to_all_users
 from buildah_py.sandbox.operations import Operation, StubFile, from_wire
 from buildah_py.sandbox.overlay import overlay
+from buildah_py.sandbox.refusal import RefusedError, Step, report, tell
 from buildah_py.sandbox.root import Root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import _socket
     from typing import Any, NoReturn
 
 ENDED = struct.Struct("=IIQQQ")
 """Status, signal, microseconds as user and in the kernel, bytes of the largest process."""
-
-_TIOCSCTTY = 0x540E
-_FORWARDED = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGWINCH", "SIGCONT", "SIGALRM")
-DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_NOT_FOUND, _NOT_EXECUTABLE = 127, 126
-
-
-class RefusedError(Exception):
-    """Something a container needs was refused; `what` was being done, `why` it failed."""
-
-    def __init__(self, what: str, why: str, number: int = 0) -> None:
-        super().__init__(what, why, number)
-        self.what = what
-        self.why = why
-        self.number = number
-
-
-class Step:
-    """Names what is being done, so that an OSError within becomes a RefusedError that says so."""
-
-    __slots__ = ("what",)
-
-    def __init__(self, what: str) -> None:
-        self.what = what
-
-    def __enter__(self) -> None:
-        """Begin."""
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, OSError):
-            where = f": {error.filename}" if error.filename else ""
-            raise RefusedError(self.what, f"{error.strerror}{where}", error.errno or 0) from None
 
 
 def main(
@@ -82,16 +50,9 @@ def main(
     """Be process 1 of a container, which writes how the command ended to `result`; never returns."""
     try:
         _run(container, channel, streams, network, given, result, user_namespace)
-    except RefusedError as refused:
-        _tell(channel, ("error", refused.what, refused.why, refused.number))
     except Exception as error:  # noqa: BLE001 (the edge of this process: whoever waits must hear of it)
-        _tell(channel, ("error", "internal error", f"{type(error).__name__}: {error}", 0))
+        report(channel, error)
     finally:
-        os._exit(125)
-
-
-def _tell(channel: _socket.socket, message: tuple[Any, ...], *descriptors: int) -> None:
-    if not wire.send(channel, message, descriptors):
         os._exit(125)
 
 
@@ -108,8 +69,8 @@ def _run(
         idmap.make_files_as_root(*container["id_maps"])  # before what follows, which a change of ids undoes
     process.set_parent_death_signal(9)
     process.set_dumpable(False)
-    # What comes before the command is there waits for it.
-    _signal.pthread_sigmask(_signal.SIG_BLOCK, [getattr(_signal, name) for name in _FORWARDED])
+    # Signals that come before the command is there wait for it.
+    _signal.pthread_sigmask(_signal.SIG_BLOCK, [getattr(_signal, name) for name in command.FORWARDED])
     with Step("making a session keyring"):
         keys.join_new_session_keyring()
     root = Root(
@@ -137,106 +98,27 @@ def _run(
         raise RefusedError("USER", f"the container's user namespace has no {who.uid}:{who.gid} (--userns-uid-map)")
     if root.terminal is not None:
         master, slave = root.terminal
-        _tell(channel, ("terminal",), master)
+        tell(channel, ("terminal",), master)
         os.close(master)
         streams = (slave, slave, slave)
     streams = tuple(root.null if stream == -1 else stream for stream in streams)  # type: ignore[assignment]
-    _reset_limits(container["usual_rlimits"])
-    _raise_hard_limits(container["rlimits"])
+    rlimits.reset(container["usual_rlimits"])
+    rlimits.raise_hard(container["rlimits"])
     _give_streams(streams, idmap.outside(container["id_maps"][0], who.uid), container["tty"])
-    _tell(channel, ("root",), root.descriptor)  # whoever wants the layer makes it read-only in the end
+    tell(channel, ("root",), root.descriptor)  # whoever wants the layer makes it read-only in the end
     waiting, confined = os.pipe2(os.O_CLOEXEC)
-    command = os.fork()
-    if command == 0:
-        try:
-            os.close(confined)
-            if user_namespace != -1:
-                with Step("entering the user namespace"):
-                    idmap.enter(user_namespace)
-            with Step(f"working directory {container['cwd']}"):
-                _enter_working_directory(root, container["cwd"], user_namespace != -1)
-            channel, waiting = _arrange_descriptors(streams, channel, waiting)
-            _become_command(container, who, waiting)
-        except RefusedError as refused:
-            _tell(channel, ("error", refused.what, refused.why, refused.number))
-        except Exception as error:  # noqa: BLE001 (as above)
-            _tell(channel, ("error", "internal error", f"{type(error).__name__}: {error}", 0))
-        finally:
-            os._exit(125)
+    child = os.fork()
+    if child == 0:
+        os.close(confined)
+        command.become(container, channel, streams, root.descriptor, who, waiting, user_namespace)
     os.dup2(result, 0, inheritable=False)
     os.dup2(confined, 1, inheritable=False)
     process.close_range(2)
-    _pass_signals_on(command)
+    _pass_signals_on(child)
     confine.confine(container["seccomp_of_first"])
     os.write(1, b"1")
     os.close(1)
-    _reap(command)
-
-
-def _enter_working_directory(root: Root, path: str, copied: bool) -> None:
-    """Enter a directory of the new root, which no link of /proc leads out of. One that is missing is made, as by runc.
-
-    Root looks for it: a directory that only root may enter can be where a user's command begins, as with docker.
-    """
-    # In a user namespace the mounts are a copy, and the descriptor leads to the original.
-    start = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) if copied else root.descriptor
-    try:
-        here = openat2(start, path, os.O_PATH | os.O_DIRECTORY)
-    except FileNotFoundError:
-        _make_directories(start, path)
-        here = openat2(start, path, os.O_PATH | os.O_DIRECTORY)
-    os.fchdir(here)
-    os.close(here)
-    if not os.getcwd().startswith("/"):
-        raise FileNotFoundError(errno.ENOENT, "lies outside of the container", path)
-
-
-def _make_directories(root: int, path: str) -> None:
-    """Make a directory and those above it, each from a descriptor of the one that it lies in."""
-    above = "/"
-    for name in filter(None, path.split("/")):
-        parent = openat2(root, above, os.O_PATH | os.O_DIRECTORY)
-        try:
-            os.mkdir(name, 0o755, dir_fd=parent)
-        except FileExistsError:
-            pass
-        finally:
-            os.close(parent)
-        above += f"{name}/"
-
-
-def _reset_limits(limits: tuple[tuple[str, int, int], ...]) -> None:
-    """Set limits of the caller's to the usual ones, or as near to these as this process may."""
-    for name, soft, hard in limits:
-        kind = getattr(resource, name)
-        try:
-            resource.setrlimit(kind, (soft, hard))
-        except (ValueError, OSError):  # an ordinary user may not raise the hard limit
-            most = resource.getrlimit(kind)[1]
-            if most != resource.RLIM_INFINITY:
-                hard = most if hard == resource.RLIM_INFINITY else min(hard, most)
-                soft = most if soft == resource.RLIM_INFINITY else min(soft, most)
-            resource.setrlimit(kind, (soft, hard))
-
-
-def _raise_hard_limits(limits: tuple[tuple[str, int, int], ...]) -> None:
-    """Allow the limits that were asked for, as is privileged; they are set last, for they may leave no descriptor."""
-    for name, _, hard in limits:
-        kind = getattr(resource, name)
-        soft, most = resource.getrlimit(kind)
-        if most != resource.RLIM_INFINITY and (hard == resource.RLIM_INFINITY or hard > most):
-            _set_limit(name, soft, hard)
-
-
-def _set_limit(name: str, soft: int, hard: int) -> None:
-    kind = getattr(resource, name)
-    try:
-        resource.setrlimit(kind, (soft, hard))
-    except (ValueError, OSError) as error:  # the former is what Python makes of EPERM and EINVAL
-        value, most = (
-            "unlimited" if one == resource.RLIM_INFINITY else one for one in (hard, resource.getrlimit(kind)[1])
-        )
-        raise RefusedError(f"setting the limit {name} to {value}", f"{error}; it is {most} here") from None
+    _reap(child)
 
 
 def _give_streams(streams: tuple[int, ...], uid: int, terminal: bool) -> None:
@@ -384,124 +266,23 @@ def _unescape(path: bytes) -> bytes:
     return path
 
 
-def _arrange_descriptors(
-    streams: tuple[int, int, int], channel: _socket.socket, waiting: int
-) -> tuple[_socket.socket, int]:
-    """Leave nothing open but 0, 1, 2 and, until the exec, the channel and the pipe; gives these two."""
-    high = [fcntl.fcntl(one, fcntl.F_DUPFD_CLOEXEC, 10) for one in (*streams, channel.detach(), waiting)]
-    for number, descriptor in enumerate(high):
-        os.dup2(descriptor, number, inheritable=number < len(streams))
-    process.close_range(len(high))
-    return _socket.socket(fileno=3), 4
-
-
-def _become_command(container: dict[str, Any], who: users.User, waiting: int) -> None:
-    os.setsid()
-    for name in (*_FORWARDED, "SIGPIPE", "SIGXFSZ"):  # Python and we ignore some; that would outlive the exec
-        _signal.signal(getattr(_signal, name), _signal.SIG_DFL)
-    _signal.pthread_sigmask(_signal.SIG_SETMASK, [])
-    if container["tty"]:
-        fcntl.ioctl(0, _TIOCSCTTY, 0)
-    os.umask(container["umask"])
-    environment = dict(entry.partition("=")[::2] for entry in container["env"])
-    environment.setdefault("PATH", DEFAULT_PATH)
-    environment.setdefault("HOME", who.home)
-    if not os.read(waiting, 1):  # process 1 is gone
-        os._exit(125)
-    for limit in container["rlimits"]:
-        _set_limit(*limit)
-    with Step("giving up privileges"):
-        _drop_privileges(container, who)
-    try:
-        _exec(container["argv"], environment)
-    except OSError as error:
-        status, why = _explain(error, container["argv"][0])
-        name = "".join(filter(str.isprintable, container["argv"][0]))  # an image's, and this may be a terminal
-        os.write(2, f"pybuild: {name}: {why}\n".encode())
-        os._exit(status)
-
-
-def _drop_privileges(container: dict[str, Any], who: users.User) -> None:
-    wanted: int = container["capabilities"]
-    process.limit_bounding_set(wanted)
-    process.clear_ambient_capabilities()
-    if container["no_new_privileges"]:
-        process.set_no_new_privileges()
-    filtered = bool(container["seccomp"])
-    if filtered and not container["no_new_privileges"]:  # which takes the privilege that is given up below
-        process.set_seccomp_filter(container["seccomp"])
-    if container["keep_groups"] and (who.uid or who.gid):
-        why = f"only root exists here, not {who.uid}:{who.gid}: there are no subordinate ids"
-        raise RefusedError("USER", why, errno.EINVAL)
-    # The user's own group is among them: who gives it up does not get past files that it is kept from (CVE-2022-36109).
-    groups = tuple(dict.fromkeys((who.gid, *who.groups)))
-    most = os.sysconf("SC_NGROUPS_MAX")
-    if len(groups) > most:
-        why = f"the image's /etc/group has {who.name or who.uid} in {len(groups)} groups, and Linux allows {most}"
-        raise RefusedError("USER", why, errno.E2BIG)
-    try:
-        if not container["keep_groups"]:
-            os.setgroups(groups)
-        os.setresgid(who.gid, who.gid, who.gid)
-        os.setresuid(who.uid, who.uid, who.uid)
-    except OSError as error:
-        if error.errno != errno.EINVAL:
-            raise
-        why = f"{who.uid}:{who.gid}, or a group of that user, does not exist here: there are not so many ids"
-        raise RefusedError("USER", why, errno.EINVAL) from None
-    _, permitted, _ = process.capget()
-    process.capset(permitted & wanted, permitted & wanted, 0)
-    if filtered and container["no_new_privileges"]:
-        process.set_seccomp_filter(container["seccomp"])
-
-
-def _exec(argv: tuple[str, ...], environment: dict[str, str]) -> None:
-    """Execute as execvpe does, with the container's PATH. Raises the OSError that says most."""
-    name = argv[0]
-    if "/" in name:
-        os.execve(name, argv, environment)  # noqa: S606
-    worst: OSError = FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
-    for directory in environment["PATH"].split(":"):
-        try:
-            os.execve(f"{directory or '.'}/{name}", argv, environment)  # noqa: S606
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        except OSError as error:
-            if error.errno not in {errno.EACCES, errno.EPERM}:
-                raise
-            worst = error
-    raise worst
-
-
-def _explain(error: OSError, name: str) -> tuple[int, str]:
-    if error.errno in {errno.ENOENT, errno.ENOTDIR}:
-        if "/" not in name:
-            return _NOT_FOUND, "command not found"
-        if os.path.exists(name):
-            return _NOT_FOUND, "its interpreter or dynamic loader does not exist"
-        return _NOT_FOUND, "no such file"
-    if error.errno == errno.ENOEXEC:
-        return _NOT_EXECUTABLE, "not in a format this machine can execute (for another architecture?)"
-    return _NOT_EXECUTABLE, error.strerror or str(error)
-
-
-def _pass_signals_on(command: int) -> None:
+def _pass_signals_on(child: int) -> None:
     def forward(number: int, _frame: object) -> None:
         try:
-            os.kill(command, number)
+            os.kill(child, number)
         except ProcessLookupError:
             return
 
-    for name in _FORWARDED:
+    for name in command.FORWARDED:
         _signal.signal(getattr(_signal, name), forward)
     _signal.pthread_sigmask(_signal.SIG_SETMASK, [])
 
 
-def _reap(command: int) -> None:
+def _reap(child: int) -> None:
     result = -1
     while result == -1:
         pid, status = os.waitpid(-1, 0)
-        if pid == command:
+        if pid == child:
             result = status
     try:
         os.kill(-1, 9)

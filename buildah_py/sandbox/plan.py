@@ -6,6 +6,7 @@ import resource
 from typing import TYPE_CHECKING, Any
 
 from buildah_py.errors import SandboxError
+from buildah_py.image.config import DEFAULT_PATH
 from buildah_py.sandbox import capabilities, spec
 from buildah_py.sandbox.operations import (
     BindMount,
@@ -155,6 +156,12 @@ def _profile(container: ContainerSpec) -> bytes:
     return compile_profile(container.seccomp, capability_mask(container))
 
 
+def _environment(env: tuple[str, ...]) -> tuple[str, ...]:
+    """Add what every process has: PATH. HOME depends on the user, whom the image tells."""
+    has_path = any(entry.partition("=")[0] == "PATH" for entry in env)
+    return env if has_path else (*env, f"PATH={DEFAULT_PATH}")
+
+
 def description(container: ContainerSpec, *, unprivileged: bool, single_id: bool) -> tuple[dict[str, Any], list[int]]:
     """Give what is sent to the helper, and the descriptors that its bind mounts count from 0."""
     operations = []
@@ -180,7 +187,7 @@ def description(container: ContainerSpec, *, unprivileged: bool, single_id: bool
         "work": container.work,
         "init": container.init,
         "argv": container.argv,
-        "env": container.env,
+        "env": _environment(container.env),
         "cwd": container.cwd,
         "user": container.user,
         "hostname": container.hostname,

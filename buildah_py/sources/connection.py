@@ -6,7 +6,7 @@ import http.client
 import ipaddress
 import ssl
 from base64 import b64encode
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from buildah_py.errors import SourceError
@@ -43,22 +43,17 @@ def connect(
             pair = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
             headers["Proxy-Authorization"] = "Basic " + b64encode(pair.encode()).decode()
         if url.scheme == "https":
-            connection = http.client.HTTPSConnection(
-                proxy.hostname, proxy.port or 3128, timeout=watch.timeout, context=ssl.create_default_context()
-            )
+            connection = _Tls(proxy.hostname, proxy.port or 3128, watch, context=ssl.create_default_context())
             connection.set_tunnel(url.hostname, port or 443, headers)
         else:
-            connection = _Proxied(proxy.hostname, proxy.port or 3128, timeout=watch.timeout)
-            connection.proxy_headers = headers
+            connection = _Proxied(proxy.hostname, proxy.port or 3128, watch, headers)
             target = f"{url.scheme}://{url.netloc.rpartition('@')[2]}{target}"
         _open(connection, watch)
         return connection, target, False
     if url.scheme == "https":
-        connection = http.client.HTTPSConnection(
-            url.hostname, port or 443, timeout=watch.timeout, context=ssl.create_default_context()
-        )
+        connection = _Tls(url.hostname, port or 443, watch, context=ssl.create_default_context())
     else:
-        connection = http.client.HTTPConnection(url.hostname, port or 80, timeout=watch.timeout)
+        connection = _Watched(url.hostname, port or 80, watch)
     _open(connection, watch)
     local = is_ours(connection.sock)
     if local and guarded:
@@ -71,7 +66,6 @@ def connect(
 
 
 def _open(connection: http.client.HTTPConnection, watch: Watch) -> None:
-    connection._create_connection = watch.connect  # type: ignore[attr-defined]  # noqa: SLF001 - it has no other door
     try:
         with watch.within():
             connection.connect()
@@ -80,10 +74,24 @@ def _open(connection: http.client.HTTPConnection, watch: Watch) -> None:
         raise
 
 
-class _Proxied(http.client.HTTPConnection):
+class _Watched(http.client.HTTPConnection):
+    """A connection that a watch makes, and ends."""
+
+    def __init__(self, host: str, port: int, watch: Watch, **more: Any) -> None:
+        super().__init__(host, port, timeout=watch.timeout, **more)
+        self._create_connection = watch.connect  # where the class would call socket.create_connection
+
+
+class _Tls(_Watched, http.client.HTTPSConnection):
+    """The same, encrypted."""
+
+
+class _Proxied(_Watched):
     """A connection to a proxy for plain http."""
 
-    proxy_headers: Mapping[str, str] = {}
+    def __init__(self, host: str, port: int, watch: Watch, proxy_headers: Mapping[str, str]) -> None:
+        super().__init__(host, port, watch)
+        self.proxy_headers = proxy_headers
 
     def putrequest(self, method: str, url: str, skip_host: bool = False, skip_accept_encoding: bool = False) -> None:
         super().putrequest(method, url, skip_host, skip_accept_encoding)

@@ -25,8 +25,8 @@ class Rules(NamedTuple):
     `before`: only what was last used before that (ns since 1970). `keep`: only until the whole state takes no more than
     so many bytes of the disk. `min_free`: only until the file system has so many bytes free. `named`: images with a
     name too, and all logs. `matching`: only images for which it is true, with the layers that are theirs alone.
-    `spare_own`: nothing that this process has used. `held`: none of these layers. `dry_run`: nothing
-    goes, it is only told what would.
+    `spare_own`: nothing that this process has used. `held`: none of these layers. `dry_run`: it is
+    only told what would go.
     """
 
     before: int | None = None

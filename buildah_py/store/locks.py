@@ -70,7 +70,7 @@ def named_lock(
 
 def _pause(cancelled: Callable[[], bool]) -> None:
     if cancelled():
-        raise Interrupted("interrupted while another build was executing the same step")
+        raise Interrupted("interrupted while waiting for another pybuild")
     time.sleep(_POLL_SECONDS)
 
 

@@ -1,0 +1,188 @@
+"""A container's command: a copy of the first process, which may do all, becomes a program with the rights it is given.
+
+Runs in the child that the first process forks, with the container's mounts around it.
+"""
+
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]  # see `container`
+import _socket
+import errno
+import fcntl
+import os
+
+from buildah_py.linux import process
+from buildah_py.linux.paths import openat2
+from buildah_py.sandbox import idmap
+from buildah_py.sandbox.refusal import RefusedError, Step, report
+from buildah_py.sandbox.rlimits import set_limit
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+    from buildah_py.image import users
+
+_TIOCSCTTY = 0x540E
+FORWARDED = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGWINCH", "SIGCONT", "SIGALRM")
+"""Signals of the first process that are for the command; they are blocked until it is there."""
+_NOT_FOUND, _NOT_EXECUTABLE = 127, 126
+
+
+def become(
+    container: dict[str, Any],
+    channel: _socket.socket,
+    streams: tuple[int, int, int],
+    root: int,
+    who: users.User,
+    waiting: int,
+    user_namespace: int,
+) -> NoReturn:
+    """Execute the command in the root that the descriptor `root` is, once the pipe `waiting` says that it may begin.
+
+    Never returns; what stands in the way goes over `channel`.
+    """
+    try:
+        if user_namespace != -1:
+            with Step("entering the user namespace"):
+                idmap.enter(user_namespace)
+            # Here the mounts are a copy, and the descriptor leads to the original.
+            root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        with Step(f"working directory {container['cwd']}"):
+            _enter_working_directory(root, container["cwd"])
+        channel, waiting = _arrange_descriptors(streams, channel, waiting)
+        _execute(container, who, waiting)
+    except Exception as error:  # noqa: BLE001 (the edge of this process: whoever waits must hear of it)
+        report(channel, error)
+    finally:
+        os._exit(125)
+
+
+def _enter_working_directory(root: int, path: str) -> None:
+    """Enter a directory of the new root, which no link of /proc leads out of. One that is missing is made, as by runc.
+
+    Root looks for it: a directory that only root may enter can be where a user's command begins, as with docker.
+    """
+    try:
+        here = openat2(root, path, os.O_PATH | os.O_DIRECTORY)
+    except FileNotFoundError:
+        _make_directories(root, path)
+        here = openat2(root, path, os.O_PATH | os.O_DIRECTORY)
+    os.fchdir(here)
+    os.close(here)
+    if not os.getcwd().startswith("/"):
+        raise FileNotFoundError(errno.ENOENT, "lies outside of the container", path)
+
+
+def _make_directories(root: int, path: str) -> None:
+    """Make a directory and those above it, each from a descriptor of the one that it lies in."""
+    above = "/"
+    for name in filter(None, path.split("/")):
+        parent = openat2(root, above, os.O_PATH | os.O_DIRECTORY)
+        try:
+            os.mkdir(name, 0o755, dir_fd=parent)
+        except FileExistsError:
+            pass
+        finally:
+            os.close(parent)
+        above += f"{name}/"
+
+
+def _arrange_descriptors(
+    streams: tuple[int, int, int], channel: _socket.socket, waiting: int
+) -> tuple[_socket.socket, int]:
+    """Leave nothing open but 0, 1, 2 and, until the exec, the channel and the pipe; gives these two."""
+    high = [fcntl.fcntl(one, fcntl.F_DUPFD_CLOEXEC, 10) for one in (*streams, channel.detach(), waiting)]
+    for number, descriptor in enumerate(high):
+        os.dup2(descriptor, number, inheritable=number < len(streams))
+    process.close_range(len(high))
+    return _socket.socket(fileno=3), 4
+
+
+def _execute(container: dict[str, Any], who: users.User, waiting: int) -> None:
+    os.setsid()
+    for name in (*FORWARDED, "SIGPIPE", "SIGXFSZ"):  # Python and we ignore some; that would outlive the exec
+        _signal.signal(getattr(_signal, name), _signal.SIG_DFL)
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, [])
+    if container["tty"]:
+        fcntl.ioctl(0, _TIOCSCTTY, 0)
+    os.umask(container["umask"])
+    environment = dict(entry.partition("=")[::2] for entry in container["env"])
+    environment.setdefault("HOME", who.home)
+    if not os.read(waiting, 1):  # process 1 is gone
+        os._exit(125)
+    for limit in container["rlimits"]:
+        set_limit(*limit)
+    with Step("giving up privileges"):
+        _drop_privileges(container, who)
+    try:
+        _exec(container["argv"], environment)
+    except OSError as error:
+        status, why = _explain(error, container["argv"][0])
+        name = "".join(filter(str.isprintable, container["argv"][0]))  # an image's, and this may be a terminal
+        os.write(2, f"pybuild: {name}: {why}\n".encode())
+        os._exit(status)
+
+
+def _drop_privileges(container: dict[str, Any], who: users.User) -> None:
+    wanted: int = container["capabilities"]
+    process.limit_bounding_set(wanted)
+    process.clear_ambient_capabilities()
+    if container["no_new_privileges"]:
+        process.set_no_new_privileges()
+    filtered = bool(container["seccomp"])
+    if filtered and not container["no_new_privileges"]:  # which takes the privilege that is given up below
+        process.set_seccomp_filter(container["seccomp"])
+    if container["keep_groups"] and (who.uid or who.gid):
+        why = f"only root exists here, not {who.uid}:{who.gid}: there are no subordinate ids"
+        raise RefusedError("USER", why, errno.EINVAL)
+    # The user's own group is among them: who gives it up does not get past files that it is kept from (CVE-2022-36109).
+    groups = tuple(dict.fromkeys((who.gid, *who.groups)))
+    most = os.sysconf("SC_NGROUPS_MAX")
+    if len(groups) > most:
+        why = f"the image's /etc/group has {who.name or who.uid} in {len(groups)} groups, and Linux allows {most}"
+        raise RefusedError("USER", why, errno.E2BIG)
+    try:
+        if not container["keep_groups"]:
+            os.setgroups(groups)
+        os.setresgid(who.gid, who.gid, who.gid)
+        os.setresuid(who.uid, who.uid, who.uid)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        why = f"{who.uid}:{who.gid}, or a group of that user, does not exist here: there are not so many ids"
+        raise RefusedError("USER", why, errno.EINVAL) from None
+    _, permitted, _ = process.capget()
+    process.capset(permitted & wanted, permitted & wanted, 0)
+    if filtered and container["no_new_privileges"]:
+        process.set_seccomp_filter(container["seccomp"])
+
+
+def _exec(argv: tuple[str, ...], environment: dict[str, str]) -> None:
+    """Execute as execvpe does, with the container's PATH. Raises the OSError that says most."""
+    name = argv[0]
+    if "/" in name:
+        os.execve(name, argv, environment)  # noqa: S606
+    worst: OSError = FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+    for directory in environment["PATH"].split(":"):
+        try:
+            os.execve(f"{directory or '.'}/{name}", argv, environment)  # noqa: S606
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            if error.errno not in {errno.EACCES, errno.EPERM}:
+                raise
+            worst = error
+    raise worst
+
+
+def _explain(error: OSError, name: str) -> tuple[int, str]:
+    if error.errno in {errno.ENOENT, errno.ENOTDIR}:
+        if "/" not in name:
+            return _NOT_FOUND, "command not found"
+        if os.path.exists(name):
+            return _NOT_FOUND, "its interpreter or dynamic loader does not exist"
+        return _NOT_FOUND, "no such file"
+    if error.errno == errno.ENOEXEC:
+        return _NOT_EXECUTABLE, "not in a format this machine can execute (for another architecture?)"
+    return _NOT_EXECUTABLE, error.strerror or str(error)
