@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from buildah_py.layers.entry import Entry
 
-# What is known to differ, with the reason: (builders, what the lines of the report say, reason).
+# Known differences, with the reason: (builders, what the lines of the report say, reason).
 KNOWN = (
     ("podman|buildah", r"^/\S+ names: ", "a file that is touched without effect is a file of its own there"),
     ("docker|podman|buildah", r"^/\S+ mtime: \d+ \| later", "a COPY changes its directory's time there"),

@@ -54,7 +54,7 @@ _BUSYBOX_DIRS = (
 _REMOVE = "rm -f /var/cache/apt/archives/*.deb /var/cache/apt/archives/partial/*.deb /var/cache/apt/*.bin || true"
 _DEBIAN_FILES = {
     "etc/apt/apt.conf.d/docker-clean": f"""\
-# What apt keeps would be in a layer for ever. Cache mounts for it want this file removed first.
+# Archives that apt keeps would be in a layer for ever. Cache mounts for it want this file removed first.
 DPkg::Post-Invoke {{ "{_REMOVE}"; }};
 APT::Update::Post-Invoke {{ "{_REMOVE}"; }};
 Dir::Cache::pkgcache "";
@@ -66,10 +66,10 @@ Dir::Cache::srcpkgcache "";
     "etc/dpkg/dpkg.cfg.d/docker-apt-speedup": "force-unsafe-io\n",
     "usr/sbin/policy-rc.d": "#!/bin/sh\nexit 101\n",
 }
-"""What makes Debian fit for images, as in the official ones: packages leave no caches, and start no services."""
+"""Files that make Debian fit for images, as in the official ones: packages leave no caches, and start no services."""
 _DEBIAN_PROGRAM = "usr/sbin/policy-rc.d"
 _OF_THIS_MACHINE = ("etc/hostname", "etc/resolv.conf")
-"""What mmdebstrap takes along: images are not published with it, and the same packages are the same layer."""
+"""Files that mmdebstrap takes along: images are not published with it, and the same packages are the same layer."""
 _USERS = (
     "root:x:0:0:root:/root:/bin/sh\n"
     "daemon:x:1:1:daemon:/usr/sbin:/bin/false\n"

@@ -216,7 +216,7 @@ def _make_room(store: Store, request: BuildRequest, emit: Callable[[Event], None
 def _find_faults(
     build_file: BuildFile, main: MainContext, request: BuildRequest, bases: Mapping[tuple[str, str], ImageConfig]
 ) -> list[str]:
-    """What the checks have to say of the build file."""
+    """Ask the checks about the build file; a line for each finding."""
     from buildah_py.api.checks import check_build
 
     found = check_build(

@@ -36,12 +36,12 @@ class Clamp(NamedTuple):
     exact: bool = False
 
     def change(self, mtime: int, stamp: str) -> int:
-        """What becomes of a time in nanoseconds, which is what `stamp` says."""
+        """Give what becomes of a time in nanoseconds; `stamp` says what that is."""
         epoch = self.epoch * SECOND
         return epoch if self.exact or stamp == CLOCK else min(mtime, epoch)
 
     def in_layer(self, place: int) -> Callable[[int], int]:
-        """What becomes of the times in one of the layers."""
+        """Give what becomes of the times in one of the layers."""
         stamps = self.stamps[place] if self.stamps else NO_STAMPS
         return lambda mtime: self.change(mtime, stamps.of(mtime))
 

@@ -26,7 +26,7 @@ HINT: Final = f"it is a number of seconds since 1970, or `{EPOCH_OF_CONTEXT}`"
 
 
 def read_epoch(option: str | None, build_args: Mapping[str, str], environ: Mapping[str, str]) -> Epoch | None:
-    """What the option, a build argument or the environment say; None where nobody does. Raises UsageError."""
+    """Read the option, a build argument or the environment; None where nobody does. Raises UsageError."""
     text = option if option is not None else build_args.get(EPOCH, environ.get(EPOCH, ""))
     if not is_epoch(text):
         raise UsageError(f"{EPOCH} is `{text}`", hint=HINT)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Arrived(NamedTuple):
-    """What came: a directory of its own, or a lone build file, beside which the directory is empty.
+    """A context that came: a directory of its own, or a lone build file, beside which the directory is empty.
 
     `time` is when it was last changed, as a web server said, in seconds since 1970; 0 where none did.
     """

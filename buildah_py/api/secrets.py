@@ -55,7 +55,7 @@ class Secret(NamedTuple):
         return value
 
     def digest(self, value: bytes) -> str:
-        """What stands for a value in keys, equal on every machine.
+        """Give the text that stands for a value in keys, equal on every machine.
 
         scrypt (RFC 7914) with the id as salt: whoever reads a record has to spend 32 MiB of memory and a tenth of a
         second on each guess.

@@ -27,7 +27,7 @@ _STEP = {"op": "squash"}
 
 
 def squash(workshop: Workshop, layers: Sequence[str], stamps: Sequence[Stamps], first: int) -> Made:
-    """Make one layer of those from place `first` on. What was made of the same before is found again."""
+    """Make one layer of those from place `first` on; the one that was made of the same before, if any."""
     chain, inputs = base_chain(layers[:first]), {"layers": digest_of(list(layers[first:]))}
     known = workshop.cache.lookup(step_key(chain, _STEP, inputs))
     if known is not None and workshop.store.layers.use([known.diff_id]):

@@ -1,4 +1,4 @@
-"""What is wrong with the FROMs of a file, and which checks its instructions go through while it is walked."""
+"""Checks of the FROMs of a file; those of its instructions are made for each stage while it is walked."""
 
 from __future__ import annotations
 

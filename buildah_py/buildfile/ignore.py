@@ -137,7 +137,7 @@ class IgnorePatterns:
         state = self.state(directory)
         base = self.ignores(state)
         depth = directory.count("/") + 1 if directory else 0
-        # What was decided for the directory holds until a later run changes it.
+        # The decision about the directory holds until a later run changes it.
         runs = [run for run in self._at_depth(depth)[state.bit_length() :] if run is not None]
         while runs and runs[0].negated != base:  # says nothing that is not so anyway
             runs.pop(0)

@@ -1,4 +1,4 @@
-"""What is questionable about an instruction once the variables that it sees are known."""
+"""Questionable things about an instruction, once the variables that it sees are known."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ class StageChecks(StageObserver):
                 )
 
     def plain(self, instruction: Instruction) -> None:
-        """What counts once in a stage, and commands without a shell of their own."""
+        """Instructions that count once in a stage, and commands without a shell of their own."""
         match instruction:
             case tree.Cmd() | tree.Entrypoint():
                 self._counts_once(instruction)

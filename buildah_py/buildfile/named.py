@@ -25,7 +25,7 @@ class NamedContext(NamedTuple):
 
     @property
     def key(self) -> str:
-        """What tells it from all others of a build."""
+        """Name and platform, which tell it from all others of a build."""
         return f"{self.name}::{self.platform}" if self.platform else self.name
 
 

@@ -27,7 +27,7 @@ _DIGESTS: Final = r"sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128}
 
 
 class Base(NamedTuple):
-    """What is known of a base image: its variables, platform (`os/arch[/variant]`), directory and ONBUILD triggers."""
+    """Facts about a base image: its variables, platform (`os/arch[/variant]`), directory and ONBUILD triggers."""
 
     env: Mapping[str, str]
     platform: str
@@ -36,7 +36,7 @@ class Base(NamedTuple):
 
 
 class Origin(NamedTuple):
-    """What an instruction takes files from: a stage, a named context, or the image of a name."""
+    """The place that an instruction takes files from: a stage, a named context, or the image of a name."""
 
     stage: StageWalk | None = None
     context: NamedContext | None = None

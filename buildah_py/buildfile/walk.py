@@ -33,7 +33,7 @@ MAX_LENGTH = 16 << 20
 
 
 class Settings(NamedTuple):
-    """What the command line adds; `contexts` are by their keys, `env` are variables of all stages."""
+    """Additions of the command line; `contexts` are by their keys, `env` are variables of all stages."""
 
     platform: str
     build_platform: str
@@ -339,7 +339,7 @@ class Walk:
 
 
 def _names_in(instruction: Instruction) -> Iterator[tuple[str, Span, bool]]:
-    """What an instruction takes files from by names without variables, and whether a number is a stage."""
+    """List the names without variables that an instruction takes files from, and whether a number is a stage."""
     if isinstance(instruction, tree.Copy) and instruction.from_ is not None:
         if "$" not in instruction.from_.text:
             yield instruction.from_.text, instruction.from_.span, True

@@ -24,7 +24,7 @@ NEAR = 12
 
 
 class Made(NamedTuple):
-    """What a step led to: a layer, its content's digest, its times that are no content, and when it first did (ns).
+    """The result of a step: a layer, its content's digest, its times that are no content, and when it first did (ns).
 
     `created` is 0 for a result of just now.
     """
@@ -62,7 +62,7 @@ class Record:
 
     @property
     def result(self) -> Made:
-        """What the step led to."""
+        """Layer, content, stamps and time together."""
         return Made(self.diff_id, self.content, self.stamps, self.created)
 
     @property

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from buildah_py.api.container import ContainerOptions
 
 HOST = "127.0.0.1"
-"""What stands for this machine in its own network; in another one nobody answers there."""
+"""The address that stands for this machine in its own network; in another one nobody answers there."""
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)([kmgt]?)(?:i?b)?", re.IGNORECASE)
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
 _CPUS = re.compile(r"\d+(-\d+)?(,\d+(-\d+)?)*")

@@ -28,7 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run a shell on this terminal, or on a script that comes in; its exit status. What is written is thrown away."""
+    """Run a shell on this terminal, or on a script that comes in; its exit status. No file that it writes is kept."""
     from buildah_py.api.run import RunRequest, run_image
     from buildah_py.api.state import open_store
     from buildah_py.cli import container

@@ -213,7 +213,7 @@ class RunExecution:
         return open_caches(self._workshop, self._node, self._step.mounts, self._trees, self._held)
 
     def _run(self, spec: ContainerSpec, show: Callable[[int, bytes], None], *, apart: bool = False) -> None:
-        """Run the container. What it says comes in its order, unless output and errors are wanted `apart`."""
+        """Run the container. Its output comes in its order, unless output and errors are wanted `apart`."""
         pipes = [os.pipe2(os.O_CLOEXEC) for _ in range(2 if apart else 1)]
         try:
             try:

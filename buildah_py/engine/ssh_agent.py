@@ -1,6 +1,6 @@
 """RUN --mount=type=ssh: a socket of ours with the owner and mode that were asked for, in front of the user's ssh agent.
 
-What passes is what using a key takes: listing keys and signing. An agent would also load libraries, take keys, lose
+Listing keys and signing pass, which is all that using a key takes. An agent would also load libraries, take keys, lose
 them and be locked, and refuses peers of other users than its own; draft-ietf-sshm-ssh-agent describes the messages.
 """
 

@@ -1,4 +1,4 @@
-"""What a step printed, kept in a file: all of it, up to a size that only a mistake or an attack exceeds."""
+"""The output of a step, kept in a file: all of it, up to a size that only a mistake or an attack exceeds."""
 
 from __future__ import annotations
 

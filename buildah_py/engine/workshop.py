@@ -104,7 +104,7 @@ class Workshop:
 
     @property
     def limits(self) -> tuple[str, ...]:
-        """What this machine cannot do that a command's result depends on; it enters keys, so that others do not hit."""
+        """Name what this machine lacks and results of commands depend on; it enters keys, so that others do not hit."""
         return () if self.owners else (ONE_ID,)
 
     # file systems

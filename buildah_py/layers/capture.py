@@ -91,7 +91,7 @@ class _Child(NamedTuple):
 
 
 class _Times:
-    """What the times of the layer's entries are."""
+    """Sorts the times of a layer's entries by what they are."""
 
     def __init__(self, stamped: Stamps | None, below: Callable[[str], Entry | None]) -> None:
         self.stamped = stamped

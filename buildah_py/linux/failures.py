@@ -1,4 +1,4 @@
-"""What an error of the system means to a person: where it came up, what it says, and what to do, by its cause."""
+"""Errors of the system as told to a person: where it came up, what it says, and what to do, by its cause."""
 
 from __future__ import annotations
 

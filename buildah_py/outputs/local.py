@@ -27,7 +27,7 @@ _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _CAPABILITY: Final = "security.capability"
 _LENT: Final = stat.S_ISUID | stat.S_ISGID
-"""What lets others act as a file's owner or group."""
+"""Bits that let others act as a file's owner or group."""
 
 
 def write_local(dest: str, tree: Tree, *, delete: bool = False, warn: Callable[[str], object] = lambda _: None) -> None:

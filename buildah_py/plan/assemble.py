@@ -18,7 +18,7 @@ COMMENT = "pybuild"
 
 
 class MadeLayer(NamedTuple):
-    """What a node made: the layer's diff_id, and when the step first made that (nanoseconds since 1970)."""
+    """The layer of a node: its diff_id, and when the step first made that (nanoseconds since 1970)."""
 
     diff_id: str
     created: int

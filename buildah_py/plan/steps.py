@@ -58,9 +58,9 @@ class MountStep:
     env: str = ""
 
     def canonical(self) -> Canonical:
-        """What the command can see of the mount; never what a cache holds or a secret says.
+        """Describe what the command can see of the mount; never what a cache holds or a secret says.
 
-        What a cache holds is told by its id with the steps before: see `RunStep.reads_state`.
+        The content of a cache is told by its id with the steps before: see `RunStep.reads_state`.
         """
         seen: Canonical = {"type": self.type, "target": self.target}
         if self.type in ("bind", "cache"):

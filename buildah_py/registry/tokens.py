@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 CLIENT: Final = "pybuild"
 _NO_POST: Final = frozenset({404, 405})
-"""What token servers answer that know no OAuth2."""
+"""Answers of token servers that know no OAuth2."""
 _LIFETIME: Final = 60
 _MARGIN: Final = 5.0
 _LARGEST: Final = 1 << 20

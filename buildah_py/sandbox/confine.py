@@ -1,4 +1,4 @@
-"""What process 1 of a container may still do once its command is executed: reap it, end it, say how it ended.
+"""Process 1 of a container, confined once its command is executed: it may reap it, end it, say how it ended.
 
 A command that is given CAP_SYS_PTRACE, or some descriptor by a mistake of ours, can make process 1 do what it wants; so
 that must be nothing that the command could not do by itself.
@@ -13,7 +13,7 @@ CALLS = """
     brk close exit exit_group futex getpid getrusage gettid kill madvise mmap mmap2 mremap munmap restart_syscall
     rt_sigaction rt_sigprocmask rt_sigreturn sigreturn wait4 waitpid write
 """
-"""What the interpreter needs to wait, pass signals on and write one record."""
+"""Calls that the interpreter needs to wait, pass signals on and write one record."""
 
 _KILL = 1 << capabilities.number("KILL")  # users of the container have other ids
 

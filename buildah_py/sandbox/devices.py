@@ -44,8 +44,8 @@ class DeviceTree(Operation):
         """Mount it.
 
         Everything but the nodes themselves is mounted without devices: whoever may mknod in the container gets a node
-        that cannot be opened, and no device control group is needed. What the command gets of it as standard streams is
-        opened now, while nothing of a build file can be in the way.
+        that cannot be opened, and no device control group is needed. Those that become the standard streams are opened
+        now, while nothing of a build file can be in the way.
         """
         noexec = mounts.MOUNT_ATTR_NOSUID | mounts.MOUNT_ATTR_NOEXEC
         tree = new_file_system("tmpfs", {"mode": "0755", "size": "65536k"}, noexec)

@@ -1,4 +1,4 @@
-"""What the machine does not believe of what containers say on their network: routers, redirects, addresses."""
+"""Disbelief in what containers say on their network: routers, redirects, addresses."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ class Operation:
     fields: ClassVar[tuple[str, ...]] = ("target",)
     directory = True
     reserves = ""
-    """What of its place no mount of a build may cover: "", "place", or "tree" for everything below as well."""
+    """The part of its place that no mount of a build may cover: "", "place", or "tree" for all below as well."""
     of_host = False
     """Preparing needs the host's mount namespace, as descriptors lead only to mounts of the namespace one is in."""
 

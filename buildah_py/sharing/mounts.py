@@ -33,7 +33,7 @@ _PIECE: Final = 1 << 20
 _LEVEL: Final = 3
 _MAX_SMALL: Final = 32
 _CHANGED: Final = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EACCES}
-"""What opening something gives that was a file or directory a moment ago: of a device it is EACCES."""
+"""Errors of opening something that was a file or directory a moment ago: of a device it is EACCES."""
 
 
 class Packed(NamedTuple):

@@ -78,7 +78,8 @@ def fetch(
     not asked for again. `authorization` gives the Authorization header for a URL; it, and what stands before the `@`
     of the URL, goes to the scheme, host and port of that URL alone and into no message. Redirects stay on http and
     https, never lead from https to http, nor, without `local_redirects`, from elsewhere to this machine itself or its
-    link. What is silent for `timeout` seconds, or next to it, has failed, and so has what is larger than `limits` say.
+    link. A server that is silent for `timeout` seconds, or next to it, has failed, and so has one that sends more than
+    `limits` say.
     Raises SourceError, and Interrupted where `cancelled()`.
     """
     from hashlib import sha256

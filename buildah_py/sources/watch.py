@@ -1,4 +1,4 @@
-"""What keeps a fetch within its time: whoever waits for another machine is woken when nobody wants the answer."""
+"""Fetching within a time limit: whoever waits for another machine is woken when nobody wants the answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What RUN --mount=type=cache keeps: one directory for each name, which collection may take while nobody uses it."""
+"""Cache mounts (RUN --mount=type=cache): a directory for each name, which collection may take while nobody uses it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ COPY: Final = "copy="
 
 
 class CacheName(str):
-    """What a cache mount is told by: its id, and where they are not the usual ones, owner and mode.
+    """The name that a cache mount is told by: its id, and where they are not the usual ones, owner and mode.
 
     A cache that begins with what a stage holds belongs to that content as well; of a private one there are copies. The
     parts are separated by NUL, which no id can hold.

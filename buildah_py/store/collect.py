@@ -188,7 +188,7 @@ class _Choice:
                 self._total -= self._mounts[name].disk
 
     def told(self) -> Collected:
-        """What would go."""
+        """Tell what would go."""
         freed = self.bytes + sum(self.cache_mounts.values()) + sum(item.disk for item in self.fetched)
         return Collected(
             tuple(self.images), len(self.layers), len(self.cache_mounts), freed, max(0, self._total), self._goal

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 _CALLING = ("names", "platform_names", "(SELECT config FROM list_entries WHERE config IS NOT NULL)")
-"""What holds the names of images."""
+"""Tables that hold the names of images."""
 
 
 class StoredImage(NamedTuple):
@@ -30,7 +30,7 @@ class StoredImage(NamedTuple):
 
 
 class RepoDigest(NamedTuple):
-    """What a registry calls an image: `name` is registry/repository, `digest` that of a manifest, or of an index there.
+    """The name of an image in a registry: `name` is registry/repository, `digest` a manifest's or an index's there.
 
     `data` are the bytes of a manifest that came from there. They are not kept of one that was sent there: how an image
     is written depends on what is asked for, and not on where it was sent before.
