@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -112,18 +113,25 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("pybuild", users, indirect=True)
 
 
-@pytest.fixture
-def tmp_path() -> Iterator[Path]:
+@contextmanager
+def _open_directory(prefix: str) -> Iterator[Path]:
     """Give a directory that every user may enter.
 
     Below pytest's own that would last only until another run of the tests shuts that to all but its owner.
     """
-    path = Path(tempfile.mkdtemp(prefix="pybuild-"))
+    path = Path(tempfile.mkdtemp(prefix=prefix))
     path.chmod(0o755)
     try:
         yield path
     finally:
         shutil.rmtree(path)
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """Give a directory that every user may enter."""
+    with _open_directory("pybuild-") as path:
+        yield path
 
 
 @pytest.fixture(scope="session")
@@ -187,12 +195,8 @@ def ordinary_user() -> Iterator[OrdinaryUser]:
 @pytest.fixture(scope="session")
 def stores() -> Iterator[Path]:
     """Give a directory for stores that are copied."""
-    path = Path(tempfile.mkdtemp(prefix="pybuild-stores-"))
-    path.chmod(0o755)
-    try:
+    with _open_directory("pybuild-stores-") as path:
         yield path
-    finally:
-        shutil.rmtree(path)
 
 
 @pytest.fixture
