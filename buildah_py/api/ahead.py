@@ -5,16 +5,16 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from buildah_py.api.layer_blobs import LayerBlobs, form_of
 from buildah_py.image.media_types import UNCOMPRESSED
+from buildah_py.transfer.layer_blobs import LayerBlobs, form_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from concurrent.futures import ThreadPoolExecutor
 
-    from buildah_py.api.layer_blobs import Form
     from buildah_py.outputs.spec import Output
     from buildah_py.store import Store
+    from buildah_py.transfer.layer_blobs import Form
 
 _COMPRESSED = frozenset({"oci", "docker", "image"})
 

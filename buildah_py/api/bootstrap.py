@@ -8,7 +8,6 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, TypedDict
 
-from buildah_py.api.images import full_name
 from buildah_py.errors import NotFound, PybuildError, SourceError, UsageError
 from buildah_py.image import config as image_config
 from buildah_py.image import platform as platforms
@@ -21,6 +20,7 @@ from buildah_py.layers.limits import DEFAULT_LIMITS, Limits
 from buildah_py.layers.tar import measure
 from buildah_py.layers.writer import LayerWriter
 from buildah_py.linux.identity import has_single_id, in_user_namespace
+from buildah_py.store.names import full_name
 
 if TYPE_CHECKING:
     from typing import IO

@@ -6,16 +6,13 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-from buildah_py.api.caching import CacheOptions
 from buildah_py.api.container import ContainerOptions
 from buildah_py.api.contexts import ContextOptions, parse_contexts
 from buildah_py.api.finishing import compress_ahead, shape_image, write_outputs
-from buildah_py.api.images import familiar_name, full_name
 from buildah_py.api.opening import open_build, plan_options, read_output, refuse_what_is_not_allowed
 from buildah_py.api.output_options import OutputOptions, check_epoch, meant_for_pushes, names_in_store, read_outputs
 from buildah_py.api.recorded import record, warned
 from buildah_py.api.reuse import ReuseOptions
-from buildah_py.api.state import telling
 from buildah_py.engine import Engine
 from buildah_py.errors import LayersLost, UsageError
 from buildah_py.frozen import dataclass, field, replace
@@ -23,6 +20,9 @@ from buildah_py.plan import make_plan
 from buildah_py.plan.assemble import MadeLayer, finish_config
 from buildah_py.progress import events
 from buildah_py.sharing import INLINE
+from buildah_py.sharing.options import CacheOptions
+from buildah_py.store.names import familiar_name, full_name
+from buildah_py.transfer.registries import telling
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -110,7 +110,7 @@ def build(
     request = replace(request, registries=registries)
     with open_build(request, names, emit) as opened:
         request, store, workshop, build_file = opened.request, opened.store, opened.workshop, opened.build_file
-        sharing = opened.sharing
+        caches = opened.caches
         check_epoch(request.outputs, outputs, request.epoch)
         if store.database.begins_anew:
             emit(events.Note("the store is of an older pybuild: its images stay, its steps are executed once more"))
@@ -151,7 +151,7 @@ def build(
                     stamps = results[plan.target].stamps
                     finished = finish_config(plan, made)
                     config, base_layers, stamps = shape_image(finished, plan.config, request, workshop, stamps)
-                    config = config.with_property(INLINE, sharing.inline(plan, engine.records))
+                    config = config.with_property(INLINE, caches.inline(plan, engine.records))
                     image = config.digest()
                     used = {one for result in results.values() for one in result.layers}
                     look = partial(_find_faults, build_file, opened.main, request, plan.bases)
@@ -171,7 +171,7 @@ def build(
                 except LayersLost as lost_layers:
                     engine.forget(lost_layers)
             store.make_durable()
-            sharing.export(plan, engine.records, names)
+            caches.export(plan, engine.records, names)
             if recorder is not None:
                 recorder.write(request, build_file, plan, image)
             if engine.ran:

@@ -6,10 +6,10 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from buildah_py.api.carrying import pack_mounts, restore_mount
-from buildah_py.api.places import open_place
 from buildah_py.errors import CacheError, NotFound, UsageError
 from buildah_py.image import platform as platforms
+from buildah_py.sharing.backends import open_place
+from buildah_py.sharing.build_mounts import pack_mounts, restore_mount
 from buildah_py.store.cache_mounts import CacheName
 
 if TYPE_CHECKING:

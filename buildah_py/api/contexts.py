@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
-from buildah_py.api.bases import LAYOUT
 from buildah_py.api.config import read_config
 from buildah_py.errors import SourceError, UsageError
 from buildah_py.frozen import dataclass, replace
@@ -15,6 +14,7 @@ from buildah_py.sources.find import find_ignore
 from buildah_py.sources.reach import NOWHERE
 from buildah_py.sources.stat_cache import StatCache
 from buildah_py.sources.urls import redact
+from buildah_py.transfer.base_images import LAYOUT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -70,9 +70,9 @@ def write_outputs(
     ahead: Ahead | None,
 ) -> Descriptor | None:
     """Write the image where it is asked for; what the first output that can call it something calls it by."""
-    from buildah_py.api.clamp import Clamp
-    from buildah_py.api.write import Exporter
+    from buildah_py.outputs.clamp import Clamp
     from buildah_py.registry import RegistryOptions
+    from buildah_py.transfer.write import Exporter
 
     if ahead is not None:
         ahead.finish()

@@ -6,13 +6,13 @@ import json
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from buildah_py.api.images import familiar_name
 from buildah_py.cache.keys import step_key
 from buildah_py.errors import ImageError, StoreError
 from buildah_py.image import config as image_config
 from buildah_py.layers.stamps import read_stamps
 from buildah_py.store import Store
 from buildah_py.store.check import adopt, keep_tree, mend_inventory, mend_size, mend_trees, problems_of_layer
+from buildah_py.store.names import familiar_name
 from buildah_py.store.salvage import problems_of_database, salvage
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from buildah_py.api.looking import open_image
 from buildah_py.errors import NotFound, OutputError, SandboxError, UsageError
+from buildah_py.query.image import open_image
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

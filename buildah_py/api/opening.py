@@ -6,13 +6,11 @@ from contextlib import contextmanager, nullcontext
 from threading import Event
 from typing import TYPE_CHECKING, NamedTuple
 
-from buildah_py.api.bases import Images
 from buildah_py.api.contexts import Contexts, effective, parse_contexts
 from buildah_py.api.epoch import settle_epoch
 from buildah_py.api.main_context import open_main, parse_build_file
 from buildah_py.api.reuse import BuildNames, build_names
-from buildah_py.api.sharing import Sharing
-from buildah_py.api.state import Registries, open_store
+from buildah_py.api.state import open_store
 from buildah_py.cache import Cache
 from buildah_py.engine import Result, Workshop
 from buildah_py.engine.run import MAX_OUTPUT
@@ -23,7 +21,13 @@ from buildah_py.layers.resolve import read
 from buildah_py.plan import PlanOptions
 from buildah_py.plan.steps import OUTPUT
 from buildah_py.progress import events
+from buildah_py.sharing.build_mounts import Mounts
+from buildah_py.sharing.remote import BuildCaches, SharedCaches
 from buildah_py.sources.reach import Reach
+from buildah_py.transfer.base_images import BaseImages
+from buildah_py.transfer.provider import OriginProvider
+from buildah_py.transfer.registries import Registries
+from buildah_py.transfer.verified import VerifiedProvider
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,17 +35,16 @@ if TYPE_CHECKING:
 
     from buildah_py.api.build import BuildRequest
     from buildah_py.api.main_context import MainContext
-    from buildah_py.api.secrets import SecretReaders
     from buildah_py.buildfile.named import NamedContext
     from buildah_py.buildfile.tree import BuildFile
     from buildah_py.engine.reasons import LookUp
     from buildah_py.plan import Node
     from buildah_py.sandbox import Sandbox
-    from buildah_py.store import Store
-    from buildah_py.store.cache_mounts import CacheName
+    from buildah_py.sources.secrets import SecretReaders
+    from buildah_py.store import LayerProvider, Store
 
 
-class Opened(NamedTuple):
+class Session(NamedTuple):
     """What a build works with; `request` with what the configuration adds to it."""
 
     request: BuildRequest
@@ -49,91 +52,86 @@ class Opened(NamedTuple):
     main: MainContext
     build_file: BuildFile
     named: Mapping[str, NamedContext]
-    images: Images
+    images: BaseImages
     cache: Cache
-    sharing: Sharing
+    caches: BuildCaches
     workshop: Workshop
     lookup: LookUp
 
 
 @contextmanager
-def open_build(request: BuildRequest, names: Sequence[str], emit: Callable[[events.Event], None]) -> Iterator[Opened]:
-    """Open the store and the contexts and read the build file; `names` are the image's full names."""
+def open_build(
+    request: BuildRequest,
+    names: Sequence[str],
+    emit: Callable[[events.Event], None],
+    provider: LayerProvider | None = None,
+) -> Iterator[Session]:
+    """Open the store and the contexts and read the build file; `names` are the image's full names.
+
+    Layers that are not in the store come from `provider`, or else from wherever they can be had.
+    """
     ended = Event()
-    with (
-        open_store(request.environ, cancelled=ended.is_set, tell=lambda text: emit(events.Note(text))) as store,
-        Registries(request.environ, request.registries) as registries,
-        agents_of(request) as agents,
-    ):
-        readers = readers_of(request, ended.is_set)
-        reach = reach_of(request, agents, readers, ended.is_set)
 
-        def warn(text: str) -> None:
-            emit(events.Warning(text))
+    def note(text: str) -> None:
+        emit(events.Note(text))
 
-        main = open_main(
-            request.context,
-            request.file,
-            lambda: store,
-            reach=reach,
-            build_args=request.build_args,
-            text=request.text,
-            warn=warn,
-        )
-        build_file = parse_build_file(main, extensions=request.extensions)
-        named = parse_contexts(request.contexts)
-        request = settle_epoch(request, main, build_file, warn)
-        request = replace(request, sources=effective(request.sources, request.environ))
-        contexts = Contexts(main, request.sources, store, named, reach, warn)
-        cache = _cache(store, request, build_names(main, build_file, names))
-        images = Images(store, registries, policy=request.pull, emit=emit)
-        sharing = Sharing(request.caching, store, cache, request.environ, request.platform, emit, request.registries)
-        workshop = _open_workshop(
-            request, store, cache, contexts, agents, emit, sharing.carried.directory, reach, readers, ended
-        )
-        images.openers, images.cancelled = sharing.openers, workshop.cancelled
-        try:
-            lookup = request.reuse.lookup(build_file)
-            yield Opened(request, store, main, build_file, named, images, cache, sharing, workshop, lookup)
-        finally:
-            workshop.close()
-            contexts.close()
+    def warn(text: str) -> None:
+        emit(events.Warning(text))
+
+    shared = SharedCaches(request.caching, request.environ, request.platform, emit, request.registries)
+    with Registries(request.environ, request.registries) as registries, agents_of(request) as agents:
+        origins = OriginProvider(registries, openers=shared.openers, tell=note, cancelled=ended.is_set)
+        provider = provider or VerifiedProvider(origins, shared)
+        with open_store(request.environ, provider=provider, cancelled=ended.is_set, tell=note) as store:
+            readers = readers_of(request, ended.is_set)
+            reach = reach_of(request, agents, readers, ended.is_set)
+            main = open_main(
+                request.context,
+                request.file,
+                lambda: store,
+                reach=reach,
+                build_args=request.build_args,
+                text=request.text,
+                warn=warn,
+            )
+            build_file = parse_build_file(main, extensions=request.extensions)
+            named = parse_contexts(request.contexts)
+            request = settle_epoch(request, main, build_file, warn)
+            request = replace(request, sources=effective(request.sources, request.environ))
+            contexts = Contexts(main, request.sources, store, named, reach, warn)
+            cache = _cache(store, shared, request, build_names(main, build_file, names))
+            images = BaseImages(store, registries, policy=request.pull, emit=emit)
+            filling = [(one, place.mounts) for one, place in zip(shared.imports, shared.from_, strict=True)]
+            mounts = Mounts(store, request.caching.backed(), filling, request.environ, warn)
+            caches = BuildCaches(shared, store, cache, mounts, emit)
+            workshop = Workshop(
+                store,
+                cache,
+                open_context=contexts.open,
+                make_sandbox=lambda: _make_sandbox(store),
+                emit=emit,
+                trust=request.container.trust(request.environ),
+                shape=request.container.apply,
+                reach=reach,
+                ended=ended,
+                secret_digest=readers.digest if readers is not None else lambda _: "",
+                agents=agents,
+                cache_directory=mounts.directory,
+            )
+            try:
+                lookup = request.reuse.lookup(build_file)
+                yield Session(request, store, main, build_file, named, images, cache, caches, workshop, lookup)
+            finally:
+                workshop.close()
+                contexts.close()
 
 
-def _cache(store: Store, request: BuildRequest, names: BuildNames) -> Cache:
+def _cache(store: Store, shared: SharedCaches, request: BuildRequest, names: BuildNames) -> Cache:
     if request.reuse.apart:
         from buildah_py.cache.apart import ApartCache
 
         return ApartCache(store)
-    return Cache(store, **names._asdict())
-
-
-def _open_workshop(
-    request: BuildRequest,
-    store: Store,
-    cache: Cache,
-    contexts: Contexts,
-    agents: Mapping[str, str],
-    emit: Callable[[events.Event], None],
-    cache_directory: Callable[[CacheName], str | None],
-    reach: Reach,
-    readers: SecretReaders | None,
-    ended: Event,
-) -> Workshop:
-    return Workshop(
-        store,
-        cache,
-        open_context=contexts.open,
-        make_sandbox=lambda: _make_sandbox(store),
-        emit=emit,
-        trust=request.container.trust(request.environ),
-        shape=request.container.apply,
-        reach=reach,
-        ended=ended,
-        secret_digest=readers.digest if readers is not None else lambda _: "",
-        agents=agents,
-        cache_directory=cache_directory,
-    )
+    return Cache(store, shared if shared.imports else None, **names._asdict())
 
 
 def reach_of(
@@ -156,7 +154,7 @@ def readers_of(request: BuildRequest, cancelled: Callable[[], bool] = lambda: Fa
     """Give what reads the secrets of a build, made once: a value is read once too."""
     if not request.secrets:
         return None
-    from buildah_py.api.secrets import parse_secrets, readers
+    from buildah_py.sources.secrets import parse_secrets, readers
 
     return readers(parse_secrets(request.secrets, request.environ), request.environ, cancelled)
 
@@ -165,14 +163,14 @@ def agents_of(request: BuildRequest) -> AbstractContextManager[Mapping[str, str]
     """Give the sockets of the ssh agents that a build may use, by their ids."""
     if not request.ssh:
         return nullcontext({})
-    from buildah_py.api.secrets import Agents
+    from buildah_py.sources.secrets import Agents
 
     return Agents(request.ssh, request.environ)
 
 
 def plan_options(
     request: BuildRequest,
-    images: Images,
+    images: BaseImages,
     evaluate: Callable[[Sequence[Node], Mapping[str, int]], str],
     named: Mapping[str, NamedContext],
 ) -> PlanOptions:

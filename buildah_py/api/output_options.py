@@ -35,7 +35,7 @@ def check_epoch(options: OutputOptions, outputs: Sequence[Output], epoch: int | 
     if options.rewrite_timestamp and epoch is None:
         raise UsageError("--rewrite-timestamp needs a time", hint="add --source-date-epoch SECONDS")
     if outputs:
-        from buildah_py.api.write import check_times
+        from buildah_py.transfer.write import check_times
 
         check_times(outputs, epoch)
 
@@ -50,8 +50,8 @@ def read_outputs(options: OutputOptions, *, names: Sequence[str] = (), epoch: in
         return []
     from dataclasses import replace
 
-    from buildah_py.api.write import check_outputs
     from buildah_py.outputs import annotations, spec
+    from buildah_py.transfer.write import check_outputs
 
     outputs = [spec.parse(text) for text in options.specs]
     if options.push:
@@ -88,7 +88,7 @@ def meant_for_pushes(
 
 def names_in_store(names: Sequence[str], outputs: Sequence[Output]) -> tuple[str, ...]:
     """All full names that the image gets in the store: `names`, and those of outputs that are images there."""
-    from buildah_py.api.images import full_name
+    from buildah_py.store.names import full_name
 
     of_outputs = (name for one in outputs if one.type == "image" and not one.push_by_digest for name in one.names)
     return tuple(dict.fromkeys((*names, *map(full_name, of_outputs))))

@@ -8,32 +8,15 @@ from buildah_py.api.config import read_config
 from buildah_py.errors import ImageError, UsageError
 from buildah_py.store.collect import Collected, Rules, collect, trim
 from buildah_py.store.locks import living_leases
+from buildah_py.store.sizes import parse_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from buildah_py.store import Store, StoredImage
 
-_SIZES = {"": 1, "B": 1} | {
-    unit: factor**power
-    for power, letter in enumerate("KMGT", 1)
-    for unit, factor in ((letter, 1000), (f"{letter}B", 1000), (f"{letter}IB", 1024))
-}
 LIMITS = ("max_used_space", "min_free_space")
 """What a configuration can set: sizes. In the environment they are called PYBUILD_MAX_USED_SPACE and so on."""
-
-
-def parse_size(text: str) -> int:
-    """Bytes: `500MB`, `1.5GB`, `20GiB`. Raises UsageError."""
-    number = text.strip().rstrip("kKmMgGtTiIbB")
-    factor = _SIZES.get(text.strip()[len(number) :].upper())
-    try:
-        size = float(number)
-    except ValueError:
-        size = -1
-    if factor is None or not 0 <= size < float("inf"):
-        raise UsageError(f"`{text}` is not a size", hint="sizes look like 500MB, 1.5GB or 20GiB")
-    return int(size * factor)
 
 
 def parse_filters(filters: Sequence[str], now: int) -> Rules:

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from buildah_py.api.bases import Images
-from buildah_py.api.pulling import Bases
 from buildah_py.errors import UsageError
 from buildah_py.image import platform as platforms
 from buildah_py.image import reference as references
 from buildah_py.progress import events
+from buildah_py.transfer.pull import Bases
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from buildah_py.api.state import Registries
     from buildah_py.progress.events import Event
     from buildah_py.store import Store
+    from buildah_py.transfer.registries import Registries
 
 
 def pull(
@@ -45,9 +44,8 @@ def pull(
             raise UsageError(f"--all-tags: {name} names one image", hint="name the repository alone")
         names = [reference._replace(tag=tag).full for tag in registries.registry().tags(reference)]
     bases = Bases(store, registries.registry, emit=emit)
-    images = Images(store, registries, emit=emit)
     for one in names:
-        found = bases.pull(one, wanted, images.fetch)
+        found = bases.pull(one, wanted, store.need)
         store.make_durable()
         tell(f"{references.parse(one).with_default_tag().familiar}: {found.digest}")
         yield found.id

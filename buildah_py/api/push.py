@@ -1,152 +1,115 @@
-"""Pushing an image: layers side by side, each as soon as it is compressed, and none that the registry has."""
+"""Pushing an image that the store has."""
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from http import HTTPStatus
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from buildah_py.errors import RegistryError, UsageError
-from buildah_py.image import descriptor as descriptors
-from buildah_py.progress import events
+from buildah_py.errors import NotFound, UsageError
+from buildah_py.image import config as image_config
+from buildah_py.image import reference as references
+from buildah_py.outputs.spec import Output
+from buildah_py.store.names import find_image
+from buildah_py.transfer.write import Exporter, check_outputs, check_times
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from typing import BinaryIO
+    from collections.abc import Callable
 
-    from buildah_py.api.outgoing import Outgoing
     from buildah_py.image.descriptor import Descriptor
-    from buildah_py.image.reference import Reference
-    from buildah_py.outputs.assembled import Assembled
-    from buildah_py.outputs.layer_source import Blob
     from buildah_py.progress.events import Event
-    from buildah_py.registry import Registry
+    from buildah_py.registry import RegistryOptions
+    from buildah_py.store import Store
 
-MAX_AT_ONCE = 5
-
-
-class Sent(NamedTuple):
-    """How one blob came to be where it is: `exists`, `mounted` or `uploaded`."""
-
-    how: str
-    size: int
+TRANSPORTS = ("docker", "oci", "oci-archive", "docker-archive", "docker-daemon")
 
 
-def push_image(
-    image: Outgoing,
-    references: Sequence[Reference],
-    registry: Registry,
-    *,
-    by_digest: bool = False,
-    emit: Callable[[Event], None] = lambda _: None,
-) -> Descriptor:
-    """Push an image under each of `references`, or `by_digest` under no tag; what it is called by there.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PushRequest:
+    """What to push and how. `destination` is a name, or a transport's, as skopeo has them; "" for the image's own name.
 
-    Raises RegistryError; a tag is only moved when all that it leads to is there.
+    `oci` says which media types, None those of the image where it came from a registry, else OCI's.
     """
-    if not references:
-        raise UsageError("an image is pushed under a name", hint="name it with -t, or with name= of the output")
-    for reference in references:
-        if reference.digest:
-            raise UsageError(f"{reference} is pinned to a digest, which only its content decides", hint="name a tag")
-    pushing = _Pushing(image, registry)
-    for name in dict.fromkeys(reference.name for reference in references):
-        same = [reference for reference in references if reference.name == name]
-        sent = pushing.push_blobs(same[0])
-        assembled = pushing.assembled()
-        for reference in [same[0]._replace(tag=None)] if by_digest else same:
-            pushing.push_manifests(reference, assembled)
-            emit(events.Note(f"pushed {reference.familiar}@{assembled.top.digest}: {_told(sent)}"))
-        image.remember(name, assembled)
-    return assembled.top
+
+    name: str
+    destination: str = ""
+    all_tags: bool = False
+    compression: str | None = None
+    level: int | None = None
+    force_compression: bool = False
+    oci: bool | None = None
 
 
-class _Pushing:
-    """One image on its way to repositories of one or more registries."""
-
-    def __init__(self, image: Outgoing, registry: Registry) -> None:
-        self._image = image
-        self._registry = registry
-        self._made: dict[str, Blob] = {}
-        self._is_there = False
-        self._layers: dict[str, Descriptor | None] = {
-            diff_id: image.descriptor(diff_id) for diff_id in dict.fromkeys(image.diff_ids)
-        }
-
-    def assembled(self) -> Assembled:
-        return self._image.assembled([_known(self._layers[diff_id]) for diff_id in self._image.diff_ids])
-
-    def push_blobs(self, reference: Reference) -> list[Sent]:
-        """Bring config and layers into a repository; how each layer came there."""
-        self._is_there = None not in self._layers.values() and self._has_manifest(reference)
-        if self._is_there:
-            return [Sent("exists", _known(layer).size) for layer in self._layers.values()]
-        pool = ThreadPoolExecutor(MAX_AT_ONCE, thread_name_prefix="push")
-        try:
-            known = {diff_id: layer for diff_id, layer in self._layers.items() if layer is not None}
-            missing = [diff_id for diff_id in self._layers if diff_id not in known]
-            futures = [pool.submit(self._push_layer, reference, diff_id, known[diff_id]) for diff_id in known]
-            for diff_id, blob in zip(missing, self._image.make(missing), strict=True):
-                self._made[diff_id] = blob
-                self._layers[diff_id] = layer = self._image.blobs.describe(blob)
-                futures.append(pool.submit(self._push_layer, reference, diff_id, layer))
-            config = self._image.config_bytes
-            own = descriptors.of("", config)
-            last = pool.submit(self._registry.push_blob, reference, own, lambda: _memory(config))
-            sent = [future.result() for future in futures]
-            last.result()
-        except BaseException:
-            self._registry.close()  # whatever is being sent is not sent to its end
-            pool.shutdown(cancel_futures=True)
-            raise
-        pool.shutdown()
-        return sent
-
-    def push_manifests(self, reference: Reference, assembled: Assembled) -> None:
-        if assembled.index is not None:
-            manifest = reference._replace(tag=None)
-            self._registry.push_manifest(manifest, assembled.manifest_bytes, assembled.own.media_type)
-            self._registry.push_manifest(reference, assembled.index.to_bytes(), assembled.top.media_type)
-        elif reference.tag or not self._is_there:
-            self._registry.push_manifest(reference, assembled.manifest_bytes, assembled.own.media_type)
-
-    def _has_manifest(self, reference: Reference) -> bool:
-        """Whether the registry has the manifest already, and so all that it needs."""
-        own = self.assembled().own
-        try:
-            self._registry.resolve(reference._replace(tag=None, digest=own.digest), accept=(own.media_type,))
-        except RegistryError as error:
-            # Some forbid to look at a repository that is yet to be made; the push itself asks for more rights.
-            if error.status not in (HTTPStatus.NOT_FOUND, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-                raise
-            return False
-        return True
-
-    def _push_layer(self, reference: Reference, diff_id: str, layer: Descriptor) -> Sent:
-        def open_blob() -> BinaryIO:
-            blob = self._made.get(diff_id) or self._image.blob(diff_id)
-            return open(blob.path, "rb", buffering=0)
-
-        mounts = self._image.blobs.mountable(diff_id, layer.digest)
-        return Sent(self._registry.push_blob(reference, layer, open_blob, mounts), layer.size)
+def push_stored(
+    store: Store, request: PushRequest, registry: RegistryOptions, emit: Callable[[Event], None]
+) -> Descriptor:
+    """Push it; what the (last) image is called by. Raises NotFound, RegistryError, OutputError."""
+    if not request.all_tags:
+        return _push_one(store, request.name, request.destination, request, registry, emit)
+    repository = references.parse(request.name)
+    if repository.tag or repository.digest or request.destination:
+        raise UsageError("--all-tags takes the name of a repository alone", hint="leave tag and destination out")
+    found = None
+    for image in store.images.all():
+        for name in image.names:
+            if references.parse(name).name == repository.name:
+                found = _push_one(store, name, "", request, registry, emit)
+    if found is None:
+        raise NotFound(f"there is no image `{request.name}` in the store")
+    return found
 
 
-def _known(layer: Descriptor | None) -> Descriptor:
-    assert layer is not None
-    return layer
+def name_in_registry(destination: str) -> str:
+    """The name that a destination has in a registry; "" where it is none of a registry."""
+    transport, colon, rest = destination.partition(":")
+    if transport == "docker" and rest.startswith("//"):
+        return rest.removeprefix("//")
+    return "" if colon and transport in TRANSPORTS else destination
 
 
-def _memory(data: bytes) -> BinaryIO:
-    from io import BytesIO
+def _push_one(
+    store: Store,
+    name: str,
+    destination: str,
+    request: PushRequest,
+    registry: RegistryOptions,
+    emit: Callable[[Event], None],
+) -> Descriptor:
+    image = find_image(store, name)
+    config = image_config.from_bytes(image.config, f"the config of {name}")
+    if not store.layers.use(config.diff_ids):
+        raise NotFound(f"layers of the image `{name}` are missing", hint="build, pull or import it again")
+    if not destination and name.removeprefix("sha256:") in image.id:
+        raise UsageError(f"`{name}` is an id", hint="say under which name to push it")
+    output = _output(destination or name, next(iter(image.names), ""), request)
+    check_outputs([output])
+    check_times([output], None)
+    with Exporter(store, config, image.names, registry=registry, raw=image.config, emit=emit) as exporter:
+        written = exporter.write(output)
+    assert written is not None
+    return written
 
-    return BytesIO(data)
 
+def _output(destination: str, own: str, request: PushRequest) -> Output:
+    transport, colon, rest = destination.partition(":")
+    common = Output(
+        type="image",
+        compression=request.compression,
+        level=request.level,
+        force_compression=request.force_compression,
+        oci_media_types=request.oci,
+    )
+    from dataclasses import replace
 
-def _told(sent: Sequence[Sent]) -> str:
-    parts = []
-    for how, word in (("uploaded", "sent"), ("mounted", "mounted"), ("exists", "there already")):
-        sizes = [one.size for one in sent if one.how == how]
-        if sizes:
-            size = f" ({sum(sizes) / 1e6:.1f} MB)" if how == "uploaded" else ""
-            parts.append(f"{len(sizes)} {'layer' if len(sizes) == 1 else 'layers'} {word}{size}")
-    return ", ".join(parts) or "no layers"
+    if not colon or transport not in TRANSPORTS or (transport == "docker" and not rest.startswith("//")):
+        return replace(common, push=True, names=(destination,))
+    if transport == "docker":
+        return replace(common, push=True, names=(rest.removeprefix("//"),))
+    if transport == "docker-daemon":
+        return replace(common, type="docker", names=(rest,))
+    path, _, name = rest.partition(":")
+    if not path:
+        raise UsageError(f"{destination}: it does not say which file", hint=f"write {transport}:PATH[:NAME]")
+    kind = "docker" if transport == "docker-archive" else "oci"
+    if kind == "oci" and name and not {":", "/"} & set(name):  # as skopeo has it, a tag alone
+        name = references.parse(own).with_tag(name).full if own else f"localhost/image:{name}"
+    return replace(common, type=kind, dest=path, tar=transport != "oci", names=(name,) if name else ())

@@ -7,14 +7,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NoReturn
 
-from buildah_py.api.bases import Images
 from buildah_py.api.container import ContainerOptions
-from buildah_py.api.state import Registries
-from buildah_py.api.streams import close, lent, signals_passed_on
+from buildah_py.api.state import open_store
 from buildah_py.cache import Cache
 from buildah_py.engine import Workshop
 from buildah_py.errors import NotFound, UsageError
 from buildah_py.image import platform as platforms
+from buildah_py.sandbox.streams import close, lent, signals_passed_on
+from buildah_py.transfer.base_images import BaseImages
+from buildah_py.transfer.registries import Registries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -39,20 +40,24 @@ class RunRequest:
     container: ContainerOptions = field(default_factory=ContainerOptions)
 
 
-def run_image(store: Store, request: RunRequest, warn: Callable[[str], None]) -> int:
+def run_image(request: RunRequest, warn: Callable[[str], None]) -> int:
     """Run it on this process's own standard streams; the command's exit status. What could not be done goes to `warn`.
 
     Raises NotFound for an image that is not there, UsageError where there is nothing to run, SandboxError.
     """
-    from buildah_py.sandbox import ContainerSpec, Sandbox
-
     if request.tty:
-        from buildah_py.api.terminal import check_terminal
+        from buildah_py.sandbox.terminal import check_terminal
 
         check_terminal()
     registries = Registries()
-    store.at_close.append(registries.close)  # layers may be fetched as long as the store is open
-    config = Images(store, registries).resolve(request.image, str(platforms.host()))
+    with open_store(registries=registries) as store:
+        return _run(store, registries, request, warn)
+
+
+def _run(store: Store, registries: Registries, request: RunRequest, warn: Callable[[str], None]) -> int:
+    from buildah_py.sandbox import ContainerSpec, Sandbox
+
+    config = BaseImages(store, registries).resolve(request.image, str(platforms.host()))
     store.need(config.diff_ids)
     entrypoint = config.entrypoint
     if request.entrypoint is not None:
@@ -109,7 +114,7 @@ def run_image(store: Store, request: RunRequest, warn: Callable[[str], None]) ->
 
 
 def _on_terminal(workshop: Workshop, spec: ContainerSpec) -> tuple[Container, int]:
-    from buildah_py.api.terminal import attach
+    from buildah_py.sandbox.terminal import attach
 
     container = workshop.start(spec, stdin=0, stdout=1, stderr=2)
     with _waited_for(workshop, container), signals_passed_on(container):

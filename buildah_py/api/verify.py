@@ -5,24 +5,25 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from buildah_py.api.bases import Images
 from buildah_py.api.build import BuildRequest, build
-from buildah_py.api.compare import compare_configs, compare_files
-from buildah_py.api.looking import open_image
 from buildah_py.api.main_context import STDIN
 from buildah_py.api.recorded import read_record
 from buildah_py.api.reuse import ReuseOptions
-from buildah_py.api.state import Registries, open_store
+from buildah_py.api.state import open_store
 from buildah_py.errors import NotFound
 from buildah_py.frozen import replace
 from buildah_py.image import platform as platforms
+from buildah_py.query.compare import compare_configs, compare_files
+from buildah_py.query.image import open_image
 from buildah_py.sources.urls import redact
+from buildah_py.transfer.base_images import BaseImages
+from buildah_py.transfer.registries import Registries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from buildah_py.api.compare import Change, Property
     from buildah_py.progress.events import Event
+    from buildah_py.query.compare import Change, Property
     from buildah_py.store import Store
 
 EVERYTHING = ReuseOptions(no_cache=True, apart=True)
@@ -55,7 +56,8 @@ def verify(
     Raises NotFound where the store does not know how the image was built.
     """
     # This store's lease holds both images until they are compared.
-    with open_store(environ) as store:
+    registries = Registries(environ)
+    with open_store(environ, registries) as store:
         image = open_image(store, name)
         data = store.images.build_of(image.id)
         if data is None:
@@ -69,7 +71,7 @@ def verify(
                 f"the context of `{name}` came on standard input, and is gone",
                 hint="build it again from the same archive, and compare with `pybuild diff`",
             )
-        notes = list(_changed_inputs(store, options, bases, environ))  # may find the text with its credentials
+        notes = list(_changed_inputs(store, registries, options, bases))  # may find the text with its credentials
         known = set(store.images.ids())
         if ca_bundle:
             options["container"] = replace(options["container"], ca_bundle=ca_bundle)
@@ -83,13 +85,11 @@ def verify(
 
 
 def _changed_inputs(
-    store: Store, options: dict[str, Any], bases: Mapping[str, tuple[str, ...]], environ: Mapping[str, str]
+    store: Store, registries: Registries, options: dict[str, Any], bases: Mapping[str, tuple[str, ...]]
 ) -> list[str]:
     notes = []
     platform = options["platform"] or str(platforms.host())
-    registries = Registries(environ)
-    store.at_close.append(registries.close)  # layers may be fetched as long as the store is open
-    images = Images(store, registries)
+    images = BaseImages(store, registries)
     for name, diff_ids in bases.items():
         if name != "scratch" and images.resolve(name, platform).diff_ids != diff_ids:
             notes.append(f"the base image {name} is another one now")

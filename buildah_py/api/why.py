@@ -5,22 +5,22 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from buildah_py.api.caching import CacheOptions
-from buildah_py.api.images import full_name
 from buildah_py.api.opening import open_build, plan_options, read_output, refuse_what_is_not_allowed
 from buildah_py.api.why_report import FOLLOWS, MISS, UNKNOWN_YET, Nearest, Report, StepReport, follows, head_of
 from buildah_py.cache import Record
 from buildah_py.cache.differences import UNKNOWN
-from buildah_py.engine.foresight import Foresight
+from buildah_py.engine.foresight import Foresight, LayersStay
 from buildah_py.engine.reasons import explain_miss
 from buildah_py.errors import UsageError
 from buildah_py.plan import make_plan
+from buildah_py.sharing.options import CacheOptions
+from buildah_py.store.names import full_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from buildah_py.api.build import BuildRequest
-    from buildah_py.api.opening import Opened
+    from buildah_py.api.opening import Session
     from buildah_py.api.record_file import BuildRecord
     from buildah_py.cache import Cache
     from buildah_py.engine.foresight import Foreseen
@@ -52,7 +52,7 @@ def why(request: BuildRequest, *, against: str = "", fetch: bool = False) -> Rep
         other = read_record_file(against)
     # What other caches hold is not looked at: that would be fetched and kept.
     request = replace(request, caching=CacheOptions())
-    with open_build(request, [full_name(name) for name in request.names], lambda _: None) as opened:
+    with open_build(request, [full_name(name) for name in request.names], lambda _: None, LayersStay()) as opened:
         cache, lookup = opened.cache, opened.lookup
         foresight = Foresight(opened.workshop, _finder(opened.store, cache, lookup, other), fetch=fetch)
         nodes, totals, note = _plan(opened, foresight)
@@ -91,7 +91,7 @@ def _is_place(one: StepReport, stage: str, number: int) -> bool:
 # planning without executing
 
 
-def _plan(opened: Opened, foresight: Foresight) -> tuple[Sequence[Node], Mapping[str, int], str]:
+def _plan(opened: Session, foresight: Foresight) -> tuple[Sequence[Node], Mapping[str, int], str]:
     request, store = opened.request, opened.store
     seen: list[tuple[Sequence[Node], Mapping[str, int]]] = []
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import threading
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from buildah_py.cache.keys import KEY_VERSION, canonical_json, step_key
-from buildah_py.cache.selections import Selections
+from buildah_py.cache.selections import AnsweringCache, Selections
 from buildah_py.frozen import dataclass, field
 from buildah_py.layers.stamps import NO_STAMPS, read_stamps
 
@@ -80,22 +80,42 @@ class Record:
         return Ingredients(self.parent, self.canonical, self.inputs, self.about, self.version)
 
 
+class Offer(NamedTuple):
+    """A record of a shared cache, whose layer is promised to the store. `created` in nanoseconds since 1970."""
+
+    ingredients: Ingredients
+    made: Made
+    seconds: float
+    created: int
+    source: str
+    signer: str
+
+
+class RemoteCache(AnsweringCache, Protocol):
+    """Shared caches, as a build's own cache asks them."""
+
+    def find(self, store: Store, key: str) -> Offer | None:
+        """Give the record of a key, None where none is known."""
+        ...
+
+
 class Cache:
     """The records of a store.
 
     `own` names the build for this machine alone, such as by the path of its build file, `builds` for all machines: by
     these names records are found again that a step may be compared with.
 
-    `fallback` is asked for what the store does not know; `trusted` says of a record whether it may be used at all.
+    `remote` is asked for what the store does not know.
     """
 
-    fallback: Callable[[str], Record | None] | None = None
-    trusted: Callable[[Record], bool] | None = None
     apart = False
     """Whether layers are kept as they are made, even where equal ones with other times are there."""
 
-    def __init__(self, store: Store, *, own: Sequence[str] = (), builds: Sequence[str] = ()) -> None:
-        self.selections = Selections(store)
+    def __init__(
+        self, store: Store, remote: RemoteCache | None = None, *, own: Sequence[str] = (), builds: Sequence[str] = ()
+    ) -> None:
+        self.selections = Selections(store, remote)
+        self.remote = remote
         self._store = store
         self._own = tuple(own)
         self._builds = tuple(builds)
@@ -105,12 +125,19 @@ class Cache:
 
     def lookup(self, key: str) -> Record | None:
         """The record of `key`, or None where no layer is known for it."""
-        row = self._store.records.get(key)
-        if row is not None:
-            record = _record(row)
-            if self.trusted is None or self.trusted(record):
-                return record
-        return None if self.fallback is None else self.fallback(key)
+        known = self.known(key)
+        if known is not None and known[1]:
+            return known[0]
+        if self.remote is None or (offer := self.remote.find(self._store, key)) is None:
+            return None
+        return self.keep(
+            offer.ingredients,
+            offer.made,
+            offer.seconds,
+            created=offer.created,
+            source=offer.source,
+            signer=offer.signer,
+        )
 
     def known(self, key: str) -> tuple[Record, bool] | None:
         """The store's own record of a key, and whether it may be used; None where there is none."""
@@ -118,7 +145,7 @@ class Cache:
         if row is None:
             return None
         record = _record(row)
-        return record, self.trusted is None or self.trusted(record)
+        return record, not record.source or self.remote is None or self.remote.trusts(record.signer)
 
     def keep(
         self,

@@ -7,12 +7,12 @@ Answers that come from a shared cache may be lies: what was executed on the word
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from buildah_py.cache.keys import KEY_VERSION, digest_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from buildah_py.store import Store
 
@@ -24,19 +24,29 @@ def selection_key(
     return digest_of(["selection", KEY_VERSION, chain, list(sources), list(exclude), parents, list(how)])
 
 
+class AnsweringCache(Protocol):
+    """Shared caches that know what selections hold."""
+
+    def find_selection(self, key: str) -> tuple[str, str] | None:
+        """Give the digest that a question leads to, and who has signed that; None where nobody knows."""
+        ...
+
+    def trusts(self, signer: str) -> bool:
+        """Whether what this signer has signed may be used."""
+        ...
+
+
 class Selections:
     """The answers that the store remembers: of this machine, and of shared caches.
 
-    `fallback` is asked for what the store does not know, and gives a digest with its signer; `trusted` tells whether
-    the answers of a signer count. Of this build's answers, `used` are those of this machine, and `said` those that only
+    `remote` is asked for what the store does not know. Of this
+    build's answers, `used` are those of this machine, and `said` those that only
     a shared cache has given.
     """
 
-    fallback: Callable[[str], tuple[str, str] | None] | None = None
-    trusted: Callable[[str], bool] | None = None
-
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, remote: AnsweringCache | None = None) -> None:
         self._store = store
+        self._remote = remote
         self._lock = threading.Lock()
         self._lies: set[str] = set()
         self.said: dict[str, str] = {}
@@ -47,14 +57,11 @@ class Selections:
         if (known := self.said.get(key) or self.used.get(key)) is not None:
             return known
         row = self._store.selections.get(key)
-        if (
-            row is not None
-            and row[1]
-            and (key in self._lies or (self.trusted is not None and not self.trusted(row[1])))
-        ):
+        remote = self._remote
+        if row is not None and row[1] and (key in self._lies or (remote is not None and not remote.trusts(row[1]))):
             row = None
-        if row is None and self.fallback is not None and key not in self._lies:
-            row = self.fallback(key)
+        if row is None and remote is not None and key not in self._lies:
+            row = remote.find_selection(key)
             if row is not None:
                 self._store.selections.put(key, *row)
         if row is None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import argparse
 
-    from buildah_py.api.caching import CacheOptions
+    from buildah_py.sharing.options import CacheOptions
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -41,6 +41,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def read(args: argparse.Namespace) -> CacheOptions:
     """Read the options' values. Raises UsageError."""
-    from buildah_py.api.caching import CacheOptions
+    from buildah_py.sharing.options import CacheOptions
 
     return CacheOptions(tuple(args.cache_to), tuple(args.cache_from), tuple(args.cache_mount))

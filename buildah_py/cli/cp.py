@@ -21,9 +21,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Copy a file or directory out of an image."""
-    from buildah_py.api.extract import copy_out
-    from buildah_py.api.looking import open_image, split_place
     from buildah_py.api.state import open_store
+    from buildah_py.query.extract import copy_out
+    from buildah_py.query.image import open_image, split_place
 
     name, path = split_place(args.place)
     with open_store() as store:

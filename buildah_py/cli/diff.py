@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from buildah_py.api.compare import Change, Property
+    from buildah_py.query.compare import Change, Property
 
 EXIT_DIFFERENT = 1
 
@@ -26,9 +26,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print what differs between two images; 0 for nothing, 1 for something, as diff(1) has it."""
-    from buildah_py.api.compare import compare_configs, compare_files
-    from buildah_py.api.looking import open_image
     from buildah_py.api.state import open_store
+    from buildah_py.query.compare import compare_configs, compare_files
+    from buildah_py.query.image import open_image
 
     with open_store() as store:
         before, now = open_image(store, args.before), open_image(store, args.now)

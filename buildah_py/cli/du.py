@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from buildah_py.api.usage import Report
+    from buildah_py.query.usage import Report
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -26,7 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print what takes how much of the disk."""
     from buildah_py.api.state import open_store
-    from buildah_py.api.usage import report_usage
+    from buildah_py.query.usage import report_usage
 
     with open_store() as store:
         report = report_usage(store, warn)

@@ -23,8 +23,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print how an image came about, the newest first."""
-    from buildah_py.api.looking import history, open_image
     from buildah_py.api.state import open_store
+    from buildah_py.query.image import history, open_image
 
     with open_store() as store:
         lines = history(store, open_image(store, args.name).config)[::-1]

@@ -31,8 +31,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the images."""
-    from buildah_py.api.images import list_images
     from buildah_py.api.state import open_store
+    from buildah_py.query.images import list_images
 
     with open_store() as store:
         found = list_images(store, args.name, args.filter, warn=warn)

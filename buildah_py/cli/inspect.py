@@ -54,20 +54,20 @@ def _shown(store: Store, name: str, kind: str, *, template: bool) -> Any:
     if kind != "image":
         return json.loads(_raw(store, name, kind))
     if template:
-        from buildah_py.api.describing import describe_image
         from buildah_py.cli.template import freed
+        from buildah_py.query.describe import describe_image
 
         return freed(describe_image(store, name), ("Labels", "ExposedPorts", "Volumes"))
-    from buildah_py.api.images import inspect_image
+    from buildah_py.query.images import inspect_image
 
     return inspect_image(store, name)
 
 
 def _raw(store: Store, name: str, kind: str) -> bytes:
     if kind == "manifest":
-        from buildah_py.api.describing import manifest_bytes
+        from buildah_py.transfer.export import manifest_bytes
 
         return manifest_bytes(store, name)
-    from buildah_py.api.images import find_image
+    from buildah_py.store.names import find_image
 
     return find_image(store, name).config

@@ -25,8 +25,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print what each layer adds, changes and removes, the largest files, and what is wasted."""
-    from buildah_py.api.looking import open_image, report_layers
     from buildah_py.api.state import open_store
+    from buildah_py.query.image import open_image, report_layers
 
     with open_store() as store:
         report = report_layers(store, open_image(store, args.name), most=args.most)

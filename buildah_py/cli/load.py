@@ -23,9 +23,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Load; print what was loaded."""
-    from buildah_py.api.images import familiar_name
-    from buildah_py.api.loading import load
     from buildah_py.api.state import open_store
+    from buildah_py.store.names import familiar_name
+    from buildah_py.transfer.load import load
 
     with open_store() as store:
         for image in load(store, args.input or args.source or "-", name=args.tag, platform=args.platform):

@@ -13,7 +13,7 @@ from buildah_py.cli.printing import say, say_json
 if TYPE_CHECKING:
     import argparse
 
-    from buildah_py.api.manifests import Said
+    from buildah_py.transfer.lists import Said
 
 
 class _Intermixed(Parser):
@@ -101,9 +101,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _create(args: argparse.Namespace) -> int:
-    from buildah_py.api.images import familiar_name
-    from buildah_py.api.manifests import Said, create_list, find_images
-    from buildah_py.api.state import Registries, open_store
+    from buildah_py.api.state import open_store
+    from buildah_py.store.names import familiar_name
+    from buildah_py.transfer.lists import Said, create_list, find_images
+    from buildah_py.transfer.registries import Registries
 
     annotations = key_values(args.annotation, "--annotation")
     registries = Registries(options=lambda: registry.read(args))
@@ -119,8 +120,9 @@ def _create(args: argparse.Namespace) -> int:
 
 
 def _add(args: argparse.Namespace) -> int:
-    from buildah_py.api.manifests import add, find_images, find_list
-    from buildah_py.api.state import Registries, open_store
+    from buildah_py.api.state import open_store
+    from buildah_py.transfer.lists import add, find_images, find_list
+    from buildah_py.transfer.registries import Registries
 
     said = _said(args)
     registries = Registries(options=lambda: registry.read(args))
@@ -133,9 +135,9 @@ def _add(args: argparse.Namespace) -> int:
 
 
 def _annotate(args: argparse.Namespace) -> int:
-    from buildah_py.api.manifests import Said, annotate, create_list, find_list
     from buildah_py.api.state import open_store
     from buildah_py.errors import UsageError
+    from buildah_py.transfer.lists import Said, annotate, create_list, find_list
 
     said = _said(args)
     if bool(args.image) == args.index:
@@ -152,8 +154,9 @@ def _annotate(args: argparse.Namespace) -> int:
 
 
 def _inspect(args: argparse.Namespace) -> int:
-    from buildah_py.api.push_list import inspect_list
-    from buildah_py.api.state import Registries, open_store
+    from buildah_py.api.state import open_store
+    from buildah_py.transfer.push_list import inspect_list
+    from buildah_py.transfer.registries import Registries
 
     registries = Registries(options=lambda: registry.read(args))
     with open_store(registries=registries) as store:
@@ -162,11 +165,12 @@ def _inspect(args: argparse.Namespace) -> int:
 
 
 def _push(args: argparse.Namespace) -> int:
-    from buildah_py.api.manifests import find_list
-    from buildah_py.api.push_list import ListForm, push_list
-    from buildah_py.api.state import Registries, open_store
+    from buildah_py.api.state import open_store
     from buildah_py.cli.outputs import write_whole
     from buildah_py.progress.choose import renderer
+    from buildah_py.transfer.lists import find_list
+    from buildah_py.transfer.push_list import ListForm, push_list
+    from buildah_py.transfer.registries import Registries
 
     form = ListForm(
         None if args.format is None else args.format == "oci",
@@ -191,8 +195,8 @@ def _push(args: argparse.Namespace) -> int:
 
 
 def _remove(args: argparse.Namespace) -> int:
-    from buildah_py.api.manifests import find_list, remove_entry
     from buildah_py.api.state import open_store
+    from buildah_py.transfer.lists import find_list, remove_entry
 
     with open_store() as store:
         say(remove_entry(store, find_list(store, args.list), args.image))
@@ -200,9 +204,9 @@ def _remove(args: argparse.Namespace) -> int:
 
 
 def _rm(args: argparse.Namespace) -> int:
-    from buildah_py.api.images import familiar_name
-    from buildah_py.api.manifests import find_list
     from buildah_py.api.state import open_store
+    from buildah_py.store.names import familiar_name
+    from buildah_py.transfer.lists import find_list
 
     with open_store() as store, store.database.transaction():
         for full in [find_list(store, name) for name in args.lists]:
@@ -212,9 +216,9 @@ def _rm(args: argparse.Namespace) -> int:
 
 
 def _exists(args: argparse.Namespace) -> int:
-    from buildah_py.api.manifests import find_list
     from buildah_py.api.state import open_store
     from buildah_py.errors import NotFound
+    from buildah_py.transfer.lists import find_list
 
     with open_store() as store:
         try:
@@ -225,8 +229,8 @@ def _exists(args: argparse.Namespace) -> int:
 
 
 def _ls(_args: argparse.Namespace) -> int:
-    from buildah_py.api.images import familiar_name
     from buildah_py.api.state import open_store
+    from buildah_py.store.names import familiar_name
 
     with open_store() as store:
         for name in store.manifest_lists.names():
@@ -258,7 +262,7 @@ def _configure_registry(parser: Parser) -> None:
 
 
 def _said(args: argparse.Namespace) -> Said:
-    from buildah_py.api.manifests import Said
+    from buildah_py.transfer.lists import Said
 
     features = tuple(one for text in args.os_features for one in text.split(",") if one)
     annotations = key_values(args.annotation, "--annotation")

@@ -39,11 +39,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Remove unnamed images, and layers that neither an image nor its build needs; the least recently used first."""
-    from buildah_py.api.images import familiar_name
-    from buildah_py.api.prune import cached_layers, layers_of_builds, parse_filters, parse_size
+    from buildah_py.api.prune import cached_layers, layers_of_builds, parse_filters
     from buildah_py.api.state import open_store, own_root
     from buildah_py.store import reserve
     from buildah_py.store.collect import collect
+    from buildah_py.store.names import familiar_name
+    from buildah_py.store.sizes import parse_size
 
     sizes = [parse_size(text) for text in (args.max_used_space, args.keep_storage) if text]
     rules = parse_filters(args.filter, time.time_ns())._replace(

@@ -27,13 +27,15 @@ def configure(parser: Parser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Get images with all their layers; prints their ids."""
     from buildah_py.api.pull import pull
-    from buildah_py.api.state import Registries, open_store
+    from buildah_py.api.state import open_store
+    from buildah_py.transfer.registries import Registries
 
     def tell(text: str) -> None:
         if not args.quiet:
             complain(text)
 
-    with open_store() as store, Registries(options=lambda: registry.read(args)) as registries:
+    registries = Registries(options=lambda: registry.read(args))
+    with open_store(registries=registries, tell=tell) as store:
         for name in args.images:
             for image in pull(store, registries, name, platform=args.platform, all_tags=args.all_tags, tell=tell):
                 say(image)

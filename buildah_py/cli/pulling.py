@@ -26,6 +26,6 @@ def configure(parser: Parser) -> None:
 
 def read(args: argparse.Namespace) -> dict[str, Any]:
     """What they say, as a BuildRequest wants it. Raises UsageError for a policy that there is none of."""
-    from buildah_py.api.bases import check_policy
+    from buildah_py.transfer.base_images import check_policy
 
     return {"pull": check_policy(args.pull), "registries": lambda: registry.read(args)}

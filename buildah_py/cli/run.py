@@ -47,7 +47,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run a container; the command's exit status."""
     from buildah_py.api.run import RunRequest, run_image
-    from buildah_py.api.state import open_store
     from buildah_py.cli import container
 
     request = RunRequest(
@@ -62,8 +61,7 @@ def run(args: argparse.Namespace) -> int:
         tty=args.tty,
         container=container.read(args),
     )
-    with open_store() as store:
-        return run_image(store, request, warn)
+    return run_image(request, warn)
 
 
 def environment(args: argparse.Namespace) -> dict[str, str]:

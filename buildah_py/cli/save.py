@@ -27,8 +27,9 @@ def configure(parser: Parser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Save."""
-    from buildah_py.api.saving import save
-    from buildah_py.api.state import Registries, open_store
+    from buildah_py.api.state import open_store
+    from buildah_py.transfer.registries import Registries
+    from buildah_py.transfer.save import save
 
     options = registry.read(args)
     with open_store(registries=Registries(options=lambda: options)) as store:

@@ -30,7 +30,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run a shell on this terminal, or on a script that comes in; its exit status. No file that it writes is kept."""
     from buildah_py.api.run import RunRequest, run_image
-    from buildah_py.api.state import open_store
     from buildah_py.cli import container
 
     options = container.read(args)
@@ -61,5 +60,4 @@ def run(args: argparse.Namespace) -> int:
         interactive=True,
         container=options,
     )
-    with open_store() as store:
-        return run_image(store, shell, warn)
+    return run_image(shell, warn)

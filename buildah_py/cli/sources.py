@@ -64,6 +64,6 @@ def read_max_layer_size(args: argparse.Namespace) -> int:
     """The bytes that were given, 0 for none. Raises UsageError."""
     if not args.max_layer_size:
         return 0
-    from buildah_py.api.prune import parse_size
+    from buildah_py.store.sizes import parse_size
 
     return parse_size(args.max_layer_size)

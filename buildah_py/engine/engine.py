@@ -374,7 +374,7 @@ class Engine:
         if not isinstance(node.step, CopyStep):
             return False
         cache = self._workshop.cache
-        return self._lookup.forbidden(node.stage) or (cache.fallback is None and cache.is_first_build())
+        return self._lookup.forbidden(node.stage) or (cache.remote is None and cache.is_first_build())
 
     def _parent(self, node: Node) -> Result:
         return NOTHING if node.parent is None else self._results[node.parent]

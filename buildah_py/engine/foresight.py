@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from buildah_py.buildfile.remote import kind_of
 from buildah_py.cache import step_key
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from buildah_py.engine.executions import Execution, InputList
     from buildah_py.engine.workshop import Workshop
     from buildah_py.plan import Node
+    from buildah_py.store import Store
 
 _NOT_HERE = "the files that it reads are not here"
 _NOWHERE = Result("", ())
@@ -54,11 +55,11 @@ class Foresight:
     """Goes through the nodes of a plan, each after all that it needs, and changes nothing.
 
     `find` gives the record of a key that a build would use, None for a miss. With `fetch`, what ADD names on the
-    network is fetched. Layers that are not here stay where they are: what has to be looked up in them is unknown.
+    network is fetched. Layers that are not here stay where they are (the store's provider is
+    `LayersStay`): what has to be looked up in them is unknown.
     """
 
     def __init__(self, workshop: Workshop, find: Callable[[Node, str], Record | None], *, fetch: bool = False) -> None:
-        workshop.store.fetch = _refuse
         self._workshop = workshop
         self._find = find
         self._fetch = fetch
@@ -154,5 +155,16 @@ class Foresight:
             return dict.fromkeys(names), {}, error.message, None
 
 
-def _refuse(_diff_ids: Sequence[str]) -> None:
-    raise _NotHere("layers that it is looked up in have to be fetched first")
+class LayersStay:
+    """The provider of a store that is only looked at: layers that are elsewhere stay there."""
+
+    def ensure(self, _store: Store, _diff_ids: Sequence[str]) -> NoReturn:
+        """Raise NotFound."""
+        raise _NotHere("layers that it is looked up in have to be fetched first")
+
+    def blob(self, store: Store, diff_id: str) -> NoReturn:
+        """Raise NotFound."""
+        self.ensure(store, [diff_id])
+
+    def close(self) -> None:
+        """Do nothing."""

@@ -10,7 +10,7 @@ from buildah_py.errors import Interrupted
 from buildah_py.layers.tree import Tree
 from buildah_py.linux.identity import has_single_id, in_user_namespace
 from buildah_py.progress import events
-from buildah_py.sources.reach import NOWHERE
+from buildah_py.sources.reach import DIGESTED, NOWHERE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 
 ONE_ID = "one id"
 """A limit: no file can have another owner than root, and changing owners does nothing."""
-
-DIGESTED = "scrypt:"
-"""How the digest of a secret's value begins."""
 
 
 class Context(Tree, Protocol):

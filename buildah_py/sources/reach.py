@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+DIGESTED = "scrypt:"
+"""How the digest of a secret's value begins."""
+
+
 class Reach(NamedTuple):
     """`secret` gives a secret's value by its id, None for one that was not given.
 

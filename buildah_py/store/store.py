@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from buildah_py.errors import StoreError
 from buildah_py.store import reserve
@@ -46,20 +46,39 @@ if TYPE_CHECKING:
 _ROOMS = ("layers", "logs", "staging", "leases", "locks", "cache-mounts", "stat-cache")
 
 
+class LayerProvider(Protocol):
+    """A way by which absent layers come into a store, which says where each can be had (`store.layers.origins`)."""
+
+    def ensure(self, store: Store, diff_ids: Sequence[str]) -> None:
+        """Have the files of layers in the store: those of one image, the lowest first. Raises PybuildError."""
+        ...
+
+    def blob(self, store: Store, diff_id: str) -> StoredBlob:
+        """Have the blob of a layer in the store, as it is elsewhere, without unpacking it. Raises PybuildError."""
+        ...
+
+    def close(self) -> None:
+        """End whatever is under way."""
+        ...
+
+
 class Store:
     """The store at `root`, made where it does not exist; context manager. Raises StoreError.
 
+    Layers that are not here come from `provider`, which is closed with the store.
     Who waits for another process here raises Interrupted where `cancelled()`, and `tell` hears of it after a second.
     """
 
     def __init__(
         self,
         root: str,
+        provider: LayerProvider | None = None,
         *,
         cancelled: Callable[[], bool] = lambda: False,
         tell: Callable[[str], object] = lambda _: None,
     ) -> None:
         self.root = root
+        self._provider = provider
         self._cancelled = cancelled
         self._tell = tell
         database = os.path.join(root, "state.db")
@@ -98,12 +117,6 @@ class Store:
         self._staged = 0
         self.lost: list[str] = []
         """Names of images that a power cut took."""
-        self.fetch: Callable[[Sequence[str]], None] = self._cannot_fetch
-        """Gets absent layers; whoever knows how puts it here."""
-        self.at_close: list[Callable[[], object]] = []
-        """What is called first when the store is closed."""
-        self.fetch_blob: Callable[[str], StoredBlob] | None = None
-        """Gets the blob of a layer alone, as it was pulled."""
         self._sweep()
         reserve.keep(root)
 
@@ -121,8 +134,8 @@ class Store:
 
     def close(self) -> None:
         """Remove what this process staged and let go of the store."""
-        while self.at_close:
-            self.at_close.pop()()
+        if self._provider is not None:
+            self._provider.close()
         self._remove_staged(self.lease.name)
         self.database.close()
         self.lease.release()
@@ -186,7 +199,11 @@ class Store:
     def need(self, diff_ids: Sequence[str]) -> None:
         """Have the files of these layers here, the lowest layer of an image first. Absent ones are fetched."""
         if self.layers.missing(diff_ids):
-            self.fetch(diff_ids)
+            self._provided(diff_ids).ensure(self, diff_ids)
+
+    def fetch_blob(self, diff_id: str) -> StoredBlob:
+        """Give the blob of a layer as it is elsewhere, fetched without unpacking it. Raises PybuildError."""
+        return self._provided([diff_id]).blob(self, diff_id)
 
     def lowers(self, diff_ids: Sequence[str]) -> tuple[str, ...]:
         """The directories of layers (given lowest first) for an overlay, top-most first; absent ones are fetched."""
@@ -195,8 +212,11 @@ class Store:
         self.need(diff_ids)
         return lowers(self, diff_ids)
 
-    def _cannot_fetch(self, diff_ids: Sequence[str]) -> None:
-        raise StoreError(f"layer {self.layers.missing(diff_ids)[0]} is not here, and nothing says how to get it")
+    def _provided(self, diff_ids: Sequence[str]) -> LayerProvider:
+        if self._provider is None:
+            missing = self.layers.missing(diff_ids) or diff_ids
+            raise StoreError(f"layer {missing[0]} is not here, and nothing says how to get it")
+        return self._provider
 
     def view(self, diff_ids: Sequence[str], stamps: Sequence[Stamps] = ()) -> MergedView:
         """The merged file system of layers, lowest first; an inventory is read when it is asked for.

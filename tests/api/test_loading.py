@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from buildah_py.api.loading import load
 from buildah_py.errors import ImageError, PybuildError
 from buildah_py.image import config as image_config
 from buildah_py.image import platform as platforms
 from buildah_py.store import Store
+from buildah_py.transfer.load import load
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from buildah_py.api.secrets import MAX_BYTES, parse_secrets, readers
 from buildah_py.errors import Interrupted, NotFound, UsageError
+from buildah_py.sources.secrets import MAX_BYTES, parse_secrets, readers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from buildah_py.api.secrets import SecretReaders
+    from buildah_py.sources.secrets import SecretReaders
 
 
 def of(path: object, more: str = "", cancelled: Callable[[], bool] = lambda: False) -> SecretReaders:

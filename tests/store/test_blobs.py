@@ -91,13 +91,20 @@ def test_a_promised_layer_can_be_used_and_is_absent_until_it_arrives(root: str) 
         assert store.layers.origins(diff_id) == [ORIGIN]
         with pytest.raises(StoreError, match="not here"):
             store.need([diff_id])
-        asked: list[Sequence[str]] = []
+    asked: list[Sequence[str]] = []
 
-        def fetch(diff_ids: Sequence[str]) -> None:
+    class Provider:
+        def ensure(self, store: Store, diff_ids: Sequence[str]) -> None:
             asked.append(diff_ids)
             add(store, "one", diff_id)
 
-        store.fetch = fetch
+        def blob(self, _store: Store, diff_id: str) -> StoredBlob:
+            raise AssertionError(diff_id)
+
+        def close(self) -> None:
+            asked.append(("closed",))
+
+    with Store(root, Provider()) as store:
         view = store.view([diff_id])
         assert asked == []
         assert view.names("") == ["file"]
@@ -112,6 +119,7 @@ def test_a_promised_layer_can_be_used_and_is_absent_until_it_arrives(root: str) 
         store.layers.promise(diff_id, size=9, origins=[ORIGIN._replace(location="example.org/other")])
         assert store.layers.get(diff_id) == layer._replace(used=store.layers.get(diff_id).used)  # type: ignore[union-attr]
         assert len(store.layers.origins(diff_id)) == 2
+    assert asked[1:] == [("closed",)]
     assert fsck(root) == []
 
 

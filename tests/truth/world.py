@@ -16,7 +16,6 @@ from unittest import mock
 from buildah_py.api import opening
 from buildah_py.api.bootstrap import bootstrap
 from buildah_py.api.build import BuildRequest, build
-from buildah_py.api.caching import CacheOptions
 from buildah_py.api.fsck import fsck
 from buildah_py.api.images import remove_image
 from buildah_py.api.output_options import OutputOptions
@@ -25,6 +24,7 @@ from buildah_py.errors import BuildFileError, Interrupted, NotFound, PybuildErro
 from buildah_py.frozen import replace
 from buildah_py.progress import events
 from buildah_py.sandbox import Sandbox
+from buildah_py.sharing.options import CacheOptions
 from buildah_py.store import Store
 from buildah_py.store.collect import Rules, collect
 

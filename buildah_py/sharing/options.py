@@ -57,7 +57,7 @@ class MountOption:
 def _mount(text: str) -> tuple[str, MountOption]:
     import os
 
-    from buildah_py.api.prune import parse_size
+    from buildah_py.store.sizes import parse_size
 
     head, *rest = text.split(",")
     identity, equals, directory = head.partition("=")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from buildah_py.api.images import familiar_name, readable
 from buildah_py.store.collect import measure
+from buildah_py.store.names import familiar_name, readable
 
 if TYPE_CHECKING:
     from collections.abc import Callable

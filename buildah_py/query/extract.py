@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from buildah_py.api.looking import find_path
 from buildah_py.errors import NotFound, OutputError, UsageError
 from buildah_py.layers.entry import DIR, FILE, Entry
+from buildah_py.query.image import find_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

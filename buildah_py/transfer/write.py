@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from buildah_py.api.clamp import Clamp
-    from buildah_py.api.outgoing import Outgoing
     from buildah_py.image.config import ImageConfig
     from buildah_py.image.descriptor import Descriptor
     from buildah_py.layers.tree import Tree
+    from buildah_py.outputs.clamp import Clamp
     from buildah_py.outputs.spec import Output
     from buildah_py.registry import Registry, RegistryOptions
     from buildah_py.store import Store, StoredBlob
+    from buildah_py.transfer.export import Outgoing
 
 
 def check_outputs(
@@ -110,7 +110,7 @@ class Exporter:
             self._write_tree(output)
             return None
         if output.dest is None:
-            from buildah_py.api.load import load_image
+            from buildah_py.transfer.daemon import load_image
 
             return load_image(
                 self._outgoing(output, clamp),
@@ -142,7 +142,7 @@ class Exporter:
         view = self._store.view(self._config.diff_ids)
         if self._clamp is None:
             return view
-        from buildah_py.api.clamp import ClampedTree
+        from buildah_py.outputs.clamp import ClampedTree
 
         return ClampedTree(view, self._clamp._replace(exact=True))
 
@@ -170,8 +170,8 @@ class Exporter:
         ).descriptor
 
     def _push(self, output: Output, clamp: Clamp | None) -> Descriptor:
-        from buildah_py.api.push import push_image
         from buildah_py.image import reference
+        from buildah_py.transfer.push import push_image
 
         names = [reference.parse(name).with_default_tag() for name in output.names or self._names]
         image = self._outgoing(output, clamp)
@@ -180,9 +180,9 @@ class Exporter:
         )
 
     def _outgoing(self, output: Output, clamp: Clamp | None) -> Outgoing:
-        from buildah_py.api.layer_blobs import LayerBlobs, form_of
-        from buildah_py.api.outgoing import Outgoing
         from buildah_py.outputs.annotations import choose
+        from buildah_py.transfer.export import Outgoing
+        from buildah_py.transfer.layer_blobs import LayerBlobs, form_of
 
         return Outgoing(
             self._store,

@@ -6,14 +6,14 @@ import json
 import os
 from typing import TYPE_CHECKING, Final
 
-from buildah_py.api.images import find_image, full_name
-from buildah_py.api.write import Exporter, check_outputs, check_times
 from buildah_py.errors import NotFound, UsageError
 from buildah_py.image import canonical
 from buildah_py.image import config as image_config
 from buildah_py.outputs import target
 from buildah_py.outputs.archive import TarLayout
 from buildah_py.outputs.spec import Output
+from buildah_py.store.names import find_image, full_name
+from buildah_py.transfer.write import Exporter, check_outputs, check_times
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

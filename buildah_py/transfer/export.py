@@ -5,20 +5,23 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from buildah_py.errors import NotFound
+from buildah_py.image import config as image_config
 from buildah_py.image import manifest as manifests
 from buildah_py.image import media_types
 from buildah_py.outputs.assembled import Assembled, assemble
+from buildah_py.store.names import find_image
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from buildah_py.api.clamp import Clamp
-    from buildah_py.api.layer_blobs import LayerBlobs
     from buildah_py.image.config import ImageConfig
     from buildah_py.image.descriptor import Descriptor
     from buildah_py.outputs.annotations import Annotations
+    from buildah_py.outputs.clamp import Clamp
     from buildah_py.outputs.layer_source import Blob, LayerSource
     from buildah_py.store import Store
+    from buildah_py.transfer.layer_blobs import LayerBlobs
 
 
 class Outgoing:
@@ -119,8 +122,32 @@ class Outgoing:
                 self._store.images.add_repo_digest(config, found)
 
     def _clamp(self, clamp: Clamp) -> None:
-        from buildah_py.api.clamp import clamp_layers
+        from buildah_py.outputs.clamp import clamp_layers
 
         self.config, self._changed = clamp_layers(self._store, self.config, clamp)
         if self._changed:
             self.config_bytes = self.config.to_bytes()
+
+
+def manifest_bytes(store: Store, name: str) -> bytes:
+    """The manifest that an image came with from a registry, or that it would be written with.
+
+    Raises NotFound where that is not known yet, for a manifest names compressed layers.
+    """
+    from buildah_py.outputs.annotations import Annotations
+    from buildah_py.transfer.export import Outgoing
+    from buildah_py.transfer.layer_blobs import Form, LayerBlobs
+
+    image = find_image(store, name)
+    for known in store.images.repo_digests(image.id):
+        if known.data:
+            return known.data
+    config = image_config.from_bytes(image.config, f"the config of {name}")
+    outgoing = Outgoing(store, config, LayerBlobs(store, Form()), raw=image.config, annotations=Annotations())
+    layers = [outgoing.descriptor(diff_id) for diff_id in config.diff_ids]
+    if None in layers:
+        raise NotFound(
+            f"the image `{name}` has no manifest yet: its layers have not been compressed",
+            hint="push it, or write it somewhere with --output",
+        )
+    return outgoing.assembled([one for one in layers if one is not None]).manifest_bytes

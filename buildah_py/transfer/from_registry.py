@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from buildah_py.api.admitting import admit
-from buildah_py.api.manifests import Listed
-from buildah_py.api.pulling import RegistryPlace
 from buildah_py.image import index as indexes
 from buildah_py.image import manifest as manifests
 from buildah_py.image import media_types
 from buildah_py.image import platform as platforms
 from buildah_py.image import reference as references
 from buildah_py.image.descriptor import Descriptor
+from buildah_py.transfer.ingest import admit
+from buildah_py.transfer.lists import Listed
+from buildah_py.transfer.pull import RegistryPlace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from buildah_py.api.manifests import Said
     from buildah_py.image.reference import Reference
     from buildah_py.registry import Registry
     from buildah_py.store import Store
+    from buildah_py.transfer.lists import Said
 
 
 def from_registry(store: Store, registry: Registry, name: str, said: Said, *, every: bool = False) -> Iterator[Listed]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from buildah_py.api.images import familiar_name, find_image, full_name
 from buildah_py.errors import NotFound, PybuildError, UsageError
 from buildah_py.image import canonical, descriptor
 from buildah_py.image import config as image_config
 from buildah_py.image import platform as platforms
 from buildah_py.image import reference as references
 from buildah_py.store.manifest_lists import ListEntry
+from buildah_py.store.names import familiar_name, find_image, full_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -167,7 +167,7 @@ def find_images(
     index the image is taken that suits what is `said` of the platform, or else this machine. Raises NotFound,
     RegistryError, ImageError, UsageError.
     """
-    from buildah_py.api.pulling import find_local
+    from buildah_py.transfer.pull import find_local
 
     if not name.startswith(DOCKER):
         other = _other_list(store, name)
@@ -182,7 +182,7 @@ def find_images(
         if other:
             yield _suiting(listed(store, other), said, name)
             return
-    from buildah_py.api.listing import from_registry
+    from buildah_py.transfer.from_registry import from_registry
 
     yield from from_registry(store, registry(), name.removeprefix(DOCKER), said, every=every)
 
@@ -230,8 +230,8 @@ def find_entry(store: Store, full: str, name: str) -> Listed:
 
 def manifest_digests(store: Store, one: Listed) -> set[str]:
     """What the image's manifest is called in registries, and in the list if that can be said without compressing."""
-    from buildah_py.api.describing import manifest_bytes
     from buildah_py.image.digest import sha256_of
+    from buildah_py.transfer.export import manifest_bytes
 
     if one.original is not None:
         return {one.original.digest}

@@ -12,8 +12,8 @@ from functools import cache
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
 
-from buildah_py.engine.workshop import DIGESTED
 from buildah_py.errors import Interrupted, NotFound, UsageError
+from buildah_py.sources.reach import DIGESTED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -15,9 +15,9 @@ from buildah_py.progress import events
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from buildah_py.api.outgoing import Outgoing
     from buildah_py.image.descriptor import Descriptor
     from buildah_py.progress.events import Event
+    from buildah_py.transfer.export import Outgoing
 
 _PIECE = 1 << 18
 

@@ -5,28 +5,27 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from buildah_py.api.carrying import ALL, Carried, pack_mounts
-from buildah_py.api.layer_blobs import Form, LayerBlobs
 from buildah_py.cache.keys import KEY_VERSION
 from buildah_py.errors import PybuildError
 from buildah_py.image import media_types
 from buildah_py.progress import events
+from buildah_py.sharing.build_mounts import ALL, Carried, pack_mounts
 from buildah_py.sharing.records import SharedLayer, SharedRecord
 from buildah_py.sharing.spec import INLINE
 from buildah_py.store.cache_mounts import CacheName
+from buildah_py.transfer.layer_blobs import Form, LayerBlobs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import BinaryIO
 
-    from buildah_py.api.sharing import Sharing
     from buildah_py.cache import Record
     from buildah_py.image.descriptor import Descriptor
     from buildah_py.plan import Plan
-    from buildah_py.progress.events import Event
     from buildah_py.sharing.backend import Backend, Open
+    from buildah_py.sharing.remote import BuildCaches, SharedCaches
     from buildah_py.sharing.spec import Place
-    from buildah_py.store import Origin, Store
+    from buildah_py.store import Origin
 
 
 class Steps(NamedTuple):
@@ -48,27 +47,20 @@ def steps_of(plan: Plan, records: Mapping[int, Record]) -> Steps:
     return Steps(tuple(records[index] for index in sorted(records)), frozenset(chain))
 
 
-def export_all(
-    sharing: Sharing,
-    store: Store,
-    steps: Steps,
-    mounts: Sequence[CacheName],
-    names: Sequence[str],
-    emit: Callable[[Event], None],
-) -> None:
+def export_all(caches: BuildCaches, steps: Steps, mounts: Sequence[CacheName], names: Sequence[str]) -> None:
     """Send the cache to all places but the inline one; `mounts` are those that the build uses.
 
     Raises the first error of those places that may not fail.
     """
     failed: list[PybuildError] = []
-    for place in sharing.to:
+    for place in caches.shared.to:
         if place.type == INLINE:
             continue
         try:
-            _export(sharing, store, place, steps, _named(mounts, place.mounts), names, emit)
+            _export(caches, place, steps, _named(mounts, place.mounts), names)
         except PybuildError as error:
             if place.ignore_error:
-                emit(events.Warning(f"the cache is not exported: {error}"))
+                caches.shared.warn(f"the cache is not exported: {error}")
             else:
                 failed.append(error)
     if failed:
@@ -83,37 +75,29 @@ def _named(mounts: Sequence[CacheName], ids: Sequence[str]) -> list[CacheName]:
     return [*(mount for mount in mounts if mount.id in ids), *(CacheName(one) for one in ids if one not in used)]
 
 
-def inline_property(sharing: Sharing, place: Place, steps: Steps) -> dict[str, object]:
+def inline_property(caches: BuildCaches, place: Place, steps: Steps) -> dict[str, object]:
     """What an image's config carries: the records, whose layers are the image's as far as it has them."""
     from buildah_py.sharing.export import Content, inline
 
-    records = _allowed(steps.records, place, sharing)
+    records = _allowed(steps.records, place, caches.shared)
     content = Content(
-        [_shared(one) for one in records], [_layer(one, None) for one in records], selections=sharing.selections(place)
+        [_shared(one) for one in records], [_layer(one, None) for one in records], selections=caches.selections(place)
     )
     return inline(content, place.sign)
 
 
-def _export(
-    sharing: Sharing,
-    store: Store,
-    place: Place,
-    steps: Steps,
-    mounts: Sequence[CacheName],
-    names: Sequence[str],
-    emit: Callable[[Event], None],
-) -> None:
+def _export(caches: BuildCaches, place: Place, steps: Steps, mounts: Sequence[CacheName], names: Sequence[str]) -> None:
     from buildah_py.image import reference
     from buildah_py.sharing.export import Content, send
 
     mount_from = [reference.parse(name).name for name in names]
-    backend = sharing.open(place, mount_from)
-    packing = _Packing(store, sharing, place)
-    records = _allowed(steps.records, place, sharing)
+    backend = caches.shared.open(place, mount_from)
+    packing = _Packing(caches, place)
+    records = _allowed(steps.records, place, caches.shared)
     wanted = {one.diff_id for one in records if place.whole or one.diff_id in steps.chain}
     blobs = {diff_id: blob for diff_id in sorted(wanted) if (blob := packing.blob(diff_id)) is not None}
     layers = {one.diff_id: _layer(one, blobs.get(one.diff_id)) for one in records}
-    carried = _carry(sharing, store, place, backend, mounts)
+    carried = _carry(caches, place, backend, mounts)
 
     def source(blob: Descriptor) -> Open:
         return carried.sources.get(blob.digest) or packing.open(blob)
@@ -123,13 +107,13 @@ def _export(
         list(layers.values()),
         carried.mounts,
         [*blobs.values(), *carried.blobs],
-        sharing.selections(place),
+        caches.selections(place),
     )
     sent = send(backend, content, source, place.sign)
-    emit(events.CacheSent(backend.name, sent.blobs, sent.bytes, sent.known))
+    caches.emit(events.CacheSent(backend.name, sent.blobs, sent.bytes, sent.known))
 
 
-def _carry(sharing: Sharing, store: Store, place: Place, backend: Backend, mounts: Sequence[CacheName]) -> Carried:
+def _carry(caches: BuildCaches, place: Place, backend: Backend, mounts: Sequence[CacheName]) -> Carried:
     """Pack the cache mounts that go along."""
     if not mounts:
         return Carried((), (), {})
@@ -139,15 +123,16 @@ def _carry(sharing: Sharing, store: Store, place: Place, backend: Backend, mount
     # A cache that is signed vouches for its mounts too: what is there already counts only if it was signed as well.
     keys = (public_key(place.sign),) if place.sign else ()
     before = ImportedCache(backend, keys, lambda _: None)
-    others = [one for one, other in zip(sharing.imports, sharing.from_, strict=True) if other.verify or not place.sign]
-    return pack_mounts(store, mounts, sharing.carried.place, before, others)
+    shared = caches.shared
+    others = [one for one, other in zip(shared.imports, shared.from_, strict=True) if other.verify or not place.sign]
+    return pack_mounts(caches.store, mounts, caches.mounts.place, before, others)
 
 
-def _allowed(records: Iterable[Record], place: Place, sharing: Sharing) -> list[Record]:
+def _allowed(records: Iterable[Record], place: Place, shared: SharedCaches) -> list[Record]:
     """Leave out what cannot be read elsewhere, and what nobody vouches for where the cache is signed."""
     found = [one for one in records if one.version == KEY_VERSION]
     if place.sign:
-        found = [one for one in found if sharing.trusts(one)]
+        found = [one for one in found if shared.vouches_for(one)]
     return found
 
 
@@ -173,11 +158,11 @@ def _layer(record: Record, blob: Descriptor | None) -> SharedLayer:
 class _Packing:
     """Finds or makes the blobs of layers for one place, and opens those that have to be sent."""
 
-    def __init__(self, store: Store, sharing: Sharing, place: Place) -> None:
+    def __init__(self, caches: BuildCaches, place: Place) -> None:
         form = Form(place.compression or media_types.GZIP, place.level, force=place.compression is not None)
-        self._blobs = LayerBlobs(store, form)
-        self._store = store
-        self._sharing = sharing
+        self._blobs = LayerBlobs(caches.store, form)
+        self._store = caches.store
+        self._shared = caches.shared
         self._diff_ids: dict[str, str] = {}
 
     def blob(self, diff_id: str) -> Descriptor | None:
@@ -208,7 +193,7 @@ class _Packing:
         origin = next(one for one in self._origins(diff_id) if one.digest == blob.digest)
         path = os.path.join(self._store.stage(), "blob")
         with (
-            Checked(self._sharing.open_origin(origin), blob, origin.location, lambda _: None) as stream,
+            Checked(self._shared.open_origin(origin), blob, origin.location, lambda _: None) as stream,
             open(path, "xb") as file,
         ):
             while data := stream.read(1 << 20):

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from buildah_py.api.admitting import admit
-from buildah_py.api.bases import LAYOUT
-from buildah_py.api.images import how_to_get, names_digest
 from buildah_py.errors import ImageError, NotFound, PybuildError, RegistryError
 from buildah_py.image import config as image_config
 from buildah_py.image import platform as platforms
 from buildah_py.image import reference as references
 from buildah_py.progress import events
+from buildah_py.store.names import how_to_get, names_digest
+from buildah_py.transfer.base_images import LAYOUT
+from buildah_py.transfer.ingest import admit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -111,7 +111,7 @@ class Bases:
         return self._admit(references.parse(name).with_default_tag(), platform, take_name=True, fetch=fetch)
 
     def _from_layout(self, location: str, wanted: Platform) -> Pulled:
-        from buildah_py.api.layouts import LayoutPlace, split_layout
+        from buildah_py.transfer.layouts import LayoutPlace, split_layout
 
         path, tag, digest = split_layout(location)
         place = LayoutPlace(path)
@@ -173,7 +173,7 @@ def find_local(store: Store, name: str, wanted: Platform) -> tuple[StoredImage |
 
     What a registry once gave for the platform suits, whatever its config says: it has nothing better.
     """
-    from buildah_py.api.images import find_image
+    from buildah_py.store.names import find_image
 
     try:
         found = find_image(store, name)

@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing
 from typing import TYPE_CHECKING, TypeVar
 
-from buildah_py.api.arriving import Arrived, Verified, keep, receive, unpack_blob
 from buildah_py.errors import ArchiveError, Interrupted, NotFound, PybuildError
 from buildah_py.image import reference as references
 from buildah_py.image.descriptor import Descriptor
@@ -15,18 +14,17 @@ from buildah_py.layers.adopt import adopt_parents, hidden_links
 from buildah_py.layers.entry import BLOCK, CHAR
 from buildah_py.layers.view import LayerTree
 from buildah_py.linux.identity import has_single_id, in_user_namespace
-from buildah_py.progress import events
 from buildah_py.store.lowers import chain_name, describes_all
+from buildah_py.transfer.unpack import Arrived, Verified, keep, receive, unpack_blob
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from concurrent.futures import Future
 
-    from buildah_py.api.arriving import Stream
     from buildah_py.layers.inventory import Inventory
-    from buildah_py.progress.events import Event
     from buildah_py.registry import Registry
     from buildah_py.store import Origin, Store, StoredBlob
+    from buildah_py.transfer.unpack import Stream
 
     Opener = Callable[[Origin], Stream]
 
@@ -39,36 +37,31 @@ URL = "url"
 _POLL_SECONDS = 0.2
 
 
-class Fetcher:
+class Fetch:
     """Gets layers into `store`. `registry` gives the client when it is first needed.
 
-    `openers` says for each kind of origin how to open it; streams of other kinds than `registry` are verified here.
-    `announced` are layers of which it was said that they are fetched; they may be tried again.
-    Put `ensure` into `store.fetch`, and whatever needs files finds them.
+    `openers` says for further kinds of origins how to open them; streams of other kinds than `registry` are verified
+    here. `announced` are layers of which it was said that they are fetched; they may be tried again.
     """
 
     def __init__(
         self,
         store: Store,
         registry: Callable[[], Registry],
+        openers: Mapping[str, Opener],
         *,
-        emit: Callable[[Event], None] = lambda _: None,
+        tell: Callable[[str], object] = lambda _: None,
         cancelled: Callable[[], bool] = lambda: False,
         announced: set[str] | None = None,
     ) -> None:
         self._announced = set() if announced is None else announced
         self._store = store
         self._registry = registry
-        self._emit = emit
+        self._tell = tell
         self._cancelled = cancelled
         self._stop = False
         self._urls: dict[str, tuple[str, ...]] = {}
-        self.openers: dict[str, Opener] = {
-            "registry": self._open_registry,
-            "layout": _open_layout,
-            "s3": _open_shared,
-            "gha": _open_shared,
-        }
+        self._openers = {"registry": self._open_registry, "layout": _open_layout, **openers}
 
     def ensure(self, diff_ids: Sequence[str]) -> None:
         """Have the files of layers here: those of one image, the lowest first.
@@ -104,7 +97,7 @@ class Fetcher:
         self._announced.update(missing)
         size = sum(layer.size for layer in map(self._store.layers.get, missing) if layer)
         many = "1 layer" if len(missing) == 1 else f"{len(missing)} layers"
-        self._emit(events.Note(f"fetching {many}, {size / 1e6:.1f} MB"))
+        self._tell(f"fetching {many}, {size / 1e6:.1f} MB")
 
     def _fetch(self, chain: tuple[str, ...], missing: Sequence[str]) -> None:
         """Get layers, several at once; each goes into the store when those below it are there."""
@@ -153,7 +146,7 @@ class Fetcher:
             if origin.kind == URL:
                 self._urls.setdefault(origin.digest, (origin.location,))
         for origin in origins:
-            opener = self.openers.get(origin.kind)
+            opener = self._openers.get(origin.kind)
             if opener is None:
                 continue
             try:
@@ -190,7 +183,7 @@ class Fetcher:
             adopted = chain_name(below)
         if in_user_namespace() and (nodes := [one.path for one in inventory if one.kind in (CHAR, BLOCK)]):
             many = "1 device node" if len(nodes) == 1 else f"{len(nodes)} device nodes"
-            self._emit(events.Note(f"{many} of a layer cannot be made here and are left out: /{nodes[0]}"))
+            self._tell(f"{many} of a layer cannot be made here and are left out: /{nodes[0]}")
         self._check_promise(diff_id, inventory)
         self._store.layers.add(arrived.fs, inventory, diff_id, arrived.captured.size, foreign=True, adopted=adopted)
 
@@ -211,10 +204,3 @@ class Fetcher:
 
 def _open_layout(origin: Origin) -> Stream:
     return open(os.path.join(origin.location, "blobs", *origin.digest.split(":")), "rb", buffering=0)
-
-
-def _open_shared(origin: Origin) -> Stream:
-    """Open a blob of a shared cache with what the environment says of it."""
-    from buildah_py.api.places import open_origin
-
-    return open_origin(origin, os.environ)

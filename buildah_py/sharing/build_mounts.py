@@ -7,9 +7,9 @@ import threading
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from buildah_py.api.caching import MountOption
 from buildah_py.errors import CacheError
 from buildah_py.linux.identity import has_single_id, in_user_namespace
+from buildah_py.sharing.options import MountOption
 from buildah_py.store.cache_mounts import CacheName
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Mounts:
         return self._store.cache_mounts.path(name) if self._store.cache_mounts.is_there(name) else None
 
     def _most(self) -> int:
-        from buildah_py.api.prune import parse_size
+        from buildah_py.store.sizes import parse_size
 
         text = self._environ.get(MOST, "")
         return parse_size(text) if text else 0

@@ -6,10 +6,6 @@ import os
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
-from buildah_py.api.admitting import admit
-from buildah_py.api.archives import ImageArchive
-from buildah_py.api.images import full_name
-from buildah_py.api.layouts import LayoutPlace
 from buildah_py.errors import ArchiveError, ImageError, NotFound, SourceError, UsageError
 from buildah_py.image import canonical, media_types
 from buildah_py.image import config as image_config
@@ -20,6 +16,10 @@ from buildah_py.image import reference as references
 from buildah_py.image.canonical import loads
 from buildah_py.image.index import CONTAINERD_NAME, DOCKER_REFERENCE_TYPE, REF_NAME
 from buildah_py.layers.compression import detect
+from buildah_py.store.names import full_name
+from buildah_py.transfer.archives import ImageArchive
+from buildah_py.transfer.ingest import admit
+from buildah_py.transfer.layouts import LayoutPlace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from buildah_py.api.images import familiar_name, find_image
-from buildah_py.errors import NotFound
 from buildah_py.image import config as image_config
+from buildah_py.store.names import familiar_name, find_image
 
 if TYPE_CHECKING:
     from buildah_py.store import Store
@@ -58,27 +57,3 @@ def describe_image(store: Store, name: str) -> dict[str, Any]:
         **common,
         "OCIv1": {"OS": platform.os, "RootFS": {"Type": "layers", "DiffIDs": list(config.diff_ids)}, **common},
     }
-
-
-def manifest_bytes(store: Store, name: str) -> bytes:
-    """The manifest that an image came with from a registry, or that it would be written with.
-
-    Raises NotFound where that is not known yet, for a manifest names compressed layers.
-    """
-    from buildah_py.api.layer_blobs import Form, LayerBlobs
-    from buildah_py.api.outgoing import Outgoing
-    from buildah_py.outputs.annotations import Annotations
-
-    image = find_image(store, name)
-    for known in store.images.repo_digests(image.id):
-        if known.data:
-            return known.data
-    config = image_config.from_bytes(image.config, f"the config of {name}")
-    outgoing = Outgoing(store, config, LayerBlobs(store, Form()), raw=image.config, annotations=Annotations())
-    layers = [outgoing.descriptor(diff_id) for diff_id in config.diff_ids]
-    if None in layers:
-        raise NotFound(
-            f"the image `{name}` has no manifest yet: its layers have not been compressed",
-            hint="push it, or write it somewhere with --output",
-        )
-    return outgoing.assembled([one for one in layers if one is not None]).manifest_bytes

@@ -5,10 +5,6 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, NamedTuple
 
-from buildah_py.api.images import familiar_name
-from buildah_py.api.layer_blobs import Form, LayerBlobs
-from buildah_py.api.manifests import DOCKER, find_list, list_annotations, listed
-from buildah_py.api.outgoing import Outgoing
 from buildah_py.errors import NotFound, RegistryError, UsageError
 from buildah_py.image import config as image_config
 from buildah_py.image import descriptor as descriptors
@@ -19,16 +15,20 @@ from buildah_py.image.index import DOCKER_REFERENCE_DIGEST, Index
 from buildah_py.outputs import compress
 from buildah_py.outputs.annotations import Annotations
 from buildah_py.progress import events
+from buildah_py.store.names import familiar_name
+from buildah_py.transfer.export import Outgoing
+from buildah_py.transfer.layer_blobs import Form, LayerBlobs
+from buildah_py.transfer.lists import DOCKER, find_list, list_annotations, listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
-    from buildah_py.api.manifests import Listed
-    from buildah_py.api.state import Registries
     from buildah_py.image.descriptor import Descriptor
     from buildah_py.progress.events import Event
     from buildah_py.store import Store
+    from buildah_py.transfer.lists import Listed
+    from buildah_py.transfer.registries import Registries
 
 _OTHERS = ("oci", "oci-archive", "dir", "docker-archive", "docker-daemon", "containers-storage")
 
@@ -54,9 +54,9 @@ def push_list(
 
     The tag is moved last, and what the registry has is not sent.
     """
-    from buildah_py.api.copying import Copying
-    from buildah_py.api.push import push_image
     from buildah_py.store.images import RepoDigest
+    from buildah_py.transfer.copy import Copying
+    from buildah_py.transfer.push import push_image
 
     full = find_list(store, name)
     form = form or ListForm()
