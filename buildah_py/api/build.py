@@ -27,16 +27,16 @@ from buildah_py.transfer.registries import telling
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from buildah_py.api.ahead import Ahead
     from buildah_py.api.main_context import MainContext
-    from buildah_py.api.record_file import Recorder
     from buildah_py.buildfile.tree import BuildFile
+    from buildah_py.explain.record_file import BuildOptions, Recorder
     from buildah_py.image.config import ImageConfig
     from buildah_py.image.descriptor import Descriptor
     from buildah_py.plan import Node
     from buildah_py.progress.events import Event
     from buildah_py.registry import RegistryOptions
     from buildah_py.store import Store
+    from buildah_py.transfer.ahead import Ahead
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,7 +173,7 @@ def build(
             store.make_durable()
             caches.export(plan, engine.records, names)
             if recorder is not None:
-                recorder.write(request, build_file, plan, image)
+                recorder.write(request.record, build_options(request, build_file), plan, image)
             if engine.ran:
                 _make_room(store, request, emit)
             for text in warnings:
@@ -191,10 +191,17 @@ def build(
     return done
 
 
+def build_options(request: BuildRequest, build_file: BuildFile) -> BuildOptions:
+    """Give what a record of the build says of its options."""
+    from buildah_py.explain.record_file import BuildOptions
+
+    return BuildOptions(build_file.source.name, request.target, request.platform, request.network, request.build_args)
+
+
 def _recorder(request: BuildRequest) -> Recorder | None:
     if not request.record:
         return None
-    from buildah_py.api.record_file import Recorder
+    from buildah_py.explain.record_file import Recorder
 
     return Recorder()
 

@@ -9,7 +9,6 @@ from buildah_py.api.shape import shape
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from buildah_py.api.ahead import Ahead
     from buildah_py.api.build import BuildRequest
     from buildah_py.engine import Engine, Workshop
     from buildah_py.image.config import ImageConfig
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from buildah_py.plan import Plan
     from buildah_py.progress.events import Event
     from buildah_py.store import Store
+    from buildah_py.transfer.ahead import Ahead
 
 
 def compress_ahead(
@@ -28,7 +28,7 @@ def compress_ahead(
     shaped = request.outputs.shape
     if not outputs or shaped.squash or shaped.timestamp is not None or request.outputs.rewrite_timestamp:
         return None
-    from buildah_py.api.ahead import Ahead
+    from buildah_py.transfer.ahead import Ahead
 
     ahead = Ahead(store, outputs)
     own: set[int] = set()
@@ -47,7 +47,7 @@ def shape_image(
     times = list(stamps)
 
     def squash_layers(layers: Sequence[str], first: int) -> str:
-        from buildah_py.api.squash import squash
+        from buildah_py.engine.squash import squash
 
         made = squash(workshop, layers, stamps, first)
         times[first:] = [made.stamps]

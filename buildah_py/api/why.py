@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from buildah_py.api.build import build_options
 from buildah_py.api.opening import open_build, plan_options, read_output, refuse_what_is_not_allowed
-from buildah_py.api.why_report import FOLLOWS, MISS, UNKNOWN_YET, Nearest, Report, StepReport, follows, head_of
 from buildah_py.cache import Record
 from buildah_py.cache.differences import UNKNOWN
 from buildah_py.engine.foresight import Foresight, LayersStay
 from buildah_py.engine.reasons import explain_miss
 from buildah_py.errors import UsageError
+from buildah_py.explain.report import FOLLOWS, MISS, UNKNOWN_YET, Nearest, Report, StepReport, follows, head_of
 from buildah_py.plan import make_plan
 from buildah_py.sharing.options import CacheOptions
 from buildah_py.store.names import full_name
@@ -21,10 +22,10 @@ if TYPE_CHECKING:
 
     from buildah_py.api.build import BuildRequest
     from buildah_py.api.opening import Session
-    from buildah_py.api.record_file import BuildRecord
     from buildah_py.cache import Cache
     from buildah_py.engine.foresight import Foreseen
     from buildah_py.engine.reasons import LookUp
+    from buildah_py.explain.record_file import BuildRecord
     from buildah_py.plan import Node, Plan, PlanOptions
     from buildah_py.store import Store
 
@@ -47,7 +48,7 @@ def why(request: BuildRequest, *, against: str = "", fetch: bool = False) -> Rep
     """
     other = None
     if against:
-        from buildah_py.api.record_file import read_record_file
+        from buildah_py.explain.record_file import read_record_file
 
         other = read_record_file(against)
     # What other caches hold is not looked at: that would be fetched and kept.
@@ -58,9 +59,9 @@ def why(request: BuildRequest, *, against: str = "", fetch: bool = False) -> Rep
         nodes, totals, note = _plan(opened, foresight)
         steps = foresight.look(nodes)
         if other is not None:
-            from buildah_py.api.against import compare
+            from buildah_py.explain.against import compare
 
-            return compare(request, cache, steps, totals, other, against, note)
+            return compare(build_options(request, opened.build_file), cache, steps, totals, other, against, note)
         texts = frozenset((node.stage, node.text) for node in nodes)
         reports = [_report(cache, lookup, one, steps, totals, texts) for one in steps]
         return Report(tuple(reports), note)

@@ -24,8 +24,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Make the image; print its id."""
-    from buildah_py.api.bootstrap import bootstrap
     from buildah_py.api.state import open_store
+    from buildah_py.transfer.bootstrap import bootstrap
 
     with open_store() as store:
         if args.what.startswith("debian"):

@@ -13,9 +13,9 @@ from buildah_py.errors import OutputError, UsageError
 if TYPE_CHECKING:
     import argparse
 
-    from buildah_py.api.why_report import Report, StepReport
     from buildah_py.cache.differences import Difference
     from buildah_py.cli.arguments import Parser
+    from buildah_py.explain.report import Report, StepReport
 
 _SHOWN_FILES = 20
 _WIDTH = 60
@@ -120,8 +120,8 @@ def title(step: StepReport) -> str:
 
 
 def _step(step: StepReport, follows: str) -> list[str]:
-    from buildah_py.api.why_report import FOLLOWS
     from buildah_py.cache.differences import UNKNOWN
+    from buildah_py.explain.report import FOLLOWS
 
     found = [one_line(title(step))]
     verdict = follows if step.verdict == FOLLOWS else step.verdict.upper()

@@ -13,8 +13,8 @@ from buildah_py.cli.why import nearest
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from buildah_py.api.why_report import Report, StepReport
     from buildah_py.cache.differences import Difference
+    from buildah_py.explain.report import Report, StepReport
 
 _OPEN_FILES: Final = 12
 _LABELS: Final = {

@@ -26,7 +26,7 @@ from tests.end_to_end.conftest import PYBUILD, needs_root
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from buildah_py.api.why_report import Report
+    from buildah_py.explain.report import Report
 
 pytestmark = needs_root
 

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Self
 from unittest import mock
 
 from buildah_py.api import opening
-from buildah_py.api.bootstrap import bootstrap
 from buildah_py.api.build import BuildRequest, build
 from buildah_py.api.fsck import fsck
 from buildah_py.api.images import remove_image
@@ -27,6 +26,7 @@ from buildah_py.sandbox import Sandbox
 from buildah_py.sharing.options import CacheOptions
 from buildah_py.store import Store
 from buildah_py.store.collect import Rules, collect
+from buildah_py.transfer.bootstrap import bootstrap
 
 from .images import (
     Failure,

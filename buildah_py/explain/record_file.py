@@ -20,8 +20,6 @@ from buildah_py.errors import CacheError, NotFound, OutputError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from buildah_py.api.build import BuildRequest
-    from buildah_py.buildfile.tree import BuildFile
     from buildah_py.cache.ingredients import Ingredients
     from buildah_py.engine.engine import Observed
     from buildah_py.plan import Plan
@@ -31,6 +29,21 @@ Kind = TypeVar("Kind")
 FORMAT = "pybuild build record"
 VERSION = 2
 MAX_BYTES = 1 << 29
+
+
+class BuildOptions(NamedTuple):
+    """Options of a build that its record holds; `file` is the build file's name."""
+
+    file: str
+    target: str
+    platform: str
+    network: str
+    build_args: Mapping[str, str]
+
+    def to_data(self, image: str) -> dict[str, object]:
+        """Give them as plain data. Proxies may hold passwords and change nothing: they are left out, as secrets are."""
+        build_args = {name: value for name, value in self.build_args.items() if name not in PROXY_NAMES}
+        return {**self._asdict(), "file": os.path.basename(self.file), "build_args": build_args, "image": image}
 
 
 class Recorder:
@@ -51,20 +64,19 @@ class Recorder:
         for digest, pack in wanted.items():
             self._lists[digest] = parse(pack())
 
-    def write(self, request: BuildRequest, build_file: BuildFile, plan: Plan, image: str) -> None:
-        """Write the record to the file that the request names. Raises OutputError."""
+    def write(self, path: str, options: BuildOptions, plan: Plan, image: str) -> None:
+        """Write the record to the file `path`. Raises OutputError."""
         data = canonical_json(
             {
                 "format": FORMAT,
                 "version": VERSION,
                 "pybuild": __version__,
                 "key_version": KEY_VERSION,
-                "build": _build(request, build_file, image),
+                "build": options.to_data(image),
                 "steps": list(self._described(plan)),
                 "lists": self._lists,
             }
         )
-        path = request.record
         try:
             with open(f"{path}.{os.getpid()}", "xb") as file:
                 file.write(data + b"\n")
@@ -100,18 +112,6 @@ class Recorder:
                 "outcome": seen.outcome,
                 "reason": seen.reason,
             }
-
-
-def _build(request: BuildRequest, build_file: BuildFile, image: str) -> dict[str, object]:
-    """What was asked for. Proxies may hold passwords and change nothing: they are left out, as secrets are."""
-    return {
-        "file": os.path.basename(build_file.source.name),
-        "target": request.target,
-        "platform": request.platform,
-        "network": request.network,
-        "build_args": {name: value for name, value in request.build_args.items() if name not in PROXY_NAMES},
-        "image": image,
-    }
 
 
 class RecordedBase(NamedTuple):

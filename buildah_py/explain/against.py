@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from buildah_py import __version__
-from buildah_py.api.why_report import (
+from buildah_py.buildfile.variables import PROXY_NAMES
+from buildah_py.cache.differences import OWN, UNKNOWN, Difference, differences, summary
+from buildah_py.cache.keys import KEY_VERSION
+from buildah_py.explain.report import (
     DIFFERS,
     FOLLOWS,
     ONLY_HERE,
@@ -17,22 +20,18 @@ from buildah_py.api.why_report import (
     follows,
     head_of,
 )
-from buildah_py.buildfile.variables import PROXY_NAMES
-from buildah_py.cache.differences import OWN, UNKNOWN, Difference, differences, summary
-from buildah_py.cache.keys import KEY_VERSION
 from buildah_py.plan.steps import BaseStep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from buildah_py.api.build import BuildRequest
-    from buildah_py.api.record_file import BuildRecord, RecordedStep
     from buildah_py.cache import Cache
     from buildah_py.engine.foresight import Foreseen
+    from buildah_py.explain.record_file import BuildOptions, BuildRecord, RecordedStep
 
 
 def compare(
-    request: BuildRequest,
+    options: BuildOptions,
     cache: Cache,
     steps: Sequence[Foreseen],
     totals: Mapping[str, int],
@@ -49,7 +48,7 @@ def compare(
         for theirs in other.steps
         if id(theirs) not in paired and not note
     )
-    return Report(tuple(reports), note, path, tuple(_facts(request, other)))
+    return Report(tuple(reports), note, path, tuple(_facts(options, other)))
 
 
 def _pairs(ours: Sequence[Foreseen], theirs: Sequence[RecordedStep]) -> dict[int, RecordedStep]:
@@ -128,7 +127,7 @@ def _of_base(text: str) -> str:
     return f"{name} {image.removeprefix('sha256:')[:12]}".strip()
 
 
-def _facts(request: BuildRequest, other: BuildRecord) -> list[Difference]:
+def _facts(options: BuildOptions, other: BuildRecord) -> list[Difference]:
     """Say what differs of the builds as wholes."""
     found: list[Difference] = []
 
@@ -143,9 +142,9 @@ def _facts(request: BuildRequest, other: BuildRecord) -> list[Difference]:
         phrase = f"the version of keys: {other.key_version} there, {KEY_VERSION} here: no step can hit"
         found.append(Difference(OWN, "version of keys", str(other.key_version), str(KEY_VERSION), phrase))
     for name in ("target", "platform", "network"):
-        note(f"--{name}", other.build.get(name, ""), getattr(request, name))
+        note(f"--{name}", other.build.get(name, ""), getattr(options, name))
     given = other.build.get("build_args")
     theirs = given if isinstance(given, dict) else {}
-    for name in sorted((theirs.keys() | request.build_args.keys()) - PROXY_NAMES):
-        note(f"--build-arg {name}", theirs.get(name), request.build_args.get(name))
+    for name in sorted((theirs.keys() | options.build_args.keys()) - PROXY_NAMES):
+        note(f"--build-arg {name}", theirs.get(name), options.build_args.get(name))
     return found

@@ -1,0 +1,1 @@
+"""Comparison of builds: reports of hits and misses, and the records of other builds."""
