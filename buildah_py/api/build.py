@@ -19,7 +19,7 @@ from buildah_py.frozen import dataclass, field, replace
 from buildah_py.plan import make_plan
 from buildah_py.plan.assemble import MadeLayer, finish_config
 from buildah_py.progress import events
-from buildah_py.sharing import INLINE
+from buildah_py.sharing import INLINE_PROPERTY
 from buildah_py.sharing.options import CacheOptions
 from buildah_py.store.names import familiar_name, full_name
 from buildah_py.transfer.registries import telling
@@ -151,7 +151,7 @@ def build(
                     stamps = results[plan.target].stamps
                     finished = finish_config(plan, made)
                     config, base_layers, stamps = shape_image(finished, plan.config, request, workshop, stamps)
-                    config = config.with_property(INLINE, caches.inline(plan, engine.records))
+                    config = config.with_property(INLINE_PROPERTY, caches.inline(plan, engine.records))
                     image = config.digest()
                     used = {one for result in results.values() for one in result.layers}
                     look = partial(_find_faults, build_file, opened.main, request, plan.bases)

@@ -2,5 +2,5 @@
 
 from typing import Final
 
-INLINE: Final = "pybuild.cache.v1"
+INLINE_PROPERTY: Final = "pybuild.cache.v1"
 """The property of an image's config that carries the records of its layers."""

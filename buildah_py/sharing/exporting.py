@@ -11,7 +11,6 @@ from buildah_py.image import media_types
 from buildah_py.progress import events
 from buildah_py.sharing.build_mounts import ALL, Carried, pack_mounts
 from buildah_py.sharing.records import SharedLayer, SharedRecord
-from buildah_py.sharing.spec import INLINE
 from buildah_py.store.cache_mounts import CacheName
 from buildah_py.transfer.layer_blobs import Form, LayerBlobs
 
@@ -54,7 +53,7 @@ def export_all(caches: BuildCaches, steps: Steps, mounts: Sequence[CacheName], n
     """
     failed: list[PybuildError] = []
     for place in caches.shared.to:
-        if place.type == INLINE:
+        if place.is_inline:
             continue
         try:
             _export(caches, place, steps, _named(mounts, place.mounts), names)

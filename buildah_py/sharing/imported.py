@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from buildah_py.errors import CacheError, ImageError
 from buildah_py.image import canonical, config, media_types
 from buildah_py.image.digest import sha256_of
-from buildah_py.sharing import INLINE, artifact
+from buildah_py.sharing import INLINE_PROPERTY, artifact
 from buildah_py.sharing.backend import read_blob
 from buildah_py.sharing.records import Book
 
@@ -172,7 +172,7 @@ class ImportedCache:
         backend, what = self.backend, f"{self.backend.name}: the image's config"
         data = read_blob(backend, manifest.config, canonical.MAX_BYTES, self.count)
         try:
-            inline = canonical.table(canonical.from_bytes(data, what), INLINE, what)
+            inline = canonical.table(canonical.from_bytes(data, what), INLINE_PROPERTY, what)
             if not inline:
                 return None
             text = base64.b64decode(canonical.text(inline, "data", what), validate=True)

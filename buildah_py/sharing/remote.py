@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from buildah_py.progress import events
-from buildah_py.sharing import INLINE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -47,7 +46,7 @@ class SharedCaches:
         self.to, self.from_ = (self._offered(places) for places in options.places())
         self.imports = [self._import(place) for place in self.from_]
         for place in self.to:
-            if place.type != INLINE:
+            if not place.is_inline:
                 self.open(place)  # bad places are refused before the build
         self._keys = frozenset(key for place in self.from_ for key in place.verify)
         self._fetched: set[Origin] = set()
@@ -196,7 +195,7 @@ class BuildCaches(NamedTuple):
 
     def inline(self, plan: Plan, records: Mapping[int, Record]) -> dict[str, object] | None:
         """Give what the image's config carries, where `type=inline` was asked for."""
-        places = [place for place in self.shared.to if place.type == INLINE]
+        places = [place for place in self.shared.to if place.is_inline]
         if not places:
             return None
         from buildah_py.sharing.exporting import inline_property, steps_of

@@ -61,6 +61,11 @@ class Place:
     sign: str = ""
     verify: tuple[str, ...] = ()
 
+    @property
+    def is_inline(self) -> bool:
+        """Whether the image itself is to carry the cache."""
+        return self.type == INLINE
+
     def __str__(self) -> str:
         """Name it for people, without anything that is secret."""
         names = ("dest", "src", "ref", "bucket", "scope")
