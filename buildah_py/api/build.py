@@ -112,7 +112,7 @@ def build(
         request, store, workshop, build_file = opened.request, opened.store, opened.workshop, opened.build_file
         caches = opened.caches
         check_epoch(request.outputs, outputs, request.epoch)
-        if store.database.begins_anew:
+        if store.begins_anew:
             emit(events.Note("the store is of an older pybuild: its images stay, its steps are executed once more"))
         for lost in store.lost:
             emit(events.Warning(f"the image {familiar_name(lost)} was lost in a power cut"))

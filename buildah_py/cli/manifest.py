@@ -208,7 +208,7 @@ def _rm(args: argparse.Namespace) -> int:
     from buildah_py.store.names import familiar_name
     from buildah_py.transfer.lists import find_list
 
-    with open_store() as store, store.database.transaction():
+    with open_store() as store, store.manifest_lists.editing():
         for full in [find_list(store, name) for name in args.lists]:
             store.manifest_lists.remove(full)
             say(f"removed {familiar_name(full)}")

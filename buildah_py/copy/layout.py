@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import os
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from buildah_py.errors import SourceChanged, SourceError
 from buildah_py.layers.entry import DIR, FILE, SECOND, SYMLINK, Entry, sort_key
-from buildah_py.layers.packer import LayerPacker
 from buildah_py.layers.stamps import CLOCK, CONTENT, all_given_but, classify, seconds_of
-from buildah_py.layers.writer import SMALL, LayerWriter
+from buildah_py.layers.writer import SMALL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
+    from buildah_py.layers.sink import LayerSink
     from buildah_py.layers.stamps import Stamps
-    from buildah_py.layers.tree import Tree
+    from buildah_py.layers.tree import FileReader, FirstReader, SourceTree, Tree
 
 
 class Origin(NamedTuple):
@@ -25,7 +25,7 @@ class Origin(NamedTuple):
     `links` maps further names of a file to the first one; `number` tells the sources of an instruction apart.
     """
 
-    tree: Tree | None
+    tree: SourceTree | None
     where: str
     data: bytes = b""
     links: Mapping[str, str] = {}
@@ -188,7 +188,7 @@ class Layout:
 
     # Writing.
 
-    def write(self, writer: LayerWriter | LayerPacker, *, last: bool = False) -> None:
+    def write(self, writer: LayerSink, *, last: bool = False) -> None:
         """Write what is planned in the order of a layer's tar; raises SourceChanged for a file that changed.
 
         A file without a digest is taken as it is now; its tree then knows the digest. After the `last` time nothing
@@ -214,7 +214,6 @@ class Layout:
                 elif kind == SYMLINK:
                     writer.add_symlink(path, entry.link, entry.uid, entry.gid, entry.mtime)
                 else:
-                    assert isinstance(writer, LayerWriter)
                     writer.add_node(path, kind, entry.mode, entry.uid, entry.gid, entry.device, entry.mtime)
         finally:
             files.close()
@@ -226,37 +225,35 @@ class Layout:
 class _Files:
     """Writes files, and sees to it that their bytes are those that were selected."""
 
-    def __init__(self, writer: LayerWriter | LayerPacker) -> None:
+    def __init__(self, writer: LayerSink) -> None:
         self._writer = writer
-        self._packer = writer if isinstance(writer, LayerPacker) else None
-        self._tree: Tree | None = None
-        self._reader: Any = None
-        self._open: Callable[[str], int]
-        self._read: Callable[[str, int], bytes]
+        self._tree: SourceTree | None = None
+        self._reader: FileReader | None = None
+        self._first: FirstReader | None = None
 
     def write(self, entry: Entry, origin: Origin, path: str) -> None:
         tree = origin.tree
         if tree is None:
             self._writer.add_file(entry.path, origin.data, entry.mode, entry.uid, entry.gid, entry.xattrs, entry.mtime)
             return
-        if tree is not self._tree:
-            self._take(tree)
         if not entry.digest:
-            self._write_unread(entry, path)
+            self._write_unread(entry, tree, path)
             return
-        if self._packer is not None and self._packer.reuse(entry):
+        if self._writer.reuse(entry):
             return
+        reader = self._reader
+        if reader is None or tree is not self._tree:
+            reader = self._take(tree)
         size = entry.size
         if size > SMALL:
-            self._write_large(entry, origin, path)
+            self._write_large(entry, origin, reader.open(path), path)
             return
-        data = self._read(path, size)
+        data = reader.read(path, size)
         if len(data) != size or "sha256:" + sha256(data).hexdigest() != entry.digest:
             raise _changed(origin, path)
         self._writer.add_small_file(entry, data)
 
-    def _write_large(self, entry: Entry, origin: Origin, path: str) -> None:
-        descriptor = self._open(path)
+    def _write_large(self, entry: Entry, origin: Origin, descriptor: int, path: str) -> None:
         try:
             written = self._writer.add_file(
                 entry.path, descriptor, entry.mode, entry.uid, entry.gid, entry.xattrs, entry.mtime
@@ -268,48 +265,42 @@ class _Files:
         if written is None or written.digest != entry.digest:
             raise _changed(origin, path)
 
-    def _write_unread(self, entry: Entry, path: str) -> None:
+    def _write_unread(self, entry: Entry, tree: SourceTree, path: str) -> None:
         """Write a file that nobody has read yet, and have its tree know what it holds."""
-        reading = self._reader.begin(path)
+        if self._first is None or tree is not self._tree:
+            self._take(tree)
+            self._first = tree.first_reader()
+            assert self._first is not None, "a file without a digest in a tree that knows all"
+        reader = self._first
+        reading = reader.begin(path)
         try:
             new, _, mode, uid, gid, size, _, _, _, _, mtime, *_ = entry
             xattrs = reading.xattrs
             if size <= SMALL:
                 data = os.read(reading.descriptor, size + 1)
                 digest = "sha256:" + sha256(data).hexdigest()
-                self._reader.end(reading, digest)
+                reader.end(reading, digest)
                 written = Entry(new, FILE, mode, uid, gid, len(data), digest, "", (0, 0), xattrs, mtime)
                 self._writer.add_small_file(written, data)
             else:
                 written = self._writer.add_file(new, reading.descriptor, mode, uid, gid, xattrs, mtime)
-                self._reader.end(reading, written.digest)
+                reader.end(reading, written.digest)
         except EOFError:
-            raise self._reader.changed(path) from None
+            raise reader.changed(path) from None
         finally:
             os.close(reading.descriptor)
 
-    def _take(self, tree: Tree) -> None:
-        """Find the quickest way that a tree has to open files in their order."""
+    def _take(self, tree: SourceTree) -> FileReader:
+        """Take the quickest way that a tree has to open files in their order."""
         self.close()
-        self._tree = tree
-        make: Any = getattr(tree, "reader", None)
-        if make is None:
-            self._open, self._read = tree.open, self._read_opened
-            return
-        self._reader = make()
-        self._open, self._read = self._reader.open, self._reader.read
-
-    def _read_opened(self, path: str, size: int) -> bytes:
-        descriptor = self._open(path)
-        try:
-            return os.read(descriptor, size + 1)
-        finally:
-            os.close(descriptor)
+        self._tree, self._reader = tree, tree.reader()
+        return self._reader
 
     def close(self) -> None:
-        if self._reader is not None:
-            self._reader.close()
-        self._reader = self._tree = None
+        for reader in (self._reader, self._first):
+            if reader is not None:
+                reader.close()
+        self._reader = self._first = self._tree = None
 
 
 def _changed(origin: Origin, path: str) -> SourceChanged:

@@ -10,7 +10,6 @@ from buildah_py.copy.selection import Selection, Source
 from buildah_py.errors import NotFound
 from buildah_py.layers.entry import DIR, FILE, SECOND, SYMLINK, Entry
 from buildah_py.layers.limits import DEFAULT_LIMITS, Limits
-from buildah_py.layers.packer import LayerPacker
 from buildah_py.layers.resolve import resolve
 from buildah_py.layers.stamps import Stamps
 
@@ -18,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from buildah_py.copy.mode import Mode
-    from buildah_py.layers.tree import Tree
+    from buildah_py.layers.sink import LayerSink
+    from buildah_py.layers.tree import SourceTree, Tree
     from buildah_py.layers.writer import LayerWriter
 
 
@@ -91,24 +91,26 @@ def materialise(
     pieces: Sequence[Selection | Inline],
     destination: str,
     view: Tree,
-    writer: LayerWriter | LayerPacker,
+    sink: LayerSink,
     *,
     chown: tuple[int, int] | None = None,
     chmod: Mode | None = None,
     link: bool = False,
     unpack: bool | Sequence[bool] = False,
+    unpack_into: LayerWriter | None = None,
     now: int = 0,
     warn: Callable[[str], None] = lambda _: None,
     limits: Limits = DEFAULT_LIMITS,
     check: Callable[[], object] = lambda: None,
 ) -> Stamps:
-    """Add to `writer` what copying `pieces`, in order, to `destination` changes in the file system that `view` shows.
+    """Add to `sink` what copying `pieces`, in order, to `destination` changes in the file system that `view` shows.
 
     `destination` is absolute, joined with the working directory; one that ends with `/` or `/.` is a directory. It is
     followed through the image's symbolic links, never out of its root. Missing directories are made with mode 0755, or
     an octal `chmod`, owner `chown` or 0:0 and time `now` (ns). With `link` nothing that is there is looked at: the
     layer fits on any other. With `unpack`, said of all pieces or of each, a file that is a tar archive, compressed or
-    not, is unpacked into the destination, within `limits`; `check` is called often then, and may raise what ends it.
+    not, is unpacked into the destination by `unpack_into` (the sink itself, if that writes a tree), within
+    `limits`; `check` is called often then, and may raise what ends it.
 
     Gives which times of the layer are no content: the one of what was made on the way, all that a context has, and
     those of another tree that are none there. The times in an archive are content, and so are those of files beside it.
@@ -127,9 +129,9 @@ def materialise(
     for number, (tree, where, source, unpacks) in enumerate(_each(pieces, each)):
         if (
             unpacks
+            and unpack_into is not None
             and not isinstance(tree, _InlineTree)
-            and not isinstance(writer, LayerPacker)
-            and _unpacked(layout, writer, tree, source, destination, options, unpacking)
+            and _unpacked(layout, unpack_into, tree, source, destination, options, unpacking)
         ):
             unpacked = True
             continue
@@ -142,7 +144,7 @@ def materialise(
             entry = source.entries[0]
             layout.put(options.entry(entry, into), _origin(tree, where, source, number), entry.path)
             taken = into if not _is_directory(destination) else None
-    layout.write(writer, last=True)
+    layout.write(sink, last=True)
     if unpacked:
         return Stamps(((now // SECOND, now // SECOND),))
     selections = [piece for piece in pieces if isinstance(piece, Selection)]
@@ -178,8 +180,8 @@ def _unpacked(
 
 def _each(
     pieces: Sequence[Selection | Inline], unpack: Sequence[bool]
-) -> list[tuple[Tree | _InlineTree, str, Source, bool]]:
-    found: list[tuple[Tree | _InlineTree, str, Source, bool]] = []
+) -> list[tuple[SourceTree | _InlineTree, str, Source, bool]]:
+    found: list[tuple[SourceTree | _InlineTree, str, Source, bool]] = []
     for piece, unpacks in zip(pieces, unpack, strict=True):
         if isinstance(piece, Selection):
             found += [(piece.tree, piece.where, source, unpacks) for source in piece.sources]
@@ -214,7 +216,7 @@ def _into(layout: Layout, destination: str, source: Source, options: _Options) -
 
 def _copy_directory(
     layout: Layout,
-    tree: Tree | _InlineTree,
+    tree: SourceTree | _InlineTree,
     where: str,
     source: Source,
     into: str,
@@ -245,7 +247,7 @@ def _copy_directory(
             layout.put(options.entry(entry, path), origin, entry.path)
 
 
-def _origin(tree: Tree | _InlineTree, where: str, source: Source, number: int) -> Origin:
+def _origin(tree: SourceTree | _InlineTree, where: str, source: Source, number: int) -> Origin:
     if isinstance(tree, _InlineTree):
         return Origin(None, where, tree.data)
     return Origin(tree, where, b"", source.links, number)

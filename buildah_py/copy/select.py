@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from buildah_py.buildfile.ignore import IgnorePatterns, clean
 from buildah_py.copy import wildcard
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from buildah_py.layers.entry import Entry
-    from buildah_py.layers.tree import Tree
+    from buildah_py.layers.tree import SourceTree
 
 
 def select(
-    tree: Tree,
+    tree: SourceTree,
     sources: Sequence[str],
     *,
     exclude: Sequence[str] = (),
@@ -47,7 +47,7 @@ def select(
         else:
             found += _plain(tree, argument, excluded, where)
     selection = Selection(tree, where, tuple(found), timed)
-    return selection if unread and hasattr(tree, "link_groups") else complete(selection)
+    return selection if unread else complete(selection)
 
 
 def complete(selection: Selection) -> Selection:
@@ -58,7 +58,7 @@ def complete(selection: Selection) -> Selection:
 def can_copy_unread(selection: Selection) -> bool:
     """Whether there are files that nobody has read yet, and copying them can be their first reading."""
     tree = selection.tree
-    if not hasattr(tree, "link_groups") or tree.link_groups():  # names of one file are told by its digest
+    if tree.link_groups():  # names of one file are told by its digest
         return False
     return any(
         _is_unread(entry) and _is_unread(tree.entry(entry.path) or entry)
@@ -71,7 +71,7 @@ def _is_unread(entry: Entry) -> bool:
     return not entry.digest and entry.kind == FILE
 
 
-def select_path(tree: Tree, path: str, *, where: str) -> Selection:
+def select_path(tree: SourceTree, path: str, *, where: str) -> Selection:
     """Select one path of `tree` as it is written: no wildcards, no symbolic links. For what ADD has fetched.
 
     Raises NotFound where it is not there.
@@ -84,7 +84,7 @@ def select_path(tree: Tree, path: str, *, where: str) -> Selection:
     return complete(Selection(tree, where, (source,)))
 
 
-def _plain(tree: Tree, argument: str, excluded: IgnorePatterns | None, where: str) -> Iterable[Source]:
+def _plain(tree: SourceTree, argument: str, excluded: IgnorePatterns | None, where: str) -> Iterable[Source]:
     path = _inside(argument)
     base, pattern = wildcard.split(path)
     if not pattern:
@@ -102,7 +102,7 @@ def _plain(tree: Tree, argument: str, excluded: IgnorePatterns | None, where: st
             yield source
 
 
-def _source(tree: Tree, argument: str, path: str, excluded: IgnorePatterns | None, where: str) -> Source:
+def _source(tree: SourceTree, argument: str, path: str, excluded: IgnorePatterns | None, where: str) -> Source:
     base = resolve(tree, path)
     root = tree.entry(base)
     if root is None:
@@ -114,7 +114,7 @@ def _source(tree: Tree, argument: str, path: str, excluded: IgnorePatterns | Non
     return Source(argument, name, base, entries, implied)
 
 
-def _with_parents(tree: Tree, argument: str, excluded: IgnorePatterns | None, where: str) -> Iterable[Source]:
+def _with_parents(tree: SourceTree, argument: str, excluded: IgnorePatterns | None, where: str) -> Iterable[Source]:
     before, pivot, after = argument.partition("/./")
     pattern = _inside(after if pivot else argument)
     included = IgnorePatterns([pattern] if pattern else ["**"], name="COPY --parents", flag=True)
@@ -127,7 +127,7 @@ def _with_parents(tree: Tree, argument: str, excluded: IgnorePatterns | None, wh
         yield Source(argument, base.path.rpartition("/")[2], base.path, entries, implied)
 
 
-def _pivots(tree: Tree, argument: str, path: str, where: str) -> Iterable[Entry]:
+def _pivots(tree: SourceTree, argument: str, path: str, where: str) -> Iterable[Entry]:
     """Find the directories that the part in front of `/./` means."""
     above, pattern = wildcard.split(path)
     root = tree.entry(resolve(tree, above))
@@ -148,14 +148,13 @@ def _inside(path: str) -> str:
 
 
 def _walk(
-    tree: Tree, root: Entry, included: IgnorePatterns | None, excluded: IgnorePatterns | None
+    tree: SourceTree, root: Entry, included: IgnorePatterns | None, excluded: IgnorePatterns | None
 ) -> tuple[list[Entry], frozenset[str]]:
     """List what is below `root`, parents first, names in order, with a stack of our own: trees may be deep."""
     entries = [root]
     implied: set[str] = set()
     cut = len(root.path) + 1 if root.path else 0
-    listing: Any = getattr(tree, "children", None)
-    stack: list[Entry] = list(reversed(_children(tree, root.path, listing)))
+    stack: list[Entry] = list(reversed(tree.children(root.path)))
     waiting: list[Entry] = []  # directories that are taken along once something in them is
     while stack:
         entry = stack.pop()
@@ -179,36 +178,20 @@ def _walk(
                 if excluded is not None and excluded.matches(relative) and not excluded.may_contain_included(relative):
                     continue
                 waiting.append(entry)
-            stack += reversed(_children(tree, path, listing))
+            stack += reversed(tree.children(path))
     return entries, frozenset(implied)
 
 
-def _children(tree: Tree, path: str, listing: Any) -> Sequence[Entry]:
-    if listing is not None:
-        found: Sequence[Entry] = listing(path)
-        return found
-    prefix = path + "/" if path else ""
-    entries = (tree.entry(prefix + name) for name in tree.names(path))
-    return [entry for entry in entries if entry is not None]
-
-
-def _complete(tree: Tree, source: Source) -> Source:
+def _complete(tree: SourceTree, source: Source) -> Source:
     """Fill in digests, and find the files that are selected under several names."""
-    entries = source.entries
-    complete: Any = getattr(tree, "complete", None)
-    if complete is not None:
-        # Some may have been read meanwhile.
-        entries = [(tree.entry(entry.path) or entry) if _is_unread(entry) else entry for entry in entries]
-        groups: Any = tree.link_groups()  # type: ignore[attr-defined]
-        entries = complete(entries)
-        return source._replace(entries=entries, links=_links(entries, groups) if groups else {})
-    for index, entry in enumerate(entries):
-        if _is_unread(entry):
-            entries[index] = entry._replace(digest=tree.digest(entry.path))
-    firsts = {entry.link: entry.link for entry in entries if entry.link and entry.kind == FILE}
-    if not firsts:
-        return source
-    return source._replace(links=_links(entries, {entry.path: entry.link for entry in entries if entry.link} | firsts))
+    # Some may have been read meanwhile.
+    entries = [(tree.entry(entry.path) or entry) if _is_unread(entry) else entry for entry in source.entries]
+    groups = tree.link_groups()
+    entries = tree.complete(entries)
+    if groups is None:
+        firsts = {entry.link: entry.link for entry in entries if entry.link and entry.kind == FILE}
+        groups = {entry.path: entry.link for entry in entries if entry.link} | firsts if firsts else {}
+    return source._replace(entries=entries, links=_links(entries, groups) if groups else {})
 
 
 def _links(entries: Sequence[Entry], groups: Mapping[str, object]) -> dict[str, str]:
@@ -225,17 +208,14 @@ def _links(entries: Sequence[Entry], groups: Mapping[str, object]) -> dict[str, 
     return links
 
 
-def missing(tree: Tree, argument: str, path: str, where: str) -> NotFound:
+def missing(tree: SourceTree, argument: str, path: str, where: str) -> NotFound:
     """Say that a source is not there, and why that may be: an ignore file, a link to nowhere, a slip of the pen."""
     shown = path or "/"
-    decide: Any = getattr(tree, "decision", None)
-    decision = decide(path) if decide is not None and path else None
-    if decision is not None and decision.ignored:
-        ignore: Any = getattr(tree, "ignore", None)
-        name = getattr(ignore, "name", "the ignore file")
+    hidden = tree.hidden_by(path) if path else None
+    if hidden is not None:
         return NotFound(
-            f"{argument}: {where} has no {shown}: {name} line {decision.line} ({decision.pattern}) hides it",
-            hint=f"take that line out of {name}, or add a line !{path} below it",
+            f"{argument}: {where} has no {shown}: {hidden.file} line {hidden.line} ({hidden.pattern}) hides it",
+            hint=f"take that line out of {hidden.file}, or add a line !{path} below it",
         )
     entry = tree.entry(path)
     if entry is not None and entry.kind == SYMLINK:
@@ -246,7 +226,7 @@ def missing(tree: Tree, argument: str, path: str, where: str) -> NotFound:
     return NotFound(f"{argument}: {where} has no {shown}", hint=_did_you_mean(tree, path))
 
 
-def _did_you_mean(tree: Tree, path: str) -> str:
+def _did_you_mean(tree: SourceTree, path: str) -> str:
     import difflib
 
     above, _, name = path.rpartition("/")

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from buildah_py.copy.mode import Mode
     from buildah_py.layers.entry import Entry
-    from buildah_py.layers.tree import Tree
+    from buildah_py.layers.tree import SourceTree
 
 _MAGIC: Final = b"pybuild selection 2\n"
 _ROWS: Final = 4096
@@ -46,7 +46,7 @@ class Selection(NamedTuple):
     `timed` says that the tree's times count where they are content: those of a context never are.
     """
 
-    tree: Tree
+    tree: SourceTree
     where: str
     sources: tuple[Source, ...]
     timed: bool = False

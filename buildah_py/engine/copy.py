@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from buildah_py.engine.results import Result
     from buildah_py.engine.workshop import Workshop
     from buildah_py.layers.inventory import Captured
-    from buildah_py.layers.pack_file import Base
     from buildah_py.layers.packer import LayerPacker
+    from buildah_py.layers.sink import LayerSink
     from buildah_py.layers.stamps import Stamps
     from buildah_py.layers.writer import LayerWriter
     from buildah_py.plan import Node
@@ -135,36 +135,32 @@ class CopyExecution:
             fs = os.path.join(staged, "fs")
             self._workshop.make_root(fs, () if self._step.link else self._parent.layers)
             with self._workshop.writer(fs) as writer:
-                stamps = self._write(selected, writer)
+                stamps = self._write(selected, writer, writer)
                 made = writer.finish()._replace(stamps=stamps), fs
         self._warn(selected)
         return made
 
     def _packed(self, selected: Sequence[Selected], staged: str, near: str | None) -> tuple[Captured, str] | None:
         """Make the layer as a tar, where that is less work than a tree."""
-        from buildah_py.engine.packing import can_be_packed, find_base
+        from buildah_py.store.packing import can_be_packed, pack_into
 
-        selections = [one.selection for one in selected]
-        if any(one.unpacks for one in selected) or not can_be_packed(selections):
+        copied = [source.entries for one in selected for source in one.selection.sources]
+        if any(one.unpacks for one in selected) or not can_be_packed(copied):
             return None
-        if near is not None:
-            try:
-                with find_base(self._workshop.store, near, selections, tree=self._opened) as base:
-                    if base is not None:
-                        return self._pack(selected, staged, base)
-            except StoreError as error:
-                self._workshop.warn(f"{error.message}; what it holds is copied again")
-                staged = self._workshop.store.stage()
-        return None if self._opened else self._pack(selected, staged, None)
+        store = self._workshop.store
+        try:
+            with pack_into(store, staged, copied, near, tree=self._opened) as packer:
+                return None if packer is None else self._pack(selected, packer)
+        except StoreError as error:
+            self._workshop.warn(f"{error.message}; what it holds is copied again")
+        with pack_into(store, store.stage(), copied, None, tree=self._opened) as packer:
+            return None if packer is None else self._pack(selected, packer)
 
-    def _pack(self, selected: Sequence[Selected], staged: str, base: Base | None) -> tuple[Captured, str]:
-        from buildah_py.layers.packer import LayerPacker
+    def _pack(self, selected: Sequence[Selected], packer: LayerPacker) -> tuple[Captured, str]:
+        stamps = self._write(selected, packer)
+        return packer.finish()._replace(stamps=stamps), packer.path
 
-        with LayerPacker(staged, base) as packer:
-            stamps = self._write(selected, packer)
-            return packer.finish()._replace(stamps=stamps), packer.path
-
-    def _write(self, selected: Sequence[Selected], writer: LayerWriter | LayerPacker) -> Stamps:
+    def _write(self, selected: Sequence[Selected], sink: LayerSink, tree: LayerWriter | None = None) -> Stamps:
         """Write the files; which times among theirs are no content."""
         from buildah_py.copy.materialise import Inline, materialise
 
@@ -178,11 +174,12 @@ class CopyExecution:
             pieces,
             self._step.destination,
             view,
-            writer,
+            sink,
             chown=self._owner(self._step.chown) if self._step.chown else None,
             chmod=self._mode,
             link=self._step.link,
             unpack=[False] * len(self._step.files) + [one.unpacks for one in selected],
+            unpack_into=tree,
             now=now,
             warn=lambda text: self._workshop.warn(f"{self._node.place}: {text}"),
             limits=self._workshop.reach.limits,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from buildah_py.copy.selection import Selection
     from buildah_py.engine.results import Result
     from buildah_py.engine.workshop import Workshop
-    from buildah_py.layers.tree import Tree
+    from buildah_py.layers.tree import SourceTree
     from buildah_py.plan import Node
     from buildah_py.plan.steps import MountStep
     from buildah_py.sandbox import Operation
@@ -76,7 +76,7 @@ def _agent(workshop: Workshop, mount: MountStep, staged: str, number: int, held:
     return Made((BindMount(socket.path, target, readonly=False, mapped=True),), (("SSH_AUTH_SOCK", target),))
 
 
-def shown_tree(workshop: Workshop, node: Node, mount: MountStep, tree: Result | None) -> tuple[Tree, str]:
+def shown_tree(workshop: Workshop, node: Node, mount: MountStep, tree: Result | None) -> tuple[SourceTree, str]:
     """Give the tree that a mount shows something of, and what messages call it."""
     assert mount.input is not None
     source = node.inputs[mount.input]
@@ -101,7 +101,7 @@ def _bind(workshop: Workshop, node: Node, mount: MountStep, tree: Result | None,
     return OverlayMount(lowers, mount.target, path, upper, work)
 
 
-def _copy(workshop: Workshop, shown: Tree, path: str, where: str, directory: str) -> str:
+def _copy(workshop: Workshop, shown: SourceTree, path: str, where: str, directory: str) -> str:
     os.mkdir(directory)
     with workshop.writer(directory) as writer:
         selection = select(shown, [path or "/"], where=where, parents=bool(path))

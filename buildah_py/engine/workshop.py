@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from buildah_py.errors import Interrupted
-from buildah_py.layers.tree import Tree
+from buildah_py.layers.tree import SourceTree
 from buildah_py.linux.identity import has_single_id, in_user_namespace
 from buildah_py.progress import events
 from buildah_py.sources.reach import DIGESTED, NOWHERE
@@ -31,7 +31,7 @@ ONE_ID = "one id"
 """A limit: no file can have another owner than root, and changing owners does nothing."""
 
 
-class Context(Tree, Protocol):
+class Context(SourceTree, Protocol):
     """A build context: a tree that can change while it is read."""
 
     def refresh(self) -> None:

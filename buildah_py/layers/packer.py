@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, NoReturn, Self
 
+from buildah_py.errors import ArchiveError
 from buildah_py.layers import xattrs as attributes
 from buildah_py.layers.entry import DIR, FILE, HARDLINK, SECOND, SYMLINK, Entry, sort_key
 from buildah_py.layers.files import read_pieces
@@ -30,7 +31,7 @@ _LARGEST_DELTA: Final = 0.3  # of a layer's entries: one of which more differ ha
 class LayerPacker:
     """Writes the tar of a layer into `directory`: as the file `tar`, or as `patch` of `base`.
 
-    As a LayerWriter it takes what COPY copies, but every path once, in the order of the tar, and no devices. `reuse`
+    It is a LayerSink for what COPY copies, without devices. `reuse`
     says whether a file need not be read, because the base has it; `finish` compares the base with its digest, and
     raises StoreError where it is not so. Context manager.
     """
@@ -123,6 +124,19 @@ class LayerPacker:
         """Add another name of the file that was added at `target`."""
         first = self._entries[target]
         self._record(Entry(path, HARDLINK, first.mode, first.uid, first.gid, link=target, mtime=first.mtime))
+
+    def add_node(
+        self,
+        path: str,
+        kind: str,
+        mode: int = 0o644,  # noqa: ARG002 - as in a LayerSink
+        uid: int = 0,  # noqa: ARG002
+        gid: int = 0,  # noqa: ARG002
+        device: tuple[int, int] = (0, 0),  # noqa: ARG002
+        mtime: int = 0,  # noqa: ARG002
+    ) -> NoReturn:
+        """Raise ArchiveError: what has devices is kept as a tree."""
+        raise ArchiveError(f"/{path} is a {kind} device, and a layer that is kept as a tar holds none")
 
     def finish(self) -> Captured:
         """Return the layer. Raises StoreError where the base's tar is no longer what it was."""

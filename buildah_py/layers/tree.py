@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+import os
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from buildah_py.errors import SourceChanged
     from buildah_py.layers.entry import Entry
 
 
@@ -32,3 +34,99 @@ class Tree(Protocol):
     def open(self, path: str) -> int:
         """A descriptor for reading the regular file `path`; the caller closes it."""
         ...
+
+
+class HiddenBy(NamedTuple):
+    """The line of an ignore file that hides a path: the file's name, the number of the line, the pattern in it."""
+
+    file: str
+    line: int
+    pattern: str
+
+
+class FileReader(Protocol):
+    """A way to open many files of a tree, best in the order of their directories; the caller closes it."""
+
+    def open(self, path: str) -> int:
+        """A descriptor for reading the regular file `path`; the caller closes it."""
+        ...
+
+    def read(self, path: str, size: int) -> bytes:
+        """The bytes of the regular file `path`, which should be `size`; one more where it is longer."""
+        ...
+
+    def close(self) -> None:
+        """Close what it keeps open."""
+        ...
+
+
+class FirstReading(NamedTuple):
+    """A file that is read for the first time, and what it was like before; the caller closes the descriptor."""
+
+    path: str
+    descriptor: int
+    status: os.stat_result
+    xattrs: tuple[tuple[str, bytes], ...]
+
+
+class FirstReader(FileReader, Protocol):
+    """A reader of files whose digests are not known yet, which has their tree learn them."""
+
+    def begin(self, path: str) -> FirstReading:
+        """Open a file whose digest is not known yet."""
+        ...
+
+    def end(self, reading: FirstReading, digest: str) -> None:
+        """Tell the tree the digest of what was read. Raises SourceChanged where the file changed meanwhile."""
+        ...
+
+    def changed(self, path: str) -> SourceChanged:
+        """Give the error that says that a file is no longer what it was."""
+        ...
+
+
+class SourceTree(Tree, Protocol):
+    """A tree that COPY selects from. What a subclass leaves out holds for trees in which all digests are known."""
+
+    def children(self, path: str) -> Sequence[Entry]:
+        """The entries of the directory `path`, in the order of their names; NotFound where that is none."""
+        prefix = path + "/" if path else ""
+        entries = (self.entry(prefix + name) for name in self.names(path))
+        return [entry for entry in entries if entry is not None]
+
+    def complete(self, entries: Sequence[Entry]) -> list[Entry]:
+        """The same entries with all digests; files that are not known are read."""
+        return list(entries)
+
+    def link_groups(self) -> Mapping[str, object] | None:
+        """Files with several names: the names of one file have equal values. None where entries say so (`link`)."""
+        return None
+
+    def hidden_by(self, path: str) -> HiddenBy | None:  # noqa: ARG002
+        """The line of an ignore file that hides `path`; None where none does, or nothing is there."""
+        return None
+
+    def reader(self) -> FileReader:
+        """Give what opens many files; the caller closes it."""
+        return _OneByOne(self)
+
+    def first_reader(self) -> FirstReader | None:
+        """Give what reads files for the first time; None for a tree whose digests are all known."""
+        return None
+
+
+class _OneByOne:
+    """A reader that opens each file by its whole path."""
+
+    def __init__(self, tree: Tree) -> None:
+        self.open = tree.open
+
+    def read(self, path: str, size: int) -> bytes:
+        descriptor = self.open(path)
+        try:
+            return os.read(descriptor, size + 1)
+        finally:
+            os.close(descriptor)
+
+    def close(self) -> None:
+        """Nothing is kept open."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from buildah_py.errors import NotFound
 from buildah_py.layers.entry import DIR, FILE, HARDLINK, WHITEOUT, Entry, sort_key
 from buildah_py.layers.stamps import NO_STAMPS
+from buildah_py.layers.tree import SourceTree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -71,7 +72,7 @@ class _Found(NamedTuple):
     merged: tuple[int, ...] = ()
 
 
-class MergedView:
+class MergedView(SourceTree):
     """The Tree of a chain of layers, top-most first.
 
     A hard link is given as what lstat would show, a file; its `link` names the first of that file's paths that this

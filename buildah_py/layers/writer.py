@@ -180,6 +180,10 @@ class LayerWriter:
             self._record(entry)
         self._spool.put(parent, name, entry, data)
 
+    def reuse(self, _entry: Entry) -> bool:
+        """Say that no bytes are here yet."""
+        return False
+
     def add_symlink(self, path: str, target: str, uid: int = 0, gid: int = 0, mtime: int = 0) -> None:
         """Make a symbolic link; its target is kept as it is."""
         parent, name = self._place(path, self._entries.get(path))

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from buildah_py.layers.entry import SECOND
 from buildah_py.layers.stamps import CLOCK, NO_STAMPS
-from buildah_py.layers.tar import pack
 from buildah_py.outputs.layer_source import LayerSource
 
 if TYPE_CHECKING:
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from buildah_py.layers.entry import Entry
     from buildah_py.layers.stamps import Stamps
     from buildah_py.layers.tree import Tree
-    from buildah_py.outputs.layer_source import Write
     from buildah_py.store import Store
 
 
@@ -57,14 +55,10 @@ def clamp_layers(store: Store, config: ImageConfig, clamp: Clamp) -> tuple[Image
     changed = {}
     for place, stored in enumerate(diff_ids):
         if place >= clamp.base and _changes(store, stored, change := clamp.in_layer(place)):
-            write_tar = partial(_write_tar, store, stored, change)
+            write_tar = partial(store.write_tar, stored, retime=change)
             diff_ids[place] = write_tar(_nowhere)
             changed[diff_ids[place]] = LayerSource(diff_ids[place], write_tar)
     return config.with_diff_ids(diff_ids), changed
-
-
-def _write_tar(store: Store, diff_id: str, change: Callable[[int], int], write: Write) -> str:
-    return pack(store.layers.inventories.get(diff_id), store.trees.whole(diff_id), write, retime=change)
 
 
 class ClampedTree:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from buildah_py.errors import NotFound, SourceChanged, SourceError
 from buildah_py.layers import xattrs as attributes
 from buildah_py.layers.entry import BLOCK, CHAR, DIR, FIFO, FILE, SYMLINK, Entry
+from buildah_py.layers.tree import HiddenBy, SourceTree
 from buildah_py.linux.paths import RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, openat2
 from buildah_py.sources.stat_cache import is_settled, now
 
@@ -56,7 +57,7 @@ class _Scan(NamedTuple):
     hidden: list[str]
 
 
-class DirectoryContext:
+class DirectoryContext(SourceTree):
     """The tree below `path`; a context manager that holds one descriptor.
 
     Every owner is 0:0. Sockets do not exist, nor does what `ignore` hides; an ignored directory exists where something
@@ -148,6 +149,10 @@ class DirectoryContext:
 
     def reader(self) -> Reader:
         """Something that opens many files, best in the order of their directories; the caller closes it."""
+        return self.first_reader()
+
+    def first_reader(self) -> Reader:
+        """Something that opens files and has the context learn their digests; the caller closes it."""
         from buildah_py.sources.reader import Reader
 
         return Reader(self, self._root)
@@ -184,6 +189,13 @@ class DirectoryContext:
     def link_groups(self) -> Mapping[str, object]:
         """Files with several names, as far as directories were listed; the names of one file have equal values."""
         return self._groups
+
+    def hidden_by(self, path: str) -> HiddenBy | None:
+        """The line of the ignore file that hides `path`; None where none does, or nothing is there."""
+        found = self.decision(path)
+        if found is None or not found.ignored or self.ignore is None:
+            return None
+        return HiddenBy(self.ignore.name, found.line, found.pattern)
 
     def decision(self, path: str) -> Decision | None:
         """The line of the ignore file that hides `path`, or brings it back; None for no line, or for nothing there."""

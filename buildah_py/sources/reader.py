@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from buildah_py.layers import xattrs as attributes
+from buildah_py.layers.tree import FirstReading
 from buildah_py.linux.paths import RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, openat2
 from buildah_py.sources.hashing import Hashed
 from buildah_py.sources.stat_cache import now
@@ -18,15 +19,6 @@ if TYPE_CHECKING:
 _RESOLVE: Final = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-
-
-class Reading(NamedTuple):
-    """A file that is read for the first time, and what it was like before."""
-
-    path: str
-    descriptor: int
-    status: os.stat_result
-    xattrs: tuple[tuple[str, bytes], ...]
 
 
 class Reader:
@@ -53,16 +45,16 @@ class Reader:
         finally:
             os.close(descriptor)
 
-    def begin(self, path: str) -> Reading:
+    def begin(self, path: str) -> FirstReading:
         """Open a file whose digest is not known yet; the caller closes its descriptor."""
         descriptor, status = self._open(path)
         try:
-            return Reading(path, descriptor, status, attributes.read(descriptor))
+            return FirstReading(path, descriptor, status, attributes.read(descriptor))
         except BaseException:
             os.close(descriptor)
             raise
 
-    def end(self, reading: Reading, digest: str) -> None:
+    def end(self, reading: FirstReading, digest: str) -> None:
         """Tell the context what came of it; raises SourceChanged where the file changed meanwhile."""
         before, after = reading.status, os.fstat(reading.descriptor)
         if (

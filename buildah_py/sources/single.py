@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from buildah_py.errors import NotFound
 from buildah_py.layers.entry import DIR, Entry
+from buildah_py.layers.tree import SourceTree
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-class SingleFile:
+class SingleFile(SourceTree):
     """The tree that holds the file `entry`, whose bytes are at `path` on this machine and whose digest is known."""
 
     def __init__(self, entry: Entry, path: str) -> None:

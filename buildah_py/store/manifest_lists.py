@@ -6,6 +6,8 @@ import time
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from buildah_py.store.database import Database
 
 
@@ -25,6 +27,10 @@ class ManifestLists:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    def editing(self) -> AbstractContextManager[None]:
+        """Have what is read and changed inside be one change, which others see as a whole."""
+        return self._database.transaction()
 
     def put(self, name: str, data: bytes) -> None:
         """Make a list, or say something else of one that is there."""

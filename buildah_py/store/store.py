@@ -34,14 +34,18 @@ from buildah_py.store.selections import Selections
 from buildah_py.store.trees import Trees
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
     from types import TracebackType
+
+    from _typeshed import ReadableBuffer
 
     from buildah_py.layers.inventory import Inventory
     from buildah_py.layers.stamps import Stamps
     from buildah_py.layers.view import MergedView
     from buildah_py.store.blobs import StoredBlob
+    from buildah_py.store.images import RepoDigest
+    from buildah_py.store.layers import Origin
 
 _ROOMS = ("layers", "logs", "staging", "leases", "locks", "cache-mounts", "stat-cache")
 
@@ -119,6 +123,11 @@ class Store:
         """Names of images that a power cut took."""
         self._sweep()
         reserve.keep(root)
+
+    @property
+    def begins_anew(self) -> bool:
+        """Whether the records of an older pybuild were left behind when this store was opened."""
+        return self.database.begins_anew
 
     def path(self, *names: str) -> str:
         """A path below the state directory."""
@@ -204,6 +213,53 @@ class Store:
     def fetch_blob(self, diff_id: str) -> StoredBlob:
         """Give the blob of a layer as it is elsewhere, fetched without unpacking it. Raises PybuildError."""
         return self._provided([diff_id]).blob(self, diff_id)
+
+    def promise_image(
+        self,
+        image: str,
+        config: bytes | None,
+        layers: Mapping[str, tuple[int, Sequence[Origin]]],
+        diff_ids: Sequence[str],
+        *,
+        names: Sequence[str] = (),
+        repo_digests: Sequence[RepoDigest] = (),
+    ) -> None:
+        """Keep an image whose layers are elsewhere: all at once, or not at all.
+
+        `image` is the digest of its config, which is kept unless None. `layers` give the sizes of their blobs, and
+        where these can be had.
+        """
+        with self.database.transaction():
+            for diff_id, (size, origins) in layers.items():
+                self.layers.promise(diff_id, size=size, origins=origins)
+            if config is not None:
+                self.images.put(image, config, diff_ids, names)
+            for one in repo_digests:
+                self.images.add_repo_digest(image, one)
+
+    def note_pushed(self, image: str, layers: Mapping[str, Origin], repo_digest: RepoDigest) -> None:
+        """Know that a registry has an image and its layers, as far as the store has these."""
+        with self.database.transaction():
+            for diff_id, origin in layers.items():
+                if self.layers.get(diff_id) is not None:
+                    self.layers.promise(diff_id, size=origin.size, origins=[origin])
+            if self.images.raw(image) is not None:
+                self.images.add_repo_digest(image, repo_digest)
+
+    def write_tar(
+        self, diff_id: str, write: Callable[[ReadableBuffer], object], retime: Callable[[int], int] | None = None
+    ) -> str:
+        """Write the tar of a layer that is here; the tar's digest. `retime` gives what becomes of a time (ns).
+
+        Raises ArchiveError where the layer is damaged.
+        """
+        from buildah_py.layers.tar import pack, pass_on
+
+        kept = None if retime else self.layers.packed(diff_id)
+        if kept is None:
+            return pack(self.layers.inventories.get(diff_id), self.trees.whole(diff_id), write, retime=retime)
+        with kept:
+            return pass_on(kept, write, diff_id)
 
     def lowers(self, diff_ids: Sequence[str]) -> tuple[str, ...]:
         """The directories of layers (given lowest first) for an overlay, top-most first; absent ones are fetched."""

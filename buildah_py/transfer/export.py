@@ -108,18 +108,13 @@ class Outgoing:
         from buildah_py.store import Origin
         from buildah_py.store.images import RepoDigest
 
-        config = assembled.manifest.config.digest
-        with self._store.database.transaction():
-            for diff_id, layer in zip(self.diff_ids, assembled.manifest.layers, strict=True):
-                if self._store.layers.get(diff_id) is not None:
-                    origin = Origin("registry", name, layer.digest, layer.media_type, layer.size)
-                    self._store.layers.promise(diff_id, size=layer.size, origins=[origin])
-            if self._store.images.raw(config) is not None:
-                own = assembled.own
-                sent = assembled.manifest_bytes
-                came = any(one.data == sent for one in self._store.images.repo_digests(config))
-                found = RepoDigest(name, own.digest, own.media_type, sent if came else b"")
-                self._store.images.add_repo_digest(config, found)
+        config, own, sent = assembled.manifest.config.digest, assembled.own, assembled.manifest_bytes
+        origins = {
+            diff_id: Origin("registry", name, layer.digest, layer.media_type, layer.size)
+            for diff_id, layer in zip(self.diff_ids, assembled.manifest.layers, strict=True)
+        }
+        came = any(one.data == sent for one in self._store.images.repo_digests(config))
+        self._store.note_pushed(config, origins, RepoDigest(name, own.digest, own.media_type, sent if came else b""))
 
     def _clamp(self, clamp: Clamp) -> None:
         from buildah_py.outputs.clamp import clamp_layers

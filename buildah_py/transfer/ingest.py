@@ -86,16 +86,12 @@ def admit(
     config_bytes = place.small(found.manifest.config)
     config = read_config(found.manifest, config_bytes, what)
     image = digests.sha256_of(config_bytes)
-    with store.database.transaction():
-        for diff_id, layer in zip(config.diff_ids, found.manifest.layers, strict=True):
-            store.layers.promise(diff_id, size=layer.size, origins=_origins(place, layer))
-        if keep:
-            store.images.put(image, config_bytes, config.diff_ids, names)
-        if repository:
-            known = RepoDigest(repository, found.descriptor.digest, found.descriptor.media_type, found.data)
-            store.images.add_repo_digest(image, known)
-            for one in found.indexes:
-                store.images.add_repo_digest(image, RepoDigest(repository, one.digest, one.media_type))
+    blobs = zip(config.diff_ids, found.manifest.layers, strict=True)
+    layers = {diff_id: (layer.size, _origins(place, layer)) for diff_id, layer in blobs}
+    own = RepoDigest(repository, found.descriptor.digest, found.descriptor.media_type, found.data)
+    indexes = (RepoDigest(repository, one.digest, one.media_type) for one in found.indexes)
+    known = (own, *indexes) if repository else ()
+    store.promise_image(image, config_bytes if keep else None, layers, config.diff_ids, names=names, repo_digests=known)
     return Admitted(image, config, (found.descriptor.digest, *(one.digest for one in found.indexes)))
 
 

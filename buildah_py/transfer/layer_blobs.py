@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from buildah_py.errors import ArchiveError
@@ -117,7 +118,7 @@ class LayerBlobs:
             self._original(diff_id)
             blob = self.known(diff_id)
         elsewhere = layer is not None and (layer.foreign or layer.absent)
-        write_tar = self._unpacked(diff_id) if elsewhere else packed(self._store, diff_id)
+        write_tar = self._unpacked(diff_id) if elsewhere else partial(self._store.write_tar, diff_id)
         size = layer.size if layer is not None and not layer.absent and not layer.foreign else 0
         return LayerSource(diff_id, write_tar, (blob,) if blob else (), size)
 
@@ -177,7 +178,7 @@ class LayerBlobs:
 
             blob = self._original(diff_id)
             if blob is None:  # it was imported, and its tar was ours
-                return packed(self._store, diff_id)(write)
+                return self._store.write_tar(diff_id, write)
             hashed = hashlib.sha256()
             with open(blob.path, "rb", buffering=0) as file:
                 reader = decompress(file)
@@ -193,21 +194,6 @@ class LayerBlobs:
             return found
 
         return write_tar
-
-
-def packed(store: Store, diff_id: str) -> Callable[[Write], str]:
-    """The tar of a layer whose files, or whose tar, are in the store."""
-
-    def write_tar(write: Write) -> str:
-        from buildah_py.layers.tar import pack, pass_on
-
-        kept = store.layers.packed(diff_id)
-        if kept is None:
-            return pack(store.layers.inventories.get(diff_id), store.layers.fs(diff_id), write)
-        with kept:
-            return pass_on(kept, write, diff_id)
-
-    return write_tar
 
 
 def _until(pieces: Iterable[bytes], stopped: Callable[[], bool]) -> Iterator[bytes]:

@@ -101,7 +101,7 @@ def create_list(
     """Make a list of images, or with `amend` add to the one that is there; its full name. Raises UsageError."""
     full = check_new(store, name, amend=amend)
     found = list(images)  # which may take its time: nobody is to be kept from the store meanwhile
-    with store.database.transaction():
+    with store.manifest_lists.editing():
         check_new(store, name, amend=amend)
         before = list_annotations(store, full)
         store.manifest_lists.put(full, canonical.to_bytes({"annotations": {**before, **(annotations or {})}}))
@@ -146,7 +146,7 @@ def listed(store: Store, full: str) -> list[Listed]:
 def add(store: Store, full: str, images: Iterable[Listed]) -> list[str]:
     """Add images to the list of that full name; their ids. Raises NotFound."""
     found = list(images)
-    with store.database.transaction():
+    with store.manifest_lists.editing():
         find_list(store, full)
         for one in found:
             store.manifest_lists.put_entry(full, one.entry())
@@ -192,7 +192,7 @@ def annotate(store: Store, full: str, image: str, said: Said) -> None:
 
     Raises NotFound.
     """
-    with store.database.transaction():
+    with store.manifest_lists.editing():
         one = find_entry(store, full, image)
         changed = one._replace(
             platform=said.over_any(one.platform), annotations={**one.annotations, **said.annotations}
@@ -202,7 +202,7 @@ def annotate(store: Store, full: str, image: str, said: Said) -> None:
 
 def remove_entry(store: Store, full: str, image: str) -> str:
     """Take an image out of a list; its id. Raises NotFound."""
-    with store.database.transaction():
+    with store.manifest_lists.editing():
         one = find_entry(store, full, image)
         store.manifest_lists.remove_entry(full, one.id)
     return one.id

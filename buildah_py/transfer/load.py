@@ -184,10 +184,10 @@ def _load_docker(store: Store, archive: ImageArchive) -> Iterator[Loaded]:
         if len(config.diff_ids) != len(layers):
             raise ImageError(f"{what} has {len(layers)} layers, and the config {len(config.diff_ids)}")
         image = digests.sha256_of(data)
-        with store.database.transaction():
-            for diff_id, name in zip(config.diff_ids, layers, strict=True):
-                store.layers.promise(diff_id, size=archive.get(str(name)).size)
-            store.images.put(image, data, config.diff_ids, ())
+        promised = {
+            diff_id: (archive.get(str(name)).size, ()) for diff_id, name in zip(config.diff_ids, layers, strict=True)
+        }
+        store.promise_image(image, data, promised, config.diff_ids)
         for diff_id, name in dict(zip(config.diff_ids, layers, strict=True)).items():
             file = archive.get(str(name))
             if store.layers.missing([diff_id]) and not store.blobs.get(file.digest):

@@ -92,10 +92,9 @@ def push_list(
     data = made.to_bytes()
     registry.push_manifest(reference, data, made.media_type)
     own = descriptors.of(made.media_type, data)
-    with store.database.transaction():
-        for one in there:
-            if not one.manifest and store.images.raw(one.id) is not None:
-                store.images.add_repo_digest(one.id, RepoDigest(reference.name, own.digest, made.media_type))
+    for one in there:
+        if not one.manifest:
+            store.note_pushed(one.id, {}, RepoDigest(reference.name, own.digest, made.media_type))
     count = "1 manifest" if len(there) == 1 else f"{len(there)} manifests"
     emit(events.Note(f"pushed {reference.familiar}@{own.digest}: {count}"))
     return own

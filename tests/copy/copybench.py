@@ -99,7 +99,19 @@ class Bench:
         view = self.view()
 
         def copy(writer: LayerWriter | LayerPacker) -> Captured:
-            materialise(pieces, destination, view, writer, chown=chown, chmod=mode, link=link, unpack=unpack, now=7)
+            tree = writer if isinstance(writer, LayerWriter) else None
+            materialise(
+                pieces,
+                destination,
+                view,
+                writer,
+                chown=chown,
+                chmod=mode,
+                link=link,
+                unpack=unpack,
+                unpack_into=tree,
+                now=7,
+            )
             return writer.finish()
 
         with self.writer() as writer:

@@ -253,10 +253,26 @@ def test_whoever_waits_for_an_archive_may_stop(bench: Bench) -> None:
 
     (bench.context / "archive").write_bytes(tar(member("x", data=b"x")))
     with bench.writer() as writer, pytest.raises(Interrupted):
-        materialise([select(bench.open(), ["archive"])], "/d", bench.view(), writer, unpack=True, check=check)
+        materialise(
+            [select(bench.open(), ["archive"])],
+            "/d",
+            bench.view(),
+            writer,
+            unpack=True,
+            unpack_into=writer,
+            check=check,
+        )
     limits = Limits(size=0, hint="ask")
     with bench.writer() as writer, pytest.raises(ArchiveError, match="allowed 0 bytes") as caught:
-        materialise([select(bench.open(), ["archive"])], "/d", bench.view(), writer, unpack=True, limits=limits)
+        materialise(
+            [select(bench.open(), ["archive"])],
+            "/d",
+            bench.view(),
+            writer,
+            unpack=True,
+            unpack_into=writer,
+            limits=limits,
+        )
     assert caught.value.hint == "ask"
 
 
