@@ -7,12 +7,12 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from buildah_py.api.container import ContainerOptions
-from buildah_py.api.contexts import ContextOptions, parse_contexts
 from buildah_py.api.finishing import compress_ahead, shape_image, write_outputs
 from buildah_py.api.opening import open_build, plan_options, read_output, refuse_what_is_not_allowed
 from buildah_py.api.output_options import OutputOptions, check_epoch, meant_for_pushes, names_in_store, read_outputs
 from buildah_py.api.recorded import record, warned
 from buildah_py.api.reuse import ReuseOptions
+from buildah_py.contexts.named import ContextOptions, parse_contexts
 from buildah_py.engine import Engine
 from buildah_py.errors import LayersLost, UsageError
 from buildah_py.frozen import dataclass, field, replace
@@ -27,8 +27,8 @@ from buildah_py.transfer.registries import telling
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from buildah_py.api.main_context import MainContext
     from buildah_py.buildfile.tree import BuildFile
+    from buildah_py.contexts.main import MainContext
     from buildah_py.explain.record_file import BuildOptions, Recorder
     from buildah_py.image.config import ImageConfig
     from buildah_py.image.descriptor import Descriptor

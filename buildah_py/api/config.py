@@ -10,6 +10,8 @@ from buildah_py.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from buildah_py.contexts.named import ContextOptions
+
 KEYS: Final = ("ca-bundle", "context-modes", "max-used-space", "min-free-space")
 """All settings. They may be written with `_` as well."""
 
@@ -60,3 +62,16 @@ def _read(path: str) -> dict[str, str]:
             raise UsageError(f"{path}: {name} is to be one value")
         found[key] = str(setting)
     return found
+
+
+def configured(options: ContextOptions, environ: Mapping[str, str]) -> ContextOptions:
+    """Give options of contexts, with the configuration file's where nothing was said. Raises UsageError."""
+    if options.modes:
+        return options
+    from buildah_py.contexts.named import MODES
+    from buildah_py.frozen import replace
+
+    modes = read_config(environ).get("context-modes", "exact")
+    if modes not in MODES:
+        raise UsageError(f"context-modes is {modes} in the configuration", hint=f"there are {' and '.join(MODES)}")
+    return replace(options, modes=modes)

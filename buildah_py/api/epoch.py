@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from buildah_py.api.build import BuildRequest
-    from buildah_py.api.main_context import MainContext
     from buildah_py.buildfile.tree import BuildFile
+    from buildah_py.contexts.main import MainContext
 
 Epoch = int | Literal["context"]
 

@@ -6,12 +6,13 @@ from contextlib import contextmanager, nullcontext
 from threading import Event
 from typing import TYPE_CHECKING, NamedTuple
 
-from buildah_py.api.contexts import Contexts, effective, parse_contexts
+from buildah_py.api.config import configured
 from buildah_py.api.epoch import settle_epoch
-from buildah_py.api.main_context import open_main, parse_build_file
 from buildah_py.api.reuse import BuildNames, build_names
 from buildah_py.api.state import open_store
 from buildah_py.cache import Cache
+from buildah_py.contexts.main import open_main, parse_build_file
+from buildah_py.contexts.named import Contexts, parse_contexts
 from buildah_py.engine import Result, Workshop
 from buildah_py.engine.run import MAX_OUTPUT
 from buildah_py.errors import UsageError
@@ -34,9 +35,9 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from buildah_py.api.build import BuildRequest
-    from buildah_py.api.main_context import MainContext
     from buildah_py.buildfile.named import NamedContext
     from buildah_py.buildfile.tree import BuildFile
+    from buildah_py.contexts.main import MainContext
     from buildah_py.engine.reasons import LookUp
     from buildah_py.plan import Node
     from buildah_py.sandbox import Sandbox
@@ -97,7 +98,7 @@ def open_build(
             build_file = parse_build_file(main, extensions=request.extensions)
             named = parse_contexts(request.contexts)
             request = settle_epoch(request, main, build_file, warn)
-            request = replace(request, sources=effective(request.sources, request.environ))
+            request = replace(request, sources=configured(request.sources, request.environ))
             contexts = Contexts(main, request.sources, store, named, reach, warn)
             cache = _cache(store, shared, request, build_names(main, build_file, names))
             images = BaseImages(store, registries, policy=request.pull, emit=emit)

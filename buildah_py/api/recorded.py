@@ -7,11 +7,11 @@ import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from buildah_py.api.container import ContainerOptions
-from buildah_py.api.contexts import ContextOptions
 from buildah_py.api.output_options import OutputOptions
 from buildah_py.api.shape import ShapeOptions
 from buildah_py.buildfile.variables import PROXY_NAMES
 from buildah_py.cache.keys import canonical_json
+from buildah_py.contexts.named import ContextOptions
 from buildah_py.frozen import asdict
 from buildah_py.plan.steps import BaseStep
 from buildah_py.sources.urls import redact, without_credentials
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from buildah_py.api.build import BuildRequest
-    from buildah_py.api.main_context import MainContext
     from buildah_py.buildfile.tree import BuildFile
+    from buildah_py.contexts.main import MainContext
     from buildah_py.plan import Node
 
 _PLAIN = ("target", "env", "labels", "network", "platform", "extensions", "epoch")

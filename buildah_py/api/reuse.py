@@ -13,8 +13,8 @@ from buildah_py.frozen import dataclass
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from buildah_py.api.main_context import MainContext
     from buildah_py.buildfile.tree import BuildFile
+    from buildah_py.contexts.main import MainContext
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from buildah_py.linux.identity import outer_uid
+from buildah_py.sources.reach import NOWHERE
 from buildah_py.store import Store, state_root
 from buildah_py.transfer.provider import OriginProvider
 from buildah_py.transfer.registries import Registries
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
+    from buildah_py.contexts.main import MainContext
+    from buildah_py.sources.reach import Reach
     from buildah_py.store import LayerProvider
     from buildah_py.transfer.fetch import Opener
 
@@ -47,3 +51,22 @@ def _openers(environ: Mapping[str, str] | None) -> Mapping[str, Opener]:
 def own_root(environ: Mapping[str, str] | None = None) -> str:
     """Say where that store lies."""
     return state_root(os.environ if environ is None else environ, outer_uid())
+
+
+@contextmanager
+def opened(
+    context: str | None,
+    file: str | None,
+    environ: Mapping[str, str],
+    *,
+    reach: Reach = NOWHERE,
+    needs_file: bool = True,
+) -> Iterator[MainContext]:
+    """Find the main context for no longer than it is looked at; the state directory is used only for a remote one."""
+    from functools import cache
+
+    from buildah_py.contexts.main import open_main
+
+    with ExitStack() as stack:
+        store = cache(lambda: stack.enter_context(open_store(environ)))
+        yield open_main(context, file, store, reach=reach, needs_file=needs_file)

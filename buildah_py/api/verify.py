@@ -6,10 +6,10 @@ import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from buildah_py.api.build import BuildRequest, build
-from buildah_py.api.main_context import STDIN
 from buildah_py.api.recorded import read_record
 from buildah_py.api.reuse import ReuseOptions
 from buildah_py.api.state import open_store
+from buildah_py.contexts.main import STDIN
 from buildah_py.errors import NotFound
 from buildah_py.frozen import replace
 from buildah_py.image import platform as platforms

@@ -161,11 +161,12 @@ def _jobs(text: str) -> int:
 def _look(call: str, request: BuildRequest) -> int:
     """Do what --call asks for instead of building."""
     from buildah_py.api.checks import ignored_by
-    from buildah_py.api.contexts import parse_contexts
-    from buildah_py.api.main_context import opened, parse_build_file
     from buildah_py.api.opening import agents_of, reach_of, readers_of
+    from buildah_py.api.state import opened
     from buildah_py.cli.call import Asked, run_call
     from buildah_py.cli.check import report_fault
+    from buildah_py.contexts.main import parse_build_file
+    from buildah_py.contexts.named import parse_contexts
 
     with (
         agents_of(request) as agents,

@@ -38,9 +38,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Check; 0 if the file is valid, 1 if it is not or if its findings count as errors."""
     from buildah_py.api.checks import ignored_by
-    from buildah_py.api.main_context import opened, parse_build_file
+    from buildah_py.api.state import opened
     from buildah_py.buildfile.checks import find
     from buildah_py.cli.arguments import key_values
+    from buildah_py.contexts.main import parse_build_file
 
     build_args = key_values(args.build_arg, "--build-arg", dict(os.environ))
     with opened(args.context, args.file, os.environ) as main:

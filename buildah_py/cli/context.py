@@ -37,7 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the action."""
-    from buildah_py.api.main_context import opened
+    from buildah_py.api.state import opened
     from buildah_py.sources.directory import DirectoryContext
 
     with opened(args.context, args.file, os.environ, needs_file=False) as main:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import argparse
 
-    from buildah_py.api.contexts import ContextOptions
+    from buildah_py.contexts.named import ContextOptions
 
 CONTEXT = "what COPY and ADD take files from: a directory, the URL of a git repository or an archive, or - for stdin"
 
@@ -40,7 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def read(args: argparse.Namespace) -> ContextOptions:
     """The options that were given."""
-    from buildah_py.api.contexts import ContextOptions
+    from buildah_py.contexts.named import ContextOptions
 
     return ContextOptions(
         modes=args.context_modes,

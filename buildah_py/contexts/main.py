@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from buildah_py.buildfile import parse
@@ -16,7 +15,7 @@ from buildah_py.sources.reach import NOWHERE
 from buildah_py.sources.urls import context_url, redact, without_credentials
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from buildah_py.buildfile.ignore import IgnorePatterns
     from buildah_py.buildfile.tree import BuildFile
@@ -103,7 +102,7 @@ def open_main(
             )
         found = given or _find(lambda: find_build_file(context, file), needed=needs_file or file is not None)
         return MainContext(context, found, False, os.path.abspath(context))
-    from buildah_py.api import remote
+    from buildah_py.contexts import remote
 
     lone: bytes | None = None
     stamp = 0
@@ -144,26 +143,6 @@ def parse_build_file(main: MainContext, *, extensions: bool) -> BuildFile:
     return parse(found.data, found.name, extensions=extensions, include=include)
 
 
-@contextmanager
-def opened(
-    context: str | None,
-    file: str | None,
-    environ: Mapping[str, str],
-    *,
-    reach: Reach = NOWHERE,
-    needs_file: bool = True,
-) -> Iterator[MainContext]:
-    """Find the main context for no longer than it is looked at; the state directory is used only for a remote one."""
-    from contextlib import ExitStack
-    from functools import cache
-
-    from buildah_py.api.state import open_store
-
-    with ExitStack() as stack:
-        store = cache(lambda: stack.enter_context(open_store(environ)))
-        yield open_main(context, file, store, reach=reach, needs_file=needs_file)
-
-
 def _given(
     context: str | None,
     file: str | None,
@@ -183,7 +162,7 @@ def _given(
             )
         return FoundFile(_SHOWN_STDIN, "", sys.stdin.buffer.read())
     if file is not None and kind_of(file) == "http":
-        from buildah_py.api import remote
+        from buildah_py.contexts import remote
 
         fetched = remote.fetch(store(), file, reach)
         with open(fetched.path, "rb") as opened_file:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
-from buildah_py.api.config import read_config
 from buildah_py.errors import SourceError, UsageError
-from buildah_py.frozen import dataclass, replace
+from buildah_py.frozen import dataclass
 from buildah_py.layers.limits import DEFAULT_LIMITS, Limits
 from buildah_py.sources.directory import DirectoryContext
 from buildah_py.sources.find import find_ignore
@@ -19,10 +18,9 @@ from buildah_py.transfer.base_images import LAYOUT
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from buildah_py.api.main_context import MainContext
     from buildah_py.buildfile.ignore import IgnorePatterns
     from buildah_py.buildfile.named import NamedContext
-    from buildah_py.engine.workshop import Context
+    from buildah_py.contexts.main import MainContext
     from buildah_py.sources.reach import Reach
     from buildah_py.store import Store
 
@@ -67,16 +65,6 @@ class ContextOptions:
         return DEFAULT_LIMITS._replace(size=size, hint="--max-layer-size=SIZE allows more")
 
 
-def effective(options: ContextOptions, environ: Mapping[str, str]) -> ContextOptions:
-    """Take what is not said from the configuration file. Raises UsageError."""
-    if options.modes:
-        return options
-    modes = read_config(environ).get("context-modes", "exact")
-    if modes not in MODES:
-        raise UsageError(f"context-modes is {modes} in the configuration", hint=f"there are {' and '.join(MODES)}")
-    return replace(options, modes=modes)
-
-
 class Contexts:
     """The contexts of a build: the main one and the `named` ones; `reach` is for those from elsewhere."""
 
@@ -97,7 +85,7 @@ class Contexts:
         self._warn = warn
         self._opened: list[tuple[DirectoryContext, StatCache | None]] = []
 
-    def open(self, name: str) -> Context:
+    def open(self, name: str) -> DirectoryContext:
         """Open the context of that name; "" is the main one. Raises SourceError, NotFound."""
         if not name:
             main = self._main
@@ -120,7 +108,7 @@ class Contexts:
 
     def _fetched(self, named: NamedContext) -> str:
         """Fetch a git repository, or an archive from a web server; the directory that it is in now."""
-        from buildah_py.api import remote
+        from buildah_py.contexts import remote
 
         if named.kind == "git":
             return remote.from_git(self._store, named.location, self._reach).path
