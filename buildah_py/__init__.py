@@ -1,3 +1,56 @@
-"""pybuild: a declarative, Dockerfile-compatible image builder."""
+"""pybuild: a declarative, Dockerfile-compatible image builder.
+
+    >>> import buildah_py as pybuild
+    >>> pybuild.build(".", tags=["app"])  # doctest: +SKIP
+
+What `__all__` names is the library; every other module and name is private and may change from one version to the next.
+Nothing is imported before it is used.
+"""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from buildah_py.api.library import Built, build, images, pull, push, remove, run, why
+    from buildah_py.errors import (
+        BuildFileError,
+        Interrupted,
+        NotFound,
+        PybuildError,
+        RegistryError,
+        StepFailed,
+        UsageError,
+    )
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "BuildFileError",
+    "Built",
+    "Interrupted",
+    "NotFound",
+    "PybuildError",
+    "RegistryError",
+    "StepFailed",
+    "UsageError",
+    "__version__",
+    "build",
+    "images",
+    "pull",
+    "push",
+    "remove",
+    "run",
+    "why",
+]
+
+_ERRORS = frozenset({name for name in __all__ if name[0].isupper()} - {"Built"})
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.errors" if name in _ERRORS else f"{__name__}.api.library"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

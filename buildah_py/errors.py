@@ -48,6 +48,17 @@ class PybuildError(Exception):
     def __str__(self) -> str:
         return f"{self.message}\n  hint: {self.hint}" if self.hint else self.message
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return _restore, (type(self), self.args, self.__dict__)
+
+
+def _restore(kind: type[PybuildError], args: tuple[object, ...], attributes: dict[str, object]) -> PybuildError:
+    """Make an error again that was pickled, whatever the constructor of its class takes."""
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(attributes)
+    return error
+
 
 class UsageError(PybuildError):
     """The command line does not fit together."""

@@ -8,7 +8,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
-from buildah_py.cli.endings import treat_all_endings_alike
+from buildah_py.api.endings import treat_all_endings_alike
 from buildah_py.linux.interpreter import DEBUG, command, own_path
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 
-from buildah_py.cli.endings import Ended
+from buildah_py.api.endings import Ended
 from buildah_py.cli.printing import complain
 from buildah_py.errors import EXIT_BUILDER, PybuildError
 from buildah_py.linux.failures import NO_MEMORY, describe

@@ -9,7 +9,7 @@ import signal
 import pytest
 
 import buildah_py.cli
-from buildah_py.cli.endings import Ended
+from buildah_py.api.endings import Ended
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,307 @@
+"""pybuild as a library: what `import buildah_py` gives.
+
+Every function is what the command of the same name does. An ordinary user's work is done in a child process, which
+enters a user namespace; events arrive in the calling thread, or for root in those of the build.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+from buildah_py.linux.identity import needs_user_namespace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from typing import Any
+
+    from buildah_py.api.build import BuildRequest
+    from buildah_py.explain.report import Report
+    from buildah_py.progress.events import Event
+    from buildah_py.query.images import ListedImage
+
+    OnEvent = Callable[[Event], None]
+
+
+class Built(NamedTuple):
+    """An image that was built: its id, its full names, how many steps were hits, and how many were executed.
+
+    `digest` is what the first output called it by, "" where it was only kept in the store.
+    """
+
+    id: str
+    names: tuple[str, ...]
+    hits: int
+    ran: int
+    digest: str = ""
+
+
+def build(
+    context: str | os.PathLike[str] | None = ".",
+    *,
+    file: str | os.PathLike[str] | None = None,
+    text: str | None = None,
+    tags: Iterable[str] = (),
+    target: str = "",
+    build_args: Mapping[str, str] | None = None,
+    env: Mapping[str, str] | None = None,
+    labels: Mapping[str, str] | None = None,
+    contexts: Mapping[str, str] | None = None,
+    secrets: Mapping[str, bytes] | None = None,
+    ssh: Iterable[str] = (),
+    platform: str = "",
+    pull: str = "missing",
+    network: str = "default",
+    allow: Iterable[str] = (),
+    no_cache: bool = False,
+    cache_from: Iterable[str] = (),
+    cache_to: Iterable[str] = (),
+    outputs: Iterable[str] = (),
+    push: bool = False,
+    load: bool = False,
+    record: str = "",
+    jobs: int = 0,
+    extensions: bool = False,
+    root: str | None = None,
+    on_event: OnEvent = lambda _: None,
+) -> Built:
+    """Build an image, as `pybuild build` does.
+
+    `context` is a directory, a URL, or None for an empty one; `text` is a build file's text in place of a file.
+    `secrets` are values by their ids. `contexts`, `ssh`, `cache_from`, `cache_to`, `outputs` and `allow` are spelled as
+    on the command line. `root` is the state directory, else the user's. `on_event` is called with each event of
+    `buildah_py.progress.events`.
+
+    Raises UsageError, BuildFileError, NotFound, StepFailed with the command's status in `exit_status`, and others of
+    PybuildError.
+    """
+    request = _request(
+        context,
+        file,
+        root,
+        secrets or {},
+        text=text,
+        names=tuple(tags),
+        target=target,
+        build_args=dict(build_args or {}),
+        env=dict(env or {}),
+        labels=dict(labels or {}),
+        contexts=tuple(f"{name}={value}" for name, value in (contexts or {}).items()),
+        ssh=tuple(ssh),
+        platform=platform,
+        pull=pull,
+        network=network,
+        allow=frozenset(allow),
+        no_cache=no_cache,
+        caching=(tuple(cache_to), tuple(cache_from)),
+        outputs=(tuple(outputs), push, load),
+        record=record,
+        jobs=jobs,
+        extensions=extensions,
+    )
+    result = _call("buildah_py.api.build:build", request, request.environ, on_event)
+    digest = result.descriptor.digest if result.descriptor is not None else ""
+    return Built(result.image, result.names, result.hits, result.ran, digest)
+
+
+def why(
+    context: str | os.PathLike[str] | None = ".",
+    *,
+    step: str = "all",
+    against: str = "",
+    file: str | os.PathLike[str] | None = None,
+    tags: Iterable[str] = (),
+    target: str = "",
+    build_args: Mapping[str, str] | None = None,
+    platform: str = "",
+    root: str | None = None,
+) -> Report:
+    """Tell why the steps of a build would hit or miss the cache, as `pybuild why` does; nothing is built.
+
+    `step` is `all`, a number, a stage or `STAGE/NUMBER`; `against` a file that `record` of another build wrote. Raises
+    what planning a build raises, and CacheError for a file that is not a record.
+    """
+    from buildah_py.api.why import select
+
+    request = _request(
+        context,
+        file,
+        root,
+        {},
+        names=tuple(tags),
+        target=target,
+        build_args=dict(build_args or {}),
+        platform=platform,
+    )
+    found: Report = _call("buildah_py.api.library:_why", (request, against), request.environ, lambda _: None)
+    return select(found, step)
+
+
+def pull(
+    name: str,
+    *,
+    platform: str = "",
+    all_tags: bool = False,
+    root: str | None = None,
+    on_event: OnEvent = lambda _: None,
+) -> list[str]:
+    """Get an image, or all tags of a repository, from a registry; their ids. Raises NotFound, RegistryError."""
+    environ = _environ(root)
+    ids: list[str] = _call("buildah_py.api.library:_pull", (name, platform, all_tags, environ), environ, on_event)
+    return ids
+
+
+def push(
+    name: str,
+    destination: str = "",
+    *,
+    all_tags: bool = False,
+    compression: str | None = None,
+    root: str | None = None,
+    on_event: OnEvent = lambda _: None,
+) -> str:
+    """Push an image of the store to a registry, or write it elsewhere (`oci-archive:FILE`); the digest of its manifest.
+
+    Raises NotFound, RegistryError, OutputError.
+    """
+    environ = _environ(root)
+    request = (name, destination, all_tags, compression, environ)
+    digest: str = _call("buildah_py.api.library:_push", request, environ, on_event)
+    return digest
+
+
+def run(
+    image: str,
+    command: Sequence[str] = (),
+    *,
+    env: Mapping[str, str] | None = None,
+    user: str = "",
+    cwd: str = "",
+    network: str = "default",
+    interactive: bool = False,
+    root: str | None = None,
+    on_event: OnEvent = lambda _: None,
+) -> int:
+    """Run a command in a container of an image, on this process's standard streams; the command's exit status.
+
+    `interactive` passes standard input on. Raises NotFound, UsageError, SandboxError.
+    """
+    from buildah_py.api.child import call
+
+    environ = _environ(root)
+    request = (image, tuple(command), dict(env or {}), user, cwd, network, interactive)
+    status: int = call("buildah_py.api.library:_run", request, environ, on_event)  # it changes signals
+    return status
+
+
+def images(name: str | None = None, *, root: str | None = None) -> list[ListedImage]:
+    """List the names of the images in the store, the newest image first; those called `name` alone, if given."""
+    from buildah_py.api.state import open_store
+    from buildah_py.query.images import list_images
+
+    with open_store(_environ(root)) as store:
+        return list_images(store, name, warn=lambda _: None)
+
+
+def remove(name: str, *, force: bool = False, root: str | None = None) -> list[str]:
+    """Take a name away, and the image with its last one; what was done, a line each. Raises NotFound, UsageError."""
+    from buildah_py.api.images import remove_image
+    from buildah_py.api.state import open_store
+
+    with open_store(_environ(root)) as store:
+        return remove_image(store, name, force=force)
+
+
+def _environ(root: str | None) -> dict[str, str]:
+    return {**os.environ, **({"PYBUILD_ROOT": root} if root is not None else {})}
+
+
+def _request(
+    context: str | os.PathLike[str] | None,
+    file: str | os.PathLike[str] | None,
+    root: str | None,
+    secrets: Mapping[str, bytes],
+    *,
+    no_cache: bool = False,
+    caching: tuple[tuple[str, ...], tuple[str, ...]] = ((), ()),
+    outputs: tuple[tuple[str, ...], bool, bool] = ((), False, False),
+    **options: Any,
+) -> BuildRequest:
+    from buildah_py.api.build import BuildRequest
+    from buildah_py.api.output_options import OutputOptions
+    from buildah_py.api.reuse import ReuseOptions
+    from buildah_py.sharing.options import CacheOptions
+
+    specs, push_, load = outputs
+    variables = {f"PYBUILD_SECRET {name}": value.decode("utf-8", "surrogateescape") for name, value in secrets.items()}
+    return BuildRequest(
+        context=os.fspath(context) if context is not None else None,
+        file=os.fspath(file) if file is not None else None,
+        secrets=tuple(f"id={name},env=PYBUILD_SECRET {name}" for name in secrets),
+        reuse=ReuseOptions(no_cache=no_cache),
+        caching=CacheOptions(*caching),
+        outputs=OutputOptions(specs=specs, push=push_, load=load),
+        environ={**_environ(root), **variables},
+        **options,
+    )
+
+
+def _call(function: str, request: Any, environ: Mapping[str, str], on_event: OnEvent) -> Any:
+    """Call a function of this package here, or where this process may not make containers in a child."""
+    if needs_user_namespace(environ):
+        from buildah_py.api.child import call
+
+        return call(function, request, _environ(environ.get("PYBUILD_ROOT")), on_event)
+    from importlib import import_module
+
+    module, _, name = function.partition(":")
+    return getattr(import_module(module), name)(request, on_event)
+
+
+# Called with (request, on_event), here or in a child.
+
+
+def _why(request: tuple[BuildRequest, str], _on_event: OnEvent) -> Report:
+    from buildah_py.api.why import why as explain
+
+    return explain(request[0], against=request[1])
+
+
+def _pull(request: tuple[str, str, bool, Mapping[str, str]], on_event: OnEvent) -> list[str]:
+    from buildah_py.api.pull import pull as get
+    from buildah_py.api.state import open_store
+    from buildah_py.progress.events import Note
+    from buildah_py.transfer.registries import Registries
+
+    name, platform, all_tags, environ = request
+
+    def tell(text: str) -> None:
+        on_event(Note(text))
+
+    registries = Registries(environ)
+    with open_store(environ, registries, tell=tell) as store:
+        return list(get(store, registries, name, platform=platform, all_tags=all_tags, tell=tell))
+
+
+def _push(request: tuple[str, str, bool, str | None, Mapping[str, str]], on_event: OnEvent) -> str:
+    from buildah_py.api.push import PushRequest, push_stored
+    from buildah_py.api.state import open_store
+    from buildah_py.registry import RegistryOptions
+    from buildah_py.transfer.registries import Registries
+
+    name, destination, all_tags, compression, environ = request
+    options = RegistryOptions.from_environment(environ)
+    wanted = PushRequest(name=name, destination=destination, all_tags=all_tags, compression=compression)
+    with open_store(environ, Registries(environ, lambda: options)) as store:
+        return push_stored(store, wanted, options, on_event).digest
+
+
+def _run(request: tuple[str, tuple[str, ...], Mapping[str, str], str, str, str, bool], on_event: OnEvent) -> int:
+    from buildah_py.api.run import RunRequest, run_image
+    from buildah_py.progress.events import Warning as WarningEvent
+
+    image, command, env, user, cwd, network, interactive = request
+    wanted = RunRequest(
+        image=image, command=command, env=env, user=user, cwd=cwd, network=network, interactive=interactive
+    )
+    return run_image(wanted, lambda text: on_event(WarningEvent(text)))
