@@ -86,7 +86,7 @@ def build(
         build_args=dict(build_args or {}),
         env=dict(env or {}),
         labels=dict(labels or {}),
-        contexts=tuple(f"{name}={value}" for name, value in (contexts or {}).items()),
+        contexts=_specs(contexts),
         ssh=tuple(ssh),
         platform=platform,
         pull=pull,
@@ -113,13 +113,18 @@ def why(
     tags: Iterable[str] = (),
     target: str = "",
     build_args: Mapping[str, str] | None = None,
+    env: Mapping[str, str] | None = None,
+    contexts: Mapping[str, str] | None = None,
+    secrets: Mapping[str, bytes] | None = None,
     platform: str = "",
+    extensions: bool = False,
     root: str | None = None,
 ) -> Report:
     """Tell why the steps of a build would hit or miss the cache, as `pybuild why` does; nothing is built.
 
-    `step` is `all`, a number, a stage or `STAGE/NUMBER`; `against` a file that `record` of another build wrote. Raises
-    what planning a build raises, and CacheError for a file that is not a record.
+    What enters keys is given as to `build`. `step` is `all`, a number, a stage or `STAGE/NUMBER`; `against` a file that
+    `record` of another build wrote. Raises what planning a build raises, and CacheError for a file that is not a
+    record.
     """
     from buildah_py.api.why import select
 
@@ -127,11 +132,14 @@ def why(
         context,
         file,
         root,
-        {},
+        secrets or {},
         names=tuple(tags),
         target=target,
         build_args=dict(build_args or {}),
+        env=dict(env or {}),
+        contexts=_specs(contexts),
         platform=platform,
+        extensions=extensions,
     )
     found: Report = _call("buildah_py.api.library:_why", (request, against), request.environ, lambda _: None)
     return select(found, step)
@@ -210,6 +218,10 @@ def remove(name: str, *, force: bool = False, root: str | None = None) -> list[s
 
     with open_store(_environ(root)) as store:
         return remove_image(store, name, force=force)
+
+
+def _specs(contexts: Mapping[str, str] | None) -> tuple[str, ...]:
+    return tuple(f"{name}={value}" for name, value in (contexts or {}).items())
 
 
 def _environ(root: str | None) -> dict[str, str]:

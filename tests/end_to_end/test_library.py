@@ -46,7 +46,8 @@ def build():
     return pybuild.build({str(context)!r}, tags=["app", "other:1"], build_args={{"WORD": "hello"}},
                          secrets={{"tok": b"s\\0\\xe9\\n"}}, on_event=events.append)
 first, second = build(), build()
-report = pybuild.why({str(context)!r}, tags=["app"], build_args={{"WORD": "bye"}}, step="2")
+report = pybuild.why({str(context)!r}, tags=["app"], build_args={{"WORD": "bye"}},
+                     secrets={{"tok": b"another"}})
 gone = pybuild.remove("other:1")
 print(json.dumps([first, second, sorted({{type(one).__name__ for one in events}}),
                   [[one.verdict, one.reason] for one in report.steps], gone,
@@ -57,7 +58,9 @@ print(json.dumps([first, second, sorted({{type(one).__name__ for one in events}}
     assert first[2:] == [0, 2, ""]
     assert second[:4] == [first[0], first[1], 2, 0]
     assert {"BuildStarted", "StepStarted", "StepDone", "BuildDone"} <= set(events)
-    assert reasons == [["hit", ""]]
+    assert reasons[:2] == [["hit", ""], ["hit", ""]]
+    assert reasons[2][0] == "miss"
+    assert "WORD" in reasons[2][1]
     assert gone == ["untagged other:1"]
     assert ["app", "latest"] in images
     assert busybox.run("cat", "app:/said").stdout == "hello\n"
