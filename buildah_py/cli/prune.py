@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from typing import TYPE_CHECKING
 
 from buildah_py.cli.printing import complain, say, say_json
 from buildah_py.cli.tables import FORMATS, count, human
+from buildah_py.store.names import familiar_name
 
 if TYPE_CHECKING:
     import argparse
+
+    from buildah_py.store.collect import Collected
+
+_SHOWN = 5  # names of images in a question
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="leave that much in any case",
     )
     add("--min-free-space", metavar="SIZE", help="only until the file system has so much free")
-    add("-f", "--force", action="store_true", help="accepted and without effect: nobody is asked")
+    add("-f", "--force", action="store_true", help="ask nobody: on a terminal it is asked otherwise")
     add("--format", choices=FORMATS, default="table", help="default: %(default)s")
 
 
@@ -43,7 +50,6 @@ def run(args: argparse.Namespace) -> int:
     from buildah_py.api.state import open_store, own_root
     from buildah_py.store import reserve
     from buildah_py.store.collect import collect
-    from buildah_py.store.names import familiar_name
     from buildah_py.store.sizes import parse_size
 
     sizes = [parse_size(text) for text in (args.max_used_space, args.keep_storage) if text]
@@ -62,6 +68,9 @@ def run(args: argparse.Namespace) -> int:
             rules = rules._replace(held=cached_layers(store))
         elif not args.all and rules.keep is None and rules.min_free is None:
             rules = rules._replace(held=layers_of_builds(store))
+        if _is_to_be_asked(args) and not _agrees(collect(store, rules._replace(dry_run=True))):
+            complain("pybuild: nothing is removed")
+            return 1
         done = collect(store, rules)
     images = [name if name.startswith("sha256:") else familiar_name(name) for name in done.images]
     if args.format == "json":
@@ -78,3 +87,18 @@ def run(args: argparse.Namespace) -> int:
         rest = "" if args.all else "; --all removes images that have a name too"
         complain(f"pybuild: what is left is in use, and more than {human(done.goal)}{rest}")
     return 0
+
+
+def _is_to_be_asked(args: argparse.Namespace) -> bool:
+    return not (args.force or args.dry_run) and os.isatty(0) and os.isatty(2)
+
+
+def _agrees(plan: Collected) -> bool:
+    """Ask whether that is to go."""
+    named = [familiar_name(name) for name in plan.images if not name.startswith("sha256:")]
+    parts = [count(len(plan.images), "image"), count(plan.layers, "layer"), count(plan.cache_mounts, "cache mount")]
+    shown = f" ({', '.join(named[:_SHOWN])}{', …' if len(named) > _SHOWN else ''})" if named else ""
+    text = f"This removes {parts[0]}{shown}, {parts[1]} and {parts[2]}, {human(plan.freed)}. Go on? [y/N] "
+    sys.stderr.write(text)
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")

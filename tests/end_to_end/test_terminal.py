@@ -57,6 +57,25 @@ def test_a_failure_on_a_terminal_shows_the_output(busybox: Pybuild) -> None:
     assert "Buildfile:2: the command ended with status 4" in shown
 
 
+@pytest.mark.parametrize(("answer", "status"), [("n", 1), ("", 1), ("y", 0)])
+def test_prune_asks_on_a_terminal(busybox: Pybuild, answer: str, status: int) -> None:
+    busybox.run("-t", "keep", busybox.context("FROM scratch\nCOPY a /\n", a="1"))
+    child = spawn(busybox, "prune", "--all")
+    child.expect(r"This removes 2 images \(.*keep:latest.*\), \d+ layers and 0 cache mounts, .*B\. Go on\? \[y/N\]")
+    child.sendline(answer)
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == status
+    left = busybox.run("images").stdout
+    assert ("keep" in left) == (status == 1)
+    if status == 1:
+        forced = spawn(busybox, "prune", "--all", "--force")
+        forced.expect("removed 2 images")
+        forced.expect(pexpect.EOF)
+        forced.close()
+        assert "keep" not in busybox.run("images").stdout
+
+
 def test_interrupt_from_the_keyboard(busybox: Pybuild) -> None:
     context = busybox.context("FROM busybox\nRUN echo has started; sleep 1000\n")
     child = spawn(busybox, context)
