@@ -255,6 +255,12 @@ def _sparse(path: Path, _: Path, number: int) -> None:
         file.truncate(number * 500_000 + 1)
 
 
+def _rmtree(path: Path, _: Path, __: int) -> None:
+    if not path.is_dir():  # a fifo is opened for reading otherwise, which waits for ever
+        raise NotADirectoryError
+    shutil.rmtree(path)
+
+
 def _root_mode(path: Path, _: Path, number: int) -> None:
     top = path
     while top.name != "merged":
@@ -269,7 +275,7 @@ ACTIONS: dict[str, Callable[[Path, Path, int], object]] = {
     "mkdir": lambda path, _, __: path.mkdir(),
     "makedirs": lambda path, _, __: path.mkdir(parents=True),
     "remove": lambda path, _, __: path.unlink(),
-    "rmtree": lambda path, _, __: shutil.rmtree(path),
+    "rmtree": _rmtree,
     "anew": _anew,
     "symlink": lambda path, other, _: path.symlink_to(other.name),
     "link": _link,
