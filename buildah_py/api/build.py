@@ -7,16 +7,16 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from buildah_py.api.container import ContainerOptions
-from buildah_py.api.finishing import compress_ahead, shape_image, write_outputs
-from buildah_py.api.opening import open_build, plan_options, read_output, refuse_what_is_not_allowed
+from buildah_py.api.finishing import compress_ahead, layers_taken, shape_image, write_outputs
+from buildah_py.api.opening import open_build, plan_options, refuse_what_is_not_allowed
 from buildah_py.api.output_options import OutputOptions, check_epoch, meant_for_pushes, names_in_store, read_outputs
 from buildah_py.api.recorded import record, warned
 from buildah_py.api.reuse import ReuseOptions
 from buildah_py.contexts.named import ContextOptions, parse_contexts
 from buildah_py.engine import Engine
-from buildah_py.errors import LayersLost, UsageError
+from buildah_py.errors import UsageError
 from buildah_py.frozen import dataclass, field, replace
-from buildah_py.plan import make_plan
+from buildah_py.plan import NeedsValue, make_plan
 from buildah_py.plan.assemble import MadeLayer, finish_config
 from buildah_py.progress import events
 from buildah_py.sharing import INLINE_PROPERTY
@@ -25,14 +25,16 @@ from buildah_py.store.names import familiar_name, full_name
 from buildah_py.transfer.registries import telling
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
+    from buildah_py.api.opening import Session
     from buildah_py.buildfile.tree import BuildFile
     from buildah_py.contexts.main import MainContext
+    from buildah_py.engine import Result
     from buildah_py.explain.record_file import BuildOptions, Recorder
     from buildah_py.image.config import ImageConfig
     from buildah_py.image.descriptor import Descriptor
-    from buildah_py.plan import Node
+    from buildah_py.plan import Plan
     from buildah_py.progress.events import Event
     from buildah_py.registry import RegistryOptions
     from buildah_py.store import Store
@@ -109,8 +111,8 @@ def build(
     registries = telling(registries, request.environ, lambda text: emit(events.Note(text)))
     request = replace(request, registries=registries)
     with open_build(request, names, emit) as opened:
-        request, store, workshop, build_file = opened.request, opened.store, opened.workshop, opened.build_file
-        caches = opened.caches
+        request, worker, build_file, caches = opened.request, opened.worker, opened.build_file, opened.caches
+        store = worker.store
         check_epoch(request.outputs, outputs, request.epoch)
         if store.begins_anew:
             emit(events.Note("the store is of an older pybuild: its images stay, its steps are executed once more"))
@@ -119,61 +121,49 @@ def build(
         recorder = _recorder(request)
         ahead: Ahead | None = None
         done: BuildResult | None = None
-        engine = Engine(
-            workshop, lookup=opened.lookup, observe=recorder.observe if recorder else None, jobs=request.jobs
-        )
-
-        def evaluate(nodes: Sequence[Node], stages: Mapping[str, int]) -> str:
-            refuse_what_is_not_allowed(nodes, request)
-            while True:
-                result = engine.run(nodes, stages)[nodes[-1].index]
-                try:
-                    return read_output(workshop, result)
-                except LayersLost as lost:
-                    engine.forget(lost)
-
+        observe = recorder.observe if recorder else None
+        engine = Engine(worker, policy=opened.policy, observe=observe, jobs=request.jobs)
         try:
-            plan = make_plan(build_file, plan_options(request, opened.images, evaluate, opened.named))
+            plan = _plan(opened, engine)
             for warning in plan.warnings:
                 emit(events.Warning(warning))
-            refuse_what_is_not_allowed(plan.nodes, request)
             emit(events.BuildStarted(len(plan.nodes)))
-            ahead = compress_ahead(outputs, store, request, plan, engine)
-            while True:
-                try:
-                    results = engine.run(plan.nodes, plan.stages)
-                    workshop.release_containers()
-                    made = {
-                        index: MadeLayer(result.layers[-1], result.created)
-                        for index, result in results.items()
-                        if result.layers
-                    }
-                    stamps = results[plan.target].stamps
-                    finished = finish_config(plan, made)
-                    config, base_layers, stamps = shape_image(finished, plan.config, request, workshop, stamps)
-                    config = config.with_property(INLINE_PROPERTY, caches.inline(plan, engine.records))
-                    image = config.digest()
-                    used = {one for result in results.values() for one in result.layers}
-                    look = partial(_find_faults, build_file, opened.main, request, plan.bases)
-                    if names:
-                        put_down = partial(record, request, opened.main, build_file, plan.nodes, used)
-                        warnings, recorded = warned(store.images.build_of(image), put_down, look)
-                    else:
-                        warnings, recorded = look(), None
-                    store.images.put(image, config.to_bytes(), config.diff_ids, names, recorded)
-                    done = BuildResult(image, names, engine.hits, engine.ran)
-                    if outputs:
-                        written = write_outputs(
-                            outputs, store, config, given, request, base_layers, stamps, emit, ahead
-                        )
-                        done = replace(done, descriptor=written)
-                    break
-                except LayersLost as lost_layers:
-                    engine.forget(lost_layers)
+            ahead = compress_ahead(outputs, store, request)
+
+            def finish(results: Mapping[int, Result]) -> tuple[BuildResult, list[str]]:
+                """Make the image and write it out; what there is to say of it in the end, and the last warnings."""
+                nonlocal done
+                worker.containers.release()
+                made = {
+                    index: MadeLayer(result.layers[-1], result.created)
+                    for index, result in results.items()
+                    if result.layers
+                }
+                stamps = results[plan.target].stamps
+                finished = finish_config(plan, made)
+                config, base_layers, stamps = shape_image(finished, plan.config, request, worker, stamps)
+                config = config.with_property(INLINE_PROPERTY, caches.inline(plan, engine.records))
+                image = config.digest()
+                used = {one for result in results.values() for one in result.layers}
+                look = partial(_find_faults, build_file, opened.main, request, plan.bases)
+                if names:
+                    put_down = partial(record, request, opened.main, build_file, plan.nodes, used)
+                    warnings, recorded = warned(store.images.build_of(image), put_down, look)
+                else:
+                    warnings, recorded = look(), None
+                store.images.put(image, config.to_bytes(), config.diff_ids, names, recorded)
+                done = BuildResult(image, names, engine.hits, engine.ran)
+                if outputs:
+                    written = write_outputs(outputs, store, config, given, request, base_layers, stamps, emit, ahead)
+                    done = replace(done, descriptor=written)
+                return done, warnings
+
+            on_result = layers_taken(ahead, plan) if ahead else None
+            done, warnings = engine.run(plan.nodes, plan.stages, finish, on_result)
             store.make_durable()
             caches.export(plan, engine.records, names)
             if recorder is not None:
-                recorder.write(request.record, build_options(request, build_file), plan, image)
+                recorder.write(request.record, build_options(request, build_file), plan, done.image)
             if engine.ran:
                 _make_room(store, request, emit)
             for text in warnings:
@@ -186,9 +176,27 @@ def build(
                 tell(done)
             raise
     shown = tuple(map(familiar_name, names))
-    emit(events.BuildDone(image, shown, time.monotonic() - started, engine.hits, engine.ran))
+    emit(events.BuildDone(done.image, shown, time.monotonic() - started, engine.hits, engine.ran))
     tell(done)
     return done
+
+
+def _plan(opened: Session, engine: Engine) -> Plan:
+    """Plan the target; steps that the plan depends on are executed on the way."""
+    options = plan_options(opened.request, opened.images, opened.named)
+    values: list[str] = []
+    while True:
+        plan = make_plan(opened.build_file, options, values)
+        refuse_what_is_not_allowed(plan.nodes, opened.request)
+        if not isinstance(plan, NeedsValue):
+            return plan
+        values.append(engine.run(plan.nodes, plan.stages, partial(_read_value, opened.worker.store, plan)))
+
+
+def _read_value(store: Store, plan: NeedsValue, results: Mapping[int, Result]) -> str:
+    from buildah_py.engine.ops.capture import read_output
+
+    return read_output(store, results[plan.nodes[-1].index])
 
 
 def build_options(request: BuildRequest, build_file: BuildFile) -> BuildOptions:

@@ -8,7 +8,7 @@ from buildah_py.frozen import dataclass, field, replace
 from buildah_py.sandbox.spec import Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from buildah_py.sandbox import ContainerSpec
     from buildah_py.sandbox.trust import Trust
@@ -65,8 +65,15 @@ class ContainerOptions:
 
         return sha256(self.seccomp.encode()).hexdigest()
 
-    def apply(self, spec: ContainerSpec) -> ContainerSpec:
-        """Give the container as these options want it."""
+    def shaper(self, environ: Mapping[str, str]) -> Callable[[ContainerSpec], ContainerSpec]:
+        """Give what makes of a container one that these options want, with the certificates for it.
+
+        Raises NotFound where these are not there.
+        """
+        trust = self._trust(environ)
+        return self._apply if trust is None else lambda spec: self._apply(trust.lent_to(spec))
+
+    def _apply(self, spec: ContainerSpec) -> ContainerSpec:
         from buildah_py.sandbox import BindMount
 
         mounts = [BindMount(path, target, readonly=readonly, recursive=True) for path, target, readonly in self.volumes]
@@ -93,11 +100,8 @@ class ContainerOptions:
             mounts=(*spec.mounts, *mounts),
         )
 
-    def trust(self, environ: Mapping[str, str]) -> Trust | None:
-        """Read the certificates that were asked for, or else what the environment or the configuration names.
-
-        Raises NotFound where they are not there.
-        """
+    def _trust(self, environ: Mapping[str, str]) -> Trust | None:
+        """Read the certificates that were asked for, or else what the environment or the configuration names."""
         bundle = self.ca_bundle or environ.get("PYBUILD_CA_BUNDLE")
         if bundle is None:
             from buildah_py.api.config import read_config

@@ -10,38 +10,39 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from buildah_py.api.build import BuildRequest
-    from buildah_py.engine import Engine, Workshop
+    from buildah_py.engine import Result, Worker
     from buildah_py.image.config import ImageConfig
     from buildah_py.image.descriptor import Descriptor
     from buildah_py.layers.stamps import Stamps
     from buildah_py.outputs.spec import Output
-    from buildah_py.plan import Plan
+    from buildah_py.plan import Node, Plan
     from buildah_py.progress.events import Event
     from buildah_py.store import Store
     from buildah_py.transfer.ahead import Ahead
 
 
-def compress_ahead(
-    outputs: Sequence[Output], store: Store, request: BuildRequest, plan: Plan, engine: Engine
-) -> Ahead | None:
-    """Have the engine hand on the image's layers to be compressed, where an output wants them as they are."""
+def compress_ahead(outputs: Sequence[Output], store: Store, request: BuildRequest) -> Ahead | None:
+    """Give what compresses layers as they are made, where an output wants them as they are."""
     shaped = request.outputs.shape
     if not outputs or shaped.squash or shaped.timestamp is not None or request.outputs.rewrite_timestamp:
         return None
     from buildah_py.transfer.ahead import Ahead
 
-    ahead = Ahead(store, outputs)
+    return Ahead(store, outputs)
+
+
+def layers_taken(ahead: Ahead, plan: Plan) -> Callable[[Node, Result], None]:
+    """Give what hands on the layers of the plan's target, as its steps are done."""
     own: set[int] = set()
     index: int | None = plan.target
     while index is not None:
         own.add(index)
         index = plan.nodes[index].parent
-    engine.on_result = lambda node, result: ahead.take(result.layers) if node.index in own else None
-    return ahead
+    return lambda node, result: ahead.take(result.layers) if node.index in own else None
 
 
 def shape_image(
-    config: ImageConfig, base: ImageConfig, request: BuildRequest, workshop: Workshop, stamps: tuple[Stamps, ...]
+    config: ImageConfig, base: ImageConfig, request: BuildRequest, worker: Worker, stamps: tuple[Stamps, ...]
 ) -> tuple[ImageConfig, int, tuple[Stamps, ...]]:
     """Give the image as the request wants it, how many of its layers are those of its base, and its layers' stamps."""
     times = list(stamps)
@@ -49,7 +50,7 @@ def shape_image(
     def squash_layers(layers: Sequence[str], first: int) -> str:
         from buildah_py.engine.squash import squash
 
-        made = squash(workshop, layers, stamps, first)
+        made = squash(worker.store, worker.cache, worker.file_systems, layers, stamps, first)
         times[first:] = [made.stamps]
         return made.diff_id
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager, nullcontext
-from threading import Event
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from buildah_py.api.config import configured
@@ -13,14 +13,14 @@ from buildah_py.api.state import open_store
 from buildah_py.cache import Cache
 from buildah_py.contexts.main import open_main, parse_build_file
 from buildah_py.contexts.named import Contexts, parse_contexts
-from buildah_py.engine import Result, Workshop
-from buildah_py.engine.run import MAX_OUTPUT
+from buildah_py.engine import Worker
+from buildah_py.engine.containers import Containers
+from buildah_py.engine.file_systems import FileSystems
+from buildah_py.engine.worker import Cancellation, Reporter
 from buildah_py.errors import UsageError
 from buildah_py.frozen import replace
 from buildah_py.image import platform as platforms
-from buildah_py.layers.resolve import read
 from buildah_py.plan import PlanOptions
-from buildah_py.plan.steps import OUTPUT
 from buildah_py.progress import events
 from buildah_py.sharing.build_mounts import Mounts
 from buildah_py.sharing.remote import BuildCaches, SharedCaches
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from buildah_py.api.build import BuildRequest
     from buildah_py.buildfile.named import NamedContext
     from buildah_py.buildfile.tree import BuildFile
+    from buildah_py.cache.policy import CachePolicy
     from buildah_py.contexts.main import MainContext
-    from buildah_py.engine.reasons import LookUp
     from buildah_py.plan import Node
     from buildah_py.sandbox import Sandbox
     from buildah_py.sources.secrets import SecretReaders
@@ -49,15 +49,13 @@ class Session(NamedTuple):
     """What a build works with; `request` with what the configuration adds to it."""
 
     request: BuildRequest
-    store: Store
     main: MainContext
     build_file: BuildFile
     named: Mapping[str, NamedContext]
     images: BaseImages
-    cache: Cache
     caches: BuildCaches
-    workshop: Workshop
-    lookup: LookUp
+    worker: Worker
+    policy: CachePolicy
 
 
 @contextmanager
@@ -71,7 +69,7 @@ def open_build(
 
     Layers that are not in the store come from `provider`, or else from wherever they can be had.
     """
-    ended = Event()
+    cancellation = Cancellation()
 
     def note(text: str) -> None:
         emit(events.Note(text))
@@ -81,11 +79,11 @@ def open_build(
 
     shared = SharedCaches(request.caching, request.environ, request.platform, emit, request.registries)
     with Registries(request.environ, request.registries) as registries, agents_of(request) as agents:
-        origins = OriginProvider(registries, openers=shared.openers, tell=note, cancelled=ended.is_set)
+        origins = OriginProvider(registries, openers=shared.openers, tell=note, cancelled=cancellation.is_set)
         provider = provider or VerifiedProvider(origins, shared)
-        with open_store(request.environ, provider=provider, cancelled=ended.is_set, tell=note) as store:
-            readers = readers_of(request, ended.is_set)
-            reach = reach_of(request, agents, readers, ended.is_set)
+        with open_store(request.environ, provider=provider, cancelled=cancellation.is_set, tell=note) as store:
+            readers = readers_of(request, cancellation.is_set)
+            reach = reach_of(request, agents, readers, cancellation.is_set)
             main = open_main(
                 request.context,
                 request.file,
@@ -100,30 +98,29 @@ def open_build(
             request = settle_epoch(request, main, build_file, warn)
             request = replace(request, sources=configured(request.sources, request.environ))
             contexts = Contexts(main, request.sources, store, named, reach, warn)
-            cache = _cache(store, shared, request, build_names(main, build_file, names))
+            records = _cache(store, shared, request, build_names(main, build_file, names))
             images = BaseImages(store, registries, policy=request.pull, emit=emit)
             filling = [(one, place.mounts) for one, place in zip(shared.imports, shared.from_, strict=True)]
             mounts = Mounts(store, request.caching.backed(), filling, request.environ, warn)
-            caches = BuildCaches(shared, store, cache, mounts, emit)
-            workshop = Workshop(
+            caches = BuildCaches(shared, store, records, mounts, emit)
+            shape = request.container.shaper(request.environ)
+            containers = Containers(lambda: _make_sandbox(store), cancellation, shape)
+            worker = Worker(
                 store,
-                cache,
-                open_context=contexts.open,
-                make_sandbox=lambda: _make_sandbox(store),
-                emit=emit,
-                trust=request.container.trust(request.environ),
-                shape=request.container.apply,
-                reach=reach,
-                ended=ended,
-                secret_digest=readers.digest if readers is not None else lambda _: "",
-                agents=agents,
-                cache_directory=mounts.directory,
+                records,
+                FileSystems(store),
+                contexts,
+                containers,
+                Reporter(emit),
+                cancellation,
+                reach,
+                mounts.directory,
             )
             try:
-                lookup = request.reuse.lookup(build_file)
-                yield Session(request, store, main, build_file, named, images, cache, caches, workshop, lookup)
+                policy = request.reuse.policy(build_file)
+                yield Session(request, main, build_file, named, images, caches, worker, policy)
             finally:
-                workshop.close()
+                containers.close()
                 contexts.close()
 
 
@@ -144,11 +141,11 @@ def reach_of(
     """Give what a build may use to get at what is elsewhere; `readers` are those of its secrets."""
     reach = Reach(
         local_redirects=request.sources.local_redirects,
-        agent=agents.get("default", ""),
+        agents=agents,
         cancelled=cancelled,
         limits=request.sources.limits(),
     )
-    return reach if readers is None else reach._replace(secret=readers.value)
+    return reach if readers is None else reach._replace(secret=readers.value, secret_digest=readers.digest)
 
 
 def readers_of(request: BuildRequest, cancelled: Callable[[], bool] = lambda: False) -> SecretReaders | None:
@@ -169,13 +166,8 @@ def agents_of(request: BuildRequest) -> AbstractContextManager[Mapping[str, str]
     return Agents(request.ssh, request.environ)
 
 
-def plan_options(
-    request: BuildRequest,
-    images: BaseImages,
-    evaluate: Callable[[Sequence[Node], Mapping[str, int]], str],
-    named: Mapping[str, NamedContext],
-) -> PlanOptions:
-    """Give what a request adds to its build file; `evaluate` is that of `PlanOptions`."""
+def plan_options(request: BuildRequest, images: BaseImages, named: Mapping[str, NamedContext]) -> PlanOptions:
+    """Give what a request adds to its build file."""
     host = str(platforms.host())
     if "," in request.platform:
         raise UsageError(
@@ -185,8 +177,7 @@ def plan_options(
     platform = str(platforms.parse(request.platform)) if request.platform else host
 
     return PlanOptions(
-        resolve=images.resolve,
-        evaluate=evaluate,
+        resolve=cache(images.resolve),  # the same one whenever the file is planned again
         build_args=request.build_args,
         target=request.target,
         platform=platform,
@@ -198,11 +189,6 @@ def plan_options(
         hostname=request.container.hostname or "pybuild",
         container=request.container.key(),
     )
-
-
-def read_output(workshop: Workshop, result: Result) -> str:
-    """Give what the command of a CaptureStep printed."""
-    return read(workshop.view(result.layers), OUTPUT, MAX_OUTPUT).decode("utf-8", "surrogateescape")
 
 
 def refuse_what_is_not_allowed(nodes: Sequence[Node], request: BuildRequest) -> None:

@@ -6,7 +6,7 @@ import hashlib
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from buildah_py.engine.reasons import LookUp
+from buildah_py.cache.policy import CachePolicy
 from buildah_py.errors import UsageError
 from buildah_py.frozen import dataclass
 
@@ -30,10 +30,10 @@ class ReuseOptions:
     cache_ttl: str = ""
     apart: bool = False
 
-    def lookup(self, build_file: BuildFile) -> LookUp:
-        """Give what the engine has to know. Raises UsageError."""
+    def policy(self, build_file: BuildFile) -> CachePolicy:
+        """Say which records may be used. Raises UsageError."""
         ttl = _duration(self.cache_ttl) if self.cache_ttl else None
-        return LookUp(self.no_cache, _labels(self.no_cache_filter, build_file), ttl, self.cache_ttl)
+        return CachePolicy(self.no_cache, _labels(self.no_cache_filter, build_file), ttl, self.cache_ttl)
 
 
 def _labels(wanted: Sequence[str], build_file: BuildFile) -> frozenset[str]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from buildah_py.api.container import ContainerOptions
 from buildah_py.api.state import open_store
-from buildah_py.cache import Cache
-from buildah_py.engine import Workshop
+from buildah_py.engine.containers import Containers
+from buildah_py.engine.file_systems import FileSystems
+from buildah_py.engine.worker import Cancellation
 from buildah_py.errors import NotFound, UsageError
 from buildah_py.image import platform as platforms
 from buildah_py.sandbox.streams import close, lent, signals_passed_on
@@ -18,9 +18,9 @@ from buildah_py.transfer.base_images import BaseImages
 from buildah_py.transfer.registries import Registries
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
-    from buildah_py.sandbox import Container, ContainerSpec, Operation
+    from buildah_py.sandbox import Container, ContainerSpec
     from buildah_py.store import Store
 
 
@@ -69,25 +69,15 @@ def _run(store: Store, registries: Registries, request: RunRequest, warn: Callab
     if not store.layers.use(config.diff_ids):
         raise NotFound(f"layers of the image `{request.image}` are missing", hint="build or import it again")
     environment = {**config.environment(), **({"TERM": "xterm"} if request.tty else {}), **request.env}
-    mounts: tuple[Operation, ...] = ()
-    trust = request.container.trust(os.environ)
-    if trust is not None:
-        mounts = trust.mounts()
-        environment = trust.environment() | environment
-    workshop = Workshop(
-        store,
-        Cache(store),
-        open_context=_no_context,
-        make_sandbox=lambda: Sandbox(store.path("sandbox")),
-        emit=lambda _: None,
-    )
+    shape = request.container.shaper(os.environ)
+    containers = Containers(lambda: Sandbox(store.path("sandbox")), Cancellation(), shape)
     staged = store.stage()
     upper, work, init = (os.path.join(staged, name) for name in ("upper", "work", "init"))
-    workshop.make_root(upper, config.diff_ids)
+    FileSystems(store).make_root(upper, config.diff_ids)
     os.mkdir(work)
     os.mkdir(init)
     spec = ContainerSpec(
-        lowers=workshop.lowers(config.diff_ids),
+        lowers=store.lowers(config.diff_ids),
         upper=upper,
         work=work,
         init=init,
@@ -97,52 +87,34 @@ def _run(store: Store, registries: Registries, request: RunRequest, warn: Callab
         user=request.user or config.user,
         hostname="pybuild",
         network=request.network,
-        mounts=mounts,
         tty=request.tty,
     )
-    spec = request.container.apply(spec)
     try:
         if request.tty:
-            container, status = _on_terminal(workshop, spec)
+            container, status = _on_terminal(containers, spec)
         else:
-            container, status = _on_streams(workshop, spec, stdin=request.interactive)
+            container, status = _on_streams(containers, spec, stdin=request.interactive)
         for warning in container.warnings:
             warn(warning)
         return status
     finally:
-        workshop.close()
+        containers.close()
 
 
-def _on_terminal(workshop: Workshop, spec: ContainerSpec) -> tuple[Container, int]:
+def _on_terminal(containers: Containers, spec: ContainerSpec) -> tuple[Container, int]:
     from buildah_py.sandbox.terminal import attach
 
-    container = workshop.start(spec, stdin=0, stdout=1, stderr=2)
-    with _waited_for(workshop, container), signals_passed_on(container):
+    container = containers.start(spec, stdin=0, stdout=1, stderr=2)
+    with containers.held(container), signals_passed_on(container):
         attach(container)
         return container, container.wait().status
 
 
-def _on_streams(workshop: Workshop, spec: ContainerSpec, *, stdin: bool) -> tuple[Container, int]:
+def _on_streams(containers: Containers, spec: ContainerSpec, *, stdin: bool) -> tuple[Container, int]:
     with lent(stdin=stdin) as streams:
         try:
-            container = workshop.start(spec, stdin=streams.stdin, stdout=streams.stdout, stderr=streams.stderr)
+            container = containers.start(spec, stdin=streams.stdin, stdout=streams.stdout, stderr=streams.stderr)
         finally:
             close(streams)
-        with _waited_for(workshop, container), signals_passed_on(container):
+        with containers.held(container), signals_passed_on(container):
             return container, container.wait().status
-
-
-@contextmanager
-def _waited_for(workshop: Workshop, container: Container) -> Iterator[None]:
-    try:
-        yield
-    except BaseException:
-        container.kill()
-        container.wait()
-        raise
-    finally:
-        workshop.finished(container)
-
-
-def _no_context(name: str) -> NoReturn:
-    raise AssertionError(f"a container has no build context {name}")

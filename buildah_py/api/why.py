@@ -6,14 +6,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from buildah_py.api.build import build_options
-from buildah_py.api.opening import open_build, plan_options, read_output, refuse_what_is_not_allowed
+from buildah_py.api.opening import open_build, plan_options, refuse_what_is_not_allowed
 from buildah_py.cache import Record
 from buildah_py.cache.differences import UNKNOWN
-from buildah_py.engine.foresight import Foresight, LayersStay
-from buildah_py.engine.reasons import explain_miss
+from buildah_py.cache.explain import explain_miss
+from buildah_py.engine.dry_run import DryRun, LayersStay
+from buildah_py.engine.ops.capture import read_output
 from buildah_py.errors import UsageError
 from buildah_py.explain.report import FOLLOWS, MISS, UNKNOWN_YET, Nearest, Report, StepReport, follows, head_of
-from buildah_py.plan import make_plan
+from buildah_py.plan import NeedsValue, make_plan
 from buildah_py.sharing.options import CacheOptions
 from buildah_py.store.names import full_name
 
@@ -23,19 +24,11 @@ if TYPE_CHECKING:
     from buildah_py.api.build import BuildRequest
     from buildah_py.api.opening import Session
     from buildah_py.cache import Cache
-    from buildah_py.engine.foresight import Foreseen
-    from buildah_py.engine.reasons import LookUp
+    from buildah_py.cache.policy import CachePolicy
+    from buildah_py.engine.dry_run import DryStep
     from buildah_py.explain.record_file import BuildRecord
-    from buildah_py.plan import Node, Plan, PlanOptions
+    from buildah_py.plan import Node
     from buildah_py.store import Store
-
-
-class _Stop(Exception):
-    """Planning has come to what only execution could tell."""
-
-    def __init__(self, node: Node) -> None:
-        super().__init__(node)
-        self.node = node
 
 
 def why(request: BuildRequest, *, against: str = "", fetch: bool = False) -> Report:
@@ -54,16 +47,17 @@ def why(request: BuildRequest, *, against: str = "", fetch: bool = False) -> Rep
     # What other caches hold is not looked at: that would be fetched and kept.
     request = replace(request, caching=CacheOptions())
     with open_build(request, [full_name(name) for name in request.names], lambda _: None, LayersStay()) as opened:
-        cache, lookup = opened.cache, opened.lookup
-        foresight = Foresight(opened.workshop, _finder(opened.store, cache, lookup, other), fetch=fetch)
-        nodes, totals, note = _plan(opened, foresight)
-        steps = foresight.look(nodes)
+        worker, policy = opened.worker, opened.policy
+        cache = worker.cache
+        dry_run = DryRun(worker, _finder(worker.store, cache, policy, other), fetch=fetch)
+        nodes, totals, note = _plan(opened, dry_run)
+        steps = dry_run.look(nodes)
         if other is not None:
             from buildah_py.explain.against import compare
 
             return compare(build_options(request, opened.build_file), cache, steps, totals, other, against, note)
         texts = frozenset((node.stage, node.text) for node in nodes)
-        reports = [_report(cache, lookup, one, steps, totals, texts) for one in steps]
+        reports = [_report(cache, policy, one, steps, totals, texts) for one in steps]
         return Report(tuple(reports), note)
 
 
@@ -92,31 +86,26 @@ def _is_place(one: StepReport, stage: str, number: int) -> bool:
 # planning without executing
 
 
-def _plan(opened: Session, foresight: Foresight) -> tuple[Sequence[Node], Mapping[str, int], str]:
-    request, store = opened.request, opened.store
-    seen: list[tuple[Sequence[Node], Mapping[str, int]]] = []
-
-    def evaluate(nodes: Sequence[Node], stages: Mapping[str, int]) -> str:
-        seen.append((nodes, stages))
-        refuse_what_is_not_allowed(nodes, request)
-        foresight.look(nodes)
-        result = foresight.result(nodes[-1])
+def _plan(opened: Session, dry_run: DryRun) -> tuple[Sequence[Node], Mapping[str, int], str]:
+    """Plan as far as that can be known; the nodes, how many each stage has, and why there are no more."""
+    request, store = opened.request, opened.worker.store
+    options = plan_options(request, opened.images, opened.named)
+    values: list[str] = []
+    while True:
+        plan = make_plan(opened.build_file, options, values)
+        refuse_what_is_not_allowed(plan.nodes, request)
+        if not isinstance(plan, NeedsValue):
+            return plan.nodes, plan.stages, ""
+        dry_run.look(plan.nodes)
+        last = plan.nodes[-1]
+        result = dry_run.result(last)
         if result is None or store.layers.missing(result.layers):
-            raise _Stop(nodes[-1])
-        return read_output(opened.workshop, result)
-
-    options: PlanOptions = plan_options(request, opened.images, evaluate, opened.named)
-    try:
-        plan: Plan = make_plan(opened.build_file, options)
-    except _Stop as stop:
-        nodes, totals = seen[-1]
-        return list(nodes), dict(totals), f"what follows `{stop.node.text}` is not known before that has run"
-    refuse_what_is_not_allowed(plan.nodes, request)
-    return plan.nodes, plan.stages, ""
+            return plan.nodes, plan.stages, f"what follows `{last.text}` is not known before that has run"
+        values.append(read_output(store, result))
 
 
 def _finder(
-    store: Store, cache: Cache, lookup: LookUp, other: BuildRecord | None
+    store: Store, cache: Cache, policy: CachePolicy, other: BuildRecord | None
 ) -> Callable[[Node, str], Record | None]:
     """Give what finds the record of a key that a build would use; or else that of the other build."""
     theirs = {one.key: one for one in other.steps if one.ingredients} if other else {}
@@ -125,7 +114,7 @@ def _finder(
         record = cache.lookup(key)
         if record is not None and other is not None:
             return record
-        if record is not None and not lookup.forbidden(node.stage) and not lookup.is_too_old(record.made):
+        if record is not None and not policy.forbids(node.stage) and not policy.is_too_old(record.made):
             layer = store.layers.get(record.diff_id)
             if layer is not None and (layer.absent or store.layers.is_there(record.diff_id)):
                 return record
@@ -145,9 +134,9 @@ def _finder(
 
 def _report(
     cache: Cache,
-    lookup: LookUp,
-    one: Foreseen,
-    steps: Sequence[Foreseen],
+    policy: CachePolicy,
+    one: DryStep,
+    steps: Sequence[DryStep],
     totals: Mapping[str, int],
     texts: frozenset[tuple[str, str]],
 ) -> StepReport:
@@ -156,14 +145,14 @@ def _report(
         return head
     if one.record is not None:
         return head._replace(nearest=_nearest(one.record))
-    found = explain_miss(cache, lookup, one.ingredients, one.key, one.lists, texts)
+    found = explain_miss(cache, policy, one.ingredients, one.key, one.lists, texts)
     report = head._replace(
         verdict=MISS,
         reason=found.reason,
         nearest=_nearest(found.nearest) if found.nearest else None,
         differences=found.differences,
     )
-    if one.key is not None or lookup.forbidden(one.node.stage) or found.nearest is None:
+    if one.key is not None or policy.forbids(one.node.stage) or found.nearest is None:
         return report
     if any(difference.kind != UNKNOWN for difference in found.differences):
         return report

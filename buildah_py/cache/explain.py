@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from buildah_py.cache import input_lists
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
     from buildah_py.cache.ingredients import Ingredients
+    from buildah_py.cache.policy import CachePolicy
     from buildah_py.cache.records import Cache, Record
 
 _ENOUGH = 0.5
@@ -64,6 +66,30 @@ def explain(
     return Explanation(summary(found), nearest, tuple(found), near)
 
 
+def explain_miss(
+    cache: Cache,
+    policy: CachePolicy,
+    wanted: Ingredients,
+    key: str | None,
+    lists: Mapping[str, Callable[[], bytes]],
+    texts: Collection[tuple[str, str]],
+) -> Explanation:
+    """Say why there is no record of `key` that `policy` lets be used; the rest is as in `explain`."""
+    known, usable = (None if key is None else cache.known(key)) or (None, True)
+    stage = wanted.about.stage
+    if policy.forbids(stage):
+        option = "--no-cache" if policy.no_cache else f"--no-cache-filter {stage.partition('#')[0] or '0'}"
+        return Explanation(option, known)
+    if known is not None:
+        if policy.is_too_old(known.made):
+            age = _age(time.time_ns() - known.made)
+            return Explanation(f"older than --cache-ttl {policy.ttl_text}: made {age} ago", known)
+        if not usable:
+            return Explanation(f"its record from {known.source} has no signature that counts", known)
+        return Explanation("the layer of its record is missing", known)
+    return explain(cache, wanted, key, lists, texts)
+
+
 def _has_much_in_common(
     record: Record,
     wanted: Ingredients,
@@ -93,3 +119,12 @@ def _date(seconds: int) -> str:
     from datetime import UTC, datetime
 
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d")
+
+
+def _age(nanoseconds: int) -> str:
+    """Show a time span in one number."""
+    seconds = nanoseconds / 1e9
+    for size, name in ((86400.0, "d"), (3600.0, "h"), (60.0, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {name}"
+    return f"{seconds:.0f} s"

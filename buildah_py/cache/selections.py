@@ -10,6 +10,7 @@ import threading
 from typing import TYPE_CHECKING, Protocol
 
 from buildah_py.cache.keys import KEY_VERSION, digest_of
+from buildah_py.errors import SourceChanged
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,8 +72,11 @@ class Selections:
             (self.said if signer else self.used)[key] = digest
         return digest
 
-    def keep(self, key: str, digest: str) -> bool:
-        """Remember what was found by looking; whether that is what was said before."""
+    def keep(self, key: str, digest: str, where: str) -> None:
+        """Remember what was found by looking; `where` is what messages call that.
+
+        Raises SourceChanged where a shared cache has said something else of it.
+        """
         with self._lock:
             was_said = self.said.pop(key, digest)
             if was_said != digest:
@@ -81,7 +85,8 @@ class Selections:
             self.used[key] = digest
         if new:
             self._store.selections.put(key, digest)
-        return was_said == digest
+        if was_said != digest:
+            raise SourceChanged(f"what a shared cache says of {where} is not so")
 
     def only_said(self, key: str) -> bool:
         """Whether nobody here has looked yet."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from typing import TYPE_CHECKING, Final
 
 from buildah_py.errors import SourceError, UsageError
@@ -83,10 +84,17 @@ class Contexts:
         self._named = named
         self._reach = reach
         self._warn = warn
-        self._opened: list[tuple[DirectoryContext, StatCache | None]] = []
+        self._opened: dict[str, tuple[DirectoryContext, StatCache | None]] = {}
+        self._opening = threading.Lock()
 
     def open(self, name: str) -> DirectoryContext:
-        """Open the context of that name; "" is the main one. Raises SourceError, NotFound."""
+        """Give the context of that name, opened once; "" is the main one. Raises SourceError, NotFound."""
+        with self._opening:  # which may take as long as another machine likes; nothing else waits for it
+            if name not in self._opened:
+                self._opened[name] = self._find(name)
+            return self._opened[name][0]
+
+    def _find(self, name: str) -> tuple[DirectoryContext, StatCache | None]:
         if not name:
             main = self._main
             return self._open(main.directory, main.ignore(self._options.ignore_file), "the build context", main.remote)
@@ -99,12 +107,11 @@ class Contexts:
 
     def _open(
         self, directory: str, ignore: IgnorePatterns | None, shown: str, remote: bool = False
-    ) -> DirectoryContext:
+    ) -> tuple[DirectoryContext, StatCache | None]:
         # What was brought here lies elsewhere the next time: there is nothing to remember of it.
         known = None if remote else StatCache.of(self._store.path("stat-cache"), directory)
-        context = DirectoryContext(directory, ignore, known, name=shown, git_modes=self._options.modes == "git")
-        self._opened.append((context, known))
-        return context
+        git_modes = self._options.modes == "git"
+        return DirectoryContext(directory, ignore, known, name=shown, git_modes=git_modes), known
 
     def _fetched(self, named: NamedContext) -> str:
         """Fetch a git repository, or an archive from a web server; the directory that it is in now."""
@@ -119,9 +126,15 @@ class Contexts:
             )
         return arrived.directory
 
+    def refresh(self) -> None:
+        """Have those that are open look at their files again."""
+        with self._opening:
+            for context, _ in self._opened.values():
+                context.refresh()
+
     def close(self) -> None:
         """Close them, and keep what is known now."""
-        for context, known in self._opened:
+        for context, known in self._opened.values():
             context.close()
             if known is not None:
                 known.save()

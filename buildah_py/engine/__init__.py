@@ -1,7 +1,7 @@
-"""Scheduling the graph of steps: look up, execute, deduplicate, cancel."""
+"""Executing the graph of steps: a scheduler, a runner of steps, and an operation for each kind of step."""
 
 from buildah_py.engine.engine import Engine
 from buildah_py.engine.results import Result
-from buildah_py.engine.workshop import Workshop
+from buildah_py.engine.worker import Worker
 
-__all__ = ["Engine", "Result", "Workshop"]
+__all__ = ["Engine", "Result", "Worker"]

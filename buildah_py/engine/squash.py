@@ -17,50 +17,59 @@ from buildah_py.outputs.walk import walk
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from buildah_py.engine import Workshop
+    from buildah_py.cache import Cache
+    from buildah_py.engine.file_systems import FileSystems
     from buildah_py.layers.entry import Entry
     from buildah_py.layers.stamps import Stamps
     from buildah_py.layers.tree import Tree
     from buildah_py.layers.writer import LayerWriter
+    from buildah_py.store import Store
 
 _STEP = {"op": "squash"}
 
 
-def squash(workshop: Workshop, layers: Sequence[str], stamps: Sequence[Stamps], first: int) -> Made:
+def squash(
+    store: Store, cache: Cache, file_systems: FileSystems, layers: Sequence[str], stamps: Sequence[Stamps], first: int
+) -> Made:
     """Make one layer of those from place `first` on; the one that was made of the same before, if any."""
     chain, inputs = base_chain(layers[:first]), {"layers": digest_of(list(layers[first:]))}
-    known = workshop.cache.lookup(step_key(chain, _STEP, inputs))
-    if known is not None and workshop.store.layers.use([known.diff_id]):
+    known = cache.lookup(step_key(chain, _STEP, inputs))
+    if known is not None and store.layers.use([known.diff_id]):
         return known.result
     began = time.monotonic()
-    fs = os.path.join(workshop.store.stage(), "fs")
-    workshop.make_root(fs, layers)
-    with workshop.writer(fs) as writer:
-        entries = _write(writer, workshop, tuple(layers), tuple(stamps), first)
+    fs = os.path.join(store.stage(), "fs")
+    file_systems.make_root(fs, layers)
+    with file_systems.writer(fs) as writer:
+        entries = _write(writer, store, file_systems, tuple(layers), tuple(stamps), first)
         captured = writer.finish()
-    workshop.store.layers.add(fs, captured.inventory, captured.diff_id, captured.size)
+    store.layers.add(fs, captured.inventory, captured.diff_id, captured.size)
     seconds = round(time.monotonic() - began, 3)
     ingredients = Ingredients(chain, _STEP, inputs, About(text="squash"))
     times = classify(seconds_of(entries))
     made = Made(captured.diff_id, captured.inventory.content_digest(times), times)
-    workshop.cache.keep(ingredients, made, seconds)
+    cache.keep(ingredients, made, seconds)
     return made
 
 
 def _write(
-    writer: LayerWriter, workshop: Workshop, layers: tuple[str, ...], stamps: tuple[Stamps, ...], first: int
+    writer: LayerWriter,
+    store: Store,
+    file_systems: FileSystems,
+    layers: tuple[str, ...],
+    stamps: tuple[Stamps, ...],
+    first: int,
 ) -> list[Entry]:
     """Write what the layers from `first` on show, and whiteouts for what they hide, in the order of a tar.
 
     Gives the former.
     """
     merged, below, full = (
-        workshop.view(layers[part], stamps[part]) for part in (slice(first, None), slice(first), slice(None))
+        file_systems.view(layers[part], stamps[part]) for part in (slice(first, None), slice(first), slice(None))
     )
     written: list[Entry] = []
     root = full.entry("")
     assert root is not None
-    described = any(_describes_root(workshop, one) for one in layers[first:])
+    described = any(_describes_root(store, one) for one in layers[first:])
     writer.add_dir("", *_attributes(root), implied=not described)
     for path in _hidden("", full, below):
         writer.add_whiteout(path)
@@ -84,8 +93,8 @@ def _write(
     return written
 
 
-def _describes_root(workshop: Workshop, diff_id: str) -> bool:
-    root = workshop.store.layers.inventories.get(diff_id).get("")
+def _describes_root(store: Store, diff_id: str) -> bool:
+    root = store.layers.inventories.get(diff_id).get("")
     return root is not None and not root.implied
 
 

@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from buildah_py.cache import Cache
-    from buildah_py.engine.foresight import Foreseen
+    from buildah_py.engine.dry_run import DryStep
     from buildah_py.explain.record_file import BuildOptions, BuildRecord, RecordedStep
 
 
 def compare(
     options: BuildOptions,
     cache: Cache,
-    steps: Sequence[Foreseen],
+    steps: Sequence[DryStep],
     totals: Mapping[str, int],
     other: BuildRecord,
     path: str,
@@ -51,12 +51,12 @@ def compare(
     return Report(tuple(reports), note, path, tuple(_facts(options, other)))
 
 
-def _pairs(ours: Sequence[Foreseen], theirs: Sequence[RecordedStep]) -> dict[int, RecordedStep]:
+def _pairs(ours: Sequence[DryStep], theirs: Sequence[RecordedStep]) -> dict[int, RecordedStep]:
     """Find the step of the other build for each of ours: the same text in the same stage, else the same place."""
     found: dict[int, RecordedStep] = {}
     left = list(theirs)
 
-    def take(one: Foreseen, fits: Callable[[RecordedStep], bool]) -> None:
+    def take(one: DryStep, fits: Callable[[RecordedStep], bool]) -> None:
         if one.node.index not in found:
             for other in left:
                 if other.stage == one.node.stage and (other.base is None) != (one.ingredients is None) and fits(other):
@@ -77,15 +77,15 @@ def _kind(other: RecordedStep) -> str:
     return other.ingredients.kind if other.ingredients else ""
 
 
-def _kind_of(one: Foreseen) -> str:
+def _kind_of(one: DryStep) -> str:
     return one.ingredients.kind if one.ingredients else ""
 
 
 def _against(
     cache: Cache,
-    one: Foreseen,
+    one: DryStep,
     theirs: RecordedStep | None,
-    steps: Sequence[Foreseen],
+    steps: Sequence[DryStep],
     totals: Mapping[str, int],
     other: BuildRecord,
 ) -> StepReport:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from buildah_py.cache.ingredients import Ingredients
-    from buildah_py.engine.engine import Observed
+    from buildah_py.engine.runner import Observed
     from buildah_py.plan import Plan
 
 Kind = TypeVar("Kind")

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from buildah_py.cache.differences import Difference
-    from buildah_py.engine.foresight import Foreseen
+    from buildah_py.engine.dry_run import DryStep
     from buildah_py.plan import Node
 
 HIT = "hit"
@@ -66,7 +66,7 @@ class Report:
     facts: tuple[Difference, ...] = ()
 
 
-def head_of(one: Foreseen, totals: Mapping[str, int]) -> StepReport:
+def head_of(one: DryStep, totals: Mapping[str, int]) -> StepReport:
     """Say of a step what it is, as if it hit."""
     node = one.node
     return StepReport(
@@ -74,7 +74,7 @@ def head_of(one: Foreseen, totals: Mapping[str, int]) -> StepReport:
     )
 
 
-def follows(one: Foreseen, steps: Sequence[Foreseen]) -> str:
+def follows(one: DryStep, steps: Sequence[DryStep]) -> str:
     """Say which steps have to run before the key of this one is known."""
     labels = [_label(steps[root].node) for root in one.roots]
     return f"follows from step {' and step '.join(labels)}" if labels else one.unknown

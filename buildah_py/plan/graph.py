@@ -42,6 +42,11 @@ class Node:
     place: str
     shown: str = ""
 
+    @property
+    def needs(self) -> tuple[int, ...]:
+        """The nodes that it runs on and reads."""
+        return tuple(index for index in (self.parent, *(one.node for one in self.inputs)) if index is not None)
+
 
 class HistoryItem(NamedTuple):
     """A line of the image's history; `node` made its layer, None where there is none."""
@@ -66,3 +71,10 @@ class Plan:
     stages: dict[str, int]
     warnings: tuple[str, ...]
     bases: Mapping[tuple[str, str], ImageConfig]
+
+
+class NeedsValue(NamedTuple):
+    """The beginning of a plan: the rest depends on what the last of its nodes, a CaptureStep, prints."""
+
+    nodes: tuple[Node, ...]
+    stages: dict[str, int]

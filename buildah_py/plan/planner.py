@@ -10,7 +10,7 @@ from buildah_py.errors import NotFound, UsageError
 from buildah_py.frozen import dataclass, field
 from buildah_py.image import config as image_config
 from buildah_py.image import platform as platforms
-from buildah_py.plan.graph import Input, Node, Plan
+from buildah_py.plan.graph import Input, NeedsValue, Node, Plan
 from buildah_py.plan.stage import StageFold
 from buildah_py.plan.steps import BaseStep
 
@@ -32,8 +32,7 @@ class PlanOptions:
 
     `resolve` gives the config of an image by the name in FROM and the platform; it raises NotFound. `env` are variables
     of every stage from its beginning, whatever ENV and ARG say of them. `contexts` are the
-    further build contexts by their keys, `container` what of the containers' options belongs into keys. `evaluate`
-    executes the nodes so far, of which the last is a CaptureStep, and gives what that printed.
+    further build contexts by their keys, `container` what of the containers' options belongs into keys.
     """
 
     resolve: Callable[[str, str], ImageConfig]
@@ -47,12 +46,16 @@ class PlanOptions:
     contexts: Mapping[str, NamedContext] = field(default_factory=dict)
     hostname: str = "pybuild"
     container: Mapping[str, object] = field(default_factory=dict)
-    evaluate: Callable[[Sequence[Node], Mapping[str, int]], str] | None = None
 
 
-def make_plan(build_file: tree.BuildFile, options: PlanOptions) -> Plan:
-    """Plan the target stage and all that it needs. Raises BuildFileError, NotFound, UsageError."""
-    planner = Planner(options)
+def make_plan(build_file: tree.BuildFile, options: PlanOptions, values: Sequence[str] = ()) -> Plan | NeedsValue:
+    """Plan the target stage and all that it needs, or as much as can be known.
+
+    Whoever is given NeedsValue executes its nodes, and asks again with what the last of them printed behind `values`,
+    what those before have printed: the same nodes come first in the next plan. Nothing is kept from one to the next,
+    as a walk over a file takes next to no time. Raises BuildFileError, NotFound, UsageError.
+    """
+    planner = Planner(options, values)
     settings = Settings(
         options.platform,
         options.build_platform,
@@ -61,14 +64,22 @@ def make_plan(build_file: tree.BuildFile, options: PlanOptions) -> Plan:
         options.contexts,
         options.env,
     )
-    return planner.plan(Walk(build_file, settings, planner))
+    try:
+        return planner.plan(Walk(build_file, settings, planner))
+    except _ValueNeeded:
+        return planner.so_far()
+
+
+class _ValueNeeded(Exception):
+    """The walk has come to a value that nobody has told yet."""
 
 
 class Planner:
-    """Makes a plan of what a walk over a build file finds."""
+    """Makes a plan of what a walk over a build file finds; `values` are those of `make_plan`."""
 
-    def __init__(self, options: PlanOptions) -> None:
+    def __init__(self, options: PlanOptions, values: Sequence[str]) -> None:
         self._options = options
+        self._values = iter(values)
         self._nodes: list[Node] = []
         self._counts: dict[str, int] = {}
         self._bases: dict[tuple[str, str], tuple[int, ImageConfig]] = {}
@@ -96,6 +107,10 @@ class Planner:
         return Plan(
             tuple(self._nodes), fold.node, config, tuple(fold.history), dict(self._counts), tuple(warnings), bases
         )
+
+    def so_far(self) -> NeedsValue:
+        """Give what is planned, the last of which tells the value that is needed next."""
+        return NeedsValue(tuple(self._nodes), dict(self._counts))
 
     # the walk's observer
 
@@ -143,11 +158,12 @@ class Planner:
             ) from error
         return Input(node=node, name=f"the image {name}")
 
-    def evaluate(self) -> str:
+    def value(self) -> str:
         """Give what the CaptureStep that was added last prints, without its last newlines."""
-        if self._options.evaluate is None:
-            raise UsageError("ENV --from-run has to execute steps, which is not done here")
-        return self._options.evaluate(self._nodes, self._counts).rstrip("\n")
+        value = next(self._values, None)
+        if value is None:
+            raise _ValueNeeded
+        return value.rstrip("\n")
 
     def image(self, name: str, platform: str, label: str, place: str) -> tuple[int, ImageConfig]:
         """Make the node of a base image, once for each image."""

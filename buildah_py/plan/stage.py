@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from buildah_py.plan.steps import Step
 
 DEFAULT_SHELL = ("/bin/sh", "-c")
+_SECRETS = "/run/secrets"
+_FILE_MODES = {"secret": 0o400, "ssh": 0o600}
 _SHEBANG = "#!"
 _LONE_HEREDOC = re.compile(r"\s*\d*<<-?\s*(\"[^\"]*\"|'[^']*'|[^\s<>&|;()\"'$`\\]+)\s*")
 
@@ -292,7 +294,7 @@ class StageFold(StageObserver):
             text=instruction.text,
             place=self.place(instruction.span),
         )
-        value = self.planner.evaluate()
+        value = self.planner.value()
         self._note(created_by.pairs("ENV", [(instruction.name, value)]))
         return value
 
@@ -312,8 +314,6 @@ class StageFold(StageObserver):
     def _mounts(self, mounts: Sequence[MountUse]) -> tuple[tuple[MountStep, ...], tuple[Input, ...]]:
         if not mounts:
             return (), ()
-        from buildah_py.plan.mounts import plan_mount
-
         steps: list[MountStep] = []
         inputs: list[Input] = []
         for mount in mounts:
@@ -322,7 +322,7 @@ class StageFold(StageObserver):
                 shown = self.planner.input(self, mount.origin, mount.spec.span)
             elif mount.spec.type == "bind":
                 shown = Input()
-            steps.append(plan_mount(mount, None if shown is None else len(inputs)))
+            steps.append(_mount_step(mount, None if shown is None else len(inputs)))
             if shown is not None:
                 inputs.append(shown)
         return tuple(steps), tuple(inputs)
@@ -372,3 +372,25 @@ class StageFold(StageObserver):
         if path.endswith("/") or posixpath.basename(path) in (".", "..") or (link and not path):
             return absolute.rstrip("/") + "/"
         return absolute
+
+
+def _mount_step(mount: MountUse, place: int | None) -> MountStep:
+    """Plan one mount; its tree, where it shows one, is input number `place` of the node."""
+    spec, target = mount.spec, mount.target
+    if spec.type == "secret" and not target and not spec.env:
+        target = f"{_SECRETS}/{spec.id.rpartition('/')[2]}"
+    return MountStep(
+        type=spec.type,
+        target=target,
+        source=spec.source,
+        input=place,
+        readonly=spec.readonly,
+        id=spec.id or (target if spec.type == "cache" else ""),
+        sharing=spec.sharing,
+        size=spec.size or None,
+        mode=_FILE_MODES.get(spec.type) if spec.mode is None else spec.mode,
+        uid=spec.uid or 0,
+        gid=spec.gid or 0,
+        required=spec.required,
+        env=spec.env or "",
+    )

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from buildah_py.sandbox.operations import Operation
+    from buildah_py.sandbox.spec import ContainerSpec
 
 BUNDLE = "/run/pybuild/ca-bundle.pem"
 APT_CONFIG = "/run/pybuild/apt.conf"
@@ -49,6 +50,14 @@ class Trust(NamedTuple):
 
     bundle: bytes
 
+    def lent_to(self, spec: ContainerSpec) -> ContainerSpec:
+        """Give the container with the files, and with the variables that the image or the step does not set itself."""
+        from buildah_py.frozen import replace
+
+        variables = self.environment() | dict(one.split("=", 1) for one in spec.env)
+        env = tuple(f"{name}={value}" for name, value in variables.items())
+        return replace(spec, env=env, mounts=(*spec.mounts, *self.mounts()))
+
     def mounts(self) -> tuple[Operation, ...]:
         """The files that a container gets."""
         apt = f'Acquire::https::CAInfo "{BUNDLE}";\n'
@@ -56,7 +65,7 @@ class Trust(NamedTuple):
         return *files, *(StubFile(path, self.bundle) for path in _HOST_BUNDLES)
 
     def environment(self) -> dict[str, str]:
-        """The variables that a container gets, unless the image or the step sets them itself."""
+        """The variables that point to them."""
         return {**dict.fromkeys(_VARIABLES, BUNDLE), "APT_CONFIG": APT_CONFIG}
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from buildah_py.layers.limits import DEFAULT_LIMITS, Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 
 DIGESTED = "scrypt:"
@@ -17,16 +17,32 @@ DIGESTED = "scrypt:"
 class Reach(NamedTuple):
     """`secret` gives a secret's value by its id, None for one that was not given.
 
+    `secret_digest` gives by the id what of it enters keys: "" where it was not given, "given", or a digest of its value
+    where that was asked for. `agents` are the sockets of ssh agents by their ids.
     With `local_redirects`, servers elsewhere may redirect to this machine or its link, and repositories there have
-    submodules here. `agent` is the socket of the ssh agent that repositories are reached with, "" for none. Whatever is
-    fetched ends early where `cancelled()`. `limits` bound what a source may bring: an archive, or what is fetched.
+    submodules here. Whatever is fetched ends early where `cancelled()`. `limits` bound what a source may bring: an
+    archive, or what is fetched.
     """
 
     secret: Callable[[str], bytes | None] = lambda _: None
+    secret_digest: Callable[[str], str] = lambda _: ""
+    agents: Mapping[str, str] = {}
     local_redirects: bool = False
-    agent: str = ""
     cancelled: Callable[[], bool] = lambda: False
     limits: Limits = DEFAULT_LIMITS
+
+    @property
+    def agent(self) -> str:
+        """The socket of the ssh agent that repositories are reached with, "" for none."""
+        return self.agents.get("default", "")
+
+    def lent(self, name: str, *, required: bool) -> str:
+        """What of a secret enters a key: its value only where that was asked for, "" for nothing at all.
+
+        One that need not be there can change a result by being there or not.
+        """
+        digest = self.secret_digest(name) or "not given"
+        return "" if required and not digest.startswith(DIGESTED) else digest
 
 
 NOWHERE = Reach()

@@ -11,7 +11,7 @@ from buildah_py.buildfile.stage import Base
 from buildah_py.errors import BuildFileError, UsageError
 from buildah_py.image.config import new
 from buildah_py.image.platform import parse as parse_platform
-from buildah_py.plan import PlanOptions, make_plan
+from buildah_py.plan import Plan, PlanOptions, make_plan
 
 
 def found(text: str, **options: object) -> list[tuple[str, int]]:
@@ -212,8 +212,9 @@ def test_front_ends_that_are_not_run(syntax: str, expected: list[tuple[str, int]
     options = PlanOptions(
         resolve=lambda *_: new(parse_platform("linux/amd64")), platform="linux/amd64", build_platform="linux/amd64"
     )
-    warnings = make_plan(parse(text, "Buildfile"), options).warnings
-    assert [warning.startswith("Buildfile:2: the front end") for warning in warnings] == [True] * len(expected)
+    plan = make_plan(parse(text, "Buildfile"), options)
+    assert isinstance(plan, Plan)
+    assert [warning.startswith("Buildfile:2: the front end") for warning in plan.warnings] == [True] * len(expected)
 
 
 def test_ignored_files() -> None:

@@ -14,11 +14,10 @@ from buildah_py.buildfile.stage import Base
 from buildah_py.errors import BuildFileError, UsageError
 from buildah_py.image import config as image_config
 from buildah_py.image import platform as platforms
-from buildah_py.plan import PlanOptions, make_plan
+from buildah_py.plan import Plan, PlanOptions, make_plan
 
 if TYPE_CHECKING:
     from buildah_py.buildfile.tree import BuildFile
-    from buildah_py.plan import Plan
 
 PLATFORM = "linux/amd64"
 BASE = (
@@ -82,7 +81,9 @@ def planned(file: BuildFile, target: str, given_arguments: dict[str, str]) -> Pl
         platform=PLATFORM,
         build_platform=PLATFORM,
     )
-    return make_plan(file, options)
+    made = make_plan(file, options)
+    assert isinstance(made, Plan)
+    return made
 
 
 @given(files, arguments, st.sampled_from(["a", "0", "1", "nope", "b"]))

@@ -50,7 +50,9 @@ def plan(
         platform="linux/amd64",
         build_platform="linux/amd64",
     )
-    return make_plan(parse(text, "Buildfile"), options)
+    made = make_plan(parse(text, "Buildfile"), options)
+    assert isinstance(made, Plan)
+    return made
 
 
 def runs(made: Plan) -> list[RunStep]:
@@ -185,7 +187,9 @@ def test_the_options_variables_stay_whatever_the_file_says() -> None:
     options = PlanOptions(
         resolve=lambda *_: base_image(), env={"V": "1"}, platform="linux/amd64", build_platform="linux/amd64"
     )
-    assert dict(runs(make_plan(file, options))[0].env)["V"] == "1"
+    made = make_plan(file, options)
+    assert isinstance(made, Plan)
+    assert dict(runs(made)[0].env)["V"] == "1"
 
 
 def test_an_argument_changes_a_run_only_from_its_line_on() -> None:

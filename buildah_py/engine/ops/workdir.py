@@ -6,7 +6,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from buildah_py.engine.executions import Usage
+from buildah_py.engine.ops import NOTHING_USED
 from buildah_py.errors import NotFound, PybuildError
 from buildah_py.layers.entry import DIR
 from buildah_py.layers.resolve import resolve
@@ -15,21 +15,23 @@ from buildah_py.layers.stamps import NO_STAMPS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from buildah_py.engine.executions import InputList
+    from buildah_py.engine.file_systems import FileSystems
+    from buildah_py.engine.ops import InputList
     from buildah_py.engine.results import Result
-    from buildah_py.engine.workshop import Workshop
+    from buildah_py.engine.worker import Reporter
     from buildah_py.layers.inventory import Captured
     from buildah_py.layers.tree import Tree
     from buildah_py.plan.steps import WorkdirStep
 
 
-class WorkdirExecution:
+class WorkdirOp:
     """Makes the directory and its parents, 0755 and owned by the stage's user, as BuildKit does."""
 
-    usage = Usage()
+    usage = NOTHING_USED
 
-    def __init__(self, workshop: Workshop, step: WorkdirStep, parent: Result) -> None:
-        self._workshop = workshop
+    def __init__(self, file_systems: FileSystems, reporter: Reporter, step: WorkdirStep, parent: Result) -> None:
+        self._file_systems = file_systems
+        self._reporter = reporter
         self._step = step
         self._parent = parent
 
@@ -45,12 +47,12 @@ class WorkdirExecution:
         """Write the missing directories as a layer."""
         from buildah_py.copy.layout import Layout
 
-        view = self._workshop.view(self._parent.layers, self._parent.stamps)
+        view = self._file_systems.view(self._parent.layers, self._parent.stamps)
         stamps = NO_STAMPS
         path = resolve(view, self._step.path)
         fs = os.path.join(staged, "fs")
-        self._workshop.make_root(fs, self._parent.layers)
-        with self._workshop.writer(fs) as writer:
+        self._file_systems.make_root(fs, self._parent.layers)
+        with self._file_systems.writer(fs) as writer:
             existing = view.entry(path)
             if existing is None:
                 layout = Layout(view)
@@ -76,5 +78,5 @@ class WorkdirExecution:
         except NotFound as error:
             if not self._parent.layers:
                 raise
-            self._workshop.warn(f"WORKDIR {self._step.path} belongs to root: {error.message}")
+            self._reporter.warn(f"WORKDIR {self._step.path} belongs to root: {error.message}")
             return 0, 0

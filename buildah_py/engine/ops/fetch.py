@@ -13,8 +13,9 @@ from buildah_py.sources.urls import redact
 
 if TYPE_CHECKING:
     from buildah_py.copy.selection import Selection
-    from buildah_py.engine.workshop import Workshop
     from buildah_py.plan.steps import CopyStep
+    from buildah_py.sources.reach import Reach
+    from buildah_py.store import Store
 
 
 class Fetched(NamedTuple):
@@ -24,14 +25,13 @@ class Fetched(NamedTuple):
     identity: str = ""
 
 
-def fetch(workshop: Workshop, step: CopyStep, url: str) -> Fetched:
+def fetch(store: Store, reach: Reach, step: CopyStep, url: str) -> Fetched:
     """Fetch what an ADD names, or find it unchanged in the store. Raises SourceError, NotFound."""
-    reach = workshop.reach
     shown = redact(url)
     if kind_of(url) == "http":
         fetched = http.fetch(
             url,
-            workshop.store.path("fetched"),
+            store.path("fetched"),
             checksum=step.checksum,
             authorization=http.authorization_from(reach.secret),
             local_redirects=reach.local_redirects,
@@ -42,15 +42,15 @@ def fetch(workshop: Workshop, step: CopyStep, url: str) -> Fetched:
     source = git_url.parse(url)
     if step.checksum:
         source = source._replace(commit=step.checksum)
-    destination = os.path.join(workshop.store.stage(), "checkout")
+    destination = os.path.join(store.stage(), "checkout")
     os.mkdir(destination)
     checkout = git.checkout(
         source,
-        workshop.store.path("git"),
+        store.path("git"),
         destination,
         keep_git_dir=step.keep_git_dir,
         authorization=git.authorization_from(reach.secret, source.remote),
-        lock=lambda name: workshop.store.lock(f"git {name}", reach.cancelled),
+        lock=lambda name: store.lock(f"git {name}", reach.cancelled),
         local_redirects=reach.local_redirects,
         agent=reach.agent,
         cancelled=reach.cancelled,

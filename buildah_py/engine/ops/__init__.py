@@ -1,18 +1,16 @@
-"""What can be done with a step: name the digests of its inputs, and execute it."""
+"""An operation for each kind of step: it names the digests of the step's inputs, and executes it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from buildah_py.errors import SourceChanged
 from buildah_py.plan.steps import CaptureStep, CopyStep, RunStep, WorkdirStep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from buildah_py.cache import Selections
     from buildah_py.engine.results import Result
-    from buildah_py.engine.workshop import Workshop
+    from buildah_py.engine.worker import Worker
     from buildah_py.layers.inventory import Captured
     from buildah_py.plan import Node
 
@@ -39,7 +37,7 @@ class InputList(NamedTuple):
     pack: Callable[[], bytes]
 
 
-class Execution(Protocol):
+class Op(Protocol):
     """A step about to be looked up, and executed if need be."""
 
     @property
@@ -63,40 +61,34 @@ class Execution(Protocol):
         ...
 
 
-def keep_selection(selections: Selections, key: str, digest: str, where: str) -> None:
-    """Remember what was seen. Raises SourceChanged where a shared cache has said something else of it."""
-    if not selections.keep(key, digest):
-        raise SourceChanged(f"what a shared cache says of {where} is not so")
-
-
-def make_execution(
-    workshop: Workshop,
+def make_op(
+    worker: Worker,
     node: Node,
     parent: Result,
-    inputs: Sequence[Result | None],
+    trees: Sequence[Result | None],
     *,
     ahead: bool = False,
     opened: bool = True,
-) -> Execution:
-    """Make the execution of a node. `inputs` go with the node's; None for a build context.
+) -> Op:
+    """Make the operation of a node on the file system `parent`. `trees` go with its inputs; None for a build context.
 
     `ahead` says that no record of it is to be found, so that it may be executed before its inputs are known; `opened`
     that something else of the build will look at the files of its layer.
     """
     step = node.step
     if isinstance(step, RunStep):
-        from buildah_py.engine.run import RunExecution
+        from buildah_py.engine.ops.run import RunOp
 
-        return RunExecution(workshop, node, step, parent, inputs)
+        return RunOp(worker, node, step, parent, trees)
     if isinstance(step, CaptureStep):
-        from buildah_py.engine.run import CaptureExecution
+        from buildah_py.engine.ops.capture import CaptureOp
 
-        return CaptureExecution(workshop, node, step.run, parent, inputs)
+        return CaptureOp(worker, node, step.run, parent, trees)
     if isinstance(step, CopyStep):
-        from buildah_py.engine.copy import CopyExecution
+        from buildah_py.engine.ops.copy import CopyOp
 
-        return CopyExecution(workshop, node, step, parent, inputs, ahead=ahead, opened=opened)
+        return CopyOp(worker, node, step, parent, trees, ahead=ahead, opened=opened)
     assert isinstance(step, WorkdirStep), step
-    from buildah_py.engine.workdir import WorkdirExecution
+    from buildah_py.engine.ops.workdir import WorkdirOp
 
-    return WorkdirExecution(workshop, step, parent)
+    return WorkdirOp(worker.file_systems, worker.reporter, step, parent)

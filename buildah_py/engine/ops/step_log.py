@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
+    from buildah_py.store import Store
+
 MOST: Final = 128 << 20
 """Bytes of a step's output that are kept."""
 _END: Final = 64 << 10
@@ -57,3 +59,11 @@ class StepLog:
         view = memoryview(data)
         while view:
             view = view[os.write(self._descriptor, view) :]
+
+
+def open_log(store: Store, number: int) -> int:
+    """A descriptor for appending to the log of step `number` of this build, which nothing clips."""
+    directory = store.path("logs", store.lease.name)
+    os.makedirs(directory, mode=0o700, exist_ok=True)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+    return os.open(os.path.join(directory, f"{number}.log"), flags, 0o600)

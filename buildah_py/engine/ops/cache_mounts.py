@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import TYPE_CHECKING
 
-from buildah_py.engine.made_mount import Made
+from buildah_py.engine.ops.run_mounts import MadeMount, shown_tree
 from buildah_py.errors import Interrupted, NotFound
 from buildah_py.layers.entry import DIR
 from buildah_py.layers.owner import give
 from buildah_py.linux.paths import openat2
-from buildah_py.progress import events
 from buildah_py.sandbox import BindMount
 from buildah_py.store.cache_mounts import CacheName
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from contextlib import ExitStack
 
     from buildah_py.engine.results import Result
-    from buildah_py.engine.workshop import Workshop
+    from buildah_py.engine.worker import Worker
     from buildah_py.plan import Node
     from buildah_py.plan.steps import MountStep
 
 
 def open_caches(
-    workshop: Workshop, node: Node, mounts: Sequence[MountStep], trees: Sequence[Result | None], held: ExitStack
+    worker: Worker, node: Node, mounts: Sequence[MountStep], trees: Sequence[Result | None], held: ExitStack
 ) -> Mapping[int, str]:
     """Give the directories of a step's cache mounts by their places among `mounts`; what locks them is put on `held`.
 
@@ -39,18 +39,18 @@ def open_caches(
     for name in sorted({names[place] for place, mount in caches.items() if mount.sharing != "private"}):
         waiting = f"waiting for the cache mount {name.shown}, which another step has"
         held.enter_context(
-            workshop.store.lock(
+            worker.store.lock(
                 f"cache mount {name}",
-                workshop.cancelled,
+                worker.cancellation.is_set,
                 shared=name not in alone,
-                waiting=lambda text=waiting: workshop.emit(events.Note(text, node.index + 1)),  # type: ignore[misc]
+                waiting=partial(worker.reporter.note, waiting, node.index + 1),
             )
         )
     for name in private:
-        private[name] = _free(workshop, name, held)
+        private[name] = _free(worker, name, held)
     return {
         place: _directory(
-            workshop,
+            worker,
             node,
             mount,
             _tree(mount, trees),
@@ -60,7 +60,7 @@ def open_caches(
     }
 
 
-def show_cache(mount: MountStep, directory: str, held: ExitStack) -> Made:
+def show_cache(mount: MountStep, directory: str, held: ExitStack) -> MadeMount:
     """Give the mount of a cache that lies in `directory`; its descriptor is put on `held`."""
     descriptor = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     held.callback(os.close, descriptor)
@@ -71,7 +71,7 @@ def show_cache(mount: MountStep, directory: str, held: ExitStack) -> Made:
         except OSError as error:
             raise NotFound(f"the cache `{mount.id}` has no {mount.source}: {error.strerror}") from error
         held.callback(os.close, descriptor)
-    return Made((BindMount(descriptor, mount.target, readonly=mount.readonly, mapped=True),))
+    return MadeMount((BindMount(descriptor, mount.target, readonly=mount.readonly, mapped=True),))
 
 
 def _tree(mount: MountStep, trees: Sequence[Result | None]) -> Result | None:
@@ -84,44 +84,43 @@ def _name(mount: MountStep, tree: Result | None) -> CacheName:
     return name if tree is None else name.beginning_with(f"{tree.chain} {mount.source}")
 
 
-def _free(workshop: Workshop, name: CacheName, held: ExitStack) -> CacheName:
+def _free(worker: Worker, name: CacheName, held: ExitStack) -> CacheName:
     """Lock the first of a cache's copies that nobody else uses now."""
     number = 0
     while True:
         copy = name.copy(number)
         try:
-            held.enter_context(workshop.store.lock(f"cache mount {copy}", lambda: True))
+            held.enter_context(worker.store.lock(f"cache mount {copy}", lambda: True))
         except Interrupted:
             number += 1
         else:
             return copy
 
 
-def _directory(workshop: Workshop, node: Node, mount: MountStep, tree: Result | None, name: CacheName) -> str:
-    known = workshop.cache_directory(name)
+def _directory(worker: Worker, node: Node, mount: MountStep, tree: Result | None, name: CacheName) -> str:
+    known = worker.cache_directory(name)
     if known is not None:
         return known
-    caches = workshop.store.cache_mounts
+    caches = worker.store.cache_mounts
     if caches.use(name):
         return caches.path(name)
-    staged = os.path.join(workshop.store.stage(), "mount")
+    staged = os.path.join(worker.store.stage(), "mount")
     os.mkdir(staged, 0o700)
-    mode, uid, gid = _fill(workshop, node, mount, tree, staged) if tree is not None else (0o755, 0, 0)
+    mode, uid, gid = _fill(worker, node, mount, tree, staged) if tree is not None else (0o755, 0, 0)
     give(staged, mount.uid or uid, mount.gid or gid, f"the cache mount at {mount.target}")
     os.chmod(staged, mode if mount.mode is None else mount.mode)
     caches.put(name, staged)
     return caches.path(name)
 
 
-def _fill(workshop: Workshop, node: Node, mount: MountStep, tree: Result, directory: str) -> tuple[int, int, int]:
+def _fill(worker: Worker, node: Node, mount: MountStep, tree: Result, directory: str) -> tuple[int, int, int]:
     """Put what `from` holds into the directory of a new cache, which no container has; mode and owner of the source."""
     from buildah_py.copy.materialise import materialise
     from buildah_py.copy.select import select
-    from buildah_py.engine.mounts import shown_tree
     from buildah_py.layers.resolve import resolve
 
-    shown, where = shown_tree(workshop, node, mount, tree)
-    with workshop.writer(directory) as writer:
+    shown, where = shown_tree(worker, node, mount, tree)
+    with worker.file_systems.writer(directory) as writer:
         materialise([select(shown, [mount.source or "/"], where=where)], "/", shown, writer, link=True)
         writer.finish()
     source = shown.entry(resolve(shown, mount.source or "/"))

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn
 from buildah_py.buildfile.remote import kind_of
 from buildah_py.cache import step_key
 from buildah_py.cache.keys import BEFORE
-from buildah_py.engine.executions import make_execution
-from buildah_py.engine.reasons import describe
+from buildah_py.engine.describe import describe
+from buildah_py.engine.ops import make_op
 from buildah_py.engine.results import NOTHING, Result, base_result, before, chain_below, result_of
 from buildah_py.errors import NotFound
 from buildah_py.plan.steps import BaseStep, CaptureStep, CopyStep, RunStep
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from buildah_py.cache import Record
     from buildah_py.cache.ingredients import Ingredients
-    from buildah_py.engine.executions import Execution, InputList
-    from buildah_py.engine.workshop import Workshop
+    from buildah_py.engine.ops import InputList, Op
+    from buildah_py.engine.worker import Worker
     from buildah_py.plan import Node
     from buildah_py.store import Store
 
@@ -33,8 +33,8 @@ class _NotHere(NotFound):
     """Something would have to be looked up in layers that are elsewhere."""
 
 
-class Foreseen(NamedTuple):
-    """What is known of one step beforehand.
+class DryStep(NamedTuple):
+    """What is known of one step without doing it.
 
     `ingredients` is None for a base image. `key` is None where it depends on what has to run or to be fetched first:
     `roots` are the indices of the steps that it waits for, `unknown` says what else is not known. `record` is that of
@@ -51,7 +51,7 @@ class Foreseen(NamedTuple):
     chain: str | None = None
 
 
-class Foresight:
+class DryRun:
     """Goes through the nodes of a plan, each after all that it needs, and changes nothing.
 
     `find` gives the record of a key that a build would use, None for a miss. With `fetch`, what ADD names on the
@@ -59,15 +59,15 @@ class Foresight:
     `LayersStay`): what has to be looked up in them is unknown.
     """
 
-    def __init__(self, workshop: Workshop, find: Callable[[Node, str], Record | None], *, fetch: bool = False) -> None:
-        self._workshop = workshop
+    def __init__(self, worker: Worker, find: Callable[[Node, str], Record | None], *, fetch: bool = False) -> None:
+        self._worker = worker
         self._find = find
         self._fetch = fetch
         self._results: dict[int, Result | None] = {}
         self._roots: dict[int, tuple[int, ...]] = {}
-        self.steps: list[Foreseen] = []
+        self.steps: list[DryStep] = []
 
-    def look(self, nodes: Sequence[Node]) -> list[Foreseen]:
+    def look(self, nodes: Sequence[Node]) -> list[DryStep]:
         """Look at the nodes that were not looked at yet; all of them."""
         for node in nodes[len(self.steps) :]:
             found = self._base(node, node.step) if isinstance(node.step, BaseStep) else self._step(node, nodes)
@@ -86,22 +86,22 @@ class Foresight:
 
     def _here(self, result: Result | None) -> Result | None:
         """Give a result that can be looked into: what another machine made may be known by its name alone."""
-        layers = self._workshop.store.layers
+        layers = self._worker.store.layers
         return result if result is not None and all(layers.get(one) for one in result.layers) else None
 
-    def _base(self, node: Node, step: BaseStep) -> Foreseen:
+    def _base(self, node: Node, step: BaseStep) -> DryStep:
         result = self._results[node.index] = base_result(step.diff_ids)
-        return Foreseen(node, None, chain=result.chain)
+        return DryStep(node, None, chain=result.chain)
 
-    def _step(self, node: Node, nodes: Sequence[Node]) -> Foreseen:
+    def _step(self, node: Node, nodes: Sequence[Node]) -> DryStep:
         from buildah_py.cache.ingredients import Ingredients
 
         parent = NOTHING if node.parent is None else self._results[node.parent]
-        inputs, held, unknown, execution = self._inputs(node)
+        inputs, held, unknown, op = self._inputs(node)
         below = chain_below(node.step, parent.chain) if parent else None
         if isinstance(node.step, CopyStep) and node.step.link:
             below = NOTHING.chain
-        about = describe(node, nodes, execution, on=parent.chain if parent else "")
+        about = describe(node, nodes, op, on=parent.chain if parent else "")
         ingredients = Ingredients(below, node.step.canonical(), inputs, about)
         lists = {digest: held[name].pack for name, digest in inputs.items() if digest is not None and name in held}
         waited = [node.parent] if below is None else []
@@ -109,19 +109,19 @@ class Foresight:
         roots = sorted({root for index in waited if index is not None for root in self._roots.get(index, ())})
         known = {name: digest for name, digest in inputs.items() if digest is not None}
         if below is None or len(known) < len(inputs):
-            return Foreseen(node, ingredients, None, None, tuple(roots), unknown, lists)
+            return DryStep(node, ingredients, None, None, tuple(roots), unknown, lists)
         key = step_key(below, node.step.canonical(), known)
         record = self._find(node, key)
         if record is None:
-            return Foreseen(node, ingredients, key, None, (), "", lists)
+            return DryStep(node, ingredients, key, None, (), "", lists)
         chain = None
         if parent is not None:
             inputs_of = [self._results[one.node] for one in node.inputs if one.node is not None]
             result = result_of(node.step, parent, [one for one in inputs_of if one is not None], record)
             self._results[node.index], chain = result, result.chain
-        return Foreseen(node, ingredients, key, record, (), "", lists, chain)
+        return DryStep(node, ingredients, key, record, (), "", lists, chain)
 
-    def _inputs(self, node: Node) -> tuple[dict[str, str | None], Mapping[str, InputList], str, Execution | None]:
+    def _inputs(self, node: Node) -> tuple[dict[str, str | None], Mapping[str, InputList], str, Op | None]:
         """Give the digests of what a step reads, None for what cannot be known, and why not."""
         trees = [None if one.node is None else self._here(self._results[one.node]) for one in node.inputs]
         step = node.step
@@ -146,9 +146,9 @@ class Foresight:
         if isinstance(run, RunStep) and run.reads_state:
             others = [self._results[one.node] for one in node.inputs if one.node is not None]
             unknown[BEFORE] = before(NOTHING if node.parent is None else self._results[node.parent], others)
-        execution = make_execution(self._workshop, replace(node, step=step), _NOWHERE, trees)
+        op = make_op(self._worker, replace(node, step=step), _NOWHERE, trees)
         try:
-            return {**execution.inputs(), **unknown}, execution.lists(), why, execution
+            return {**op.inputs(), **unknown}, op.lists(), why, op
         except _NotHere as error:
             mounts = run.mounts if isinstance(run, RunStep) else ()
             names = [f"mount {mount.target}" for mount in mounts if mount.input is not None] or ["sources"]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from buildah_py.engine.ssh_agent import AgentSocket
+from buildah_py.engine.ops.ssh_agent import AgentSocket
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

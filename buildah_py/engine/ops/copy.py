@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from buildah_py.buildfile.remote import kind_of
 from buildah_py.cache.selections import selection_key
 from buildah_py.copy.select import can_copy_unread, complete, select
-from buildah_py.engine.executions import InputList, Usage, keep_selection
+from buildah_py.engine.ops import NOTHING_USED, InputList
 from buildah_py.errors import StoreError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from buildah_py.copy.mode import Mode
     from buildah_py.copy.selection import Selection
     from buildah_py.engine.results import Result
-    from buildah_py.engine.workshop import Workshop
+    from buildah_py.engine.worker import Worker
     from buildah_py.layers.inventory import Captured
     from buildah_py.layers.packer import LayerPacker
     from buildah_py.layers.sink import LayerSink
@@ -42,32 +42,32 @@ class Selected(NamedTuple):
     local: bool = True
 
 
-class CopyExecution:
-    """A COPY or ADD onto the file system `parent`, from the tree of `inputs`.
+class CopyOp:
+    """A COPY or ADD onto the file system `parent`, from the first of `trees`.
 
     With `ahead`, when no record is to be found, files of a context that nobody has read yet are read once: `inputs`
     makes the layer, and learns from that what they hold. `opened` says that something else of the build will look at
     the files of the layer.
     """
 
-    usage = Usage()
+    usage = NOTHING_USED
 
     def __init__(
         self,
-        workshop: Workshop,
+        worker: Worker,
         node: Node,
         step: CopyStep,
         parent: Result,
-        inputs: Sequence[Result | None],
+        trees: Sequence[Result | None],
         *,
         ahead: bool = False,
         opened: bool = True,
     ) -> None:
-        self._workshop = workshop
+        self._worker = worker
         self._node = node
         self._step = step
         self._parent = parent
-        self._origin = inputs[0]
+        self._origin = trees[0]
         self._mode = _mode(step.chmod)
         self._ahead = ahead
         self._opened = opened
@@ -82,7 +82,7 @@ class CopyExecution:
         With --link the key has nothing of what lies below but what it is asked for: the ids of an owner's names.
         """
         if self._digests is None:
-            known = self._workshop.cache.selections.find(key) if (key := self._question()) else None
+            known = self._worker.cache.selections.find(key) if (key := self._question()) else None
             digests = [known] if known else self._look()
             found = {f"sources {place}" if place else "sources": digest for place, digest in enumerate(digests)}
             if self._step.chown and self._step.link:
@@ -95,7 +95,7 @@ class CopyExecution:
         chown = bool(self._step.chown)
         digests = [one.identity or one.selection.digest(chmod=self._mode, chown=chown) for one in self._select()]
         if key := self._question():
-            keep_selection(self._workshop.cache.selections, key, digests[0], self._node.inputs[0].name)
+            self._worker.cache.selections.keep(key, digests[0], self._node.inputs[0].name)
         return digests
 
     def _question(self) -> str:
@@ -125,7 +125,7 @@ class CopyExecution:
     def execute(self, staged: str, near: str | None) -> tuple[Captured, str]:
         """Copy into a layer. Raises SourceChanged where a file is no longer what its digest in the key says."""
         selected = self._select()
-        if self._workshop.cache.selections.only_said(self._question()):
+        if self._worker.cache.selections.only_said(self._question()):
             self._look()
         return self._made or self._copy(selected, staged, near)
 
@@ -133,8 +133,8 @@ class CopyExecution:
         made = self._packed(selected, staged, near)
         if made is None:
             fs = os.path.join(staged, "fs")
-            self._workshop.make_root(fs, () if self._step.link else self._parent.layers)
-            with self._workshop.writer(fs) as writer:
+            self._worker.file_systems.make_root(fs, () if self._step.link else self._parent.layers)
+            with self._worker.file_systems.writer(fs) as writer:
                 stamps = self._write(selected, writer, writer)
                 made = writer.finish()._replace(stamps=stamps), fs
         self._warn(selected)
@@ -147,12 +147,12 @@ class CopyExecution:
         copied = [source.entries for one in selected for source in one.selection.sources]
         if any(one.unpacks for one in selected) or not can_be_packed(copied):
             return None
-        store = self._workshop.store
+        store = self._worker.store
         try:
             with pack_into(store, staged, copied, near, tree=self._opened) as packer:
                 return None if packer is None else self._pack(selected, packer)
         except StoreError as error:
-            self._workshop.warn(f"{error.message}; what it holds is copied again")
+            self._worker.reporter.warn(f"{error.message}; what it holds is copied again")
         with pack_into(store, store.stage(), copied, None, tree=self._opened) as packer:
             return None if packer is None else self._pack(selected, packer)
 
@@ -164,7 +164,7 @@ class CopyExecution:
         """Write the files; which times among theirs are no content."""
         from buildah_py.copy.materialise import Inline, materialise
 
-        view = self._workshop.view(self._parent.layers, self._parent.stamps)
+        view = self._worker.file_systems.view(self._parent.layers, self._parent.stamps)
         now = time.time_ns()
         pieces: list[Selection | Inline] = [
             Inline(file.name, file.content, file.mode, now) for file in self._step.files
@@ -181,15 +181,15 @@ class CopyExecution:
             unpack=[False] * len(self._step.files) + [one.unpacks for one in selected],
             unpack_into=tree,
             now=now,
-            warn=lambda text: self._workshop.warn(f"{self._node.place}: {text}"),
-            limits=self._workshop.reach.limits,
-            check=self._workshop.check,
+            warn=lambda text: self._worker.reporter.warn(f"{self._node.place}: {text}"),
+            limits=self._worker.reach.limits,
+            check=self._worker.cancellation.check,
         )
 
     def _owner(self, chown: str) -> tuple[int, int]:
         from buildah_py.copy.owner import parse_owner
 
-        return parse_owner(chown, self._workshop.view(self._parent.layers))
+        return parse_owner(chown, self._worker.file_systems.view(self._parent.layers))
 
     def _warn(self, selected: Sequence[Selected]) -> None:
         """Say what was surely not meant to be in the layer, once in a build. Named contexts are named on purpose."""
@@ -211,12 +211,12 @@ class CopyExecution:
                     ignore=tree.ignore.name if tree.ignore is not None else ".dockerignore",
                 )
                 if text:
-                    self._workshop.warn(text)
+                    self._worker.reporter.warn(text)
 
     def _copy_ahead(self, selected: Sequence[Selected]) -> Sequence[Selected]:
         """Copy files as they are found, and give the selections with what that told of them."""
         if not any(one.unpacks for one in selected) and any(can_copy_unread(one.selection) for one in selected):
-            self._made = self._copy(selected, self._workshop.store.stage())
+            self._made = self._copy(selected, self._worker.store.stage())
         return [one._replace(selection=complete(one.selection)) for one in selected]
 
     def _select(self) -> Sequence[Selected]:
@@ -245,9 +245,9 @@ class CopyExecution:
             return []
         step, origin = self._step, self._node.inputs[0]
         tree = (
-            self._workshop.context(origin.context)
+            self._worker.contexts.open(origin.context)
             if self._origin is None
-            else self._workshop.view(self._origin.layers, self._origin.stamps)
+            else self._worker.file_systems.view(self._origin.layers, self._origin.stamps)
         )
         selection = select(
             tree,
@@ -261,9 +261,9 @@ class CopyExecution:
         return [Selected(selection, step.add and step.unpack is not False)]
 
     def _fetch(self, source: str) -> Selected:
-        from buildah_py.engine.fetch import fetch
+        from buildah_py.engine.ops.fetch import fetch
 
-        fetched = fetch(self._workshop, self._step, source)
+        fetched = fetch(self._worker.store, self._worker.reach, self._step, source)
         return Selected(fetched.selection, self._step.unpack is True, fetched.identity, local=False)
 
 

@@ -1,0 +1,89 @@
+"""The containers of a build: the sandbox is made when the first is wanted, and whoever cancels the build kills all."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from buildah_py.engine.worker import Cancellation
+    from buildah_py.sandbox import Container, ContainerSpec, Sandbox
+
+
+class Containers:
+    """Shared by the threads of a build; `shape` gives a container as the command line wants it."""
+
+    def __init__(
+        self,
+        make_sandbox: Callable[[], Sandbox],
+        cancellation: Cancellation,
+        shape: Callable[[ContainerSpec], ContainerSpec],
+    ) -> None:
+        self._make_sandbox = make_sandbox
+        self._cancellation = cancellation
+        self._shape = shape
+        self._sandbox: Sandbox | None = None
+        self._released: list[Sandbox] = []
+        self._running: set[Container] = set()
+        self._lock = threading.RLock()
+
+    def expect(self, *, network: bool) -> None:
+        """Begin to make what containers will need, with `network` one of their own, while other things are done."""
+        self._open().start(network=network)
+
+    def _open(self) -> Sandbox:
+        with self._lock:
+            if self._sandbox is None:
+                from buildah_py.linux.files import raise_descriptor_limit
+
+                raise_descriptor_limit()  # a step on a thousand layers looks into all of them at once
+                self._sandbox = self._make_sandbox()
+            return self._sandbox
+
+    def start(self, spec: ContainerSpec, *, stdin: int | None, stdout: int, stderr: int) -> Container:
+        """Start a container, which has to be `held` then. Raises SandboxError, and Interrupted once cancelled."""
+        self._cancellation.check()
+        container = self._open().start_container(self._shape(spec), stdin=stdin, stdout=stdout, stderr=stderr)
+        with self._lock:
+            self._running.add(container)
+            if self._cancellation.is_set():
+                container.kill()
+        return container
+
+    @contextmanager
+    def held(self, container: Container) -> Iterator[None]:
+        """Wait for a container meanwhile; an exception ends it."""
+        try:
+            yield
+        except BaseException:
+            container.kill()
+            container.wait()
+            raise
+        finally:
+            with self._lock:
+                self._running.discard(container)
+
+    def cancel(self) -> None:
+        """Kill what runs; nothing is started any more."""
+        self._cancellation.set()
+        with self._lock:
+            for container in self._running:
+                container.kill()
+
+    def release(self) -> None:
+        """Begin to take away what containers need: most likely none will be started any more."""
+        with self._lock:
+            if self._sandbox is not None:
+                self._sandbox.release()
+                self._released.append(self._sandbox)
+                self._sandbox = None
+
+    def close(self) -> None:
+        """End the sandbox; nothing of it is left."""
+        with self._lock:
+            self.release()
+            while self._released:
+                self._released.pop().close()

@@ -1,0 +1,72 @@
+"""The file systems that layers of a store make together, and the beginnings of new layers on them."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING, NamedTuple
+
+from buildah_py.linux.identity import has_single_id, in_user_namespace
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from buildah_py.layers.stamps import Stamps
+    from buildah_py.layers.view import MergedView
+    from buildah_py.layers.writer import LayerWriter
+    from buildah_py.store import Store
+
+
+class RootAttributes(NamedTuple):
+    """Mode, owner and group of `/`."""
+
+    mode: int = 0o755
+    uid: int = 0
+    gid: int = 0
+
+
+class FileSystems:
+    """Shared by the threads of a build. `owners` says whether files and processes can have others than root here.
+
+    `userxattr` is the form of overlays that this process can mount.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._views: dict[tuple[tuple[str, ...], tuple[Stamps, ...]], MergedView] = {}
+        self._lock = threading.Lock()
+        self.userxattr = in_user_namespace()
+        self.owners = not (self.userxattr and has_single_id())
+
+    def view(self, layers: tuple[str, ...], stamps: tuple[Stamps, ...] = ()) -> MergedView:
+        """The merged file system of layers, to be looked at without mounting; `stamps` as in a Result."""
+        with self._lock:
+            if (layers, stamps) not in self._views:
+                self._views[layers, stamps] = self._store.view(layers, stamps)
+            return self._views[layers, stamps]
+
+    def make_root(self, path: str, layers: Sequence[str]) -> RootAttributes:
+        """Make the directory `path` with the attributes of the root of `layers`, and give these."""
+        root = self._root_attributes(layers)
+        os.mkdir(path)
+        if self.owners:
+            from buildah_py.layers.owner import give
+
+            give(path, root.uid, root.gid, "/")
+        os.chmod(path, root.mode)
+        return root
+
+    def _root_attributes(self, layers: Sequence[str]) -> RootAttributes:
+        self._store.need(layers)
+        rows = self._store.layers.several(layers)
+        for diff_id in reversed(layers):
+            layer = rows.get(diff_id)
+            if layer is not None and layer.root is not None:
+                return RootAttributes(*layer.root)
+        return RootAttributes()
+
+    def writer(self, path: str) -> LayerWriter:
+        """Give what writes a layer into the empty directory `path`, in the form that overlays of this process take."""
+        from buildah_py.layers.writer import LayerWriter
+
+        return LayerWriter(path, userxattr=self.userxattr, owners=self.owners, devices=False)

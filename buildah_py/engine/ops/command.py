@@ -1,0 +1,258 @@
+"""The command of a RUN: its container, its output, and what it wrote."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+from buildah_py.engine.ops import Usage
+from buildah_py.engine.ops.step_log import StepLog, open_log
+from buildah_py.errors import PybuildError, StepFailed
+from buildah_py.image import platform as platforms
+from buildah_py.layers.entry import DIR, Entry
+from buildah_py.layers.stamps import NO_STAMPS, window
+from buildah_py.progress import events
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from types import TracebackType
+
+    from buildah_py.engine.results import Result
+    from buildah_py.engine.worker import Worker
+    from buildah_py.layers.inventory import Captured
+    from buildah_py.layers.stamps import Stamps
+    from buildah_py.plan import Node
+    from buildah_py.plan.steps import RunStep
+    from buildah_py.sandbox import ContainerSpec, ExitStatus, Operation
+
+_NOT_KEPT = {"/etc/hosts": "--add-host adds lines", "/etc/resolv.conf": "--dns names servers"}
+"""Files that are a container's own, and what to do instead of changing them."""
+_PIECE = 64 * 1024
+_SINGLE_ID = "if it was about another user: only root exists here, and `pybuild doctor` tells what is missing"
+
+
+class Moment(NamedTuple):
+    """A moment in nanoseconds: since 1970 by the clock of the file system that stamps files, and by a steady one.
+
+    The file system's need not be this machine's.
+    """
+
+    stamped: int
+    steady: int
+
+    def until(self, end: Moment) -> Stamps:
+        """Give the times that the file system may have stamped from here to there."""
+        return window(self.stamped, end.stamped, end.steady - self.steady)
+
+
+def now_on(directory: str) -> Moment:
+    """Make a directory, which stamps it."""
+    os.mkdir(directory)
+    return Moment(os.stat(directory).st_mtime_ns, time.clock_gettime_ns(time.CLOCK_BOOTTIME))
+
+
+class Command:
+    """The command of `step` in the empty directory `staged`; what it needs meanwhile is there while this is entered."""
+
+    def __init__(
+        self,
+        worker: Worker,
+        node: Node,
+        step: RunStep,
+        parent: Result,
+        trees: Sequence[Result | None],
+        staged: str,
+    ) -> None:
+        self._worker = worker
+        self._node = node
+        self._step = step
+        self._parent = parent
+        self._trees = trees
+        self._staged = staged
+        self._held = ExitStack()
+
+    def __enter__(self) -> Self:
+        check_runnable(self._step.platform)
+        if not self._worker.file_systems.owners:
+            self._worker.reporter.warn(
+                "there are no subordinate ids here: owners that a RUN gives to files are lost, and what it makes is no "
+                "hit for builds that have all ids (`pybuild doctor` tells how to get some)"
+            )
+        upper, work, init = (os.path.join(self._staged, name) for name in ("upper", "work", "init"))
+        self._root = self._worker.file_systems.make_root(upper, self._parent.layers)
+        self._began = now_on(work)
+        os.mkdir(init)
+        with self._held:
+            self._spec = self._make_spec(upper, work, init)
+            self._held = self._held.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._held.__exit__(kind, value, trace)
+
+    def _make_spec(self, upper: str, work: str, init: str) -> ContainerSpec:
+        from buildah_py.sandbox import ContainerSpec, FileMount
+
+        step = self._step
+        mounts: list[Operation] = [
+            FileMount(target=f"/dev/pipes/{file.name}", content=file.content, mode=file.mode) for file in step.files
+        ]
+        environment = dict(step.env) | dict(step.proxies)
+        if step.mounts:
+            from buildah_py.engine.ops.run_mounts import make_mounts
+
+            for made in make_mounts(self._worker, self._node, step.mounts, self._trees, self._staged, self._held):
+                mounts += made.operations
+                environment.update(made.variables)
+        return ContainerSpec(
+            lowers=self._worker.store.lowers(self._parent.layers),
+            upper=upper,
+            work=work,
+            init=init,
+            argv=step.args,
+            env=tuple(f"{name}={value}" for name, value in environment.items()),
+            cwd=step.cwd,
+            user=step.user,
+            hostname=step.hostname,
+            network=step.network,
+            security=step.security,
+            mounts=tuple(mounts),
+        )
+
+    def run(self, keep: Callable[[bytes], None] | None = None) -> Usage:
+        """Run it to its end. Its output is shown in its order; with `keep`, which gets it, only errors are shown.
+
+        Raises StepFailed with its status where that is not 0.
+        """
+        worker, pipes = self._worker, [os.pipe2(os.O_CLOEXEC) for _ in range(2 if keep else 1)]
+        try:
+            try:
+                container = worker.containers.start(self._spec, stdin=None, stdout=pipes[0][1], stderr=pipes[-1][1])
+            finally:
+                for _, write in pipes:
+                    os.close(write)
+            with worker.containers.held(container):
+                shown = {events.STDOUT: keep or self._show(events.STDOUT), events.STDERR: self._show(events.STDERR)}
+                self._pump({pipes[-1][0]: shown[events.STDERR], pipes[0][0]: shown[events.STDOUT]})
+                status = container.wait(seal=True)
+        finally:
+            for read, _ in pipes:
+                os.close(read)
+        worker.cancellation.check()
+        for warning in container.warnings:
+            worker.reporter.warn(warning)
+        if status.status != 0:
+            hint = "" if worker.file_systems.owners else _SINGLE_ID
+            raise StepFailed(
+                f"{self._node.place}: {_how(status)}\n  {_first_line(self._node.text)}", status.status, hint=hint
+            )
+        return Usage(status.user_seconds + status.system_seconds, status.peak_memory or status.max_rss)
+
+    def _show(self, stream: int) -> Callable[[bytes], None]:
+        return lambda data: self._worker.reporter.emit(events.StepOutput(self._node.index + 1, stream, data))
+
+    def _pump(self, streams: Mapping[int, Callable[[bytes], None]]) -> None:
+        """Pass output on, and keep it in the log, until all writers are gone."""
+        import select
+
+        poll = select.poll()
+        for descriptor in streams:
+            poll.register(descriptor, select.POLLIN)
+        left = len(streams)
+        with StepLog(lambda: open_log(self._worker.store, self._node.index + 1)) as log:
+            while left:
+                for descriptor, _ in poll.poll():
+                    data = os.read(descriptor, _PIECE)
+                    if not data:
+                        poll.unregister(descriptor)
+                        left -= 1
+                        continue
+                    log.add(data)
+                    streams[descriptor](data)
+
+    def captured(self) -> tuple[Captured, str]:
+        """Give what it wrote as a layer, and the tree that holds it, once it has ended."""
+        from buildah_py.layers.capture import capture
+        from buildah_py.layers.tidy import take_out, tidy
+
+        spec, warn, place = self._spec, self._worker.reporter.warn, self._node.place
+        take_out(spec.upper, spec.init, "/etc/hostname", changed=False)
+        for path, instead in _NOT_KEPT.items():
+            if take_out(spec.upper, spec.init, path, changed=True):
+                warn(f"{place}: what the step did to {path} is not kept: each container gets its own; {instead}")
+        captured = capture(
+            spec.upper,
+            spec.lowers,
+            stubs=spec.init,
+            userxattr=self._worker.file_systems.userxattr,
+            root=Entry("", DIR, *self._root),
+            stamped=self._began.until(now_on(os.path.join(self._staged, "ended"))),
+            below=self._below(),
+        )
+        tidy(spec.upper, captured)
+        for path in captured.skipped:
+            warn(f"{place}: the socket /{path} is left out, as no layer can hold one")
+        return captured, spec.upper
+
+    def _below(self) -> Callable[[str], Entry | None]:
+        """Give what the layers show that steps have made; nothing of a base image has a time that is no content."""
+        layers, stamps = self._parent.layers, self._parent.stamps
+        own = next((place for place, one in enumerate(stamps) if one != NO_STAMPS), None)
+        if own is None:
+            return lambda _: None
+        # Few steps need a look.
+        return lambda path: self._worker.file_systems.view(layers[own:], stamps[own:]).entry(path)
+
+
+def check_runnable(platform: str) -> None:
+    """Raise PybuildError, which says what to install, where this machine cannot run programs of `platform`."""
+    host = platforms.host()
+    if platform == str(host):
+        return
+    wanted = platforms.parse(platform)
+    if wanted.os == host.os and wanted in platforms.runnable(host):
+        return
+    if wanted.os != host.os:
+        raise PybuildError(
+            f"this machine runs {host.os}, and cannot run a command for {wanted}",
+            hint="COPY, ENV and the like work for any platform; RUN does not",
+        )
+    from buildah_py.linux.binfmt import find_interpreter
+
+    found = find_interpreter(wanted.architecture)
+    if found is None:
+        raise PybuildError(
+            f"a command for {wanted} cannot run on {host}: the kernel knows no emulator for {wanted.architecture}",
+            hint="install one: `apt-get install qemu-user-static binfmt-support` (Debian), `dnf install "
+            "qemu-user-static` (Fedora), or `docker run --privileged --rm tonistiigi/binfmt --install all`",
+        )
+    if not found.fixed:
+        raise PybuildError(
+            f"a command for {wanted} cannot run: {found.path} is registered without the flag F, "
+            "so that it would have to be in the image",
+            hint="register it again with the flag F, as qemu-user-static of today does",
+        )
+
+
+def _first_line(text: str) -> str:
+    line, newline, _ = text.partition("\n")
+    return f"{line} …" if newline else line
+
+
+def _how(ended: ExitStatus) -> str:
+    limit = ", out of memory: its limit was reached (--memory)" if ended.out_of_memory else ""
+    signal = ended.signal
+    if signal is None:
+        hint = {126: " (found, but it cannot be executed)", 127: " (command not found)"}.get(ended.status, "")
+        return f"the command ended with status {ended.status}{hint}{limit}"
+    from signal import Signals
+
+    try:
+        name = Signals(signal).name
+    except ValueError:
+        name = f"signal {signal}"
+    return f"the command was ended by {name}{limit}"

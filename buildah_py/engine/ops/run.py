@@ -1,0 +1,103 @@
+"""RUN: a command in a container on the parent's layers; what it wrote is the layer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from buildah_py.cache.keys import BEFORE
+from buildah_py.cache.selections import selection_key
+from buildah_py.engine.ops import NOTHING_USED, InputList
+from buildah_py.engine.results import before
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from buildah_py.engine.results import Result
+    from buildah_py.engine.worker import Worker
+    from buildah_py.layers.inventory import Captured
+    from buildah_py.plan import Node
+    from buildah_py.plan.steps import MountStep, RunStep
+
+
+class RunOp:
+    """A RUN on the file system `parent`."""
+
+    def __init__(
+        self, worker: Worker, node: Node, step: RunStep, parent: Result, trees: Sequence[Result | None]
+    ) -> None:
+        self._worker = worker
+        self._node = node
+        self._step = step
+        self._parent = parent
+        self._trees = trees
+        self._digests: dict[str, str] | None = None
+        self._lists: dict[str, InputList] = {}
+        self.usage = NOTHING_USED
+
+    def inputs(self) -> Mapping[str, str]:
+        """The content that bind mounts show; of secrets and agents that may be missing, whether they are there.
+
+        Of a step that sees what others have left outside of the file system, all steps before it count; on a machine
+        that cannot do all that others can, what it cannot do.
+        """
+        if self._digests is None:
+            reach = self._worker.reach
+            # No file can have another owner than root, and changing owners does nothing.
+            self._digests = {} if self._worker.file_systems.owners else {"machine": "one id"}
+            if self._step.reads_state:
+                self._digests[BEFORE] = before(self._parent, filter(None, self._trees)) or ""
+            for mount in self._step.mounts:
+                if mount.input is not None:
+                    self._digests[f"mount {mount.target}"] = self._shown_digest(mount)
+                elif mount.type == "secret" and (lent := reach.lent(mount.id, required=mount.required)):
+                    self._digests[f"secret {mount.id}"] = lent
+                elif mount.type == "ssh" and not mount.required:
+                    name = mount.id or "default"
+                    self._digests[f"ssh {name}"] = "given" if name in reach.agents else "not given"
+        return self._digests
+
+    def lists(self) -> Mapping[str, InputList]:
+        """What bind mounts show."""
+        for mount in self._step.mounts:
+            if mount.input is not None and f"mount {mount.target}" not in self._lists:
+                self._look(mount)
+        return self._lists
+
+    def _shown_digest(self, mount: MountStep) -> str:
+        """The digest of what a mount shows, without a look where the answer is known."""
+        key = self._question(mount)
+        return (self._worker.cache.selections.find(key) if key else None) or self._look(mount)
+
+    def _look(self, mount: MountStep) -> str:
+        from buildah_py.engine.ops.run_mounts import shown
+
+        assert mount.input is not None
+        tree = self._trees[mount.input]
+        selection = shown(self._worker, self._node, mount, tree)
+        digest = selection.digest()
+        self._lists[f"mount {mount.target}"] = InputList(
+            selection.where, tree is None, selection.bases(), selection.packed
+        )
+        if key := self._question(mount):
+            self._worker.cache.selections.keep(key, digest, selection.where)
+        return digest
+
+    def _question(self, mount: MountStep) -> str:
+        """Name what a mount shows; "" for a build context, which is what it is now."""
+        tree = None if mount.input is None else self._trees[mount.input]
+        return selection_key(tree.chain, [mount.source or "/"]) if tree is not None else ""
+
+    def execute(self, staged: str, _near: str | None = None) -> tuple[Captured, str]:
+        """Run the command. Raises StepFailed with its status where that is not 0."""
+        from buildah_py.engine.ops.command import Command
+
+        self._confirm()
+        with Command(self._worker, self._node, self._step, self._parent, self._trees, staged) as command:
+            self.usage = command.run()
+        return command.captured()
+
+    def _confirm(self) -> None:
+        """Look at what only a shared cache has said. Raises SourceChanged where that is not so."""
+        for mount in self._step.mounts:
+            if self._worker.cache.selections.only_said(self._question(mount)):
+                self._look(mount)

@@ -1,0 +1,377 @@
+"""Does the steps of a build: looks up, locks, executes, keeps what came of it, and tells of all that."""
+
+from __future__ import annotations
+
+import threading
+import time
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from buildah_py.cache import Made, step_key
+from buildah_py.cache.policy import ALL
+from buildah_py.cache.records import drop_lies
+from buildah_py.engine.ops import NOTHING_USED, make_op
+from buildah_py.engine.results import NOTHING, base_result, chain_below, result_of
+from buildah_py.errors import Interrupted, LayersLost, NotFound, PybuildError, SourceChanged, StepFailed
+from buildah_py.plan.steps import BaseStep, CaptureStep, CopyStep, RunStep
+from buildah_py.progress import events
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+
+    from buildah_py.cache import Record
+    from buildah_py.cache.explain import Explanation
+    from buildah_py.cache.ingredients import Ingredients
+    from buildah_py.cache.policy import CachePolicy
+    from buildah_py.engine.ops import Op, Usage
+    from buildah_py.engine.results import Result
+    from buildah_py.engine.worker import Worker
+    from buildah_py.layers.inventory import Captured
+    from buildah_py.plan import Node
+
+_TRIES = 3
+
+
+class Observed(NamedTuple):
+    """A step that is done: what its key was made of, what its inputs held, by digests, and how it went."""
+
+    node: Node
+    ingredients: Ingredients
+    record: Record
+    lists: Mapping[str, Callable[[], bytes]]
+    outcome: str
+    reason: str
+
+
+class _Task(NamedTuple):
+    """A step on the file system `on`, reading `trees` (None for a build context), with its operation and its key."""
+
+    node: Node
+    on: Result
+    trees: Sequence[Result | None]
+    op: Op
+    key: str
+
+    @property
+    def lists(self) -> Mapping[str, Callable[[], bytes]]:
+        """What inputs hold, by the digests that stand for it in the key."""
+        digests = self.op.inputs()
+        return {digests[name]: one.pack for name, one in self.op.lists().items()}
+
+
+class StepRunner:
+    """The scheduler's runner for the nodes of one plan. `hits` and `ran` count the steps so far.
+
+    `records` are those of the steps that are done, by the indices of their nodes.
+    """
+
+    def __init__(
+        self, worker: Worker, policy: CachePolicy = ALL, observe: Callable[[Observed], None] | None = None
+    ) -> None:
+        self.hits = 0
+        self.ran = 0
+        self.records: dict[int, Record] = {}
+        self._worker = worker
+        self._store = worker.store
+        self._cache = worker.cache
+        self._emit = worker.reporter.emit
+        self._policy = policy
+        self._observe = observe
+        self._nodes: Sequence[Node] = ()
+        self._stages: Mapping[str, int] = {}
+        self._opened: set[int] = set()
+        self._ops: dict[int, Op] = {}
+        self._made: set[str] = set()
+        self._lost: set[str] = set()
+        self._met: list[tuple[Node, str]] = []
+        self._lock = threading.Lock()
+
+    def begin(self, nodes: Sequence[Node], stages: Mapping[str, int]) -> None:
+        """Hear of the nodes, before any of them is asked for; `stages` tells how many nodes a stage has."""
+        self._nodes, self._stages, self._opened = nodes, stages, _opened(nodes)
+
+    def end(self) -> None:
+        """Note where hits were met, once all is done: later builds compare their steps with these."""
+        if self._met and (self.ran or not self._cache.were_met([key for _, key in self._met])):
+            from buildah_py.engine.describe import describe
+
+            self._cache.see([(key, describe(node, self._nodes, None), _kind(node)) for node, key in self._met])
+        self._met.clear()
+
+    # what the scheduler asks
+
+    def look_up(self, node: Node, needed: Mapping[int, Result]) -> Result | None:
+        """Tell a hit and what it led to, or None; says nothing of a miss."""
+        started = time.monotonic()
+        if isinstance(node.step, BaseStep):
+            return self._base(node, node.step, started)
+        if self._policy.forbids(node.stage) or self._is_new(node):
+            return None
+        try:
+            task = self._task(node, needed)
+            found = self._find(task)
+        except LayersLost:
+            raise
+        except PybuildError as error:
+            self._started(node)
+            self._failed(node, error, started)
+            raise
+        if found is None:
+            return None
+        self._started(node)
+        return self._hit(task, found, started)
+
+    def execute(self, node: Node, needed: Mapping[int, Result]) -> Result:
+        """Do a step, unless it is a hit after all. Raises StepFailed, Interrupted, or what stood in its way."""
+        started = time.monotonic()
+        if isinstance(node.step, BaseStep):
+            return self._base(node, node.step, started)
+        self._started(node)
+        try:
+            return self._make(node, needed, started)
+        except Interrupted:
+            self._done(node, events.CANCELLED, "", started)
+            raise
+        except LayersLost:
+            raise
+        except PybuildError as error:
+            self._failed(node, error, started)
+            raise
+        except OSError as error:
+            from buildah_py.linux.failures import describe as describe_failure
+
+            text, hint = describe_failure(error)
+            told = PybuildError(text, hint=hint)
+            self._failed(node, told, started)
+            raise told from error
+        except Exception as error:
+            self._done(node, events.FAILED, str(error), started)
+            raise
+
+    def expect(self, nodes: Sequence[Node]) -> None:
+        """Begin to make what the containers of these nodes will need."""
+        runs = [node.step for node in nodes if isinstance(node.step, RunStep)]
+        if runs:
+            self._worker.containers.expect(network=any(step.network == "default" for step in runs))
+
+    def lost(self, error: Exception) -> Collection[int] | None:
+        """The nodes whose layers an error says are lost; none where not all of these are of steps."""
+        if not isinstance(error, LayersLost):
+            return None
+        with self._lock:
+            gone = {index: record for index, record in self.records.items() if record.diff_id in error.diff_ids}
+            if {record.diff_id for record in gone.values()} != set(error.diff_ids):
+                return ()
+            self._lost |= {record.key for record in gone.values()}
+        self._emit(events.Warning(f"{error.message}: what led to it is executed here"))
+        return gone
+
+    def forget(self, node: Node) -> None:
+        """Take a step for not done."""
+        with self._lock:
+            self._ops.pop(node.index, None)
+            record = self.records.pop(node.index, None)
+            self.hits -= record is not None and record.key not in self._made
+
+    def cancel(self) -> None:
+        """Kill what runs, and have interrupted whatever asks."""
+        self._worker.containers.cancel()
+
+    # one step
+
+    def _task(self, node: Node, needed: Mapping[int, Result]) -> _Task:
+        """Prepare a step; its operation is made once: what its look-up read of a context need not be read again."""
+        on = NOTHING if node.parent is None else needed[node.parent]
+        trees = [None if one.node is None else needed[one.node] for one in node.inputs]
+        op = self._ops.get(node.index)
+        if op is None:
+            new, opened = self._is_new(node), node.index in self._opened
+            op = self._ops[node.index] = make_op(self._worker, node, on, trees, ahead=new, opened=opened)
+        key = step_key(chain_below(node.step, on.chain), node.step.canonical(), op.inputs())
+        return _Task(node, on, trees, op, key)
+
+    def _is_new(self, node: Node) -> bool:
+        """Whether no record of a step can be expected, so that it need not be known what it reads to execute it."""
+        if not isinstance(node.step, CopyStep):
+            return False
+        return self._policy.forbids(node.stage) or (self._cache.remote is None and self._cache.is_first_build())
+
+    def _find(self, task: _Task) -> Record | None:
+        """Look a step up. What this build itself has made counts even where older records do not."""
+        made = task.key in self._made
+        if (self._policy.forbids(task.node.stage) or task.key in self._lost) and not made:
+            return None
+        record = self._cache.lookup(task.key)
+        if record is None or (not made and self._policy.is_too_old(record.made)):
+            return None
+        return record if self._store.layers.use([record.diff_id]) else None
+
+    def _base(self, node: Node, step: BaseStep, started: float) -> Result:
+        self._started(node)
+        if not self._store.layers.use(step.diff_ids):
+            error = NotFound(f"layers of the base image {step.name} are missing", hint="make or import the image again")
+            self._done(node, events.FAILED, str(error), started)
+            raise error
+        self._done(node, events.HIT, "", started)
+        return base_result(step.diff_ids)
+
+    def _hit(self, task: _Task, record: Record, started: float) -> Result:
+        with self._lock:
+            self.hits += 1
+            self._met.append((task.node, task.key))
+        self._watch(task, record, events.HIT, "")
+        self._done(task.node, events.HIT, "", started, source=record.source)
+        return self._result(task, record)
+
+    def _make(self, node: Node, needed: Mapping[int, Result], started: float) -> Result:
+        cancellation = self._worker.cancellation
+        tell = partial(
+            self._worker.reporter.note, "waiting for another build, which executes the same step", node.index + 1
+        )
+        for left in reversed(range(_TRIES)):
+            cancellation.check()
+            try:
+                task = self._task(node, needed)
+                with self._store.lock(task.key, cancellation.is_set, waiting=tell):
+                    found = self._find(task)
+                    if found is not None:
+                        return self._hit(task, found, started)
+                    why = self._explain(task)
+                    record = self._execute(task, why)
+            except SourceChanged as error:
+                if not left:
+                    raise
+                self._worker.reporter.note(f"{error.message}; reading it again", node.index + 1)
+                self._worker.contexts.refresh()
+                self._ops.pop(node.index, None)
+                continue
+            break
+        with self._lock:
+            self._made.add(task.key)
+            self.ran += 1
+        self._watch(task, record, events.RAN, why.reason)
+        result = self._result(task, record)
+        same, reason = why.nearest is not None and why.nearest.about.chain == result.chain, why.reason
+        if same:
+            reason += "; same content as before" + ("" if self._policy.no_cache else ": later steps can hit")
+        self._done(node, events.RAN, reason, started, task.op.usage, same=same)
+        return result
+
+    def _explain(self, task: _Task) -> Explanation:
+        """Say why a step is executed, and with which record that is compared."""
+        from buildah_py.cache.explain import explain_miss
+
+        texts = frozenset((one.stage, one.text) for one in self._nodes)
+        return explain_miss(self._cache, self._policy, self._ingredients(task), task.key, task.lists, texts)
+
+    def _ingredients(self, task: _Task, content: str = "") -> Ingredients:
+        """Give all of a step that can be compared, with what it led to once that is known."""
+        from buildah_py.cache.ingredients import Ingredients
+        from buildah_py.engine.describe import describe
+
+        step, on = task.node.step, task.on.chain
+        about = describe(task.node, self._nodes, task.op, on=on, content=content)
+        return Ingredients(chain_below(step, on), step.canonical(), dict(task.op.inputs()), about)
+
+    def _execute(self, task: _Task, why: Explanation) -> Record:
+        began = time.monotonic()
+        captured, staged = task.op.execute(self._store.stage(), why.nearest.diff_id if why.nearest else None)
+        self._worker.cancellation.check()
+        made = Made(captured.diff_id, captured.inventory.content_digest(captured.stamps), captured.stamps)
+        older = self._older(task, made, why)
+        if older is None:
+            self._add(captured, staged)
+        else:
+            self._store.discard(staged)
+        seconds = round(time.monotonic() - began, 3)
+        return self._cache.keep(self._ingredients(task, made.content), older or made, seconds, lists=task.lists)
+
+    def _add(self, captured: Captured, staged: str) -> None:
+        layers = self._store.layers
+        was_absent = bool(layers.missing([captured.diff_id]))
+        layers.add(staged, captured.inventory, captured.diff_id, captured.size, base=captured.base or None)
+        if was_absent:
+            drop_lies(self._store, captured.diff_id)
+
+    def _older(self, task: _Task, made: Made, why: Explanation) -> Made | None:
+        """Find an earlier result of the step that is equivalent: it stays, so that digests do."""
+        if self._cache.apart:
+            return None
+        layers = self._store.layers
+        for record in self._earlier(task, why):
+            if record.diff_id == made.diff_id:
+                return None
+            if record.content != made.content or layers.missing([record.diff_id]):
+                continue
+            if layers.use([record.diff_id]):
+                return record.result
+        return None
+
+    def _earlier(self, task: _Task, why: Explanation) -> Iterator[Record]:
+        """Give the results that the step has had before, of any ingredients: those most like it first.
+
+        A copy's are only those of this very key: where what it selects is another, so is what it makes.
+        """
+        copies = isinstance(task.node.step, CopyStep)
+        if why.nearest is not None and (why.nearest.key == task.key or not copies):
+            yield why.nearest
+        if copies:
+            return
+        if why.candidates is not None:
+            yield from why.candidates
+            return
+        from buildah_py.engine.describe import describe
+
+        about = describe(task.node, self._nodes, None, on=task.on.chain)
+        yield from (record for record, own in self._cache.near(about, _kind(task.node)) if own)
+
+    def _result(self, task: _Task, record: Record) -> Result:
+        with self._lock:
+            self._ops.pop(task.node.index, None)
+            self.records[task.node.index] = record
+        return result_of(task.node.step, task.on, [tree for tree in task.trees if tree is not None], record)
+
+    # telling
+
+    def _watch(self, task: _Task, record: Record, outcome: str, reason: str) -> None:
+        if self._observe is not None:
+            ingredients = self._ingredients(task, record.content)
+            self._observe(Observed(task.node, ingredients, record, task.lists, outcome, reason))
+
+    def _started(self, node: Node) -> None:
+        total = self._stages[node.stage]
+        self._emit(events.StepStarted(node.index + 1, node.stage, node.number, total, node.shown))
+
+    def _failed(self, node: Node, error: PybuildError, started: float) -> None:
+        """Say that a step failed, and have the error name the place in the build file."""
+        if not isinstance(error, StepFailed):
+            error.message = f"{node.place}: {error.message}"
+        self._done(node, events.FAILED, error.message.partition("\n")[0], started)
+
+    def _done(
+        self,
+        node: Node,
+        outcome: str,
+        reason: str,
+        started: float,
+        usage: Usage = NOTHING_USED,
+        *,
+        source: str = "",
+        same: bool = False,
+    ) -> None:
+        seconds = time.monotonic() - started
+        self._emit(events.StepDone(node.index + 1, outcome, reason, seconds, usage.cpu, usage.memory, source, same))
+
+
+def _kind(node: Node) -> str:
+    return str(node.step.canonical()["op"])
+
+
+def _opened(nodes: Sequence[Node]) -> set[int]:
+    """The indices of the nodes whose files others look at: containers that run on them, copies, mounts."""
+    found: set[int] = set()
+    for node in reversed(nodes):
+        if node.parent is not None and (node.index in found or isinstance(node.step, RunStep | CaptureStep)):
+            found.add(node.parent)
+        found.update(one.node for one in node.inputs if one.node is not None)
+    return found
