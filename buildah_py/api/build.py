@@ -123,6 +123,7 @@ def build(
         done: BuildResult | None = None
         observe = recorder.observe if recorder else None
         engine = Engine(worker, policy=opened.policy, observe=observe, jobs=request.jobs)
+        steps = engine.runner
         try:
             plan = _plan(opened, engine)
             for warning in plan.warnings:
@@ -142,7 +143,7 @@ def build(
                 stamps = results[plan.target].stamps
                 finished = finish_config(plan, made)
                 config, base_layers, stamps = shape_image(finished, plan.config, request, worker, stamps)
-                config = config.with_property(INLINE_PROPERTY, caches.inline(plan, engine.records))
+                config = config.with_property(INLINE_PROPERTY, caches.inline(plan, steps.records))
                 image = config.digest()
                 used = {one for result in results.values() for one in result.layers}
                 look = partial(_find_faults, build_file, opened.main, request, plan.bases)
@@ -152,19 +153,18 @@ def build(
                 else:
                     warnings, recorded = look(), None
                 store.images.put(image, config.to_bytes(), config.diff_ids, names, recorded)
-                done = BuildResult(image, names, engine.hits, engine.ran)
+                done = BuildResult(image, names, steps.hits, steps.ran)
                 if outputs:
                     written = write_outputs(outputs, store, config, given, request, base_layers, stamps, emit, ahead)
                     done = replace(done, descriptor=written)
                 return done, warnings
 
-            on_result = layers_taken(ahead, plan) if ahead else None
-            done, warnings = engine.run(plan.nodes, plan.stages, finish, on_result)
+            done, warnings = engine.run(plan.nodes, plan.stages, finish, layers_taken(ahead, plan))
             store.make_durable()
-            caches.export(plan, engine.records, names)
+            caches.export(plan, steps.records, names)
             if recorder is not None:
                 recorder.write(request.record, build_options(request, build_file), plan, done.image)
-            if engine.ran:
+            if steps.ran:
                 _make_room(store, request, emit)
             for text in warnings:
                 emit(events.Warning(text))
@@ -176,7 +176,7 @@ def build(
                 tell(done)
             raise
     shown = tuple(map(familiar_name, names))
-    emit(events.BuildDone(done.image, shown, time.monotonic() - started, engine.hits, engine.ran))
+    emit(events.BuildDone(done.image, shown, time.monotonic() - started, steps.hits, steps.ran))
     tell(done)
     return done
 

@@ -31,14 +31,14 @@ def compress_ahead(outputs: Sequence[Output], store: Store, request: BuildReques
     return Ahead(store, outputs)
 
 
-def layers_taken(ahead: Ahead, plan: Plan) -> Callable[[Node, Result], None]:
+def layers_taken(ahead: Ahead | None, plan: Plan) -> Callable[[Node, Result], None]:
     """Give what hands on the layers of the plan's target, as its steps are done."""
     own: set[int] = set()
     index: int | None = plan.target
     while index is not None:
         own.add(index)
         index = plan.nodes[index].parent
-    return lambda node, result: ahead.take(result.layers) if node.index in own else None
+    return lambda node, result: ahead.take(result.layers) if ahead and node.index in own else None
 
 
 def shape_image(
@@ -50,7 +50,7 @@ def shape_image(
     def squash_layers(layers: Sequence[str], first: int) -> str:
         from buildah_py.engine.squash import squash
 
-        made = squash(worker.store, worker.cache, worker.file_systems, layers, stamps, first)
+        made = squash(worker.file_systems, worker.cache, layers, stamps, first)
         times[first:] = [made.stamps]
         return made.diff_id
 

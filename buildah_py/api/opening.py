@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 from contextlib import contextmanager, nullcontext
-from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from buildah_py.api.config import configured
@@ -69,21 +69,18 @@ def open_build(
 
     Layers that are not in the store come from `provider`, or else from wherever they can be had.
     """
-    cancellation = Cancellation()
-
-    def note(text: str) -> None:
-        emit(events.Note(text))
+    ended, reporter = Cancellation(), Reporter(emit)
 
     def warn(text: str) -> None:
         emit(events.Warning(text))
 
     shared = SharedCaches(request.caching, request.environ, request.platform, emit, request.registries)
     with Registries(request.environ, request.registries) as registries, agents_of(request) as agents:
-        origins = OriginProvider(registries, openers=shared.openers, tell=note, cancelled=cancellation.is_set)
+        origins = OriginProvider(registries, openers=shared.openers, tell=reporter.note, cancelled=ended.is_set)
         provider = provider or VerifiedProvider(origins, shared)
-        with open_store(request.environ, provider=provider, cancelled=cancellation.is_set, tell=note) as store:
-            readers = readers_of(request, cancellation.is_set)
-            reach = reach_of(request, agents, readers, cancellation.is_set)
+        with open_store(request.environ, provider=provider, cancelled=ended.is_set, tell=reporter.note) as store:
+            readers = readers_of(request, ended.is_set)
+            reach = reach_of(request, agents, readers, ended.is_set)
             main = open_main(
                 request.context,
                 request.file,
@@ -98,24 +95,15 @@ def open_build(
             request = settle_epoch(request, main, build_file, warn)
             request = replace(request, sources=configured(request.sources, request.environ))
             contexts = Contexts(main, request.sources, store, named, reach, warn)
-            records = _cache(store, shared, request, build_names(main, build_file, names))
+            cache = _cache(store, shared, request, build_names(main, build_file, names))
             images = BaseImages(store, registries, policy=request.pull, emit=emit)
             filling = [(one, place.mounts) for one, place in zip(shared.imports, shared.from_, strict=True)]
             mounts = Mounts(store, request.caching.backed(), filling, request.environ, warn)
-            caches = BuildCaches(shared, store, records, mounts, emit)
+            caches = BuildCaches(shared, store, cache, mounts, emit)
             shape = request.container.shaper(request.environ)
-            containers = Containers(lambda: _make_sandbox(store), cancellation, shape)
-            worker = Worker(
-                store,
-                records,
-                FileSystems(store),
-                contexts,
-                containers,
-                Reporter(emit),
-                cancellation,
-                reach,
-                mounts.directory,
-            )
+            containers = Containers(lambda: _make_sandbox(store), ended, shape)
+            file_systems = FileSystems(store)
+            worker = Worker(store, cache, file_systems, contexts, containers, reporter, ended, reach, mounts.directory)
             try:
                 policy = request.reuse.policy(build_file)
                 yield Session(request, main, build_file, named, images, caches, worker, policy)
@@ -177,7 +165,7 @@ def plan_options(request: BuildRequest, images: BaseImages, named: Mapping[str, 
     platform = str(platforms.parse(request.platform)) if request.platform else host
 
     return PlanOptions(
-        resolve=cache(images.resolve),  # the same one whenever the file is planned again
+        resolve=functools.cache(images.resolve),  # the same one whenever the file is planned again
         build_args=request.build_args,
         target=request.target,
         platform=platform,

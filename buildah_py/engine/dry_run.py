@@ -9,7 +9,7 @@ from buildah_py.buildfile.remote import kind_of
 from buildah_py.cache import step_key
 from buildah_py.cache.keys import BEFORE
 from buildah_py.engine.describe import describe
-from buildah_py.engine.ops import make_op
+from buildah_py.engine.ops import Task, make_op
 from buildah_py.engine.results import NOTHING, Result, base_result, before, chain_below, result_of
 from buildah_py.errors import NotFound
 from buildah_py.plan.steps import BaseStep, CaptureStep, CopyStep, RunStep
@@ -146,7 +146,7 @@ class DryRun:
         if isinstance(run, RunStep) and run.reads_state:
             others = [self._results[one.node] for one in node.inputs if one.node is not None]
             unknown[BEFORE] = before(NOTHING if node.parent is None else self._results[node.parent], others)
-        op = make_op(self._worker, replace(node, step=step), _NOWHERE, trees)
+        op = make_op(Task(self._worker, replace(node, step=step), _NOWHERE, trees))
         try:
             return {**op.inputs(), **unknown}, op.lists(), why, op
         except _NotHere as error:

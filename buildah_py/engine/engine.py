@@ -12,7 +12,6 @@ from buildah_py.errors import LayersLost
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from buildah_py.cache import Record
     from buildah_py.cache.policy import CachePolicy
     from buildah_py.engine.results import Result
     from buildah_py.engine.runner import Observed
@@ -26,7 +25,7 @@ class Engine:
     """Executes the nodes of one plan, which may still be growing.
 
     `observe` is told of each step that is done but base images, from several threads. `jobs` is how many steps may be
-    executed at once, 0 for what suits the machine.
+    executed at once, 0 for what suits the machine. `runner` knows what came of the steps so far.
     """
 
     def __init__(
@@ -37,30 +36,15 @@ class Engine:
         observe: Callable[[Observed], None] | None = None,
         jobs: int = 0,
     ) -> None:
-        self._runner = StepRunner(worker, policy, observe)
-        self._scheduler: Scheduler[Node, Result] = Scheduler(self._runner, jobs)
-
-    @property
-    def hits(self) -> int:
-        """How many steps were hits so far."""
-        return self._runner.hits
-
-    @property
-    def ran(self) -> int:
-        """How many steps were executed so far."""
-        return self._runner.ran
-
-    @property
-    def records(self) -> Mapping[int, Record]:
-        """What the steps led to, by the indices of their nodes."""
-        return self._runner.records
+        self.runner = StepRunner(worker, policy, observe)
+        self._scheduler: Scheduler[Node, Result] = Scheduler(self.runner, jobs)
 
     def run(
         self,
         nodes: Sequence[Node],
         stages: Mapping[str, int],
         use: Callable[[Mapping[int, Result]], T],
-        on_result: Callable[[Node, Result], object] | None = None,
+        on_result: Callable[[Node, Result], object] = lambda _node, _result: None,
     ) -> T:
         """Execute the nodes that have no result yet; what `use` makes of the results of all, by their indices.
 
@@ -72,9 +56,9 @@ class Engine:
         raises. All that was running has ended by then.
         """
         while True:
-            self._runner.begin(nodes, stages)
+            self.runner.begin(nodes, stages)
             results = self._scheduler.run(nodes, on_result)
-            self._runner.end()
+            self.runner.end()
             try:
                 return use(results)
             except LayersLost as lost:

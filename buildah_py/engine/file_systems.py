@@ -26,13 +26,14 @@ class RootAttributes(NamedTuple):
 
 
 class FileSystems:
-    """Shared by the threads of a build. `owners` says whether files and processes can have others than root here.
+    """Those of a `store`, shared by the threads of a build.
 
-    `userxattr` is the form of overlays that this process can mount.
+    `owners` says whether files and processes can have other owners than root here, `userxattr` which form of overlays
+    this process can mount.
     """
 
     def __init__(self, store: Store) -> None:
-        self._store = store
+        self.store = store
         self._views: dict[tuple[tuple[str, ...], tuple[Stamps, ...]], MergedView] = {}
         self._lock = threading.Lock()
         self.userxattr = in_user_namespace()
@@ -42,12 +43,15 @@ class FileSystems:
         """The merged file system of layers, to be looked at without mounting; `stamps` as in a Result."""
         with self._lock:
             if (layers, stamps) not in self._views:
-                self._views[layers, stamps] = self._store.view(layers, stamps)
+                self._views[layers, stamps] = self.store.view(layers, stamps)
             return self._views[layers, stamps]
 
     def make_root(self, path: str, layers: Sequence[str]) -> RootAttributes:
         """Make the directory `path` with the attributes of the root of `layers`, and give these."""
-        root = self._root_attributes(layers)
+        self.store.need(layers)
+        rows = self.store.layers.several(layers)
+        known = (row.root for diff_id in reversed(layers) if (row := rows.get(diff_id)) and row.root)
+        root = RootAttributes(*next(known, ()))
         os.mkdir(path)
         if self.owners:
             from buildah_py.layers.owner import give
@@ -55,15 +59,6 @@ class FileSystems:
             give(path, root.uid, root.gid, "/")
         os.chmod(path, root.mode)
         return root
-
-    def _root_attributes(self, layers: Sequence[str]) -> RootAttributes:
-        self._store.need(layers)
-        rows = self._store.layers.several(layers)
-        for diff_id in reversed(layers):
-            layer = rows.get(diff_id)
-            if layer is not None and layer.root is not None:
-                return RootAttributes(*layer.root)
-        return RootAttributes()
 
     def writer(self, path: str) -> LayerWriter:
         """Give what writes a layer into the empty directory `path`, in the form that overlays of this process take."""

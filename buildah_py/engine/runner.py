@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from buildah_py.cache import Made, step_key
 from buildah_py.cache.policy import ALL
 from buildah_py.cache.records import drop_lies
-from buildah_py.engine.ops import NOTHING_USED, make_op
+from buildah_py.engine.ops import NOTHING_USED, Task, make_op
 from buildah_py.engine.results import NOTHING, base_result, chain_below, result_of
 from buildah_py.errors import Interrupted, LayersLost, NotFound, PybuildError, SourceChanged, StepFailed
 from buildah_py.plan.steps import BaseStep, CaptureStep, CopyStep, RunStep
@@ -43,12 +43,10 @@ class Observed(NamedTuple):
     reason: str
 
 
-class _Task(NamedTuple):
-    """A step on the file system `on`, reading `trees` (None for a build context), with its operation and its key."""
+class _Keyed(NamedTuple):
+    """A step to be done, with its operation and its key."""
 
-    node: Node
-    on: Result
-    trees: Sequence[Result | None]
+    task: Task
     op: Op
     key: str
 
@@ -80,6 +78,7 @@ class StepRunner:
         self._nodes: Sequence[Node] = ()
         self._stages: Mapping[str, int] = {}
         self._opened: set[int] = set()
+        self._texts: frozenset[tuple[str, str]] = frozenset()
         self._ops: dict[int, Op] = {}
         self._made: set[str] = set()
         self._lost: set[str] = set()
@@ -89,6 +88,7 @@ class StepRunner:
     def begin(self, nodes: Sequence[Node], stages: Mapping[str, int]) -> None:
         """Hear of the nodes, before any of them is asked for; `stages` tells how many nodes a stage has."""
         self._nodes, self._stages, self._opened = nodes, stages, _opened(nodes)
+        self._texts = frozenset((node.stage, node.text) for node in nodes)
 
     def end(self) -> None:
         """Note where hits were met, once all is done: later builds compare their steps with these."""
@@ -108,8 +108,8 @@ class StepRunner:
         if self._policy.forbids(node.stage) or self._is_new(node):
             return None
         try:
-            task = self._task(node, needed)
-            found = self._find(task)
+            step = self._keyed(node, needed)
+            found = self._find(step)
         except LayersLost:
             raise
         except PybuildError as error:
@@ -119,7 +119,7 @@ class StepRunner:
         if found is None:
             return None
         self._started(node)
-        return self._hit(task, found, started)
+        return self._hit(step, found, started)
 
     def execute(self, node: Node, needed: Mapping[int, Result]) -> Result:
         """Do a step, unless it is a hit after all. Raises StepFailed, Interrupted, or what stood in its way."""
@@ -179,16 +179,15 @@ class StepRunner:
 
     # one step
 
-    def _task(self, node: Node, needed: Mapping[int, Result]) -> _Task:
+    def _keyed(self, node: Node, needed: Mapping[int, Result]) -> _Keyed:
         """Prepare a step; its operation is made once: what its look-up read of a context need not be read again."""
         on = NOTHING if node.parent is None else needed[node.parent]
-        trees = [None if one.node is None else needed[one.node] for one in node.inputs]
+        task = Task(self._worker, node, on, [None if one.node is None else needed[one.node] for one in node.inputs])
         op = self._ops.get(node.index)
         if op is None:
-            new, opened = self._is_new(node), node.index in self._opened
-            op = self._ops[node.index] = make_op(self._worker, node, on, trees, ahead=new, opened=opened)
-        key = step_key(chain_below(node.step, on.chain), node.step.canonical(), op.inputs())
-        return _Task(node, on, trees, op, key)
+            op = make_op(task, ahead=self._is_new(node), opened=node.index in self._opened)
+            self._ops[node.index] = op
+        return _Keyed(task, op, step_key(chain_below(node.step, on.chain), node.step.canonical(), op.inputs()))
 
     def _is_new(self, node: Node) -> bool:
         """Whether no record of a step can be expected, so that it need not be known what it reads to execute it."""
@@ -196,12 +195,12 @@ class StepRunner:
             return False
         return self._policy.forbids(node.stage) or (self._cache.remote is None and self._cache.is_first_build())
 
-    def _find(self, task: _Task) -> Record | None:
+    def _find(self, step: _Keyed) -> Record | None:
         """Look a step up. What this build itself has made counts even where older records do not."""
-        made = task.key in self._made
-        if (self._policy.forbids(task.node.stage) or task.key in self._lost) and not made:
+        made = step.key in self._made
+        if (self._policy.forbids(step.task.node.stage) or step.key in self._lost) and not made:
             return None
-        record = self._cache.lookup(task.key)
+        record = self._cache.lookup(step.key)
         if record is None or (not made and self._policy.is_too_old(record.made)):
             return None
         return record if self._store.layers.use([record.diff_id]) else None
@@ -215,13 +214,13 @@ class StepRunner:
         self._done(node, events.HIT, "", started)
         return base_result(step.diff_ids)
 
-    def _hit(self, task: _Task, record: Record, started: float) -> Result:
+    def _hit(self, step: _Keyed, record: Record, started: float) -> Result:
         with self._lock:
             self.hits += 1
-            self._met.append((task.node, task.key))
-        self._watch(task, record, events.HIT, "")
-        self._done(task.node, events.HIT, "", started, source=record.source)
-        return self._result(task, record)
+            self._met.append((step.task.node, step.key))
+        self._watch(step, record, events.HIT, "")
+        self._done(step.task.node, events.HIT, "", started, source=record.source)
+        return self._result(step, record)
 
     def _make(self, node: Node, needed: Mapping[int, Result], started: float) -> Result:
         cancellation = self._worker.cancellation
@@ -231,60 +230,59 @@ class StepRunner:
         for left in reversed(range(_TRIES)):
             cancellation.check()
             try:
-                task = self._task(node, needed)
-                with self._store.lock(task.key, cancellation.is_set, waiting=tell):
-                    found = self._find(task)
+                step = self._keyed(node, needed)
+                with self._store.lock(step.key, cancellation.is_set, waiting=tell):
+                    found = self._find(step)
                     if found is not None:
-                        return self._hit(task, found, started)
-                    why = self._explain(task)
-                    record = self._execute(task, why)
+                        return self._hit(step, found, started)
+                    why = self._explain(step)
+                    record = self._execute(step, why)
             except SourceChanged as error:
                 if not left:
                     raise
                 self._worker.reporter.note(f"{error.message}; reading it again", node.index + 1)
                 self._worker.contexts.refresh()
                 self._ops.pop(node.index, None)
-                continue
-            break
+            else:
+                break
         with self._lock:
-            self._made.add(task.key)
+            self._made.add(step.key)
             self.ran += 1
-        self._watch(task, record, events.RAN, why.reason)
-        result = self._result(task, record)
+        self._watch(step, record, events.RAN, why.reason)
+        result = self._result(step, record)
         same, reason = why.nearest is not None and why.nearest.about.chain == result.chain, why.reason
         if same:
             reason += "; same content as before" + ("" if self._policy.no_cache else ": later steps can hit")
-        self._done(node, events.RAN, reason, started, task.op.usage, same=same)
+        self._done(node, events.RAN, reason, started, step.op.usage, same=same)
         return result
 
-    def _explain(self, task: _Task) -> Explanation:
+    def _explain(self, step: _Keyed) -> Explanation:
         """Say why a step is executed, and with which record that is compared."""
         from buildah_py.cache.explain import explain_miss
 
-        texts = frozenset((one.stage, one.text) for one in self._nodes)
-        return explain_miss(self._cache, self._policy, self._ingredients(task), task.key, task.lists, texts)
+        return explain_miss(self._cache, self._policy, self._ingredients(step), step.key, step.lists, self._texts)
 
-    def _ingredients(self, task: _Task, content: str = "") -> Ingredients:
+    def _ingredients(self, step: _Keyed, content: str = "") -> Ingredients:
         """Give all of a step that can be compared, with what it led to once that is known."""
         from buildah_py.cache.ingredients import Ingredients
         from buildah_py.engine.describe import describe
 
-        step, on = task.node.step, task.on.chain
-        about = describe(task.node, self._nodes, task.op, on=on, content=content)
-        return Ingredients(chain_below(step, on), step.canonical(), dict(task.op.inputs()), about)
+        node, on = step.task.node, step.task.parent.chain
+        about = describe(node, self._nodes, step.op, on=on, content=content)
+        return Ingredients(chain_below(node.step, on), node.step.canonical(), dict(step.op.inputs()), about)
 
-    def _execute(self, task: _Task, why: Explanation) -> Record:
+    def _execute(self, step: _Keyed, why: Explanation) -> Record:
         began = time.monotonic()
-        captured, staged = task.op.execute(self._store.stage(), why.nearest.diff_id if why.nearest else None)
+        captured, staged = step.op.execute(self._store.stage(), why.nearest.diff_id if why.nearest else None)
         self._worker.cancellation.check()
         made = Made(captured.diff_id, captured.inventory.content_digest(captured.stamps), captured.stamps)
-        older = self._older(task, made, why)
+        older = self._older(step, made, why)
         if older is None:
             self._add(captured, staged)
         else:
             self._store.discard(staged)
         seconds = round(time.monotonic() - began, 3)
-        return self._cache.keep(self._ingredients(task, made.content), older or made, seconds, lists=task.lists)
+        return self._cache.keep(self._ingredients(step, made.content), older or made, seconds, lists=step.lists)
 
     def _add(self, captured: Captured, staged: str) -> None:
         layers = self._store.layers
@@ -293,27 +291,26 @@ class StepRunner:
         if was_absent:
             drop_lies(self._store, captured.diff_id)
 
-    def _older(self, task: _Task, made: Made, why: Explanation) -> Made | None:
+    def _older(self, step: _Keyed, made: Made, why: Explanation) -> Made | None:
         """Find an earlier result of the step that is equivalent: it stays, so that digests do."""
         if self._cache.apart:
             return None
         layers = self._store.layers
-        for record in self._earlier(task, why):
+        for record in self._earlier(step, why):
             if record.diff_id == made.diff_id:
                 return None
-            if record.content != made.content or layers.missing([record.diff_id]):
-                continue
-            if layers.use([record.diff_id]):
+            here = record.content == made.content and not layers.missing([record.diff_id])
+            if here and layers.use([record.diff_id]):
                 return record.result
         return None
 
-    def _earlier(self, task: _Task, why: Explanation) -> Iterator[Record]:
+    def _earlier(self, step: _Keyed, why: Explanation) -> Iterator[Record]:
         """Give the results that the step has had before, of any ingredients: those most like it first.
 
         A copy's are only those of this very key: where what it selects is another, so is what it makes.
         """
-        copies = isinstance(task.node.step, CopyStep)
-        if why.nearest is not None and (why.nearest.key == task.key or not copies):
+        copies = isinstance(step.task.node.step, CopyStep)
+        if why.nearest is not None and (why.nearest.key == step.key or not copies):
             yield why.nearest
         if copies:
             return
@@ -322,21 +319,22 @@ class StepRunner:
             return
         from buildah_py.engine.describe import describe
 
-        about = describe(task.node, self._nodes, None, on=task.on.chain)
-        yield from (record for record, own in self._cache.near(about, _kind(task.node)) if own)
+        about = describe(step.task.node, self._nodes, None, on=step.task.parent.chain)
+        yield from (record for record, own in self._cache.near(about, _kind(step.task.node)) if own)
 
-    def _result(self, task: _Task, record: Record) -> Result:
+    def _result(self, step: _Keyed, record: Record) -> Result:
+        node, on, trees = step.task.node, step.task.parent, step.task.trees
         with self._lock:
-            self._ops.pop(task.node.index, None)
-            self.records[task.node.index] = record
-        return result_of(task.node.step, task.on, [tree for tree in task.trees if tree is not None], record)
+            self._ops.pop(node.index, None)
+            self.records[node.index] = record
+        return result_of(node.step, on, [tree for tree in trees if tree is not None], record)
 
     # telling
 
-    def _watch(self, task: _Task, record: Record, outcome: str, reason: str) -> None:
+    def _watch(self, step: _Keyed, record: Record, outcome: str, reason: str) -> None:
         if self._observe is not None:
-            ingredients = self._ingredients(task, record.content)
-            self._observe(Observed(task.node, ingredients, record, task.lists, outcome, reason))
+            ingredients = self._ingredients(step, record.content)
+            self._observe(Observed(step.task.node, ingredients, record, step.lists, outcome, reason))
 
     def _started(self, node: Node) -> None:
         total = self._stages[node.stage]

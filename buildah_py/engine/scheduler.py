@@ -23,17 +23,14 @@ class Vertex(Protocol):
     @property
     def index(self) -> int:
         """Its number, and no other's."""
-        ...
 
     @property
     def needs(self) -> Sequence[int]:
         """The nodes whose results it takes; in the graph they stand before it."""
-        ...
 
     @property
     def place(self) -> str:
         """Where it comes from."""
-        ...
 
 
 V = TypeVar("V", bound=Vertex)
@@ -46,27 +43,21 @@ class Runner(Protocol[V_contra, R]):
 
     def look_up(self, node: V_contra, needed: Mapping[int, R]) -> R | None:
         """Give the result of a node if it is known; called in the thread that runs the graph."""
-        ...
 
     def execute(self, node: V_contra, needed: Mapping[int, R]) -> R:
         """Give the result of a node that was not known, or that was not asked for; called in a thread of its own."""
-        ...
 
     def expect(self, nodes: Sequence[V_contra]) -> None:
         """Prepare for nodes that are to be executed; the first of them have begun."""
-        ...
 
     def lost(self, error: Exception) -> Collection[int] | None:
         """The nodes whose results an error says are gone; None for an error that says nothing of the kind."""
-        ...
 
     def forget(self, node: V_contra) -> None:
         """Take the result of a node for not there, if there is one: it is to be looked up or executed again."""
-        ...
 
     def cancel(self) -> None:
         """Have whatever is being executed end soon, with whatever exception."""
-        ...
 
 
 class Scheduler(Generic[V, R]):
@@ -79,20 +70,22 @@ class Scheduler(Generic[V, R]):
         self._runner = runner
         self._jobs = jobs or default_jobs()
         self._nodes: Sequence[V] = ()
-        self._on_result: Callable[[V, R], object] = _ignore
+        self._on_result: Callable[[V, R], object]
         self._results: dict[int, R] = {}
         self._waiting: list[V] = []
         self._running: set[int] = set()
         self._error: BaseException | None = None
         self._condition = threading.Condition()
 
-    def run(self, nodes: Sequence[V], on_result: Callable[[V, R], object] | None = None) -> Mapping[int, R]:
+    def run(
+        self, nodes: Sequence[V], on_result: Callable[[V, R], object] = lambda _node, _result: None
+    ) -> Mapping[int, R]:
         """Run the nodes that have no result yet; the results of all by their indices.
 
         `on_result` is told of each new result before another node gets to see it, by the thread that has it. Raises
         what the first node to fail has raised, or `on_result`. All that was running has ended by then.
         """
-        self._nodes, self._on_result = nodes, on_result or _ignore
+        self._nodes, self._on_result = nodes, on_result
         try:
             self._waiting = self._find_known()
             if self._waiting:
@@ -231,7 +224,3 @@ class Scheduler(Generic[V, R]):
 def default_jobs() -> int:
     """Give how many nodes are executed at once where nobody says: they wait for disks and servers as well."""
     return min(4 + 4 * (os.cpu_count() or 1), _MOST_JOBS)
-
-
-def _ignore(_node: object, _result: object) -> None:
-    """Nobody wants to know."""

@@ -29,10 +29,11 @@ _STEP = {"op": "squash"}
 
 
 def squash(
-    store: Store, cache: Cache, file_systems: FileSystems, layers: Sequence[str], stamps: Sequence[Stamps], first: int
+    file_systems: FileSystems, cache: Cache, layers: Sequence[str], stamps: Sequence[Stamps], first: int
 ) -> Made:
     """Make one layer of those from place `first` on; the one that was made of the same before, if any."""
     chain, inputs = base_chain(layers[:first]), {"layers": digest_of(list(layers[first:]))}
+    store = file_systems.store
     known = cache.lookup(step_key(chain, _STEP, inputs))
     if known is not None and store.layers.use([known.diff_id]):
         return known.result
@@ -40,7 +41,7 @@ def squash(
     fs = os.path.join(store.stage(), "fs")
     file_systems.make_root(fs, layers)
     with file_systems.writer(fs) as writer:
-        entries = _write(writer, store, file_systems, tuple(layers), tuple(stamps), first)
+        entries = _write(writer, file_systems, tuple(layers), tuple(stamps), first)
         captured = writer.finish()
     store.layers.add(fs, captured.inventory, captured.diff_id, captured.size)
     seconds = round(time.monotonic() - began, 3)
@@ -52,12 +53,7 @@ def squash(
 
 
 def _write(
-    writer: LayerWriter,
-    store: Store,
-    file_systems: FileSystems,
-    layers: tuple[str, ...],
-    stamps: tuple[Stamps, ...],
-    first: int,
+    writer: LayerWriter, file_systems: FileSystems, layers: tuple[str, ...], stamps: tuple[Stamps, ...], first: int
 ) -> list[Entry]:
     """Write what the layers from `first` on show, and whiteouts for what they hide, in the order of a tar.
 
@@ -69,7 +65,7 @@ def _write(
     written: list[Entry] = []
     root = full.entry("")
     assert root is not None
-    described = any(_describes_root(store, one) for one in layers[first:])
+    described = any(_describes_root(file_systems.store, one) for one in layers[first:])
     writer.add_dir("", *_attributes(root), implied=not described)
     for path in _hidden("", full, below):
         writer.add_whiteout(path)

@@ -26,11 +26,9 @@ class Contexts(Protocol):
 
     def open(self, name: str) -> SourceTree:
         """Give the context of that name, always the same; "" is the main one. Raises SourceError, NotFound."""
-        ...
 
     def refresh(self) -> None:
         """Have those that are open look at their files again."""
-        ...
 
 
 class Cancellation(threading.Event):

@@ -15,7 +15,7 @@ from buildah_py.cache import Cache, step_key
 from buildah_py.cache.apart import ApartCache
 from buildah_py.cache.policy import ALL, CachePolicy
 from buildah_py.engine import Engine, runner
-from buildah_py.engine.ops import Usage
+from buildah_py.engine.ops import Task, Usage
 from buildah_py.engine.results import NOTHING
 from buildah_py.engine.runner import StepRunner
 from buildah_py.engine.worker import Cancellation, Reporter, Worker
@@ -137,8 +137,8 @@ def builds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
     """Begin builds, one after the other, of one store."""
     begun: list[Build] = []
 
-    def make_op(worker: Worker, node: Node, parent: Result, *_: object, **__: object) -> Op:
-        return next(one for one in begun if one.worker is worker).make_op(node, parent)
+    def make_op(task: Task, **_: object) -> Op:
+        return next(one for one in begun if one.worker is task.worker).make_op(task.node, task.parent)
 
     def begin(ops: Mapping[str, Op], policy: CachePolicy = ALL, *, apart: bool = False) -> Build:
         begun.append(Build(tmp_path / "store", ops, policy, apart=apart))
@@ -165,7 +165,7 @@ def node(index: int, step: Step, parent: int | None, inputs: tuple[Input, ...] =
 def test_a_build_and_the_next_one(builds: Callable[..., Build]) -> None:
     first = builds({"/a": Op(), "/b": Op(content=lambda: b"y")})
     made = first.run(chain("/a", "/b"))
-    assert (first.engine.hits, first.engine.ran) == (0, 2)
+    assert (first.engine.runner.hits, first.engine.runner.ran) == (0, 2)
     assert first.told() == [
         ("StepStarted", 1),
         (1, events.HIT, ""),
@@ -177,19 +177,19 @@ def test_a_build_and_the_next_one(builds: Callable[..., Build]) -> None:
     done = first.events[3]
     assert isinstance(done, events.StepDone)
     assert (done.cpu, done.memory) == USED
-    assert made[2].layers == (*made[1].layers, first.engine.records[2].diff_id)
+    assert made[2].layers == (*made[1].layers, first.engine.runner.records[2].diff_id)
     second = builds({"/a": Op(before=never), "/b": Op(before=never)})
     assert second.run(chain("/a", "/b")) == made
-    assert (second.engine.hits, second.engine.ran) == (2, 0)
+    assert (second.engine.runner.hits, second.engine.runner.ran) == (2, 0)
     assert [one.outcome for one in second.observed] == [events.HIT] * 2
-    assert [one.record.key for one in second.observed] == [second.engine.records[index].key for index in (1, 2)]
+    assert [one.record.key for one in second.observed] == [second.engine.runner.records[index].key for index in (1, 2)]
 
 
 def test_a_key_is_made_of_parent_step_and_inputs(builds: Callable[..., Build]) -> None:
     build = builds({"/a": Op("sha256:other")})
     build.run(chain("/a"))
     step = WorkdirStep("/a", "")
-    assert build.engine.records[1].key == step_key(NOTHING.chain, step.canonical(), {"input": "sha256:other"})
+    assert build.engine.runner.records[1].key == step_key(NOTHING.chain, step.canonical(), {"input": "sha256:other"})
     assert build.observed[0].ingredients.inputs == {"input": "sha256:other"}
 
 
@@ -199,11 +199,11 @@ def test_a_step_that_makes_the_same_again_lets_later_ones_hit(builds: Callable[.
     op = Op("sha256:2")
     second = builds({"/a": op, "/b": Op(before=never)})
     second.run(chain("/a", "/b"))
-    assert (second.engine.hits, second.engine.ran) == (1, 1)
+    assert (second.engine.runner.hits, second.engine.runner.ran) == (1, 1)
     done = [one for one in second.events if isinstance(one, events.StepDone)][1]
     assert done.same
     assert done.reason.endswith("; same content as before: later steps can hit")
-    assert op.nears == [first.engine.records[1].diff_id]
+    assert op.nears == [first.engine.runner.records[1].diff_id]
 
 
 def test_an_equivalent_older_result_stays(builds: Callable[..., Build]) -> None:
@@ -222,7 +222,11 @@ def test_an_equivalent_older_result_stays(builds: Callable[..., Build]) -> None:
     [_, old] = first.run(chain("/a"))
     second = builds({"/a": op}, CachePolicy(no_cache=True))
     [_, again] = second.run(chain("/a"))
-    assert (second.engine.ran, again) == (1, old)
+    assert (second.engine.runner.ran, again) == (1, old)
+    assert len(os.listdir(second.store.path("layers"))) == 1, "the other one is not kept"
+    assert [
+        os.listdir(staged.path) for staged in os.scandir(second.store.path("staging", second.store.lease.name))
+    ] == [[]]
     apart = builds({"/a": op}, CachePolicy(no_cache=True), apart=True)
     [_, own] = apart.run(chain("/a"))
     assert own.chain == old.chain
@@ -243,7 +247,7 @@ def test_records_that_do_not_count(builds: Callable[..., Build], policy: CachePo
     builds({"/a": Op()}).run(chain("/a"))
     build = builds({"/a": Op()}, policy)
     build.run(chain("/a"))
-    assert (build.engine.hits, build.engine.ran) == (1 - ran, ran)
+    assert (build.engine.runner.hits, build.engine.runner.ran) == (1 - ran, ran)
 
 
 def test_a_step_that_another_one_makes_meanwhile_is_done_once(builds: Callable[..., Build]) -> None:
@@ -260,7 +264,7 @@ def test_a_step_that_another_one_makes_meanwhile_is_done_once(builds: Callable[.
     nodes = [node(0, BaseStep("scratch", ()), None), *(node(one, WorkdirStep("/a", ""), 0) for one in (1, 2))]
     [_, one, other] = build.run(nodes)
     assert (one, times) == (other, [1])
-    assert (build.engine.hits, build.engine.ran) == (1, 1)
+    assert (build.engine.runner.hits, build.engine.runner.ran) == (1, 1)
 
 
 @pytest.mark.parametrize(
@@ -301,10 +305,10 @@ def test_what_is_cancelled_is_not_kept(builds: Callable[..., Build]) -> None:
     with pytest.raises(Interrupted):
         build.run(chain("/a"))
     assert build.told()[-1] == (2, events.CANCELLED, "")
-    assert build.engine.records == {}
+    assert build.engine.runner.records == {}
     later = builds({"/a": Op()})
     later.run(chain("/a"))
-    assert later.engine.ran == 1
+    assert later.engine.runner.ran == 1
 
 
 def test_layers_of_a_base_that_are_missing(builds: Callable[..., Build]) -> None:
@@ -328,7 +332,7 @@ def test_sources_that_change_while_they_are_read(builds: Callable[..., Build], t
             build.run(chain("/a"))
     else:
         build.run(chain("/a"))
-        assert build.engine.ran == 1
+        assert build.engine.runner.ran == 1
     assert ("Note", "f changed; reading it again") in build.told()
     assert (len(build.refreshed), len(build.made)) == (2, 3), "the operation is made anew each time"
 
@@ -344,20 +348,24 @@ def test_lost_layers_are_made_again_and_what_stands_on_them_hits(builds: Callabl
             raise LayersLost("layers are lost", lost)
 
     build.run(chain("/a", "/b"), use)
-    assert (build.engine.hits, build.engine.ran) == (1, 1)
+    assert (build.engine.runner.hits, build.engine.runner.ran) == (1, 1)
     assert ("Warning", "layers are lost: what led to it is executed here") in build.told()
 
 
 def test_lost_layers_that_are_of_no_step(builds: Callable[..., Build]) -> None:
+    """Nothing is executed again where that would not bring all of them back."""
     build = builds({"/a": Op()})
-    error = LayersLost("layers are lost", ["sha256:x"])
+    error = LayersLost("layers are lost", [])
 
-    def use(_: object) -> None:
+    def use(results: Mapping[int, Result]) -> None:
+        error.diff_ids = ("sha256:x", *results[1].layers)
         raise error
 
     with pytest.raises(LayersLost) as caught:
         build.run(chain("/a"), use)
     assert caught.value is error
+    assert not [one for one in build.events if isinstance(one, events.Warning)]
+    assert build.engine.runner.ran == 1
 
 
 def test_a_step_that_finds_lost_what_it_stands_on(builds: Callable[..., Build]) -> None:
@@ -371,8 +379,8 @@ def test_a_step_that_finds_lost_what_it_stands_on(builds: Callable[..., Build]) 
 
     build = builds({"/a": Op(), "/b": Op(content=lambda: b"y", before=before)})
     build.run(chain("/a", "/b"))
-    assert (build.engine.hits, build.engine.ran) == (0, 2), "the hit was none"
-    assert sorted(build.engine.records) == [1, 2]
+    assert (build.engine.runner.hits, build.engine.runner.ran) == (0, 2), "the hit was none"
+    assert sorted(build.engine.runner.records) == [1, 2]
 
 
 def test_only_steps_with_commands_have_containers_prepared(builds: Callable[..., Build]) -> None:
@@ -388,15 +396,17 @@ def test_only_steps_with_commands_have_containers_prepared(builds: Callable[...,
 
 
 def test_hits_are_noted_where_they_were_met(builds: Callable[..., Build]) -> None:
-    """A build that only hits leaves behind what later ones are compared with."""
-    builds({"/a": Op()}).run(chain("/a"))
-    build = builds({"/a": Op()})
-    noted: list[object] = []
-    cast("Any", build.cache).see = noted.append
+    """A build that only hits leaves behind what later ones are compared with, unless that is there already."""
+    builds({"/a": Op(), "/b": Op()}).run(chain("/a", "/b"))
+    build = builds({"/a": Op(), "/b": Op()})
+    noted: list[list[tuple[str, str]]] = []
+    cast("Any", build.cache).see = lambda met: noted.append([(key, kind) for key, _, kind in met])
     cast("Any", build.cache).were_met = lambda keys: bool(noted) or not keys
     build.run(chain("/a"))
-    assert [[(key, kind) for key, _, kind in one] for one in cast("Any", noted)] == [
-        [(build.engine.records[1].key, "workdir")]
-    ]
-    build.run(chain("/a"))
+    records = build.engine.runner.records
+    assert noted == [[(records[1].key, "workdir")]]
+    build.run(chain("/a", "/b"))
     assert len(noted) == 1
+    cast("Any", build.cache).were_met = lambda _: False
+    build.run(chain("/a", "/b"))
+    assert len(noted) == 1, "nothing was met since"

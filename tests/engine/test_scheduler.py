@@ -444,6 +444,27 @@ def test_what_was_begun_with_a_result_that_was_lost_meanwhile(same: bool) -> Non
     assert runner.executed.count(1) == (1 if same else 2)
 
 
+def test_a_failure_counts_whatever_was_lost_meanwhile() -> None:
+    error, begun, again = StoreError("full"), threading.Event(), threading.Event()
+
+    def fails(_: object) -> object:
+        begun.set()
+        until(again)
+        raise error
+
+    def loses(_: object) -> object:
+        until(begun)
+        raise Lost(0)
+
+    def anew(_: object) -> object:
+        again.set()
+        until(runner.cancelled)
+        raise Interrupted("interrupted")
+
+    runner = Runner({0: anew, 1: fails, 2: loses}, known=[0])
+    assert ended(lambda: Scheduler(runner, jobs=3).run(graph([], [0], [0]))) is error
+
+
 def test_forgetting_between_runs() -> None:
     runner = Runner()
     scheduler = Scheduler(runner)

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from buildah_py.engine.results import Result
     from buildah_py.engine.worker import Worker
     from buildah_py.layers.inventory import Captured
+    from buildah_py.layers.tree import SourceTree
+    from buildah_py.layers.view import MergedView
     from buildah_py.plan import Node
 
 
@@ -37,58 +39,66 @@ class InputList(NamedTuple):
     pack: Callable[[], bytes]
 
 
+class Task(NamedTuple):
+    """A step to be done on the file system `parent`; `trees` go with its node's inputs, None for a build context."""
+
+    worker: Worker
+    node: Node
+    parent: Result
+    trees: Sequence[Result | None]
+
+    def below(self) -> MergedView:
+        """The file system that the step runs on, to be looked at."""
+        return self.worker.file_systems.view(self.parent.layers, self.parent.stamps)
+
+    def open(self, number: int) -> SourceTree:
+        """The tree of an input, to be looked at."""
+        tree = self.trees[number]
+        if tree is None:
+            return self.worker.contexts.open(self.node.inputs[number].context)
+        return self.worker.file_systems.view(tree.layers, tree.stamps)
+
+
 class Op(Protocol):
     """A step about to be looked up, and executed if need be."""
 
     @property
     def usage(self) -> Usage:
         """What executing it took; zeros where there was no command."""
-        ...
 
     def inputs(self) -> Mapping[str, str]:
         """The digests of what the step reads, by names that mean something to a person."""
-        ...
 
     def lists(self) -> Mapping[str, InputList]:
         """What those inputs hold that are lists of files, by the same names."""
-        ...
 
     def execute(self, staged: str, near: str | None) -> tuple[Captured, str]:
         """Execute it in the empty directory `staged`; what came of it, and the tree or tar below that holds the layer.
 
         `near` is the layer that the record led to which the step was compared with: most likely the result is like it.
         """
-        ...
 
 
-def make_op(
-    worker: Worker,
-    node: Node,
-    parent: Result,
-    trees: Sequence[Result | None],
-    *,
-    ahead: bool = False,
-    opened: bool = True,
-) -> Op:
-    """Make the operation of a node on the file system `parent`. `trees` go with its inputs; None for a build context.
+def make_op(task: Task, *, ahead: bool = False, opened: bool = True) -> Op:
+    """Make the operation of a step.
 
     `ahead` says that no record of it is to be found, so that it may be executed before its inputs are known; `opened`
     that something else of the build will look at the files of its layer.
     """
-    step = node.step
+    step = task.node.step
     if isinstance(step, RunStep):
         from buildah_py.engine.ops.run import RunOp
 
-        return RunOp(worker, node, step, parent, trees)
+        return RunOp(task, step)
     if isinstance(step, CaptureStep):
         from buildah_py.engine.ops.capture import CaptureOp
 
-        return CaptureOp(worker, node, step.run, parent, trees)
+        return CaptureOp(task, step.run)
     if isinstance(step, CopyStep):
         from buildah_py.engine.ops.copy import CopyOp
 
-        return CopyOp(worker, node, step, parent, trees, ahead=ahead, opened=opened)
+        return CopyOp(task, step, ahead=ahead, opened=opened)
     assert isinstance(step, WorkdirStep), step
     from buildah_py.engine.ops.workdir import WorkdirOp
 
-    return WorkdirOp(worker.file_systems, worker.reporter, step, parent)
+    return WorkdirOp(task, step)

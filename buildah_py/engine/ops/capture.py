@@ -21,7 +21,7 @@ _MOST = 64 * 1024
 
 
 class CaptureOp(RunOp):
-    """The command of an ENV --from-run on the file system `parent`."""
+    """The command of an ENV --from-run."""
 
     def execute(self, staged: str, _near: str | None = None) -> tuple[Captured, str]:
         """Run the command, and make a layer of what it printed. Raises StepFailed."""
@@ -33,7 +33,7 @@ class CaptureOp(RunOp):
                 raise PybuildError(f"the command printed more than {_MOST >> 10} KiB", hint="print only the value")
 
         self._confirm()
-        with Command(self._worker, self._node, self._step, self._parent, self._trees, staged) as command:
+        with Command(self._task, self._step, staged) as command:
             self.usage = command.run(keep)
         fs = os.path.join(staged, "fs")
         os.mkdir(fs, 0o755)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Self
 
 from buildah_py.engine.ops import Usage
 from buildah_py.engine.ops.step_log import StepLog, open_log
@@ -16,14 +16,11 @@ from buildah_py.layers.stamps import NO_STAMPS, window
 from buildah_py.progress import events
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
     from types import TracebackType
 
-    from buildah_py.engine.results import Result
-    from buildah_py.engine.worker import Worker
+    from buildah_py.engine.ops import Task
     from buildah_py.layers.inventory import Captured
-    from buildah_py.layers.stamps import Stamps
-    from buildah_py.plan import Node
     from buildah_py.plan.steps import RunStep
     from buildah_py.sandbox import ContainerSpec, ExitStatus, Operation
 
@@ -33,43 +30,23 @@ _PIECE = 64 * 1024
 _SINGLE_ID = "if it was about another user: only root exists here, and `pybuild doctor` tells what is missing"
 
 
-class Moment(NamedTuple):
-    """A moment in nanoseconds: since 1970 by the clock of the file system that stamps files, and by a steady one.
+def now_on(directory: str) -> tuple[int, int]:
+    """Make a directory; when that was in nanoseconds, by the clock that stamps files and by one that nobody sets.
 
-    The file system's need not be this machine's.
+    The former, since 1970, is the file system's, which need not be this machine's.
     """
-
-    stamped: int
-    steady: int
-
-    def until(self, end: Moment) -> Stamps:
-        """Give the times that the file system may have stamped from here to there."""
-        return window(self.stamped, end.stamped, end.steady - self.steady)
-
-
-def now_on(directory: str) -> Moment:
-    """Make a directory, which stamps it."""
     os.mkdir(directory)
-    return Moment(os.stat(directory).st_mtime_ns, time.clock_gettime_ns(time.CLOCK_BOOTTIME))
+    return os.stat(directory).st_mtime_ns, time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
 
 class Command:
     """The command of `step` in the empty directory `staged`; what it needs meanwhile is there while this is entered."""
 
-    def __init__(
-        self,
-        worker: Worker,
-        node: Node,
-        step: RunStep,
-        parent: Result,
-        trees: Sequence[Result | None],
-        staged: str,
-    ) -> None:
-        self._worker = worker
-        self._node = node
+    def __init__(self, task: Task, step: RunStep, staged: str) -> None:
+        self._task = task
+        self._worker = task.worker
+        self._node = task.node
         self._step = step
-        self._parent = parent
-        self._trees = trees
         self._staged = staged
         self._held = ExitStack()
 
@@ -81,7 +58,7 @@ class Command:
                 "hit for builds that have all ids (`pybuild doctor` tells how to get some)"
             )
         upper, work, init = (os.path.join(self._staged, name) for name in ("upper", "work", "init"))
-        self._root = self._worker.file_systems.make_root(upper, self._parent.layers)
+        self._root = self._worker.file_systems.make_root(upper, self._task.parent.layers)
         self._began = now_on(work)
         os.mkdir(init)
         with self._held:
@@ -105,11 +82,11 @@ class Command:
         if step.mounts:
             from buildah_py.engine.ops.run_mounts import make_mounts
 
-            for made in make_mounts(self._worker, self._node, step.mounts, self._trees, self._staged, self._held):
+            for made in make_mounts(self._task, step.mounts, self._staged, self._held):
                 mounts += made.operations
                 environment.update(made.variables)
         return ContainerSpec(
-            lowers=self._worker.store.lowers(self._parent.layers),
+            lowers=self._worker.store.lowers(self._task.parent.layers),
             upper=upper,
             work=work,
             init=init,
@@ -184,13 +161,14 @@ class Command:
         for path, instead in _NOT_KEPT.items():
             if take_out(spec.upper, spec.init, path, changed=True):
                 warn(f"{place}: what the step did to {path} is not kept: each container gets its own; {instead}")
+        began, ended = self._began, now_on(os.path.join(self._staged, "ended"))
         captured = capture(
             spec.upper,
             spec.lowers,
             stubs=spec.init,
             userxattr=self._worker.file_systems.userxattr,
             root=Entry("", DIR, *self._root),
-            stamped=self._began.until(now_on(os.path.join(self._staged, "ended"))),
+            stamped=window(began[0], ended[0], ended[1] - began[1]),
             below=self._below(),
         )
         tidy(spec.upper, captured)
@@ -200,7 +178,7 @@ class Command:
 
     def _below(self) -> Callable[[str], Entry | None]:
         """Give what the layers show that steps have made; nothing of a base image has a time that is no content."""
-        layers, stamps = self._parent.layers, self._parent.stamps
+        layers, stamps = self._task.parent.layers, self._task.parent.stamps
         own = next((place for place, one in enumerate(stamps) if one != NO_STAMPS), None)
         if own is None:
             return lambda _: None

@@ -19,21 +19,19 @@ if TYPE_CHECKING:
     from buildah_py.copy.materialise import Inline
     from buildah_py.copy.mode import Mode
     from buildah_py.copy.selection import Selection
-    from buildah_py.engine.results import Result
-    from buildah_py.engine.worker import Worker
+    from buildah_py.engine.ops import Task
     from buildah_py.layers.inventory import Captured
     from buildah_py.layers.packer import LayerPacker
     from buildah_py.layers.sink import LayerSink
     from buildah_py.layers.stamps import Stamps
     from buildah_py.layers.writer import LayerWriter
-    from buildah_py.plan import Node
     from buildah_py.plan.steps import CopyStep
 
 
 class Selected(NamedTuple):
     """Sources of one tree, and whether archives among them are unpacked.
 
-    `identity` stands for them in the key where that is not their content; `local` is what was not fetched.
+    `identity` stands for them in the key where their content differs each time; `local` is what was not fetched.
     """
 
     selection: Selection
@@ -43,7 +41,7 @@ class Selected(NamedTuple):
 
 
 class CopyOp:
-    """A COPY or ADD onto the file system `parent`, from the first of `trees`.
+    """A COPY or ADD from the tree of the first input.
 
     With `ahead`, when no record is to be found, files of a context that nobody has read yet are read once: `inputs`
     makes the layer, and learns from that what they hold. `opened` says that something else of the build will look at
@@ -52,22 +50,12 @@ class CopyOp:
 
     usage = NOTHING_USED
 
-    def __init__(
-        self,
-        worker: Worker,
-        node: Node,
-        step: CopyStep,
-        parent: Result,
-        trees: Sequence[Result | None],
-        *,
-        ahead: bool = False,
-        opened: bool = True,
-    ) -> None:
-        self._worker = worker
-        self._node = node
+    def __init__(self, task: Task, step: CopyStep, *, ahead: bool = False, opened: bool = True) -> None:
+        self._task = task
+        self._worker = task.worker
         self._step = step
-        self._parent = parent
-        self._origin = trees[0]
+        self._origin = task.trees[0]
+        self._source = task.node.inputs[0]
         self._mode = _mode(step.chmod)
         self._ahead = ahead
         self._opened = opened
@@ -95,7 +83,7 @@ class CopyOp:
         chown = bool(self._step.chown)
         digests = [one.identity or one.selection.digest(chmod=self._mode, chown=chown) for one in self._select()]
         if key := self._question():
-            self._worker.cache.selections.keep(key, digests[0], self._node.inputs[0].name)
+            self._worker.cache.selections.keep(key, digests[0], self._source.name)
         return digests
 
     def _question(self) -> str:
@@ -133,7 +121,7 @@ class CopyOp:
         made = self._packed(selected, staged, near)
         if made is None:
             fs = os.path.join(staged, "fs")
-            self._worker.file_systems.make_root(fs, () if self._step.link else self._parent.layers)
+            self._worker.file_systems.make_root(fs, () if self._step.link else self._task.parent.layers)
             with self._worker.file_systems.writer(fs) as writer:
                 stamps = self._write(selected, writer, writer)
                 made = writer.finish()._replace(stamps=stamps), fs
@@ -164,7 +152,6 @@ class CopyOp:
         """Write the files; which times among theirs are no content."""
         from buildah_py.copy.materialise import Inline, materialise
 
-        view = self._worker.file_systems.view(self._parent.layers, self._parent.stamps)
         now = time.time_ns()
         pieces: list[Selection | Inline] = [
             Inline(file.name, file.content, file.mode, now) for file in self._step.files
@@ -173,7 +160,7 @@ class CopyOp:
         return materialise(
             pieces,
             self._step.destination,
-            view,
+            self._task.below(),
             sink,
             chown=self._owner(self._step.chown) if self._step.chown else None,
             chmod=self._mode,
@@ -181,7 +168,7 @@ class CopyOp:
             unpack=[False] * len(self._step.files) + [one.unpacks for one in selected],
             unpack_into=tree,
             now=now,
-            warn=lambda text: self._worker.reporter.warn(f"{self._node.place}: {text}"),
+            warn=lambda text: self._worker.reporter.warn(f"{self._task.node.place}: {text}"),
             limits=self._worker.reach.limits,
             check=self._worker.cancellation.check,
         )
@@ -189,11 +176,11 @@ class CopyOp:
     def _owner(self, chown: str) -> tuple[int, int]:
         from buildah_py.copy.owner import parse_owner
 
-        return parse_owner(chown, self._worker.file_systems.view(self._parent.layers))
+        return parse_owner(chown, self._task.below())
 
     def _warn(self, selected: Sequence[Selected]) -> None:
         """Say what was surely not meant to be in the layer, once in a build. Named contexts are named on purpose."""
-        if self._node.inputs[0].context:
+        if self._source.context:
             return
         from buildah_py.sources.directory import DirectoryContext
         from buildah_py.sources.hygiene import advice
@@ -231,9 +218,11 @@ class CopyOp:
             local: list[str] = []
             for source in step.sources:
                 if step.add and kind_of(source) != "path":
+                    from buildah_py.engine.ops.fetch import fetch
+
                     found += self._select_local(local)
                     local = []
-                    found.append(self._fetch(source))
+                    found.append(fetch(self._worker.store, self._worker.reach, step, source))
                 else:
                     local.append(source)
             found += self._select_local(local)
@@ -243,28 +232,17 @@ class CopyOp:
     def _select_local(self, sources: Sequence[str]) -> list[Selected]:
         if not sources:
             return []
-        step, origin = self._step, self._node.inputs[0]
-        tree = (
-            self._worker.contexts.open(origin.context)
-            if self._origin is None
-            else self._worker.file_systems.view(self._origin.layers, self._origin.stamps)
-        )
+        step = self._step
         selection = select(
-            tree,
+            self._task.open(0),
             sources,
             exclude=step.exclude,
             parents=step.parents,
-            where=origin.name,
+            where=self._source.name,
             unread=self._ahead,
             timed=self._origin is not None,
         )
         return [Selected(selection, step.add and step.unpack is not False)]
-
-    def _fetch(self, source: str) -> Selected:
-        from buildah_py.engine.ops.fetch import fetch
-
-        fetched = fetch(self._worker.store, self._worker.reach, self._step, source)
-        return Selected(fetched.selection, self._step.unpack is True, fetched.identity, local=False)
 
 
 def _mode(chmod: str) -> Mode | None:

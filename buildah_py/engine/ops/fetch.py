@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from buildah_py.buildfile.remote import kind_of
 from buildah_py.copy.select import select_path
+from buildah_py.engine.ops.copy import Selected
 from buildah_py.sources import git, git_url, http
 from buildah_py.sources.directory import DirectoryContext
 from buildah_py.sources.urls import redact
 
 if TYPE_CHECKING:
-    from buildah_py.copy.selection import Selection
     from buildah_py.plan.steps import CopyStep
     from buildah_py.sources.reach import Reach
     from buildah_py.store import Store
 
 
-class Fetched(NamedTuple):
-    """What was fetched; `identity` stands for its content in the key where that differs from time to time."""
-
-    selection: Selection
-    identity: str = ""
-
-
-def fetch(store: Store, reach: Reach, step: CopyStep, url: str) -> Fetched:
+def fetch(store: Store, reach: Reach, step: CopyStep, url: str) -> Selected:
     """Fetch what an ADD names, or find it unchanged in the store. Raises SourceError, NotFound."""
     shown = redact(url)
     if kind_of(url) == "http":
@@ -38,7 +31,7 @@ def fetch(store: Store, reach: Reach, step: CopyStep, url: str) -> Fetched:
             cancelled=reach.cancelled,
             limits=reach.limits,
         )
-        return Fetched(select_path(fetched.tree(), fetched.name, where=shown))
+        return Selected(select_path(fetched.tree(), fetched.name, where=shown), step.unpack is True, local=False)
     source = git_url.parse(url)
     if step.checksum:
         source = source._replace(commit=step.checksum)
@@ -58,4 +51,4 @@ def fetch(store: Store, reach: Reach, step: CopyStep, url: str) -> Fetched:
     tree = DirectoryContext(checkout.path, name=shown)
     # What git keeps for itself holds times of this checkout.
     identity = f"git {checkout.commit} {source.subdir}" if step.keep_git_dir or source.keep_git_dir else ""
-    return Fetched(select_path(tree, "", where=shown), identity)
+    return Selected(select_path(tree, "", where=shown), step.unpack is True, identity, local=False)

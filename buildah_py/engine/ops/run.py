@@ -10,26 +10,20 @@ from buildah_py.engine.ops import NOTHING_USED, InputList
 from buildah_py.engine.results import before
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-    from buildah_py.engine.results import Result
-    from buildah_py.engine.worker import Worker
+    from buildah_py.engine.ops import Task
     from buildah_py.layers.inventory import Captured
-    from buildah_py.plan import Node
     from buildah_py.plan.steps import MountStep, RunStep
 
 
 class RunOp:
-    """A RUN on the file system `parent`."""
+    """A RUN."""
 
-    def __init__(
-        self, worker: Worker, node: Node, step: RunStep, parent: Result, trees: Sequence[Result | None]
-    ) -> None:
-        self._worker = worker
-        self._node = node
+    def __init__(self, task: Task, step: RunStep) -> None:
+        self._task = task
+        self._worker = task.worker
         self._step = step
-        self._parent = parent
-        self._trees = trees
         self._digests: dict[str, str] | None = None
         self._lists: dict[str, InputList] = {}
         self.usage = NOTHING_USED
@@ -45,7 +39,7 @@ class RunOp:
             # No file can have another owner than root, and changing owners does nothing.
             self._digests = {} if self._worker.file_systems.owners else {"machine": "one id"}
             if self._step.reads_state:
-                self._digests[BEFORE] = before(self._parent, filter(None, self._trees)) or ""
+                self._digests[BEFORE] = before(self._task.parent, filter(None, self._task.trees)) or ""
             for mount in self._step.mounts:
                 if mount.input is not None:
                     self._digests[f"mount {mount.target}"] = self._shown_digest(mount)
@@ -71,20 +65,16 @@ class RunOp:
     def _look(self, mount: MountStep) -> str:
         from buildah_py.engine.ops.run_mounts import shown
 
-        assert mount.input is not None
-        tree = self._trees[mount.input]
-        selection = shown(self._worker, self._node, mount, tree)
+        selection, key = shown(self._task, mount), self._question(mount)
         digest = selection.digest()
-        self._lists[f"mount {mount.target}"] = InputList(
-            selection.where, tree is None, selection.bases(), selection.packed
-        )
-        if key := self._question(mount):
+        self._lists[f"mount {mount.target}"] = InputList(selection.where, not key, selection.bases(), selection.packed)
+        if key:
             self._worker.cache.selections.keep(key, digest, selection.where)
         return digest
 
     def _question(self, mount: MountStep) -> str:
         """Name what a mount shows; "" for a build context, which is what it is now."""
-        tree = None if mount.input is None else self._trees[mount.input]
+        tree = None if mount.input is None else self._task.trees[mount.input]
         return selection_key(tree.chain, [mount.source or "/"]) if tree is not None else ""
 
     def execute(self, staged: str, _near: str | None = None) -> tuple[Captured, str]:
@@ -92,7 +82,7 @@ class RunOp:
         from buildah_py.engine.ops.command import Command
 
         self._confirm()
-        with Command(self._worker, self._node, self._step, self._parent, self._trees, staged) as command:
+        with Command(self._task, self._step, staged) as command:
             self.usage = command.run()
         return command.captured()
 

@@ -16,12 +16,10 @@ if TYPE_CHECKING:
     from contextlib import ExitStack
 
     from buildah_py.copy.selection import Selection
-    from buildah_py.engine.results import Result
-    from buildah_py.engine.worker import Worker
-    from buildah_py.layers.tree import SourceTree
-    from buildah_py.plan import Node
+    from buildah_py.engine.ops import Task
     from buildah_py.plan.steps import MountStep
     from buildah_py.sandbox import Operation
+    from buildah_py.sources.reach import Reach
 
 
 class MadeMount(NamedTuple):
@@ -31,20 +29,20 @@ class MadeMount(NamedTuple):
     variables: tuple[tuple[str, str], ...] = ()
 
 
-def shown(worker: Worker, node: Node, mount: MountStep, tree: Result | None) -> Selection:
+def shown(task: Task, mount: MountStep) -> Selection:
     """Give what a mount shows: what is below its source."""
-    seen, where = shown_tree(worker, node, mount, tree)
-    return select(seen, [mount.source or "/"], where=where, timed=tree is not None)
+    assert mount.input is not None
+    timed = task.trees[mount.input] is not None
+    return select(task.open(mount.input), [mount.source or "/"], where=where(task, mount), timed=timed)
 
 
-def make_mounts(
-    worker: Worker,
-    node: Node,
-    mounts: Sequence[MountStep],
-    trees: Sequence[Result | None],
-    staged: str,
-    held: ExitStack,
-) -> Iterator[MadeMount]:
+def where(task: Task, mount: MountStep) -> str:
+    """Say what messages call the tree that a mount shows something of."""
+    assert mount.input is not None
+    return task.node.inputs[mount.input].name
+
+
+def make_mounts(task: Task, mounts: Sequence[MountStep], staged: str, held: ExitStack) -> Iterator[MadeMount]:
     """Make what the sandbox mounts for a step.
 
     Directories that are thrown away afterwards lie below `staged`; what has to last as long as the container runs is
@@ -54,23 +52,22 @@ def make_mounts(
     if any(mount.type == "cache" for mount in mounts):
         from buildah_py.engine.ops.cache_mounts import open_caches, show_cache
 
-        caches = open_caches(worker, node, mounts, trees, held)
+        caches = open_caches(task, mounts, held)
     for number, mount in enumerate(mounts):
-        tree = trees[mount.input] if mount.input is not None else None
         if number in caches:
             yield show_cache(mount, caches[number], held)
         elif mount.type == "tmpfs":
             yield MadeMount((TmpfsMount(mount.target, mount.size or 0),))
         elif mount.type == "bind":
-            yield MadeMount((_bind(worker, node, mount, tree, staged),))
+            yield MadeMount((_bind(task, mount, staged),))
         elif mount.type == "secret":
-            yield _secret(worker, mount)
+            yield _secret(task.worker.reach, mount)
         else:
-            yield _agent(worker, mount, staged, number, held)
+            yield _agent(task.worker.reach, mount, staged, number, held)
 
 
-def _secret(worker: Worker, mount: MountStep) -> MadeMount:
-    value = worker.reach.secret(mount.id)
+def _secret(reach: Reach, mount: MountStep) -> MadeMount:
+    value = reach.secret(mount.id)
     if value is None:
         if mount.required:
             raise NotFound(
@@ -83,11 +80,11 @@ def _secret(worker: Worker, mount: MountStep) -> MadeMount:
     return MadeMount(files, variables)
 
 
-def _agent(worker: Worker, mount: MountStep, staged: str, number: int, held: ExitStack) -> MadeMount:
+def _agent(reach: Reach, mount: MountStep, staged: str, number: int, held: ExitStack) -> MadeMount:
     from buildah_py.engine.ops.ssh_agent import AgentSocket
 
     name = mount.id or "default"
-    agent = worker.reach.agents.get(name)
+    agent = reach.agents.get(name)
     if agent is None:
         if mount.required:
             raise NotFound(f"the ssh agent `{name}` is required and was not given", hint=f"add --ssh {name}")
@@ -100,37 +97,26 @@ def _agent(worker: Worker, mount: MountStep, staged: str, number: int, held: Exi
     return MadeMount((BindMount(socket.path, target, readonly=False, mapped=True),), (("SSH_AUTH_SOCK", target),))
 
 
-def shown_tree(worker: Worker, node: Node, mount: MountStep, tree: Result | None) -> tuple[SourceTree, str]:
-    """Give the tree that a mount shows something of, and what messages call it."""
+def _bind(task: Task, mount: MountStep, staged: str) -> Operation:
     assert mount.input is not None
-    source = node.inputs[mount.input]
-    return worker.contexts.open(source.context) if tree is None else worker.file_systems.view(
-        tree.layers, tree.stamps
-    ), source.name
-
-
-def _bind(worker: Worker, node: Node, mount: MountStep, tree: Result | None, staged: str) -> Operation:
-    shown, where = shown_tree(worker, node, mount, tree)
+    tree, shown = task.trees[mount.input], task.open(mount.input)
     path = resolve(shown, mount.source)
     if path and shown.entry(path) is None:
-        raise NotFound(f"--mount={mount.target}: `{mount.source}` is not in {where}")
+        raise NotFound(f"--mount={mount.target}: `{mount.source}` is not in {where(task, mount)}")
     if tree is not None:
-        lowers = worker.store.lowers(tree.layers)
+        lowers = task.worker.store.lowers(tree.layers)
     else:
         # A copy, so that the mount shows what .dockerignore leaves, and that alone, whatever happens to the context.
-        lowers = (_copy(worker, shown, path, where, os.path.join(staged, f"bind-{mount.input}")),)
+        directory = os.path.join(staged, f"bind-{mount.input}")
+        os.mkdir(directory)
+        with task.worker.file_systems.writer(directory) as writer:
+            copied = select(shown, [path or "/"], where=where(task, mount), parents=bool(path))
+            materialise([copied], "/", shown, writer, link=True)
+            writer.finish()
+        lowers = (directory,)
     if mount.readonly:
         return OverlayMount(lowers, mount.target, path)
     upper, work = (os.path.join(staged, f"{name}-{mount.input}") for name in ("upper", "work"))
     os.mkdir(upper)
     os.mkdir(work)
     return OverlayMount(lowers, mount.target, path, upper, work)
-
-
-def _copy(worker: Worker, shown: SourceTree, path: str, where: str, directory: str) -> str:
-    os.mkdir(directory)
-    with worker.file_systems.writer(directory) as writer:
-        selection = select(shown, [path or "/"], where=where, parents=bool(path))
-        materialise([selection], "/", shown, writer, link=True)
-        writer.finish()
-    return directory

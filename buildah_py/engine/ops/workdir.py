@@ -15,10 +15,7 @@ from buildah_py.layers.stamps import NO_STAMPS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from buildah_py.engine.file_systems import FileSystems
-    from buildah_py.engine.ops import InputList
-    from buildah_py.engine.results import Result
-    from buildah_py.engine.worker import Reporter
+    from buildah_py.engine.ops import InputList, Task
     from buildah_py.layers.inventory import Captured
     from buildah_py.layers.tree import Tree
     from buildah_py.plan.steps import WorkdirStep
@@ -29,11 +26,9 @@ class WorkdirOp:
 
     usage = NOTHING_USED
 
-    def __init__(self, file_systems: FileSystems, reporter: Reporter, step: WorkdirStep, parent: Result) -> None:
-        self._file_systems = file_systems
-        self._reporter = reporter
+    def __init__(self, task: Task, step: WorkdirStep) -> None:
+        self._task = task
         self._step = step
-        self._parent = parent
 
     def inputs(self) -> Mapping[str, str]:
         """Nothing but the file system below, which the key starts from."""
@@ -47,12 +42,12 @@ class WorkdirOp:
         """Write the missing directories as a layer."""
         from buildah_py.copy.layout import Layout
 
-        view = self._file_systems.view(self._parent.layers, self._parent.stamps)
-        stamps = NO_STAMPS
+        view = self._task.below()
+        file_systems, stamps = self._task.worker.file_systems, NO_STAMPS
         path = resolve(view, self._step.path)
         fs = os.path.join(staged, "fs")
-        self._file_systems.make_root(fs, self._parent.layers)
-        with self._file_systems.writer(fs) as writer:
+        file_systems.make_root(fs, self._task.parent.layers)
+        with file_systems.writer(fs) as writer:
             existing = view.entry(path)
             if existing is None:
                 layout = Layout(view)
@@ -76,7 +71,7 @@ class WorkdirOp:
         try:
             return parse_owner(self._step.user, view)
         except NotFound as error:
-            if not self._parent.layers:
+            if not self._task.parent.layers:
                 raise
-            self._reporter.warn(f"WORKDIR {self._step.path} belongs to root: {error.message}")
+            self._task.worker.reporter.warn(f"WORKDIR {self._step.path} belongs to root: {error.message}")
             return 0, 0

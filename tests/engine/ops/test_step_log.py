@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from buildah_py.engine.containers import Containers
+from buildah_py.engine.ops import Task
 from buildah_py.engine.ops.command import Command
 from buildah_py.engine.ops.step_log import StepLog
 from buildah_py.engine.results import NOTHING
@@ -81,7 +82,7 @@ def run(tmp_path: Path, containers: Containers, emit: Callable[[Event], None]) -
     node: Any = SimpleNamespace(index=0, place="F:1", text="RUN x")
     staged = tmp_path / "staged"
     staged.mkdir()
-    with Command(worker, node, step, NOTHING, (), str(staged)) as command:
+    with Command(Task(worker, node, NOTHING, ()), step, str(staged)) as command:
         command.run()
 
 
