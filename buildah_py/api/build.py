@@ -7,12 +7,12 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from buildah_py.api.container import ContainerOptions
-from buildah_py.api.finishing import compress_ahead, layers_taken, shape_image, write_outputs
+from buildah_py.api.finishing import clamp_of, compress_ahead, layers_taken, shape_image, write_outputs
 from buildah_py.api.opening import open_build, plan_options, refuse_what_is_not_allowed
 from buildah_py.api.output_options import OutputOptions, check_epoch, meant_for_pushes, names_in_store, read_outputs
 from buildah_py.api.recorded import record, warned
 from buildah_py.api.reuse import ReuseOptions
-from buildah_py.contexts.named import ContextOptions, parse_contexts
+from buildah_py.contexts.named import ContextOptions
 from buildah_py.engine import Engine
 from buildah_py.errors import UsageError
 from buildah_py.frozen import dataclass, field, replace
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from buildah_py.api.opening import Session
-    from buildah_py.buildfile.tree import BuildFile
-    from buildah_py.contexts.main import MainContext
     from buildah_py.engine import Result
     from buildah_py.explain.record_file import BuildOptions, Recorder
     from buildah_py.image.config import ImageConfig
@@ -109,11 +107,10 @@ def build(
     names = names_in_store(given, outputs)
     registries = meant_for_pushes(request.registries, outputs, given)
     registries = telling(registries, request.environ, lambda text: emit(events.Note(text)))
-    request = replace(request, registries=registries)
-    with open_build(request, names, emit) as opened:
-        request, worker, build_file, caches = opened.request, opened.worker, opened.build_file, opened.caches
-        store = worker.store
-        check_epoch(request.outputs, outputs, request.epoch)
+    with open_build(request, names, emit, registries=registries) as session:
+        worker, caches = session.worker, session.caches
+        store, epoch = worker.store, session.settled.epoch
+        check_epoch(request.outputs, outputs, epoch)
         if store.begins_anew:
             emit(events.Note("the store is of an older pybuild: its images stay, its steps are executed once more"))
         for lost in store.lost:
@@ -122,10 +119,10 @@ def build(
         ahead: Ahead | None = None
         done: BuildResult | None = None
         observe = recorder.observe if recorder else None
-        engine = Engine(worker, policy=opened.policy, observe=observe, jobs=request.jobs)
+        engine = Engine(worker, policy=session.policy, observe=observe, jobs=request.jobs)
         steps = engine.runner
         try:
-            plan = _plan(opened, engine)
+            plan = _plan(request, session, engine)
             for warning in plan.warnings:
                 emit(events.Warning(warning))
             emit(events.BuildStarted(len(plan.nodes)))
@@ -142,20 +139,21 @@ def build(
                 }
                 stamps = results[plan.target].stamps
                 finished = finish_config(plan, made)
-                config, base_layers, stamps = shape_image(finished, plan.config, request, worker, stamps)
+                config, base_layers, stamps = shape_image(finished, plan.config, request, epoch, worker, stamps)
                 config = config.with_property(INLINE_PROPERTY, caches.inline(plan, steps.records))
                 image = config.digest()
                 used = {one for result in results.values() for one in result.layers}
-                look = partial(_find_faults, build_file, opened.main, request, plan.bases)
+                look = partial(_find_faults, request, session, plan.bases)
                 if names:
-                    put_down = partial(record, request, opened.main, build_file, plan.nodes, used)
+                    put_down = partial(record, request, session, plan.nodes, used)
                     warnings, recorded = warned(store.images.build_of(image), put_down, look)
                 else:
                     warnings, recorded = look(), None
                 store.images.put(image, config.to_bytes(), config.diff_ids, names, recorded)
                 done = BuildResult(image, names, steps.hits, steps.ran)
                 if outputs:
-                    written = write_outputs(outputs, store, config, given, request, base_layers, stamps, emit, ahead)
+                    clamp = clamp_of(request, epoch, base_layers, stamps)
+                    written = write_outputs(outputs, store, config, given, registries(), clamp, emit, ahead)
                     done = replace(done, descriptor=written)
                 return done, warnings
 
@@ -163,7 +161,7 @@ def build(
             store.make_durable()
             caches.export(plan, steps.records, names)
             if recorder is not None:
-                recorder.write(request.record, build_options(request, build_file), plan, done.image)
+                recorder.write(request.record, build_options(request, session), plan, done.image)
             if steps.ran:
                 _make_room(store, request, emit)
             for text in warnings:
@@ -181,16 +179,16 @@ def build(
     return done
 
 
-def _plan(opened: Session, engine: Engine) -> Plan:
+def _plan(request: BuildRequest, session: Session, engine: Engine) -> Plan:
     """Plan the target; steps that the plan depends on are executed on the way."""
-    options = plan_options(opened.request, opened.images, opened.named)
+    options = plan_options(request, session)
     values: list[str] = []
     while True:
-        plan = make_plan(opened.build_file, options, values)
-        refuse_what_is_not_allowed(plan.nodes, opened.request)
+        plan = make_plan(session.build_file, options, values)
+        refuse_what_is_not_allowed(plan.nodes, request)
         if not isinstance(plan, NeedsValue):
             return plan
-        values.append(engine.run(plan.nodes, plan.stages, partial(_read_value, opened.worker.store, plan)))
+        values.append(engine.run(plan.nodes, plan.stages, partial(_read_value, session.worker.store, plan)))
 
 
 def _read_value(store: Store, plan: NeedsValue, results: Mapping[int, Result]) -> str:
@@ -199,11 +197,13 @@ def _read_value(store: Store, plan: NeedsValue, results: Mapping[int, Result]) -
     return read_output(store, results[plan.nodes[-1].index])
 
 
-def build_options(request: BuildRequest, build_file: BuildFile) -> BuildOptions:
+def build_options(request: BuildRequest, session: Session) -> BuildOptions:
     """Give what a record of the build says of its options."""
     from buildah_py.explain.record_file import BuildOptions
 
-    return BuildOptions(build_file.source.name, request.target, request.platform, request.network, request.build_args)
+    return BuildOptions(
+        session.build_file.source.name, request.target, request.platform, request.network, session.settled.build_args
+    )
 
 
 def _recorder(request: BuildRequest) -> Recorder | None:
@@ -228,19 +228,18 @@ def _make_room(store: Store, request: BuildRequest, emit: Callable[[Event], None
         emit(events.Warning(f"{excess}: the rest is in use or has names"))
 
 
-def _find_faults(
-    build_file: BuildFile, main: MainContext, request: BuildRequest, bases: Mapping[tuple[str, str], ImageConfig]
-) -> list[str]:
+def _find_faults(request: BuildRequest, session: Session, bases: Mapping[tuple[str, str], ImageConfig]) -> list[str]:
     """Ask the checks about the build file; a line for each finding."""
     from buildah_py.api.checks import check_build
 
+    build_file = session.build_file
     found = check_build(
         build_file,
-        main.ignore(request.sources.ignore_file),
-        build_args=request.build_args,
+        session.main.ignore(request.sources.ignore_file),
+        build_args=session.settled.build_args,
         target=request.target,
         platform=request.platform,
-        contexts=parse_contexts(request.contexts),
+        contexts=session.named,
         env=request.env,
         bases=bases,
     )

@@ -6,12 +6,11 @@ time of the main context.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from buildah_py.buildfile.expand import ExpansionError, expand
 from buildah_py.buildfile.variables import EPOCH, EPOCH_OF_CONTEXT, is_epoch
 from buildah_py.errors import UsageError
-from buildah_py.frozen import replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -39,15 +38,22 @@ def _read(text: str) -> Epoch | None:
     return int(text) if text else None
 
 
+class Settled(NamedTuple):
+    """Values that are known when the build file and its context are: the epoch, and the build arguments with it."""
+
+    epoch: int | None
+    build_args: Mapping[str, str]
+
+
 def settle_epoch(
     request: BuildRequest, main: MainContext, build_file: BuildFile, warn: Callable[[str], object]
-) -> BuildRequest:
-    """Take what is not said from the build file, and the context's time from the context."""
+) -> Settled:
+    """Take what the request does not say from the build file, and the context's time from the context."""
     epoch: Epoch | None = "context" if request.epoch_of_context else request.epoch
     if epoch is None and EPOCH not in request.build_args and request.outputs.shape.timestamp is None:
         epoch = _of_file(build_file, request.build_args)
     if epoch != "context":
-        return request if epoch == request.epoch else replace(request, epoch=epoch)
+        return Settled(epoch, request.build_args)
     found = main.time()
     build_args = {name: value for name, value in request.build_args.items() if name != EPOCH}
     if found is None:
@@ -56,7 +62,7 @@ def settle_epoch(
             build_args[EPOCH] = ""  # or steps would see the file's default
     else:
         build_args[EPOCH] = str(found)
-    return replace(request, epoch=found, epoch_of_context=False, build_args=build_args)
+    return Settled(found, build_args)
 
 
 def _of_file(build_file: BuildFile, build_args: Mapping[str, str]) -> Epoch | None:

@@ -14,9 +14,11 @@ if TYPE_CHECKING:
     from buildah_py.image.config import ImageConfig
     from buildah_py.image.descriptor import Descriptor
     from buildah_py.layers.stamps import Stamps
+    from buildah_py.outputs.clamp import Clamp
     from buildah_py.outputs.spec import Output
     from buildah_py.plan import Node, Plan
     from buildah_py.progress.events import Event
+    from buildah_py.registry import RegistryOptions
     from buildah_py.store import Store
     from buildah_py.transfer.ahead import Ahead
 
@@ -42,7 +44,12 @@ def layers_taken(ahead: Ahead | None, plan: Plan) -> Callable[[Node, Result], No
 
 
 def shape_image(
-    config: ImageConfig, base: ImageConfig, request: BuildRequest, worker: Worker, stamps: tuple[Stamps, ...]
+    config: ImageConfig,
+    base: ImageConfig,
+    request: BuildRequest,
+    epoch: int | None,
+    worker: Worker,
+    stamps: tuple[Stamps, ...],
 ) -> tuple[ImageConfig, int, tuple[Stamps, ...]]:
     """Give the image as the request wants it, how many of its layers are those of its base, and its layers' stamps."""
     times = list(stamps)
@@ -55,8 +62,20 @@ def shape_image(
         return made.diff_id
 
     shaped = request.outputs.shape
-    config, base_layers = shape(config, base, shaped, squash=squash_layers, labels=request.labels, epoch=request.epoch)
+    config, base_layers = shape(config, base, shaped, squash=squash_layers, labels=request.labels, epoch=epoch)
     return config, base_layers, tuple(times)
+
+
+def clamp_of(request: BuildRequest, epoch: int | None, base_layers: int, stamps: tuple[Stamps, ...]) -> Clamp | None:
+    """Give what becomes of file times in all that is written out, None where they stay."""
+    from buildah_py.outputs.clamp import Clamp
+
+    exact = request.outputs.shape.timestamp
+    if exact is not None:
+        return Clamp(exact, base_layers, stamps, always=True, exact=True)
+    if epoch is not None:
+        return Clamp(epoch, base_layers, stamps, always=request.outputs.rewrite_timestamp)
+    return None
 
 
 def write_outputs(
@@ -64,26 +83,16 @@ def write_outputs(
     store: Store,
     config: ImageConfig,
     names: Sequence[str],
-    request: BuildRequest,
-    base_layers: int,
-    stamps: tuple[Stamps, ...],
+    registry: RegistryOptions,
+    clamp: Clamp | None,
     emit: Callable[[Event], None],
     ahead: Ahead | None,
 ) -> Descriptor | None:
     """Write the image where it is asked for; what the first output that can call it something calls it by."""
-    from buildah_py.outputs.clamp import Clamp
-    from buildah_py.registry import RegistryOptions
     from buildah_py.transfer.write import Exporter
 
     if ahead is not None:
         ahead.finish()
-    times = request.outputs.shape.timestamp
-    clamp = None
-    if times is not None:
-        clamp = Clamp(times, base_layers, stamps, always=True, exact=True)
-    elif request.epoch is not None:
-        clamp = Clamp(request.epoch, base_layers, stamps, always=request.outputs.rewrite_timestamp)
-    registry = request.registries() if request.registries else RegistryOptions.from_environment(request.environ)
     with Exporter(store, config, names, registry=registry, clamp=clamp, emit=emit) as exporter:
         written = [exporter.write(output) for output in outputs]
     return next((one for one in written if one is not None), None)

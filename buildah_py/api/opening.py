@@ -18,7 +18,6 @@ from buildah_py.engine.containers import Containers
 from buildah_py.engine.file_systems import FileSystems
 from buildah_py.engine.worker import Cancellation, Reporter
 from buildah_py.errors import UsageError
-from buildah_py.frozen import replace
 from buildah_py.image import platform as platforms
 from buildah_py.plan import PlanOptions
 from buildah_py.progress import events
@@ -35,20 +34,24 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from buildah_py.api.build import BuildRequest
+    from buildah_py.api.epoch import Settled
     from buildah_py.buildfile.named import NamedContext
     from buildah_py.buildfile.tree import BuildFile
     from buildah_py.cache.policy import CachePolicy
     from buildah_py.contexts.main import MainContext
+    from buildah_py.contexts.named import ContextOptions
     from buildah_py.plan import Node
+    from buildah_py.registry import RegistryOptions
     from buildah_py.sandbox import Sandbox
     from buildah_py.sources.secrets import SecretReaders
     from buildah_py.store import LayerProvider, Store
 
 
 class Session(NamedTuple):
-    """What a build works with; `request` with what the configuration adds to it."""
+    """What a build works with beside its request; `sources` are its options of contexts with the configuration's."""
 
-    request: BuildRequest
+    settled: Settled
+    sources: ContextOptions
     main: MainContext
     build_file: BuildFile
     named: Mapping[str, NamedContext]
@@ -63,20 +66,23 @@ def open_build(
     request: BuildRequest,
     names: Sequence[str],
     emit: Callable[[events.Event], None],
+    *,
+    registries: Callable[[], RegistryOptions] | None = None,
     provider: LayerProvider | None = None,
 ) -> Iterator[Session]:
     """Open the store and the contexts and read the build file; `names` are the image's full names.
 
-    Layers that are not in the store come from `provider`, or else from wherever they can be had.
+    `registries` gives what holds of registries, else the environment does. Layers that are not in the store come from
+    `provider`, or else from wherever they can be had.
     """
     ended, reporter = Cancellation(), Reporter(emit)
 
     def warn(text: str) -> None:
         emit(events.Warning(text))
 
-    shared = SharedCaches(request.caching, request.environ, request.platform, emit, request.registries)
-    with Registries(request.environ, request.registries) as registries, agents_of(request) as agents:
-        origins = OriginProvider(registries, openers=shared.openers, tell=reporter.note, cancelled=ended.is_set)
+    shared = SharedCaches(request.caching, request.environ, request.platform, emit, registries)
+    with Registries(request.environ, registries) as client, agents_of(request) as agents:
+        origins = OriginProvider(client, openers=shared.openers, tell=reporter.note, cancelled=ended.is_set)
         provider = provider or VerifiedProvider(origins, shared)
         with open_store(request.environ, provider=provider, cancelled=ended.is_set, tell=reporter.note) as store:
             readers = readers_of(request, ended.is_set)
@@ -92,11 +98,11 @@ def open_build(
             )
             build_file = parse_build_file(main, extensions=request.extensions)
             named = parse_contexts(request.contexts)
-            request = settle_epoch(request, main, build_file, warn)
-            request = replace(request, sources=configured(request.sources, request.environ))
-            contexts = Contexts(main, request.sources, store, named, reach, warn)
+            settled = settle_epoch(request, main, build_file, warn)
+            sources = configured(request.sources, request.environ)
+            contexts = Contexts(main, sources, store, named, reach, warn)
             cache = _cache(store, shared, request, build_names(main, build_file, names))
-            images = BaseImages(store, registries, policy=request.pull, emit=emit)
+            images = BaseImages(store, client, policy=request.pull, emit=emit)
             filling = [(one, place.mounts) for one, place in zip(shared.imports, shared.from_, strict=True)]
             mounts = Mounts(store, request.caching.backed(), filling, request.environ, warn)
             caches = BuildCaches(shared, store, cache, mounts, emit)
@@ -106,7 +112,7 @@ def open_build(
             worker = Worker(store, cache, file_systems, contexts, containers, reporter, ended, reach, mounts.directory)
             try:
                 policy = request.reuse.policy(build_file)
-                yield Session(request, main, build_file, named, images, caches, worker, policy)
+                yield Session(settled, sources, main, build_file, named, images, caches, worker, policy)
             finally:
                 containers.close()
                 contexts.close()
@@ -154,7 +160,7 @@ def agents_of(request: BuildRequest) -> AbstractContextManager[Mapping[str, str]
     return Agents(request.ssh, request.environ)
 
 
-def plan_options(request: BuildRequest, images: BaseImages, named: Mapping[str, NamedContext]) -> PlanOptions:
+def plan_options(request: BuildRequest, session: Session) -> PlanOptions:
     """Give what a request adds to its build file."""
     host = str(platforms.host())
     if "," in request.platform:
@@ -165,15 +171,15 @@ def plan_options(request: BuildRequest, images: BaseImages, named: Mapping[str, 
     platform = str(platforms.parse(request.platform)) if request.platform else host
 
     return PlanOptions(
-        resolve=functools.cache(images.resolve),  # the same one whenever the file is planned again
-        build_args=request.build_args,
+        resolve=functools.cache(session.images.resolve),  # the same one whenever the file is planned again
+        build_args=session.settled.build_args,
         target=request.target,
         platform=platform,
         build_platform=host,
         network=request.network,
         labels=request.labels,
         env=request.env,
-        contexts=named,
+        contexts=session.named,
         hostname=request.container.hostname or "pybuild",
         container=request.container.key(),
     )

@@ -20,11 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from buildah_py.api.build import BuildRequest
-    from buildah_py.buildfile.tree import BuildFile
-    from buildah_py.contexts.main import MainContext
+    from buildah_py.api.opening import Session
     from buildah_py.plan import Node
 
-_PLAIN = ("target", "env", "labels", "network", "platform", "extensions", "epoch")
+_PLAIN = ("target", "env", "labels", "network", "platform", "extensions")
 
 
 class Recorded(NamedTuple):
@@ -36,8 +35,7 @@ class Recorded(NamedTuple):
 
 def record(
     request: BuildRequest,
-    main: MainContext,
-    build_file: BuildFile,
+    session: Session,
     nodes: Sequence[Node],
     layers: Collection[str],
     warnings: Sequence[str],
@@ -47,15 +45,16 @@ def record(
     Proxies may hold passwords and change nothing: they are left out. So are credentials in URLs, in the build file's
     text too.
     """
+    main, settled = session.main, session.settled
     container = asdict(request.container)
     usual = asdict(ContainerOptions())
     return canonical_json(
         {
             "context": main.lasting,
             "file": main.lasting_file(),
-            "sources": asdict(request.sources),
-            "text": redact(build_file.source.text),
-            "build_args": {name: value for name, value in request.build_args.items() if name not in PROXY_NAMES},
+            "sources": asdict(session.sources),
+            "text": redact(session.build_file.source.text),
+            "build_args": {name: value for name, value in settled.build_args.items() if name not in PROXY_NAMES},
             "contexts": [_context(text) for text in request.contexts],
             "allow": sorted(request.allow),
             "container": {name: value for name, value in container.items() if value != usual[name]},
@@ -63,6 +62,7 @@ def record(
             "layers": sorted(layers),
             "warnings": list(warnings),
             "bases": {node.step.name: node.step.diff_ids for node in nodes if isinstance(node.step, BaseStep)},
+            "epoch": settled.epoch,
             **{name: getattr(request, name) for name in _PLAIN},
         }
     )

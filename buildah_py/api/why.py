@@ -46,16 +46,17 @@ def why(request: BuildRequest, *, against: str = "", fetch: bool = False) -> Rep
         other = read_record_file(against)
     # What other caches hold is not looked at: that would be fetched and kept.
     request = replace(request, caching=CacheOptions())
-    with open_build(request, [full_name(name) for name in request.names], lambda _: None, LayersStay()) as opened:
-        worker, policy = opened.worker, opened.policy
+    names, stay = [full_name(name) for name in request.names], LayersStay()
+    with open_build(request, names, lambda _: None, registries=request.registries, provider=stay) as session:
+        worker, policy = session.worker, session.policy
         cache = worker.cache
         dry_run = DryRun(worker, _finder(worker.store, cache, policy, other), fetch=fetch)
-        nodes, totals, note = _plan(opened, dry_run)
+        nodes, totals, note = _plan(request, session, dry_run)
         steps = dry_run.look(nodes)
         if other is not None:
             from buildah_py.explain.against import compare
 
-            return compare(build_options(request, opened.build_file), cache, steps, totals, other, against, note)
+            return compare(build_options(request, session), cache, steps, totals, other, against, note)
         texts = frozenset((node.stage, node.text) for node in nodes)
         reports = [_report(cache, policy, one, steps, totals, texts) for one in steps]
         return Report(tuple(reports), note)
@@ -86,13 +87,13 @@ def _is_place(one: StepReport, stage: str, number: int) -> bool:
 # planning without executing
 
 
-def _plan(opened: Session, dry_run: DryRun) -> tuple[Sequence[Node], Mapping[str, int], str]:
+def _plan(request: BuildRequest, session: Session, dry_run: DryRun) -> tuple[Sequence[Node], Mapping[str, int], str]:
     """Plan as far as that can be known; the nodes, how many each stage has, and why there are no more."""
-    request, store = opened.request, opened.worker.store
-    options = plan_options(request, opened.images, opened.named)
+    store = session.worker.store
+    options = plan_options(request, session)
     values: list[str] = []
     while True:
-        plan = make_plan(opened.build_file, options, values)
+        plan = make_plan(session.build_file, options, values)
         refuse_what_is_not_allowed(plan.nodes, request)
         if not isinstance(plan, NeedsValue):
             return plan.nodes, plan.stages, ""
