@@ -14,6 +14,7 @@ PybuildError                   125  the builder itself could not do it
 ├── SourceError                125  a build context cannot be read
 │   └── SourceChanged          125  a file changed while it was read; trying again may help
 ├── LayersLost                 125  layers that a cache promised cannot be had, or are not what it said
+├── HttpError                  125  a server cannot be reached, or leads where it must not; who asked says what for
 ├── CacheError                 125  a shared cache cannot be read or written, or says what cannot be
 ├── RegistryError              125  a registry refuses, lies, or cannot be reached
 └── OutputError                125  a result cannot be written where it was asked for
@@ -141,6 +142,17 @@ class LayersLost(PybuildError):
     def __init__(self, message: str, diff_ids: Sequence[str], *, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.diff_ids = tuple(diff_ids)
+
+
+class HttpError(PybuildError):
+    """A request that no retry would help; clients make their own errors of it, which say what it was for.
+
+    `status` is the HTTP status of the answer, 0 where there was none.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", status: int = 0) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
 
 
 class CacheError(PybuildError):

@@ -1,12 +1,13 @@
-"""A web server on loopback for tests: it gives the files of a directory, and notes what it was asked for."""
+"""Web servers on loopback for tests: one gives the files of a directory, one keeps whoever asks waiting."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
 import http.server
+import socket
 import threading
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import pytest
 
@@ -72,3 +73,62 @@ def web(tmp_path: Path) -> Iterator[Web]:
     files.mkdir()
     with serve(files) as served:
         yield served
+
+
+class Holding:
+    """A server that begins its answers with `begin` and then holds the rest back, until `release` is called.
+
+    `asked` is set when a request has come and its answer has begun. With `drip` one byte comes after the other.
+    """
+
+    def __init__(self, begin: bytes = b"", *, drip: bool = False) -> None:
+        self._begin = begin
+        self._drip = drip
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._released = False
+        self.asked = threading.Event()
+        self.connections = 0
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join()
+
+    def release(self) -> None:
+        """Answer what comes from now on."""
+        self._released = True
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:  # closed
+                return
+            self.connections += 1
+            with connection, contextlib.suppress(OSError):
+                while b"\r\n\r\n" not in connection.recv(65536):
+                    continue
+                if self._released:
+                    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\nConnection: close\r\n\r\nfetched")
+                    continue
+                connection.sendall(self._begin)
+                self.asked.set()
+                self._wait(connection)
+
+    def _wait(self, connection: socket.socket) -> None:
+        """Wait until the other side goes."""
+        connection.settimeout(0.02 if self._drip else None)
+        while True:
+            try:
+                if self._drip:
+                    connection.sendall(b"x")
+                if not connection.recv(4096):
+                    return
+            except TimeoutError:
+                continue

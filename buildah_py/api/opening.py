@@ -86,7 +86,7 @@ def open_build(
         provider = provider or VerifiedProvider(origins, shared)
         with open_store(request.environ, provider=provider, cancelled=ended.is_set, tell=reporter.note) as store:
             readers = readers_of(request, ended.is_set)
-            reach = reach_of(request, agents, readers, ended.is_set)
+            reach = reach_of(request, agents, readers, ended.is_set, note)
             main = open_main(
                 request.context,
                 request.file,
@@ -131,6 +131,7 @@ def reach_of(
     agents: Mapping[str, str],
     readers: SecretReaders | None,
     cancelled: Callable[[], bool] = lambda: False,
+    tell: Callable[[str], object] = lambda _: None,
 ) -> Reach:
     """Give what a build may use to get at what is elsewhere; `readers` are those of its secrets."""
     reach = Reach(
@@ -138,6 +139,7 @@ def reach_of(
         agents=agents,
         cancelled=cancelled,
         limits=request.sources.limits(),
+        tell=tell,
     )
     return reach if readers is None else reach._replace(secret=readers.value, secret_digest=readers.digest)
 

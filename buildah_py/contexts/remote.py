@@ -80,14 +80,7 @@ def fetch(store: Store, url: str, reach: Reach) -> Fetched:
     """Fetch a file from a web server, or find it unchanged in the store. Raises SourceError."""
     from buildah_py.sources import http
 
-    return http.fetch(
-        url,
-        store.path("fetched"),
-        authorization=http.authorization_from(reach.secret),
-        local_redirects=reach.local_redirects,
-        cancelled=reach.cancelled,
-        limits=reach.limits,
-    )
+    return http.fetch(url, store.path("fetched"), reach)
 
 
 def from_web(store: Store, url: str, reach: Reach, warn: Warn = lambda _: None) -> Arrived:

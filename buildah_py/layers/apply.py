@@ -17,7 +17,7 @@ from buildah_py.layers.writer import LayerWriter
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from buildah_py.layers.compression import Readable
+    from buildah_py.image.blob import Readable
     from buildah_py.layers.entry import Entry
     from buildah_py.layers.tree import Tree
 

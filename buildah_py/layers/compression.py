@@ -10,6 +10,8 @@ from buildah_py.errors import ArchiveError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from buildah_py.image.blob import Readable
+
 _PIECE: Final = 1 << 18
 _XZ_MEMORY: Final = 1 << 28
 _ZSTD_WINDOW: Final = 1 << 27  # what `zstd --long` writes and every decompressor accepts
@@ -19,14 +21,6 @@ _MAGIC: Final = (
     (b"\xfd7zXZ\x00", "xz"),
     (b"\x28\xb5\x2f\xfd", "zstd"),
 )
-
-
-class Readable(Protocol):
-    """What bytes come from: `read(n)` gives at most n of them, b"" at the end."""
-
-    def read(self, length: int, /) -> bytes:
-        """Return the next bytes."""
-        ...
 
 
 def detect(start: bytes) -> str:

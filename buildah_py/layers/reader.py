@@ -18,7 +18,7 @@ from buildah_py.layers.limits import DEFAULT_LIMITS, Limits
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from buildah_py.layers.compression import Readable
+    from buildah_py.image.blob import Readable
 
 # how much is taken from the stream at once
 PIECE: Final = 1 << 20

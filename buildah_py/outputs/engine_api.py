@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import http.client
 import json
 import os
-import socket
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from buildah_py.errors import OutputError
+from buildah_py.errors import HttpError, OutputError
+from buildah_py.http.client import Client
+from buildah_py.http.retry import Policy, RetryableError
 from buildah_py.image.canonical import loads
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-_CONNECT_SECONDS = 10
-_ANSWER_SECONDS = 900
+_POLICY = Policy(connect=10, silence=900)
 _LARGEST = 64 << 20
 _CONTAINERD = "io.containerd.snapshotter.v1"
 
@@ -61,26 +59,13 @@ def _address(text: str, said: str) -> EngineAddress:
     )
 
 
-class _Connection(http.client.HTTPConnection):
-    def __init__(self, address: EngineAddress) -> None:
-        super().__init__(address.host or "localhost", address.port or None, timeout=_CONNECT_SECONDS)
-        self._path = address.path
-
-    def connect(self) -> None:
-        if self._path:
-            self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            self.sock.settimeout(_CONNECT_SECONDS)
-            self.sock.connect(self._path)
-        else:
-            super().connect()
-        self.sock.settimeout(_ANSWER_SECONDS)
-
-
 class Engine:
     """A running Docker or Podman. Raises OutputError that names where it was looked for."""
 
     def __init__(self, address: EngineAddress) -> None:
-        self._address = address
+        self._name = address.path or f"{address.host}:{address.port}"
+        self._base = "http://localhost" if address.path else f"http://{_bracketed(address.host)}:{address.port}"
+        self._client = Client({}, policy=_POLICY, path=address.path)
 
     def check(self) -> None:
         """See whether it is there."""
@@ -106,66 +91,44 @@ class Engine:
 
     def load(self, archive: Iterator[bytes]) -> None:
         """Have it take a docker-archive."""
-        connection = _Connection(self._address)
-        try:
-            connection.putrequest("POST", "/images/load?quiet=1")
-            connection.putheader("Content-Type", "application/x-tar")
-            connection.putheader("Transfer-Encoding", "chunked")
-            connection.endheaders()
-            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # its answer will say why
-                for data in archive:
-                    connection.send(b"%x\r\n%b\r\n" % (len(data), data))
-                connection.send(b"0\r\n\r\n")
-            response = connection.getresponse()
-            data = response.read(_LARGEST)
-        except (OSError, http.client.HTTPException) as error:
-            raise self._unreachable(error) from error
-        finally:
-            connection.close()
-        self._check(response.status, data)
-        for line in data.splitlines():
+        headers = {"Content-Type": "application/x-tar", "Transfer-Encoding": "chunked"}
+        for line in self._ask("POST", "/images/load?quiet=1", headers, archive).splitlines():
             said = _json(line)
             if isinstance(said, dict) and said.get("error"):
                 raise self._refused(str(said["error"]))
 
     def _get(self, path: str) -> Any:
-        connection = _Connection(self._address)
-        try:
-            connection.request("GET", path)
-            response = connection.getresponse()
-            data = response.read(_LARGEST)
-        except (OSError, http.client.HTTPException) as error:
-            raise self._unreachable(error) from error
-        finally:
-            connection.close()
-        self._check(response.status, data)
-        found = _json(data)
+        found = _json(self._ask("GET", path))
         if not isinstance(found, (dict, list)):
             raise self._refused(f"its answer to GET {path} is not JSON")
         return found
 
-    def _check(self, status: int, data: bytes) -> None:
-        if not 200 <= status < 300:
+    def _ask(
+        self, method: str, path: str, headers: Mapping[str, str] | None = None, body: Iterator[bytes] | None = None
+    ) -> bytes:
+        """Send a request; the body of its answer. Raises OutputError where that is not a success."""
+        try:
+            response = self._client.request(method, self._base + path, headers or {}, body=body)
+            data = response.body(_LARGEST)
+        except (RetryableError, HttpError) as error:
+            hint = "is it running, and may this user use its socket?"
+            raise OutputError(f"the engine at {error.args[0]}", hint=hint) from error
+        if not 200 <= response.status < 300:
             said = _json(data)
             text = (
                 said.get("message") or said.get("cause")
                 if isinstance(said, dict)
                 else data[:500].decode("utf-8", "replace")
             )
-            raise self._refused(f"{text} (HTTP {status})")
+            raise self._refused(f"{text} (HTTP {response.status})")
+        return data
 
     def _refused(self, text: str) -> OutputError:
-        return OutputError(f"the engine at {self._name()} did not take the image: {text}")
+        return OutputError(f"the engine at {self._name} did not take the image: {text}")
 
-    def _unreachable(self, error: Exception) -> OutputError:
-        return OutputError(
-            f"the engine at {self._name()} cannot be reached: {error}",
-            hint="is it running, and may this user use its socket?",
-        )
 
-    def _name(self) -> str:
-        address = self._address
-        return address.path or f"{address.host}:{address.port}"
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def _json(data: bytes) -> Any:

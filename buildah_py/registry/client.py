@@ -8,7 +8,7 @@ from buildah_py.errors import RegistryError
 from buildah_py.registry import configuration as configurations
 from buildah_py.registry import download, manifests, upload
 from buildah_py.registry.endpoint import endpoints
-from buildah_py.registry.manifests import ACCEPTED
+from buildah_py.registry.manifests import ACCEPTED, RawManifest
 from buildah_py.registry.session import PULL, Session, Shared
 
 if TYPE_CHECKING:
@@ -16,12 +16,11 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import BinaryIO
 
+    from buildah_py.image.blob import VerifiedStream
     from buildah_py.image.descriptor import Descriptor
     from buildah_py.image.reference import Reference
     from buildah_py.registry.configuration import Configuration
-    from buildah_py.registry.download import BlobStream
     from buildah_py.registry.options import RegistryOptions
-    from buildah_py.registry.raw import RawManifest
     from buildah_py.registry.upload import Outcome
 
 _T = TypeVar("_T")
@@ -41,7 +40,7 @@ class Registry:
 
     def close(self) -> None:
         """End connections, and whatever waits for them."""
-        self._shared.transport.close()
+        self._shared.client.close()
 
     def __enter__(self) -> Self:
         return self
@@ -65,9 +64,9 @@ class Registry:
 
         return self._first(reference, ask)
 
-    def open_blob(self, reference: Reference, descriptor: Descriptor) -> BlobStream:
+    def open_blob(self, reference: Reference, descriptor: Descriptor) -> VerifiedStream:
         """Open a blob of a reference's repository; what is read from the stream has been or is being verified."""
-        return download.BlobStream(self._sessions(reference), descriptor)
+        return download.open_blob(self._sessions(reference), descriptor)
 
     def has_blob(self, reference: Reference, digest: str) -> bool:
         """Whether the repository of a reference (not a mirror of it) has a blob."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from buildah_py.errors import RegistryError
+from buildah_py.http.addresses import is_loopback
 from buildah_py.image.reference import DOCKER_HUB
 
 if TYPE_CHECKING:
@@ -77,23 +78,3 @@ def _located(reference: Reference, prefix: str, location: str, insecure: bool) -
         name = location + "/" + reference.repository
     registry, _, repository = name.partition("/")
     return Endpoint(registry, repository, insecure)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host (with or without a port) is this machine by its very name."""
-    from ipaddress import ip_address
-
-    name = hostname(host)
-    if name == "localhost" or name.endswith(".localhost"):
-        return True
-    try:
-        return ip_address(name).is_loopback
-    except ValueError:  # a name
-        return False
-
-
-def hostname(host: str) -> str:
-    """Give a host without its port and brackets, in lower case."""
-    if host.startswith("["):
-        return host[1:].partition("]")[0].lower()
-    return host.partition(":")[0].lower()

@@ -9,7 +9,6 @@ from buildah_py.errors import RegistryError, UsageError
 from buildah_py.image.reference import DOCKER_HUB, Reference
 from buildah_py.registry import authfile, helper
 from buildah_py.registry import credentials as files
-from buildah_py.registry.answers import finish
 from buildah_py.registry.challenge import choose, parse
 from buildah_py.registry.configuration import load
 from buildah_py.registry.credentials import Credentials
@@ -64,18 +63,18 @@ def check(registry: str, credentials: Credentials, options: RegistryOptions) -> 
             raise
         raise RegistryError(error.message, hint="name or password are not right", status=error.status) from error
     finally:
-        shared.transport.close()
+        shared.client.close()
 
 
 def _try(shared: Shared, session: Session, credentials: Credentials) -> Credentials:
     response = session.ping("")
     if response.status == 200:
-        finish(response)
+        response.finish()
         return credentials  # it asks nobody who they are
-    challenge = choose(parse(response.headers.getlist("WWW-Authenticate")))
+    challenge = choose(parse(response.all("WWW-Authenticate")))
     if response.status != 401 or challenge is None:
         raise session.failure(response)
-    finish(response)
+    response.finish()
     keep = credentials
     if challenge.scheme == "basic":
         answer = session.ping(credentials.basic())
@@ -86,7 +85,7 @@ def _try(shared: Shared, session: Session, credentials: Credentials) -> Credenti
             keep = Credentials(credentials.username, identity=given.refresh)
     if answer.status != 200:
         raise session.failure(answer)
-    finish(answer)
+    answer.finish()
     return keep
 
 

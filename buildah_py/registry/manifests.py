@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from buildah_py.errors import ImageError, RegistryError
+from buildah_py.http.response import printable
+from buildah_py.http.retry import RetryableError
 from buildah_py.image import digest as digests
 from buildah_py.image import media_types
 from buildah_py.image.descriptor import Descriptor
-from buildah_py.image.numbers import decimal
-from buildah_py.registry.answers import finish, printable, read_small
-from buildah_py.registry.patience import Trouble
-from buildah_py.registry.raw import RawManifest
 from buildah_py.registry.session import PUSH
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from urllib3 import BaseHTTPResponse
-
+    from buildah_py.http.response import Response
     from buildah_py.registry.session import Session
 
 LARGEST: Final = 4 << 20
@@ -33,18 +30,16 @@ _VAGUE: Final = frozenset({"", "application/json", "application/octet-stream", "
 _MOST_PAGES: Final = 1000
 
 
+class RawManifest(NamedTuple):
+    """A manifest or an index as a registry gives it. `data` has the digest and the size that `descriptor` says."""
+
+    descriptor: Descriptor
+    data: bytes
+
+
 def fetch(session: Session, name: str, accept: Sequence[str]) -> RawManifest:
     """Fetch the manifest of a tag or a digest, and verify it. Raises RegistryError."""
-    patience = session.patience()
-    while True:
-        try:
-            response = session.once("GET", f"manifests/{name}", headers={"Accept": ", ".join(accept)})
-            if response.status != 200:
-                raise session.failure(response)
-            data = _body(session, response, LARGEST, "a manifest")
-            break
-        except Trouble as trouble:
-            patience.wait(trouble)
+    response, data = _get(session, f"manifests/{name}", ", ".join(accept), "a manifest")
     kind = _kind(session, response.headers.get("Content-Type") or "", data, accept)
     expected = name if ":" in name else response.headers.get("Docker-Content-Digest") or ""
     found = _digest(session, data, expected)
@@ -58,13 +53,13 @@ def head(session: Session, name: str, accept: Sequence[str]) -> Descriptor | Non
     response = session.send("HEAD", f"manifests/{name}", headers={"Accept": ", ".join(accept)})
     if response.status != 200:
         if response.status in (405, 501):  # HEAD is not for this one
-            finish(response)
+            response.finish()
             return None
         raise session.failure(response)
-    finish(response)
+    response.finish()
     kind = _plain_type(response.headers.get("Content-Type") or "")
     digest = response.headers.get("Docker-Content-Digest") or (name if ":" in name else "")
-    length = decimal(response.headers.get("Content-Length") or "")
+    length = response.length
     if kind not in accept or not digest or length <= 0:
         return None
     try:
@@ -87,11 +82,11 @@ def push(session: Session, name: str, data: bytes, media_type: str) -> str:
         actions=PUSH,
         headers={"Content-Type": media_type},
         body=data,
-        silence=session.limits.commit,
+        silence=session.policy.commit,
     )
     if response.status not in (200, 201, 202):
         raise session.failure(response)
-    finish(response)
+    response.finish()
     said = response.headers.get("Docker-Content-Digest") or digest
     if said.startswith("sha256:") and said != digest:
         raise session.wrong(f"took a manifest with the digest {digest} and says that it is {said}")
@@ -105,7 +100,7 @@ def tags(session: Session) -> list[str]:
     for _ in range(_MOST_PAGES):
         if path is None:
             break
-        response, body = _page(session, path)
+        response, body = _get(session, path, "application/json", "a list of tags")
         try:
             data: Any = json.loads(body)
             listed = data["tags"] or []
@@ -117,36 +112,30 @@ def tags(session: Session) -> list[str]:
     return list(found)
 
 
-def _page(session: Session, path: str) -> tuple[BaseHTTPResponse, bytes]:
-    patience = session.patience()
-    while True:
-        try:
-            response = session.once("GET", path, headers={"Accept": "application/json"})
-            if response.status != 200:
-                raise session.failure(response)
-            return response, _body(session, response, LARGEST, "a list of tags")
-        except Trouble as trouble:
-            patience.wait(trouble)
+def _get(session: Session, path: str, accept: str, what: str) -> tuple[Response, bytes]:
+    """Get a whole answer of at most LARGEST bytes; `what` is what messages call it."""
+
+    def attempt() -> tuple[Response, bytes]:
+        response = session.once("GET", path, headers={"Accept": accept})
+        if response.status != 200:
+            raise session.failure(response)
+        data = response.body(LARGEST + 1)
+        if len(data) > LARGEST:
+            raise session.wrong(f"gives {what} of more than {LARGEST} bytes; no more are read")
+        if response.length not in (-1, len(data)):
+            raise RetryableError(f"{response.host} ended {what} after {len(data)} of {response.length} bytes")
+        return response, data
+
+    return session.retries().run(attempt)
 
 
-def _next(session: Session, response: BaseHTTPResponse) -> str | None:
+def _next(session: Session, response: Response) -> str | None:
     """Give where the next page is, by the answer's Link (RFC 5988)."""
     link = response.headers.get("Link") or ""
     target, _, rest = link.partition(">")
     if not target.strip().startswith("<") or "next" not in rest:
         return None
-    return session.follow(response.url or session.base, target.strip()[1:])
-
-
-def _body(session: Session, response: BaseHTTPResponse, limit: int, what: str) -> bytes:
-    host = session.endpoint.host
-    data = read_small(response, limit + 1, host=host, silence=session.limits.silence)
-    if len(data) > limit:
-        raise session.wrong(f"gives {what} of more than {limit} bytes; no more are read")
-    length = decimal(response.headers.get("Content-Length") or "")
-    if length not in (-1, len(data)):
-        raise Trouble(f"{host} ended {what} after {len(data)} of {length} bytes")
-    return data
+    return session.follow(response.url, target.strip()[1:])
 
 
 def _digest(session: Session, data: bytes, expected: str) -> str:

@@ -5,27 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from buildah_py.http.retry import DEFAULT
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from buildah_py.http.retry import Policy
     from buildah_py.registry.credentials import Credentials
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How long to wait, in seconds, and how often to try.
-
-    `silence` is how long a registry that is connected may say nothing, `commit` how long it may take over an upload
-    that it has whole. `attempts` is how many tries there are that get nowhere; the waits between them begin with
-    `pause` and double, and are no longer than `patience` together.
-    """
-
-    connect: float = 10.0
-    silence: float = 60.0
-    commit: float = 300.0
-    patience: float = 120.0
-    attempts: int = 5
-    pause: float = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +46,7 @@ class RegistryOptions:
     credentials: Credentials | None = None
     credentials_for: frozenset[str] = frozenset()
     configuration: str = ""
-    limits: Limits = Limits()
+    policy: Policy = DEFAULT
     sizes: Sizes = Sizes()
     tell: Callable[[str], object] = field(default=_nobody, repr=False, compare=False)
 
@@ -75,7 +61,7 @@ class RegistryOptions:
         authfile: str = "",
         credentials: Credentials | None = None,
         configuration: str = "",
-        limits: Limits | None = None,
+        policy: Policy | None = None,
         sizes: Sizes | None = None,
         tell: Callable[[str], object] | None = None,
     ) -> RegistryOptions:
@@ -88,7 +74,7 @@ class RegistryOptions:
             authfile=authfile or environ.get("REGISTRY_AUTH_FILE", ""),
             credentials=credentials,
             configuration=configuration or environ.get("CONTAINERS_REGISTRIES_CONF", ""),
-            limits=limits or Limits(),
+            policy=policy or DEFAULT,
             sizes=sizes or Sizes(),
             tell=tell or _nobody,
         )

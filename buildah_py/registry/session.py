@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import threading
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
-from buildah_py.errors import RegistryError
+from buildah_py.errors import HttpError, RegistryError
+from buildah_py.http.addresses import is_loopback
+from buildah_py.http.client import Client
+from buildah_py.http.redirects import follow, origin, target
+from buildah_py.http.retry import RETRIED, RetryableError, again
 from buildah_py.registry import credentials as known_credentials
-from buildah_py.registry.answers import AGAIN, describe, failure, finish, hint_for, printable, read_small
+from buildah_py.registry.answers import describe, failure, hint_for
+from buildah_py.registry.certificates import Certificates
 from buildah_py.registry.challenge import choose, parse
-from buildah_py.registry.endpoint import hostname, is_loopback
-from buildah_py.registry.patience import Patience, Trouble
 from buildah_py.registry.tokens import Asking, Tokens
-from buildah_py.registry.transport import Transport, again
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
-    from urllib3 import BaseHTTPResponse
-
+    from buildah_py.http.response import Response
+    from buildah_py.http.retry import Retries
     from buildah_py.registry.challenge import Challenge
     from buildah_py.registry.credentials import Credentials
     from buildah_py.registry.endpoint import Endpoint
@@ -28,19 +31,19 @@ if TYPE_CHECKING:
 
 PULL: Final = "pull"
 PUSH: Final = "pull,push"
-_KEEPING: Final = frozenset({307, 308})
-"""Redirects that keep the method and its body (RFC 9110, 15.4); the others turn into a GET what is none."""
-_REDIRECTS: Final = _KEEPING | {301, 302, 303}
-_MAX_REDIRECTS: Final = 10
 
 
 @dataclass(slots=True)
 class Server:
-    """What has been learnt of a server: whether it speaks TLS ("" not yet known), what it demands, that it is down."""
+    """Facts learnt of a server: whether it speaks TLS ("" not yet known), what it demands, that it is down.
+
+    `is_here` says that it is this machine, by all that came from it so far.
+    """
 
     scheme: str = ""
     challenge: Challenge | None = None
     is_down: bool = False
+    is_here: bool | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -49,8 +52,8 @@ class Shared:
 
     def __init__(self, options: RegistryOptions) -> None:
         self.options = options
-        self.transport = Transport(options)
-        self.tokens = Tokens(self.transport, options.limits, options.tell)
+        self.client = Client(options.environ, policy=options.policy, certificates=Certificates(options))
+        self.tokens = Tokens()
         self._servers: dict[tuple[str, bool], Server] = {}
         self._credentials: dict[tuple[str, str], Credentials | None] = {}
         self._lock = threading.Lock()
@@ -82,11 +85,8 @@ class Session:
         self.endpoint = endpoint
         self.what = what
         self.server = shared.server(endpoint)
-        self.limits = shared.options.limits
-        if endpoint.is_mirror:  # there is another place to ask
-            self.limits = replace(self.limits, attempts=min(2, self.limits.attempts))
+        self.policy = shared.options.policy
         self._shared = shared
-        self._transport = shared.transport
 
     @property
     def base(self) -> str:
@@ -97,13 +97,14 @@ class Session:
         """Give the same session with messages that begin with the reference and `what`."""
         return Session(self._shared, self.endpoint, f"{self.what}: {what}")
 
-    def patience(self) -> Patience:
-        """Make the patience for a piece of work."""
-        return Patience(self.limits, self._transport.closed, self.what, self._shared.options.tell)
+    def retries(self) -> Retries:
+        """Make what counts the failures of a piece of work."""
+        attempts = 2 if self.endpoint.is_mirror else 0  # there is another place to ask
+        return self._shared.client.retries(self.what, _error, self._shared.options.tell, attempts)
 
-    def failure(self, response: BaseHTTPResponse) -> RegistryError:
+    def failure(self, response: Response) -> RegistryError:
         """Make the error for an answer that is not what was wanted."""
-        return failure(self.what, response, self.endpoint.registry, self.endpoint.host)
+        return failure(self.what, response, self.endpoint.registry)
 
     def wrong(self, text: str, hint: str = "") -> RegistryError:
         """Make the error for an answer that breaks the specification."""
@@ -119,19 +120,14 @@ class Session:
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
         silence: float | None = None,
-    ) -> BaseHTTPResponse:
+    ) -> Response:
         """Send a request to the repository's `path` until it has an answer that will not change by asking again.
 
         `scopes` are wanted beside `actions` on the repository. Raises RegistryError.
         """
-        patience = self.patience()
-        while True:
-            try:
-                return self.once(
-                    method, path, actions=actions, scopes=scopes, headers=headers, body=body, silence=silence
-                )
-            except Trouble as trouble:
-                patience.wait(trouble)
+        return self.retries().run(
+            lambda: self.once(method, path, actions=actions, scopes=scopes, headers=headers, body=body, silence=silence)
+        )
 
     def once(
         self,
@@ -143,73 +139,58 @@ class Session:
         headers: Mapping[str, str] | None = None,
         body: bytes | Callable[[], Any] | None = None,
         silence: float | None = None,
-    ) -> BaseHTTPResponse:
-        """Send a request to a path of the repository, or to a whole URL, once. Raises Trouble, RegistryError.
+    ) -> Response:
+        """Send a request to a path of the repository, or to a whole URL, once. Raises RetryableError, RegistryError.
 
         A body that can be called is called for each time that it has to be sent. Redirects are followed wherever the
         request stays what it is; to other servers it goes without credentials.
         """
         base = f"{self._scheme()}://{self.endpoint.host}"
-        url = path if "://" in path else f"{base}/v2/{self.endpoint.repository}/{path}"
         wanted = (f"repository:{self.endpoint.repository}:{actions}", *scopes)
         sent = dict(headers or {})
-        for count in range(_MAX_REDIRECTS + 1):
-            ours = _origin(url) == _origin(base)
-            response = (
-                self._authorized(method, url, wanted, sent, body, silence)
-                if ours
-                else self._request(method, url, sent, body, silence)
-            )
-            if response.status not in (_REDIRECTS if method in ("GET", "HEAD") else _KEEPING):
-                break
-            finish(response)
-            if count == _MAX_REDIRECTS:
-                raise self.wrong(f"leads through more than {_MAX_REDIRECTS} redirects")
-            url = self.location(response)
-        if response.status in AGAIN:
-            text = f"{urlsplit(url).netloc} answered {describe(response)}"
+
+        def send(url: str, led_by: str) -> Response:
+            if origin(url) == origin(base):
+                return self._authorized(method, url, wanted, sent, body, silence, led_by)
+            return self._request(method, url, sent, body, silence, led_by)
+
+        url = path if "://" in path else f"{base}/v2/{self.endpoint.repository}/{path}"
+        with self._naming():
+            response = follow(method, url, send, led_by=self._led_by(url), downgrades=self.endpoint.insecure)
+        if response.status in RETRIED:
+            text = f"{response.host} answered {describe(response)}"
             raise again(response, text, hint_for(response.status, self.endpoint.registry))
         return response
 
-    def ping(self, authorization: str) -> BaseHTTPResponse:
+    def ping(self, authorization: str) -> Response:
         """Ask the server itself, with an Authorization header ("" for none). Raises RegistryError."""
-        patience = self.patience()
-        while True:
-            try:
-                url = f"{self._scheme()}://{self.endpoint.host}/v2/"
-                response = self._request("GET", url, _with({}, authorization), None, None)
-                if response.status in AGAIN:
-                    raise again(response, f"{self.endpoint.host} answered {describe(response)}")
-            except Trouble as trouble:
-                patience.wait(trouble)
-            else:
-                return response
 
-    def location(self, response: BaseHTTPResponse) -> str:
+        def ask() -> Response:
+            url = f"{self._scheme()}://{self.endpoint.host}/v2/"
+            response = self._request("GET", url, _with({}, authorization), None, None)
+            if response.status in RETRIED:
+                raise again(response, f"{self.endpoint.host} answered {describe(response)}")
+            return response
+
+        return self.retries().run(ask)
+
+    def location(self, response: Response) -> str:
         """Give where an answer's Location leads, from where the answer came. Raises RegistryError as `follow` does."""
-        return self.follow(response.url or self.base, response.headers.get("Location") or "")
+        return self.follow(response.url, response.headers.get("Location") or "")
 
     def follow(self, url: str, location: str) -> str:
         """Give where a Location leads from `url`. Raises RegistryError for where no request of ours should go."""
-        here = urlsplit(url)
-        try:
-            there = urlsplit(urljoin(url, location))
-            host, port = there.hostname, there.port
-        except ValueError:
-            there, host, port = urlsplit(""), None, None
-        if not location or there.scheme not in ("http", "https") or not host:
-            raise self.wrong(f"leads to `{printable(location)}`, which is not an address of a web server")
-        if there.username is not None:
-            there = there._replace(netloc=there.netloc.rpartition("@")[2])
-        if here.scheme == "https" and there.scheme == "http":
-            if host != here.hostname or port not in (None, here.port):
-                if not self.endpoint.insecure:
-                    raise self.wrong(f"leads from https to http://{there.netloc}, which anybody could change")
-            else:  # a registry that does not know that TLS ends before it
-                there = there._replace(scheme="https")
-        if not is_loopback(self.endpoint.host) and _is_local(there.netloc):
-            raise self.wrong(f"leads to {there.netloc}, which is this machine or its link")
-        return there.geturl()
+        with self._naming():
+            led_by = "" if self._may_lead_here() else self.endpoint.host
+            return target(url, location, led_by=led_by, downgrades=self.endpoint.insecure)
+
+    def _may_lead_here(self) -> bool:
+        return is_loopback(self.endpoint.host) or bool(self.server.is_here)
+
+    def _led_by(self, url: str) -> str:
+        """Give who led to a URL, as `follow` takes it: one of another host was named by the server before."""
+        named_by_user = urlsplit(url).netloc == self.endpoint.host
+        return "" if named_by_user or self._may_lead_here() else self.endpoint.host
 
     def _scheme(self) -> str:
         """Give `https`, or what an insecure server turns out to speak."""
@@ -224,32 +205,38 @@ class Session:
     def _probe(self) -> str:
         host = self.endpoint.host
         try:
-            finish(self._request("GET", f"https://{host}/v2/", {}, None, None))
-        except (Trouble, RegistryError):
+            self._request("GET", f"https://{host}/v2/", {}, None, None).finish()
+        except (RetryableError, RegistryError):
             response = self._request("GET", f"http://{host}/v2/", {}, None, None)
-            if response.status == 400 and b"HTTPS" in read_small(response).upper():
+            if b"HTTPS" in response.finish().upper() and response.status == 400:
                 raise  # it does speak TLS, and that has failed
-            finish(response)
             return "http"
         return "https"
 
     def _request(
-        self, method: str, url: str, headers: Mapping[str, str], body: Any, silence: float | None
-    ) -> BaseHTTPResponse:
-        try:
-            return self._transport.request(
+        self, method: str, url: str, headers: Mapping[str, str], body: Any, silence: float | None, led_by: str = ""
+    ) -> Response:
+        with self._naming():
+            response = self._shared.client.request(
                 method,
                 url,
                 headers,
                 verify=not self.endpoint.insecure,
                 body=body() if callable(body) else body,
                 silence=silence,
-                asked=self.endpoint.host,
+                led_by=led_by,
             )
-        except RegistryError as error:
-            if error.message.startswith(self.what):
-                raise
-            raise RegistryError(f"{self.what}: {error.message}", hint=error.hint, status=error.status) from error
+        if response.host == self.endpoint.host:
+            self.server.is_here = response.here and self.server.is_here is not False
+        return response
+
+    @contextmanager
+    def _naming(self) -> Iterator[None]:
+        """Say in errors of requests what they were for."""
+        try:
+            yield
+        except HttpError as error:
+            raise _error(f"{self.what}: {error.message}", error.hint, error.status) from error
 
     def _authorized(
         self,
@@ -259,13 +246,14 @@ class Session:
         headers: Mapping[str, str],
         body: Any,
         silence: float | None,
-    ) -> BaseHTTPResponse:
+        led_by: str,
+    ) -> Response:
         """Send a request to the server itself with what it demands; what it demands newly is met once."""
         given = self._authorization(self.server.challenge, scopes)
-        response = self._request(method, url, _with(headers, given), body, silence)
+        response = self._request(method, url, _with(headers, given), body, silence, led_by)
         if response.status != 401:
             return response
-        challenge = choose(parse(response.headers.getlist("WWW-Authenticate")))
+        challenge = choose(parse(response.all("WWW-Authenticate")))
         if challenge is None:
             return response
         self.server.challenge = challenge
@@ -276,7 +264,7 @@ class Session:
             if given:
                 hint = f"the credentials for {self.endpoint.registry} are not right; {hint}"
             raise RegistryError(f"{self.what}: {self.endpoint.host} answered {text}", hint=hint, status=401)
-        return self._request(method, url, _with(headers, newly), body, silence)
+        return self._request(method, url, _with(headers, newly), body, silence, led_by)
 
     def _authorization(self, challenge: Challenge | None, scopes: tuple[str, ...], stale: str = "") -> str:
         if challenge is None:
@@ -295,34 +283,25 @@ class Session:
         return "Bearer " + self._shared.tokens.get(challenge, (*scopes, *also), credentials, self.asking(), stale)
 
     def asking(self) -> Asking:
-        """Give for whom tokens are asked."""
+        """Give for whom tokens are asked, and how."""
+
+        def send(method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> Response:
+            return self._request(method, url, headers, body, None, self._led_by(url))
+
         return Asking(
             self.endpoint.registry,
             self.endpoint.host,
             verify=not self.endpoint.insecure,
             plain=self.server.scheme == "http",
             what=self.what,
+            send=send,
+            retries=self.retries,
         )
 
 
-def _origin(url: str) -> tuple[str, str, int]:
-    """Give what decides whether two URLs are of one server: scheme, host, port."""
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+def _error(message: str, hint: str, status: int) -> RegistryError:
+    return RegistryError(message, hint=hint, status=status)
 
 
 def _with(headers: Mapping[str, str], authorization: str) -> Mapping[str, str]:
     return {**headers, "Authorization": authorization} if authorization else headers
-
-
-def _is_local(host: str) -> bool:
-    """Whether an address, as it is written, is this machine or its link (where clouds keep their metadata)."""
-    from ipaddress import ip_address
-
-    if is_loopback(host):
-        return True
-    try:
-        address = ip_address(hostname(host).partition("%")[0])
-    except ValueError:
-        return False
-    return address.is_link_local or address.is_unspecified

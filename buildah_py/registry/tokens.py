@@ -13,19 +13,16 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlencode, urlsplit
 
 from buildah_py.errors import RegistryError
-from buildah_py.registry.answers import AGAIN, describe, failure, finish, read_small
-from buildah_py.registry.patience import Patience, Trouble
-from buildah_py.registry.transport import again
+from buildah_py.http.retry import RETRIED, again
+from buildah_py.registry.answers import describe, failure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-    from urllib3 import BaseHTTPResponse
-
+    from buildah_py.http.response import Response
+    from buildah_py.http.retry import Retries
     from buildah_py.registry.challenge import Challenge
     from buildah_py.registry.credentials import Credentials
-    from buildah_py.registry.options import Limits
-    from buildah_py.registry.transport import Transport
 
 CLIENT: Final = "pybuild"
 _NO_POST: Final = frozenset({404, 405})
@@ -37,13 +34,18 @@ _KEPT: Final = 1000
 
 
 class Asking(NamedTuple):
-    """For whom tokens are asked. `verify`: TLS is checked; `plain`: the registry has none; `what` begins messages."""
+    """For whom tokens are asked, and how. `verify`: TLS is checked; `plain`: the registry has none.
+
+    `what` begins messages; `send` takes method, URL, headers and body.
+    """
 
     registry: str
     host: str
     verify: bool
     plain: bool
     what: str
+    send: Callable[[str, str, Mapping[str, str], bytes | None], Response]
+    retries: Callable[[], Retries]
 
 
 class Answer(NamedTuple):
@@ -57,10 +59,7 @@ class Answer(NamedTuple):
 class Tokens:
     """The tokens of a process. Threads that need the same one wait for whoever asks for it."""
 
-    def __init__(self, transport: Transport, limits: Limits, tell: Callable[[str], object]) -> None:
-        self._transport = transport
-        self._limits = limits
-        self._tell = tell
+    def __init__(self) -> None:
         self._kept: dict[tuple[object, ...], tuple[str, float]] = {}
         self._asking: dict[tuple[object, ...], threading.Lock] = {}
         self._lock = threading.Lock()
@@ -99,71 +98,59 @@ class Tokens:
     ) -> Answer:
         """Ask for a token; with `offline` for a refresh token too. Raises RegistryError."""
         realm = challenge.parameters.get("realm", "")
-        self._check(realm, asking)
-        patience = Patience(self._limits, self._transport.closed, asking.what, self._tell)
+        _check(realm, asking)
+        service = challenge.parameters.get("service", "")
         where = urlsplit(realm).netloc
-        while True:
-            try:
-                service = challenge.parameters.get("service", "")
-                response = self._ask(realm, service, scopes, credentials, asking, offline)
-                if response.status in _NO_POST and credentials is not None and credentials.identity:
-                    finish(response)
-                    instead = _as_password(credentials)
-                    response = self._ask(realm, service, scopes, instead, asking, offline)
-                if response.status in AGAIN:
-                    raise again(response, f"{where} answered {describe(response)}")
-                if response.status != 200:
-                    raise _refused(response, realm, credentials, asking)
-                return _read(read_small(response, _LARGEST, host=where, silence=self._limits.silence), where, asking)
-            except Trouble as trouble:
-                patience.wait(trouble)
 
-    def _check(self, realm: str, asking: Asking) -> None:
-        parts = urlsplit(realm)
-        if parts.scheme not in ("http", "https") or not parts.netloc:
-            raise RegistryError(f"{asking.what}: {asking.host} names no server for tokens that can be asked")
-        if parts.scheme == "http" and not asking.plain and asking.verify:
-            raise RegistryError(
-                f"{asking.what}: {asking.host} wants tokens to be had from {parts.netloc} over plain HTTP",
-                hint="if the registry is to be trusted so far, say --tls-verify=false",
-            )
+        def attempt() -> Answer:
+            response = _ask(realm, service, scopes, credentials, asking, offline)
+            if response.status in _NO_POST and credentials is not None and credentials.identity:
+                response.finish()
+                response = _ask(realm, service, scopes, _as_password(credentials), asking, offline)
+            if response.status in RETRIED:
+                raise again(response, f"{where} answered {describe(response)}")
+            if response.status != 200:
+                raise _refused(response, credentials, asking)
+            return _read(response.body(_LARGEST), where, asking)
 
-    def _ask(
-        self,
-        realm: str,
-        service: str,
-        scopes: tuple[str, ...],
-        credentials: Credentials | None,
-        asking: Asking,
-        offline: bool,
-    ) -> BaseHTTPResponse:
-        fields = [("service", service)] if service else []
-        if credentials is not None and credentials.identity:
-            fields += [("client_id", CLIENT), ("grant_type", "refresh_token"), ("refresh_token", credentials.identity)]
-            fields += [("scope", " ".join(scopes))] if scopes else []
-            return self._transport.request(
-                "POST",
-                realm,
-                {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"},
-                verify=asking.verify,
-                body=urlencode(fields).encode(),
-                asked=asking.host,
-            )
-        fields += [("scope", scope) for scope in scopes]
-        headers = {"Accept": "application/json"}
-        if credentials is not None and (credentials.username or credentials.password):
-            fields += [("account", credentials.username), ("client_id", CLIENT)]
-            headers["Authorization"] = credentials.basic()
-        if offline:
-            fields.append(("offline_token", "true"))
-        joint = "&" if urlsplit(realm).query else "?"
-        return self._transport.request(
-            "GET",
-            realm + (joint + urlencode(fields) if fields else ""),
-            headers,
-            verify=asking.verify,
-            asked=asking.host,
+        return asking.retries().run(attempt)
+
+
+def _check(realm: str, asking: Asking) -> None:
+    """Refuse a token server that must not see credentials."""
+    parts = urlsplit(realm)
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise RegistryError(f"{asking.what}: {asking.host} names no server for tokens that can be asked")
+    if parts.scheme == "http" and not asking.plain and asking.verify:
+        raise RegistryError(
+            f"{asking.what}: {asking.host} wants tokens to be had from {parts.netloc} over plain HTTP",
+            hint="if the registry is to be trusted so far, say --tls-verify=false",
         )
+
+
+def _ask(
+    realm: str,
+    service: str,
+    scopes: tuple[str, ...],
+    credentials: Credentials | None,
+    asking: Asking,
+    offline: bool,
+) -> Response:
+    fields = [("service", service)] if service else []
+    if credentials is not None and credentials.identity:
+        fields += [("client_id", CLIENT), ("grant_type", "refresh_token"), ("refresh_token", credentials.identity)]
+        fields += [("scope", " ".join(scopes))] if scopes else []
+        headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
+        return asking.send("POST", realm, headers, urlencode(fields).encode())
+    fields += [("scope", scope) for scope in scopes]
+    headers = {"Accept": "application/json"}
+    if credentials is not None and (credentials.username or credentials.password):
+        fields += [("account", credentials.username), ("client_id", CLIENT)]
+        headers["Authorization"] = credentials.basic()
+    if offline:
+        fields.append(("offline_token", "true"))
+    joint = "&" if urlsplit(realm).query else "?"
+    return asking.send("GET", realm + (joint + urlencode(fields) if fields else ""), headers, None)
 
 
 def _as_password(credentials: Credentials) -> Credentials:
@@ -171,8 +158,8 @@ def _as_password(credentials: Credentials) -> Credentials:
     return replace(credentials, password=credentials.password or credentials.identity, identity="")
 
 
-def _refused(response: BaseHTTPResponse, realm: str, credentials: Credentials | None, asking: Asking) -> RegistryError:
-    error = failure(asking.what, response, asking.registry, urlsplit(realm).netloc)
+def _refused(response: Response, credentials: Credentials | None, asking: Asking) -> RegistryError:
+    error = failure(asking.what, response, asking.registry)
     message = error.message
     for secret in credentials.secrets() if credentials is not None else ():
         message = message.replace(secret, "***")

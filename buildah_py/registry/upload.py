@@ -6,21 +6,19 @@ import re
 from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
 
 from buildah_py.errors import OutputError, RegistryError
+from buildah_py.http.retry import RetryableError
 from buildah_py.image.numbers import decimal
-from buildah_py.registry.answers import finish
 from buildah_py.registry.download import exists
-from buildah_py.registry.patience import Trouble
 from buildah_py.registry.session import PUSH
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from typing import Literal
 
-    from urllib3 import BaseHTTPResponse
-
+    from buildah_py.http.response import Response
+    from buildah_py.http.retry import Retries
     from buildah_py.image.descriptor import Descriptor
     from buildah_py.registry.options import Sizes
-    from buildah_py.registry.patience import Patience
     from buildah_py.registry.session import Session
 
     Outcome = Literal["exists", "mounted", "uploaded"]
@@ -62,7 +60,7 @@ def push(
         if _mount(session, descriptor, repository):
             return "mounted"
     source = _Source(descriptor, open_blob)
-    patience = session.patience()
+    retries = session.retries()
     piece = sizes.piece if descriptor.size > sizes.whole else 0
     made_small = False
     try:
@@ -70,7 +68,7 @@ def push(
             try:
                 if not piece:
                     _send_whole(session, source)
-                elif not _send_pieces(session, source, piece, patience):
+                elif not _send_pieces(session, source, piece, retries):
                     piece = 0
                     continue
             except RegistryError as error:
@@ -78,8 +76,8 @@ def push(
                 if error.status != 413 or made_small or descriptor.size <= sizes.small:
                     raise
                 piece, made_small = sizes.small, True
-            except Trouble as trouble:
-                patience.wait(trouble)
+            except RetryableError as failure:
+                retries.wait(failure)
                 if exists(session, descriptor.digest, PUSH):  # the cut came after the last byte
                     return "uploaded"
             else:
@@ -102,10 +100,10 @@ def _mount(session: Session, descriptor: Descriptor, repository: str) -> bool:
         )
         if response.status == 202:  # it began an upload instead, which we do not use
             upload = _begun(session, response)
-            finish(session.once("DELETE", upload.url, actions=PUSH))
+            session.once("DELETE", upload.url, actions=PUSH).finish()
         else:
-            finish(response)
-    except (RegistryError, Trouble):  # as by a token server that knows us not there
+            response.finish()
+    except (RegistryError, RetryableError):  # as by a token server that knows us not there
         return False
     return response.status == 201
 
@@ -117,9 +115,9 @@ def _begin(session: Session) -> _Upload:
     return _begun(session, response)
 
 
-def _begun(session: Session, response: BaseHTTPResponse) -> _Upload:
+def _begun(session: Session, response: Response) -> _Upload:
     least = decimal(response.headers.get("OCI-Chunk-Min-Length") or "")
-    finish(response)
+    response.finish()
     return _Upload(session.location(response), max(least, 0))
 
 
@@ -139,17 +137,17 @@ def _put(session: Session, url: str, source: _Source, size: int) -> None:
         actions=PUSH,
         headers={"Content-Type": "application/octet-stream", "Content-Length": str(size)},
         body=(lambda: source.piece(0, size)) if size else b"",
-        silence=session.limits.commit,
+        silence=session.policy.commit,
     )
     if response.status == 404:
-        finish(response)
-        raise Trouble(f"{session.endpoint.host} has forgotten the upload", status=404)
+        response.finish()
+        raise RetryableError(f"{session.endpoint.host} has forgotten the upload", status=404)
     if response.status not in (201, 204):
         raise session.failure(response)
-    finish(response)
+    response.finish()
 
 
-def _send_pieces(session: Session, source: _Source, length: int, patience: Patience) -> bool:
+def _send_pieces(session: Session, source: _Source, length: int, retries: Retries) -> bool:
     """Send a blob in pieces, going on after a cut from where the registry says; False where it takes no pieces."""
     upload = _begin(session)
     length = max(length, upload.least)
@@ -167,28 +165,28 @@ def _send_pieces(session: Session, source: _Source, length: int, patience: Patie
                     "Content-Range": f"{offset}-{end - 1}",
                 },
                 body=lambda start=offset, stop=end: source.piece(start, stop),  # type: ignore[misc]
-                silence=session.limits.commit,
+                silence=session.policy.commit,
             )
             if response.status in (202, 204):
                 upload = upload._replace(url=session.location(response))
                 held = _held(response)
-                finish(response)
+                response.finish()
                 offset = end if held is None else held
             elif response.status == 416 and best:
-                finish(response)
+                response.finish()
                 upload, offset = _ask(session, upload)
             elif response.status in _NO_PIECES and not best:
-                finish(response)
+                response.finish()
                 return False
             else:
                 raise session.failure(response)
-        except Trouble as trouble:
-            patience.wait(trouble)
+        except RetryableError as failure:
+            retries.wait(failure)
             try:
                 upload, offset = _ask(session, upload)
             except _Gone:
                 upload, offset = _begin(session), 0
-        patience.progressed(max(0, offset - best))
+        retries.progressed(max(0, offset - best))
         best = max(best, offset)
     _put(session, upload.url, source, 0)
     return True
@@ -198,7 +196,7 @@ def _ask(session: Session, upload: _Upload) -> tuple[_Upload, int]:
     """Ask how much of an upload the registry holds. Raises _Gone."""
     response = session.send("GET", upload.url, actions=PUSH)
     held = _held(response)
-    finish(response)
+    response.finish()
     if response.status != 204 or held is None:
         raise _Gone
     if response.headers.get("Location"):
@@ -206,7 +204,7 @@ def _ask(session: Session, upload: _Upload) -> tuple[_Upload, int]:
     return upload, held
 
 
-def _held(response: BaseHTTPResponse) -> int | None:
+def _held(response: Response) -> int | None:
     """Read how many bytes a registry holds, from its `Range: 0-LAST`; None where it does not say.
 
     `0-0` is what registries say that hold nothing.

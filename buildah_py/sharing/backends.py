@@ -11,10 +11,11 @@ from buildah_py.sharing import spec
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from buildah_py.image.blob import Stream
     from buildah_py.image.descriptor import Descriptor
     from buildah_py.image.platform import Platform
     from buildah_py.registry import RegistryOptions
-    from buildah_py.sharing.backend import Backend, Stream
+    from buildah_py.sharing.backend import Backend
     from buildah_py.sharing.spec import Place
     from buildah_py.store import Origin
 

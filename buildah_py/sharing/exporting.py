@@ -187,12 +187,12 @@ class _Packing:
 
     def _copy(self, diff_id: str, blob: Descriptor) -> str:
         """Fetch a blob to send it on, without unpacking it."""
-        from buildah_py.sharing.backend import Checked
+        from buildah_py.sharing.backend import verified
 
         origin = next(one for one in self._origins(diff_id) if one.digest == blob.digest)
         path = os.path.join(self._store.stage(), "blob")
         with (
-            Checked(self._shared.open_origin(origin), blob, origin.location, lambda _: None) as stream,
+            verified(self._shared.open_origin(origin), blob, origin.location) as stream,
             open(path, "xb") as file,
         ):
             while data := stream.read(1 << 20):

@@ -16,11 +16,12 @@ from urllib.parse import quote, urlsplit
 from buildah_py.errors import CacheError, UsageError
 from buildah_py.image import digest
 from buildah_py.sharing.artifact import MAX_MANIFEST
-from buildah_py.sharing.http import Download, Http
+from buildah_py.sharing.service import Service
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
+    from buildah_py.http.download import Download
     from buildah_py.image.descriptor import Descriptor
     from buildah_py.sharing.backend import Open
     from buildah_py.sharing.spec import Place
@@ -42,7 +43,7 @@ class ActionsCache:
 
     kind = "gha"
 
-    def __init__(self, place: Place, environ: Mapping[str, str]) -> None:
+    def __init__(self, place: Place, environ: Mapping[str, str], cancelled: Callable[[], bool] | None = None) -> None:
         said = place.where
         self._url = (said.get("url_v2") or environ.get("ACTIONS_RESULTS_URL", "")).rstrip("/")
         self._token = said.get("token") or environ.get("ACTIONS_RUNTIME_TOKEN", "")
@@ -56,28 +57,24 @@ class ActionsCache:
         self._scope = said.get("scope", "pybuild")
         self.name = f"gha {self._scope}"
         self.location = f"type=gha,scope={self._scope}"
-        self._http = Http(self.name, environ)
+        self._service = Service(self.name, environ, cancelled)
 
     def manifest(self) -> bytes | None:
         """The newest manifest of the scope."""
         url = self._find(f"{self._manifests()}none", self._manifests())
         if url is None:
             return None
-        stream = Download(self._http, url, {})
-        try:
-            data = b""
-            while len(data) <= MAX_MANIFEST and (more := stream.read(1 << 20)):
-                data += more
-            return data
-        finally:
-            stream.close()
+        answer = self._service.request("GET", url, {}, limit=MAX_MANIFEST + 1)
+        if answer.status != 200:
+            raise self._service.refused(answer, "GET", url)
+        return answer.data
 
     def open(self, blob: Descriptor) -> Download:
         """Open a blob."""
         url = self._find(self._blob(blob.digest))
         if url is None:
             raise CacheError(f"{self.name}: the blob {blob.digest} is not there (any more)")
-        return Download(self._http, url, {})
+        return self._service.download(url, blob.size)
 
     def has(self, blob: Descriptor) -> bool:
         """Whether an entry of that digest is there."""
@@ -123,9 +120,9 @@ class ActionsCache:
 
     def _upload(self, url: str, body: bytes | BinaryIO, size: int, headers: Mapping[str, str]) -> None:
         sent = {**headers, "Content-Type": "application/octet-stream", "Content-Length": str(size)}
-        response = self._http.request("PUT", url, headers=sent, body=body)
-        if response.status not in (200, 201):
-            raise self._http.refused(response, "PUT", url)
+        answer = self._service.request("PUT", url, sent, body)
+        if answer.status not in (200, 201):
+            raise self._service.refused(answer, "PUT", url)
 
     def _find(self, key: str, *prefixes: str) -> str | None:
         asked = {"key": key, "restore_keys": list(prefixes), "version": _VERSION}
@@ -143,20 +140,20 @@ class ActionsCache:
     ) -> dict[str, Any]:
         url = f"{self._url}/{_SERVICE}/{method}"
         headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
-        response = self._http.request("POST", url, headers=headers, body=json.dumps(asked).encode())
+        response = self._service.request("POST", url, headers, json.dumps(asked).encode())
         if response.status == 409 and exists is not None:
             return exists
         if response.status == 404 and missing is not None:
             return missing
         if response.status != 200:
             hint = "has the token ended, or is the cache read-only here?" if response.status in (401, 403) else ""
-            raise self._http.refused(response, "POST", url, hint)
+            raise self._service.refused(response, "POST", url, hint)
         try:
             answer = json.loads(response.data)
         except (ValueError, RecursionError) as error:
             raise CacheError(f"{self.name}: {method} answered with what is not JSON") from error
         if not isinstance(answer, dict):
-            raise CacheError(f"{self.name}: {method} answered with what is no object")
+            raise CacheError(f"{self.name}: {method} answered with what is not an object")
         # Both spellings are proto3's JSON form.
         return {
             "".join(f"_{one.lower()}" if one.isupper() else one for one in key): value for key, value in answer.items()

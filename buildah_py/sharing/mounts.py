@@ -19,7 +19,7 @@ from buildah_py.layers.writer import LayerWriter
 from buildah_py.linux.mounts import open_inert
 from buildah_py.linux.paths import Beneath, open_beneath
 from buildah_py.sharing import artifact
-from buildah_py.sharing.backend import Checked, read_blob
+from buildah_py.sharing.backend import read_blob, verified
 from buildah_py.sharing.snapshot import MAX_COMPRESSED, Pack, Piece, Snapshot
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ class _Contents:
         import zstandard
 
         self.what = backend.name
-        self._stream = Checked(backend.open(pack.blob), pack.blob, backend.name, count)
+        self._stream = verified(backend.open(pack.blob), pack.blob, backend.name, count)
         source: Any = self._stream
         self._reader = zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(source)
         self._damage = zstandard.ZstdError

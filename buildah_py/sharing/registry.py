@@ -11,10 +11,10 @@ from buildah_py.image.media_types import DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDE
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from buildah_py.image.blob import Stream
     from buildah_py.image.descriptor import Descriptor
     from buildah_py.image.platform import Platform
     from buildah_py.registry import Registry
-    from buildah_py.registry.download import BlobStream
     from buildah_py.sharing.backend import Open
 
 _MISSING = 404
@@ -89,7 +89,7 @@ class RegistryCache:
 class _Stream:
     """A blob on its way, with errors of ours."""
 
-    def __init__(self, cache: RegistryCache, stream: BlobStream) -> None:
+    def __init__(self, cache: RegistryCache, stream: Stream) -> None:
         self._cache = cache
         self._stream = stream
 

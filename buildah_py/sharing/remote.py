@@ -11,10 +11,11 @@ if TYPE_CHECKING:
 
     from buildah_py.cache import Cache, Record
     from buildah_py.cache.records import Offer
+    from buildah_py.image.blob import Stream
     from buildah_py.image.platform import Platform
     from buildah_py.plan import Plan
     from buildah_py.progress.events import Event
-    from buildah_py.sharing.backend import Backend, Stream
+    from buildah_py.sharing.backend import Backend
     from buildah_py.sharing.backends import Registries
     from buildah_py.sharing.build_mounts import Mounts
     from buildah_py.sharing.imported import Found, ImportedCache

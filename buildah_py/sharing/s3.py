@@ -11,15 +11,15 @@ from urllib.parse import quote, urlsplit
 from buildah_py.errors import CacheError, UsageError
 from buildah_py.sharing import sigv4, spec
 from buildah_py.sharing.artifact import MAX_MANIFEST
-from buildah_py.sharing.http import Download, Http
+from buildah_py.sharing.service import Service
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
-    from urllib3 import BaseHTTPResponse
-
+    from buildah_py.http.download import Download
     from buildah_py.image.descriptor import Descriptor
     from buildah_py.sharing.backend import Open
+    from buildah_py.sharing.service import Answer
     from buildah_py.sharing.spec import Place
 
 _SINGLE: Final = 1 << 30
@@ -31,7 +31,7 @@ class S3Cache:
 
     kind = "s3"
 
-    def __init__(self, place: Place, environ: Mapping[str, str]) -> None:
+    def __init__(self, place: Place, environ: Mapping[str, str], cancelled: Callable[[], bool] | None = None) -> None:
         said = place.where
         self._bucket = said.get("bucket") or environ.get("AWS_BUCKET", "")
         self._region = (
@@ -52,17 +52,15 @@ class S3Cache:
         parts = {name: said[name] for name in known if name in said}
         parts |= {"bucket": self._bucket, "region": self._region} | ({"endpoint_url": endpoint} if endpoint else {})
         self.location = "type=s3," + ",".join(f"{name}={value}" for name, value in parts.items())
-        self._http = Http(self.name, environ)
+        self._service = Service(self.name, environ, cancelled)
 
     def manifest(self) -> bytes | None:
         """The manifest of the first of the names that has one."""
         for name in self._names:
             url = self._url(f"{self._manifests}{name}")
-            response = self._http.request("GET", url, headers=self._sign("GET", url), stream=True)
-            data = response.read(MAX_MANIFEST + 1)
-            response.close()
+            response = self._service.request("GET", url, self._sign("GET", url), limit=MAX_MANIFEST + 1)
             if response.status == 200:
-                return data
+                return response.data
             if response.status != 404:
                 raise self._refused(response, "GET", url)
         return None
@@ -70,12 +68,12 @@ class S3Cache:
     def open(self, blob: Descriptor) -> Download:
         """Open a blob."""
         url = self._blob(blob)
-        return Download(self._http, url, {}, sign=lambda headers: self._sign("GET", url, headers))
+        return self._service.download(url, blob.size, lambda headers: self._sign("GET", url, headers))
 
     def has(self, blob: Descriptor) -> bool:
         """Whether the bucket has an object of that name and size."""
         url = self._blob(blob)
-        response = self._http.request("HEAD", url, headers=self._sign("HEAD", url))
+        response = self._service.request("HEAD", url, self._sign("HEAD", url))
         if response.status == 404:
             return False
         if response.status != 200:
@@ -97,14 +95,14 @@ class S3Cache:
 
     def _put(self, url: str, body: bytes | BinaryIO, size: int, payload: str) -> str:
         headers = self._sign("PUT", url, {"Content-Length": str(size)}, payload)
-        response = self._http.request("PUT", url, headers=headers, body=body)
+        response = self._service.request("PUT", url, headers, body)
         if response.status != 200:
             raise self._refused(response, "PUT", url)
         return response.headers.get("ETag", "")
 
     def _put_parts(self, url: str, file: BinaryIO) -> None:
         """Send in parts what is too large for one request (S3 user guide, multipart upload)."""
-        started = self._http.request("POST", f"{url}?uploads=", headers=self._sign("POST", f"{url}?uploads="))
+        started = self._service.request("POST", f"{url}?uploads=", self._sign("POST", f"{url}?uploads="))
         found = re.search(rb"<UploadId>([^<]+)</UploadId>", started.data)
         if started.status != 200 or found is None:
             raise self._refused(started, "POST", url)
@@ -118,9 +116,9 @@ class S3Cache:
                 parts.append(f"<Part><PartNumber>{number}</PartNumber><ETag>{tag}</ETag></Part>")
             body = f"<CompleteMultipartUpload>{''.join(parts)}</CompleteMultipartUpload>".encode()
             headers = self._sign("POST", upload, {}, hashlib.sha256(body).hexdigest())
-            done = self._http.request("POST", upload, headers=headers, body=body)
+            done = self._service.request("POST", upload, headers, body)
         except BaseException:
-            self._http.request("DELETE", upload, headers=self._sign("DELETE", upload))
+            self._service.request("DELETE", upload, self._sign("DELETE", upload))
             raise
         if done.status != 200 or b"<Error>" in done.data:  # it can fail after it began to answer with 200
             raise self._refused(done, "POST", url)
@@ -139,13 +137,13 @@ class S3Cache:
         now = datetime.now(UTC)
         return sigv4.sign(method, url, headers or {}, payload, self._credentials, region=self._region, now=now)
 
-    def _refused(self, response: BaseHTTPResponse, method: str, url: str) -> CacheError:
+    def _refused(self, response: Answer, method: str, url: str) -> CacheError:
         hint = ""
         if response.status in (301, 307, 400):
             hint = f"is the bucket in the region {self._region}?"
         elif response.status in (401, 403):
             hint = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" if self._credentials is None else ""
-        return self._http.refused(response, method, url, hint)
+        return self._service.refused(response, method, url, hint)
 
 
 def _base(endpoint: str, bucket: str, region: str, *, by_path: bool, option: str) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from buildah_py.errors import NotFound, SourceError
 from buildah_py.sources.git_url import GitSource, check_ref, check_remote, host_of
-from buildah_py.sources.urls import check, origin, redact, without_credentials
+from buildah_py.sources.urls import check, redact, without_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -113,6 +113,7 @@ def authorization_from(secret: Callable[[str], bytes | None], remote: str) -> Ca
     from base64 import b64encode
     from urllib.parse import urlsplit
 
+    from buildah_py.http.redirects import origin
     from buildah_py.sources import http
 
     own, otherwise = origin(remote), http.authorization_from(secret)
@@ -285,7 +286,7 @@ class _Git:
         there = http.follow(
             head + _PROBE,
             authorization=self._authorization,
-            environment=self._caller,
+            environ=self._caller,
             local_redirects=self.local_redirects,
             cancelled=self._cancelled,
         )
@@ -455,7 +456,7 @@ def _submodules(git: _Git, store: str, commit: str, dest: str, remote: str, dept
 
 def _stay_away(url: str, parent: str) -> None:
     """Refuse a submodule on this machine or its link, of a repository that is elsewhere."""
-    from buildah_py.sources.connection import is_here
+    from buildah_py.http.addresses import is_here
 
     if is_here(host_of(url)) and host_of(parent) and not is_here(host_of(parent)):
         raise SourceError(

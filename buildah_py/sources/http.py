@@ -6,25 +6,22 @@ import os
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from buildah_py.errors import SourceError
-from buildah_py.image.numbers import decimal
+from buildah_py.http.retry import DEFAULT, RETRIED, again
 from buildah_py.layers.entry import FILE, Entry
-from buildah_py.layers.limits import DEFAULT_LIMITS, Limits
+from buildah_py.sources.reach import NOWHERE
 from buildah_py.sources.single import SingleFile
-from buildah_py.sources.urls import check, origin, redact
-from buildah_py.sources.watch import Watch
+from buildah_py.sources.urls import check, redact
 
 if TYPE_CHECKING:
-    import http.client
-    from collections.abc import Callable, Iterator, Mapping
-    from urllib.parse import SplitResult
+    from collections.abc import Callable, Mapping
 
-_MAX_REDIRECTS: Final = 10
-_TRIES: Final = 3
+    from buildah_py.http.client import Client
+    from buildah_py.http.response import Response
+    from buildah_py.http.retry import Policy
+    from buildah_py.layers.limits import Limits
+    from buildah_py.sources.reach import Reach
+
 _PIECE: Final = 1 << 20
-_TIMEOUT: Final = 60.0
-_SLOWEST: Final = 100
-"""Fewer bytes in a second than these, for as long as the time limit, are silence."""
-_REDIRECTS: Final = (301, 302, 303, 307, 308)
 _UNNAMED: Final = "__unnamed__"
 
 
@@ -44,45 +41,27 @@ class Fetched(NamedTuple):
         return SingleFile(entry, self.path)
 
 
-class _Way(NamedTuple):
-    """How servers are reached."""
-
-    authorization: Callable[[str], str | None] | None
-    watch: Watch
-    environment: Mapping[str, str]
-    local_redirects: bool
-    limits: Limits = DEFAULT_LIMITS
-
-
-class _Answer(NamedTuple):
-    response: http.client.HTTPResponse
-    connection: http.client.HTTPConnection
-    url: str
-
-
 def fetch(
     url: str,
     cache: str,
+    reach: Reach = NOWHERE,
     *,
     checksum: str = "",
-    authorization: Callable[[str], str | None] | None = None,
-    timeout: float = _TIMEOUT,
-    environment: Mapping[str, str] | None = None,
-    local_redirects: bool = False,
-    limits: Limits = DEFAULT_LIMITS,
-    cancelled: Callable[[], bool] = lambda: False,
+    policy: Policy = DEFAULT,
+    environ: Mapping[str, str] | None = None,
 ) -> Fetched:
     """Fetch `url` into the directory `cache`, or find there what the server says has not changed.
 
     With `checksum` (`sha256:<hex>`) that is what comes back, or SourceError; what is in the cache with that digest is
-    not asked for again. `authorization` gives the Authorization header for a URL; it, and what stands before the `@`
-    of the URL, goes to the scheme, host and port of that URL alone and into no message. Redirects stay on http and
-    https, never lead from https to http, nor, without `local_redirects`, from elsewhere to this machine itself or its
-    link. A server that is silent for `timeout` seconds, or next to it, has failed, and so has one that sends more than
-    `limits` say.
-    Raises SourceError, and Interrupted where `cancelled()`.
+    not asked for again. Credentials are those of the URL, or of the secrets HTTP_AUTH_*; they go to the scheme, host
+    and port of that URL alone and into no message. Redirects stay on http and https, never lead from https to http, nor
+    from elsewhere to this machine itself or its link, unless `reach` allows it. A server that sends more than the
+    limits of `reach` say has failed.
+    Raises SourceError, and Interrupted where `reach.cancelled()`.
     """
     from hashlib import sha256
+
+    from buildah_py.http.client import Client
 
     os.makedirs(cache, mode=0o700, exist_ok=True)
     check(url)
@@ -93,9 +72,12 @@ def fetch(
     if known is not None and checksum and known.digest == checksum:
         _mark(key, known)
         return known
-    with Watch(cancelled, timeout) as watch:
-        way = _Way(authorization, watch, os.environ if environment is None else environment, local_redirects, limits)
-        fetched = _with_retries(url, key, known, way)
+    client = Client(os.environ if environ is None else environ, policy=policy, cancelled=reach.cancelled)
+    try:
+        retries = client.retries(redact(url), _error, reach.tell)
+        fetched = retries.run(lambda: _attempt(client, url, key, known, reach))
+    finally:
+        client.close()
     if checksum and fetched.digest != checksum:
         raise SourceError(
             f"{redact(url)} has the digest {fetched.digest}, and --checksum says {checksum}",
@@ -133,8 +115,8 @@ def follow(
     url: str,
     *,
     authorization: Callable[[str], str | None] | None = None,
-    timeout: float = _TIMEOUT,
-    environment: Mapping[str, str] | None = None,
+    policy: Policy = DEFAULT,
+    environ: Mapping[str, str] | None = None,
     local_redirects: bool = False,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> str:
@@ -142,17 +124,15 @@ def follow(
 
     Raises SourceError, and Interrupted where `cancelled()`.
     """
-    import http.client
+    from buildah_py.http.client import Client
 
-    check(url)
-    with Watch(cancelled, timeout) as watch:
-        try:
-            way = _Way(authorization, watch, os.environ if environment is None else environment, local_redirects)
-            answer = _follow(url, {}, way)
-        except (OSError, http.client.HTTPException) as error:
-            raise SourceError(f"{redact(url)} cannot be followed: {redact(str(error))}") from error
-        answer.response.close()
-        answer.connection.close()
+    client = Client(os.environ if environ is None else environ, policy=policy, cancelled=cancelled)
+    try:
+        retries = client.retries(redact(check(url)), _error)
+        answer = retries.run(lambda: _send(client, url, {}, authorization, local_redirects=local_redirects))
+        answer.close()
+    finally:
+        client.close()
     return answer.url
 
 
@@ -193,59 +173,25 @@ def _headers(key: str) -> dict[str, str]:
     return headers
 
 
-def _with_retries(
-    url: str,
-    key: str,
-    known: Fetched | None,
-    way: _Way,
-) -> Fetched:
-    import http.client
-    import ssl
-
-    last = ""
-    for attempt in range(_TRIES):
-        if attempt:
-            way.watch.pause(0.25 * 4**attempt)
-        try:
-            return _attempt(url, key, known, way)
-        except ssl.SSLCertVerificationError as error:
-            raise SourceError(f"{redact(url)}: {error.verify_message}") from error
-        except (OSError, http.client.HTTPException) as error:
-            last = redact(str(error)) or type(error).__name__
-        except _TryAgain as error:
-            last = str(error)
-        way.watch.forget()
-    raise SourceError(f"{redact(url)} cannot be fetched: {last}", hint=f"tried {_TRIES} times")
+def _error(message: str, hint: str, _status: int) -> SourceError:
+    return SourceError(redact(message), hint=hint)
 
 
-class _TryAgain(Exception):
-    """The server says that it may do better later."""
-
-
-def _attempt(
-    url: str,
-    key: str,
-    known: Fetched | None,
-    way: _Way,
-) -> Fetched:
+def _attempt(client: Client, url: str, key: str, known: Fetched | None, reach: Reach) -> Fetched:
     extra = _headers(key) if known is not None else {}
-    answer = _follow(url, extra, way)
-    response = answer.response
-    try:
+    authorization = authorization_from(reach.secret)
+    with _send(client, url, extra, authorization, local_redirects=reach.local_redirects) as response:
         if response.status == 304 and known is not None:
             return known
-        if response.status >= 500 or response.status == 429:
-            raise _TryAgain(f"the server answered {response.status} {response.reason}")
+        if response.status in RETRIED:
+            raise again(response, f"the server answered {response.status} {response.reason}")
         if response.status != 200:
             hint = "give credentials with --secret id=HTTP_AUTH_TOKEN_<host>" if response.status in (401, 403) else ""
             raise SourceError(f"{redact(url)}: the server answered {response.status} {response.reason}", hint=hint)
-        return _save(url, key, response, way)
-    finally:
-        response.close()
-        answer.connection.close()
+        return _save(url, key, response, reach.limits)
 
 
-def _save(url: str, key: str, response: http.client.HTTPResponse, way: _Way) -> Fetched:
+def _save(url: str, key: str, response: Response, limits: Limits) -> Fetched:
     import json
     from email.utils import parsedate_to_datetime
     from hashlib import sha256
@@ -256,20 +202,19 @@ def _save(url: str, key: str, response: http.client.HTTPResponse, way: _Way) -> 
     try:
         hashed, size = sha256(), 0
         with open(descriptor, "wb") as file:
-            _refuse_large(url, decimal(response.getheader("Content-Length") or ""), way.limits)
-            for data in _pieces(response, way.watch):
-                _refuse_large(url, size + len(data), way.limits)
+            _refuse_large(url, response.length, limits)
+            while data := response.read(_PIECE):
+                _refuse_large(url, size + len(data), limits)
                 file.write(data)
                 hashed.update(data)
                 size += len(data)
-        _check_length(response, size)
         path = os.path.join(folder, hashed.hexdigest())
         os.replace(temporary, path)
     except BaseException:
         if os.path.exists(temporary):
             os.unlink(temporary)
         raise
-    stamp = response.getheader("Last-Modified") or ""
+    stamp = response.headers.get("Last-Modified") or ""
     mtime = 0
     if stamp:
         try:
@@ -280,7 +225,7 @@ def _save(url: str, key: str, response: http.client.HTTPResponse, way: _Way) -> 
         "digest": "sha256:" + hashed.hexdigest(),
         "size": size,
         "mtime": mtime,
-        "etag": response.getheader("ETag") or "",
+        "etag": response.headers.get("ETag") or "",
         "last_modified": stamp,
     }
     descriptor, temporary = mkstemp(prefix=".fetch-", dir=folder)
@@ -290,85 +235,44 @@ def _save(url: str, key: str, response: http.client.HTTPResponse, way: _Way) -> 
     return Fetched(url, path, name_of(url), f"sha256:{hashed.hexdigest()}", size, mtime)
 
 
-def _check_length(response: http.client.HTTPResponse, size: int) -> None:
-    wanted = decimal(response.getheader("Content-Length") or "")
-    if wanted not in (-1, size):
-        raise _TryAgain(f"it ended after {size} of {wanted} bytes")
-
-
 def _refuse_large(url: str, size: int, limits: Limits) -> None:
     if size > limits.size:
         raise SourceError(f"{redact(url)} is larger than the allowed {limits.size} bytes", hint=limits.hint)
 
 
-def _pieces(response: http.client.HTTPResponse, watch: Watch) -> Iterator[bytes]:
-    """Give the bytes as they come; a server that drips is as good as a silent one."""
-    import time
+def _send(
+    client: Client,
+    url: str,
+    extra: Mapping[str, str],
+    authorization: Callable[[str], str | None] | None,
+    *,
+    local_redirects: bool,
+) -> Response:
+    """Send the request, following redirects; credentials go no further than to the server of `url`."""
+    from buildah_py.http.redirects import LeadsHereError, follow, origin
 
-    silence = watch.timeout
-    waited, got = 0.0, 0
-    while True:
-        begun = time.monotonic()
-        data = response.read1(_PIECE)
-        waited += time.monotonic() - begun
-        got += len(data)
-        watch.check()
-        if not data:
-            return
-        if waited >= silence:
-            if got < _SLOWEST * silence:
-                raise _TryAgain(f"it gave {got} bytes in {waited:.0f} seconds")
-            waited, got = 0.0, 0
-        yield data
+    given = _basic(url) or (authorization(url) if authorization is not None else None)
+    if given and any(character in given for character in "\r\n\0"):
+        raise SourceError(f"{redact(url)}: its credentials have a line break in them")
 
+    def send(there: str, led_by: str) -> Response:
+        ours = {"Authorization": given} if given and origin(there) == origin(url) else {}
+        return client.request("GET", there, {**extra, **ours}, led_by=led_by)
 
-def _follow(url: str, extra: Mapping[str, str], way: _Way) -> _Answer:
-    """Send the request, following redirects."""
-    from urllib.parse import urljoin, urlsplit
-
-    from buildah_py.sources.connection import connect
-
-    here = urlsplit(url)
-    first = origin(url)
-    was_local = False
-    for count in range(_MAX_REDIRECTS + 1):
-        host = here.hostname
-        if here.scheme not in ("http", "https") or not host:
-            raise SourceError(f"{redact(url)} leads to {redact(here.geturl())}, which is neither http nor https")
-        guarded = count > 0 and not was_local and not way.local_redirects
-        connection, target, local = connect(here, way.watch, way.environment, guarded=guarded, asked=redact(url))
-        was_local = local if count == 0 else was_local and local
-        headers = {"Accept-Encoding": "identity", "User-Agent": "pybuild", **extra}
-        asked = way.authorization if origin(here.geturl()) == first else None
-        given = _basic(here) or (asked(here.geturl()) if asked is not None else None)
-        if given:
-            headers["Authorization"] = given
-        try:
-            with way.watch.within():
-                connection.request("GET", target, headers=headers)
-                response = connection.getresponse()
-            way.watch.check()
-        except BaseException:
-            connection.close()
-            raise
-        if response.status not in _REDIRECTS:
-            return _Answer(response, connection, here.geturl())
-        location = response.getheader("Location") or ""
-        response.close()
-        connection.close()
-        there = urlsplit(check(urljoin(here.geturl(), location)))
-        if here.scheme == "https" and there.scheme == "http":
-            raise SourceError(f"{redact(url)} leads from https to {redact(there.geturl())}, which anybody can change")
-        here = there
-    raise SourceError(f"{redact(url)} leads through more than {_MAX_REDIRECTS} redirects")
+    try:
+        return follow("GET", url, send, to_local=local_redirects)
+    except LeadsHereError as error:
+        error.hint = "name the local address in the build file if that is meant, or give --allow-local-redirects"
+        raise
 
 
-def _basic(url: SplitResult) -> str | None:
+def _basic(url: str) -> str | None:
     """Give the header for the credentials that stand in a URL."""
     from base64 import b64encode
-    from urllib.parse import unquote
+    from urllib.parse import unquote, urlsplit
 
-    if url.username is None:
+    parts = urlsplit(url)
+    if parts.username is None:
         return None
-    pair = f"{unquote(url.username)}:{unquote(url.password or '')}"
+    pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
     return "Basic " + b64encode(pair.encode()).decode()

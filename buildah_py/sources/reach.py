@@ -21,7 +21,7 @@ class Reach(NamedTuple):
     where that was asked for. `agents` are the sockets of ssh agents by their ids.
     With `local_redirects`, servers elsewhere may redirect to this machine or its link, and repositories there have
     submodules here. Whatever is fetched ends early where `cancelled()`. `limits` bound what a source may bring: an
-    archive, or what is fetched.
+    archive, or what is fetched. `tell` is told of waits of a second and more.
     """
 
     secret: Callable[[str], bytes | None] = lambda _: None
@@ -30,6 +30,7 @@ class Reach(NamedTuple):
     local_redirects: bool = False
     cancelled: Callable[[], bool] = lambda: False
     limits: Limits = DEFAULT_LIMITS
+    tell: Callable[[str], object] = lambda _: None
 
     @property
     def agent(self) -> str:

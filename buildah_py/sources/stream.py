@@ -13,7 +13,7 @@ from buildah_py.layers.reader import begins_as_tar
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from buildah_py.layers.compression import Readable
+    from buildah_py.image.blob import Readable
 
 _START: Final = 1 << 16
 _MAX_BUILD_FILE: Final = 16 << 20

@@ -27,18 +27,6 @@ def redact(text: str) -> str:
     return _SECRET_QUERY.sub(r"\1xxxxx", _CREDENTIALS.sub("xxxxx@", text))
 
 
-def origin(url: str) -> tuple[str, str, int]:
-    """Give what decides whether two URLs are of one server: scheme, host and port, which credentials are bound to."""
-    from urllib.parse import urlsplit
-
-    parts = urlsplit(url)
-    try:
-        port = parts.port
-    except ValueError:
-        raise SourceError(f"{redact(url)}: the port is not a number") from None
-    return parts.scheme, parts.hostname or "", port or {"http": 80, "https": 443}.get(parts.scheme, 0)
-
-
 def check(url: str) -> str:
     """Refuse a URL with white space or control characters in it, which no request line may hold."""
     if any(character <= " " or character == "\x7f" for character in url):

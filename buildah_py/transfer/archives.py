@@ -14,7 +14,7 @@ from buildah_py.layers.entry import FILE, HARDLINK, SYMLINK
 from buildah_py.layers.reader import TarReader
 
 if TYPE_CHECKING:
-    from buildah_py.layers.compression import Readable
+    from buildah_py.image.blob import Readable
 
 _PIECE = 1 << 20
 _MAX_LINKS = 40

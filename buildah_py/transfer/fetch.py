@@ -15,16 +15,16 @@ from buildah_py.layers.entry import BLOCK, CHAR
 from buildah_py.layers.view import LayerTree
 from buildah_py.linux.identity import has_single_id, in_user_namespace
 from buildah_py.store.lowers import chain_name, describes_all
-from buildah_py.transfer.unpack import Arrived, Verified, keep, receive, unpack_blob
+from buildah_py.transfer.unpack import Arrived, keep, receive, unpack_blob, verified
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from concurrent.futures import Future
 
+    from buildah_py.image.blob import Stream
     from buildah_py.layers.inventory import Inventory
     from buildah_py.registry import Registry
     from buildah_py.store import Origin, Store, StoredBlob
-    from buildah_py.transfer.unpack import Stream
 
     Opener = Callable[[Origin], Stream]
 
@@ -151,7 +151,7 @@ class Fetch:
                 continue
             try:
                 with closing(opener(origin)) as stream:
-                    return take(origin, stream if origin.kind == "registry" else Verified(stream, origin))
+                    return take(origin, stream if origin.kind == "registry" else verified(stream, origin))
             except Interrupted:
                 raise
             except OSError as error:

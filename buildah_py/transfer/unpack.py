@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-from contextlib import closing
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 from buildah_py.errors import ArchiveError, Interrupted
+from buildah_py.image.blob import VerifiedStream
 from buildah_py.layers.apply import unpack
 from buildah_py.layers.compression import decompress
 from buildah_py.linux.identity import has_single_id, in_user_namespace
@@ -15,23 +14,12 @@ from buildah_py.linux.identity import has_single_id, in_user_namespace
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from buildah_py.image.blob import Stream
     from buildah_py.layers.inventory import Captured
     from buildah_py.layers.tree import Tree
     from buildah_py.store import Origin, Store, StoredBlob
 
 _PIECE = 1 << 18
-
-
-class Stream(Protocol):
-    """The bytes of a blob: `read(n)` gives at most n of them, b"" at the end."""
-
-    def read(self, size: int, /) -> bytes:
-        """Return the next bytes."""
-        ...
-
-    def close(self) -> None:
-        """Let go of file or connection."""
-        ...
 
 
 class Arrived(NamedTuple):
@@ -41,31 +29,13 @@ class Arrived(NamedTuple):
     captured: Captured
 
 
-class Verified:
-    """A stream whose end is only reached with the digest and size that `origin` says. Raises ArchiveError."""
+def verified(stream: Stream, origin: Origin) -> VerifiedStream:
+    """Make a stream of exactly what `origin` says, or ArchiveError."""
 
-    def __init__(self, stream: Stream, origin: Origin) -> None:
-        self._stream = stream
-        self._origin = origin
-        self._hash = hashlib.new(origin.digest.partition(":")[0])
-        self._size = 0
+    def error(text: str) -> ArchiveError:
+        return ArchiveError(f"the blob {origin.digest} in {origin.location} {text}")
 
-    def close(self) -> None:
-        """Let go of what it reads."""
-        self._stream.close()
-
-    def read(self, size: int, /) -> bytes:
-        """Return the next bytes."""
-        data = self._stream.read(size)
-        self._hash.update(data)
-        self._size += len(data)
-        origin = self._origin
-        if self._size > origin.size or (not data and self._size != origin.size):
-            than = "more" if self._size > origin.size else f"{self._size} bytes instead of"
-            raise ArchiveError(f"the blob {origin.digest} in {origin.location} has {than} than {origin.size} bytes")
-        if not data and self._hash.hexdigest() != origin.digest.partition(":")[2]:
-            raise ArchiveError(f"the blob {origin.digest} in {origin.location} is damaged: it has another digest")
-        return data
+    return VerifiedStream(stream, origin.digest, origin.size, error)
 
 
 class _Kept:
@@ -133,7 +103,7 @@ def unpack_blob(
 
     origin = Origin("blob", blob.path, blob.digest, blob.media_type, blob.size)
     fs = os.path.join(store.stage(), "fs")
-    with closing(Verified(open(blob.path, "rb", buffering=0), origin)) as stream:
+    with verified(open(blob.path, "rb", buffering=0), origin) as stream:
         return Arrived(fs, _unpack(_Kept(stream, None, stopped), fs, blob.diff_id, "the store", below))
 
 

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from buildah_py.registry.options import Limits
+from buildah_py.http.retry import Policy
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-QUICK = Limits(connect=5, silence=10, commit=10, patience=20, attempts=4, pause=0.01)
+QUICK = Policy(connect=5, silence=10, commit=10, patience=20, attempts=4, pause=0.01)
 """Waits that suit tests."""
 
 

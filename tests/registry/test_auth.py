@@ -33,7 +33,7 @@ def served(tmp_path: Path) -> Iterator[Served]:
 
 
 def as_(environ: dict[str, str], credentials: Credentials | None = None) -> Registry:
-    return Registry(RegistryOptions.from_environment(environ, limits=QUICK, credentials=credentials))
+    return Registry(RegistryOptions.from_environment(environ, policy=QUICK, credentials=credentials))
 
 
 def asked(served: Served) -> list[dict[str, str]]:
@@ -239,7 +239,7 @@ def test_a_registry_token_is_sent_as_it_is(environ: dict[str, str]) -> None:
 def test_credentials_go_nowhere_else(realm: str, said: str, tmp_path: Path, environ: dict[str, str]) -> None:
     tls = certificate(tmp_path / "tls")
     options = RegistryOptions.from_environment(
-        environ, limits=QUICK, tls_verify=True, ca_files=[tls.ca], credentials=ANNA
+        environ, policy=QUICK, tls_verify=True, ca_files=[tls.ca], credentials=ANNA
     )
     with FaultProxy("127.0.0.1:1", tls) as server, Registry(options) as registry:
         server.fault("GET", "", lambda request: request.reply(401, WWW_Authenticate=f'Bearer realm="{realm}"'))

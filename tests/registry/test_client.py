@@ -33,7 +33,7 @@ def test_what_is_pushed_is_pulled(kind: str, tmp_path: Path, environ: dict[str, 
     with serving(tmp_path / "r", tls="tls" in kind, basic="basic" in kind, tokens=kind == "tokens") as served:
         options = RegistryOptions.from_environment(
             environ,
-            limits=QUICK,
+            policy=QUICK,
             credentials=credentials,
             tls_verify=True if "tls" in kind else None,
             ca_files=(served.ca,) if served.ca else (),
@@ -53,7 +53,7 @@ def test_what_is_pushed_is_pulled(kind: str, tmp_path: Path, environ: dict[str, 
 
 def test_blobs_are_mounted_from_other_repositories(docker_registry: Served, environ: dict[str, str]) -> None:
     made = image(1000)
-    with Registry(RegistryOptions.from_environment(environ, limits=QUICK)) as registry:
+    with Registry(RegistryOptions.from_environment(environ, policy=QUICK)) as registry:
         push(registry, parse(f"{docker_registry.host}/base:1"), made)
         names = ["docker.io/library/base", f"{docker_registry.host}/nothing", f"{docker_registry.host}/base"]
         app = parse(f"{docker_registry.host}/app:1")
@@ -64,7 +64,7 @@ def test_blobs_are_mounted_from_other_repositories(docker_registry: Served, envi
 
 
 def test_an_index_is_pushed_and_pulled(docker_registry: Served, environ: dict[str, str]) -> None:
-    with Registry(RegistryOptions.from_environment(environ, limits=QUICK)) as registry:
+    with Registry(RegistryOptions.from_environment(environ, policy=QUICK)) as registry:
         reference = parse(f"{docker_registry.host}/app")
         made = image(10)
         push(registry, reference._replace(digest=made.manifest.descriptor().digest), made)
@@ -76,7 +76,7 @@ def test_an_index_is_pushed_and_pulled(docker_registry: Served, environ: dict[st
 
 
 def test_what_is_not_there_is_named(docker_registry: Served, environ: dict[str, str]) -> None:
-    with Registry(RegistryOptions.from_environment(environ, limits=QUICK)) as registry:
+    with Registry(RegistryOptions.from_environment(environ, policy=QUICK)) as registry:
         reference = parse(f"{docker_registry.host}/app:none")
         with pytest.raises(RegistryError, match="404 Not Found: manifest unknown") as raised:
             registry.manifest(reference)
@@ -89,7 +89,7 @@ def test_what_is_not_there_is_named(docker_registry: Served, environ: dict[str, 
 
 def test_many_threads_share_a_registry(tmp_path: Path, environ: dict[str, str]) -> None:
     with serving(tmp_path / "r", tokens=True) as served:
-        options = RegistryOptions.from_environment(environ, limits=QUICK, credentials=Credentials(USER, PASSWORD))
+        options = RegistryOptions.from_environment(environ, policy=QUICK, credentials=Credentials(USER, PASSWORD))
         with Registry(options) as registry, ThreadPoolExecutor(8) as pool:
             made = [image(30_000, 10, seed=10 * number) for number in range(8)]
             references = [parse(f"{served.host}/app:{number}") for number in range(8)]
@@ -114,7 +114,7 @@ def test_skopeo_reads_ours_and_we_read_skopeos(
     config["rootfs"] = {"type": "layers", "diff_ids": [digest_of(gzip.decompress(layer)) for layer in layers]}
     made = Image(json.dumps(config).encode(), tuple(layers))
     here = f"docker://{docker_registry.host}"
-    with Registry(RegistryOptions.from_environment(environ, limits=QUICK)) as registry:
+    with Registry(RegistryOptions.from_environment(environ, policy=QUICK)) as registry:
         push(registry, parse(f"{docker_registry.host}/ours:1"), made)
         skopeo = ["skopeo", "--insecure-policy"]
         copy = [*skopeo, "copy", "--src-tls-verify=false", "--dest-tls-verify=false", f"--format={kind}"]
@@ -145,7 +145,7 @@ def test_tags_come_in_pages(environ: dict[str, str]) -> None:
         server.fault("GET", "/app/tags/list", page, times=-1)
         server.fault("GET", "/circle/tags/list", round_and_round, times=-1)
         server.fault("GET", "/none/tags/list", lambda request: request.reply(200, b'{"tags":3}'), times=-1)
-        with Registry(RegistryOptions.from_environment(environ, limits=QUICK)) as registry:
+        with Registry(RegistryOptions.from_environment(environ, policy=QUICK)) as registry:
             assert registry.tags(parse(f"{server.host}/app")) == [f"0{number}" for number in range(1, 8)]
             assert registry.tags(parse(f"{server.host}/circle")) == ["a"]
             with pytest.raises(RegistryError, match=f"{server.host} gave something that is no list of tags"):

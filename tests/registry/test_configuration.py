@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from buildah_py.errors import RegistryError, UsageError
+from buildah_py.http.addresses import is_loopback
 from buildah_py.image.reference import parse
 from buildah_py.registry import Credentials, Registry, RegistryOptions
 from buildah_py.registry.configuration import Configuration, load
-from buildah_py.registry.endpoint import Endpoint, endpoints, is_loopback
+from buildah_py.registry.endpoint import Endpoint, endpoints
 from tests.registry.conftest import QUICK
 from tests.registry.images import image, pull, push
 from tests.registry_server import FaultProxy, Request, Served, docker_registry
@@ -211,7 +212,7 @@ def test_a_mirror_is_used_and_passed_over(docker_registry: Served, environ: dict
             '[[registry.mirror]]\nlocation="127.0.0.1:1"\n'
             f'[[registry.mirror]]\nlocation="{mirror.host}"\n'
         )
-        options = RegistryOptions.from_environment(environ, limits=QUICK, configuration=str(path))
+        options = RegistryOptions.from_environment(environ, policy=QUICK, configuration=str(path))
         reference = parse("busybox:1")
         with Registry(options) as registry:
             push(registry, reference, made)
@@ -242,7 +243,7 @@ def test_a_mirror_that_breaks_off_is_left(docker_registry: Served, environ: dict
         path.write_text(
             f'[[registry]]\nlocation="{registry_itself.host}"\n[[registry.mirror]]\nlocation="{mirror.host}"\n'
         )
-        options = RegistryOptions.from_environment(environ, limits=QUICK, configuration=str(path))
+        options = RegistryOptions.from_environment(environ, policy=QUICK, configuration=str(path))
         reference = parse(f"{registry_itself.host}/app")
         blob = made.manifest.layers[0].digest
         with Registry(options) as registry:
@@ -266,7 +267,7 @@ def test_given_credentials_are_not_for_mirrors(environ: dict[str, str], tmp_path
             f'[[registry]]\nlocation="{registry_itself.host}"\n[[registry.mirror]]\nlocation="{mirror.host}"\n'
         )
         options = RegistryOptions.from_environment(
-            environ, limits=QUICK, configuration=str(path), credentials=Credentials("me", "pw")
+            environ, policy=QUICK, configuration=str(path), credentials=Credentials("me", "pw")
         )
         with Registry(options) as registry, pytest.raises(RegistryError, match="401"):
             registry.manifest(parse(f"{registry_itself.host}/app"))

@@ -59,7 +59,7 @@ def read(path: Path) -> dict[str, Any]:
 
 def works(environ: dict[str, str], host: str) -> None:
     """Push and pull with what has been kept."""
-    with Registry(RegistryOptions.from_environment(environ, limits=QUICK)) as registry:
+    with Registry(RegistryOptions.from_environment(environ, policy=QUICK)) as registry:
         push(registry, parse(f"{host}/me/app"), image(10))
         assert pull(registry, parse(f"{host}/me/app")) == image(10)
 

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from buildah_py.errors import OutputError, RegistryError
+from buildah_py.http.retry import Policy
 from buildah_py.image import media_types
 from buildah_py.image.reference import parse
 from buildah_py.registry import Registry, RegistryOptions
 from buildah_py.registry.credentials import Credentials
-from buildah_py.registry.options import Limits, Sizes
+from buildah_py.registry.options import Sizes
 from tests.registry.conftest import QUICK
 from tests.registry.images import image, pull, push
 from tests.registry_server import FaultProxy, Request, Served, docker_registry
@@ -30,14 +31,14 @@ PIECES = Sizes(whole=1000, piece=1_000_000, small=600_000)
 
 @pytest.fixture
 def registry(environ: dict[str, str]) -> Iterator[Registry]:
-    with Registry(RegistryOptions.from_environment(environ, limits=QUICK)) as made:
+    with Registry(RegistryOptions.from_environment(environ, policy=QUICK)) as made:
         yield made
 
 
 @pytest.fixture
 def in_pieces(environ: dict[str, str]) -> Iterator[Registry]:
     """A registry to which blobs go in pieces."""
-    with Registry(RegistryOptions.from_environment(environ, limits=QUICK, sizes=PIECES)) as made:
+    with Registry(RegistryOptions.from_environment(environ, policy=QUICK, sizes=PIECES)) as made:
         yield made
 
 
@@ -158,7 +159,7 @@ def test_what_is_too_much_at_once_goes_in_smaller_pieces(way: str, proxy: FaultP
     proxy.fault(way, "uploads", refuse, times=-1)
     sizes = Sizes(whole=1000 if way == "PATCH" else 1 << 30, piece=1_000_000, small=600_000)
     reference = parse(f"{proxy.host}/app")
-    with Registry(RegistryOptions.from_environment(environ, limits=QUICK, sizes=sizes)) as registry:
+    with Registry(RegistryOptions.from_environment(environ, policy=QUICK, sizes=sizes)) as registry:
         assert push(registry, reference, MADE) == ["uploaded", "uploaded"]
         assert pull(registry, reference) == MADE
     assert [request.headers["content-range"] for request in proxy.asked("PATCH")][-1] == "2400000-2999999"
@@ -220,8 +221,8 @@ def test_a_registry_that_takes_the_mount_for_an_upload(proxy: FaultProxy, regist
 def test_a_registry_that_takes_nothing(proxy: FaultProxy, environ: dict[str, str]) -> None:
     large = image(32 << 20)
     proxy.fault("PUT", "uploads", proxy.be_silent, times=-1)
-    limits = Limits(connect=5, silence=0.3, commit=0.3, patience=10, attempts=2, pause=0.01)
-    with Registry(RegistryOptions.from_environment(environ, limits=limits)) as registry:
+    policy = Policy(connect=5, silence=0.3, commit=0.3, patience=10, attempts=2, pause=0.01)
+    with Registry(RegistryOptions.from_environment(environ, policy=policy)) as registry:
         reference = parse(f"{proxy.host}/app")
         with pytest.raises(RegistryError, match="took nothing for") as raised:
             registry.push_blob(reference, large.manifest.layers[0], lambda: io.BytesIO(large.layers[0]))
@@ -236,8 +237,8 @@ def test_a_registry_may_take_longer_than_to_connect(proxy: FaultProxy, environ: 
         proxy.pass_on(request)
 
     proxy.fault("PUT", "uploads", late)
-    limits = Limits(connect=0.3, silence=20, commit=20, attempts=1)
-    with Registry(RegistryOptions.from_environment(environ, limits=limits)) as registry:
+    policy = Policy(connect=0.3, silence=20, commit=20, attempts=1)
+    with Registry(RegistryOptions.from_environment(environ, policy=policy)) as registry:
         reference = parse(f"{proxy.host}/app")
         layer = large.manifest.layers[0]
         assert registry.push_blob(reference, layer, lambda: io.BytesIO(large.layers[0])) == "uploaded"
@@ -277,7 +278,7 @@ def test_what_has_moved_is_sent_where_it_is_now(
             request.reply(401, WWW_Authenticate='Basic realm="here"')
 
     options = RegistryOptions.from_environment(
-        environ, limits=QUICK, sizes=PIECES, credentials=Credentials("anna", "geheim")
+        environ, policy=QUICK, sizes=PIECES, credentials=Credentials("anna", "geheim")
     )
     with FaultProxy(docker_registry) as there, Registry(options) as registry:
         there.fault("POST", "uploads", with_relative_location, times=-1)

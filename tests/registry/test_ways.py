@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Self
 import pytest
 
 from buildah_py.errors import RegistryError, UsageError
+from buildah_py.http.proxies import proxy_for
 from buildah_py.image.reference import parse
 from buildah_py.registry import Registry, RegistryOptions
-from buildah_py.registry.proxies import proxy_for
 from tests.registry.conftest import QUICK
 from tests.registry.images import image, pull, push
 from tests.registry_server import Certificate, FaultProxy, Served, certificate, docker_registry, serving
@@ -29,7 +29,7 @@ MADE = image(1000)
 
 
 def opened(environ: dict[str, str], **options: Any) -> Registry:
-    return Registry(RegistryOptions.from_environment(environ, limits=QUICK, **options))
+    return Registry(RegistryOptions.from_environment(environ, policy=QUICK, **options))
 
 
 @pytest.fixture

@@ -131,7 +131,10 @@ def test_a_redirect_is_followed_where_one_of_a_file_would_be(server: str, repo: 
     with serve(tmp_path, redirect=server) as moved:
         assert get(f"{moved}/app.git", tmp_path).commit == commit
         assert get(f"{moved}/app.git#{commit}", tmp_path).commit == commit
-    for target, message in ((f"file://{tmp_path}/remote", "neither http nor https"), ("ftp://127.0.0.1", "neither")):
+    for target, message in (
+        (f"file://{tmp_path}/remote", "not an address of a web server"),
+        ("ftp://127.0.0.1", "not an address"),
+    ):
         with serve(tmp_path, redirect=target) as moved, pytest.raises(SourceError, match=message):
             get(f"{moved}/app.git", tmp_path)
 

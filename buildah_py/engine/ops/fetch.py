@@ -22,15 +22,7 @@ def fetch(store: Store, reach: Reach, step: CopyStep, url: str) -> Selected:
     """Fetch what an ADD names, or find it unchanged in the store. Raises SourceError, NotFound."""
     shown = redact(url)
     if kind_of(url) == "http":
-        fetched = http.fetch(
-            url,
-            store.path("fetched"),
-            checksum=step.checksum,
-            authorization=http.authorization_from(reach.secret),
-            local_redirects=reach.local_redirects,
-            cancelled=reach.cancelled,
-            limits=reach.limits,
-        )
+        fetched = http.fetch(url, store.path("fetched"), reach, checksum=step.checksum)
         return Selected(select_path(fetched.tree(), fetched.name, where=shown), step.unpack is True, local=False)
     source = git_url.parse(url)
     if step.checksum:

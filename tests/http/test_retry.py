@@ -1,20 +1,16 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import Any
 
 import pytest
 
 from buildah_py.errors import RegistryError
-from buildah_py.registry import patience
-from buildah_py.registry.options import Limits
-from buildah_py.registry.patience import Patience, Trouble, retry_after
-
-if TYPE_CHECKING:
-    import threading
+from buildah_py.http import retry
+from buildah_py.http.retry import Policy, Retries, RetryableError, retry_after
 
 
 class Clock:
-    """Time that passes by waiting alone; stands for the time module and for the event that ends waiting."""
+    """Time that passes by waiting alone; stands for the time module too."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -23,33 +19,36 @@ class Clock:
     def monotonic(self) -> float:
         return self.now
 
-    def wait(self, seconds: float) -> bool:
+    def pause(self, seconds: float) -> None:
         self.waits.append(seconds)
         self.now += seconds
-        return False
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    monkeypatch.setattr(patience, "time", made)
+    monkeypatch.setattr(retry, "time", made)
     return made
 
 
-def make(clock: Clock, **limits: float) -> Patience:
-    return Patience(Limits(**limits), cast("threading.Event", clock), "app: blob")  # type: ignore[arg-type]
+def make(clock: Clock, told: list[str] | None = None, **policy: Any) -> Retries:
+    def error(message: str, hint: str, status: int) -> RegistryError:
+        return RegistryError(message, hint=hint, status=status)
+
+    tell = (lambda _: None) if told is None else told.append
+    return Retries(Policy(**policy), clock.pause, "app: blob", error, tell)
 
 
-def until_the_end(made: Patience, trouble: Trouble) -> RegistryError:
+def until_the_end(made: Retries, failure: RetryableError) -> RegistryError:
     while True:
         try:
-            made.wait(trouble)
+            made.wait(failure)
         except RegistryError as error:
             return error
 
 
 def test_waits_double_and_differ(clock: Clock) -> None:
-    error = until_the_end(make(clock, attempts=6, pause=1, patience=1000), Trouble("no", status=503))
+    error = until_the_end(make(clock, attempts=6, pause=1, patience=1000), RetryableError("no", status=503))
     assert error.message == "app: blob: no"
     assert error.status == 503
     assert len(clock.waits) == 5
@@ -60,52 +59,54 @@ def test_waits_double_and_differ(clock: Clock) -> None:
 
 def test_long_waits_are_told(clock: Clock) -> None:
     told: list[str] = []
-    made = Patience(Limits(pause=0.1), cast("threading.Event", clock), "app: blob", told.append)
-    made.wait(Trouble("no"))
+    made = make(clock, told, pause=0.1)
+    made.wait(RetryableError("no"))
     assert told == []
-    made.wait(Trouble("429 Too Many Requests", after=20))
+    made.wait(RetryableError("429 Too Many Requests", after=20))
     assert told == ["app: blob: 429 Too Many Requests; trying again in 20 s"]
 
 
 def test_as_long_as_the_registry_asks_for(clock: Clock) -> None:
-    until_the_end(make(clock, attempts=3, pause=1, patience=100), Trouble("no", after=20))
+    until_the_end(make(clock, attempts=3, pause=1, patience=100), RetryableError("no", after=20))
     assert clock.waits == [20, 20]
 
 
 def test_no_longer_than_the_patience(clock: Clock) -> None:
-    error = until_the_end(make(clock, attempts=30, pause=1, patience=100), Trouble("no", after=40))
+    error = until_the_end(make(clock, attempts=30, pause=1, patience=100), RetryableError("no", after=40))
     assert clock.waits == [40, 40]
     assert "3 times in 80 seconds" in error.hint
     clock.waits.clear()
-    error = until_the_end(make(clock, attempts=30, pause=1, patience=100), Trouble("no", after=500, hint="log in"))
+    error = until_the_end(
+        make(clock, attempts=30, pause=1, patience=100), RetryableError("no", after=500, hint="log in")
+    )
     assert clock.waits == []
     assert error.hint == "it asks for 500 seconds of patience; log in"
 
 
 def test_some_troubles_are_worth_fewer_tries(clock: Clock) -> None:
-    until_the_end(make(clock), Trouble("no", tries=2))
+    until_the_end(make(clock), RetryableError("no", attempts=2))
     assert len(clock.waits) == 1
 
 
 def test_progress_renews_patience(clock: Clock) -> None:
     made = make(clock, attempts=2, pause=10, patience=30)
     for _ in range(10):
-        made.wait(Trouble("cut"))
+        made.wait(RetryableError("cut"))
         made.progressed(1 << 20)
-    made.wait(Trouble("cut"))
+    made.wait(RetryableError("cut"))
     made.progressed(100)
     with pytest.raises(RegistryError):
-        made.wait(Trouble("cut"))
+        made.wait(RetryableError("cut"))
 
 
 def test_a_reader_may_take_its_time(clock: Clock) -> None:
     made = make(clock, attempts=2, pause=10, patience=30)
     made.progressed(100)
     clock.now += 1000
-    made.wait(Trouble("cut"))
+    made.wait(RetryableError("cut"))
     made.progressed(1 << 20)
     clock.now += 1000
-    made.wait(Trouble("cut"))
+    made.wait(RetryableError("cut"))
 
 
 @pytest.mark.parametrize(

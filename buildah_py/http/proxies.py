@@ -1,13 +1,12 @@
-"""Which proxy a request goes through, by the environment."""
+"""The proxy that a request goes through, by the environment."""
 
 from __future__ import annotations
 
-from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from buildah_py.errors import UsageError
-from buildah_py.registry.endpoint import hostname, is_loopback
+from buildah_py.http.addresses import hostname, is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +19,7 @@ def proxy_for(scheme: str, host: str, environ: Mapping[str, str]) -> str | None:
     """
     names = {name.lower(): value for name, value in environ.items() if name.lower().endswith("_proxy") and value}
     value = names.get(f"{scheme}_proxy") or names.get("all_proxy")
-    if not value or is_loopback(host) or _is_excepted(host, names.get("no_proxy", "")):
+    if not value or is_loopback(host) or _is_excepted(host.lower(), names.get("no_proxy", "")):
         return None
     url = value if "://" in value else f"http://{value}"
     parts = urlsplit(url)
@@ -43,19 +42,15 @@ def without_credentials(proxy: str) -> tuple[str, str]:
 
 def _is_excepted(host: str, no_proxy: str) -> bool:
     """Whether no_proxy names a host: by itself, by a domain that it is in, by a network, or with `*`."""
+    from ipaddress import ip_address, ip_network
+
     name = hostname(host)
     for part in no_proxy.split(","):
         entry = part.strip().lower()
-        if entry == "*":
+        if entry in ("*", host):
             return True
-        if not entry or entry == host.lower():
-            if entry:
-                return True
+        if not entry or entry.startswith("[") or entry.count(":") == 1:  # a port is part of what is compared
             continue
-        if entry.startswith("[") or entry.count(":") == 1:
-            if entry != host.lower():
-                continue
-            return True
         entry = entry.lstrip("*").lstrip(".")
         if name == entry or name.endswith("." + entry):
             return True

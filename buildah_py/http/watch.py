@@ -1,0 +1,207 @@
+"""Connections that end when nobody wants the answer any more, or when it takes too long.
+
+Whoever waits for another machine is blocked in the kernel, or in the resolver, where no thread can be interrupted. So
+the sockets are known here: shutting one down wakes whoever reads from it, writes to it or connects it.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from buildah_py.errors import Interrupted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
+    from types import TracebackType
+
+_TICK: Final = 0.1
+_IDLE: Final = 2.0
+"""Seconds after which a thread ends that has nothing to look at."""
+
+
+class Late(TimeoutError):
+    """Something took longer as a whole than it may, though each of its parts did not."""
+
+
+class Watch:
+    """Ends the connections of one client: all of them with `close`, or where `cancelled()`, one where it is late."""
+
+    def __init__(self, cancelled: Callable[[], bool] | None = None) -> None:
+        self._cancelled = cancelled
+        self._sockets: dict[object, socket.socket] = {}
+        self._until: dict[object, float] = {}
+        self._late: set[object] = set()
+        self._closed = threading.Event()
+        self._busy = threading.Event()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def close(self) -> None:
+        """End all connections: whoever waits has an error, which `check` turns into Interrupted."""
+        self._closed.set()
+        self._busy.set()
+        with self._lock:
+            while self._sockets:
+                _, one = self._sockets.popitem()
+                _end(one)
+                one.close()
+
+    def check(self) -> None:
+        """Raise Interrupted where nobody waits any more.
+
+        What came last is not to be trusted then: to whoever reads, it looks like an end.
+        """
+        if self._cancelled is not None and self._cancelled():
+            self.close()
+        if self._closed.is_set():
+            raise Interrupted("interrupted while another machine was waited for")
+
+    def pause(self, seconds: float) -> None:
+        """Wait. Raises Interrupted where nobody does any more."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            self.check()
+            self._closed.wait(min(left, _TICK))
+        self.check()
+
+    def within(self, owner: object, seconds: float) -> AbstractContextManager[None]:
+        """Have what `owner` does in this context end within the time limit as a whole; raises Late where it did not."""
+        return _Within(self, owner, seconds)
+
+    def limit(self, owner: object, seconds: float) -> None:
+        """End what `owner` has connected when so many seconds have passed, unless `unlimit` is called before."""
+        with self._lock:
+            self._until[owner] = time.monotonic() + seconds
+        self._start()
+
+    def unlimit(self, owner: object) -> bool:
+        """Have no time limit any more; whether that came too late."""
+        with self._lock:
+            self._until.pop(owner, None)
+            late = owner in self._late
+            self._late.discard(owner)
+        return late
+
+    def connect(
+        self, owner: object, host: str, port: int, options: Sequence[Any], *, resolve: float, timeout: float
+    ) -> socket.socket:
+        """Connect to a host by any of its addresses; it is ended with all others until `forget` is called for `owner`.
+
+        `resolve` bounds the time for looking the name up, `timeout` that for each address. Raises OSError, Interrupted.
+        """
+        error: OSError = OSError("the name has no address")
+        for family, kind, protocol, _, place in self._resolve(host, port, resolve):
+            made = socket.socket(family, kind, protocol)
+            try:
+                for option in options:
+                    made.setsockopt(*option)
+                self.open(owner, made, place, timeout)
+            except OSError as failed:
+                made.close()
+                error = failed
+            except BaseException:
+                made.close()
+                raise
+            else:
+                return made
+        raise error
+
+    def open(self, owner: object, made: socket.socket, place: Any, timeout: float) -> None:
+        """Connect a socket to where `place` says, as an address of its family. Raises OSError, Interrupted."""
+        self.forget(owner)
+        with self._lock:
+            self._sockets[owner] = made.dup()  # TLS takes the socket itself over
+        self._start()
+        self.check()
+        made.settimeout(timeout)
+        try:
+            made.connect(place)
+        finally:
+            self.check()
+
+    def forget(self, owner: object) -> None:
+        """Let a connection go that its owner has closed."""
+        with self._lock:
+            if owner in self._sockets:
+                self._sockets.pop(owner).close()
+
+    def _resolve(self, host: str, port: int, timeout: float) -> list[Any]:
+        """Look a name up. The resolver cannot be interrupted: it has a thread of its own, which may outlive us."""
+        found: list[Any] = []
+
+        def look_up() -> None:
+            try:
+                found.append(socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM))
+            except OSError as error:
+                found.append(error)
+            except UnicodeError:  # by the rules for names with letters of all languages
+                found.append(socket.gaierror(f"{host} is not a name that a host can have"))
+
+        thread = threading.Thread(target=look_up, name="resolver", daemon=True)
+        thread.start()
+        until = time.monotonic() + timeout
+        while thread.is_alive() and time.monotonic() < until:
+            thread.join(_TICK)
+            self.check()
+        if not found:
+            raise socket.gaierror(f"no answer from the resolver within {timeout:g} seconds")
+        if isinstance(found[0], OSError):
+            raise found[0]
+        return list(found[0])
+
+    def _start(self) -> None:
+        """Have the thread at work that looks at the clock, and whether anybody waits."""
+        self._busy.set()
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._watch, name="watch", daemon=True)
+                self._thread.start()
+
+    def _watch(self) -> None:
+        while not self._closed.wait(_TICK):
+            if not self._busy.wait(_IDLE):
+                with self._lock:
+                    if not self._busy.is_set():
+                        self._thread = None
+                        return
+            if self._cancelled is not None and self._cancelled():
+                self.close()
+            now = time.monotonic()
+            with self._lock:
+                for owner, until in list(self._until.items()):
+                    if now > until and owner in self._sockets:
+                        self._late.add(owner)
+                        _end(self._sockets[owner])
+                if not self._until and not (self._sockets and self._cancelled is not None):
+                    self._busy.clear()
+
+
+class _Within:
+    """Holds a time limit, and says of whatever fails then that it was late, or that nobody waits any more."""
+
+    def __init__(self, watch: Watch, owner: object, seconds: float) -> None:
+        self._watch = watch
+        self._owner = owner
+        self._seconds = seconds
+
+    def __enter__(self) -> None:
+        self._watch.limit(self._owner, self._seconds)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        late = self._watch.unlimit(self._owner)
+        if error is None or isinstance(error, Exception):
+            self._watch.check()
+            if late:
+                raise Late(f"took more than {self._seconds:g} seconds") from error
+
+
+def _end(one: socket.socket) -> None:
+    with suppress(OSError):  # it never was connected, or has ended by itself
+        one.shutdown(socket.SHUT_RDWR)
