@@ -22,7 +22,6 @@ from buildah_py.progress import events
 from buildah_py.sharing import INLINE_PROPERTY
 from buildah_py.sharing.options import CacheOptions
 from buildah_py.store.names import familiar_name, full_name
-from buildah_py.transfer.registries import telling
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -106,7 +105,6 @@ def build(
     outputs = read_outputs(request.outputs, names=given, epoch=request.epoch)
     names = names_in_store(given, outputs)
     registries = meant_for_pushes(request.registries, outputs, given)
-    registries = telling(registries, request.environ, lambda text: emit(events.Note(text)))
     with open_build(request, names, emit, registries=registries) as session:
         worker, caches = session.worker, session.caches
         store, epoch = worker.store, session.settled.epoch
@@ -153,7 +151,7 @@ def build(
                 done = BuildResult(image, names, steps.hits, steps.ran)
                 if outputs:
                     clamp = clamp_of(request, epoch, base_layers, stamps)
-                    written = write_outputs(outputs, store, config, given, registries(), clamp, emit, ahead)
+                    written = write_outputs(outputs, store, config, given, session.registries(), clamp, emit, ahead)
                     done = replace(done, descriptor=written)
                 return done, warnings
 

@@ -18,6 +18,7 @@ from buildah_py.engine.containers import Containers
 from buildah_py.engine.file_systems import FileSystems
 from buildah_py.engine.worker import Cancellation, Reporter
 from buildah_py.errors import UsageError
+from buildah_py.http.retry import Waiter
 from buildah_py.image import platform as platforms
 from buildah_py.plan import PlanOptions
 from buildah_py.progress import events
@@ -26,7 +27,7 @@ from buildah_py.sharing.remote import BuildCaches, SharedCaches
 from buildah_py.sources.reach import Reach
 from buildah_py.transfer.base_images import BaseImages
 from buildah_py.transfer.provider import OriginProvider
-from buildah_py.transfer.registries import Registries
+from buildah_py.transfer.registries import Registries, waited_for
 from buildah_py.transfer.verified import VerifiedProvider
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class Session(NamedTuple):
     caches: BuildCaches
     worker: Worker
     policy: CachePolicy
+    registries: Callable[[], RegistryOptions]
 
 
 @contextmanager
@@ -80,7 +82,9 @@ def open_build(
     def warn(text: str) -> None:
         emit(events.Warning(text))
 
-    shared = SharedCaches(request.caching, request.environ, request.platform, emit, registries)
+    waiter = Waiter(reporter.note, ended.is_set)
+    registries = waited_for(registries, request.environ, waiter)
+    shared = SharedCaches(request.caching, request.environ, request.platform, emit, registries, waiter)
     with Registries(request.environ, registries) as client, agents_of(request) as agents:
         origins = OriginProvider(client, openers=shared.openers, tell=reporter.note, cancelled=ended.is_set)
         provider = provider or VerifiedProvider(origins, shared)
@@ -112,7 +116,7 @@ def open_build(
             worker = Worker(store, cache, file_systems, contexts, containers, reporter, ended, reach, mounts.directory)
             try:
                 policy = request.reuse.policy(build_file)
-                yield Session(settled, sources, main, build_file, named, images, caches, worker, policy)
+                yield Session(settled, sources, main, build_file, named, images, caches, worker, policy, registries)
             finally:
                 containers.close()
                 contexts.close()

@@ -34,6 +34,7 @@ def configure(parser: argparse.ArgumentParser, *, credentials: bool = True) -> N
 
 def read(args: argparse.Namespace, destination: str = "") -> RegistryOptions:
     """Make the options; --creds are for the registry of `destination` alone, where one is named. Raises UsageError."""
+    from buildah_py.http.retry import NOBODY, Waiter
     from buildah_py.registry import RegistryOptions
     from buildah_py.registry.credentials import parse
 
@@ -44,7 +45,7 @@ def read(args: argparse.Namespace, destination: str = "") -> RegistryOptions:
         authfile=args.authfile,
         cert_dir=args.cert_dir,
         credentials=parse(creds) if creds else None,
-        tell=None if getattr(args, "quiet", False) else complain,
+        waiter=NOBODY if getattr(args, "quiet", False) else Waiter(complain),
     )
     if creds and destination:
         # What is pushed may have parts that are still in another registry, whose business they are not.

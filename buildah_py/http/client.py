@@ -11,7 +11,7 @@ from buildah_py.http.faults import failure_of
 from buildah_py.http.proxies import proxy_for, without_credentials
 from buildah_py.http.redirects import LeadsHereError
 from buildah_py.http.response import Response
-from buildah_py.http.retry import DEFAULT, Retries
+from buildah_py.http.retry import DEFAULT, NOBODY, Retries
 from buildah_py.http.tls import Certificates
 from buildah_py.http.watch import Watch
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from urllib3 import PoolManager
 
-    from buildah_py.http.retry import Policy
+    from buildah_py.http.retry import Policy, Waiter
 
 _CONNECTIONS: Final = 8
 """Connections to a host that are kept; more are made where more threads ask."""
@@ -37,7 +37,7 @@ class Client:
     """Connections for all threads that share it, and the end of them.
 
     `certificates` say whom TLS believes, by default as `environ` does; `environ` names the proxies too. Whatever waits
-    is ended by `close`, and where `cancelled()`. With `path`, all connections go to that socket of this machine.
+    is ended by `close`, and as `waiter` says. With `path`, all connections go to that socket of this machine.
     """
 
     def __init__(
@@ -46,14 +46,15 @@ class Client:
         *,
         policy: Policy = DEFAULT,
         certificates: Certificates | None = None,
-        cancelled: Callable[[], bool] | None = None,
+        waiter: Waiter = NOBODY,
         path: str = "",
     ) -> None:
         self.policy = policy
         self._environ = environ
         self._certificates = certificates or Certificates(environ)
         self._path = path
-        self._watch = Watch(cancelled)
+        self._tell = waiter.tell
+        self._watch = Watch(waiter.cancelled)
         self._pools: dict[_Pool, PoolManager] = {}
         self._lock = threading.Lock()
 
@@ -65,16 +66,10 @@ class Client:
                 pool.clear()
             self._pools.clear()
 
-    def retries(
-        self,
-        what: str,
-        error: Callable[[str, str, int], Exception],
-        tell: Callable[[str], object] = lambda _: None,
-        attempts: int = 0,
-    ) -> Retries:
+    def retries(self, what: str, error: Callable[[str, str, int], Exception], attempts: int = 0) -> Retries:
         """Make what counts the failures of one piece of work; `attempts` bound those of the policy, see Retries."""
         policy = self.policy._replace(attempts=min(attempts or self.policy.attempts, self.policy.attempts))
-        return Retries(policy, self._watch.pause, what, error, tell)
+        return Retries(policy, self._watch.pause, what, error, self._tell)
 
     def request(
         self,

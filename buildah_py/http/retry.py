@@ -40,6 +40,16 @@ class Policy(NamedTuple):
 DEFAULT: Final = Policy()
 
 
+class Waiter(NamedTuple):
+    """Whoever waits for a server: `tell` hears of waits of a second and more, `cancelled` ends all waiting."""
+
+    tell: Callable[[str], object] = lambda _: None
+    cancelled: Callable[[], bool] | None = None
+
+
+NOBODY: Final = Waiter()
+
+
 class RetryableError(Exception):
     """A failure that may pass. `after` is how long the server asked us to wait, in seconds.
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from buildah_py.http.retry import DEFAULT
+from buildah_py.http.retry import DEFAULT, NOBODY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from buildah_py.http.retry import Policy
+    from buildah_py.http.retry import Policy, Waiter
     from buildah_py.registry.credentials import Credentials
 
 
@@ -23,10 +23,6 @@ class Sizes:
     small: int = 8 << 20
 
 
-def _nobody(_: str) -> None:
-    """Tell nobody."""
-
-
 @dataclass(frozen=True, slots=True)
 class RegistryOptions:
     """How registries are reached.
@@ -34,8 +30,8 @@ class RegistryOptions:
     `tls_verify`: None trusts no registry but those on loopback and those that the configuration calls insecure; True
     not even them, False all. `ca_files` are further CAs, `cert_dir` a directory instead of the certs.d ones, `authfile`
     a file of credentials instead of all others, `credentials` are instead of any file, for the registries
-    `credentials_for` alone if any are said. `configuration` is a registries.conf instead of the system's. `tell` is
-    told of waits of a second and more.
+    `credentials_for` alone if any are said. `configuration` is a registries.conf instead of the system's. `waiter`
+    hears of waits.
     """
 
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -48,7 +44,7 @@ class RegistryOptions:
     configuration: str = ""
     policy: Policy = DEFAULT
     sizes: Sizes = Sizes()
-    tell: Callable[[str], object] = field(default=_nobody, repr=False, compare=False)
+    waiter: Waiter = field(default=NOBODY, repr=False, compare=False)
 
     @classmethod
     def from_environment(
@@ -63,7 +59,7 @@ class RegistryOptions:
         configuration: str = "",
         policy: Policy | None = None,
         sizes: Sizes | None = None,
-        tell: Callable[[str], object] | None = None,
+        waiter: Waiter = NOBODY,
     ) -> RegistryOptions:
         """Make options; whatever is not said is as `environ` and the files that it leads to say. Reads no file."""
         return cls(
@@ -76,5 +72,5 @@ class RegistryOptions:
             configuration=configuration or environ.get("CONTAINERS_REGISTRIES_CONF", ""),
             policy=policy or DEFAULT,
             sizes=sizes or Sizes(),
-            tell=tell or _nobody,
+            waiter=waiter,
         )

@@ -52,7 +52,9 @@ class Shared:
 
     def __init__(self, options: RegistryOptions) -> None:
         self.options = options
-        self.client = Client(options.environ, policy=options.policy, certificates=Certificates(options))
+        self.client = Client(
+            options.environ, policy=options.policy, certificates=Certificates(options), waiter=options.waiter
+        )
         self.tokens = Tokens()
         self._servers: dict[tuple[str, bool], Server] = {}
         self._credentials: dict[tuple[str, str], Credentials | None] = {}
@@ -100,7 +102,7 @@ class Session:
     def retries(self) -> Retries:
         """Make what counts the failures of a piece of work."""
         attempts = 2 if self.endpoint.is_mirror else 0  # there is another place to ask
-        return self._shared.client.retries(self.what, _error, self._shared.options.tell, attempts)
+        return self._shared.client.retries(self.what, _error, attempts)
 
     def failure(self, response: Response) -> RegistryError:
         """Make the error for an answer that is not what was wanted."""

@@ -6,11 +6,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from buildah_py.errors import CacheError, UsageError
+from buildah_py.http.retry import NOBODY
 from buildah_py.sharing import spec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from buildah_py.http.retry import Waiter
     from buildah_py.image.blob import Stream
     from buildah_py.image.descriptor import Descriptor
     from buildah_py.image.platform import Platform
@@ -29,6 +31,7 @@ def open_place(
     platform: Platform,
     mount_from: Sequence[str] = (),
     registries: Registries = None,
+    waiter: Waiter = NOBODY,
 ) -> Backend:
     """Make what reaches a place; nothing is reached yet. Raises UsageError for what is not said or cannot be."""
     if place.type == spec.LOCAL:
@@ -39,41 +42,47 @@ def open_place(
     if place.type == spec.S3:
         from buildah_py.sharing.s3 import S3Cache
 
-        return S3Cache(place, environ)
+        return S3Cache(place, environ, waiter)
     if place.type == spec.GHA:
         from buildah_py.sharing.gha import ActionsCache
 
-        return ActionsCache(place, environ)
+        return ActionsCache(place, environ, waiter)
     assert place.type == spec.REGISTRY, place
     from buildah_py.registry import Registry
     from buildah_py.sharing.registry import RegistryCache
 
-    options = _registry_options(environ, registries)
+    options = _registry_options(environ, registries, waiter)
     if "registry.insecure" in place.where:
         insecure = spec.flag(place.option, place.where, "registry.insecure")
         options = replace(options, tls_verify=not insecure)
     return RegistryCache(place.where["ref"], Registry(options), platform, mount_from)
 
 
-def _registry_options(environ: Mapping[str, str], registries: Registries) -> RegistryOptions:
+def _registry_options(environ: Mapping[str, str], registries: Registries, waiter: Waiter) -> RegistryOptions:
     if registries is not None:
         return registries()
     from buildah_py.registry import RegistryOptions
 
-    return RegistryOptions.from_environment(environ)
+    return RegistryOptions.from_environment(environ, waiter=waiter)
 
 
-def openers(environ: Mapping[str, str], known: Sequence[Backend] = ()) -> dict[str, Callable[[Origin], Stream]]:
+def openers(
+    environ: Mapping[str, str], known: Sequence[Backend] = (), waiter: Waiter = NOBODY
+) -> dict[str, Callable[[Origin], Stream]]:
     """Say for the kinds of origins that caches alone have how their blobs are opened."""
 
     def opener(origin: Origin) -> Stream:
-        return open_origin(origin, environ, known)
+        return open_origin(origin, environ, known, waiter=waiter)
 
     return {"s3": opener, "gha": opener}
 
 
 def open_origin(
-    origin: Origin, environ: Mapping[str, str], known: Sequence[Backend] = (), registries: Registries = None
+    origin: Origin,
+    environ: Mapping[str, str],
+    known: Sequence[Backend] = (),
+    registries: Registries = None,
+    waiter: Waiter = NOBODY,
 ) -> Stream:
     """Open a layer's blob where the store says that it is: in one of `known`, or in what the origin's location names.
 
@@ -86,20 +95,22 @@ def open_origin(
         if (backend.kind, backend.location) == (origin.kind, origin.location):
             return backend.open(blob)
     try:
-        return _open(origin, environ, blob, registries)
+        return _open(origin, environ, blob, registries, waiter)
     except UsageError as error:
         raise CacheError(f"{origin.kind} {origin.location}: {error.message}", hint=error.hint) from error
 
 
-def _open(origin: Origin, environ: Mapping[str, str], blob: Descriptor, registries: Registries) -> Stream:
+def _open(
+    origin: Origin, environ: Mapping[str, str], blob: Descriptor, registries: Registries, waiter: Waiter
+) -> Stream:
     if origin.kind == "s3":
         from buildah_py.sharing.s3 import S3Cache
 
-        return S3Cache(spec.parse_from(origin.location), environ).open(blob)
+        return S3Cache(spec.parse_from(origin.location), environ, waiter).open(blob)
     if origin.kind == "gha":
         from buildah_py.sharing.gha import ActionsCache
 
-        return ActionsCache(spec.parse_from(origin.location), environ).open(blob)
+        return ActionsCache(spec.parse_from(origin.location), environ, waiter).open(blob)
     if origin.kind == "layout":
         from buildah_py.sharing.local import LocalCache
 
@@ -109,6 +120,6 @@ def _open(origin: Origin, environ: Mapping[str, str], blob: Descriptor, registri
         from buildah_py.registry import Registry
         from buildah_py.sharing.registry import RegistryCache
 
-        registry = Registry(_registry_options(environ, registries))
+        registry = Registry(_registry_options(environ, registries, waiter))
         return RegistryCache(origin.location, registry, platform.host()).open(blob)
     raise CacheError(f"nothing is known of the place {origin.kind} {origin.location}")

@@ -14,14 +14,16 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 from urllib.parse import quote, urlsplit
 
 from buildah_py.errors import CacheError, UsageError
+from buildah_py.http.retry import NOBODY
 from buildah_py.image import digest
 from buildah_py.sharing.artifact import MAX_MANIFEST
 from buildah_py.sharing.service import Service
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from buildah_py.http.download import Download
+    from buildah_py.http.retry import Waiter
     from buildah_py.image.descriptor import Descriptor
     from buildah_py.sharing.backend import Open
     from buildah_py.sharing.spec import Place
@@ -43,7 +45,7 @@ class ActionsCache:
 
     kind = "gha"
 
-    def __init__(self, place: Place, environ: Mapping[str, str], cancelled: Callable[[], bool] | None = None) -> None:
+    def __init__(self, place: Place, environ: Mapping[str, str], waiter: Waiter = NOBODY) -> None:
         said = place.where
         self._url = (said.get("url_v2") or environ.get("ACTIONS_RESULTS_URL", "")).rstrip("/")
         self._token = said.get("token") or environ.get("ACTIONS_RUNTIME_TOKEN", "")
@@ -57,7 +59,7 @@ class ActionsCache:
         self._scope = said.get("scope", "pybuild")
         self.name = f"gha {self._scope}"
         self.location = f"type=gha,scope={self._scope}"
-        self._service = Service(self.name, environ, cancelled)
+        self._service = Service(self.name, environ, waiter)
 
     def manifest(self) -> bytes | None:
         """The newest manifest of the scope."""

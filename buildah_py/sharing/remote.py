@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from buildah_py.http.retry import NOBODY
 from buildah_py.progress import events
 
 if TYPE_CHECKING:
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
 
     from buildah_py.cache import Cache, Record
     from buildah_py.cache.records import Offer
+    from buildah_py.http.retry import Waiter
     from buildah_py.image.blob import Stream
     from buildah_py.image.platform import Platform
     from buildah_py.plan import Plan
@@ -29,7 +31,7 @@ class SharedCaches:
     """The caches that `--cache-from` names, in their order, and those that `--cache-to` does.
 
     They are what a Cache asks as its RemoteCache. Nothing is read before a step misses in the store. Raises UsageError
-    for places that are not said well.
+    for places that are not said well. `waiter` hears of waits for them, and ends them.
     """
 
     def __init__(
@@ -39,9 +41,11 @@ class SharedCaches:
         platform: str,
         emit: Callable[[Event], None],
         registries: Registries = None,
+        waiter: Waiter = NOBODY,
     ) -> None:
         self.environ = environ
         self._registries = registries
+        self._waiter = waiter
         self._platform = platform
         self._emit = emit
         self.to, self.from_ = (self._offered(places) for places in options.places())
@@ -110,13 +114,14 @@ class SharedCaches:
         """Open a blob where the store says that it can be had."""
         from buildah_py.sharing.backends import open_origin
 
-        return open_origin(origin, self.environ, [one.backend for one in self.imports], self._registries)
+        known = [one.backend for one in self.imports]
+        return open_origin(origin, self.environ, known, self._registries, self._waiter)
 
     def openers(self) -> dict[str, Callable[[Origin], Stream]]:
         """How the blobs of caches are opened, by the kinds of their origins."""
         from buildah_py.sharing.backends import openers
 
-        return openers(self.environ, [one.backend for one in self.imports])
+        return openers(self.environ, [one.backend for one in self.imports], self._waiter)
 
     def promise_again(self, store: Store, diff_id: str) -> None:
         """Tell the store all places that these caches know for a layer."""
@@ -159,7 +164,7 @@ class SharedCaches:
         """Make what reaches a place; `mount_from` are repositories that may have the same blobs."""
         from buildah_py.sharing.backends import open_place
 
-        return open_place(place, self.environ, self.platform, mount_from, self._registries)
+        return open_place(place, self.environ, self.platform, mount_from, self._registries, self._waiter)
 
     def warn(self, text: str) -> None:
         """Emit a warning."""

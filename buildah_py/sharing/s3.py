@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 from urllib.parse import quote, urlsplit
 
 from buildah_py.errors import CacheError, UsageError
+from buildah_py.http.retry import NOBODY
 from buildah_py.sharing import sigv4, spec
 from buildah_py.sharing.artifact import MAX_MANIFEST
 from buildah_py.sharing.service import Service
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from buildah_py.http.download import Download
+    from buildah_py.http.retry import Waiter
     from buildah_py.image.descriptor import Descriptor
     from buildah_py.sharing.backend import Open
     from buildah_py.sharing.service import Answer
@@ -31,7 +33,7 @@ class S3Cache:
 
     kind = "s3"
 
-    def __init__(self, place: Place, environ: Mapping[str, str], cancelled: Callable[[], bool] | None = None) -> None:
+    def __init__(self, place: Place, environ: Mapping[str, str], waiter: Waiter = NOBODY) -> None:
         said = place.where
         self._bucket = said.get("bucket") or environ.get("AWS_BUCKET", "")
         self._region = (
@@ -52,7 +54,7 @@ class S3Cache:
         parts = {name: said[name] for name in known if name in said}
         parts |= {"bucket": self._bucket, "region": self._region} | ({"endpoint_url": endpoint} if endpoint else {})
         self.location = "type=s3," + ",".join(f"{name}={value}" for name, value in parts.items())
-        self._service = Service(self.name, environ, cancelled)
+        self._service = Service(self.name, environ, waiter)
 
     def manifest(self) -> bytes | None:
         """The manifest of the first of the names that has one."""

@@ -9,13 +9,13 @@ from buildah_py.errors import CacheError
 from buildah_py.http.client import Client
 from buildah_py.http.download import Download
 from buildah_py.http.response import printable
-from buildah_py.http.retry import RETRIED, again
+from buildah_py.http.retry import NOBODY, RETRIED, again
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from buildah_py.http.response import Response
-    from buildah_py.http.retry import Retries
+    from buildah_py.http.retry import Retries, Waiter
 
 _LARGEST: Final = 1 << 20
 
@@ -33,12 +33,12 @@ class Service:
     """A client. `name` is what messages call the service; no message holds a query, which can be a signature.
 
     Redirects are not followed: requests are signed for where they go. Everything raises CacheError where the service
-    cannot be reached, and Interrupted where `cancelled()`.
+    cannot be reached, and Interrupted as `waiter` says.
     """
 
-    def __init__(self, name: str, environ: Mapping[str, str], cancelled: Callable[[], bool] | None = None) -> None:
+    def __init__(self, name: str, environ: Mapping[str, str], waiter: Waiter = NOBODY) -> None:
         self._name = name
-        self._client = Client(environ, cancelled=cancelled)
+        self._client = Client(environ, waiter=waiter)
 
     def request(
         self,

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from buildah_py.errors import SourceError
-from buildah_py.http.retry import DEFAULT, RETRIED, again
+from buildah_py.http.retry import DEFAULT, RETRIED, Waiter, again
 from buildah_py.layers.entry import FILE, Entry
 from buildah_py.sources.reach import NOWHERE
 from buildah_py.sources.single import SingleFile
@@ -72,9 +72,10 @@ def fetch(
     if known is not None and checksum and known.digest == checksum:
         _mark(key, known)
         return known
-    client = Client(os.environ if environ is None else environ, policy=policy, cancelled=reach.cancelled)
+    waiter = Waiter(reach.tell, reach.cancelled)
+    client = Client(os.environ if environ is None else environ, policy=policy, waiter=waiter)
     try:
-        retries = client.retries(redact(url), _error, reach.tell)
+        retries = client.retries(redact(url), _error)
         fetched = retries.run(lambda: _attempt(client, url, key, known, reach))
     finally:
         client.close()
@@ -126,7 +127,7 @@ def follow(
     """
     from buildah_py.http.client import Client
 
-    client = Client(os.environ if environ is None else environ, policy=policy, cancelled=cancelled)
+    client = Client(os.environ if environ is None else environ, policy=policy, waiter=Waiter(cancelled=cancelled))
     try:
         retries = client.retries(redact(check(url)), _error)
         answer = retries.run(lambda: _send(client, url, {}, authorization, local_redirects=local_redirects))

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import TracebackType
 
+    from buildah_py.http.retry import Waiter
     from buildah_py.registry import Registry, RegistryOptions
 
 
@@ -53,16 +54,16 @@ class Registries:
                 self._registry = None
 
 
-def telling(
-    options: Callable[[], RegistryOptions] | None, environ: Mapping[str, str], tell: Callable[[str], object]
+def waited_for(
+    options: Callable[[], RegistryOptions] | None, environ: Mapping[str, str], waiter: Waiter
 ) -> Callable[[], RegistryOptions]:
-    """Give options, or what the environment says, with `tell` for whoever waits."""
+    """Give options, or what the environment says, for somebody who waits."""
 
     def read() -> RegistryOptions:
         from dataclasses import replace
 
         from buildah_py.registry import RegistryOptions
 
-        return replace(options() if options else RegistryOptions.from_environment(environ), tell=tell)
+        return replace(options() if options else RegistryOptions.from_environment(environ), waiter=waiter)
 
     return read
