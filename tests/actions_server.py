@@ -10,11 +10,12 @@ import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 TOKEN = "a-runtime-token"
 PREFIX = "/twirp/github.actions.results.api.v1.CacheService/"
@@ -118,7 +119,11 @@ class _Handler(BaseHTTPRequestHandler):
         entry, _ = self._entry()
         start = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", "bytes=0-"))
         assert start is not None
-        self._answer(206 if "Range" in self.headers else 200, entry.data[int(start[1]) :])
+        if "Range" in self.headers:
+            first, size = int(start[1]), len(entry.data)
+            self._answer(206, entry.data[first:], {"Content-Range": f"bytes {first}-{size - 1}/{size}"})
+        else:
+            self._answer(200, entry.data)
 
     def _entry(self) -> tuple[Entry, dict[str, list[str]]]:
         parts = urlsplit(self.path)
@@ -136,8 +141,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(503, b"")
         return fails
 
-    def _answer(self, status: int, body: bytes) -> None:
+    def _answer(self, status: int, body: bytes, headers: Mapping[str, str] = MappingProxyType({})) -> None:
         self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)

@@ -1,4 +1,4 @@
-"""Web servers on loopback for tests: one gives the files of a directory, one keeps whoever asks waiting."""
+"""Web servers on loopback for tests: one gives files, one what a test chooses, one keeps whoever asks waiting."""
 
 from __future__ import annotations
 
@@ -7,17 +7,20 @@ import functools
 import http.server
 import socket
 import threading
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
+from urllib.parse import urlsplit
 
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.elsewhere import Elsewhere
 
 TOKEN = "Bearer t0ken"
+STAMP = "Wed, 21 Oct 2015 07:28:00 GMT"
+DATA = b"some bytes\n" * 1000
 
 
 class Web(NamedTuple):
@@ -73,6 +76,60 @@ def web(tmp_path: Path) -> Iterator[Web]:
     files.mkdir()
     with serve(files) as served:
         yield served
+
+
+class Server:
+    """A web server on a free port whose answers a test chooses; it remembers what it was asked."""
+
+    def __init__(self, machine: Elsewhere | None = None, address: str = "127.0.0.1") -> None:
+        self.requests: list[tuple[str, dict[str, str]]] = []
+        self.answers: dict[str, Callable[[Handler], None]] = {}
+        address = machine.address if machine else address
+
+        def make() -> http.server.ThreadingHTTPServer:
+            return http.server.ThreadingHTTPServer((address, 0), Handler)
+
+        self._http = machine.make(make) if machine else make()
+        Handler.servers[self._http.server_port] = self
+        self.url = f"http://{address}:{self._http.server_port}"
+        self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.01})
+        self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.shutdown()
+        self._http.server_close()
+        self._thread.join()
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """Answers as the server's `answers` say for the path; else with DATA and an ETag."""
+
+    servers: ClassVar[dict[int, Server]] = {}
+
+    def do_GET(self) -> None:
+        server = Handler.servers[self.connection.getsockname()[1]]
+        server.requests.append((self.path, {key.lower(): value for key, value in self.headers.items()}))
+        server.answers.get(urlsplit(self.path).path, Handler.plain)(self)
+
+    def plain(self, body: bytes = DATA) -> None:
+        if self.headers.get("If-None-Match") == '"tag"':
+            self.answer(304)
+        else:
+            self.answer(200, {"ETag": '"tag"', "Last-Modified": STAMP}, body)
+
+    def answer(self, status: int, headers: dict[str, str] | None = None, body: bytes = b"") -> None:
+        self.send_response(status)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
 
 
 class Holding:

@@ -69,6 +69,6 @@ def is_here(host: str) -> bool:
         return False
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except OSError:  # whoever connects is told
+    except (OSError, UnicodeError):  # whoever connects is told
         return False
     return any(is_local(str(address[0])) for *_, address in found)

@@ -96,33 +96,33 @@ class Watch:
         """
         error: OSError = OSError("the name has no address")
         for family, kind, protocol, _, place in self._resolve(host, port, resolve):
-            made = socket.socket(family, kind, protocol)
             try:
+                made = socket.socket(family, kind, protocol)
                 for option in options:
                     made.setsockopt(*option)
                 self.open(owner, made, place, timeout)
             except OSError as failed:
-                made.close()
                 error = failed
-            except BaseException:
-                made.close()
-                raise
             else:
                 return made
         raise error
 
     def open(self, owner: object, made: socket.socket, place: Any, timeout: float) -> None:
-        """Connect a socket to where `place` says, as an address of its family. Raises OSError, Interrupted."""
+        """Connect a socket to where `place` says, or close it. Raises OSError, Interrupted."""
         self.forget(owner)
-        with self._lock:
-            self._sockets[owner] = made.dup()  # TLS takes the socket itself over
-        self._start()
-        self.check()
-        made.settimeout(timeout)
         try:
-            made.connect(place)
-        finally:
+            with self._lock:
+                self._sockets[owner] = made.dup()  # TLS takes the socket itself over
+            self._start()
             self.check()
+            made.settimeout(timeout)
+            made.connect(place)
+            self.check()
+        except BaseException:
+            made.close()
+            self.forget(owner)
+            self.check()
+            raise
 
     def forget(self, owner: object) -> None:
         """Let a connection go that its owner has closed."""

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Self
 import pytest
 
 from buildah_py.errors import RegistryError, UsageError
-from buildah_py.http.proxies import proxy_for
 from buildah_py.image.reference import parse
 from buildah_py.registry import Registry, RegistryOptions
 from tests.registry.conftest import QUICK
@@ -243,45 +242,6 @@ def test_plain_http_goes_through_a_proxy(docker_registry: Served, environ: dict[
             push(registry, reference, MADE)
             assert pull(registry, reference) == MADE
         assert f"GET http://registry.test:{docker_registry.port}/v2/app/manifests/latest HTTP/1.1" in proxy.asked
-
-
-@pytest.mark.parametrize(
-    ("host", "no_proxy", "through"),
-    [
-        ("registry.test", "", True),
-        ("registry.test", "*", False),
-        ("registry.test", "test", False),
-        ("registry.test", ".test", False),
-        ("registry.test", "*.test", False),
-        ("registry.test:5000", "registry.test", False),
-        ("registry.test:5000", "registry.test:5000", False),
-        ("registry.test:5000", "registry.test:5001", True),
-        ("registry.test", "other,REGISTRY.TEST ,x", False),
-        ("registry.test", "istry.test", True),
-        ("10.1.2.3:5000", "10.0.0.0/8", False),
-        ("10.1.2.3", "10.1.2.3", False),
-        ("11.1.2.3", "10.0.0.0/8", True),
-        ("[fd00::1]:5000", "fd00::/8", False),
-        ("[fd00::1]:5000", "fe80::/8", True),
-        ("localhost:5000", "", False),
-        ("127.0.0.1", "", False),
-        ("[::1]:5000", "", False),
-    ],
-)
-def test_who_is_reached_through_the_proxy(host: str, no_proxy: str, through: bool) -> None:
-    environ = {"https_proxy": "http://proxy:3128", "NO_PROXY": no_proxy}
-    assert (proxy_for("https", host, environ) is not None) is through
-
-
-def test_which_proxy() -> None:
-    assert proxy_for("https", "a.b", {}) is None
-    assert proxy_for("https", "a.b", {"HTTP_PROXY": "x"}) is None
-    assert proxy_for("https", "a.b", {"HTTPS_PROXY": ""}) is None
-    assert proxy_for("https", "a.b", {"ALL_PROXY": "x:1"}) == "http://x:1"
-    assert proxy_for("http", "a.b", {"http_proxy": "https://x:1", "all_proxy": "y"}) == "https://x:1"
-    for value in ("socks5://x:1", "http://"):
-        with pytest.raises(UsageError, match="proxy for https"):
-            proxy_for("https", "a.b", {"https_proxy": value})
 
 
 def test_a_registry_may_not_know_that_tls_ends_before_it(

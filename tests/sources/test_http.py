@@ -2,11 +2,8 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import threading
 from hashlib import sha256
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, ClassVar
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -19,6 +16,7 @@ from buildah_py.sources.http import fetch, name_of
 from buildah_py.sources.reach import NOWHERE, Reach
 from buildah_py.sources.urls import redact
 from tests.elsewhere import Elsewhere, elsewhere
+from tests.web_server import DATA, Handler, Holding, Server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,65 +24,13 @@ if TYPE_CHECKING:
 
     from buildah_py.sources import http
 
-STAMP = "Wed, 21 Oct 2015 07:28:00 GMT"
-DATA = b"some bytes\n" * 1000
 DIGEST = "sha256:" + sha256(DATA).hexdigest()
-
-
-class Server:
-    """A web server on a free port whose answers a test chooses; it remembers what it was asked."""
-
-    def __init__(self, machine: Elsewhere | None = None, address: str = "127.0.0.1") -> None:
-        self.requests: list[tuple[str, dict[str, str]]] = []
-        self.answers: dict[str, Callable[[Handler], None]] = {}
-        address = machine.address if machine else address
-
-        def make() -> ThreadingHTTPServer:
-            return ThreadingHTTPServer((address, 0), Handler)
-
-        self._http = machine.make(make) if machine else make()
-        Handler.servers[self._http.server_port] = self
-        self.url = f"http://{address}:{self._http.server_port}"
-        self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.01})
-        self._thread.start()
-
-    def close(self) -> None:
-        self._http.shutdown()
-        self._http.server_close()
-        self._thread.join()
-
-
-class Handler(BaseHTTPRequestHandler):
-    servers: ClassVar[dict[int, Server]] = {}
-
-    def do_GET(self) -> None:
-        server = Handler.servers[self.connection.getsockname()[1]]
-        server.requests.append((self.path, {key.lower(): value for key, value in self.headers.items()}))
-        server.answers.get(urlsplit(self.path).path, Handler.plain)(self)
-
-    def plain(self, body: bytes = DATA) -> None:
-        if self.headers.get("If-None-Match") == '"tag"':
-            self.answer(304)
-        else:
-            self.answer(200, {"ETag": '"tag"', "Last-Modified": STAMP}, body)
-
-    def answer(self, status: int, headers: dict[str, str] | None = None, body: bytes = b"") -> None:
-        self.send_response(status)
-        for name, value in (headers or {}).items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass
 
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    made = Server()
-    yield made
-    made.close()
+    with Server() as made:
+        yield made
 
 
 __all__ = ["elsewhere"]
@@ -150,10 +96,8 @@ def redirect_to(url: str) -> Callable[[Handler], None]:
 def test_a_redirect_from_elsewhere_to_this_machine_is_refused(
     server: Server, elsewhere: Elsewhere, tmp_path: Path
 ) -> None:
-    there = Server(elsewhere)
     ours = elsewhere.address[:-1] + "1"
-    here = Server(address=ours)
-    try:
+    with Server(elsewhere) as there, Server(address=ours) as here:
         for number, (target, name) in enumerate(((server.url, "127.0.0.1"), (here.url, ours))):
             there.answers[f"/{number}"] = redirect_to(target + "/secret")
             with pytest.raises(SourceError, match=rf"leads to {name}:\d+, which is this machine"):
@@ -161,14 +105,10 @@ def test_a_redirect_from_elsewhere_to_this_machine_is_refused(
         assert server.requests == here.requests == []
         here.answers["/secret"] = lambda handler: handler.answer(200, {}, b"local")
         assert get(there.url + "/1", tmp_path, Reach(local_redirects=True)).size == 5
-    finally:
-        there.close()
-        here.close()
 
 
 def test_credentials_go_to_their_host_alone_and_into_no_message(server: Server, tmp_path: Path) -> None:
-    other = Server()
-    try:
+    with Server() as other:
         server.answers["/a"] = lambda handler: handler.answer(
             302, {"Location": other.url.replace("127.0.0.1", "localhost")}
         )
@@ -179,8 +119,6 @@ def test_credentials_go_to_their_host_alone_and_into_no_message(server: Server, 
         assert server.requests[0][1]["authorization"] == server.requests[1][1]["authorization"] == "Bearer hidden"
         assert "authorization" not in other.requests[0][1]
         assert "authorization" not in other.requests[1][1]
-    finally:
-        other.close()
     server.answers["/b"] = lambda handler: handler.answer(404)
     with pytest.raises(SourceError) as caught:
         get(server.url.replace("//", "//me:pass%40word@") + "/b?access_token=abc", tmp_path)
@@ -268,55 +206,13 @@ def test_redact() -> None:
     assert redact(text) == "get https://xxxxx@h/x?a=1&X-Amz-Signature=xxxxx&b=2 and git://xxxxx@h/"
 
 
-class Drip:
-    """A server that takes requests and says next to nothing."""
-
-    def __init__(self, head: bytes) -> None:
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}/f"
-        self._head = head
-        self.begun = threading.Event()
-        self.connections = 0
-        self._thread = threading.Thread(target=self._serve)
-        self._thread.start()
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                connection, _ = self._socket.accept()
-            except OSError:
-                return
-            self.connections += 1
-            with connection:
-                connection.sendall(self._head)
-                self.begun.set()
-                connection.settimeout(0.02)
-                while True:
-                    try:
-                        connection.sendall(b"x")
-                        if not connection.recv(4096):
-                            break
-                    except TimeoutError:
-                        continue
-                    except OSError:
-                        break
-
-    def close(self) -> None:
-        self._socket.shutdown(socket.SHUT_RDWR)
-        self._socket.close()
-        self._thread.join()
-
-
 @pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK\r\nX-Slow: ", b"HTTP/1.1 200 OK\r\n\r\n"], ids=["head", "body"])
 def test_what_drips_is_silent(tmp_path: Path, head: bytes) -> None:
-    slow = Drip(head)
-    try:
+    with Holding(head, drip=True) as slow:
         with pytest.raises(SourceError, match=r"did not answer within 0.3 seconds|gave \d+ bytes in") as caught:
             get(slow.url, tmp_path / "cache", policy=QUICK._replace(silence=0.3))
         assert "tried 2 times" in caught.value.hint
         assert slow.connections == 2
-    finally:
-        slow.close()
     assert list((tmp_path / "cache").iterdir()) == []
 
 
@@ -324,13 +220,10 @@ def test_what_drips_is_silent(tmp_path: Path, head: bytes) -> None:
     "head", [b"", b"HTTP/1.1 200 OK\r\nX-Slow: ", b"HTTP/1.1 200 OK\r\n\r\n"], ids=["start", "head", "body"]
 )
 def test_what_nobody_waits_for_ends_at_once(tmp_path: Path, head: bytes) -> None:
-    slow = Drip(head)
-    try:
+    with Holding(head, drip=True) as slow:
         with pytest.raises(Interrupted):
-            get(slow.url, tmp_path / "cache", Reach(cancelled=slow.begun.is_set))
+            get(slow.url, tmp_path / "cache", Reach(cancelled=slow.asked.is_set))
         assert slow.connections == 1
-    finally:
-        slow.close()
     assert list((tmp_path / "cache").iterdir()) == []
 
 
