@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urljoin, urlsplit
 
 from buildah_py.errors import HttpError
-from buildah_py.http.addresses import hostname, is_loopback
+from buildah_py.http.addresses import is_local, is_loopback
 from buildah_py.http.response import printable
 
 if TYPE_CHECKING:
@@ -27,22 +27,14 @@ class LeadsHereError(HttpError):
         super().__init__(f"{led_by} leads to {host}, which is this machine or its link")
 
 
-class Origin(NamedTuple):
-    """What decides whether two URLs are of one server, to which credentials are bound."""
-
-    scheme: str
-    host: str
-    port: int
-
-
-def origin(url: str) -> Origin:
-    """Give the origin of a URL. Raises HttpError where its port is not a number."""
+def origin(url: str) -> tuple[str, str, int]:
+    """Give scheme, host and port of a URL, to which credentials are bound. Raises HttpError for a bad port."""
     parts = urlsplit(url)
     try:
         port = parts.port
     except ValueError:
         raise HttpError(f"{parts.netloc.rpartition('@')[2]}: the port is not a number") from None
-    return Origin(parts.scheme, parts.hostname or "", port or {"http": 80, "https": 443}.get(parts.scheme, 0))
+    return parts.scheme, parts.hostname or "", port or {"http": 80, "https": 443}.get(parts.scheme, 0)
 
 
 def is_redirect(method: str, status: int) -> bool:
@@ -98,19 +90,6 @@ def target(url: str, location: str, *, led_by: str = "", downgrades: bool = Fals
             there = there._replace(scheme="https")
         elif not downgrades:
             raise HttpError(f"{where} leads from https to http://{there.netloc}, which anybody could change")
-    if led_by and _is_local(there.netloc):
+    if led_by and (is_loopback(there.netloc) or is_local(host)):
         raise LeadsHereError(led_by, there.netloc)
     return there.geturl()
-
-
-def _is_local(host: str) -> bool:
-    """Whether an address, as it is written, is this machine or its link (where clouds keep their metadata)."""
-    from ipaddress import ip_address
-
-    if is_loopback(host):
-        return True
-    try:
-        address = ip_address(hostname(host).partition("%")[0])
-    except ValueError:
-        return False
-    return address.is_link_local or address.is_unspecified

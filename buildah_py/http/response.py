@@ -11,7 +11,6 @@ from buildah_py.image.numbers import decimal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from types import TracebackType
 
     from urllib3 import BaseHTTPResponse
 
@@ -51,9 +50,7 @@ class Response:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     @property

@@ -9,15 +9,13 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from buildah_py.errors import Interrupted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from contextlib import AbstractContextManager
-    from types import TracebackType
+    from collections.abc import Callable, Iterator, Sequence
 
 _TICK: Final = 0.1
 _IDLE: Final = 2.0
@@ -69,22 +67,31 @@ class Watch:
             self._closed.wait(min(left, _TICK))
         self.check()
 
-    def within(self, owner: object, seconds: float) -> AbstractContextManager[None]:
+    @contextmanager
+    def within(self, owner: object, seconds: float) -> Iterator[None]:
         """Have what `owner` does in this context end within the time limit as a whole; raises Late where it did not."""
-        return _Within(self, owner, seconds)
-
-    def limit(self, owner: object, seconds: float) -> None:
-        """End what `owner` has connected when so many seconds have passed, unless `unlimit` is called before."""
         with self._lock:
             self._until[owner] = time.monotonic() + seconds
         self._start()
-
-    def unlimit(self, owner: object) -> bool:
-        """Have no time limit any more; whether that came too late."""
-        with self._lock:
+        try:
+            yield
+        except Exception as error:
+            if self._unlimit(owner):
+                raise Late(f"took more than {seconds:g} seconds") from error
+            raise
+        else:
+            if self._unlimit(owner):
+                raise Late(f"took more than {seconds:g} seconds")
+        finally:
             self._until.pop(owner, None)
+
+    def _unlimit(self, owner: object) -> bool:
+        """Have no time limit any more; whether that came too late. Raises Interrupted where nobody waits."""
+        with self._lock:
+            del self._until[owner]
             late = owner in self._late
             self._late.discard(owner)
+        self.check()
         return late
 
     def connect(
@@ -179,27 +186,6 @@ class Watch:
                         _end(self._sockets[owner])
                 if not self._until and not (self._sockets and self._cancelled is not None):
                     self._busy.clear()
-
-
-class _Within:
-    """Holds a time limit, and says of whatever fails then that it was late, or that nobody waits any more."""
-
-    def __init__(self, watch: Watch, owner: object, seconds: float) -> None:
-        self._watch = watch
-        self._owner = owner
-        self._seconds = seconds
-
-    def __enter__(self) -> None:
-        self._watch.limit(self._owner, self._seconds)
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        late = self._watch.unlimit(self._owner)
-        if error is None or isinstance(error, Exception):
-            self._watch.check()
-            if late:
-                raise Late(f"took more than {self._seconds:g} seconds") from error
 
 
 def _end(one: socket.socket) -> None:

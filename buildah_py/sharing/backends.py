@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from buildah_py.errors import CacheError, UsageError
 from buildah_py.http.retry import NOBODY
+from buildah_py.image import platform as platforms
 from buildah_py.sharing import spec
 
 if TYPE_CHECKING:
@@ -103,23 +104,17 @@ def open_origin(
 def _open(
     origin: Origin, environ: Mapping[str, str], blob: Descriptor, registries: Registries, waiter: Waiter
 ) -> Stream:
-    if origin.kind == "s3":
-        from buildah_py.sharing.s3 import S3Cache
-
-        return S3Cache(spec.parse_from(origin.location), environ, waiter).open(blob)
-    if origin.kind == "gha":
-        from buildah_py.sharing.gha import ActionsCache
-
-        return ActionsCache(spec.parse_from(origin.location), environ, waiter).open(blob)
+    if origin.kind in (spec.S3, spec.GHA):
+        place = spec.parse_from(origin.location)
+        return open_place(place, environ, platforms.host(), registries=registries, waiter=waiter).open(blob)
     if origin.kind == "layout":
         from buildah_py.sharing.local import LocalCache
 
         return LocalCache(origin.location).open(blob)
     if origin.kind == "registry":
-        from buildah_py.image import platform
         from buildah_py.registry import Registry
         from buildah_py.sharing.registry import RegistryCache
 
         registry = Registry(_registry_options(environ, registries, waiter))
-        return RegistryCache(origin.location, registry, platform.host()).open(blob)
+        return RegistryCache(origin.location, registry, platforms.host()).open(blob)
     raise CacheError(f"nothing is known of the place {origin.kind} {origin.location}")
