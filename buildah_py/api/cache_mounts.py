@@ -7,8 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from buildah_py.errors import CacheError, NotFound, UsageError
-from buildah_py.image import platform as platforms
-from buildah_py.sharing.backends import open_place
+from buildah_py.sharing.backends import Backends
 from buildah_py.sharing.build_mounts import pack_mounts, restore_mount
 from buildah_py.store.cache_mounts import CacheName
 
@@ -51,7 +50,7 @@ def export_mounts(store: Store, where: str, ids: Sequence[str], environ: Mapping
     if place.type == "inline":
         raise UsageError("an image carries no cache mounts", hint="write them to a directory, or to type=registry,…")
     chosen = [mount.id for mount in _chosen(store.cache_mounts.all(), ids) if mount.id and mount.id.is_portable]
-    backend = open_place(place, environ, platforms.host())
+    backend = Backends(environ).open(place)
     complaints: list[str] = []
     before = ImportedCache(backend, (public_key(place.sign),) if place.sign else (), complaints.append)
     others = [CacheName(one) for one in before.mounts() if one not in chosen]
@@ -96,7 +95,7 @@ def _open(place: Place, environ: Mapping[str, str]) -> ImportedCache:
 
     complaints: list[str] = []
     keys = tuple(map(parse_public, place.verify))
-    cache = ImportedCache(open_place(place, environ, platforms.host()), keys, complaints.append)
+    cache = ImportedCache(Backends(environ).open(place), keys, complaints.append)
     if not cache.is_there:
         raise CacheError(complaints[0] if complaints else f"{cache.backend.name}: there is no cache")
     return cache

@@ -22,6 +22,7 @@ from buildah_py.http.retry import Waiter
 from buildah_py.image import platform as platforms
 from buildah_py.plan import PlanOptions
 from buildah_py.progress import events
+from buildah_py.sharing.backends import Backends
 from buildah_py.sharing.build_mounts import Mounts
 from buildah_py.sharing.remote import BuildCaches, SharedCaches
 from buildah_py.sources.reach import Reach
@@ -84,13 +85,13 @@ def open_build(
 
     waiter = Waiter(reporter.note, ended.is_set)
     registries = waited_for(registries, request.environ, waiter)
-    shared = SharedCaches(request.caching, request.environ, request.platform, emit, registries, waiter)
+    shared = SharedCaches(request.caching, Backends(request.environ, request.platform, registries, waiter), emit)
     with Registries(request.environ, registries) as client, agents_of(request) as agents:
         origins = OriginProvider(client, openers=shared.openers, tell=reporter.note, cancelled=ended.is_set)
         provider = provider or VerifiedProvider(origins, shared)
         with open_store(request.environ, provider=provider, cancelled=ended.is_set, tell=reporter.note) as store:
             readers = readers_of(request, ended.is_set)
-            reach = reach_of(request, agents, readers, ended.is_set, note)
+            reach = reach_of(request, agents, readers, ended.is_set, reporter.note)
             main = open_main(
                 request.context,
                 request.file,

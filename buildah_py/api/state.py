@@ -43,9 +43,9 @@ def open_store(
 
 def _openers(environ: Mapping[str, str] | None) -> Mapping[str, Opener]:
     """The ways to open layers that lie in shared caches."""
-    from buildah_py.sharing.backends import openers
+    from buildah_py.sharing.backends import Backends
 
-    return openers(os.environ if environ is None else environ)
+    return Backends(os.environ if environ is None else environ).openers()
 
 
 def own_root(environ: Mapping[str, str] | None = None) -> str:

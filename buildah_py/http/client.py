@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 from urllib.parse import urlsplit
 
 from buildah_py.errors import HttpError
@@ -57,6 +57,12 @@ class Client:
         self._watch = Watch(waiter.cancelled)
         self._pools: dict[_Pool, PoolManager] = {}
         self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Close all connections; whoever waits, in whatever thread, is woken and interrupted."""

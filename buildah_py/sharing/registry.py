@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from buildah_py.errors import CacheError, ImageError, NotFound, RegistryError
@@ -9,7 +10,7 @@ from buildah_py.image import index, media_types, reference
 from buildah_py.image.media_types import DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from buildah_py.image.blob import Stream
     from buildah_py.image.descriptor import Descriptor
@@ -49,55 +50,51 @@ class RegistryCache:
         except RegistryError as error:
             if error.status == _MISSING:
                 return None
-            raise self._fault(error) from error
+            raise CacheError(f"{self.name}: {error.message}", hint=error.hint) from error
         except (ImageError, NotFound) as error:
             raise CacheError(error.message, hint=error.hint) from error
         return found.data
 
     def open(self, blob: Descriptor) -> _Stream:
         """Open a blob; other addresses that a cache may name for it are not asked."""
-        try:
-            return _Stream(self, self._registry.open_blob(self._reference, blob._replace(urls=())))
-        except RegistryError as error:
-            raise self._fault(error) from error
+        with _naming(self.name):
+            return _Stream(self.name, self._registry.open_blob(self._reference, blob._replace(urls=())))
 
     def has(self, blob: Descriptor) -> bool:
         """Whether the repository has a blob."""
-        try:
+        with _naming(self.name):
             return self._registry.has_blob(self._reference, blob.digest)
-        except RegistryError as error:
-            raise self._fault(error) from error
 
     def put(self, blob: Descriptor, source: Open) -> None:
         """Push a blob, or have it mounted from another repository of that registry."""
-        try:
+        with _naming(self.name):
             self._registry.push_blob(self._reference, blob, source, self._mount_from)
-        except RegistryError as error:
-            raise self._fault(error) from error
 
     def put_manifest(self, data: bytes) -> None:
         """Push the manifest."""
-        try:
+        with _naming(self.name):
             self._registry.push_manifest(self._reference, data, OCI_MANIFEST)
-        except RegistryError as error:
-            raise self._fault(error) from error
-
-    def _fault(self, error: RegistryError) -> CacheError:
-        return CacheError(f"{self.name}: {error.message}", hint=error.hint)
 
 
 class _Stream:
     """A blob on its way, with errors of ours."""
 
-    def __init__(self, cache: RegistryCache, stream: Stream) -> None:
-        self._cache = cache
+    def __init__(self, name: str, stream: Stream) -> None:
+        self._name = name
         self._stream = stream
 
     def read(self, length: int, /) -> bytes:
-        try:
+        with _naming(self._name):
             return self._stream.read(length)
-        except RegistryError as error:
-            raise self._cache._fault(error) from error  # noqa: SLF001 - of this module
 
     def close(self) -> None:
         self._stream.close()
+
+
+@contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """Make errors of the registry errors of the cache."""
+    try:
+        yield
+    except RegistryError as error:
+        raise CacheError(f"{name}: {error.message}", hint=error.hint) from error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from buildah_py.http.retry import NOBODY
 from buildah_py.progress import events
 
 if TYPE_CHECKING:
@@ -12,13 +11,11 @@ if TYPE_CHECKING:
 
     from buildah_py.cache import Cache, Record
     from buildah_py.cache.records import Offer
-    from buildah_py.http.retry import Waiter
     from buildah_py.image.blob import Stream
-    from buildah_py.image.platform import Platform
     from buildah_py.plan import Plan
     from buildah_py.progress.events import Event
     from buildah_py.sharing.backend import Backend
-    from buildah_py.sharing.backends import Registries
+    from buildah_py.sharing.backends import Backends
     from buildah_py.sharing.build_mounts import Mounts
     from buildah_py.sharing.imported import Found, ImportedCache
     from buildah_py.sharing.options import CacheOptions
@@ -31,22 +28,16 @@ class SharedCaches:
     """The caches that `--cache-from` names, in their order, and those that `--cache-to` does.
 
     They are what a Cache asks as its RemoteCache. Nothing is read before a step misses in the store. Raises UsageError
-    for places that are not said well. `waiter` hears of waits for them, and ends them.
+    for places that are not said well.
     """
 
     def __init__(
         self,
         options: CacheOptions,
-        environ: Mapping[str, str],
-        platform: str,
+        backends: Backends,
         emit: Callable[[Event], None],
-        registries: Registries = None,
-        waiter: Waiter = NOBODY,
     ) -> None:
-        self.environ = environ
-        self._registries = registries
-        self._waiter = waiter
-        self._platform = platform
+        self._backends = backends
         self._emit = emit
         self.to, self.from_ = (self._offered(places) for places in options.places())
         self.imports = [self._import(place) for place in self.from_]
@@ -55,13 +46,6 @@ class SharedCaches:
                 self.open(place)  # bad places are refused before the build
         self._keys = frozenset(key for place in self.from_ for key in place.verify)
         self._fetched: set[Origin] = set()
-
-    @property
-    def platform(self) -> Platform:
-        """The platform of the image."""
-        from buildah_py.image import platform as platforms
-
-        return platforms.parse(self._platform) if self._platform else platforms.host()
 
     # looking up
 
@@ -112,16 +96,11 @@ class SharedCaches:
 
     def open_origin(self, origin: Origin) -> Stream:
         """Open a blob where the store says that it can be had."""
-        from buildah_py.sharing.backends import open_origin
-
-        known = [one.backend for one in self.imports]
-        return open_origin(origin, self.environ, known, self._registries, self._waiter)
+        return self._backends.open_origin(origin, [one.backend for one in self.imports])
 
     def openers(self) -> dict[str, Callable[[Origin], Stream]]:
         """How the blobs of caches are opened, by the kinds of their origins."""
-        from buildah_py.sharing.backends import openers
-
-        return openers(self.environ, [one.backend for one in self.imports], self._waiter)
+        return self._backends.openers([one.backend for one in self.imports])
 
     def promise_again(self, store: Store, diff_id: str) -> None:
         """Tell the store all places that these caches know for a layer."""
@@ -149,7 +128,7 @@ class SharedCaches:
             if place.type == "gha":
                 from buildah_py.sharing.gha import is_offered
 
-                if not is_offered(place, self.environ):
+                if not is_offered(place, self._backends.environ):
                     self._emit(events.Note(f"{place.option} type=gha is left out: this is no GitHub workflow"))
                     continue
             found.append(place)
@@ -162,9 +141,7 @@ class SharedCaches:
 
     def open(self, place: Place, mount_from: Sequence[str] = ()) -> Backend:
         """Make what reaches a place; `mount_from` are repositories that may have the same blobs."""
-        from buildah_py.sharing.backends import open_place
-
-        return open_place(place, self.environ, self.platform, mount_from, self._registries, self._waiter)
+        return self._backends.open(place, mount_from)
 
     def warn(self, text: str) -> None:
         """Emit a warning."""

@@ -69,16 +69,13 @@ def fetch(
         raise SourceError(f"--checksum={checksum} is not supported", hint="give sha256: and 64 hexadecimal digits")
     key = os.path.join(cache, sha256(url.partition("#")[0].encode()).hexdigest())
     known = _known(key, url)
-    if known is not None and checksum and known.digest == checksum:
-        _mark(key, known)
-        return known
+    if known is not None and checksum and known[0].digest == checksum:
+        _mark(key, known[0])
+        return known[0]
     waiter = Waiter(reach.tell, reach.cancelled)
-    client = Client(os.environ if environ is None else environ, policy=policy, waiter=waiter)
-    try:
+    with Client(os.environ if environ is None else environ, policy=policy, waiter=waiter) as client:
         retries = client.retries(redact(url), _error)
         fetched = retries.run(lambda: _attempt(client, url, key, known, reach))
-    finally:
-        client.close()
     if checksum and fetched.digest != checksum:
         raise SourceError(
             f"{redact(url)} has the digest {fetched.digest}, and --checksum says {checksum}",
@@ -127,14 +124,12 @@ def follow(
     """
     from buildah_py.http.client import Client
 
-    client = Client(os.environ if environ is None else environ, policy=policy, waiter=Waiter(cancelled=cancelled))
-    try:
+    waiter = Waiter(cancelled=cancelled)
+    with Client(os.environ if environ is None else environ, policy=policy, waiter=waiter) as client:
         retries = client.retries(redact(check(url)), _error)
         answer = retries.run(lambda: _send(client, url, {}, authorization, local_redirects=local_redirects))
         answer.close()
-    finally:
-        client.close()
-    return answer.url
+        return answer.url
 
 
 def name_of(url: str) -> str:
@@ -145,7 +140,8 @@ def name_of(url: str) -> str:
     return _UNNAMED if name in ("", ".", "..") or "\0" in name else name
 
 
-def _known(key: str, url: str) -> Fetched | None:
+def _known(key: str, url: str) -> tuple[Fetched, dict[str, str]] | None:
+    """Give what is known of a URL, and the headers that ask whether it is still so."""
     import json
 
     try:
@@ -155,35 +151,25 @@ def _known(key: str, url: str) -> Fetched | None:
         size = os.stat(path).st_size
         if size != data["size"]:
             return None
-        return Fetched(url, path, name_of(url), data["digest"], size, data["mtime"])
+        known = Fetched(url, path, name_of(url), data["digest"], size, data["mtime"])
+        names = {"If-None-Match": data.get("etag"), "If-Modified-Since": data.get("last_modified")}
     except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):  # damaged: fetch it again
         return None
-
-
-def _headers(key: str) -> dict[str, str]:
-    """Give the headers that ask whether what is known is still so."""
-    import json
-
-    with open(key + ".json", "rb") as file:
-        data = json.load(file)
-    headers = {}
-    if data.get("etag"):
-        headers["If-None-Match"] = str(data["etag"])
-    elif data.get("last_modified"):
-        headers["If-Modified-Since"] = str(data["last_modified"])
-    return headers
+    return known, next(({name: str(value)} for name, value in names.items() if value), {})
 
 
 def _error(message: str, hint: str, _status: int) -> SourceError:
     return SourceError(redact(message), hint=hint)
 
 
-def _attempt(client: Client, url: str, key: str, known: Fetched | None, reach: Reach) -> Fetched:
-    extra = _headers(key) if known is not None else {}
+def _attempt(
+    client: Client, url: str, key: str, known: tuple[Fetched, Mapping[str, str]] | None, reach: Reach
+) -> Fetched:
+    extra = known[1] if known is not None else {}
     authorization = authorization_from(reach.secret)
     with _send(client, url, extra, authorization, local_redirects=reach.local_redirects) as response:
         if response.status == 304 and known is not None:
-            return known
+            return known[0]
         if response.status in RETRIED:
             raise again(response, f"the server answered {response.status} {response.reason}")
         if response.status != 200:
