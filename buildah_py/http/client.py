@@ -17,6 +17,7 @@ from buildah_py.http.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from urllib.parse import SplitResult
 
     from urllib3 import PoolManager
 
@@ -101,14 +102,14 @@ class Client:
         from buildah_py.http.connections import Guarded
 
         self._watch.check()
-        parts = urlsplit(url)
-        host = _ascii(parts.netloc.rpartition("@")[2])
+        parts = _split(url)
+        host = parts.netloc
         manager = self._pool(_Pool(parts.scheme, host, verify, bool(led_by)))
         silence = silence or self.policy.silence
         try:
             raw = manager.urlopen(
                 method,
-                parts._replace(netloc=host, fragment="").geturl(),
+                parts.geturl(),
                 body=body,
                 headers={"User-Agent": _agent(), "Accept-Encoding": "identity", **headers},
                 redirect=False,
@@ -164,12 +165,14 @@ class Client:
         )
 
 
-def _ascii(host: str) -> str:
-    """Give a host as requests have it: names with letters of all languages have a form without them."""
+def _split(url: str) -> SplitResult:
+    """Give the parts of a URL as they are sent: names with letters of all languages have a form without them."""
     try:
-        return host if host.isascii() else host.encode("idna").decode("ascii")
-    except UnicodeError:
-        raise HttpError(f"{host} is not a name that a host can have") from None
+        parts = urlsplit(url)
+        host = parts.netloc.rpartition("@")[2]
+        return parts._replace(netloc=host if host.isascii() else host.encode("idna").decode("ascii"), fragment="")
+    except ValueError:
+        raise HttpError("that is not an address of a web server") from None
 
 
 def _agent() -> str:

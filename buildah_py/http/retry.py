@@ -127,8 +127,8 @@ class Retries:
         self._pause(delay)
 
     def _given_up(self, failure: RetryableError, spent: float) -> Exception:
-        times = "once" if self._failures == 1 else f"{self._failures} times in {spent:.0f} seconds"
-        hint = f"tried {times}; {failure.hint or 'try again later'}"
+        times = {1: "once", 2: "twice"}.get(self._failures, f"{self._failures} times")
+        hint = f"tried {times}{f' in {spent:.0f} seconds' if spent >= 1 else ''}; {failure.hint or 'try again later'}"
         if failure.after > self._policy.patience:
             hint = f"it asks for {failure.after:.0f} seconds of patience; {failure.hint or 'try again later'}"
         return self._error(f"{self._what}: {failure.text}", hint, failure.status)

@@ -125,10 +125,11 @@ class Watch:
             made.settimeout(timeout)
             made.connect(place)
             self.check()
-        except BaseException:
+        except BaseException as error:
             made.close()
             self.forget(owner)
-            self.check()
+            if isinstance(error, OSError):
+                self.check()
             raise
 
     def forget(self, owner: object) -> None:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from buildah_py.errors import CacheError, UsageError
 from buildah_py.http.retry import NOBODY
-from buildah_py.sharing import spec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -38,6 +37,8 @@ class Backends:
 
         Raises UsageError for what is not said or cannot be.
         """
+        from buildah_py.sharing import spec
+
         if place.type == spec.LOCAL:
             from buildah_py.sharing.local import LocalCache
 
@@ -75,9 +76,13 @@ class Backends:
 
     def openers(self, known: Sequence[Backend] = ()) -> dict[str, Callable[[Origin], Stream]]:
         """Say for the kinds of origins that caches alone have how their blobs are opened."""
+        from buildah_py.sharing import spec
+
         return dict.fromkeys((spec.S3, spec.GHA), lambda origin: self.open_origin(origin, known))
 
     def _of(self, origin: Origin) -> Backend:
+        from buildah_py.sharing import spec
+
         if origin.kind in (spec.S3, spec.GHA):
             return self.open(spec.parse_from(origin.location))
         if origin.kind == "layout":

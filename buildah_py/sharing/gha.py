@@ -55,7 +55,7 @@ class ActionsCache:
                 hint="a step of a workflow that uses an action sees them; hand them on to the step that runs pybuild",
             )
         if urlsplit(self._url).scheme not in ("http", "https"):
-            raise UsageError(f"{place.option}: {self._url} is no URL")
+            raise UsageError(f"{place.option}: {self._url} is not a URL")
         self._scope = said.get("scope", "pybuild")
         self.name = f"gha {self._scope}"
         self.location = f"type=gha,scope={self._scope}"

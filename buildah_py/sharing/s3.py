@@ -152,7 +152,7 @@ def _base(endpoint: str, bucket: str, region: str, *, by_path: bool, option: str
     endpoint = endpoint or f"https://s3.{region}.amazonaws.com"
     parts = urlsplit(endpoint)
     if parts.scheme not in ("http", "https") or not parts.netloc:
-        raise UsageError(f"{option}: endpoint_url={endpoint} is no URL", hint="write it as https://host")
+        raise UsageError(f"{option}: endpoint_url={endpoint} is not a URL", hint="write it as https://host")
     path = parts.path.rstrip("/")
     if by_path:
         return f"{parts.scheme}://{parts.netloc}{path}/{quote(bucket)}"

@@ -28,9 +28,15 @@ def redact(text: str) -> str:
 
 
 def check(url: str) -> str:
-    """Refuse a URL with white space or control characters in it, which no request line may hold."""
+    """Refuse what is not a URL: one with white space or control characters, which no request line may hold, too."""
+    from urllib.parse import urlsplit
+
     if any(character <= " " or character == "\x7f" for character in url):
-        raise SourceError(f"{redact(url)!r} is no URL: it has a blank or a control character in it")
+        raise SourceError(f"{redact(url)!r} is not a URL: it has a blank or a control character in it")
+    try:
+        urlsplit(url)
+    except ValueError as error:
+        raise SourceError(f"{redact(url)} is not a URL: {error}") from None
     return url
 
 

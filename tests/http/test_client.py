@@ -63,7 +63,7 @@ def test_a_host_with_letters_of_all_languages(make_client: Callable[..., Client]
 
 @pytest.mark.parametrize("url", ["http://a..b.test\u00fc/", "http://host:99999/", "http://[::1/"])
 def test_what_no_server_can_be_called(client: Client, url: str) -> None:
-    with pytest.raises((HttpError, ValueError)):
+    with pytest.raises(HttpError, match=r"that is not an address of a web server|is not a server that can be asked"):
         client.request("GET", url, {})
 
 
@@ -94,7 +94,7 @@ def test_what_to_do_about_it_is_said(make_client: Callable[..., Client]) -> None
     with Holding() as slow, pytest.raises(Failed) as caught:
         client.retries("ADD x", failed).run(lambda: get(client, slow.url))
     assert caught.value.message.startswith("ADD x: 127.0.0.1:")
-    assert caught.value.hint.startswith("tried 2 times in ")
+    assert caught.value.hint.startswith("tried twice")
     assert "is the server busy, or something on the way to it" in caught.value.hint
 
 

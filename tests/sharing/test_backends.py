@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from buildah_py.errors import CacheError
+from buildah_py.errors import CacheError, Interrupted
+from buildah_py.http.retry import Waiter
 from buildah_py.image import descriptor
 from buildah_py.sharing import gha, s3
 from buildah_py.sharing.backend import Backend, read_blob
@@ -15,6 +16,7 @@ from buildah_py.sharing.local import LocalCache
 from buildah_py.sharing.s3 import S3Cache
 from buildah_py.sharing.spec import parse_to
 from tests import actions_server, s3_server
+from tests.web_server import Holding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -137,6 +139,21 @@ def test_services_that_stumble_are_asked_again(actions: Actions) -> None:
     backend.put(blob, lambda: io.BytesIO(data))
     actions.faults = 2
     assert read_blob(backend, blob, 1 << 20) == data
+
+
+@pytest.mark.parametrize("kind", ["s3", "gha"])
+def test_nobody_waits_for_a_service_when_the_build_has_ended(kind: str) -> None:
+    with Holding() as holding:
+        waiter = Waiter(cancelled=holding.asked.is_set)
+        backend: Backend
+        if kind == "s3":
+            backend = S3Cache(parse_to(f"type=s3,endpoint_url={holding.url},bucket=b"), {}, waiter)
+        else:
+            environ = {"ACTIONS_RESULTS_URL": holding.url, "ACTIONS_RUNTIME_TOKEN": "t"}
+            backend = ActionsCache(parse_to("type=gha"), environ, waiter)
+        with pytest.raises(Interrupted):
+            backend.manifest()
+        assert holding.connections == 1
 
 
 def test_refusals_name_the_place_and_no_secret(actions: Actions, bucket: Bucket) -> None:
