@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from buildah_py.engine.scheduler import Scheduler, default_jobs
 from buildah_py.errors import Interrupted, PybuildError, StoreError
@@ -475,3 +477,59 @@ def test_forgetting_between_runs() -> None:
     assert runner.forgotten == [2, 3]
     scheduler.run(nodes)
     assert runner.executed[5:] == [2, 3]
+
+
+class Versions(Runner):
+    """Each result tells what it was made of, and is another one each time; `losing` find lost what they need, once."""
+
+    def __init__(self, known: Collection[int], losing: Mapping[int, int]) -> None:
+        super().__init__(known=known)
+        self.losing = dict(losing)
+        self.have: set[int] = set()
+        self.lock = threading.Lock()
+
+    def look_up(self, node: Vertex, needed: Mapping[int, object]) -> object | None:
+        return self._made(node, needed) if node.index in self.known else None
+
+    def execute(self, node: Vertex, needed: Mapping[int, object]) -> object:
+        return self._made(node, needed)
+
+    def _made(self, node: Vertex, needed: Mapping[int, object]) -> object:
+        with self.lock:
+            self.executed.append(node.index)
+            if node.needs and node.index in self.losing:
+                raise Lost(node.needs[self.losing.pop(node.index) % len(node.needs)])
+            self.have.add(node.index)
+            return node.index, self.executed.count(node.index), tuple(needed[index] for index in node.needs)
+
+    def lost(self, error: Exception) -> Collection[int] | None:
+        return [index for index in error.indices if index in self.have] if isinstance(error, Lost) else None
+
+    def forget(self, node: Vertex) -> None:
+        with self.lock:
+            self.have.discard(node.index)
+
+
+@st.composite
+def graphs(draw: st.DrawFn) -> list[Vertex]:
+    nodes: list[Vertex] = []
+    for index in range(draw(st.integers(1, 12))):
+        needs = draw(st.lists(st.integers(0, index - 1), max_size=3, unique=True)) if index else []
+        nodes.append(Vertex(index, tuple(needs)))
+    return nodes
+
+
+@given(graphs(), st.sets(st.integers(0, 11)), st.dictionaries(st.integers(0, 11), st.integers(0, 2)), st.integers(1, 5))
+@settings(max_examples=200)
+def test_whatever_is_lost_all_results_go_together(
+    nodes: list[Vertex], known: set[int], losing: dict[int, int], jobs: int
+) -> None:
+    runner = Versions(known, losing)
+    scheduler = Scheduler(runner, jobs)
+    assert ended(lambda: scheduler.run(nodes)) is None
+    found = scheduler.run(nodes)
+    assert set(found) == runner.have == {node.index for node in nodes}
+    for node in nodes:
+        result = found[node.index]
+        assert isinstance(result, tuple)
+        assert result[2] == tuple(found[index] for index in node.needs)
