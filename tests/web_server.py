@@ -132,6 +132,18 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 
 
+@contextlib.contextmanager
+def full_server() -> Iterator[tuple[str, int]]:
+    """Give the address of a server whose queue is full: further connections are not taken."""
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(8):  # more than the kernel keeps waiting
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(server.getsockname())
+        yield server.getsockname()
+
+
 class Holding:
     """A server that begins its answers with `begin` and then holds the rest back, until `release` is called.
 

@@ -50,7 +50,10 @@ if TYPE_CHECKING:
 
 
 class Session(NamedTuple):
-    """What a build works with beside its request; `sources` are its options of contexts with the configuration's."""
+    """What a build works with beside its request; `sources` are its options of contexts with the configuration's.
+
+    `registries` gives what holds of registries.
+    """
 
     settled: Settled
     sources: ContextOptions
@@ -85,7 +88,8 @@ def open_build(
 
     waiter = Waiter(reporter.note, ended.is_set)
     registries = waited_for(registries, request.environ, waiter)
-    shared = SharedCaches(request.caching, Backends(request.environ, request.platform, registries, waiter), emit)
+    backends = Backends(request.environ, request.platform, registries, waiter)
+    shared = SharedCaches(request.caching, backends, emit)
     with Registries(request.environ, registries) as client, agents_of(request) as agents:
         origins = OriginProvider(client, openers=shared.openers, tell=reporter.note, cancelled=ended.is_set)
         provider = provider or VerifiedProvider(origins, shared)

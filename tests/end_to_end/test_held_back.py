@@ -8,12 +8,11 @@ import shutil
 import signal
 import socket
 import subprocess
-from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.web_server import Holding
+from tests.web_server import Holding, full_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -71,13 +70,7 @@ def test_after_an_interrupt_all_works_as_before(busybox: Pybuild) -> None:
 
 @pytest.mark.parametrize("step", STEPS)
 def test_interrupt_while_a_connection_is_not_taken(busybox: Pybuild, step: str) -> None:
-    with ExitStack() as stack:
-        server = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
-        for _ in range(8):  # more than the kernel keeps waiting: later ones get no answer
-            waiting = stack.enter_context(socket.socket())
-            waiting.setblocking(False)
-            waiting.connect_ex(server.getsockname())
-        port = server.getsockname()[1]
+    with full_server() as (_, port):
         before = connecting(port)
         context = busybox.context(f"{STEPS[step]}ADD http://127.0.0.1:{port}/file /file\n")
         interrupt(busybox, context, lambda: connecting(port) > before)

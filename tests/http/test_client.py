@@ -13,8 +13,8 @@ from buildah_py.errors import HttpError, Interrupted
 from buildah_py.http.redirects import LeadsHereError
 from buildah_py.http.retry import RetryableError, Waiter
 from tests.elsewhere import Elsewhere, elsewhere
-from tests.http.conftest import QUICK, Failed, failed, full_server
-from tests.web_server import DATA, Handler, Holding, Server
+from tests.http.conftest import QUICK, Failed, failed
+from tests.web_server import DATA, Handler, Holding, Server, full_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable

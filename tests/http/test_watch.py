@@ -10,7 +10,7 @@ import pytest
 from buildah_py.errors import Interrupted
 from buildah_py.http import watch
 from buildah_py.http.watch import Late, Watch
-from tests.http.conftest import full_server
+from tests.web_server import full_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

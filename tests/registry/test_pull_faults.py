@@ -6,7 +6,6 @@ import json
 import socket
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -31,6 +30,7 @@ from tests.registry_server import (
     docker_registry,
     serving,
 )
+from tests.web_server import full_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -303,14 +303,9 @@ def test_what_accepts_and_never_speaks(environ: dict[str, str]) -> None:
 
 def test_what_does_not_even_accept(environ: dict[str, str]) -> None:
     policy = Policy(connect=0.2, silence=5, patience=5, attempts=2, pause=0.01)
-    with ExitStack() as stack:
-        server = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
-        for _ in range(8):  # more than the kernel keeps waiting: later ones get no answer
-            waiting = stack.enter_context(socket.socket())
-            waiting.setblocking(False)
-            waiting.connect_ex(server.getsockname())
-        host = f"127.0.0.1:{server.getsockname()[1]}"
-        registry = stack.enter_context(Registry(RegistryOptions.from_environment(environ, policy=policy)))
+    options = RegistryOptions.from_environment(environ, policy=policy)
+    with full_server() as (address, port), Registry(options) as registry:
+        host = f"{address}:{port}"
         with pytest.raises(RegistryError, match="did not take the connection") as raised:
             registry.manifest(parse(f"{host}/app"))
         assert raised.value.message.startswith(f"{host}/app: {host} ")
