@@ -37,7 +37,7 @@ class FileSystems:
         self._views: dict[tuple[tuple[str, ...], tuple[Stamps, ...]], MergedView] = {}
         self._lock = threading.Lock()
         self.userxattr = in_user_namespace()
-        self.owners = not (self.userxattr and has_single_id())
+        self.owners = not has_single_id()
 
     def view(self, layers: tuple[str, ...], stamps: tuple[Stamps, ...] = ()) -> MergedView:
         """The merged file system of layers, to be looked at without mounting; `stamps` as in a Result."""

@@ -38,7 +38,7 @@ def in_user_namespace() -> bool:
 
 
 def has_single_id() -> bool:
-    """Tell whether only one id exists here, so that no file can have another owner."""
+    """Tell whether only one id exists here, which takes a user namespace: no file or process can have another owner."""
     return sum(count for _, _, count in id_ranges()) == 1
 
 

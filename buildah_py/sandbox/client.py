@@ -188,7 +188,7 @@ class Sandbox:
         directory = RUN_DIRECTORY if os.access("/run", os.W_OK) else f"{state_dir}/network"
         tool, self._no_network = user_network_tool(path) if self._unprivileged else ("", "")
         self._networks = Networks(tuple(servers()), directory, tool=tool)
-        self._single_id = self._unprivileged and has_single_id()
+        self._single_id = has_single_id()
 
     def __enter__(self) -> Self:
         return self

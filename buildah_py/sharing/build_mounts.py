@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from buildah_py.errors import CacheError
-from buildah_py.linux.identity import has_single_id, in_user_namespace
+from buildah_py.linux.identity import has_single_id
 from buildah_py.sharing.options import MountOption
 from buildah_py.store.cache_mounts import CacheName
 
@@ -121,7 +121,7 @@ def restore_mount(
     snapshot = read_snapshot(backend, shared.snapshot, count)
     staged = os.path.join(store.stage(), "mount")
     os.mkdir(staged, 0o755)  # unless the snapshot says something else
-    restore(snapshot, backend, staged, owners=not (in_user_namespace() and has_single_id()), count=count)
+    restore(snapshot, backend, staged, owners=not has_single_id(), count=count)
     store.cache_mounts.put(shared.id, staged, replace=replace)
 
 

@@ -60,8 +60,7 @@ def _parents(store: Store, diff_ids: Sequence[str]) -> str:
     inventory = store.layers.inventories.get(diff_ids[-1])
     path = os.path.join(store.stage(), "parents")
     os.mkdir(path)
-    nested = in_user_namespace()
-    with LayerWriter(path, userxattr=nested, digest=False, owners=not (nested and has_single_id())) as writer:
+    with LayerWriter(path, userxattr=in_user_namespace(), digest=False, owners=not has_single_id()) as writer:
         _add(writer, view, "")
         for entry in inventory:
             if entry.implied and entry.path:

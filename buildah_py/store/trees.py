@@ -85,15 +85,14 @@ class Trees:
             inventory = layers.inventories.get(diff_id)
             staged = os.path.join(self._store.stage(), "fs")
             os.mkdir(staged)
-            nested = in_user_namespace()
-            owners = not (nested and has_single_id())
+            owners = not has_single_id()
             packed = layers.packed(diff_id)
             if packed is None:
                 raise StoreError(
                     f"the files of layer {diff_id} are missing",
                     hint="`pybuild fsck --repair` drops it; then build again",
                 )
-            with packed, LayerWriter(staged, userxattr=nested, digest=False, owners=owners) as writer:
+            with packed, LayerWriter(staged, userxattr=in_user_namespace(), digest=False, owners=owners) as writer:
                 try:
                     if delta is None:
                         spread(packed, inventory, writer, diff_id)

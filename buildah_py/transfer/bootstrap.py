@@ -224,7 +224,7 @@ def _unpack(stream: IO[bytes], staged: str, limits: Limits = DEFAULT_LIMITS) -> 
 def _form() -> _Form:
     """How layers are written here: without privileges, with other attributes, no devices and perhaps no owners."""
     nested = in_user_namespace()
-    return {"userxattr": nested, "owners": not (nested and has_single_id()), "devices": not nested}
+    return {"userxattr": nested, "owners": not has_single_id(), "devices": not nested}
 
 
 def _copy_directory(rootfs: str, staged: str) -> Captured:

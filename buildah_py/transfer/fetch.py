@@ -178,8 +178,7 @@ class Fetch:
                 blob = self._store.blobs.of(diff_id)[0]
                 arrived = unpack_blob(self._store, blob, below=view, stopped=self._stopped)
                 inventory = arrived.captured.inventory
-            owners = not (in_user_namespace() and has_single_id())
-            adopt_parents(LayerTree(arrived.fs, inventory), view, owners=owners)
+            adopt_parents(LayerTree(arrived.fs, inventory), view, owners=not has_single_id())
             adopted = chain_name(below)
         if in_user_namespace() and (nodes := [one.path for one in inventory if one.kind in (CHAR, BLOCK)]):
             many = "1 device node" if len(nodes) == 1 else f"{len(nodes)} device nodes"

@@ -115,7 +115,7 @@ def _unpack(stream: _Kept, fs: str, diff_id: str, where: str, below: Tree | None
             decompress(stream),
             fs,
             userxattr=nested,
-            owners=not (nested and has_single_id()),
+            owners=not has_single_id(),
             devices=not nested,  # as the blob stays what it is, the layer may be passed on whole
             expect_diff_id=diff_id,
             below=below,
