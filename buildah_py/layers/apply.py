@@ -11,8 +11,10 @@ from buildah_py.layers.header import OPAQUE_NAME, WHITEOUT_PREFIX
 from buildah_py.layers.inventory import Captured
 from buildah_py.layers.limits import DEFAULT_LIMITS, Limits
 from buildah_py.layers.reader import Member, TarReader
+from buildah_py.layers.resolve import link_of
 from buildah_py.layers.stream import PIECE, ZEROS, BackgroundHash, ReadAhead
 from buildah_py.layers.writer import LayerWriter
+from buildah_py.linux import resolution
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
     from buildah_py.layers.entry import Entry
     from buildah_py.layers.tree import Tree
 
-_MAX_LINKS: Final = 255
 _NAME_MAX: Final = 255
 _PATH_MAX: Final = 4095
 _META_PREFIX: Final = ".wh..wh."
@@ -222,32 +223,18 @@ class _Unpacking:
 
     def _resolve(self, path: str) -> str:
         """Follow the symbolic links of this archive in all components, inside of its root; the rest is kept."""
-        todo = [part for part in reversed(path.split("/")) if part]
-        at: list[str] = []
-        links = 0
-        while todo:
-            part = todo.pop()
-            if part in ("", "."):
-                continue
-            if part == "..":
-                del at[-1:]
-                continue
-            here = "/".join([*at, part])
-            entry = self._writer.get(here)
-            if entry is None:
-                entry = self._look_below(here)
-            elif entry.kind == HARDLINK:
-                entry = self._writer.get(entry.link)
-            if entry is None or entry.kind != SYMLINK:
-                at.append(part)
-                continue
-            links += 1
-            if links > _MAX_LINKS:
-                raise ArchiveError(f"the archive's symbolic links on the way to {path!r} go in circles")
-            if entry.link.startswith("/"):
-                at.clear()
-            todo += reversed(entry.link.split("/"))
-        return "/".join(at)
+        try:
+            return "/".join(resolution.resolve(path, self._link)[0])
+        except resolution.TooManyLinks:
+            raise ArchiveError(f"the archive's symbolic links on the way to {path!r} go in circles") from None
+
+    def _link(self, path: str) -> str | None:
+        entry = self._writer.get(path)
+        if entry is None:
+            entry = self._look_below(path)
+        elif entry.kind == HARDLINK:
+            entry = self._writer.get(entry.link)
+        return link_of(entry)
 
 
 class Sparse:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from buildah_py.errors import SourceError
 from buildah_py.layers.entry import FILE, SYMLINK
+from buildah_py.linux import resolution
 
 if TYPE_CHECKING:
+    from buildah_py.layers.entry import Entry
     from buildah_py.layers.tree import Tree
-
-MAX_LINKS: Final = 255
 
 
 def resolve(tree: Tree, path: str, *, follow_last: bool = True) -> str:
@@ -21,37 +21,20 @@ def resolve(tree: Tree, path: str, *, follow_last: bool = True) -> str:
     rest is appended as it is. Without `follow_last`, a link in the last component is returned itself, unless a slash
     follows it. Raises SourceError after 255 links.
     """
-    todo = list(reversed(path.split("/")))
-    at: list[str] = []
-    missing = 0  # how many of the last components of `at` are known not to exist
-    links = 0
-    while todo:
-        part = todo.pop()
-        if part in ("", "."):
-            continue
-        if part == "..":
-            del at[-1:]
-            missing = max(0, missing - 1)
-            continue
-        at.append(part)
-        if missing:
-            missing += 1
-            continue
-        if not todo and not follow_last:
-            break
-        entry = tree.entry("/".join(at))
-        if entry is None:
-            missing = 1
-        elif entry.kind == SYMLINK:
-            links += 1
-            if links > MAX_LINKS:
-                raise SourceError(f"{path}: more than {MAX_LINKS} symbolic links", hint="they seem to go in circles")
-            if entry.link.startswith("/"):
-                at.clear()
-            else:
-                at.pop()
-            todo += reversed(entry.link.split("/"))
-    return "/".join(at)
+    try:
+        names, _ = resolution.resolve(path, lambda at: link_of(tree.entry(at)), follow_last=follow_last)
+    except resolution.TooManyLinks:
+        raise SourceError(
+            f"{path}: more than {resolution.MAX_LINKS} symbolic links", hint="they seem to go in circles"
+        ) from None
+    return "/".join(names)
+
+
+def link_of(entry: Entry | None) -> str | None:
+    """Give where an entry leads: "" if it is not a symbolic link, None if there is no entry."""
+    if entry is None:
+        return None
+    return entry.link if entry.kind == SYMLINK else ""
 
 
 def read(tree: Tree, path: str, limit: int) -> bytes:

@@ -10,11 +10,11 @@ import errno
 import os
 import stat
 
+from buildah_py.linux.resolution import resolve
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-_LINKS_FOLLOWED = 40
 
 
 def locate(root: int, path: str, *, follow_last: bool = True) -> tuple[list[str], int]:
@@ -23,39 +23,17 @@ def locate(root: int, path: str, *, follow_last: bool = True) -> tuple[list[str]
     Gives the names on the way, free of symbolic links, and how many of them exist. Raises NotADirectoryError where the
     way goes through something else, OSError (ELOOP) for links that go in circles.
     """
-    names: list[str] = []
-    existing = 0
-    pending = [name for name in reversed(path.split("/")) if name not in {"", "."}]
-    links = 0
-    while pending:
-        name = pending.pop()
-        if name == "..":
-            if names:
-                names.pop()
-                existing = min(existing, len(names))
-            continue
-        names.append(name)
-        if existing < len(names) - 1:
-            continue
-        here = "/".join(names)
+
+    def link(at: str) -> str | None:
         try:
-            mode = os.stat(here, dir_fd=root, follow_symlinks=False).st_mode
+            mode = os.stat(at, dir_fd=root, follow_symlinks=False).st_mode
         except FileNotFoundError:
-            continue
-        if stat.S_ISLNK(mode) and (pending or follow_last):
-            links += 1
-            if links > _LINKS_FOLLOWED:
-                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
-            target = os.readlink(here, dir_fd=root)
-            names.pop()
-            if target.startswith("/"):
-                names, existing = [], 0
-            pending.extend(part for part in reversed(target.split("/")) if part not in {"", "."})
-            continue
-        if pending and not stat.S_ISDIR(mode):
-            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), "/" + here)
-        existing = len(names)
-    return names, existing
+            return None
+        except NotADirectoryError:
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), f"/{os.path.dirname(at)}") from None
+        return os.readlink(at, dir_fd=root) if stat.S_ISLNK(mode) else ""
+
+    return resolve(path, link, follow_last=follow_last)
 
 
 class InitLayer:
