@@ -6,9 +6,8 @@ import re
 from typing import NamedTuple
 
 from buildah_py.buildfile.spaces import SPACES
+from buildah_py.image import numbers
 
-_TRUE = ("1", "t", "T", "TRUE", "true", "True")
-_FALSE = ("0", "f", "F", "FALSE", "false", "False")
 _DIRECTIVE = r"([a-zA-Z][a-zA-Z0-9]*)[ \t\n\f\r]*=[ \t\n\f\r]*(.+?)[ \t\n\f\r]*"
 
 
@@ -64,9 +63,10 @@ def parse_options(text: str) -> CheckOptions:
             else:
                 options = options._replace(experimental=names)
         elif key == "error":
-            if value not in _TRUE + _FALSE:
+            error = numbers.boolean(value)
+            if error is None:
                 raise ValueError(f'failed to parse check option "{part}": use true or false')
-            options = options._replace(error=value in _TRUE)
+            options = options._replace(error=error)
         else:
             raise ValueError(f'invalid check option "{key}"')
     return options

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from buildah_py.buildfile import tree
 from buildah_py.buildfile.flags import Flags
-from buildah_py.buildfile.suggest import closest
+from buildah_py.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from buildah_py.buildfile.instructions import Common
@@ -56,10 +56,9 @@ def _unset(statement: Statement, common: Common) -> Instruction:
     words = statement.words()
     kinds = ("ENV", "LABEL", "EXPOSE", "VOLUME")
     if not words or words[0].text.upper() not in kinds:
-        match = closest(words[0].text.upper(), kinds) if words else ""
+        hint = did_you_mean(words[0].text.upper(), kinds, prefix="UNSET ") if words else ""
         raise statement.error(
-            "UNSET needs to know what: ENV, LABEL, EXPOSE or VOLUME",
-            hint=f"did you mean UNSET {match}?" if match else "write UNSET ENV NAME",
+            "UNSET needs to know what: ENV, LABEL, EXPOSE or VOLUME", hint=hint or "write UNSET ENV NAME"
         )
     Flags(statement, ())
     if len(words) < 2:

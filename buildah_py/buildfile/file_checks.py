@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from buildah_py.buildfile.check_options import options_of_comments
 from buildah_py.buildfile.expand import ExpansionError, trace
 from buildah_py.buildfile.instruction_checks import StageChecks
-from buildah_py.buildfile.suggest import closest
 from buildah_py.errors import BuildFileError, UsageError
+from buildah_py.suggest import closest
 
 if TYPE_CHECKING:
     from collections.abc import Callable

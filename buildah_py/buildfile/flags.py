@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from buildah_py.buildfile.driver import driver
 from buildah_py.buildfile.spaces import BLANKS, ITEM, SPACES, has_odd_space, swap_escape
-from buildah_py.buildfile.suggest import closest
 from buildah_py.buildfile.tree import Word
+from buildah_py.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from buildah_py.buildfile.source import Span
@@ -123,8 +123,7 @@ class Flags:
         known = [*(name.rstrip("*") for name in strings), *booleans]
         for flag in statement.flags:
             if flag.name not in known:
-                match = closest(flag.name, known)
-                hint = f"did you mean --{match}?" if match else ""
+                hint = did_you_mean(flag.name, known, prefix="--")
                 raise statement.error(f"unknown flag: --{flag.name}", flag.start, flag.end, hint=hint)
             if flag.name in self._found and flag.name not in several:
                 raise statement.error(f"duplicate flag specified: --{flag.name}", flag.start, flag.end)

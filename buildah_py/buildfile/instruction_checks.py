@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from buildah_py.buildfile import tree
 from buildah_py.buildfile.remote import kind_of
 from buildah_py.buildfile.stage import StageObserver
-from buildah_py.buildfile.suggest import closest
 from buildah_py.buildfile.variables import NEVER_IN_ENVIRONMENT
+from buildah_py.suggest import closest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

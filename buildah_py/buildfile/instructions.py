@@ -12,8 +12,8 @@ from buildah_py.buildfile.running import command_of, healthcheck, run
 from buildah_py.buildfile.source import Span
 from buildah_py.buildfile.spaces import BLANKS, SPACES
 from buildah_py.buildfile.statement import NotStringsError, Statement
-from buildah_py.buildfile.suggest import closest
 from buildah_py.errors import BuildFileError
+from buildah_py.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,11 +101,10 @@ def has_json(statement: Statement) -> bool:
 
 def _unknown(statement: Statement) -> BuildFileError:
     known = KEYWORDS + EXTENSION_KEYWORDS if statement.extensions else KEYWORDS
-    match = closest(statement.name, known)
-    hint = f"did you mean {match}?" if match else ""
-    if not match and statement.name in EXTENSION_KEYWORDS:
+    hint = did_you_mean(statement.name, known)
+    if not hint and statement.name in EXTENSION_KEYWORDS:
         hint = f"{statement.name} is an extension: start the file with `# syntax=pybuild/1` to use it"
-    elif not match and statement.line.pieces[0].line > 1:
+    elif not hint and statement.line.pieces[0].line > 1:
         hint = "if this line belongs to the instruction above, that one has to end in the escape character"
     end = statement.start + len(statement.keyword)
     return statement.error(f"unknown instruction: {statement.keyword}", statement.start, end, hint=hint)

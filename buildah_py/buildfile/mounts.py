@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from buildah_py.buildfile.driver import MismatchError, driver
 from buildah_py.buildfile.expand import ExpansionError
-from buildah_py.buildfile.suggest import closest
 from buildah_py.buildfile.tree import Mount
 from buildah_py.errors import BuildFileError
+from buildah_py.image import numbers
+from buildah_py.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,8 +41,6 @@ KEYS = (
     "readwrite",
     "env",
 )
-_TRUE = ("1", "t", "T", "true", "TRUE", "True")
-_FALSE = ("0", "f", "F", "false", "FALSE", "False")
 _SIZE = r"([0-9]{1,18}(?:\.[0-9]*)?) ?(?:([kKmMgGtTpP])i?[bB]?|[bB])?"
 
 
@@ -135,10 +134,11 @@ def check_device(text: str, span: Span, source: Source) -> tuple[str, bool]:
     for key, value in split_options(text, span, source):
         field = key if value is None else f"{key}={value}"
         lowered = key.lower()
-        if lowered == "required" and (value is None or value in _TRUE or value in _FALSE):
-            required = value is None or value in _TRUE
-        elif lowered == "required":
-            raise BuildFileError(f"invalid value for required: {value}", source, span)
+        if lowered == "required":
+            wanted = True if value is None else numbers.boolean(value)
+            if wanted is None:
+                raise BuildFileError(f"invalid value for required: {value}", source, span)
+            required = wanted
         elif lowered == "name" and value is not None:
             if name:
                 raise BuildFileError(f"device name already set to {name}", source, span)
@@ -278,23 +278,19 @@ class _Reading:
             self._only(key, "secret")
             self._env = value
         else:
-            match = closest(key, KEYS)
-            raise self._error(
-                f"unexpected key '{key}' in '{key}={value}'", hint=f"did you mean {match}?" if match else ""
-            )
+            raise self._error(f"unexpected key '{key}' in '{key}={value}'", hint=did_you_mean(key, KEYS))
 
     def _choice(self, what: str, value: str, allowed: tuple[str, ...]) -> str:
         if value.lower() in allowed:
             return value.lower()
-        match = closest(value, allowed)
-        raise self._error(
-            f'unsupported {what} "{value}"', hint=f"did you mean {match}?" if match else f"use {', '.join(allowed)}"
-        )
+        hint = did_you_mean(value, allowed) or f"use {', '.join(allowed)}"
+        raise self._error(f'unsupported {what} "{value}"', hint=hint)
 
     def _boolean(self, key: str, value: str) -> bool:
-        if value in _TRUE or value in _FALSE:
-            return value in _TRUE
-        raise self._error(f"invalid value for {key}: {value}", hint="use true or false")
+        truth = numbers.boolean(value)
+        if truth is None:
+            raise self._error(f"invalid value for {key}: {value}", hint="use true or false")
+        return truth
 
     def _number(self, key: str, value: str) -> int:
         digits, base, most = (r"0*[0-7]{1,11}", 8, 2**32) if key == "mode" else (r"0*[0-9]{1,10}", 10, 2**32 - 1)

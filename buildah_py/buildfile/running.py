@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from buildah_py.buildfile import tree
 from buildah_py.buildfile.flags import Flags
-from buildah_py.buildfile.suggest import closest
 from buildah_py.errors import BuildFileError
+from buildah_py.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from buildah_py.buildfile.instructions import Common
@@ -56,12 +56,11 @@ def _choice(statement: Statement, flags: Flags, name: str, allowed: tuple[str, .
     if value is None:
         return None
     if value not in allowed:
-        match = closest(value, allowed)
         raise BuildFileError(
             f'invalid value "{value}" for --{name}',
             statement.source,
             flags.span(name),
-            hint=f"did you mean {match}?" if match else f"use one of {', '.join(allowed)}",
+            hint=did_you_mean(value, allowed) or f"use one of {', '.join(allowed)}",
         )
     return value
 
@@ -86,12 +85,11 @@ def healthcheck(statement: Statement, common: Common) -> Instruction:
     else:
         flags = Flags(statement, ("interval", "timeout", "start-period", "start-interval", "retries"))
         if kind.upper() != "CMD":
-            match = closest(kind.upper(), ("CMD", "NONE"))
             raise statement.error(
                 f'Unknown type "{kind.upper()}" in HEALTHCHECK (try CMD)',
                 statement.offset + start,
                 statement.offset + end,
-                hint=f"did you mean {match}?" if match else "",
+                hint=did_you_mean(kind.upper(), ("CMD", "NONE")),
             )
         if not rest.args or strings == []:
             raise statement.error("Missing command after HEALTHCHECK CMD")

@@ -346,15 +346,14 @@ class StageWalk:
 
     def _stop_signal(self, instruction: tree.StopSignal) -> None:
         from buildah_py.buildfile.signals import NAMES, check_signal
-        from buildah_py.buildfile.suggest import closest
+        from buildah_py.suggest import did_you_mean
 
         name = self.expand(instruction.signal)
         try:
             check_signal(name)
         except ValueError as error:
-            match = closest(name.upper().removeprefix("SIG"), sorted(NAMES))
-            hint = f"did you mean SIG{match}?" if match else "write something like SIGTERM"
-            raise self.error(str(error), instruction.signal.span, hint) from None
+            hint = did_you_mean(name.upper().removeprefix("SIG"), sorted(NAMES), prefix="SIG")
+            raise self.error(str(error), instruction.signal.span, hint or "write something like SIGTERM") from None
         self.observer.stop_signal(instruction, name)
 
     def _expose(self, instruction: tree.Expose) -> None:

@@ -14,9 +14,9 @@ from buildah_py.buildfile.circles import find_circle
 from buildah_py.buildfile.conditions import every
 from buildah_py.buildfile.expand import Expansion, ExpansionError, trace
 from buildah_py.buildfile.stage import Origin, StageWalk
-from buildah_py.buildfile.suggest import closest
 from buildah_py.buildfile.variables import EPOCH, EPOCH_OF_CONTEXT, is_epoch, predefined
 from buildah_py.errors import BuildFileError, UsageError
+from buildah_py.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -268,8 +268,7 @@ class Walk:
 
     def similar(self, name: str) -> str:
         """A hint which stage was perhaps meant; its very name where only the case was wrong."""
-        match = name.lower() if name.lower() in self._names else closest(name.lower(), self._names)
-        return f"did you mean `{match}`?" if match else ""
+        return did_you_mean(name, self._names, fold=True)
 
     def _check_names(self) -> None:
         """Look at all names that instructions take files from, also in stages that nothing needs."""

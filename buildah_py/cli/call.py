@@ -57,7 +57,7 @@ def _read(call: str) -> tuple[str, str]:
     if method.startswith("subrequests."):
         method = method.removeprefix("subrequests.")
     if method not in METHODS:
-        from buildah_py.buildfile.suggest import did_you_mean
+        from buildah_py.suggest import did_you_mean
 
         hint = did_you_mean(method, METHODS) or f"use build, {', '.join(METHODS)}"
         raise UsageError(f"--call={call}: there is no method {method}", hint=hint)

@@ -152,8 +152,8 @@ def _hostname(text: str) -> str:
 
 
 def _capabilities(names: list[str], option: str) -> tuple[str, ...]:
-    from buildah_py.buildfile.suggest import did_you_mean
     from buildah_py.sandbox.capabilities import NAMES, mask
+    from buildah_py.suggest import did_you_mean
 
     for name in names:
         try:

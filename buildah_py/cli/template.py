@@ -232,10 +232,9 @@ class _Run:
             raise _wrong(self._text, f"`{part}`: what `{name}` is asked of has no fields")
         if name in value or isinstance(value, Free):
             return value.get(name)
-        from difflib import get_close_matches
+        from buildah_py.suggest import did_you_mean
 
-        near = get_close_matches(name, list(value), 1)
-        known = f"did you mean `{near[0]}`?" if near else f"there are {', '.join(sorted(value))}"
+        known = did_you_mean(name, value, fold=True) or f"there are {', '.join(sorted(value))}"
         raise _wrong(self._text, f"there is no field `{name}` in `{part}`", known)
 
 

@@ -227,7 +227,7 @@ def missing(tree: SourceTree, argument: str, path: str, where: str) -> NotFound:
 
 
 def _did_you_mean(tree: SourceTree, path: str) -> str:
-    import difflib
+    from buildah_py.suggest import did_you_mean
 
     above, _, name = path.rpartition("/")
     while above:
@@ -238,10 +238,8 @@ def _did_you_mean(tree: SourceTree, path: str) -> str:
             return f"{above} is no directory"
         above, _, name = above.rpartition("/")
     names = sorted(tree.names(resolve(tree, above)), key=sort_key)
-    folded = {other.casefold(): other for other in reversed(names)}
-    close = difflib.get_close_matches(name.casefold(), list(folded), n=1)
-    if close:
-        return f"did you mean {above + '/' if above else ''}{folded[close[0]]}?"
+    if hint := did_you_mean(name, names, prefix=f"{above}/" if above else "", fold=True):
+        return hint
     if not names:
         return f"{above or 'it'} is empty"
     listed = ", ".join(names[:8])

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from buildah_py.errors import UsageError
-from buildah_py.image.media_types import COMPRESSIONS, UNCOMPRESSED, ZSTD
-from buildah_py.image.numbers import decimal
+from buildah_py import attributes
+from buildah_py.attributes import unknown, wrong
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
 LOCAL: Final = "local"
 REGISTRY: Final = "registry"
@@ -38,8 +37,6 @@ _BOTH: Final = ("type", "mounts", "ignore-error")
 _TO: Final = (*_BOTH, "mode", "compression", "compression-level", "force-compression", "oci-mediatypes",
               "image-manifest", "sign")  # fmt: skip
 _FROM: Final = (*_BOTH, "verify")
-_TRUE: Final = frozenset({"1", "t", "T", "TRUE", "true", "True"})
-_FALSE: Final = frozenset({"0", "f", "F", "FALSE", "false", "False"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +80,7 @@ def parse_from(text: str) -> Place:
 
 
 def _parse(text: str, option: str) -> Place:
-    fields = _fields(text, option)
+    fields = attributes.split(text, option, example="write type=registry,ref=… or type=local,…", quoted='"mounts=a,b"')
     if "=" not in fields[0]:
         fields = ["type=registry", f"ref={fields[0]}", *fields[1:]]
     values: dict[str, str] = {}
@@ -93,32 +90,28 @@ def _parse(text: str, option: str) -> Place:
         name, equals, value = part.partition("=")
         if not equals:
             if key != "mounts":
-                raise _wrong(option, f"`{part}` has no value", "attributes look like dest=DIRECTORY")
+                raise wrong(option, f"`{part}` has no value", "attributes look like dest=DIRECTORY")
             values[key] += f",{part}"
             continue
         key = name.strip().lower()
         if key == "verify":
             verify.append(value)
         elif key in values:
-            raise _wrong(option, f"`{key}` is given twice", "")
+            raise wrong(option, f"`{key}` is given twice")
         values[key] = value
     kind = values.get("type", "")
     _check_keys(option, kind, values)
     mode = values.get("mode", "min")
     if mode not in ("min", "max"):
-        raise _wrong(option, f"there is no mode `{mode}`", "the modes are min and max")
-    compression = values.get("compression")
-    if compression is not None and compression not in COMPRESSIONS:
-        hint = _did_you_mean(compression, COMPRESSIONS) or f"there are {', '.join(COMPRESSIONS)}"
-        raise _wrong(option, f"there is no compression `{compression}`", hint)
+        raise wrong(option, f"there is no mode `{mode}`", "the modes are min and max")
     own = {name for name in values if name in (_TO if option == "--cache-to" else _FROM)}
     return Place(
         option=option,
         type=kind,
         where={name: value for name, value in values.items() if name not in own},
         whole=mode == "max",
-        compression=compression,
-        level=_level(option, values),
+        compression=attributes.compression(option, values),
+        level=attributes.level(option, values),
         ignore_error=flag(option, values, "ignore-error"),
         mounts=tuple(dict.fromkeys(filter(None, values.get("mounts", "").split(",")))),
         sign=values.get("sign", ""),
@@ -129,62 +122,22 @@ def _parse(text: str, option: str) -> Place:
 def _check_keys(option: str, kind: str, values: Mapping[str, str]) -> None:
     types = (LOCAL, *_WHERE) if option == "--cache-to" else (LOCAL, REGISTRY, S3, GHA)
     if kind not in types:
-        hint = _did_you_mean(kind, types) or f"the types are {', '.join(types)}"
         if kind == INLINE:
             hint = "an inline cache is imported with the image's name: type=registry,ref=IMAGE"
-        raise _wrong(option, f"there is no type `{kind}`" if kind else "it does not say which type", hint)
+            raise wrong(option, f"there is no type `{kind}`", hint)
+        raise unknown(option, f"there is no type `{kind}`" if kind else "it does not say which type", kind, types)
     place = ("dest", "tag") if option == "--cache-to" else ("src", "tag", "digest")
     known = (*(_TO if option == "--cache-to" else _FROM), *(place if kind == LOCAL else _WHERE[kind]))
     for name in values:
         if name not in known:
-            hint = _did_you_mean(name, known) or f"it has {', '.join(known[1:])}"
-            raise _wrong(option, f"type={kind} has no attribute `{name}`", hint)
+            raise unknown(option, f"type={kind} has no attribute `{name}`", name, known)
     needed = {LOCAL: place[0], REGISTRY: "ref"}.get(kind)
     if needed and not values.get(needed):
-        raise _wrong(option, f"type={kind} does not say where", f"add {needed}=…")
+        raise wrong(option, f"type={kind} does not say where", f"add {needed}=…")
     if kind == INLINE and values.get("mounts"):
-        raise _wrong(option, "an image carries no cache mounts", "carry them with another type")
+        raise wrong(option, "an image carries no cache mounts", "carry them with another type")
 
 
 def flag(option: str, values: Mapping[str, str], key: str) -> bool:
     """Read a truth value, false where it is missing. Raises UsageError."""
-    value = values.get(key, "false")
-    if value not in _TRUE and value not in _FALSE:
-        raise _wrong(option, f"`{key}={value}` is neither true nor false", f"write {key}=true or {key}=false")
-    return value in _TRUE
-
-
-def _level(option: str, values: Mapping[str, str]) -> int | None:
-    level = values.get("compression-level")
-    if level is None:
-        return None
-    compression = values.get("compression")
-    highest = {ZSTD: 22, UNCOMPRESSED: 0}.get(compression or "", 9)
-    if not 0 <= decimal(level) <= highest:
-        raise _wrong(option, f"`{level}` is no level of {compression or 'gzip'}", f"the levels go from 0 to {highest}")
-    return int(level)
-
-
-def _fields(text: str, option: str) -> list[str]:
-    if not text.strip():
-        raise _wrong(option, "it is empty", "write type=registry,ref=… or type=local,…")
-    if '"' not in text:
-        return text.split(",")
-    import csv
-
-    try:
-        return next(csv.reader([text], strict=True))
-    except csv.Error as error:
-        raise _wrong(option, str(error), 'quotes stand around a whole attribute: "mounts=a,b"') from error
-
-
-def _did_you_mean(word: str, words: Iterable[str]) -> str:
-    from difflib import get_close_matches
-
-    near = get_close_matches(word, list(words), 1)
-    return f"did you mean `{near[0]}`?" if near else ""
-
-
-def _wrong(option: str, why: str, hint: str) -> UsageError:
-    # The text itself may hold a secret key.
-    return UsageError(f"{option}: {why}", hint=hint)
+    return attributes.boolean(option, values, key) or False

@@ -145,16 +145,12 @@ def _given(context: str | None, file: str, cwd: str) -> FoundFile:
 
 
 def _nearest(names: Sequence[str], wanted: str = "Buildfile") -> str:
-    import difflib
+    from buildah_py.suggest import did_you_mean
 
-    folded = {name.casefold(): name for name in sorted(names)}
-    likely = [name for key, name in folded.items() if key.startswith(("buildfile", "dockerfile", "containerfile"))]
-    close = difflib.get_close_matches(wanted.casefold(), list(folded), n=1)
-    if close:
-        likely.insert(0, folded[close[0]])
-    if likely:
-        return f"did you mean -f {likely[0]}?"
-    return "name it with -f FILE"
+    names = sorted(names)
+    usual = ("buildfile", "dockerfile", "containerfile")
+    likely = next((f"did you mean -f {name}?" for name in names if name.casefold().startswith(usual)), "")
+    return did_you_mean(wanted, names, prefix="-f ", fold=True) or likely or "name it with -f FILE"
 
 
 def _open_context(context: str) -> int:

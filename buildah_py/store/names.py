@@ -84,10 +84,10 @@ def _may_be_id(name: str) -> bool:
 
 def how_to_get(store: Store, name: str) -> str:
     """Say what else may have been meant, or how the image can be made here; "" where nothing is known."""
-    from difflib import get_close_matches
+    from buildah_py.suggest import did_you_mean
 
     known = [familiar_name(full).removesuffix(":latest") for image in store.images.all() for full in image.names]
-    if close := get_close_matches(name, known, 1):
-        return f"did you mean `{close[0]}`?"
+    if hint := did_you_mean(name, known):
+        return hint
     stem = name.partition(":")[0]
     return f"`pybuild bootstrap {name}` makes it without a registry" if stem in ("busybox", "debian") else ""

@@ -65,7 +65,7 @@ def test_templates(template: str, expected: str) -> None:
 @pytest.mark.parametrize(
     ("template", "said"),
     [
-        ("{{.Ids}}", "no field `Ids`.*\n.*`Id`"),
+        ("{{.Ids}}", "no field `Ids`.*\n.*did you mean Id"),
         ("{{.Id.X}}", "no fields"),
         ("{{.Id", "never closed"),
         ("{{}}", "without anything"),

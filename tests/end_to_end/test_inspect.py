@@ -27,7 +27,7 @@ def test_inspect(busybox: Pybuild) -> None:
     assert shown("{{.Os}}/{{.Architecture}} {{len .RootFS.Layers}} {{len .OCIv1.RootFS.DiffIDs}}").endswith(" 2 2\n")
     assert shown("{{json .Config.ExposedPorts}} {{.Config.User}}") == '{"80/tcp":{}} \n'
     assert json.loads(shown("json"))["Id"] == image
-    assert "did you mean `Config`" in busybox.run("inspect", "-f", "{{.Confg}}", "test", status=2).stderr
+    assert "did you mean Config" in busybox.run("inspect", "-f", "{{.Confg}}", "test", status=2).stderr
     raw = busybox.run("inspect", "--raw", "test").stdout
     assert f"sha256:{hashlib.sha256(raw.encode()).hexdigest()}" == image
     assert "no manifest yet" in busybox.run("inspect", "--type=manifest", "test", status=125).stderr

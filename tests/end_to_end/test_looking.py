@@ -92,7 +92,7 @@ def test_cat_follows_links_inside_of_the_image_only(built: Pybuild) -> None:
     assert "is no regular file but a dir" in built.run("cat", "test:/srv", status=2).stderr
     assert "there is no /srv/out in the image" in built.run("cat", "test:/srv/out", status=125).stderr
     assert "there is no /srv/dangling" in built.run("cat", "test:/srv/dangling", status=125).stderr
-    assert "did you mean `test`" in built.run("cat", "tset:/srv/d/x", status=125).stderr
+    assert "did you mean test" in built.run("cat", "tset:/srv/d/x", status=125).stderr
     assert "NAME:/path" in built.run("cat", "test", status=2).stderr
 
 
