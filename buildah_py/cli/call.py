@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from buildah_py.cli.printing import say, say_json
+from buildah_py.cli.tables import table
 from buildah_py.errors import BuildFileError, UsageError
 
 if TYPE_CHECKING:
@@ -158,10 +159,5 @@ def _print_targets(value: Mapping[str, Any]) -> None:
 
 
 def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    if not rows:
-        return
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    for row in (head, *rows):
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        say("  ".join(cells).rstrip())
-    say()
+    if rows:
+        say(table((head, *rows)) + "\n")

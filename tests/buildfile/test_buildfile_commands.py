@@ -174,7 +174,7 @@ def test_call_as_text(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_call("targets", file, Asked()) == 0
     assert run_call("check", file, Asked()) == 0
     out = capsys.readouterr().out
-    assert "NAME       you    is who to greet" in out
+    assert "NAME        you     is who to greet" in out
     assert "base" in out
     assert "[JSONArgsRecommended]" in out
 
