@@ -11,12 +11,11 @@ from buildah_py.errors import ArchiveError
 from buildah_py.layers import xattrs
 from buildah_py.layers.entry import BLOCK, CHAR, DIR, FIFO, FILE, HARDLINK, SECOND, SYMLINK, WHITEOUT, Entry
 from buildah_py.layers.files import read_pieces
-from buildah_py.layers.header import END, WHITEOUT_PREFIX, header
+from buildah_py.layers.header import END, WHITEOUT_PREFIX, header, padding
 from buildah_py.layers.inventory import Captured, Inventory
 from buildah_py.layers.lower import NOTHING, Below, LowerDirectory, Lowers
 from buildah_py.layers.stamps import CONTENT, Stamps, classify, seconds_of
 from buildah_py.layers.stream import BackgroundHash, TarStream
-from buildah_py.layers.tar import padding
 from buildah_py.linux.paths import Beneath
 
 if TYPE_CHECKING:

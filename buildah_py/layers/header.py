@@ -26,6 +26,7 @@ _PATH_MAX: Final = 4095
 _MAX_ID: Final = 0o7777777
 _MAX_SIZE: Final = 0o77777777777
 _NO_SUM: Final = b" " * 8
+_PADDING: Final = [bytes(-length % BLOCK_SIZE) for length in range(BLOCK_SIZE)]
 _PLAIN_TAIL: Final = bytes(100) + _MAGIC + bytes(64) + b"0000000\x000000000\x00" + bytes(167)
 
 
@@ -84,6 +85,20 @@ def header_size(entry: Entry, seconds: int) -> int:
 def opaque_marker(path: str) -> bytes:
     """Return the header that makes the directory `path` opaque."""
     return _marker(f"{path}/{OPAQUE_NAME}" if path else OPAQUE_NAME)
+
+
+def plain_header(name: str, size: int = 0) -> bytes:
+    """Return the one block of a regular file or, with a slash at the end, a directory, of root and without a time.
+
+    Sizes from 8 GiB on are binary, as GNU's.
+    """
+    mode, kind = (0o755, DIR) if name.endswith("/") else (0o644, FILE)
+    return _block(name.encode(), b"", mode, 0, 0, size, 0, _TYPE[kind], b"", (0, 0))
+
+
+def padding(size: int) -> bytes:
+    """Return the zeros that follow a file of that size."""
+    return _PADDING[size % BLOCK_SIZE]
 
 
 def _marker(path: str) -> bytes:
@@ -153,7 +168,7 @@ def _pax(path: bytes, records: list[tuple[bytes, bytes]]) -> bytes:
     body = b"".join(_record(key, value) for key, value in records)
     name = b"PaxHeaders/" + path.rpartition(b"/")[2][:80]
     block = _block(name, b"", 0o644, 0, 0, len(body), 0, b"x", b"", (0, 0))
-    return block + body + bytes(-len(body) % BLOCK_SIZE)
+    return block + body + padding(len(body))
 
 
 def _is_utf8(value: bytes) -> bool:
@@ -185,7 +200,7 @@ def _block(
         b"%07o" % mode,
         b"%07o" % uid,
         b"%07o" % gid,
-        b"%011o" % size,
+        b"%011o" % size if size <= _MAX_SIZE else b"\x80" + size.to_bytes(11, "big"),
         b"%011o" % seconds,
         _NO_SUM,
         kind,

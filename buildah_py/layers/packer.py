@@ -10,12 +10,11 @@ from buildah_py.errors import ArchiveError
 from buildah_py.layers import xattrs as attributes
 from buildah_py.layers.entry import DIR, FILE, HARDLINK, SECOND, SYMLINK, Entry, sort_key
 from buildah_py.layers.files import read_pieces
-from buildah_py.layers.header import BLOCK_SIZE, END, check_path, header, header_size
+from buildah_py.layers.header import BLOCK_SIZE, END, check_path, header, header_size, padding
 from buildah_py.layers.inventory import Captured, Inventory
 from buildah_py.layers.pack_file import PackFile
 from buildah_py.layers.packed import PATCH, TAR, Delta
 from buildah_py.layers.stream import PIECE
-from buildah_py.layers.tar import padding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from buildah_py.errors import ArchiveError
 from buildah_py.layers.compression import decompress
 from buildah_py.layers.entry import BLOCK, CHAR, DIR, FIFO, FILE, HARDLINK, SECOND, SYMLINK
+from buildah_py.layers.header import BLOCK_SIZE
 from buildah_py.layers.limits import DEFAULT_LIMITS, Limits
 
 if TYPE_CHECKING:
@@ -24,8 +25,7 @@ if TYPE_CHECKING:
 PIECE: Final = 1 << 20
 _MAX_ID: Final = 0xFFFFFFFE  # one more means "leave it" to chown
 _MAX_TIME: Final = SECOND << 40
-_BLOCK: Final = 512
-_ZERO: Final = bytes(_BLOCK)
+_ZERO: Final = bytes(BLOCK_SIZE)
 _KINDS: Final = {
     b"0": FILE,
     b"\0": FILE,
@@ -167,7 +167,7 @@ class TarReader:
 
     def _data_follows(self, size: int) -> None:
         self._left = size
-        self._padding = -size % _BLOCK
+        self._padding = -size % BLOCK_SIZE
 
     def _error(self, what: str) -> ArchiveError:
         return ArchiveError(f"the tar archive is damaged at byte {self._offset}: {what}")
@@ -179,13 +179,13 @@ class TarReader:
         long_name = long_link = None
         while True:
             self._skip()
-            block = self._exactly(_BLOCK)
-            if len(block) < _BLOCK:
+            block = self._exactly(BLOCK_SIZE)
+            if len(block) < BLOCK_SIZE:
                 if block or records or long_name or long_link:
                     raise self._error("it ends in the middle of a header")
                 return None
             if block == _ZERO:
-                block = self._exactly(_BLOCK)
+                block = self._exactly(BLOCK_SIZE)
                 if block not in (_ZERO, b""):
                     raise self._error("there is something behind the block of zeros that ends an archive")
                 return None
@@ -205,7 +205,7 @@ class TarReader:
             data = self._exactly(size)
             if len(data) < size:
                 raise self._error("it ends in the middle of an extended header")
-            self._padding = -size % _BLOCK
+            self._padding = -size % BLOCK_SIZE
             if kind in b"xX":
                 self._records(data, records)
             elif kind == b"L":
@@ -338,8 +338,8 @@ class TarReader:
         self._old_pairs(block[386:482], pairs)
         more = block[482]
         while more:
-            block = self._exactly(_BLOCK)
-            if len(block) < _BLOCK or len(pairs) > self._limits.header // 24:
+            block = self._exactly(BLOCK_SIZE)
+            if len(block) < BLOCK_SIZE or len(pairs) > self._limits.header // 24:
                 raise self._error("the map of a sparse file does not end")
             self._old_pairs(block[:504], pairs)
             more = block[504]
@@ -378,8 +378,8 @@ class TarReader:
         rest = b""
         while wanted < 0 or len(numbers) < wanted:
             block = b""
-            while len(block) < _BLOCK:
-                more = self.read(_BLOCK - len(block))
+            while len(block) < BLOCK_SIZE:
+                more = self.read(BLOCK_SIZE - len(block))
                 if not more:
                     raise self._error("the map of a sparse file does not end")
                 block += more

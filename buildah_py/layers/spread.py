@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING
 
 from buildah_py.errors import ArchiveError
 from buildah_py.layers.entry import DIR, FILE, HARDLINK, SECOND, SYMLINK, WHITEOUT, Entry
-from buildah_py.layers.header import END, header_size
+from buildah_py.layers.header import END, header_size, padding
 from buildah_py.layers.inventory import Inventory
 from buildah_py.layers.packed import Cursor
 from buildah_py.layers.stream import BackgroundHash
-from buildah_py.layers.tar import padding
 from buildah_py.layers.writer import SMALL
 
 if TYPE_CHECKING:

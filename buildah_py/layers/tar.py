@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from buildah_py.errors import ArchiveError
 from buildah_py.layers.entry import FILE, SECOND, WHITEOUT
 from buildah_py.layers.files import read_pieces
-from buildah_py.layers.header import BLOCK_SIZE, END, header, opaque_marker
+from buildah_py.layers.header import END, header, opaque_marker, padding
 from buildah_py.layers.stream import BackgroundHash, TarStream
 from buildah_py.linux.paths import Beneath
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from buildah_py.layers.packed import PackedTar
 
 _SMALL: Final = 1 << 18
-_PADDING: Final = [bytes(-length % BLOCK_SIZE) for length in range(BLOCK_SIZE)]
 _OPEN: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
@@ -51,11 +50,11 @@ def pack(
                 seconds = (entry.mtime if retime is None else retime(entry.mtime)) // SECOND
                 if entry.kind == FILE:
                     if entry.size <= _SMALL:
-                        stream.add(header(entry, seconds), _small(root, entry), _PADDING[entry.size % BLOCK_SIZE])
+                        stream.add(header(entry, seconds), _small(root, entry), padding(entry.size))
                     else:
                         stream.add(header(entry, seconds))
                         _large(root, entry, stream)
-                        stream.add(_PADDING[entry.size % BLOCK_SIZE])
+                        stream.add(padding(entry.size))
                 else:
                     stream.add(header(entry, seconds))
                     if entry.opaque:
@@ -106,11 +105,6 @@ def tar_key(entry: Entry) -> bytes:
         return b"\0" + key if key else b""
     parent, separator, name = key.rpartition(b"\0")
     return b"\0" + parent + separator + b"\0" + name
-
-
-def padding(size: int) -> bytes:
-    """Return the zeros that follow a file of `size` bytes."""
-    return _PADDING[size % BLOCK_SIZE]
 
 
 def _small(root: Beneath, entry: Entry) -> bytes:

@@ -11,12 +11,12 @@ from buildah_py.layers import xattrs as attributes
 from buildah_py.layers.create import CREATE, DIRECTORY, Attributes, write_all
 from buildah_py.layers.entry import BLOCK, CHAR, DIR, FIFO, FILE, HARDLINK, SECOND, SYMLINK, WHITEOUT, Entry, sort_key
 from buildah_py.layers.files import read_pieces, start_write_back
-from buildah_py.layers.header import END, check_path, header
+from buildah_py.layers.header import END, check_path, header, padding
 from buildah_py.layers.inventory import Captured, Inventory
 from buildah_py.layers.owner import give
 from buildah_py.layers.spool import FileSpool
 from buildah_py.layers.stream import PIECE, ZEROS, BackgroundHash, TarStream
-from buildah_py.layers.tar import pack, padding, tar_key
+from buildah_py.layers.tar import pack, tar_key
 from buildah_py.linux.paths import open_beneath
 
 if TYPE_CHECKING:

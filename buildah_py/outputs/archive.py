@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from buildah_py.errors import ArchiveError
+from buildah_py.layers.header import BLOCK_SIZE, END, padding, plain_header
 from buildah_py.outputs import target
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-_BLOCK: Final = 512
-_OCTAL_SIZE: Final = 0o77777777777
 
 
 class TarLayout:
@@ -36,22 +34,22 @@ class TarLayout:
         if self._seekable:
             self._start = os.lseek(out, 0, os.SEEK_CUR)
         for name in ("blobs/", "blobs/sha256/"):
-            self._write(_header(name, 0))
+            self._write(plain_header(name))
 
     def add(self, name: str, data: bytes) -> None:
         """Add a small file; a second one of the same name is left out."""
         if name not in self._added:
             self._added.add(name)
-            self._write(_header(name, len(data)) + data + _padding(len(data)))
+            self._write(plain_header(name, len(data)) + data + padding(len(data)))
 
     def add_file(self, name: str, path: str, size: int) -> None:
         """Add the file at `path`; a second one of the same name is left out."""
         if name not in self._added:
             self._added.add(name)
-            self._write(_header(name, size))
+            self._write(plain_header(name, size))
             target.copy(path, self._out, size, self._dest)
             self._offset += size
-            self._write(_padding(size))
+            self._write(padding(size))
 
     def add_blob(self, pieces: Iterable[bytes], known: str = "", size: int = 0) -> tuple[str, int]:
         """Add `blobs/sha256/<hex>` with the bytes of `pieces`; return its digest, computed unless `known`, and size.
@@ -71,23 +69,23 @@ class TarLayout:
 
     def finish(self) -> None:
         """Write the end of the archive."""
-        self._write(bytes(2 * _BLOCK))
+        self._write(END)
 
     def _add_straight(self, pieces: Iterable[bytes], known: str, size: int) -> tuple[str, int]:
         name = blob_name(known)
         assert name not in self._added
         self._added.add(name)
-        self._write(_header(name, size))
+        self._write(plain_header(name, size))
         _, found = spool(pieces, self._out, self._dest, known)
         if found != size:
             raise ArchiveError(f"a layer's tar has {found} bytes, not {size}: {known}")
         self._offset += size
-        self._write(_padding(size))
+        self._write(padding(size))
         return known, size
 
     def _add_in_place(self, pieces: Iterable[bytes], known: str) -> tuple[str, int]:
         begin = self._offset
-        self._write(bytes(_BLOCK))
+        self._write(bytes(BLOCK_SIZE))
         digest, size = spool(pieces, self._out, self._dest, known)
         self._offset += size
         name = blob_name(digest)
@@ -97,8 +95,8 @@ class TarLayout:
                 self._offset = os.lseek(self._out, self._start + begin, os.SEEK_SET) - self._start
                 return digest, size
             self._added.add(name)
-            os.pwrite(self._out, _header(name, size), self._start + begin)
-        self._write(_padding(size))
+            os.pwrite(self._out, plain_header(name, size), self._start + begin)
+        self._write(padding(size))
         return digest, size
 
     def _write(self, data: bytes) -> None:
@@ -129,23 +127,3 @@ def spool(pieces: Iterable[bytes], descriptor: int, dest: str, known: str) -> tu
         with target.naming(dest):
             target.write(descriptor, piece)
     return known or f"sha256:{hashed.hexdigest()}", size
-
-
-def _header(name: str, size: int) -> bytes:
-    """One ustar block for a file or, with a slash at the end, a directory. Sizes from 8 GiB on are binary, as GNU's."""
-    directory = name.endswith("/")
-    length = b"%011o\0" % size if size <= _OCTAL_SIZE else b"\x80" + size.to_bytes(11, "big")
-    block = bytearray(_BLOCK)
-    block[: len(name)] = name.encode()
-    block[100:124] = b"0000755\0" * 1 + b"0000000\0" * 2 if directory else b"0000644\0" + b"0000000\0" * 2
-    block[124:136] = length
-    block[136:148] = b"%011o\0" % 0
-    block[148:156] = b" " * 8
-    block[156:157] = b"5" if directory else b"0"
-    block[257:265] = b"ustar\x0000"
-    block[148:156] = b"%06o\0 " % sum(block)
-    return bytes(block)
-
-
-def _padding(size: int) -> bytes:
-    return bytes(-size % _BLOCK)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from buildah_py.errors import ArchiveError
 from buildah_py.layers.entry import FILE, HARDLINK, SECOND
 from buildah_py.layers.files import read_pieces
-from buildah_py.layers.header import BLOCK_SIZE, END, header
+from buildah_py.layers.header import END, header, padding
 from buildah_py.outputs import target
 from buildah_py.outputs.walk import walk
 
@@ -76,7 +76,7 @@ def _add_file(held: _Held, tree: Tree, entry: Entry) -> None:
         raise _damaged(entry) from None
     finally:
         os.close(descriptor)
-    held.add(bytes(-entry.size % BLOCK_SIZE))
+    held.add(padding(entry.size))
 
 
 def _damaged(entry: Entry) -> ArchiveError:

@@ -16,7 +16,8 @@ import pytest
 
 from buildah_py.errors import ArchiveError, OutputError, UsageError
 from buildah_py.image import media_types
-from buildah_py.outputs import archive, target
+from buildah_py.layers.header import plain_header
+from buildah_py.outputs import target
 from buildah_py.outputs.annotations import Annotations
 from buildah_py.outputs.archive import TarLayout
 from buildah_py.outputs.layer_source import LayerSource
@@ -332,7 +333,7 @@ def test_two_layers_that_compress_to_the_same(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size", [0, 1, 0o77777777777, 0o77777777777 + 1, 1 << 40])
 def test_headers_of_any_size(size: int) -> None:
-    header = archive._header("blobs/sha256/" + "a" * 64, size)
+    header = plain_header("blobs/sha256/" + "a" * 64, size)
     member = tarfile.TarInfo.frombuf(header, "utf-8", "strict")
     assert (member.name, member.size, len(header)) == ("blobs/sha256/" + "a" * 64, size, 512)
 
