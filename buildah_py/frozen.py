@@ -27,9 +27,15 @@ else:
 
         return decorate
 
-    def field(*, default_factory: Callable[[], Any]) -> Any:
-        """Stand-in for `dataclasses.field`: a value that is made anew for each object."""
-        return _Made(default_factory)
+    def field(
+        *,
+        default: Any = None,
+        default_factory: Callable[[], Any] | None = None,
+        repr: bool = True,  # noqa: A002
+        compare: bool = True,
+    ) -> Any:
+        """Stand-in for `dataclasses.field`: a default, which a factory makes anew for each object, and who sees it."""
+        return _Field(default, default_factory, repr, compare)
 
     def replace(obj: Any, **changes: Any) -> Any:
         """Stand-in for `dataclasses.replace`, for these classes."""
@@ -41,11 +47,14 @@ else:
         return {name: asdict(value) if hasattr(value, "__frozen_fields__") else value for name, value in values}
 
 
-class _Made:
-    """A default value that is made for each object."""
+class _Field:
+    """The default of a field, and whether it is shown and compared."""
 
-    def __init__(self, factory: Callable[[], Any]) -> None:
+    def __init__(self, default: Any, factory: Callable[[], Any] | None, shown: bool, compared: bool) -> None:
+        self.default = default
         self.factory = factory
+        self.shown = shown
+        self.compared = compared
 
 
 def _define(cls: type, kw_only: bool) -> type:
@@ -59,10 +68,13 @@ def _define(cls: type, kw_only: bool) -> type:
     namespace.pop("__dict__", None)
     namespace.pop("__weakref__", None)
     fields = inherited + tuple(name for name in own if name not in inherited)
+    special = {name: value for name, value in defaults.items() if isinstance(value, _Field)}
     namespace.update(
         __slots__=tuple(name for name in own if name not in inherited),
         __frozen_fields__=fields,
         __frozen_defaults__=defaults,
+        __frozen_shown__=tuple(name for name in fields if name not in special or special[name].shown),
+        __frozen_compared__=tuple(name for name in fields if name not in special or special[name].compared),
         __match_args__=() if kw_only else fields,
         __dataclass_fields__=_Fields(kw_only),
         __init__=_first_init(kw_only),
@@ -90,9 +102,12 @@ def _compile_init(cls: Any, kw_only: bool) -> Any:
     for name in cls.__frozen_fields__:
         value = name
         if name in cls.__frozen_defaults__:
-            default = scope[f"_default_{name}"] = cls.__frozen_defaults__[name]
+            default = cls.__frozen_defaults__[name]
+            if isinstance(default, _Field) and default.factory is None:
+                default = default.default
+            scope[f"_default_{name}"] = default
             parameters.append(f"{name}=_default_{name}")
-            if isinstance(default, _Made):
+            if isinstance(default, _Field):
                 value = f"_default_{name}.factory() if {name} is _default_{name} else {name}"
         else:
             parameters.append(name)
@@ -111,7 +126,7 @@ class _Fields:
         import dataclasses
 
         defaults = {
-            name: dataclasses.field(default_factory=value.factory) if isinstance(value, _Made) else value
+            name: _standard(value) if isinstance(value, _Field) else value
             for name, value in owner.__frozen_defaults__.items()
         }
         shadow = type(
@@ -124,8 +139,20 @@ class _Fields:
         return fields
 
 
+def _standard(value: _Field) -> Any:
+    import dataclasses
+
+    if value.factory is None:
+        return dataclasses.field(default=value.default, repr=value.shown, compare=value.compared)
+    return dataclasses.field(default_factory=value.factory, repr=value.shown, compare=value.compared)
+
+
 def _values(obj: Any) -> tuple[Any, ...]:
     return tuple([getattr(obj, name) for name in obj.__frozen_fields__])
+
+
+def _compared(obj: Any) -> tuple[Any, ...]:
+    return tuple([getattr(obj, name) for name in obj.__frozen_compared__])
 
 
 def _eq(self: Any, other: object) -> Any:
@@ -133,15 +160,15 @@ def _eq(self: Any, other: object) -> Any:
         return True
     if type(self) is not type(other):
         return NotImplemented
-    return _values(self) == _values(other)
+    return _compared(self) == _compared(other)
 
 
 def _hash(self: Any) -> int:
-    return hash(_values(self))
+    return hash(_compared(self))
 
 
 def _repr(self: Any) -> str:
-    shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__frozen_fields__)
+    shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__frozen_shown__)
     return f"{type(self).__qualname__}({shown})"
 
 

@@ -48,6 +48,26 @@ def test_nothing_can_be_changed() -> None:
         object.__setattr__(made, "c", 2)
 
 
+@frozen.dataclass(frozen=True, slots=True)
+class Secret:
+    name: str = "n"
+    password: str = frozen.field(default="none", repr=False)
+    used: int = frozen.field(default=0, compare=False)
+    tags: list[str] = frozen.field(default_factory=list, repr=False, compare=False)
+
+
+def test_fields_that_are_not_shown_or_not_compared() -> None:
+    made = Secret("x", "sesame", 3)
+    assert repr(made) == "Secret(name='x', used=3)"
+    assert made == Secret("x", "sesame", 4, ["tag"]) != Secret("x", "other", 3)
+    assert hash(made) == hash(Secret("x", "sesame", 4))
+    assert (Secret().password, Secret().used, Secret().tags) == ("none", 0, [])
+    shown = {field.name: (field.repr, field.compare) for field in dataclasses.fields(made)}
+    assert shown == {
+        "name": (True, True), "password": (False, True), "used": (True, False), "tags": (False, False)
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("module", [frozen, dataclasses])
 def test_what_dataclasses_does(module: Any) -> None:
     made = Outer(name="n", inner=Inner(2, ("y", "z")))

@@ -48,8 +48,7 @@ def read_outputs(options: OutputOptions, *, names: Sequence[str] = (), epoch: in
         )
     if not (options.specs or options.push or options.load or options.annotations):
         return []
-    from dataclasses import replace
-
+    from buildah_py.frozen import replace
     from buildah_py.outputs import annotations, spec
     from buildah_py.transfer.write import check_outputs
 
@@ -78,8 +77,7 @@ def meant_for_pushes(
     pushed = [name for one in outputs if one.push for name in one.names or names]
     if registries is None or not pushed:
         return registries
-    from dataclasses import replace
-
+    from buildah_py.frozen import replace
     from buildah_py.image import reference
 
     meant = frozenset(reference.parse(name).registry for name in pushed)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from buildah_py.errors import NotFound, UsageError
+from buildah_py.frozen import dataclass
 from buildah_py.image import config as image_config
 from buildah_py.image import reference as references
 from buildah_py.outputs.spec import Output
@@ -98,7 +98,7 @@ def _output(destination: str, own: str, request: PushRequest) -> Output:
         force_compression=request.force_compression,
         oci_media_types=request.oci,
     )
-    from dataclasses import replace
+    from buildah_py.frozen import replace
 
     if not colon or transport not in TRANSPORTS or (transport == "docker" and not rest.startswith("//")):
         return replace(common, push=True, names=(destination,))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from buildah_py.api.container import ContainerOptions
@@ -12,6 +11,7 @@ from buildah_py.engine.containers import Containers
 from buildah_py.engine.file_systems import FileSystems
 from buildah_py.engine.worker import Cancellation
 from buildah_py.errors import NotFound, UsageError
+from buildah_py.frozen import dataclass, field
 from buildah_py.image import platform as platforms
 from buildah_py.sandbox.streams import close, lent, signals_passed_on
 from buildah_py.transfer.base_images import BaseImages

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from buildah_py.api.build import build_options
@@ -14,6 +13,7 @@ from buildah_py.engine.dry_run import DryRun, LayersStay
 from buildah_py.engine.ops.capture import read_output
 from buildah_py.errors import UsageError
 from buildah_py.explain.report import FOLLOWS, MISS, UNKNOWN_YET, Nearest, Report, StepReport, follows, head_of
+from buildah_py.frozen import replace
 from buildah_py.plan import NeedsValue, make_plan
 from buildah_py.sharing.options import CacheOptions
 from buildah_py.store.names import full_name

@@ -49,8 +49,7 @@ def read(args: argparse.Namespace, destination: str = "") -> RegistryOptions:
     )
     if creds and destination:
         # What is pushed may have parts that are still in another registry, whose business they are not.
-        from dataclasses import replace
-
+        from buildah_py.frozen import replace
         from buildah_py.image import reference
 
         return replace(options, credentials_for=frozenset((reference.parse(destination).registry,)))

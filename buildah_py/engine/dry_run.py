@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from buildah_py.buildfile.remote import kind_of
@@ -12,6 +11,7 @@ from buildah_py.engine.describe import describe
 from buildah_py.engine.ops import Task, make_op
 from buildah_py.engine.results import NOTHING, Result, base_result, before, chain_below, result_of
 from buildah_py.errors import NotFound
+from buildah_py.frozen import replace
 from buildah_py.plan.steps import BaseStep, CaptureStep, CopyStep, RunStep
 from buildah_py.sources.urls import redact
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import os
 import threading
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from buildah_py import __version__
 from buildah_py.buildfile.variables import PROXY_NAMES
 from buildah_py.cache.keys import KEY_VERSION, canonical_json, step_key
 from buildah_py.errors import CacheError, NotFound, OutputError
+from buildah_py.frozen import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

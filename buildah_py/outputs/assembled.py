@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from buildah_py.frozen import dataclass
 from buildah_py.image import descriptor, media_types
 from buildah_py.image.index import Index
 from buildah_py.image.manifest import Manifest

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from buildah_py import attributes
 from buildah_py.attributes import wrong
+from buildah_py.frozen import dataclass
 from buildah_py.outputs.annotations import LEVELS, Annotation
 
 if TYPE_CHECKING:

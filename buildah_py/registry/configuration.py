@@ -6,10 +6,10 @@ Names without a registry are Docker Hub's, as with docker: `unqualified-search-r
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from buildah_py.errors import UsageError
+from buildah_py.frozen import dataclass, replace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

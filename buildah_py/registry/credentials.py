@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from base64 import b64decode
 from binascii import Error as NotBase64
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from buildah_py.errors import UsageError
+from buildah_py.frozen import dataclass, field
 from buildah_py.image.reference import DOCKER_HUB
 from buildah_py.registry import authfile, helper
 

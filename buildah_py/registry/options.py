@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from buildah_py.frozen import dataclass, field
 from buildah_py.http.retry import DEFAULT, NOBODY
 
 if TYPE_CHECKING:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from buildah_py.errors import HttpError, RegistryError
+from buildah_py.frozen import replace
 from buildah_py.http.addresses import is_loopback
 from buildah_py.http.client import Client
 from buildah_py.http.redirects import follow, origin, target
@@ -33,18 +33,18 @@ PULL: Final = "pull"
 PUSH: Final = "pull,push"
 
 
-@dataclass(slots=True)
 class Server:
     """Facts learnt of a server: whether it speaks TLS ("" not yet known), what it demands, that it is down.
 
     `is_here` says that it is this machine, by all that came from it so far.
     """
 
-    scheme: str = ""
-    challenge: Challenge | None = None
-    is_down: bool = False
-    is_here: bool | None = None
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    def __init__(self) -> None:
+        self.scheme = ""
+        self.challenge: Challenge | None = None
+        self.is_down = False
+        self.is_here: bool | None = None
+        self.lock = threading.Lock()
 
 
 class Shared:

@@ -8,11 +8,11 @@ from __future__ import annotations
 import json
 import threading
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlencode, urlsplit
 
 from buildah_py.errors import RegistryError
+from buildah_py.frozen import replace
 from buildah_py.http.retry import RETRIED, again
 from buildah_py.registry.answers import describe, failure
 

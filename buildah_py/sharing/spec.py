@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from buildah_py import attributes
 from buildah_py.attributes import unknown, wrong
+from buildah_py.frozen import dataclass, field
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

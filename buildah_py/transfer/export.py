@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from buildah_py.errors import NotFound
+from buildah_py.frozen import replace
 from buildah_py.image import config as image_config
 from buildah_py.image import manifest as manifests
 from buildah_py.image import media_types

@@ -60,8 +60,7 @@ def waited_for(
     """Give options, or what the environment says, for somebody who waits."""
 
     def read() -> RegistryOptions:
-        from dataclasses import replace
-
+        from buildah_py.frozen import replace
         from buildah_py.registry import RegistryOptions
 
         return replace(options() if options else RegistryOptions.from_environment(environ), waiter=waiter)

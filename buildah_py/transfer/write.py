@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from buildah_py.errors import UsageError
+from buildah_py.frozen import replace
 from buildah_py.outputs import precheck
 from buildah_py.progress import events
 
