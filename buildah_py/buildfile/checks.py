@@ -14,11 +14,10 @@ from buildah_py.errors import BuildFileError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from buildah_py.buildfile.file_checks import Report
     from buildah_py.buildfile.named import NamedContext
-    from buildah_py.buildfile.stage import Base
+    from buildah_py.buildfile.stage import Base, Settings
     from buildah_py.buildfile.tree import BuildFile, Instruction
-    from buildah_py.buildfile.walk import Settings
+    from buildah_py.buildfile.walk_checks import Report
 
 RESERVED = ("context", "scratch")
 CHECK_ARGUMENT = "BUILDKIT_DOCKERFILE_CHECK"
@@ -85,9 +84,9 @@ def find(
         UsageError: there is no such target.
 
     """
-    from buildah_py.buildfile.file_checks import FileChecks
     from buildah_py.buildfile.own_checks import own_checks
     from buildah_py.buildfile.walk import Walk
+    from buildah_py.buildfile.walk_checks import FileChecks
 
     given = dict(build_args or {})
     found: list[Warning] = []
@@ -123,7 +122,7 @@ def settings_of(
     env: Mapping[str, str] | None = None,
 ) -> Settings:
     """Complete what the command line says: without `platform` it is this machine's."""
-    from buildah_py.buildfile.walk import Settings
+    from buildah_py.buildfile.stage import Settings
     from buildah_py.image import platform as platforms
 
     host = str(platforms.host())

@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING
 
 from buildah_py.buildfile import tree
 from buildah_py.buildfile.expand import ExpansionError
-from buildah_py.buildfile.flags import Flags
 from buildah_py.buildfile.lines import read_delimiter
+from buildah_py.buildfile.statement import Flags
 from buildah_py.errors import BuildFileError
 
 if TYPE_CHECKING:
-    from buildah_py.buildfile.instructions import Common
-    from buildah_py.buildfile.statement import Statement
+    from buildah_py.buildfile.statement import Common, Statement
     from buildah_py.buildfile.tree import Heredoc, Instruction, Word
 
 

@@ -8,16 +8,12 @@ them, and terminals whose name starts with an underscore are dropped.
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from buildah_py.buildfile.tables import Grammar
 
 _State = tuple[Any, tuple[int, ...], dict[int, int], dict[int, int]]
-
-Grammar = tuple[
-    tuple[tuple[str, str], ...],  # terminals in the order in which they are tried: name, regular expression
-    tuple[tuple[str, int, int, int], ...],  # rules: shown name or "_", length, bits of kept symbols, number of origin
-    tuple[str, ...],  # states: `terminal:shift + 1` or `terminal:-rule - 1`, then `|`, then `origin:state`
-    tuple[tuple[str, int, int], ...],  # start rule, first state, state in which all has been read
-]
 
 
 class MismatchError(Exception):

@@ -1,17 +1,11 @@
-"""The flags in front of an instruction's arguments."""
+"""Taking the flags off an instruction's arguments."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from buildah_py.buildfile.driver import driver
 from buildah_py.buildfile.spaces import BLANKS, ITEM, SPACES, has_odd_space, swap_escape
-from buildah_py.buildfile.tree import Word
-from buildah_py.suggest import did_you_mean
-
-if TYPE_CHECKING:
-    from buildah_py.buildfile.source import Span
-    from buildah_py.buildfile.statement import Statement
 
 
 class Flag(NamedTuple):
@@ -108,59 +102,3 @@ def _unquote(piece: str, escape: str) -> str:
         out.append(char)
         position += 1
     return "".join(out)
-
-
-class Flags:
-    """The flags of one statement, as its instruction takes them."""
-
-    def __init__(self, statement: Statement, strings: tuple[str, ...], booleans: tuple[str, ...] = ()) -> None:
-        """Read `statement`'s flags: `strings` need a value, those that end in `*` may be repeated."""
-        self._statement = statement
-        self._found: dict[str, list[Flag]] = {}
-        if not statement.flags:
-            return
-        several = {name[:-1] for name in strings if name.endswith("*")}
-        known = [*(name.rstrip("*") for name in strings), *booleans]
-        for flag in statement.flags:
-            if flag.name not in known:
-                hint = did_you_mean(flag.name, known, prefix="--")
-                raise statement.error(f"unknown flag: --{flag.name}", flag.start, flag.end, hint=hint)
-            if flag.name in self._found and flag.name not in several:
-                raise statement.error(f"duplicate flag specified: --{flag.name}", flag.start, flag.end)
-            if flag.name in booleans:
-                if flag.value is not None and flag.value.lower() not in ("true", "false"):
-                    wrong = f"expecting boolean value for flag --{flag.name}, not: {flag.value}"
-                    missing = f"missing a value on flag: --{flag.name}"
-                    raise statement.error(wrong if flag.value else missing, flag.start, flag.end)
-            elif flag.value is None:
-                raise statement.error(
-                    f"missing a value on flag: --{flag.name}", flag.start, flag.end, hint=f"write --{flag.name}=VALUE"
-                )
-            self._found.setdefault(flag.name, []).append(flag)
-
-    def text(self, name: str) -> str | None:
-        """The value of a flag; None where it was not given."""
-        found = self._found.get(name)
-        return found[0].value if found else None
-
-    def word(self, name: str) -> Word | None:
-        """The value of a flag as a word; None where it was not given or is empty."""
-        words = self.words(name)
-        return words[0] if words and words[0].text else None
-
-    def words(self, name: str) -> tuple[Word, ...]:
-        """The values of a flag that may be repeated."""
-        return tuple(Word(flag.value or "", self._span(flag)) for flag in self._found.get(name, ()))
-
-    def boolean(self, name: str) -> bool | None:
-        """A flag without a value, or with `=true` or `=false`; None where it was not given."""
-        found = self._found.get(name)
-        return (found[0].value or "true").lower() == "true" if found else None
-
-    def span(self, name: str) -> Span:
-        """Where a flag that was given stands."""
-        flag = self._found[name][0]
-        return self._statement.line.span(flag.start, flag.end)
-
-    def _span(self, flag: Flag) -> Span:
-        return self._statement.line.span(flag.value_start, flag.end)

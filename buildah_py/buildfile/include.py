@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from buildah_py.buildfile.lines import Reader
-from buildah_py.buildfile.parser import decode, takes_heredocs
-from buildah_py.buildfile.source import Origin, Source, Span
+from buildah_py.buildfile.source import Origin, Source, Span, decode
 from buildah_py.buildfile.statement import Statement
 from buildah_py.errors import BuildFileError, NotFound
 
 if TYPE_CHECKING:
-    from buildah_py.buildfile.parser import IncludeReader
+    from collections.abc import Callable
+
+    IncludeReader = Callable[[str], tuple[str, str | bytes]]
+    """Given the path of an INCLUDE, gives the name to show in errors and the text."""
 
 MAX_DEPTH = 16
 MAX_LINES = 200_000
@@ -45,7 +47,7 @@ def _splice(
             break
         statement = Statement(source, line, reader.escape)
         if statement.name != "INCLUDE":
-            if "<<" in line.text and takes_heredocs(statement):
+            if "<<" in line.text and statement.takes_heredocs():
                 try:
                     reader.heredocs(line)
                 except BuildFileError:

@@ -7,29 +7,18 @@ from typing import TYPE_CHECKING
 
 from buildah_py.buildfile import tree
 from buildah_py.buildfile.copying import add, copy
-from buildah_py.buildfile.flags import Flags
 from buildah_py.buildfile.running import command_of, healthcheck, run
 from buildah_py.buildfile.source import Span
 from buildah_py.buildfile.spaces import BLANKS, SPACES
-from buildah_py.buildfile.statement import NotStringsError, Statement
+from buildah_py.buildfile.statement import Flags, NotStringsError, Statement
 from buildah_py.errors import BuildFileError
 from buildah_py.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import TypedDict
 
-    from buildah_py.buildfile.tree import Heredoc, Instruction, Word
-
-    class Common(TypedDict):
-        """The fields that all nodes have."""
-
-        span: Span
-        keyword: str
-        text: str
-        doc: tuple[str, ...]
-        heredocs: tuple[Heredoc, ...]
-        blank_line: int
+    from buildah_py.buildfile.statement import Common
+    from buildah_py.buildfile.tree import Instruction, Word
 
 
 KEYWORDS = (
@@ -58,19 +47,6 @@ _STAGE_NAME = r"[a-z][a-z0-9\-_.]*"
 _MIN_DURATION = 1_000_000
 
 
-def common_of(statement: Statement, span: Span) -> Common:
-    """What every node takes over from its statement."""
-    line = statement.line
-    return {
-        "span": span,
-        "keyword": statement.keyword,
-        "text": line.text,
-        "doc": line.doc,
-        "heredocs": statement.heredocs,
-        "blank_line": line.last_line if line.has_blank else 0,
-    }
-
-
 def build(statement: Statement, common: Common) -> Instruction:
     """The node for `statement`.
 
@@ -89,14 +65,6 @@ def build(statement: Statement, common: Common) -> Instruction:
     except NotStringsError:
         raise _not_strings(statement) from None
     raise _unknown(statement)
-
-
-def has_json(statement: Statement) -> bool:
-    """Whether the arguments are an exec form, in which nothing is a here-document."""
-    try:
-        return statement.json() is not None
-    except NotStringsError:
-        return False
 
 
 def _unknown(statement: Statement) -> BuildFileError:
@@ -305,7 +273,7 @@ def _onbuild(statement: Statement, common: Common) -> Instruction:
     _check_words(inner)
     trigger = re.sub(r"(?i)^\s*ONBUILD\s*", "", statement.line.text, count=1)
     trigger += "".join(f"\n{document.body}{document.name}" for document in statement.heredocs)
-    inner_common = common_of(inner, common["span"])
+    inner_common = inner.common(common["span"])
     inner_common["doc"] = ()
     try:
         instruction = build(inner, inner_common)

@@ -12,9 +12,8 @@ if TYPE_CHECKING:
 
     from buildah_py.buildfile import tree
     from buildah_py.buildfile.expand import Expansion
-    from buildah_py.buildfile.stage import MountUse, StageWalk
+    from buildah_py.buildfile.stage import MountUse, Settings, StageWalk
     from buildah_py.buildfile.tree import BuildFile
-    from buildah_py.buildfile.walk import Settings
 
 
 class OutlinedArgument(NamedTuple):

@@ -13,8 +13,8 @@ from buildah_py.buildfile.front_end import foreign_front_end
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from buildah_py.buildfile.file_checks import Report
     from buildah_py.buildfile.tree import BuildFile, Instruction, Stage
+    from buildah_py.buildfile.walk_checks import Report
 
 _ERREXIT = re.compile(r"^\s*set\s+(?:\S+\s+){0,5}-(?:[a-zA-Z]*e|o\s+errexit)", re.MULTILINE)
 _ERREXIT_FLAG = re.compile(r"-[a-zA-Z]*e")

@@ -4,23 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from buildah_py.buildfile.instructions import build, common_of, has_json
+from buildah_py.buildfile.instructions import build
 from buildah_py.buildfile.lines import LogicalLine, Reader
-from buildah_py.buildfile.source import Position, Source, Span
+from buildah_py.buildfile.source import Position, Source, Span, decode
 from buildah_py.buildfile.statement import Statement
 from buildah_py.buildfile.tree import Arg, BuildFile, Directives, From, If, Instruction, Stage
 from buildah_py.errors import BuildFileError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from buildah_py.buildfile.instructions import Common
+    from buildah_py.buildfile.include import IncludeReader
+    from buildah_py.buildfile.statement import Common
     from buildah_py.buildfile.tree import Condition
 
-    IncludeReader = Callable[[str], tuple[str, str | bytes]]
-    """Given the path of an INCLUDE, gives the name to show in errors and the text."""
-
-_HEREDOC_KEYWORDS = ("RUN", "COPY", "ADD")
 _MAX_ERRORS = 100
 _MAX_BLOCKS = 50
 
@@ -61,20 +56,6 @@ def parse_trigger(text: str, source: Source, *, extensions: bool = False) -> Ins
     if isinstance(instruction, From):
         raise BuildFileError("FROM isn't allowed as an ONBUILD trigger", parser.source, instruction.span)
     return instruction
-
-
-def decode(text: str | bytes) -> str:
-    """A file's text: bytes that are no UTF-8 become replacement characters; a byte-order mark falls away."""
-    if isinstance(text, bytes):
-        text = text.decode("utf-8", "replace")
-    return text.removeprefix("\ufeff")
-
-
-def takes_heredocs(statement: Statement) -> bool:
-    """Whether `<<` means something in this instruction."""
-    if statement.name == "ONBUILD" and statement.args:
-        statement = Statement(statement.source, statement.line, statement.escape, statement.offset)
-    return statement.name in _HEREDOC_KEYWORDS and not has_json(statement)
 
 
 def _wants_extensions(syntax: str) -> bool:
@@ -177,7 +158,7 @@ class _Parser:
         reader = self._reader
         statement = Statement(self.source, line, reader.escape)
         statement.extensions = self._extensions
-        if "<<" in line.text and takes_heredocs(statement):
+        if "<<" in line.text and statement.takes_heredocs():
             statement.heredocs = reader.heredocs(line)
         start = line.pieces[0]
         if statement.heredocs:
@@ -187,7 +168,7 @@ class _Parser:
             end = Position(start.line, start.column + len(line.text))
         else:
             end = Position(line.last_line, len(self.source_line(line.last_line)) + 1)
-        common = common_of(statement, Span(Position(start.line, start.column), end))
+        common = statement.common(Span(Position(start.line, start.column), end))
         if self._extensions and statement.name in ("IF", "ELSE", "END"):
             return self._block(statement, common)
         if self._blocks and statement.name == "FROM":

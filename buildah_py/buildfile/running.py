@@ -6,13 +6,12 @@ import re
 from typing import TYPE_CHECKING
 
 from buildah_py.buildfile import tree
-from buildah_py.buildfile.flags import Flags
+from buildah_py.buildfile.statement import Flags
 from buildah_py.errors import BuildFileError
 from buildah_py.suggest import did_you_mean
 
 if TYPE_CHECKING:
-    from buildah_py.buildfile.instructions import Common
-    from buildah_py.buildfile.statement import Statement
+    from buildah_py.buildfile.statement import Common, Statement
     from buildah_py.buildfile.tree import Command, Instruction
 
 _MIN_DURATION = 1_000_000

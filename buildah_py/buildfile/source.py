@@ -67,3 +67,10 @@ class Source:
 @lru_cache(maxsize=4)
 def _lines(text: str) -> list[str]:
     return text.split("\n")
+
+
+def decode(text: str | bytes) -> str:
+    """A file's text: bytes that are no UTF-8 become replacement characters; a byte-order mark falls away."""
+    if isinstance(text, bytes):
+        text = text.decode("utf-8", "replace")
+    return text.removeprefix("\ufeff")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from buildah_py.buildfile import tree
 from buildah_py.buildfile.conditions import holds
@@ -16,14 +16,25 @@ from buildah_py.image.config import DEFAULT_PATH
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from buildah_py.buildfile.expand import Expansion
     from buildah_py.buildfile.mounts import MountSpec
     from buildah_py.buildfile.named import NamedContext
     from buildah_py.buildfile.ports import Ports
     from buildah_py.buildfile.source import Source, Span
     from buildah_py.buildfile.tree import Instruction, Word
-    from buildah_py.buildfile.walk import Walk
 
 _DIGESTS: Final = r"sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128}"
+
+
+class Settings(NamedTuple):
+    """Additions of the command line; `contexts` are by their keys, `env` are variables of all stages."""
+
+    platform: str
+    build_platform: str
+    build_args: Mapping[str, str] = {}
+    target: str = ""
+    contexts: Mapping[str, NamedContext] = {}
+    env: Mapping[str, str] = {}
 
 
 class Base(NamedTuple):
@@ -125,6 +136,44 @@ class StageObserver:
         """The stage is complete."""
 
 
+class Observer(Protocol):
+    """Takes what a walk finds."""
+
+    def named(self, stage: StageWalk, image: Expansion, platform: Expansion | None) -> None:
+        """The words of a FROM are expanded. All FROMs come first, those of stages that nothing needs too."""
+
+    def stage(self, stage: StageWalk) -> StageObserver:
+        """Give what takes the instructions of a stage that is needed."""
+
+
+class FileWalk(Protocol):
+    """The walk that a stage is part of, as stages and their observers see it; `walk.Walk` says what the members do."""
+
+    file: tree.BuildFile
+    settings: Settings
+    observer: Observer
+    escape: str
+    global_env: dict[str, str]
+    declared: set[str]
+    stages: list[StageWalk]
+
+    def global_arguments(self, given: Mapping[str, str]) -> dict[str, str]: ...  # noqa: D102
+
+    def context(self, name: str, platform: str) -> NamedContext | None: ...  # noqa: D102
+
+    def need(self, stage: StageWalk) -> StageWalk: ...  # noqa: D102
+
+    def origin(self, stage: StageWalk, name: str, span: Span, verb: str) -> Origin: ...  # noqa: D102
+
+    def similar(self, name: str) -> str: ...  # noqa: D102
+
+    def expansion(  # noqa: D102
+        self, text: str, env: Mapping[str, str], span: Span, source: Source | None = None
+    ) -> Expansion: ...
+
+    def count(self, found: Expansion, span: Span, source: Source | None = None) -> None: ...  # noqa: D102
+
+
 class StageWalk:
     """One stage.
 
@@ -132,7 +181,7 @@ class StageWalk:
     reported: the FROM for triggers of the base.
     """
 
-    def __init__(self, walk: Walk, stage: tree.Stage, image: str, base: StageWalk | None) -> None:
+    def __init__(self, walk: FileWalk, stage: tree.Stage, image: str, base: StageWalk | None) -> None:
         self.walk = walk
         self.tree = stage
         self.index = stage.index

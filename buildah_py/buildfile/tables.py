@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from buildah_py.buildfile.driver import Grammar
+Grammar = tuple[
+    tuple[tuple[str, str], ...],  # terminals in the order in which they are tried: name, regular expression
+    tuple[tuple[str, int, int, int], ...],  # rules: shown name or "_", length, bits of kept symbols, number of origin
+    tuple[str, ...],  # states: `terminal:shift + 1` or `terminal:-rule - 1`, then `|`, then `origin:state`
+    tuple[tuple[str, int, int], ...],  # start rule, first state, state in which all has been read
+]
 
 GRAMMARS: dict[str, tuple[str, ...]] = {
     "arguments": ("flags", "words", "list", "from", "healthcheck"),

@@ -7,7 +7,7 @@ refuses; observers take what it gives. So whatever looks at a file sees the same
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING
 
 from buildah_py.buildfile import tree
 from buildah_py.buildfile.circles import find_circle
@@ -23,34 +23,13 @@ if TYPE_CHECKING:
 
     from buildah_py.buildfile.named import NamedContext
     from buildah_py.buildfile.source import Source, Span
-    from buildah_py.buildfile.stage import StageObserver
+    from buildah_py.buildfile.stage import Observer, Settings
     from buildah_py.buildfile.tree import BuildFile, Instruction, Word
 
 SCRATCH = "scratch"
 _MANY_STAGES = 50
 MAX_LENGTH = 16 << 20
 """How many characters the words of a file that have variables in them may come to."""
-
-
-class Settings(NamedTuple):
-    """Additions of the command line; `contexts` are by their keys, `env` are variables of all stages."""
-
-    platform: str
-    build_platform: str
-    build_args: Mapping[str, str] = {}
-    target: str = ""
-    contexts: Mapping[str, NamedContext] = {}
-    env: Mapping[str, str] = {}
-
-
-class Observer(Protocol):
-    """Takes what a walk finds."""
-
-    def named(self, stage: StageWalk, image: Expansion, platform: Expansion | None) -> None:
-        """The words of a FROM are expanded. All FROMs come first, those of stages that nothing needs too."""
-
-    def stage(self, stage: StageWalk) -> StageObserver:
-        """Give what takes the instructions of a stage that is needed."""
 
 
 class Walk:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from buildah_py.buildfile.stage import Settings
 from buildah_py.buildfile.variables import proxies, undeclared
-from buildah_py.buildfile.walk import SCRATCH, Settings, Walk
+from buildah_py.buildfile.walk import SCRATCH, Walk
 from buildah_py.errors import NotFound, UsageError
 from buildah_py.frozen import dataclass, field
 from buildah_py.image import config as image_config
