@@ -1,43 +1,17 @@
-"""Which record a step without one is compared with: where such records are looked for, and which is the nearest.
-
-A record is filed under places: the build that it belongs to, and in there the stage with its kind of step, its
-position, and its text. So a search looks at a few dozen records at most, however many there are.
-"""
+"""Which of the records that stand near a step without one it is compared with."""
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING
 
-from buildah_py.cache.keys import canonical_json
-
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Sequence
 
-    from buildah_py.cache.ingredients import About, Ingredients
+    from buildah_py.cache.ingredients import Ingredients
     from buildah_py.cache.records import Record
 
 _UNLIKE = 0.3
 """Texts that have less in common are of different instructions, unless they stand in the same place."""
-
-
-def places(builds: Iterable[str], about: About, kind: str) -> list[str]:
-    """Name the places of a step, the closest first, for each name of its build."""
-    found: list[list[object]] = []
-    names = list(builds)
-    found += (["says", name, about.stage, about.text] for name in names)
-    found += (["at", name, about.stage, about.number, kind] for name in names)
-    found += (["in", name, about.stage, kind] for name in names)
-    return [*map(_place, found)]
-
-
-def build_place(name: str) -> str:
-    """Name the place of all of a build's steps."""
-    return _place(["of", name])
-
-
-def _place(what: list[object]) -> str:
-    return hashlib.sha256(canonical_json(what)).hexdigest()[:24]
 
 
 def choose(candidates: Sequence[Record], wanted: Ingredients, others: Collection[tuple[str, str]]) -> Record | None:

@@ -1,7 +1,12 @@
-"""What keys led to: looking it up, and keeping it with its ingredients so that a miss can be explained."""
+"""What keys led to: looking it up, and keeping it with its ingredients so that a miss can be explained.
+
+A record is filed under places: the build that it belongs to, and in there the stage with its kind of step, its
+position, and its text. So a search looks at a few dozen records at most, however many there are.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
 import time
@@ -9,11 +14,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from buildah_py.cache.keys import KEY_VERSION, canonical_json, step_key
 from buildah_py.cache.selections import AnsweringCache, Selections
-from buildah_py.frozen import dataclass, field
+from buildah_py.frozen import dataclass, field, replace
 from buildah_py.layers.stamps import NO_STAMPS, read_stamps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from buildah_py.cache.ingredients import About, Ingredients
     from buildah_py.layers.stamps import Stamps
@@ -163,9 +168,6 @@ class Cache:
         `lists` give what its inputs held, by the digests in the key, as `Selection.packed` does. `created`, `source`
         and `signer` are for records that come from elsewhere.
         """
-        from buildah_py.cache.nearest import build_place, places
-        from buildah_py.frozen import replace
-
         assert ingredients.parent is not None
         about = ingredients.about if source else replace(ingredients.about, builds=self._builds)
         parent, canonical, inputs = ingredients.parent, ingredients.canonical, _known(ingredients.inputs)
@@ -201,8 +203,6 @@ class Cache:
 
     def see(self, records: Sequence[tuple[str, About, str]]) -> None:
         """Note where hits were met: keys, what is known of the steps, and their kinds."""
-        from buildah_py.cache.nearest import build_place, places
-
         names = (*self._own, *self._builds)
         own = [build_place(name) for name in names]
         keys, where = [key for key, _, _ in records], [places(names, about, kind) + own for _, about, kind in records]
@@ -210,8 +210,6 @@ class Cache:
 
     def were_met(self, keys: Sequence[str]) -> bool:
         """Whether records were all met in this build before."""
-        from buildah_py.cache.nearest import build_place
-
         where = [build_place(name) for name in (*self._own, *self._builds)]
         return self._store.records.were_seen(keys, [where] * len(keys))
 
@@ -220,8 +218,6 @@ class Cache:
 
         With each, whether it is known to be of this machine's own build, and not only of one that is called the same.
         """
-        from buildah_py.cache.nearest import places
-
         found: dict[str, tuple[Record, bool]] = {}
         for names, own in ((self._own, True), (self._builds, not self._own)):
             for place in places(names, about, kind):
@@ -243,8 +239,6 @@ class Cache:
         return self._store.records.input_list(digest)
 
     def _is_met(self) -> bool:
-        from buildah_py.cache.nearest import build_place
-
         with self._lock:
             if self._met is None:
                 names = self._own or self._builds
@@ -295,3 +289,22 @@ def _record(row: StoredRecord) -> Record:
         source=data.get("source", ""),
         signer=data.get("signer", ""),
     )
+
+
+def places(builds: Iterable[str], about: About, kind: str) -> list[str]:
+    """Name the places of a step, the closest first, for each name of its build."""
+    found: list[list[object]] = []
+    names = list(builds)
+    found += (["says", name, about.stage, about.text] for name in names)
+    found += (["at", name, about.stage, about.number, kind] for name in names)
+    found += (["in", name, about.stage, kind] for name in names)
+    return [*map(_place, found)]
+
+
+def build_place(name: str) -> str:
+    """Name the place of all of a build's steps."""
+    return _place(["of", name])
+
+
+def _place(what: list[object]) -> str:
+    return hashlib.sha256(canonical_json(what)).hexdigest()[:24]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from buildah_py import __version__
 from buildah_py.cache.differences import UNKNOWN
 from buildah_py.cli.tables import count, one_line
-from buildah_py.cli.why import nearest
+from buildah_py.cli.why_text import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -1,13 +1,17 @@
-"""The graph that a build file becomes, and the image config that goes with it."""
+"""The graph that a build file becomes, node by node, and the image config that goes with it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from buildah_py.buildfile.walk import SCRATCH
 from buildah_py.frozen import dataclass
+from buildah_py.image import config as image_config
+from buildah_py.image import platform as platforms
+from buildah_py.plan.steps import BaseStep
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from buildah_py.image.config import ImageConfig
     from buildah_py.plan.steps import Step
@@ -78,3 +82,58 @@ class NeedsValue(NamedTuple):
 
     nodes: tuple[Node, ...]
     stages: dict[str, int]
+
+
+class ValueNeededError(Exception):
+    """The plan has come to a value that nobody has told yet."""
+
+
+class GraphBuilder:
+    """Adds the nodes of a plan one by one; `stages` counts those of each stage, `bases` has the images met so far.
+
+    `resolve` is that of PlanOptions, `values` are those of `make_plan`.
+    """
+
+    def __init__(self, resolve: Callable[[str, str], ImageConfig], values: Iterable[str]) -> None:
+        self._resolve = resolve
+        self._values = iter(values)
+        self.nodes: list[Node] = []
+        self.stages: dict[str, int] = {}
+        self.bases: dict[tuple[str, str], tuple[int, ImageConfig]] = {}
+
+    def add(
+        self,
+        step: Step,
+        *,
+        parent: int | None,
+        stage: str,
+        text: str,
+        place: str,
+        inputs: tuple[Input, ...] = (),
+        shown: str = "",
+    ) -> int:
+        """Append a node; its index."""
+        number = self.stages[stage] = self.stages.get(stage, 0) + 1
+        self.nodes.append(Node(len(self.nodes), step, parent, inputs, stage, number, text, place, shown or text))
+        return len(self.nodes) - 1
+
+    def image(self, name: str, platform: str, stage: str, place: str) -> tuple[int, ImageConfig]:
+        """Append the node of a base image, once for each image; its index and the image's config."""
+        if (name, platform) in self.bases:
+            return self.bases[name, platform]
+        if name == SCRATCH:
+            config, image = image_config.new(platforms.parse(platform)).with_working_dir("/"), ""
+        else:
+            config = self._resolve(name, platform)
+            image = config.digest()
+        step = BaseStep(name, config.diff_ids, image)
+        node = self.add(step, parent=None, stage=stage, text=f"FROM {name}", place=place)
+        self.bases[name, platform] = node, config
+        return node, config
+
+    def value(self) -> str:
+        """Give what the CaptureStep that was added last prints, without its last newlines. Raises ValueNeededError."""
+        value = next(self._values, None)
+        if value is None:
+            raise ValueNeededError
+        return value.rstrip("\n")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from buildah_py.buildfile import tree
 from buildah_py.buildfile.expand import fill_in
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from buildah_py.buildfile.named import NamedContext
     from buildah_py.buildfile.ports import Ports
     from buildah_py.buildfile.source import Span
-    from buildah_py.buildfile.stage import MountUse, StageWalk, Transfer
+    from buildah_py.buildfile.stage import MountUse, Origin, StageWalk, Transfer
     from buildah_py.image.config import ImageConfig
-    from buildah_py.plan.planner import Planner
+    from buildah_py.plan.graph import GraphBuilder
     from buildah_py.plan.steps import Step
 
 DEFAULT_SHELL = ("/bin/sh", "-c")
@@ -38,14 +38,24 @@ _SHEBANG = "#!"
 _LONE_HEREDOC = re.compile(r"\s*\d*<<-?\s*(\"[^\"]*\"|'[^']*'|[^\s<>&|;()\"'$`\\]+)\s*")
 
 
+class RunDefaults(NamedTuple):
+    """Settings of containers where an instruction says nothing else; `container` is what of the options enters keys."""
+
+    network: str
+    hostname: str
+    proxies: tuple[tuple[str, str], ...]
+    container: tuple[tuple[str, object], ...]
+
+
 class StageFold(StageObserver):
     """The config, the last node and the history of a stage, as far as its instructions were read; `name` is for people.
 
     `arguments` are the values that ARGs gave, which need not be what counts now.
     """
 
-    def __init__(self, planner: Planner, stage: StageWalk, name: str) -> None:
-        self.planner = planner
+    def __init__(self, graph: GraphBuilder, defaults: RunDefaults, stage: StageWalk, name: str) -> None:
+        self._graph = graph
+        self._defaults = defaults
         self.stage = stage
         self.name = name
         self.config: ImageConfig
@@ -71,8 +81,24 @@ class StageFold(StageObserver):
             )
         self.history.append(HistoryItem(text, node))
 
+    def _input(self, origin: Origin, span: Span) -> Input:
+        """Give the tree that an instruction takes files from."""
+        if origin.stage is not None:
+            return Input(node=fold_of(origin.stage).node, name=f"the stage {origin.stage.label}")
+        if origin.context is not None:
+            return Input(context=origin.context.key, name=f"the context {origin.context.name}")
+        name, walk = origin.image, self.stage.walk
+        try:
+            node, _ = self._graph.image(name, walk.settings.platform, self.name, self.place(span))
+        except (NotFound, UsageError) as error:
+            hint = walk.similar(name) or error.hint
+            raise self.stage.error(
+                f"`{name}` is no stage of this file, and as an image: {error.message}", span, hint
+            ) from error
+        return Input(node=node, name=f"the image {name}")
+
     def _step(self, step: Step, instruction: tree.Instruction, history: str, inputs: tuple[Input, ...] = ()) -> None:
-        self.node = self.planner.add(
+        self.node = self._graph.add(
             step,
             parent=self.node,
             inputs=inputs,
@@ -97,7 +123,7 @@ class StageFold(StageObserver):
         base = stage.tree.base
         span = base.image.span
         try:
-            self.node, self.config = self.planner.image(name, stage.platform, self.name, self.place(span))
+            self.node, self.config = self._graph.image(name, stage.platform, self.name, self.place(span))
         except (NotFound, UsageError) as error:
             hint = error.hint
             if isinstance(error, NotFound):
@@ -113,8 +139,6 @@ class StageFold(StageObserver):
 
     def inherit(self, base: StageWalk) -> None:
         """Begin with another stage."""
-        from buildah_py.plan.planner import fold_of
-
         below = fold_of(base)
         self.node = below.node
         self.config = below.config.without_onbuild() if below.config.onbuild else below.config
@@ -268,14 +292,14 @@ class StageFold(StageObserver):
             env=tuple(env.items()),
             cwd=self.stage.absolute(""),
             user=self.config.user,
-            network=self.planner.network if network in (None, "default") else str(network),
+            network=self._defaults.network if network in (None, "default") else str(network),
             security=security or "sandbox",
             platform=self._platform(),
-            hostname=self.planner.hostname,
+            hostname=self._defaults.hostname,
             mounts=mounts,
             files=files,
-            proxies=self.planner.proxies,
-            container=self.planner.container,
+            proxies=self._defaults.proxies,
+            container=self._defaults.container,
             arguments=tuple(name for name, value in self.arguments.items() if env.get(name) == value),
         )
 
@@ -287,14 +311,14 @@ class StageFold(StageObserver):
     def env_from_run(self, instruction: tree.EnvFromRun) -> str:
         """ENV --from-run."""
         step = CaptureStep(self._run_step(self._command(instruction.command)))
-        self.planner.add(
+        self._graph.add(
             step,
             parent=self.node,
             stage=self.name,
             text=instruction.text,
             place=self.place(instruction.span),
         )
-        value = self.planner.value()
+        value = self._graph.value()
         self._note(created_by.pairs("ENV", [(instruction.name, value)]))
         return value
 
@@ -319,7 +343,7 @@ class StageFold(StageObserver):
         for mount in mounts:
             shown = None
             if mount.origin is not None:
-                shown = self.planner.input(self, mount.origin, mount.spec.span)
+                shown = self._input(mount.origin, mount.spec.span)
             elif mount.spec.type == "bind":
                 shown = Input()
             steps.append(_mount_step(mount, None if shown is None else len(inputs)))
@@ -342,7 +366,7 @@ class StageFold(StageObserver):
         else:
             parents = instruction.parents
             if transfer.origin is not None and instruction.from_ is not None:
-                origin = self.planner.input(self, transfer.origin, instruction.from_.span)
+                origin = self._input(transfer.origin, instruction.from_.span)
         # As in BuildKit, a copy that sets modes looks at what is there: directories on the way keep theirs.
         link = instruction.link and not transfer.chmod
         step = CopyStep(
@@ -394,3 +418,10 @@ def _mount_step(mount: MountUse, place: int | None) -> MountStep:
         required=spec.required,
         env=spec.env or "",
     )
+
+
+def fold_of(stage: StageWalk) -> StageFold:
+    """Give what a walked stage came to."""
+    fold = stage.observer
+    assert isinstance(fold, StageFold)
+    return fold

@@ -12,7 +12,7 @@ from buildah_py.errors import NotFound, SourceChanged, SourceError
 from buildah_py.layers import xattrs as attributes
 from buildah_py.layers.entry import BLOCK, CHAR, DIR, FIFO, FILE, SYMLINK, Entry
 from buildah_py.layers.tree import HiddenBy, SourceTree
-from buildah_py.linux.paths import RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, openat2
+from buildah_py.linux.paths import RESOLVE_BENEATH, open_beneath, openat2
 from buildah_py.sources.stat_cache import is_settled, now
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from buildah_py.sources.reader import Reader
     from buildah_py.sources.stat_cache import StatCache
 
-_RESOLVE: Final = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 _TRIES: Final = 3
@@ -139,7 +138,7 @@ class DirectoryContext(SourceTree):
     def open(self, path: str) -> int:
         """A descriptor for reading the regular file `path`; the caller closes it."""
         try:
-            descriptor = openat2(self._root, path, _FILE, resolve=_RESOLVE)
+            descriptor = open_beneath(self._root, path, _FILE)
         except OSError as error:
             raise self.unreadable(path, error) from error
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -270,7 +269,7 @@ class DirectoryContext(SourceTree):
         scan = self._scans.get(path)
         if scan is None:
             try:
-                descriptor = openat2(self._root, path or ".", _DIRECTORY, resolve=_RESOLVE)
+                descriptor = open_beneath(self._root, path, _DIRECTORY)
                 try:
                     scan = self._scan(path, descriptor)
                 finally:

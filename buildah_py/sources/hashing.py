@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from buildah_py.layers import xattrs as attributes
 from buildah_py.layers.files import read_pieces
-from buildah_py.linux.paths import RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, openat2
+from buildah_py.linux.paths import open_beneath
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-_RESOLVE: Final = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _SMALL: Final = 1 << 18
@@ -77,7 +76,7 @@ def _hash_batch(root: int, paths: Sequence[str]) -> list[tuple[str, Hashed | OSE
                     if directory >= 0:
                         os.close(directory)
                         directory = -1
-                    directory = openat2(root, parent or ".", _DIRECTORY, resolve=_RESOLVE)
+                    directory = open_beneath(root, parent, _DIRECTORY)
                     opened = parent
                 results.append((path, _hash(directory, name)))
             except OSError as error:

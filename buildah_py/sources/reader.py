@@ -4,27 +4,38 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from buildah_py.layers import xattrs as attributes
 from buildah_py.layers.tree import FirstReading
-from buildah_py.linux.paths import RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, openat2
+from buildah_py.linux.paths import open_beneath
 from buildah_py.sources.hashing import Hashed
 from buildah_py.sources.stat_cache import now
 
 if TYPE_CHECKING:
-    from buildah_py.errors import SourceChanged
-    from buildah_py.sources.directory import DirectoryContext
+    from buildah_py.errors import SourceChanged, SourceError
 
-_RESOLVE: Final = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+
+
+class Learner(Protocol):
+    """The context whose files are read, as far as readers ask it."""
+
+    def learn(self, path: str, hashed: Hashed, hashed_at: int) -> None:
+        """Note what reading a file told, which began after `hashed_at`; raises SourceChanged."""
+
+    def changed(self, path: str) -> SourceChanged:
+        """Say that a file is no longer what it was."""
+
+    def unreadable(self, path: str, error: OSError) -> SourceError:
+        """Say why a path cannot be read."""
 
 
 class Reader:
     """Opens files of a context one after the other, keeping the directory of the last one open."""
 
-    def __init__(self, context: DirectoryContext, root: int) -> None:
+    def __init__(self, context: Learner, root: int) -> None:
         self._context = context
         self._root = root
         self._began = now()
@@ -80,7 +91,7 @@ class Reader:
         try:
             if folder != self._folder:
                 self.close()
-                self._directory = openat2(self._root, folder or ".", _DIRECTORY, resolve=_RESOLVE)
+                self._directory = open_beneath(self._root, folder, _DIRECTORY)
                 self._folder = folder
             descriptor = os.open(name, _FILE, dir_fd=self._directory)
         except OSError as error:

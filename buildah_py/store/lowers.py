@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
     from buildah_py.layers.inventory import Inventory
     from buildah_py.layers.view import MergedView
-    from buildah_py.store.store import Store
+    from buildah_py.store.trees import Trees
 
 
-def lowers(store: Store, diff_ids: Sequence[str]) -> tuple[str, ...]:
+def lowers(trees: Trees, diff_ids: Sequence[str]) -> tuple[str, ...]:
     """The directories of layers (given lowest first) for an overlay, the top-most first.
 
     Left out are layers without entries, those below one whose root hides them, as overlayfs looks at no mark of a root,
@@ -27,14 +27,14 @@ def lowers(store: Store, diff_ids: Sequence[str]) -> tuple[str, ...]:
     but these.
     """
     found: list[str] = []
-    rows = store.layers.several(diff_ids)
+    rows = trees.layers.several(diff_ids)
     for place in range(len(diff_ids) - 1, -1, -1):
         diff_id = diff_ids[place]
         layer = rows.get(diff_id)
         if layer is not None and layer.adopted is not None and layer.adopted != chain_name(diff_ids[:place]):
-            found.append(_parents(store, diff_ids[: place + 1]))
+            found.append(_parents(trees, diff_ids[: place + 1]))
         if layer is None or layer.entries:
-            found += store.trees.over(diff_id, diff_ids[:place])
+            found += trees.over(diff_id, diff_ids[:place])
         if layer is not None and layer.opaque:
             break
     return tuple(dict.fromkeys(found))
@@ -50,15 +50,15 @@ def describes_all(inventory: Inventory) -> bool:
     return not any(entry.implied and entry.path for entry in inventory)
 
 
-def _parents(store: Store, diff_ids: Sequence[str]) -> str:
+def _parents(trees: Trees, diff_ids: Sequence[str]) -> str:
     """Make the directories that the top-most of these layers has without describing them, as the others do.
 
     overlayfs takes what a directory is like from the top-most layer that has it. The tree of the layer itself may be
     mounted on top of other layers in this moment, where its directories are to look otherwise.
     """
-    view = store.view(diff_ids)
-    inventory = store.layers.inventories.get(diff_ids[-1])
-    path = os.path.join(store.stage(), "parents")
+    view = trees.view(diff_ids)
+    inventory = trees.layers.inventories.get(diff_ids[-1])
+    path = os.path.join(trees.stage(), "parents")
     os.mkdir(path)
     with LayerWriter(path, userxattr=in_user_namespace(), digest=False, owners=not has_single_id()) as writer:
         _add(writer, view, "")

@@ -110,7 +110,7 @@ class Store:
         since = self.lease.started
         self.layers = Layers(self.database, self.path("layers"), since)
         self.blobs = Blobs(self.database, self.path("blobs"), since)
-        self.trees = Trees(self)
+        self.trees = Trees(self.layers, stage=self.stage, lock=self.lock, view=self.view)
         self.records = Records(self.database)
         self.selections = Selections(self.database)
         self.images = Images(self.database)
@@ -266,7 +266,7 @@ class Store:
         from buildah_py.store.lowers import lowers
 
         self.need(diff_ids)
-        return lowers(self, diff_ids)
+        return lowers(self.trees, diff_ids)
 
     def _provided(self, diff_ids: Sequence[str]) -> LayerProvider:
         if self._provider is None:

@@ -15,24 +15,35 @@ from buildah_py.store.layers import DELTA
 from buildah_py.store.rooms import remove_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     from buildah_py.layers.inventory import Inventory
     from buildah_py.layers.packed import Delta
+    from buildah_py.layers.view import MergedView
     from buildah_py.store.layers import Layers
-    from buildah_py.store.store import Store
 
 
 class Trees:
-    """The directories that hold the files of a store's layers."""
+    """The directories that hold the files of a store's layers; the functions are the store's."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(
+        self,
+        layers: Layers,
+        *,
+        stage: Callable[[], str],
+        lock: Callable[[str], AbstractContextManager[object]],
+        view: Callable[[Sequence[str]], MergedView],
+    ) -> None:
+        self.layers = layers
+        self.stage = stage
+        self.view = view
+        self._lock = lock
         self._known: dict[str, tuple[str, frozenset[str] | None, str]] = {}
 
     def whole(self, diff_id: str, below: Sequence[str] = ()) -> str:
         """The directory with all files of a layer, which lies on the layers `below`."""
-        fs = self._store.layers.fs(diff_id)
+        fs = self.layers.fs(diff_id)
         if not os.path.isdir(fs):
             self._make(diff_id, fs, None, below)
         return fs
@@ -44,7 +55,7 @@ class Trees:
             return (self.whole(diff_id, below),)
         delta, base = patch
         if delta.gone and below:
-            view = self._store.view(below)
+            view = self.view(below)
             if any(view.entry(path) is not None for path in delta.gone):  # which the layer does not hide
                 return (self.whole(diff_id, below),)
         return (self._delta_directory(diff_id, delta, below), self.whole(base, below))
@@ -64,10 +75,10 @@ class Trees:
 
     def _patch(self, diff_id: str) -> tuple[Delta, str] | None:
         """How a layer differs from its base, with the base; None for one that has, or needs, a whole tree."""
-        return None if os.path.isdir(self._store.layers.fs(diff_id)) else _patch(self._store.layers, diff_id)
+        return None if os.path.isdir(self.layers.fs(diff_id)) else _patch(self.layers, diff_id)
 
     def _delta_directory(self, diff_id: str, delta: Delta, below: Sequence[str] = ()) -> str:
-        path = os.path.join(self._store.layers.home(diff_id), DELTA)
+        path = os.path.join(self.layers.home(diff_id), DELTA)
         if not os.path.isdir(path):
             self._make(diff_id, path, delta, below)
         return path
@@ -78,12 +89,12 @@ class Trees:
         from buildah_py.layers.writer import LayerWriter
         from buildah_py.linux.identity import has_single_id, in_user_namespace
 
-        layers = self._store.layers
-        with self._store.lock(f"tree {diff_id}"):
+        layers = self.layers
+        with self._lock(f"tree {diff_id}"):
             if os.path.isdir(path):
                 return
             inventory = layers.inventories.get(diff_id)
-            staged = os.path.join(self._store.stage(), "fs")
+            staged = os.path.join(self.stage(), "fs")
             os.mkdir(staged)
             owners = not has_single_id()
             packed = layers.packed(diff_id)
@@ -107,7 +118,7 @@ class Trees:
 
     def _give_root(self, path: str, below: Sequence[str], *, owners: bool) -> None:
         """Give a tree the root of the layers that it was first asked for on: it shows where nothing lies above it."""
-        rows = self._store.layers.several(below)
+        rows = self.layers.several(below)
         root = next((row.root for one in reversed(below) if (row := rows.get(one)) is not None and row.root), None)
         if root is not None:
             mode, uid, gid = root
