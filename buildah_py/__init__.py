@@ -19,8 +19,7 @@ if TYPE_CHECKING:
         StepFailed,
         UsageError,
     )
-
-__version__ = "0.1.0"
+    from buildah_py.version import __version__
 
 __all__ = [
     "BuildFileError",
@@ -49,7 +48,8 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f"{__name__}.errors" if name in _ERRORS else f"{__name__}.api.library"), name)
+    module = "version" if name == "__version__" else "errors" if name in _ERRORS else "api.library"
+    return getattr(import_module(f"{__name__}.{module}"), name)
 
 
 def __dir__() -> list[str]:

@@ -6,21 +6,25 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-from buildah_py.api.container import ContainerOptions
-from buildah_py.api.finishing import clamp_of, compress_ahead, layers_taken, shape_image, write_outputs
+from buildah_py.api.finishing import (
+    carry_cache,
+    clamp_of,
+    compress_ahead,
+    export_cache,
+    layers_taken,
+    shape_image,
+    write_outputs,
+)
 from buildah_py.api.opening import open_build, plan_options, refuse_what_is_not_allowed
-from buildah_py.api.output_options import OutputOptions, check_epoch, meant_for_pushes, names_in_store, read_outputs
+from buildah_py.api.output_options import check_epoch, meant_for_pushes, names_in_store, read_outputs
 from buildah_py.api.recorded import record, warned
-from buildah_py.api.reuse import ReuseOptions
-from buildah_py.contexts.named import ContextOptions
+from buildah_py.api.request import BuildRequest, BuildResult
 from buildah_py.engine import Engine
 from buildah_py.errors import UsageError
-from buildah_py.frozen import dataclass, field, replace
+from buildah_py.frozen import replace
 from buildah_py.plan import NeedsValue, make_plan
 from buildah_py.plan.assemble import MadeLayer, finish_config
 from buildah_py.progress import events
-from buildah_py.sharing import INLINE_PROPERTY
-from buildah_py.sharing.options import CacheOptions
 from buildah_py.store.names import familiar_name, full_name
 
 if TYPE_CHECKING:
@@ -30,66 +34,10 @@ if TYPE_CHECKING:
     from buildah_py.engine import Result
     from buildah_py.explain.record_file import BuildOptions, Recorder
     from buildah_py.image.config import ImageConfig
-    from buildah_py.image.descriptor import Descriptor
     from buildah_py.plan import Plan
     from buildah_py.progress.events import Event
-    from buildah_py.registry import RegistryOptions
     from buildah_py.store import Store
     from buildah_py.transfer.ahead import Ahead
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuildRequest:
-    """What to build and how. `context` and `file` are what `open_main` takes.
-
-    `text` is the build file's text where that is known already. `record` is a file to write the build's record to.
-    `jobs` is that of Engine.
-    `pull` says when base images are looked for in their registries, `registries` gives what the command line says of
-    these. No time in the image is later than `epoch` (seconds since 1970); with `epoch_of_context` that is the main
-    context's time.
-    """
-
-    context: str | None = "."
-    file: str | None = None
-    names: tuple[str, ...] = ()
-    target: str = ""
-    build_args: Mapping[str, str] = field(default_factory=dict)
-    env: Mapping[str, str] = field(default_factory=dict)
-    labels: Mapping[str, str] = field(default_factory=dict)
-    reuse: ReuseOptions = field(default_factory=ReuseOptions)
-    network: str = "default"
-    allow: frozenset[str] = frozenset()
-    platform: str = ""
-    outputs: OutputOptions = field(default_factory=OutputOptions)
-    extensions: bool = False
-    container: ContainerOptions = field(default_factory=ContainerOptions)
-    caching: CacheOptions = field(default_factory=CacheOptions)
-    secrets: tuple[str, ...] = ()
-    ssh: tuple[str, ...] = ()
-    contexts: tuple[str, ...] = ()
-    sources: ContextOptions = field(default_factory=ContextOptions)
-    epoch: int | None = None
-    epoch_of_context: bool = False
-    text: str | None = None
-    record: str = ""
-    jobs: int = 0
-    pull: str = "missing"
-    registries: Callable[[], RegistryOptions] | None = None
-    environ: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class BuildResult:
-    """The image's id, its full names, and how many steps were hits and how many ran.
-
-    `descriptor` is what the first output called the image by, None where none wrote it as one.
-    """
-
-    image: str
-    names: tuple[str, ...]
-    hits: int
-    ran: int
-    descriptor: Descriptor | None = None
 
 
 def build(
@@ -138,7 +86,7 @@ def build(
                 stamps = results[plan.target].stamps
                 finished = finish_config(plan, made)
                 config, base_layers, stamps = shape_image(finished, plan.config, request, epoch, worker, stamps)
-                config = config.with_property(INLINE_PROPERTY, caches.inline(plan, steps.records))
+                config = carry_cache(config, caches, plan, steps.records)
                 image = config.digest()
                 used = {one for result in results.values() for one in result.layers}
                 look = partial(_find_faults, request, session, plan.bases)
@@ -157,7 +105,7 @@ def build(
 
             done, warnings = engine.run(plan.nodes, plan.stages, finish, layers_taken(ahead, plan))
             store.make_durable()
-            caches.export(plan, steps.records, names)
+            export_cache(caches, plan, steps.records, names)
             if recorder is not None:
                 recorder.write(request.record, build_options(request, session), plan, done.image)
             if steps.ran:

@@ -15,7 +15,7 @@ from buildah_py.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from buildah_py.api.build import BuildRequest
+    from buildah_py.api.request import BuildRequest
     from buildah_py.buildfile.tree import BuildFile
     from buildah_py.contexts.main import MainContext
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from buildah_py.api.shape import shape
+from buildah_py.sharing import INLINE_PROPERTY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from buildah_py.api.build import BuildRequest
+    from buildah_py.api.request import BuildRequest
+    from buildah_py.cache import Record
     from buildah_py.engine import Result, Worker
     from buildah_py.image.config import ImageConfig
     from buildah_py.image.descriptor import Descriptor
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from buildah_py.plan import Node, Plan
     from buildah_py.progress.events import Event
     from buildah_py.registry import RegistryOptions
+    from buildah_py.sharing.remote import BuildCaches
     from buildah_py.store import Store
     from buildah_py.transfer.ahead import Ahead
 
@@ -96,3 +99,24 @@ def write_outputs(
     with Exporter(store, config, names, registry=registry, clamp=clamp, emit=emit) as exporter:
         written = [exporter.write(output) for output in outputs]
     return next((one for one in written if one is not None), None)
+
+
+def carry_cache(config: ImageConfig, caches: BuildCaches, plan: Plan, records: Mapping[int, Record]) -> ImageConfig:
+    """Put the build's records into the image's config, where `type=inline` was asked for."""
+    if not caches.shared.to:
+        return config.with_property(INLINE_PROPERTY, None)
+    from buildah_py.sharing.exporting import inline_property
+
+    return config.with_property(INLINE_PROPERTY, inline_property(caches, plan, records))
+
+
+def export_cache(caches: BuildCaches, plan: Plan, records: Mapping[int, Record], names: Sequence[str]) -> None:
+    """Send the cache to all other places, and say what the caches were good for.
+
+    Raises the first error of a place that may not fail; the others get theirs.
+    """
+    caches.shared.report()
+    if caches.shared.to:
+        from buildah_py.sharing.exporting import export_all
+
+        export_all(caches, plan, records, names)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any
 
-    from buildah_py.api.build import BuildRequest
+    from buildah_py.api.request import BuildRequest
     from buildah_py.explain.report import Report
     from buildah_py.progress.events import Event
     from buildah_py.query.images import ListedImage
@@ -239,8 +239,8 @@ def _request(
     outputs: tuple[tuple[str, ...], bool, bool] = ((), False, False),
     **options: Any,
 ) -> BuildRequest:
-    from buildah_py.api.build import BuildRequest
     from buildah_py.api.output_options import OutputOptions
+    from buildah_py.api.request import BuildRequest
     from buildah_py.api.reuse import ReuseOptions
     from buildah_py.sharing.options import CacheOptions
 

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-    from buildah_py.api.build import BuildRequest
     from buildah_py.api.epoch import Settled
+    from buildah_py.api.request import BuildRequest
     from buildah_py.buildfile.named import NamedContext
     from buildah_py.buildfile.tree import BuildFile
     from buildah_py.cache.policy import CachePolicy

@@ -19,8 +19,8 @@ from buildah_py.sources.urls import redact, without_credentials
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
-    from buildah_py.api.build import BuildRequest
     from buildah_py.api.opening import Session
+    from buildah_py.api.request import BuildRequest
     from buildah_py.plan import Node
 
 _PLAIN = ("target", "env", "labels", "network", "platform", "extensions")

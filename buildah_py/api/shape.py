@@ -65,7 +65,7 @@ def shape(
         if name not in labels:
             config = config.without_label(name)
     if options.identity_label:
-        from buildah_py import __version__
+        from buildah_py.version import __version__
 
         config = config.with_labels({IDENTITY_LABEL: __version__})
     if options.omit_history:

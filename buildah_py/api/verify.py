@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from buildah_py.api.build import BuildRequest, build
+from buildah_py.api.build import build
 from buildah_py.api.recorded import read_record
+from buildah_py.api.request import BuildRequest
 from buildah_py.api.reuse import ReuseOptions
 from buildah_py.api.state import open_store
 from buildah_py.contexts.main import STDIN

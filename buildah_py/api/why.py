@@ -21,8 +21,8 @@ from buildah_py.store.names import full_name
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from buildah_py.api.build import BuildRequest
     from buildah_py.api.opening import Session
+    from buildah_py.api.request import BuildRequest
     from buildah_py.cache import Cache
     from buildah_py.cache.policy import CachePolicy
     from buildah_py.engine.dry_run import DryStep

@@ -142,8 +142,8 @@ def _dispatch(arguments: list[str], *, debug: bool) -> int:
         say(_overview())
         return 0
     if first in ("-V", "--version", "version"):
-        from buildah_py import __version__
         from buildah_py.cli.printing import say
+        from buildah_py.version import __version__
 
         say(f"pybuild {__version__}")
         return 0

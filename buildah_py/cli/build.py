@@ -14,7 +14,7 @@ from buildah_py.errors import BuildFileError, UsageError
 if TYPE_CHECKING:
     import argparse
 
-    from buildah_py.api.build import BuildRequest
+    from buildah_py.api.request import BuildRequest
     from buildah_py.cli.arguments import Parser
 
 _NETWORKS = ("default", "none", "host")
@@ -113,8 +113,8 @@ def run(args: argparse.Namespace) -> int:
 
 def read_request(args: argparse.Namespace, *, record: str = "") -> BuildRequest:
     """Give what the options ask for."""
-    from buildah_py.api.build import BuildRequest
     from buildah_py.api.epoch import read_epoch
+    from buildah_py.api.request import BuildRequest
     from buildah_py.buildfile.variables import EPOCH, EPOCH_OF_CONTEXT
 
     build_args = key_values(args.build_arg, "--build-arg", dict(os.environ))

@@ -32,7 +32,7 @@ def tell(error: BaseException) -> int:
 
 
 def _internal(error: BaseException) -> str:
-    from buildah_py import __version__
+    from buildah_py.version import __version__
 
     python = ".".join(str(part) for part in sys.version_info[:3])
     return (

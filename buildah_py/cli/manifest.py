@@ -103,7 +103,8 @@ def run(args: argparse.Namespace) -> int:
 def _create(args: argparse.Namespace) -> int:
     from buildah_py.api.state import open_store
     from buildah_py.store.names import familiar_name
-    from buildah_py.transfer.lists import Said, create_list, find_images
+    from buildah_py.transfer.find_listed import find_images
+    from buildah_py.transfer.lists import Said, create_list
     from buildah_py.transfer.registries import Registries
 
     annotations = key_values(args.annotation, "--annotation")
@@ -121,7 +122,8 @@ def _create(args: argparse.Namespace) -> int:
 
 def _add(args: argparse.Namespace) -> int:
     from buildah_py.api.state import open_store
-    from buildah_py.transfer.lists import add, find_images, find_list
+    from buildah_py.transfer.find_listed import find_images
+    from buildah_py.transfer.lists import add, find_list
     from buildah_py.transfer.registries import Registries
 
     said = _said(args)

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     import argparse
     from typing import TextIO
 
-    from buildah_py.api.build import BuildResult
     from buildah_py.api.output_options import OutputOptions
+    from buildah_py.api.request import BuildResult
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

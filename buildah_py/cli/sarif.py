@@ -13,8 +13,8 @@ _SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 
 def sarif(name: str, findings: Findings | None, error: BuildFileError | None) -> dict[str, Any]:
     """A log with one run over the file `name`."""
-    from buildah_py import __version__
     from buildah_py.buildfile.rules import RULES
+    from buildah_py.version import __version__
 
     results: list[dict[str, Any]] = []
     used: dict[str, dict[str, Any]] = {}

@@ -35,7 +35,8 @@ def run(args: argparse.Namespace) -> int:
     options = container.read(args)
     image = args.what
     if args.stage is not None:
-        from buildah_py.api.build import BuildRequest, build
+        from buildah_py.api.build import build
+        from buildah_py.api.request import BuildRequest
         from buildah_py.progress.choose import renderer
 
         request = BuildRequest(

@@ -5,10 +5,10 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING, Final
 
-from buildah_py import __version__
 from buildah_py.cache.differences import UNKNOWN
 from buildah_py.cli.tables import count, one_line
 from buildah_py.cli.why_text import nearest
+from buildah_py.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

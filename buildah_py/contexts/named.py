@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Final
 
 from buildah_py.errors import SourceError, UsageError
 from buildah_py.frozen import dataclass
+from buildah_py.image.reference import LAYOUT
 from buildah_py.layers.limits import DEFAULT_LIMITS, Limits
 from buildah_py.sources.directory import DirectoryContext
 from buildah_py.sources.find import find_ignore
 from buildah_py.sources.reach import NOWHERE
 from buildah_py.sources.stat_cache import StatCache
 from buildah_py.sources.urls import redact
-from buildah_py.transfer.base_images import LAYOUT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from buildah_py import __version__
 from buildah_py.cache.ingredients import About, Below, InputNote
 from buildah_py.engine.results import chain_above
 from buildah_py.plan.steps import BaseStep, CaptureStep, CopyStep, RunStep
 from buildah_py.sources.urls import redact
+from buildah_py.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from buildah_py import __version__
 from buildah_py.buildfile.variables import PROXY_NAMES
 from buildah_py.cache.differences import OWN, UNKNOWN, Difference, differences, summary
 from buildah_py.cache.keys import KEY_VERSION
@@ -21,6 +20,7 @@ from buildah_py.explain.report import (
     head_of,
 )
 from buildah_py.plan.steps import BaseStep
+from buildah_py.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -11,11 +11,11 @@ import os
 import threading
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from buildah_py import __version__
 from buildah_py.buildfile.variables import PROXY_NAMES
 from buildah_py.cache.keys import KEY_VERSION, canonical_json, step_key
 from buildah_py.errors import CacheError, NotFound, OutputError
 from buildah_py.frozen import dataclass
+from buildah_py.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -15,6 +15,8 @@ from buildah_py.image.numbers import decimal
 DOCKER_HUB = "docker.io"
 OFFICIAL = "library/"
 DEFAULT_TAG = "latest"
+LAYOUT = "oci-layout://"
+"""How the name of an image in an OCI layout begins, where such names are taken."""
 
 _HOST = (
     r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"

@@ -6,8 +6,7 @@
 from __future__ import annotations
 
 from buildah_py.registry.client import Registry
-from buildah_py.registry.credentials import Credentials
 from buildah_py.registry.manifests import RawManifest
-from buildah_py.registry.options import RegistryOptions
+from buildah_py.registry.options import Credentials, RegistryOptions
 
 __all__ = ["Credentials", "RawManifest", "Registry", "RegistryOptions"]

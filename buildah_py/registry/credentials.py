@@ -8,9 +8,9 @@ from binascii import Error as NotBase64
 from typing import TYPE_CHECKING, Any, Final
 
 from buildah_py.errors import UsageError
-from buildah_py.frozen import dataclass, field
 from buildah_py.image.reference import DOCKER_HUB
 from buildah_py.registry import authfile, helper
+from buildah_py.registry.options import Credentials
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -21,26 +21,6 @@ DOCKER_HUB_KEY: Final = "https://index.docker.io/v1/"
 """What docker calls Docker Hub in its file, and to helpers."""
 BY_IDENTITY: Final = "<token>"
 """The name with which helpers say that the secret is an identity token."""
-
-
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """A name and a password, or a token: `identity` is exchanged for others, `bearer` is sent as it is."""
-
-    username: str = ""
-    password: str = field(default="", repr=False)
-    identity: str = field(default="", repr=False)
-    bearer: str = field(default="", repr=False)
-
-    def basic(self) -> str:
-        """Give the value of an Authorization header."""
-        from base64 import b64encode
-
-        return "Basic " + b64encode(f"{self.username}:{self.password}".encode()).decode()
-
-    def secrets(self) -> tuple[str, ...]:
-        """Give what must not be shown."""
-        return tuple(secret for secret in (self.password, self.identity, self.bearer) if secret)
 
 
 def parse(text: str) -> Credentials:

@@ -11,8 +11,8 @@ from buildah_py.registry import authfile, helper
 from buildah_py.registry import credentials as files
 from buildah_py.registry.challenge import choose, parse
 from buildah_py.registry.configuration import load
-from buildah_py.registry.credentials import Credentials
 from buildah_py.registry.endpoint import Endpoint, endpoints
+from buildah_py.registry.options import Credentials
 from buildah_py.registry.session import Session, Shared
 
 if TYPE_CHECKING:

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from buildah_py.http.retry import Policy, Waiter
-    from buildah_py.registry.credentials import Credentials
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +20,26 @@ class Sizes:
     whole: int = 256 << 20
     piece: int = 64 << 20
     small: int = 8 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """A name and a password, or a token: `identity` is exchanged for others, `bearer` is sent as it is."""
+
+    username: str = ""
+    password: str = field(default="", repr=False)
+    identity: str = field(default="", repr=False)
+    bearer: str = field(default="", repr=False)
+
+    def basic(self) -> str:
+        """Give the value of an Authorization header."""
+        from base64 import b64encode
+
+        return "Basic " + b64encode(f"{self.username}:{self.password}".encode()).decode()
+
+    def secrets(self) -> tuple[str, ...]:
+        """Give what must not be shown."""
+        return tuple(secret for secret in (self.password, self.identity, self.bearer) if secret)
 
 
 @dataclass(frozen=True, slots=True)

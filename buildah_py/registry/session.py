@@ -25,9 +25,8 @@ if TYPE_CHECKING:
     from buildah_py.http.response import Response
     from buildah_py.http.retry import Retries
     from buildah_py.registry.challenge import Challenge
-    from buildah_py.registry.credentials import Credentials
     from buildah_py.registry.endpoint import Endpoint
-    from buildah_py.registry.options import RegistryOptions
+    from buildah_py.registry.options import Credentials, RegistryOptions
 
 PULL: Final = "pull"
 PUSH: Final = "pull,push"

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from buildah_py.http.response import Response
     from buildah_py.http.retry import Retries
     from buildah_py.registry.challenge import Challenge
-    from buildah_py.registry.credentials import Credentials
+    from buildah_py.registry.options import Credentials
 
 CLIENT: Final = "pybuild"
 _NO_POST: Final = frozenset({404, 405})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from buildah_py.errors import CacheError, UsageError
+from buildah_py.frozen import replace
 from buildah_py.http.retry import NOBODY
 
 if TYPE_CHECKING:
@@ -94,8 +95,6 @@ class Backends:
         raise CacheError(f"nothing is known of the place {origin.kind} {origin.location}")
 
     def _registry(self, ref: str, verify: bool | None = None, mount_from: Sequence[str] = ()) -> Backend:
-        from dataclasses import replace
-
         from buildah_py.image import platform as platforms
         from buildah_py.registry import Registry, RegistryOptions
         from buildah_py.sharing.registry import RegistryCache

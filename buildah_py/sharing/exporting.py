@@ -9,7 +9,7 @@ from buildah_py.cache.keys import KEY_VERSION
 from buildah_py.errors import PybuildError
 from buildah_py.image import media_types
 from buildah_py.progress import events
-from buildah_py.sharing.build_mounts import ALL, Carried, pack_mounts
+from buildah_py.sharing.build_mounts import ALL, Carried, mounts_of, pack_mounts
 from buildah_py.sharing.records import SharedLayer, SharedRecord
 from buildah_py.store.cache_mounts import CacheName
 from buildah_py.transfer.layer_blobs import Form, LayerBlobs
@@ -34,23 +34,29 @@ class Steps(NamedTuple):
     chain: frozenset[str]
 
 
-def steps_of(plan: Plan, records: Mapping[int, Record]) -> Steps:
-    """Tell which records are those of the image itself."""
-    parents = {node.index: node.parent for node in plan.nodes}
-    chain = set()
-    index: int | None = plan.target
-    while index is not None:
-        if index in records:
-            chain.add(records[index].diff_id)
-        index = parents.get(index)
-    return Steps(tuple(records[index] for index in sorted(records)), frozenset(chain))
+def inline_property(caches: BuildCaches, plan: Plan, records: Mapping[int, Record]) -> dict[str, object] | None:
+    """Give what the image's config carries, where `type=inline` was asked for.
 
-
-def export_all(caches: BuildCaches, steps: Steps, mounts: Sequence[CacheName], names: Sequence[str]) -> None:
-    """Send the cache to all places but the inline one; `mounts` are those that the build uses.
-
-    Raises the first error of those places that may not fail.
+    That is the records, whose layers are the image's as far as it has them.
     """
+    place = next((place for place in caches.shared.to if place.is_inline), None)
+    if place is None:
+        return None
+    from buildah_py.sharing.export import Content, inline
+
+    found = _allowed(_steps_of(plan, records).records, place, caches.shared)
+    content = Content(
+        [_shared(one) for one in found], [_layer(one, None) for one in found], selections=caches.selections(place)
+    )
+    return inline(content, place.sign)
+
+
+def export_all(caches: BuildCaches, plan: Plan, records: Mapping[int, Record], names: Sequence[str]) -> None:
+    """Send the cache to all places but the inline one.
+
+    Raises the first error of those places that may not fail; the others get theirs.
+    """
+    steps, mounts = _steps_of(plan, records), mounts_of(plan.nodes)
     failed: list[PybuildError] = []
     for place in caches.shared.to:
         if place.is_inline:
@@ -66,23 +72,24 @@ def export_all(caches: BuildCaches, steps: Steps, mounts: Sequence[CacheName], n
         raise failed[0]
 
 
+def _steps_of(plan: Plan, records: Mapping[int, Record]) -> Steps:
+    """Tell which records are those of the image itself."""
+    parents = {node.index: node.parent for node in plan.nodes}
+    chain = set()
+    index: int | None = plan.target
+    while index is not None:
+        if index in records:
+            chain.add(records[index].diff_id)
+        index = parents.get(index)
+    return Steps(tuple(records[index] for index in sorted(records)), frozenset(chain))
+
+
 def _named(mounts: Sequence[CacheName], ids: Sequence[str]) -> list[CacheName]:
     """Give the mounts that have one of these ids, and those of ids that the build does not use."""
     if ALL in ids:
         return list(mounts)
     used = {mount.id for mount in mounts}
     return [*(mount for mount in mounts if mount.id in ids), *(CacheName(one) for one in ids if one not in used)]
-
-
-def inline_property(caches: BuildCaches, place: Place, steps: Steps) -> dict[str, object]:
-    """What an image's config carries: the records, whose layers are the image's as far as it has them."""
-    from buildah_py.sharing.export import Content, inline
-
-    records = _allowed(steps.records, place, caches.shared)
-    content = Content(
-        [_shared(one) for one in records], [_layer(one, None) for one in records], selections=caches.selections(place)
-    )
-    return inline(content, place.sign)
 
 
 def _export(caches: BuildCaches, place: Place, steps: Steps, mounts: Sequence[CacheName], names: Sequence[str]) -> None:

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from buildah_py.cache import Cache, Record
     from buildah_py.cache.records import Offer
     from buildah_py.image.blob import Stream
-    from buildah_py.plan import Plan
     from buildah_py.progress.events import Event
     from buildah_py.sharing.backend import Backend
     from buildah_py.sharing.backends import Backends
@@ -175,24 +174,3 @@ class BuildCaches(NamedTuple):
         known = self.cache.selections
         signed = all(one.verify for one in self.shared.from_)
         return {**known.said, **known.used} if signed or not place.sign else known.used
-
-    def inline(self, plan: Plan, records: Mapping[int, Record]) -> dict[str, object] | None:
-        """Give what the image's config carries, where `type=inline` was asked for."""
-        places = [place for place in self.shared.to if place.is_inline]
-        if not places:
-            return None
-        from buildah_py.sharing.exporting import inline_property, steps_of
-
-        return inline_property(self, places[0], steps_of(plan, records))
-
-    def export(self, plan: Plan, records: Mapping[int, Record], names: Sequence[str]) -> None:
-        """Send the cache to all other places, and say what the caches were good for.
-
-        Raises the first error of a place that may not fail; the others get theirs.
-        """
-        self.shared.report()
-        if self.shared.to:
-            from buildah_py.sharing.build_mounts import mounts_of
-            from buildah_py.sharing.exporting import export_all, steps_of
-
-            export_all(self, steps_of(plan, records), mounts_of(plan.nodes), names)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from buildah_py.errors import NotFound, UsageError
 from buildah_py.image import platform as platforms
+from buildah_py.image.reference import LAYOUT
 from buildah_py.store.names import find_config
 
 if TYPE_CHECKING:
@@ -15,9 +16,6 @@ if TYPE_CHECKING:
     from buildah_py.progress.events import Event
     from buildah_py.store import Store
     from buildah_py.transfer.registries import Registries
-
-LAYOUT = "oci-layout://"
-"""What the name of an image in an OCI layout begins with."""
 
 POLICIES = ("missing", "always", "never", "newer")
 

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from buildah_py.errors import NotFound, PybuildError, UsageError
+from buildah_py.errors import NotFound, UsageError
 from buildah_py.image import canonical, descriptor
-from buildah_py.image import config as image_config
 from buildah_py.image import platform as platforms
 from buildah_py.image import reference as references
 from buildah_py.store.manifest_lists import ListEntry
 from buildah_py.store.names import familiar_name, find_image, full_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from buildah_py.image.descriptor import Descriptor
     from buildah_py.image.platform import Platform
-    from buildah_py.registry import Registry
     from buildah_py.store import Store
 
 DOCKER = "docker://"
@@ -153,40 +151,6 @@ def add(store: Store, full: str, images: Iterable[Listed]) -> list[str]:
     return [one.id for one in found]
 
 
-def find_images(
-    store: Store,
-    registry: Callable[[], Registry],
-    name: str,
-    said: Said,
-    *,
-    every: bool = False,
-) -> Iterator[Listed]:
-    """Find an image that is to be in a list, or `every` one of an index or of another list.
-
-    The image is looked for in the store, then in its registry; one that is written `docker://NAME` only there. Of an
-    index the image is taken that suits what is `said` of the platform, or else this machine. Raises NotFound,
-    RegistryError, ImageError, UsageError.
-    """
-    from buildah_py.transfer.pull import find_local
-
-    if not name.startswith(DOCKER):
-        other = _other_list(store, name)
-        if other and every:
-            yield from listed(store, other)
-            return
-        image, _ = find_local(store, name, said.wanted())
-        if image is not None and not (every and _came_from_an_index(store, image.id, name)):
-            own = image_config.from_bytes(image.config, f"the config of {name}").platform
-            yield Listed(image.id, said.over(own), said.annotations)
-            return
-        if other:
-            yield _suiting(listed(store, other), said, name)
-            return
-    from buildah_py.transfer.from_registry import from_registry
-
-    yield from from_registry(store, registry(), name.removeprefix(DOCKER), said, every=every)
-
-
 def annotate(store: Store, full: str, image: str, said: Said) -> None:
     """Say something else of an image in a list: what is said replaces what was, annotations are added.
 
@@ -274,30 +238,3 @@ def _listed(entry: ListEntry, full: str) -> Listed:
         canonical.text(raw, "source", what),
         entry.manifest,
     )
-
-
-def _other_list(store: Store, name: str) -> str:
-    """The full name of a list that is called so, "" where there is none."""
-    try:
-        full = full_name(name)
-    except PybuildError:
-        return ""
-    return full if store.manifest_lists.get(full) is not None else ""
-
-
-def _came_from_an_index(store: Store, image: str, name: str) -> bool:
-    """Whether a registry has more under that name than the image that the store has."""
-    try:
-        own = references.parse(name).name
-    except UsageError:
-        return False
-    return any(known.name == own and known.is_index for known in store.images.repo_digests(image))
-
-
-def _suiting(offered: Sequence[Listed], said: Said, name: str) -> Listed:
-    offered = [one for one in offered if not one.manifest]
-    position = platforms.choose(said.wanted(), [one.platform for one in offered])
-    if position is None:
-        raise NotFound(f"the manifest list {name} has no image for {said.wanted()}")
-    one = offered[position]
-    return one._replace(annotations={**one.annotations, **said.annotations})

@@ -8,9 +8,9 @@ from buildah_py.errors import ImageError, NotFound, PybuildError, RegistryError
 from buildah_py.image import config as image_config
 from buildah_py.image import platform as platforms
 from buildah_py.image import reference as references
+from buildah_py.image.reference import LAYOUT
 from buildah_py.progress import events
 from buildah_py.store.names import how_to_get, names_digest
-from buildah_py.transfer.base_images import LAYOUT
 from buildah_py.transfer.ingest import admit
 
 if TYPE_CHECKING:

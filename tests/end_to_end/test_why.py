@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from buildah_py.api.build import BuildRequest, build
+from buildah_py.api.build import build
 from buildah_py.api.container import ContainerOptions
+from buildah_py.api.request import BuildRequest
 from buildah_py.api.reuse import ReuseOptions
 from buildah_py.api.why import why
 from buildah_py.cache.keys import canonical_json

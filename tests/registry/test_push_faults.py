@@ -12,8 +12,7 @@ from buildah_py.http.retry import Policy
 from buildah_py.image import media_types
 from buildah_py.image.reference import parse
 from buildah_py.registry import Registry, RegistryOptions
-from buildah_py.registry.credentials import Credentials
-from buildah_py.registry.options import Sizes
+from buildah_py.registry.options import Credentials, Sizes
 from tests.registry.conftest import QUICK
 from tests.registry.images import image, pull, push
 from tests.registry_server import FaultProxy, Request, Served, docker_registry

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Self
 from unittest import mock
 
 from buildah_py.api import opening
-from buildah_py.api.build import BuildRequest, build
+from buildah_py.api.build import build
 from buildah_py.api.fsck import fsck
 from buildah_py.api.images import remove_image
 from buildah_py.api.output_options import OutputOptions
+from buildah_py.api.request import BuildRequest
 from buildah_py.api.reuse import ReuseOptions
 from buildah_py.errors import BuildFileError, Interrupted, NotFound, PybuildError, SourceError, StepFailed
 from buildah_py.frozen import replace

@@ -1,21 +1,27 @@
-"""What registries have, on its way into a manifest list: the store learns images, but not their layers' bytes."""
+"""Find the images that are to be in a manifest list: in the store, in another list, or in a registry.
+
+Of what registries have, the store learns the images, but not their layers' bytes.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from buildah_py.errors import NotFound, PybuildError, UsageError
+from buildah_py.image import config as image_config
 from buildah_py.image import index as indexes
 from buildah_py.image import manifest as manifests
 from buildah_py.image import media_types
 from buildah_py.image import platform as platforms
 from buildah_py.image import reference as references
 from buildah_py.image.descriptor import Descriptor
+from buildah_py.store.names import full_name
 from buildah_py.transfer.ingest import admit
-from buildah_py.transfer.lists import Listed
-from buildah_py.transfer.pull import RegistryPlace
+from buildah_py.transfer.lists import DOCKER, Listed, listed
+from buildah_py.transfer.pull import RegistryPlace, find_local
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from buildah_py.image.reference import Reference
     from buildah_py.registry import Registry
@@ -23,8 +29,65 @@ if TYPE_CHECKING:
     from buildah_py.transfer.lists import Said
 
 
-def from_registry(store: Store, registry: Registry, name: str, said: Said, *, every: bool = False) -> Iterator[Listed]:
-    """Find the image that a registry has under a name, or `every` entry of an index; see `manifests.find_images`."""
+def find_images(
+    store: Store,
+    registry: Callable[[], Registry],
+    name: str,
+    said: Said,
+    *,
+    every: bool = False,
+) -> Iterator[Listed]:
+    """Find an image that is to be in a list, or `every` one of an index or of another list.
+
+    The image is looked for in the store, then in its registry; one that is written `docker://NAME` only there. Of an
+    index the image is taken that suits what is `said` of the platform, or else this machine. Raises NotFound,
+    RegistryError, ImageError, UsageError.
+    """
+    if not name.startswith(DOCKER):
+        other = _other_list(store, name)
+        if other and every:
+            yield from listed(store, other)
+            return
+        image, _ = find_local(store, name, said.wanted())
+        if image is not None and not (every and _came_from_an_index(store, image.id, name)):
+            own = image_config.from_bytes(image.config, f"the config of {name}").platform
+            yield Listed(image.id, said.over(own), said.annotations)
+            return
+        if other:
+            yield _suiting(listed(store, other), said, name)
+            return
+    yield from _from_registry(store, registry(), name.removeprefix(DOCKER), said, every=every)
+
+
+def _other_list(store: Store, name: str) -> str:
+    """The full name of a list that is called so, "" where there is none."""
+    try:
+        full = full_name(name)
+    except PybuildError:
+        return ""
+    return full if store.manifest_lists.get(full) is not None else ""
+
+
+def _came_from_an_index(store: Store, image: str, name: str) -> bool:
+    """Whether a registry has more under that name than the image that the store has."""
+    try:
+        own = references.parse(name).name
+    except UsageError:
+        return False
+    return any(known.name == own and known.is_index for known in store.images.repo_digests(image))
+
+
+def _suiting(offered: Sequence[Listed], said: Said, name: str) -> Listed:
+    offered = [one for one in offered if not one.manifest]
+    position = platforms.choose(said.wanted(), [one.platform for one in offered])
+    if position is None:
+        raise NotFound(f"the manifest list {name} has no image for {said.wanted()}")
+    one = offered[position]
+    return one._replace(annotations={**one.annotations, **said.annotations})
+
+
+def _from_registry(store: Store, registry: Registry, name: str, said: Said, *, every: bool = False) -> Iterator[Listed]:
+    """Find the image that a registry has under a name, or `every` entry of an index."""
     reference = references.parse(name).with_default_tag()
     what = f"the image `{reference.familiar}`"
     raw = registry.manifest(reference)

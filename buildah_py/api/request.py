@@ -1,0 +1,72 @@
+"""What a build is asked for, and what it answers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from buildah_py.api.container import ContainerOptions
+from buildah_py.api.output_options import OutputOptions
+from buildah_py.api.reuse import ReuseOptions
+from buildah_py.contexts.named import ContextOptions
+from buildah_py.frozen import dataclass, field
+from buildah_py.sharing.options import CacheOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from buildah_py.image.descriptor import Descriptor
+    from buildah_py.registry import RegistryOptions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildRequest:
+    """What to build and how. `context` and `file` are what `open_main` takes.
+
+    `text` is the build file's text where that is known already. `record` is a file to write the build's record to.
+    `jobs` is that of Engine.
+    `pull` says when base images are looked for in their registries, `registries` gives what the command line says of
+    these. No time in the image is later than `epoch` (seconds since 1970); with `epoch_of_context` that is the main
+    context's time.
+    """
+
+    context: str | None = "."
+    file: str | None = None
+    names: tuple[str, ...] = ()
+    target: str = ""
+    build_args: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    reuse: ReuseOptions = field(default_factory=ReuseOptions)
+    network: str = "default"
+    allow: frozenset[str] = frozenset()
+    platform: str = ""
+    outputs: OutputOptions = field(default_factory=OutputOptions)
+    extensions: bool = False
+    container: ContainerOptions = field(default_factory=ContainerOptions)
+    caching: CacheOptions = field(default_factory=CacheOptions)
+    secrets: tuple[str, ...] = ()
+    ssh: tuple[str, ...] = ()
+    contexts: tuple[str, ...] = ()
+    sources: ContextOptions = field(default_factory=ContextOptions)
+    epoch: int | None = None
+    epoch_of_context: bool = False
+    text: str | None = None
+    record: str = ""
+    jobs: int = 0
+    pull: str = "missing"
+    registries: Callable[[], RegistryOptions] | None = None
+    environ: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class BuildResult:
+    """The image's id, its full names, and how many steps were hits and how many ran.
+
+    `descriptor` is what the first output called the image by, None where none wrote it as one.
+    """
+
+    image: str
+    names: tuple[str, ...]
+    hits: int
+    ran: int
+    descriptor: Descriptor | None = None

@@ -1,0 +1,81 @@
+"""The shape of the package: which modules know of each other."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "buildah_py"
+CIRCULAR = ("buildah_py.engine.",)
+"""Packages that have circles still: they are to become none."""
+
+
+def parsed() -> dict[str, ast.Module]:
+    """All modules of the package by their names; a package's own name is its `__init__`."""
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = ast.parse(path.read_text())
+    return found
+
+
+def imports(modules: dict[str, ast.Module]) -> dict[str, set[str]]:
+    """Which modules of the package each one imports: at its top, in functions, and for type checkers alone."""
+    found: dict[str, set[str]] = {}
+    for name, module in modules.items():
+        names = set()
+        for node in ast.walk(module):
+            if isinstance(node, ast.Import):
+                names |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                assert not node.level, f"{name} imports relatively"
+                whole = {f"{node.module}.{alias.name}": node.module for alias in node.names}
+                names |= {full if full in modules else short for full, short in whole.items()}
+        found[name] = {other for other in names if other in modules and other != name}
+    return found
+
+
+def circle_through(start: str, edges: dict[str, set[str]]) -> list[str]:
+    """The shortest way from a module back to itself; empty where there is none."""
+    ways = [[start]]
+    seen = set()
+    for way in ways:
+        for other in sorted(edges[way[-1]]):
+            if other == start:
+                return [*way, start]
+            if other not in seen:
+                seen.add(other)
+                ways.append([*way, other])
+    return []
+
+
+def circles(edges: dict[str, set[str]]) -> list[str]:
+    """Circles of modules, one a line; each module that is in one is in at least one of these."""
+    found: dict[frozenset[str], str] = {}
+    for name in edges:
+        way = circle_through(name, edges)
+        if way:
+            found.setdefault(frozenset(way), " -> ".join(way))
+    return list(found.values())
+
+
+def test_no_circle_of_modules() -> None:
+    found = circles(imports(parsed()))
+    new = [way for way in found if not way.startswith(CIRCULAR)]
+    assert not new, f"{len(new)} circles of modules; move what they share:\n" + "\n".join(new)
+    assert bool(CIRCULAR) == (new != found), f"there are no circles any more in {CIRCULAR}: take it out of the list"
+
+
+@pytest.mark.parametrize(
+    ("texts", "found"),
+    [
+        ({"p.a": "import p.b", "p.b": "from p import c", "p.c": ""}, []),
+        ({"p.a": "import p.b", "p.b": "def f():\n    from p.a import x"}, ["p.a -> p.b -> p.a"]),
+        ({"p": "from p.a import x", "p.a": "if TYPE_CHECKING:\n    from p import y"}, ["p -> p.a -> p"]),
+        ({"p.a": "import p.b", "p.b": "import p.c", "p.c": "from p import a"}, ["p.a -> p.b -> p.c -> p.a"]),
+    ],
+)
+def test_circles_are_found(texts: dict[str, str], found: list[str]) -> None:
+    assert circles(imports({name: ast.parse(text) for name, text in texts.items()})) == found
