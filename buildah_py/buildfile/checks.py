@@ -42,28 +42,6 @@ class Findings(NamedTuple):
     fails: bool
 
 
-def lint(
-    file: BuildFile,
-    *,
-    build_args: Mapping[str, str] | None = None,
-    target: str | None = None,
-    ignored: Callable[[str], bool] | None = None,
-) -> list[Warning]:
-    """The warnings for `file`.
-
-    `ignored` tells whether a clean relative path of the context is left out by the ignore file.
-
-    Raises:
-        BuildFileError: the file is wrong in a way that shows only when variables are expanded.
-        UsageError: there is no such target.
-
-    """
-    findings = find(file, build_args=build_args, target=target, ignored=ignored)
-    if findings.error is not None:
-        raise findings.error
-    return list(findings.warnings)
-
-
 def find(
     file: BuildFile,
     *,

@@ -59,20 +59,8 @@ def expand(word: str, env: Mapping[str, str], escape: str = "\\") -> str:
     return trace(word, env, escape).text
 
 
-def expand_words(word: str, env: Mapping[str, str], escape: str = "\\") -> list[str]:
-    """Like `expand`, then split at unquoted spaces, those in the values of variables among them."""
-    return trace(word, env, escape).words
-
-
-def expand_body(text: str, env: Mapping[str, str]) -> str:
-    """Expand the body of a here-document: quotes are ordinary characters, the escape character is a backslash."""
-    if "$" not in text and "\\" not in text:
-        return text
-    return _Evaluator(text, env, "body").run(text).text
-
-
 def trace_body(text: str, env: Mapping[str, str]) -> Expansion:
-    """`expand_body`, with the names that were looked up."""
+    """Expand the body of a here-document: quotes are ordinary characters, the escape character is a backslash."""
     return _Evaluator(text, env, "body").run(text)
 
 

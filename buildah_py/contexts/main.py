@@ -69,11 +69,6 @@ class MainContext(NamedTuple):
         return find_ignore(self.directory, path or None, ignore_file=ignore_file or None, inside=self.remote)
 
 
-def is_remote(context: str | None) -> bool:
-    """Whether a context is something other than a directory of this machine."""
-    return context is None or context == STDIN or bool(context_url(context))
-
-
 def open_main(
     context: str | None,
     file: str | None,

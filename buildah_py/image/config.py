@@ -131,24 +131,6 @@ class ImageConfig:
         return dict(sorted((self._container.get("Labels") or {}).items()))
 
     @property
-    def stop_signal(self) -> str:
-        """The signal's name or number, `""` where it is missing."""
-        return str(self._container.get("StopSignal") or "")
-
-    @property
-    def args_escaped(self) -> bool:
-        """Whether the command is one escaped string (Windows)."""
-        return bool(self._container.get("ArgsEscaped"))
-
-    @property
-    def healthcheck(self) -> Healthcheck | None:
-        """The health check; None where there is none."""
-        raw = self._container.get("Healthcheck")
-        if not raw:
-            return None
-        return Healthcheck(tuple(raw.get("Test") or ()), *(int(raw.get(name) or 0) for name in _HEALTHCHECK[1:]))
-
-    @property
     def diff_ids(self) -> tuple[str, ...]:
         """The digests of the uncompressed layers, lowest first."""
         return tuple(self._raw["rootfs"]["diff_ids"])
@@ -166,14 +148,6 @@ class ImageConfig:
             )
             for raw in self._raw.get("history") or ()
         )
-
-    def getenv(self, key: str) -> str | None:
-        """The value of an environment variable, None where it is not set."""
-        prefix = key + "="
-        for item in self.env:
-            if item.startswith(prefix):
-                return item[len(prefix) :]
-        return None
 
     def environment(self) -> dict[str, str]:
         """The variables by name. An entry without `=` is passed over, of equal keys the last counts."""
@@ -222,11 +196,6 @@ class ImageConfig:
         return f"ImageConfig({self.to_dict()!r})"
 
     # Others like it
-
-    def with_platform(self, platform: Platform) -> ImageConfig:
-        """Name another platform."""
-        raw = {key: value for key, value in self._raw.items() if key not in _PLATFORM}
-        return ImageConfig(raw | descriptor.platform_to_dict(platform))
 
     def with_created(self, created: str) -> ImageConfig:
         """Set the time, RFC 3339; `""` removes it."""
@@ -416,7 +385,6 @@ class ImageConfig:
         return ImageConfig({**self._raw, name: value})
 
 
-_PLATFORM = frozenset({"architecture", "os", "os.version", "os.features", "variant"})
 
 
 def new(platform: Platform) -> ImageConfig:

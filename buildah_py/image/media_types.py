@@ -1,4 +1,4 @@
-"""The media types of the OCI image specification, those of Docker, and how one becomes the other."""
+"""The media types of the OCI image specification, and those of Docker."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Final
 OCI_INDEX: Final = "application/vnd.oci.image.index.v1+json"
 OCI_MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
 OCI_CONFIG: Final = "application/vnd.oci.image.config.v1+json"
-OCI_EMPTY: Final = "application/vnd.oci.empty.v1+json"
 OCI_LAYER: Final = "application/vnd.oci.image.layer.v1.tar"
 OCI_LAYER_GZIP: Final = "application/vnd.oci.image.layer.v1.tar+gzip"
 OCI_LAYER_ZSTD: Final = "application/vnd.oci.image.layer.v1.tar+zstd"
@@ -31,15 +30,6 @@ CONFIGS: Final = frozenset({OCI_CONFIG, DOCKER_CONFIG})
 
 _OCI_LAYERS: Final = {UNCOMPRESSED: OCI_LAYER, GZIP: OCI_LAYER_GZIP, ZSTD: OCI_LAYER_ZSTD}
 _DOCKER_LAYERS: Final = {UNCOMPRESSED: DOCKER_LAYER, GZIP: DOCKER_LAYER_GZIP, ZSTD: DOCKER_LAYER_ZSTD}
-_TO_OCI: Final = {
-    DOCKER_INDEX: OCI_INDEX,
-    DOCKER_MANIFEST: OCI_MANIFEST,
-    DOCKER_CONFIG: OCI_CONFIG,
-    DOCKER_LAYER: OCI_LAYER,
-    DOCKER_LAYER_GZIP: OCI_LAYER_GZIP,
-    DOCKER_LAYER_ZSTD: OCI_LAYER_ZSTD,
-}
-_TO_DOCKER: Final = {oci: docker for docker, oci in _TO_OCI.items()}
 # Layers that were once not allowed to be passed on: `nondistributable` for OCI, `foreign` for Docker. Both are
 # deprecated and are passed on like any other layer.
 _NONDISTRIBUTABLE: Final = "application/vnd.oci.image.layer.nondistributable.v1.tar"
@@ -72,15 +62,3 @@ def distributable(media_type: str) -> str:
     if media_type.startswith(DOCKER_FOREIGN):
         return DOCKER_LAYER + media_type.removeprefix(DOCKER_FOREIGN)
     return media_type
-
-
-def to_oci(media_type: str) -> str:
-    """The OCI media type that says the same; unknown ones as they are."""
-    ordinary = distributable(media_type)
-    return _TO_OCI.get(ordinary, ordinary)
-
-
-def to_docker(media_type: str) -> str:
-    """Docker's media type that says the same; unknown ones as they are."""
-    ordinary = distributable(media_type)
-    return _TO_DOCKER.get(ordinary, ordinary)

@@ -7,7 +7,6 @@ import os
 
 from buildah_py.linux.libc import check, function
 
-CLONE_NEWTIME = 0x00000080
 CLONE_NEWNS = 0x00020000
 CLONE_NEWCGROUP = 0x02000000
 CLONE_NEWUTS = 0x04000000

@@ -1,4 +1,4 @@
-"""Opening and renaming files below a directory descriptor: openat2(2) and renameat2(2)."""
+"""Opening files below a directory descriptor: openat2(2)."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ import os
 import stat
 import struct
 
-from buildah_py.linux.libc import check, failure, function, syscall
+from buildah_py.linux.libc import failure, syscall
 
-RESOLVE_NO_XDEV = 0x01
 RESOLVE_NO_MAGICLINKS = 0x02
 RESOLVE_NO_SYMLINKS = 0x04
 RESOLVE_BENEATH = 0x08
@@ -18,9 +17,6 @@ RESOLVE_IN_ROOT = 0x10
 
 _BENEATH = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS
 
-RENAME_NOREPLACE = 1
-RENAME_EXCHANGE = 2
-RENAME_WHITEOUT = 4
 
 _SYS_OPENAT2 = 437  # the same number on every architecture, as for all calls since Linux 5.1
 _HOW = struct.Struct("=QQQ")
@@ -28,7 +24,6 @@ _HOW = struct.Struct("=QQQ")
 _TRIES = 128
 
 _openat2 = syscall(ctypes.c_int, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_size_t)
-_renameat2 = function("renameat2", ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint)
 
 
 def openat2(
@@ -136,8 +131,3 @@ def read_regular(dirfd: int, path: str | bytes, most: int) -> bytes:
             chunks.append(chunk)
             most -= len(chunk)
     return b"".join(chunks)
-
-
-def renameat2(olddirfd: int, old: str | bytes, newdirfd: int, new: str | bytes, flags: int = 0) -> None:
-    """Rename, with RENAME_NOREPLACE, RENAME_EXCHANGE or RENAME_WHITEOUT as flags."""
-    check(_renameat2(olddirfd, os.fsencode(old), newdirfd, os.fsencode(new), flags), old, new)

@@ -11,14 +11,11 @@ from buildah_py.linux.libc import check, function, syscall
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
-_PR_SET_KEEPCAPS = 8
 _PR_SET_NAME = 15
-_PR_CAPBSET_READ = 23
 _PR_CAPBSET_DROP = 24
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
 _PR_CAP_AMBIENT = 47
-_PR_CAP_AMBIENT_RAISE = 2
 _PR_CAP_AMBIENT_CLEAR_ALL = 4
 _PR_SET_SECCOMP = 22
 _SECCOMP_MODE_FILTER = 2
@@ -42,11 +39,6 @@ def set_parent_death_signal(signal: int) -> None:
 def set_dumpable(dumpable: bool) -> None:
     """Let others of our user look into this process (its /proc entries, ptrace), or not."""
     check(_prctl(_PR_SET_DUMPABLE, int(dumpable), 0, 0, 0))
-
-
-def set_keep_capabilities(keep: bool) -> None:
-    """Keep the permitted capabilities when the user id changes from 0."""
-    check(_prctl(_PR_SET_KEEPCAPS, int(keep), 0, 0, 0))
 
 
 def set_name(name: str) -> None:
@@ -94,19 +86,9 @@ def limit_bounding_set(kept: int) -> None:
         check(-1)
 
 
-def in_bounding_set(capability: int) -> bool:
-    """Tell whether a capability can still be had by this process and its children."""
-    return _prctl(_PR_CAPBSET_READ, capability, 0, 0, 0) == 1
-
-
 def clear_ambient_capabilities() -> None:
     """Empty the ambient set."""
     check(_prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0))
-
-
-def raise_ambient_capability(capability: int) -> None:
-    """Add to the ambient set what is permitted and inheritable."""
-    check(_prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, capability, 0, 0))
 
 
 def set_file_system_ids(uid: int, gid: int) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable
 
-    Record = tuple[int, int, int, int, int, str, tuple[tuple[str, bytes], ...]]
+    Known = tuple[int, int, int, int, int, str, tuple[tuple[str, bytes], ...]]
+    """A file's device, inode, size, mtime and ctime as they were, its digest and its extended attributes."""
 
 _MAGIC: Final = b"pybuild stat cache 3\n"
 _DIGEST: Final = 32
@@ -17,18 +18,6 @@ _LENGTH: Final = 8
 _UNPACKED: Final = 16
 _TICK: Final = 50_000_000  # ns: the kernel stamps files with a clock that may lag by a timer tick, at most 10 ms
 _COARSE: Final = 2_000_000_000  # ns: FAT, ext3 and old NFS servers
-
-
-class Known(NamedTuple):
-    """What is known of one file: the stat that it had, its digest and its extended attributes."""
-
-    device: int
-    inode: int
-    size: int
-    mtime: int
-    ctime: int
-    digest: str
-    xattrs: tuple[tuple[str, bytes], ...] = ()
 
 
 def is_settled(ctime: int, hashed_at: int) -> bool:
@@ -44,14 +33,14 @@ def is_settled(ctime: int, hashed_at: int) -> bool:
 class StatCache:
     """The remembered files of one context, kept in one file.
 
-    A directory's files are a dict of names to tuples in the order of `Known`; only the directories that were asked for
+    A directory's files are a dict of names to `Known`; only the directories that were asked for
     last are unpacked. A damaged or foreign file counts as empty: what it holds can be had again.
     """
 
     def __init__(self, path: str) -> None:
         self.path = path
         self._packed: dict[str, bytes] = {}
-        self._unpacked: dict[str, dict[str, Record]] = {}
+        self._unpacked: dict[str, dict[str, Known]] = {}
         self._dirty: set[str] = set()
         self._seen: dict[str, frozenset[str]] = {}
         self._changed = False
@@ -70,7 +59,7 @@ class StatCache:
         """The paths of the directories of which something is known."""
         return self._packed.keys() | self._dirty
 
-    def files(self, directory: str) -> dict[str, Record]:
+    def files(self, directory: str) -> dict[str, Known]:
         """What is known of the files in a directory."""
         found = self._unpacked.get(directory)
         if found is None:
@@ -93,7 +82,7 @@ class StatCache:
             for name in gone:
                 del known[name]
 
-    def remember(self, directory: str, name: str, known: Record) -> None:
+    def remember(self, directory: str, name: str, known: Known) -> None:
         """Keep what is known of a file."""
         self.files(directory)[name] = known[:]
         self._change(directory)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from buildah_py.buildfile import parse
-from buildah_py.buildfile.checks import find, lint
+from buildah_py.buildfile.checks import find
 from buildah_py.buildfile.rules import RULES
 from buildah_py.buildfile.stage import Base
 from buildah_py.errors import BuildFileError, UsageError
@@ -40,7 +40,7 @@ def test_there_are_all_22_rules() -> None:
 
 
 def test_a_clean_file_has_no_findings() -> None:
-    assert lint(parse('FROM scratch AS a\nARG x\nENV y="$x"\nWORKDIR /a\nCMD ["a"]\n', "Buildfile")) == []
+    assert found('FROM scratch AS a\nARG x\nENV y="$x"\nWORKDIR /a\nCMD ["a"]\n') == []
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_variables_of_a_base_image_are_defined() -> None:
 
 
 def test_suggestions() -> None:
-    (warning,) = lint(parse("FROM scratch\nARG version=1\nUSER $versoin", "Buildfile"))
+    (warning,) = find(parse("FROM scratch\nARG version=1\nUSER $versoin", "Buildfile")).warnings
     assert "did you mean $version?" in warning.message
 
 

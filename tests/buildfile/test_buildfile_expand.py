@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from buildah_py.buildfile.expand import ExpansionError, expand, expand_body, expand_words, trace
+from buildah_py.buildfile.expand import ExpansionError, expand, trace, trace_body
 
 ENV = {"x": "a.b.c", "e": "", "p": "/usr/lib/", "s": "one two"}
 
@@ -98,11 +98,11 @@ def test_the_other_escape_character() -> None:
 
 
 def test_words_are_split_where_no_quotes_are() -> None:
-    assert expand_words("$s '$s' \"$s\" a\\ b ''", ENV) == ["one", "two", "$s", "one two", "a b"]
+    assert trace("$s '$s' \"$s\" a\\ b ''", ENV).words == ["one", "two", "$s", "one two", "a b"]
 
 
 def test_bodies_keep_quotes() -> None:
-    assert expand_body('\'$x\' "${n:-"d"}" \\$x', ENV) == '\'a.b.c\' ""d"" $x'
+    assert trace_body('\'$x\' "${n:-"d"}" \\$x', ENV).text == '\'a.b.c\' ""d"" $x'
 
 
 def test_names_that_were_looked_up() -> None:

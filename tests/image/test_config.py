@@ -47,7 +47,7 @@ def test_from_scratch() -> None:
     )
     assert made.digest() == config.from_bytes(made.to_bytes()).digest()
     assert made.platform == Platform("linux", "arm", "v7")
-    assert (made.env, made.cmd, made.history, made.healthcheck, made.user) == ((), (), (), None, "")
+    assert (made.env, made.cmd, made.history, made.user) == ((), (), (), "")
 
 
 def test_unknown_properties_survive() -> None:
@@ -78,10 +78,6 @@ def test_the_order_is_fixed() -> None:
 def test_environment() -> None:
     changed = base().with_env("PATH", "/usr/bin").with_env("NEW", "a=b").with_env("A", "")
     assert changed.env == ("PATH=/usr/bin", "odd", "A=", "NEW=a=b")
-    assert changed.getenv("NEW") == "a=b"
-    assert changed.getenv("A") == ""
-    assert changed.getenv("odd") is None
-    assert changed.getenv("MISSING") is None
     assert changed.environment() == {"PATH": "/usr/bin", "A": "", "NEW": "a=b"}
     assert changed.without_env("PATH").env == ("odd", "A=", "NEW=a=b")
     assert changed.with_environment(changed.environment()) is changed
@@ -142,9 +138,20 @@ def test_every_property_comes_back() -> None:
     assert (again.created, again.author, again.user) == ("2026-01-01T00:00:00Z", "me", "1:2")
     assert again.exposed_ports == ("53/udp", "80/tcp")
     assert (again.env, again.entrypoint, again.cmd, again.volumes) == (("A=b",), ("/e", "x"), ("c",), ("/v",))
-    assert (again.working_dir, again.labels, again.stop_signal) == ("/w", {"l": "<&>\u2028"}, "SIGINT")
-    assert again.args_escaped
-    assert again.healthcheck == check
+    assert (again.working_dir, again.labels) == ("/w", {"l": "<&>\u2028"})
+    raw = json.loads(made.to_bytes())["config"]
+    assert (raw["StopSignal"], raw["ArgsEscaped"], raw["Healthcheck"]) == (
+        "SIGINT",
+        True,
+        {
+            "Test": ["CMD-SHELL", "true"],
+            "Interval": 1,
+            "Timeout": 2,
+            "StartPeriod": 3,
+            "StartInterval": 4,
+            "Retries": 5,
+        },
+    )
     assert again.onbuild == ("RUN a", "RUN b")
     assert again.without_onbuild().onbuild == ()
     assert again.shell == ("/bin/bash", "-c")
@@ -155,7 +162,6 @@ def test_every_property_comes_back() -> None:
     )
     assert again.with_cmd(()).cmd == ()
     assert again.without_label("l").labels == {}
-    assert again.with_platform(Platform()).platform == Platform()
 
 
 def test_layers_and_history() -> None:
@@ -241,4 +247,4 @@ def test_numbers_of_a_health_check_that_are_none(value: str) -> None:
     raw = {**BASE, "config": {"Healthcheck": {"Test": ["CMD", "x"], "Interval": "here"}}}
     data = json.dumps(raw).replace('"here"', value).encode()
     with pytest.raises(ImageError, match="`Interval`"):
-        assert config.from_bytes(data).healthcheck
+        config.from_bytes(data)

@@ -62,16 +62,3 @@ def test_creates_with_mode(root: int) -> None:
     descriptor = paths.openat2(root, "new", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     assert os.fstat(descriptor).st_mode & 0o777 == 0o600
     os.close(descriptor)
-
-
-def test_exchange(tmp_path: Path) -> None:
-    (tmp_path / "a").write_text("a")
-    (tmp_path / "b").mkdir()
-    descriptor = os.open(tmp_path, os.O_PATH)
-    try:
-        paths.renameat2(descriptor, "a", descriptor, "b", paths.RENAME_EXCHANGE)
-        assert (tmp_path / "b").read_text() == "a"
-        with pytest.raises(FileExistsError):
-            paths.renameat2(descriptor, "a", descriptor, "b", paths.RENAME_NOREPLACE)
-    finally:
-        os.close(descriptor)

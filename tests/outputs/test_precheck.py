@@ -1,17 +1,15 @@
 from __future__ import annotations
 
-import gzip
 import os
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
-from buildah_py.errors import ArchiveError, OutputError, PybuildError
+from buildah_py.errors import OutputError, PybuildError
 from buildah_py.outputs import precheck, spec
-from buildah_py.outputs.blob import make_blob
 from buildah_py.outputs.oci import write_oci
-from tests.outputs.images import config_of, digest, source, tar_of
+from tests.outputs.images import config_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -90,22 +88,3 @@ def test_zstd_without_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(OutputError, match="zstandard is not there") as raised:
         precheck.check(spec.parse("type=oci,dest=-,compression=zstd"))
     assert "pip install" in raised.value.hint
-
-
-def test_a_blob_ahead_of_time(tmp_path: Path) -> None:
-    tar = tar_of({"a": b"a" * 100_000})
-    blob = make_blob(source(tar), str(tmp_path), "gzip")
-    data = (tmp_path / blob.digest[7:]).read_bytes()
-    assert gzip.decompress(data) == tar
-    assert (blob.digest, blob.size, blob.path) == (digest(data), len(data), str(tmp_path / blob.digest[7:]))
-    assert make_blob(source(tar), str(tmp_path), "gzip", threads=1) == blob
-    with pytest.raises(ArchiveError):
-        make_blob(source(tar, diff_id=digest(b"")), str(tmp_path), "gzip")
-    with pytest.raises(OutputError, match="missing cannot be written"):
-        make_blob(source(tar), str(tmp_path / "missing"), "gzip")
-    assert os.listdir(tmp_path) == [blob.digest[7:]]
-    layer = source(tar)._replace(blobs=(blob,))
-    ahead, now = tmp_path / "ahead.tar", tmp_path / "now.tar"
-    write_oci(str(ahead), config_of([layer]), [layer])
-    write_oci(str(now), config_of([layer]), [source(tar)])
-    assert ahead.read_bytes() == now.read_bytes()

@@ -8,7 +8,7 @@ import pytest
 from buildah_py.buildfile.ignore import IgnorePatterns
 from buildah_py.sources import directory
 from buildah_py.sources.directory import DirectoryContext
-from buildah_py.sources.stat_cache import Known, StatCache, is_settled
+from buildah_py.sources.stat_cache import StatCache, is_settled
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -108,7 +108,7 @@ def test_the_rule_of_young_files() -> None:
 def test_a_damaged_cache_is_empty(tmp_path: Path, damage: bytes) -> None:
     path = tmp_path / "cache"
     cache = StatCache(str(path))
-    cache.remember("", "a", Known(1, 2, 3, 4, 5, "sha256:00"))
+    cache.remember("", "a", (1, 2, 3, 4, 5, "sha256:00", ()))
     cache.save()
     data = path.read_bytes()
     assert StatCache(str(path)).directories
