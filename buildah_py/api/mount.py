@@ -31,16 +31,16 @@ def mount_image(store: Store, name: str, directory: str) -> str:
     lowers = store.lowers(diff_ids)
     if len(lowers) >= _MOST:
         raise SandboxError(f"the image `{name}` has {len(lowers)} layers, and no more than {_MOST - 1} can be mounted")
-    store.mounts.add(path, diff_ids)
+    store.image_mounts.add(path, diff_ids)
     try:
         _mount(lowers, path, store)
     except OSError as error:
-        store.mounts.remove(path)
+        store.image_mounts.remove(path)
         raise SandboxError(
             f"the image `{name}` cannot be mounted on {directory}: {error.strerror}",
             hint="mounting needs root; `pybuild cp` does not" if os.getuid() else "",
         ) from error
-    store.mounts.add(path, diff_ids)  # again: until it was mounted, another process may have taken it for gone
+    store.image_mounts.add(path, diff_ids)  # again: until it was mounted, another process may have taken it for gone
     return path
 
 
@@ -49,14 +49,14 @@ def umount_image(store: Store, directory: str) -> None:
     from buildah_py.linux import mounts
 
     path = os.path.realpath(directory)
-    if path not in store.mounts:
+    if path not in store.image_mounts:
         raise NotFound(f"no image is mounted on {directory}")
     if os.path.ismount(path):
         try:
             mounts.umount2(path)
         except OSError as error:
             raise SandboxError(f"{directory} cannot be unmounted: {error.strerror}", hint="who uses it?") from error
-    store.mounts.remove(path)
+    store.image_mounts.remove(path)
 
 
 def _mount(lowers: Sequence[str], path: str, store: Store) -> None:

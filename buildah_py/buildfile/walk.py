@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from buildah_py.buildfile import tree
-from buildah_py.buildfile.circles import find_circle
 from buildah_py.buildfile.conditions import every
 from buildah_py.buildfile.expand import Expansion, ExpansionError, trace
 from buildah_py.buildfile.stage import Origin, StageWalk
@@ -19,7 +18,7 @@ from buildah_py.errors import BuildFileError, UsageError
 from buildah_py.suggest import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from buildah_py.buildfile.named import NamedContext
     from buildah_py.buildfile.source import Source, Span
@@ -273,7 +272,7 @@ class Walk:
                         edges[-1].append((index, instruction.span))
                         if id(instruction) in top:
                             self._certain[-1].append(index)
-        circle = find_circle(edges)
+        circle = _find_circle(edges)
         if circle is not None:
             index, span = circle
             why = (
@@ -326,3 +325,31 @@ def _names_in(instruction: Instruction) -> Iterator[tuple[str, Span, bool]]:
             name = dict(mount.options).get("from")
             if name and "$" not in name:
                 yield name, mount.span, False
+
+
+def _find_circle(edges: Sequence[Sequence[tuple[int, Span]]]) -> tuple[int, Span] | None:
+    """Find a circle among stages, of which `edges` has those that each takes files from, and where.
+
+    Gives the stage at which the search began, and the place that closes the circle.
+    """
+    done: set[int] = set()
+    for start in range(len(edges)):
+        if start in done:
+            continue
+        done.add(start)
+        path = {start}
+        stack = [(start, iter(edges[start]))]
+        while stack:
+            stage, needs = stack[-1]
+            for other, span in needs:
+                if other in path:
+                    return start, span
+                if other not in done:
+                    done.add(other)
+                    path.add(other)
+                    stack.append((other, iter(edges[other])))
+                    break
+            else:
+                path.discard(stage)
+                stack.pop()
+    return None

@@ -9,11 +9,10 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from buildah_py.errors import UsageError
+from buildah_py.image import numbers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-_SAID = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
 
 
 class _Once(argparse.Action):
@@ -61,9 +60,10 @@ class Parser(argparse.ArgumentParser):
             return f"{word}={self.bare[word]}"
         name, equals, value = word.partition("=")
         action = self._option_string_actions.get(name) if equals else None
-        if action is None or action.nargs != 0 or value.lower() not in _SAID:
+        wanted = None if action is None or action.nargs != 0 else numbers.boolean(value.lower())
+        if wanted is None:
             return word
-        return name if _SAID[value.lower()] else None
+        return name if wanted else None
 
     def error(self, message: str) -> NoReturn:
         """Raise UsageError with the command's own help as the hint."""

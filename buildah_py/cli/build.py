@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from buildah_py.cli import caching, container, docker, outputs, pulling, reuse, sources
+from buildah_py.cli import cache_options, container, docker, outputs, registry, sources
 from buildah_py.cli.arguments import key_values
 from buildah_py.cli.printing import warn
 from buildah_py.errors import BuildFileError, UsageError
@@ -64,7 +64,7 @@ def configure_options(parser: Parser) -> None:
         default=[],
         help="let the build file ask for network.host or security.insecure",
     )
-    pulling.configure(parser)
+    registry.configure_pull(parser)
     add("--platform", metavar="OS/ARCH", default="", help="platform of the image; default: this machine's")
     add(
         "--secret",
@@ -86,9 +86,9 @@ def configure_options(parser: Parser) -> None:
     add("--check", action="store_true", help="the same as --call=check")
     sources.configure(parser)
     outputs.configure(parser)
-    reuse.configure(parser)
+    cache_options.configure_reuse(parser)
     container.configure(parser)
-    caching.configure(parser)
+    cache_options.configure_sharing(parser)
     docker.configure_build(parser)
     add("--extensions", action="store_true", help="allow pybuild's extensions of the language")
 
@@ -129,14 +129,14 @@ def read_request(args: argparse.Namespace, *, record: str = "") -> BuildRequest:
         build_args=build_args,
         env=key_values(args.env, "--env", dict(os.environ)),
         labels=key_values(args.label, "--label", bare=""),
-        reuse=reuse.read(args),
+        reuse=cache_options.read_reuse(args),
         network=args.network,
         allow=frozenset(args.allow),
         platform=args.platform,
         outputs=outputs.read(args),
         extensions=args.extensions,
         container=container.read(args),
-        caching=caching.read(args),
+        caching=cache_options.read_sharing(args),
         secrets=tuple(args.secret),
         ssh=tuple(args.ssh),
         contexts=tuple(args.build_context),
@@ -145,7 +145,7 @@ def read_request(args: argparse.Namespace, *, record: str = "") -> BuildRequest:
         epoch_of_context=epoch == EPOCH_OF_CONTEXT,
         record=record,
         jobs=_jobs(args.jobs),
-        **pulling.read(args),
+        **registry.read_pull(args),
         environ=dict(os.environ),
     )
 

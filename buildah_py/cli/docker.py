@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from buildah_py.errors import UsageError
+from buildah_py.image import numbers
 
 if TYPE_CHECKING:
     from buildah_py.cli.arguments import Parser
@@ -34,7 +35,7 @@ def configure_build(parser: Parser) -> None:
 def without_effect(args: argparse.Namespace) -> list[str]:
     """Say what a build was asked for and does not do."""
     asked = [(f"--{name}", getattr(args, name)) for name in ("provenance", "sbom")]
-    asked = [(option, value) for option, value in asked if value.lower() not in ("false", "0", "f")]
+    asked = [(option, value) for option, value in asked if numbers.boolean(value.lower()) is not False]
     asked += (("--attest", spec) for spec in args.attest if "disabled=true" not in spec)
     found = [f"{option}={value} has no effect: no attestations are made" for option, value in asked]
     if args.builder not in ("", "default"):

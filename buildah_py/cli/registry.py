@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from buildah_py.cli.printing import complain
 from buildah_py.errors import UsageError
+from buildah_py.image import numbers
 
 if TYPE_CHECKING:
     import argparse
 
+    from buildah_py.cli.arguments import Parser
     from buildah_py.registry import RegistryOptions
 
 
@@ -56,12 +58,30 @@ def read(args: argparse.Namespace, destination: str = "") -> RegistryOptions:
     return options
 
 
+def configure_pull(parser: Parser) -> None:
+    """Declare the options of commands that take images from registries."""
+    parser.add_argument(
+        "--pull",
+        metavar="POLICY",
+        default="missing",
+        help="when to ask the registry for base images: missing (default), always (--pull alone), newer, never",
+    )
+    parser.bare |= {"--pull": "always", "--tls-verify": "true"}
+    configure(parser)
+
+
+def read_pull(args: argparse.Namespace) -> dict[str, Any]:
+    """What they say, as a BuildRequest wants it. Raises UsageError for a policy that there is none of."""
+    from buildah_py.transfer.base_images import check_policy
+
+    return {"pull": check_policy(args.pull), "registries": lambda: read(args)}
+
+
 def tls_verify(text: str) -> bool | None:
     """Read what --tls-verify says; None where it says nothing."""
     if not text:
         return None
-    if text.lower() in ("true", "1", "t"):
-        return True
-    if text.lower() in ("false", "0", "f"):
-        return False
+    value = numbers.boolean(text.lower())
+    if value is not None:
+        return value
     raise UsageError(f"--tls-verify={text} is neither true nor false")

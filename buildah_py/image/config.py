@@ -385,8 +385,6 @@ class ImageConfig:
         return ImageConfig({**self._raw, name: value})
 
 
-
-
 def new(platform: Platform) -> ImageConfig:
     """The config of an image without layers: `FROM scratch`."""
     return ImageConfig(

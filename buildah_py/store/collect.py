@@ -92,7 +92,7 @@ def collect(store: Store, rules: Rules) -> Collected:
     living = living_leases(store.path("leases"))
     starts = [start for name, start in living.items() if rules.spare_own or name != store.lease.name]
     limit = min([*starts, limit])
-    store.mounts.forget_gone()
+    store.image_mounts.forget_gone()
     freed = 0
     if rules.matching is None and not rules.dry_run:
         store.layers.remove_orphans()

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 MAX_GONE = 50_000
 """Removed records that are remembered."""
+MAX_SELECTIONS = 100_000
 
 
 class StoredRecord(NamedTuple):
@@ -178,3 +179,27 @@ def _decompress(data: bytes) -> bytes:
         return zstandard.ZstdDecompressor().decompress(data[1:])
     except (zlib.error, zstandard.ZstdError) as error:
         raise CacheError(f"its list of files in the store is damaged: {error}") from error
+
+
+class StoredSelections:
+    """The table of digests of what was selected of file systems: the same question about the same one needs no look."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def get(self, key: str) -> tuple[str, str] | None:
+        """The digest that belongs to a key, and who says so: "" for this machine."""
+        rows = self._database.query("SELECT digest, signer FROM selections WHERE key = ?", (key,))
+        return cast("tuple[str, str]", rows[0]) if rows else None
+
+    def put(self, key: str, digest: str, signer: str = "") -> None:
+        """Note a digest."""
+        values = (key, digest, signer, time.time_ns())
+        self._database.change("INSERT OR REPLACE INTO selections VALUES (?, ?, ?, ?)", values)
+
+    def trim(self) -> None:
+        """Forget the oldest where there are very many."""
+        self._database.change(
+            "DELETE FROM selections WHERE key IN (SELECT key FROM selections ORDER BY made DESC LIMIT -1 OFFSET ?)",
+            (MAX_SELECTIONS,),
+        )

@@ -22,15 +22,14 @@ from buildah_py.store.blobs import Blobs
 from buildah_py.store.cache_mounts import CacheMounts
 from buildah_py.store.database import Database
 from buildah_py.store.fetched import Fetched
+from buildah_py.store.image_mounts import ImageMounts
 from buildah_py.store.images import Images
 from buildah_py.store.layers import Layers
+from buildah_py.store.location import make_private
 from buildah_py.store.locks import Lease, living_leases, named_lock
 from buildah_py.store.manifest_lists import ManifestLists
-from buildah_py.store.mounts import Mounts
-from buildah_py.store.private import make_private
-from buildah_py.store.records import Records
+from buildah_py.store.records import Records, StoredSelections
 from buildah_py.store.rooms import remove_tree
-from buildah_py.store.selections import Selections
 from buildah_py.store.trees import Trees
 
 if TYPE_CHECKING:
@@ -112,10 +111,10 @@ class Store:
         self.blobs = Blobs(self.database, self.path("blobs"), since)
         self.trees = Trees(self.layers, stage=self.stage, lock=self.lock, view=self.view)
         self.records = Records(self.database)
-        self.selections = Selections(self.database)
+        self.selections = StoredSelections(self.database)
         self.images = Images(self.database)
         self.manifest_lists = ManifestLists(self.database)
-        self.mounts = Mounts(self.database)
+        self.image_mounts = ImageMounts(self.database)
         self.cache_mounts = CacheMounts(self.database, self.path("cache-mounts"), since)
         self.fetched = Fetched(self.path("fetched"), self.path("git"), self.lock)
         self._staged = 0

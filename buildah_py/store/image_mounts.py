@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from buildah_py.store.database import Database
 
 
-class Mounts:
+class ImageMounts:
     """The table of mount points and the layers that show there."""
 
     def __init__(self, database: Database) -> None:
