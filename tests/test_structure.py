@@ -1,4 +1,4 @@
-"""The shape of the package: which modules know of each other."""
+"""The shape of the package: which modules know of each other, and what its classes are called."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "buildah_py"
 CIRCULAR = ("buildah_py.engine.",)
 """Packages that have circles still: they are to become none."""
+TWICE = {"Checked", "Fetched", "Made", "Session", "Stream", "Verified"}
+"""Public names of classes that mean two things still: they are to become none."""
 
 
 def parsed() -> dict[str, ast.Module]:
@@ -79,3 +81,13 @@ def test_no_circle_of_modules() -> None:
 )
 def test_circles_are_found(texts: dict[str, str], found: list[str]) -> None:
     assert circles(imports({name: ast.parse(text) for name, text in texts.items()})) == found
+
+
+def test_a_public_name_of_a_class_means_one_thing() -> None:
+    homes: dict[str, list[str]] = {}
+    for module, tree in parsed().items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                homes.setdefault(node.name, []).append(module)
+    twice = {name: modules for name, modules in homes.items() if len(modules) > 1}
+    assert set(twice) == TWICE, twice

@@ -14,9 +14,9 @@ from buildah_py.store.cache_mounts import CacheName
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from buildah_py.sharing.export import Sent
+    from buildah_py.sharing.export import SentCache
     from buildah_py.sharing.imported import ImportedCache
-    from buildah_py.sharing.spec import Place
+    from buildah_py.sharing.spec import CacheSpec
     from buildah_py.store import Store
     from buildah_py.store.cache_mounts import CacheMount
 
@@ -36,7 +36,9 @@ def remove_mounts(store: Store, ids: Sequence[str]) -> tuple[list[CacheMount], l
     return removed, used
 
 
-def export_mounts(store: Store, where: str, ids: Sequence[str], environ: Mapping[str, str]) -> tuple[list[str], Sent]:
+def export_mounts(
+    store: Store, where: str, ids: Sequence[str], environ: Mapping[str, str]
+) -> tuple[list[str], SentCache]:
     """Write cache mounts (all of them without ids) to a cache, beside the records that it has; their ids.
 
     `where` is a directory, or what `--cache-to` takes. Raises NotFound, CacheError, UsageError.
@@ -89,7 +91,7 @@ def import_mounts(store: Store, where: str, ids: Sequence[str], environ: Mapping
     return list(chosen)
 
 
-def _open(place: Place, environ: Mapping[str, str]) -> ImportedCache:
+def _open(place: CacheSpec, environ: Mapping[str, str]) -> ImportedCache:
     from buildah_py.sharing.imported import ImportedCache
     from buildah_py.sharing.signing import parse_public
 

@@ -10,7 +10,7 @@ from buildah_py.buildfile.stage import Base
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from buildah_py.buildfile.checks import Warning as Finding
+    from buildah_py.buildfile.checks import CheckWarning
     from buildah_py.buildfile.ignore import IgnorePatterns
     from buildah_py.buildfile.named import NamedContext
     from buildah_py.buildfile.tree import BuildFile
@@ -27,7 +27,7 @@ def check_build(
     contexts: Mapping[str, NamedContext],
     env: Mapping[str, str],
     bases: Mapping[tuple[str, str], ImageConfig],
-) -> list[Finding]:
+) -> list[CheckWarning]:
     """Find what a build warns of: all but the notes.
 
     `ignore` is what hides files of the main context; `bases` are the configs of its base images by their names and the

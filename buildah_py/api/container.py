@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from buildah_py.frozen import dataclass, field, replace
-from buildah_py.sandbox.spec import Limits
+from buildah_py.sandbox.spec import ResourceLimits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -35,7 +35,7 @@ class ContainerOptions:
     gid_map: tuple[tuple[int, int, int], ...] = ()
     rlimits: tuple[tuple[str, int, int], ...] = ()
     shm_size: int = 64 << 20
-    limits: Limits = field(default_factory=Limits)
+    limits: ResourceLimits = field(default_factory=ResourceLimits)
     cgroup_parent: str = ""
     devices: tuple[tuple[str, str], ...] = ()
     volumes: tuple[tuple[str, str, bool], ...] = ()

@@ -78,7 +78,7 @@ def _context(text: str) -> str:
 
 def read_record(data: bytes) -> Recorded:
     """Read what `record` put down."""
-    from buildah_py.sandbox.spec import Limits
+    from buildah_py.sandbox.spec import ResourceLimits
 
     raw = json.loads(data)
     for name in ("layers", "warnings"):
@@ -86,7 +86,7 @@ def read_record(data: bytes) -> Recorded:
     bases = {name: tuple(diff_ids) for name, diff_ids in raw.pop("bases").items()}
     container = {name: _frozen(value) for name, value in raw.pop("container").items()}
     if "limits" in container:
-        container["limits"] = Limits(**container["limits"])
+        container["limits"] = ResourceLimits(**container["limits"])
     raw["contexts"] = tuple(raw["contexts"])
     shape = {name: _frozen(value) for name, value in raw.pop("shape", {}).items()}
     raw["outputs"] = OutputOptions(shape=ShapeOptions(**shape))

@@ -24,7 +24,7 @@ CHECK_ARGUMENT = "BUILDKIT_DOCKERFILE_CHECK"
 """The build argument that overrides the check directive."""
 
 
-class Warning(NamedTuple):  # noqa: A001  # this is what everyone calls it
+class CheckWarning(NamedTuple):
     """What a check found. `level` is "warning", or "note" for our own checks."""
 
     rule: str
@@ -37,7 +37,7 @@ class Warning(NamedTuple):  # noqa: A001  # this is what everyone calls it
 class Findings(NamedTuple):
     """All that was found: warnings by line, the fault that a build would end with, and whether warnings are errors."""
 
-    warnings: tuple[Warning, ...]
+    warnings: tuple[CheckWarning, ...]
     error: BuildFileError | None
     fails: bool
 
@@ -67,7 +67,7 @@ def find(
     from buildah_py.buildfile.walk_checks import FileChecks
 
     given = dict(build_args or {})
-    found: list[Warning] = []
+    found: list[CheckWarning] = []
     try:
         options = _options(file, given)
     except BuildFileError as error:
@@ -77,7 +77,7 @@ def find(
         rule = RULES[name]
         wanted = options.merged(own) if own is not None else options
         if wanted.wants(name, experimental=rule.experimental):
-            found.append(Warning(name, line, message, rule.url, "note" if rule.own else "warning"))
+            found.append(CheckWarning(name, line, message, rule.url, "note" if rule.own else "warning"))
 
     settings = settings_of(build_args=given, target=target, platform=platform, contexts=contexts, env=env)
     _written(file, report)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from buildah_py.buildfile.lines import Reader
-from buildah_py.buildfile.source import Origin, Source, Span, decode
+from buildah_py.buildfile.lines import LineReader
+from buildah_py.buildfile.source import IncludedLines, Source, Span, decode
 from buildah_py.buildfile.statement import Statement
 from buildah_py.errors import BuildFileError, NotFound
 
@@ -27,20 +27,20 @@ def splice(source: Source, read: IncludeReader) -> Source:
 
     """
     lines: list[str] = []
-    origins: list[Origin] = []
+    origins: list[IncludedLines] = []
     _splice(source, read, lines, origins, (source.name,))
     return Source(source.name, "\n".join(lines) + "\n", tuple(origins))
 
 
 def _splice(
-    source: Source, read: IncludeReader, lines: list[str], origins: list[Origin], chain: tuple[str, ...]
+    source: Source, read: IncludeReader, lines: list[str], origins: list[IncludedLines], chain: tuple[str, ...]
 ) -> None:
-    reader = Reader(source)
+    reader = LineReader(source)
     physical = source.text.split("\n")
     if physical[-1] == "":
         physical.pop()
     done = 0
-    origins.append(Origin(len(lines) + 1, source.name, 1))
+    origins.append(IncludedLines(len(lines) + 1, source.name, 1))
     while True:
         line = reader.next_line()
         if line is None:
@@ -60,7 +60,7 @@ def _splice(
         if len(lines) > MAX_LINES:
             raise statement.error("the included files are too long")
         _splice(text, read, lines, origins, (*chain, text.name))
-        origins.append(Origin(len(lines) + 1, source.name, last + 1))
+        origins.append(IncludedLines(len(lines) + 1, source.name, last + 1))
     lines += physical[done:]
 
 

@@ -16,7 +16,7 @@ _DIRECTIVE = r"#%s*([a-zA-Z][a-zA-Z0-9]*)[ \t\n\f\r]*=[ \t\n\f\r]*(.+?)[ \t\n\f\
 _HEREDOC = r"([0-9]*)<<(-?)([^<]*)"
 
 
-class Piece(NamedTuple):
+class PhysicalLine(NamedTuple):
     """Where a physical line begins in a logical one: offset there; line and column here."""
 
     offset: int
@@ -28,7 +28,7 @@ class LogicalLine(NamedTuple):
     """An instruction's text after joining, and the way back to the file."""
 
     text: str
-    pieces: tuple[Piece, ...]
+    pieces: tuple[PhysicalLine, ...]
     doc: tuple[str, ...]
     last_line: int
     has_blank: bool
@@ -51,7 +51,7 @@ class LogicalLine(NamedTuple):
         return Span(position, position)
 
 
-class Reader:
+class LineReader:
     """Takes a file apart, one logical line after the other."""
 
     def __init__(self, source: Source) -> None:
@@ -126,11 +126,11 @@ class Reader:
     def _join(self, number: int, first: str, column: int, doc: tuple[str, ...]) -> LogicalLine | None:
         end = self._continued(first)
         if end < 0:
-            return LogicalLine(first, (Piece(0, number, column + 1),), doc, number, has_blank=False)
+            return LogicalLine(first, (PhysicalLine(0, number, column + 1),), doc, number, has_blank=False)
         lines = self._lines
         texts = [first[:end]]
         length = len(texts[0])
-        pieces = [Piece(0, number, column + 1)]
+        pieces = [PhysicalLine(0, number, column + 1)]
         has_blank = False
         while self._next < len(lines):
             line = lines[self._next].rstrip("\r")
@@ -142,7 +142,7 @@ class Reader:
             if stripped[0] == "#":
                 self.comments.append((self._next, stripped))
                 continue
-            pieces.append(Piece(length, self._next, 1))
+            pieces.append(PhysicalLine(length, self._next, 1))
             end = self._continued(line)
             if end >= 0:
                 line = line[:end]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from buildah_py.buildfile.instructions import build
-from buildah_py.buildfile.lines import LogicalLine, Reader
+from buildah_py.buildfile.lines import LineReader, LogicalLine
 from buildah_py.buildfile.source import Position, Source, Span, decode
 from buildah_py.buildfile.statement import Statement
 from buildah_py.buildfile.tree import Arg, BuildFile, Directives, From, If, Instruction, Stage
@@ -70,7 +70,7 @@ def _joined(errors: list[BuildFileError]) -> BuildFileError:
 
 
 def _asks_for_extensions(source: Source) -> bool:
-    reader = Reader(source)
+    reader = LineReader(source)
     reader.next_line()
     return _wants_extensions(reader.directives.get("syntax", ""))
 
@@ -109,7 +109,7 @@ class _Parser:
     def __init__(self, source: Source, *, extensions: bool) -> None:
         self.source = source
         self.errors: list[BuildFileError] = []
-        self._reader = Reader(source)
+        self._reader = LineReader(source)
         self._extensions = extensions
         self._blocks: list[_Block] = []
 

@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING
 
 from buildah_py.buildfile import tree
-from buildah_py.buildfile.lines import Reader
+from buildah_py.buildfile.lines import LineReader
 from buildah_py.buildfile.spaces import SPACES
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class _Printer:
         self._next_comment = 0
 
     def run(self) -> str:
-        reader = Reader(self._file.source)
+        reader = LineReader(self._file.source)
         reader.next_line()
         self._out += [f"# {name}={value}" for name, value in reader.directives.items()]
         instructions: list[Instruction] = [*self._file.arguments]

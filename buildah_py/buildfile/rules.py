@@ -8,7 +8,7 @@ _URL = "https://docs.docker.com/go/dockerfile/rule/"
 _OWN_URL = "docs/language.md#"
 
 
-class Rule(NamedTuple):
+class CheckRule(NamedTuple):
     """A check. `own` ones are pybuild's and not subject to `error=true`; `experimental` ones have to be asked for."""
 
     name: str
@@ -18,8 +18,8 @@ class Rule(NamedTuple):
     own: bool = False
 
 
-def _rule(name: str, page: str, description: str, *, experimental: bool = False) -> Rule:
-    return Rule(name, description, f"{_URL}{page}/" if page else "", experimental)
+def _rule(name: str, page: str, description: str, *, experimental: bool = False) -> CheckRule:
+    return CheckRule(name, description, f"{_URL}{page}/" if page else "", experimental)
 
 
 _ALL = (
@@ -67,28 +67,30 @@ _ALL = (
 )
 
 _OWN = (
-    Rule(
+    CheckRule(
         "PybuildHeredocErrexit",
         "a failing line of a RUN heredoc fails the step",
         f"{_OWN_URL}pybuildheredocerrexit",
         own=True,
     ),
-    Rule("PybuildSecretValue", "no value looks like a credential", f"{_OWN_URL}pybuildsecretvalue", own=True),
-    Rule(
+    CheckRule("PybuildSecretValue", "no value looks like a credential", f"{_OWN_URL}pybuildsecretvalue", own=True),
+    CheckRule(
         "PybuildCopyBeforeInstall",
         "the whole context is copied after the dependencies are installed",
         f"{_OWN_URL}pybuildcopybeforeinstall",
         own=True,
     ),
-    Rule("PybuildAptLeftovers", "apt-get leaves no package lists behind", f"{_OWN_URL}pybuildaptleftovers", own=True),
-    Rule(
+    CheckRule(
+        "PybuildAptLeftovers", "apt-get leaves no package lists behind", f"{_OWN_URL}pybuildaptleftovers", own=True
+    ),
+    CheckRule(
         "PybuildForeignSyntax",
         "the front end that `# syntax=` names is the one that reads the file",
         f"{_OWN_URL}pybuildforeignsyntax",
         own=True,
     ),
-    Rule("PybuildUnpinnedBase", "a base image has a tag or digest", f"{_OWN_URL}pybuildunpinnedbase", own=True),
+    CheckRule("PybuildUnpinnedBase", "a base image has a tag or digest", f"{_OWN_URL}pybuildunpinnedbase", own=True),
 )
 
-RULES: dict[str, Rule] = {rule.name: rule for rule in _ALL + _OWN}
+RULES: dict[str, CheckRule] = {rule.name: rule for rule in _ALL + _OWN}
 """All checks by name."""

@@ -26,7 +26,7 @@ def command_of(statement: Statement) -> Command:
 
 def run(statement: Statement, common: Common) -> Instruction:
     """The node for RUN."""
-    from buildah_py.buildfile.mounts import check_device, parse_mount
+    from buildah_py.buildfile.mount_flags import check_device, parse_mount
 
     flags = Flags(statement, ("mount*", "network", "security", "device*"))
     if not statement.flags:

@@ -22,7 +22,7 @@ class Span(NamedTuple):
     end: Position
 
 
-class Origin(NamedTuple):
+class IncludedLines(NamedTuple):
     """From `line` on, a text's lines are those of the file `name` from its line `number` on."""
 
     line: int
@@ -39,7 +39,7 @@ class Source:
 
     name: str
     text: str
-    origins: tuple[Origin, ...] = ()
+    origins: tuple[IncludedLines, ...] = ()
 
     def place(self, line: int) -> tuple[str, int]:
         """The file that the line `line` of the text came from, and its number there."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from buildah_py.buildfile.expand import Expansion
-    from buildah_py.buildfile.mounts import MountSpec
+    from buildah_py.buildfile.mount_flags import MountSpec
     from buildah_py.buildfile.named import NamedContext
     from buildah_py.buildfile.ports import Ports
     from buildah_py.buildfile.source import Source, Span
@@ -46,7 +46,7 @@ class Base(NamedTuple):
     triggers: tuple[str, ...] = ()
 
 
-class Origin(NamedTuple):
+class FilesOrigin(NamedTuple):
     """The place that an instruction takes files from: a stage, a named context, or the image of a name."""
 
     stage: StageWalk | None = None
@@ -60,7 +60,7 @@ class MountUse(NamedTuple):
     mount: tree.Mount
     spec: MountSpec
     target: str
-    origin: Origin | None
+    origin: FilesOrigin | None
 
 
 class Transfer(NamedTuple):
@@ -73,7 +73,7 @@ class Transfer(NamedTuple):
     chmod: str
     exclude: tuple[str, ...]
     checksum: str
-    origin: Origin | None
+    origin: FilesOrigin | None
 
 
 class StageObserver:
@@ -163,7 +163,7 @@ class FileWalk(Protocol):
 
     def need(self, stage: StageWalk) -> StageWalk: ...  # noqa: D102
 
-    def origin(self, stage: StageWalk, name: str, span: Span, verb: str) -> Origin: ...  # noqa: D102
+    def origin(self, stage: StageWalk, name: str, span: Span, verb: str) -> FilesOrigin: ...  # noqa: D102
 
     def similar(self, name: str) -> str: ...  # noqa: D102
 
@@ -436,7 +436,7 @@ class StageWalk:
         self.observer.run(instruction, [self._mount(mount) for mount in instruction.mounts])
 
     def _mount(self, mount: tree.Mount) -> MountUse:
-        from buildah_py.buildfile.mounts import read_mount, target_of
+        from buildah_py.buildfile.mount_flags import read_mount, target_of
 
         spec = read_mount(mount, lambda text: self.expand_text(text, mount.span))
         takes_files = spec.type in ("bind", "cache")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from buildah_py.buildfile import tree
 from buildah_py.buildfile.conditions import every
 from buildah_py.buildfile.expand import Expansion, ExpansionError, trace
-from buildah_py.buildfile.stage import Origin, StageWalk
+from buildah_py.buildfile.stage import FilesOrigin, StageWalk
 from buildah_py.buildfile.variables import EPOCH, EPOCH_OF_CONTEXT, is_epoch, predefined
 from buildah_py.errors import BuildFileError, UsageError
 from buildah_py.suggest import did_you_mean
@@ -138,7 +138,7 @@ class Walk:
             self.used_contexts.add(found.name)
         return found
 
-    def origin(self, stage: StageWalk, name: str, span: Span, verb: str) -> Origin:
+    def origin(self, stage: StageWalk, name: str, span: Span, verb: str) -> FilesOrigin:
         """Find what `--from` (`verb` is copy) or `from=` (mount) of a stage's instruction names, and walk it."""
         if verb == "copy" and (index := self._number(name, span, stage.source)) is not None:
             if index < len(self.stages):
@@ -148,14 +148,14 @@ class Walk:
         if context is not None and context.kind == "target":
             name = context.location
         elif context is not None:
-            return Origin(image=context.location) if context.kind == "image" else Origin(context=context)
+            return FilesOrigin(image=context.location) if context.kind == "image" else FilesOrigin(context=context)
         found = self._names.get(name.lower())
         if found is None:
             self._check_reference(name, span, stage.source)
-            return Origin(image=name)
+            return FilesOrigin(image=name)
         return self._stage_origin(stage, found, name, span, verb)
 
-    def _stage_origin(self, stage: StageWalk, found: StageWalk, name: str, span: Span, verb: str) -> Origin:
+    def _stage_origin(self, stage: StageWalk, found: StageWalk, name: str, span: Span, verb: str) -> FilesOrigin:
         if found is stage:
             raise stage.error(f"circular dependency detected on stage: {stage.label}: it takes files from itself", span)
         if found.index > stage.index:
@@ -165,7 +165,7 @@ class Walk:
                 "move the stage in front of this one",
             )
         stage.needs.append(found.index)
-        return Origin(stage=self.need(found))
+        return FilesOrigin(stage=self.need(found))
 
     # before any stage
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-class Below(NamedTuple):
+class StepBelow(NamedTuple):
     """What a step runs on: an image by its `name` and id (`image`), or else the step `number` of `stage`."""
 
     name: str = ""
@@ -26,7 +26,7 @@ class Below(NamedTuple):
         return f"{self.number} of {self.stage}" if self.stage else str(self.number)
 
 
-NOTHING_BELOW = Below()
+NOTHING_BELOW = StepBelow()
 
 
 class InputNote(NamedTuple):
@@ -52,7 +52,7 @@ class About:
     arguments: tuple[str, ...] = ()
     sources: str = ""
     inputs: Mapping[str, InputNote] = field(default_factory=dict)
-    below: Below = NOTHING_BELOW
+    below: StepBelow = NOTHING_BELOW
     on: str = ""
     chain: str = ""
     builds: tuple[str, ...] = ()
@@ -115,9 +115,9 @@ def read_about(raw: object) -> About:
     )
 
 
-def _below(raw: list[Any]) -> Below:
+def _below(raw: list[Any]) -> StepBelow:
     name, image, stage, number, text = raw
-    return Below(_text(name), _text(image), _text(stage), _number(number), _text(text))
+    return StepBelow(_text(name), _text(image), _text(stage), _number(number), _text(text))
 
 
 def _text(value: object) -> str:

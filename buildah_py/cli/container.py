@@ -76,7 +76,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def read(args: argparse.Namespace) -> ContainerOptions:
     """Read the options' values. Raises UsageError."""
     from buildah_py.api.container import ContainerOptions
-    from buildah_py.sandbox.spec import Limits
+    from buildah_py.sandbox.spec import ResourceLimits
 
     if any(text.endswith("host-gateway") for text in args.add_host) and args.network != "host":
         warn("--add-host …:host-gateway: containers with a network of their own do not reach this machine")
@@ -103,7 +103,7 @@ def read(args: argparse.Namespace) -> ContainerOptions:
         no_new_privileges=no_new_privileges,
         rlimits=tuple(_ulimit(text) for text in args.ulimit),
         shm_size=size(args.shm_size, "--shm-size") if args.shm_size else 64 << 20,
-        limits=Limits(
+        limits=ResourceLimits(
             memory=memory,
             memory_swap=swap,
             cpus=_at_least(args.cpus, 0, "--cpus"),

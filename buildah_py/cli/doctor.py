@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from buildah_py.cli.userns import Ranges
 
 
-class Finding(NamedTuple):
+class Diagnosis(NamedTuple):
     """One line: what was tried, whether it works, what was found, and what to do if it is to work."""
 
     subject: str
@@ -43,11 +43,11 @@ def run(args: argparse.Namespace) -> int:
         try:
             userns.reexec_in_user_namespace(own_command(sys.argv[1:]), os.environ)
         except SandboxError as error:
-            return _report([Finding("user namespace", False, error.message, error.hint)], json=args.json)
+            return _report([Diagnosis("user namespace", False, error.message, error.hint)], json=args.json)
     return _report(list(examine()), json=args.json)
 
 
-def examine() -> Iterator[Finding]:
+def examine() -> Iterator[Diagnosis]:
     """Try everything that a build may need."""
     yield _python()
     yield from _identity()
@@ -60,7 +60,7 @@ def examine() -> Iterator[Finding]:
     yield from _programs()
 
 
-def _report(findings: list[Finding], *, json: bool) -> int:
+def _report(findings: list[Diagnosis], *, json: bool) -> int:
     if json:
         say_json([finding._asdict() for finding in findings])
     else:
@@ -73,27 +73,27 @@ def _report(findings: list[Finding], *, json: bool) -> int:
     return 0 if all(finding.works or not finding.needed for finding in findings) else 1
 
 
-def _python() -> Finding:
+def _python() -> Diagnosis:
     version = ".".join(str(part) for part in sys.version_info[:3])
-    return Finding("Python", sys.version_info >= (3, 11), version, "install Python 3.11 or newer")
+    return Diagnosis("Python", sys.version_info >= (3, 11), version, "install Python 3.11 or newer")
 
 
-def _identity() -> Iterator[Finding]:
+def _identity() -> Iterator[Diagnosis]:
     from buildah_py.linux.identity import MARKER, outer_uid
 
     marker = os.environ.get(MARKER, "")
     if not marker:
-        yield Finding("privileges", True, "root")
+        yield Diagnosis("privileges", True, "root")
         return
     who = "an ordinary user" if outer_uid() else "a root who may mount nothing (no CAP_SYS_ADMIN)"
-    yield Finding("privileges", True, f"{who}, in a user namespace")
+    yield Diagnosis("privileges", True, f"{who}, in a user namespace")
     yield _subordinate_ids(marker)
 
 
 _USUAL_IDS = 65_536
 
 
-def _subordinate_ids(marker: str) -> Finding:
+def _subordinate_ids(marker: str) -> Diagnosis:
     import pwd
 
     from buildah_py.layers.owner import count_ids
@@ -106,7 +106,7 @@ def _subordinate_ids(marker: str) -> Finding:
             "" if many >= _USUAL_IDS else f"; images use up to {_USUAL_IDS}, and apt the last but one"
         )
         remedy = "as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $USER"
-        return Finding("subordinate ids", many >= _USUAL_IDS, found, remedy, needed=False)
+        return Diagnosis("subordinate ids", many >= _USUAL_IDS, found, remedy, needed=False)
     found = "none: every file belongs to root, other users cannot be switched to"
     user = outer_uid()
     try:
@@ -121,29 +121,29 @@ def _subordinate_ids(marker: str) -> Finding:
         remedy = f"as root: chmod u+s {' '.join(tools)} (or give them the capabilities setuid and setgid); no ids twice"
     else:
         remedy = "as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $USER"
-    return Finding("subordinate ids", False, found, remedy, needed=False)
+    return Diagnosis("subordinate ids", False, found, remedy, needed=False)
 
 
-def _kernel() -> Iterator[Finding]:
+def _kernel() -> Iterator[Diagnosis]:
     from buildah_py.linux import mounts
 
     release = os.uname().release
     try:
         os.close(mounts.fsopen("overlay"))
     except OSError as error:
-        yield Finding("overlay", False, f"Linux {release}: {error.strerror}", "modprobe overlay; Linux 5.12 or newer")
+        yield Diagnosis("overlay", False, f"Linux {release}: {error.strerror}", "modprobe overlay; Linux 5.12 or newer")
     else:
-        yield Finding("overlay", True, f"Linux {release}")
+        yield Diagnosis("overlay", True, f"Linux {release}")
 
 
-def _container() -> Finding:
+def _container() -> Diagnosis:
     from buildah_py.errors import SandboxError
 
     try:
         status = _try_container("none")
     except SandboxError as error:
-        return Finding("container", False, error.message, error.hint or "see the kernel's log (dmesg)")
-    return Finding("container", status == _NO_COMMAND, "namespaces, overlay, /proc, /dev and pivot_root work")
+        return Diagnosis("container", False, error.message, error.hint or "see the kernel's log (dmesg)")
+    return Diagnosis("container", status == _NO_COMMAND, "namespaces, overlay, /proc, /dev and pivot_root work")
 
 
 _NO_COMMAND = 127
@@ -185,7 +185,7 @@ def _try_container(network: str, *, uids: Ranges = (), gids: Ranges = (), inside
         return status
 
 
-def _network() -> Finding:
+def _network() -> Diagnosis:
     from buildah_py.errors import SandboxError
     from buildah_py.linux.identity import MARKER
 
@@ -198,11 +198,13 @@ def _network() -> Finding:
     try:
         _try_container("default")
     except SandboxError as error:
-        return Finding("network", False, error.message, remedy, needed=False)
-    return Finding("network", True, "pasta or slirp4netns" if unprivileged else "bridge, veth and address translation")
+        return Diagnosis("network", False, error.message, remedy, needed=False)
+    return Diagnosis(
+        "network", True, "pasta or slirp4netns" if unprivileged else "bridge, veth and address translation"
+    )
 
 
-def _user_namespaces() -> Iterator[Finding]:
+def _user_namespaces() -> Iterator[Diagnosis]:
     """Try what --userns=auto does, on the file system of the store; without root every container has one anyway."""
     from buildah_py.api.state import own_root
     from buildah_py.cli.userns import held
@@ -216,22 +218,22 @@ def _user_namespaces() -> Iterator[Finding]:
         uids, gids = held("/etc/subuid"), held("/etc/subgid")
         _try_container("none", uids=uids, gids=gids, inside=root if os.path.isdir(root) else None)
     except SandboxError as error:
-        yield Finding("--userns", False, error.message, error.hint, needed=False)
+        yield Diagnosis("--userns", False, error.message, error.hint, needed=False)
     else:
-        yield Finding("--userns", True, f"ids {uids[0][1]} and up stand for those of containers")
+        yield Diagnosis("--userns", True, f"ids {uids[0][1]} and up stand for those of containers")
 
 
-def _seccomp() -> Finding:
+def _seccomp() -> Diagnosis:
     from buildah_py.sandbox import capabilities, seccomp
 
     try:
         program = seccomp.compile_filter(capabilities.DEFAULT)
     except seccomp.UnavailableError as error:
-        return Finding("seccomp", False, str(error), "install libseccomp2", needed=False)
-    return Finding("seccomp", True, f"a filter of {len(program) // 8} instructions")
+        return Diagnosis("seccomp", False, str(error), "install libseccomp2", needed=False)
+    return Diagnosis("seccomp", True, f"a filter of {len(program) // 8} instructions")
 
 
-def _cgroups() -> Finding:
+def _cgroups() -> Diagnosis:
     from buildah_py.sandbox import cgroups
 
     limits = {"memory": 1 << 30, "memory_swap": 0, "cpus": 0, "cpu_shares": 0, "cpuset_cpus": "", "pids": 100}
@@ -240,18 +242,20 @@ def _cgroups() -> Finding:
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
         found = f"limits such as --memory cannot be set: {error.strerror}{where}"
-        return Finding("control groups", False, found, "run as root, or in a delegated systemd scope", needed=False)
-    return Finding("control groups", True, "memory and processes can be limited")
+        return Diagnosis("control groups", False, found, "run as root, or in a delegated systemd scope", needed=False)
+    return Diagnosis("control groups", True, "memory and processes can be limited")
 
 
-def _programs() -> Iterator[Finding]:
+def _programs() -> Iterator[Diagnosis]:
     tried: tuple[tuple[str, str, str, Callable[[str], bool]], ...] = (
         ("busybox", "pybuild bootstrap busybox", "busybox-static", _is_static),
         ("mmdebstrap", "pybuild bootstrap debian", "mmdebstrap", lambda _: True),
     )
     for program, purpose, package, fits in tried:
         found = [place for place in _places(program) if fits(place)]
-        yield Finding(program, bool(found), found[0] if found else f"missing ({purpose})", f"install {package}", False)
+        yield Diagnosis(
+            program, bool(found), found[0] if found else f"missing ({purpose})", f"install {package}", False
+        )
 
 
 def _places(program: str) -> list[str]:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from buildah_py.query.usage import Report
+    from buildah_py.query.usage import DiskUsage
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _as_json(report: Report) -> dict[str, object]:
+def _as_json(report: DiskUsage) -> dict[str, object]:
     return {
         "images": [image._asdict() for image in report.images],
         "cache": {"layers": report.cached, "disk": report.cache},
@@ -48,7 +48,7 @@ def _as_json(report: Report) -> dict[str, object]:
     }
 
 
-def _print(report: Report, *, verbose: bool) -> None:
+def _print(report: DiskUsage, *, verbose: bool) -> None:
     if report.images:
         rows = [("IMAGE", "LAYERS", "ON DISK", "SHARED", "PRIVATE", "LAST USED")]
         rows += [

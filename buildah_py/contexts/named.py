@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from buildah_py.errors import SourceError, UsageError
 from buildah_py.frozen import dataclass
 from buildah_py.image.reference import LAYOUT
-from buildah_py.layers.limits import DEFAULT_LIMITS, Limits
+from buildah_py.layers.limits import DEFAULT_LIMITS, ArchiveLimits
 from buildah_py.sources.directory import DirectoryContext
 from buildah_py.sources.find import find_ignore
 from buildah_py.sources.reach import NOWHERE
@@ -60,7 +60,7 @@ class ContextOptions:
     local_redirects: bool = False
     most: int = 0
 
-    def limits(self) -> Limits:
+    def limits(self) -> ArchiveLimits:
         """How much an archive, or what is fetched, may hold."""
         size = self.most or DEFAULT_LIMITS.size
         return DEFAULT_LIMITS._replace(size=size, hint="--max-layer-size=SIZE allows more")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Warn = Callable[[str], object]
 
 
-class Arrived(NamedTuple):
+class RemoteContext(NamedTuple):
     """A context that came: a directory of its own, or a lone build file, beside which the directory is empty.
 
     `time` is when it was last changed, as a web server said, in seconds since 1970; 0 where none did.
@@ -43,13 +43,13 @@ def empty(store: Store) -> str:
     return _room(store)
 
 
-def from_stdin(store: Store, reach: Reach, warn: Warn = lambda _: None) -> Arrived:
+def from_stdin(store: Store, reach: Reach, warn: Warn = lambda _: None) -> RemoteContext:
     """Take a context from standard input. Raises SourceError, ArchiveError."""
     from buildah_py.sources.stream import DescriptorStream, read_stream
 
     directory = _room(store)
     try:
-        return Arrived(
+        return RemoteContext(
             directory, read_stream(DescriptorStream(sys.stdin.fileno()), directory, warn=warn, limits=reach.limits)
         )
     except ArchiveError as error:
@@ -83,7 +83,7 @@ def fetch(store: Store, url: str, reach: Reach) -> Fetched:
     return http.fetch(url, store.path("fetched"), reach)
 
 
-def from_web(store: Store, url: str, reach: Reach, warn: Warn = lambda _: None) -> Arrived:
+def from_web(store: Store, url: str, reach: Reach, warn: Warn = lambda _: None) -> RemoteContext:
     """Fetch an archive, or a lone build file. Raises SourceError."""
     from buildah_py.sources.stream import read_stream
 
@@ -92,6 +92,6 @@ def from_web(store: Store, url: str, reach: Reach, warn: Warn = lambda _: None) 
     try:
         with open(fetched.path, "rb") as file:
             lone = read_stream(file, directory, name=redact(url), warn=warn, limits=reach.limits)
-        return Arrived(directory, lone, fetched.mtime // SECOND)
+        return RemoteContext(directory, lone, fetched.mtime // SECOND)
     except ArchiveError as error:
         raise SourceError(f"{redact(url)}: {error.message}", hint=error.hint) from error

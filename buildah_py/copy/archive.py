@@ -11,7 +11,7 @@ from buildah_py.errors import ArchiveError, SourceChanged
 from buildah_py.layers.apply import Sparse, link_target
 from buildah_py.layers.compression import decompress
 from buildah_py.layers.entry import BLOCK, CHAR, DIR, FIFO, FILE, HARDLINK, SYMLINK, Entry
-from buildah_py.layers.limits import DEFAULT_LIMITS, Limits
+from buildah_py.layers.limits import DEFAULT_LIMITS, ArchiveLimits
 from buildah_py.layers.reader import TarReader, begins_as_tar
 from buildah_py.layers.resolve import resolve
 
@@ -85,7 +85,7 @@ def unpack(
     into: str,
     *,
     chown: tuple[int, int] | None = None,
-    limits: Limits = DEFAULT_LIMITS,
+    limits: ArchiveLimits = DEFAULT_LIMITS,
     warn: Callable[[str], None] = lambda _: None,
     check: Callable[[], object] = lambda: None,
 ) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from buildah_py.layers.tree import FileReader, FirstReader, SourceTree, Tree
 
 
-class Origin(NamedTuple):
+class FileBytes(NamedTuple):
     """Where the bytes of one source's files come from: paths in `tree`, or `data`.
 
     `links` maps further names of a file to the first one; `number` tells the sources of an instruction apart.
@@ -41,7 +41,7 @@ class Layout:
 
     def __init__(self, view: Tree) -> None:
         self._view = view
-        self._planned: dict[str, tuple[Entry, Origin | None, str]] = {}
+        self._planned: dict[str, tuple[Entry, FileBytes | None, str]] = {}
         self._written: dict[str, Entry] = {}
         self._fresh: set[str] = set()  # directories below which the view has nothing to say
         self._touched: list[Entry] = []  # directories of the view that are in the layer because something in them is
@@ -110,7 +110,7 @@ class Layout:
                 return
             path = path.rpartition("/")[0]
 
-    def put(self, entry: Entry, origin: Origin | None = None, source: str = "") -> None:
+    def put(self, entry: Entry, origin: FileBytes | None = None, source: str = "") -> None:
         """Plan `entry` at its path, in a directory that is planned; directories stay, and what else is there goes.
 
         A file's bytes are those of `source` in `origin`.
@@ -231,7 +231,7 @@ class _Files:
         self._reader: FileReader | None = None
         self._first: FirstReader | None = None
 
-    def write(self, entry: Entry, origin: Origin, path: str) -> None:
+    def write(self, entry: Entry, origin: FileBytes, path: str) -> None:
         tree = origin.tree
         if tree is None:
             self._writer.add_file(entry.path, origin.data, entry.mode, entry.uid, entry.gid, entry.xattrs, entry.mtime)
@@ -253,7 +253,7 @@ class _Files:
             raise _changed(origin, path)
         self._writer.add_small_file(entry, data)
 
-    def _write_large(self, entry: Entry, origin: Origin, descriptor: int, path: str) -> None:
+    def _write_large(self, entry: Entry, origin: FileBytes, descriptor: int, path: str) -> None:
         try:
             written = self._writer.add_file(
                 entry.path, descriptor, entry.mode, entry.uid, entry.gid, entry.xattrs, entry.mtime
@@ -303,7 +303,7 @@ class _Files:
         self._reader = self._first = self._tree = None
 
 
-def _changed(origin: Origin, path: str) -> SourceChanged:
+def _changed(origin: FileBytes, path: str) -> SourceChanged:
     return SourceChanged(
         f"/{path} of {origin.where} changed while it was copied",
         hint="let whatever writes there finish, then build again",

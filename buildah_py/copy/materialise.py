@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from buildah_py.buildfile.ignore import clean
-from buildah_py.copy.layout import Layout, Origin
-from buildah_py.copy.selection import Selection, Source
+from buildah_py.copy.layout import FileBytes, Layout
+from buildah_py.copy.selection import SelectedSource, Selection
 from buildah_py.errors import NotFound
 from buildah_py.layers.entry import DIR, FILE, SECOND, SYMLINK, Entry
-from buildah_py.layers.limits import DEFAULT_LIMITS, Limits
+from buildah_py.layers.limits import DEFAULT_LIMITS, ArchiveLimits
 from buildah_py.layers.resolve import resolve
 from buildah_py.layers.stamps import Stamps
 
@@ -66,7 +66,7 @@ class _Options(NamedTuple):
 class _Unpacking(NamedTuple):
     """What `archive.unpack` is told beside what to unpack."""
 
-    limits: Limits
+    limits: ArchiveLimits
     warn: Callable[[str], None]
     check: Callable[[], object]
 
@@ -100,7 +100,7 @@ def materialise(
     unpack_into: LayerWriter | None = None,
     now: int = 0,
     warn: Callable[[str], None] = lambda _: None,
-    limits: Limits = DEFAULT_LIMITS,
+    limits: ArchiveLimits = DEFAULT_LIMITS,
     check: Callable[[], object] = lambda: None,
 ) -> Stamps:
     """Add to `sink` what copying `pieces`, in order, to `destination` changes in the file system that `view` shows.
@@ -160,7 +160,7 @@ def _unpacked(
     layout: Layout,
     writer: LayerWriter,
     tree: Tree,
-    source: Source,
+    source: SelectedSource,
     destination: str,
     options: _Options,
     unpacking: _Unpacking,
@@ -180,14 +180,14 @@ def _unpacked(
 
 def _each(
     pieces: Sequence[Selection | Inline], unpack: Sequence[bool]
-) -> list[tuple[SourceTree | _InlineTree, str, Source, bool]]:
-    found: list[tuple[SourceTree | _InlineTree, str, Source, bool]] = []
+) -> list[tuple[SourceTree | _InlineTree, str, SelectedSource, bool]]:
+    found: list[tuple[SourceTree | _InlineTree, str, SelectedSource, bool]] = []
     for piece, unpacks in zip(pieces, unpack, strict=True):
         if isinstance(piece, Selection):
             found += [(piece.tree, piece.where, source, unpacks) for source in piece.sources]
         else:
             entry = Entry(piece.name, FILE, piece.mode, size=len(piece.data), mtime=piece.mtime)
-            source = Source(piece.name, piece.name, "", [entry])
+            source = SelectedSource(piece.name, piece.name, "", [entry])
             found.append((_InlineTree(piece.data), "the build file", source, False))
     return found
 
@@ -196,7 +196,7 @@ def _is_directory(destination: str) -> bool:
     return destination.endswith(("/", "/."))
 
 
-def _into(layout: Layout, destination: str, source: Source, options: _Options) -> str:
+def _into(layout: Layout, destination: str, source: SelectedSource, options: _Options) -> str:
     """Make the directories on the way, and give the path that the source itself goes to."""
     mode, owner = options.parents
     path = clean("/" + destination)
@@ -218,7 +218,7 @@ def _copy_directory(
     layout: Layout,
     tree: SourceTree | _InlineTree,
     where: str,
-    source: Source,
+    source: SelectedSource,
     into: str,
     options: _Options,
     number: int,
@@ -247,7 +247,7 @@ def _copy_directory(
             layout.put(options.entry(entry, path), origin, entry.path)
 
 
-def _origin(tree: SourceTree | _InlineTree, where: str, source: Source, number: int) -> Origin:
+def _origin(tree: SourceTree | _InlineTree, where: str, source: SelectedSource, number: int) -> FileBytes:
     if isinstance(tree, _InlineTree):
-        return Origin(None, where, tree.data)
-    return Origin(tree, where, b"", source.links, number)
+        return FileBytes(None, where, tree.data)
+    return FileBytes(tree, where, b"", source.links, number)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from buildah_py.buildfile.ignore import IgnorePatterns, clean
 from buildah_py.copy import wildcard
-from buildah_py.copy.selection import Selection, Source
+from buildah_py.copy.selection import SelectedSource, Selection
 from buildah_py.errors import NotFound
 from buildah_py.layers.entry import DIR, FILE, SYMLINK, sort_key
 from buildah_py.layers.resolve import resolve
@@ -40,7 +40,7 @@ def select(
     its SourceChanged for what cannot be read.
     """
     excluded = IgnorePatterns(exclude, name="--exclude", flag=True) if exclude else None
-    found: list[Source] = []
+    found: list[SelectedSource] = []
     for argument in sources:
         if parents:
             found += _with_parents(tree, argument, excluded, where)
@@ -80,11 +80,11 @@ def select_path(tree: SourceTree, path: str, *, where: str) -> Selection:
     if root is None:
         raise missing(tree, path, path, where)
     entries, _ = _walk(tree, root, None, None) if root.kind == DIR else ([root], None)
-    source = Source(path, path.rpartition("/")[2], path, entries)
+    source = SelectedSource(path, path.rpartition("/")[2], path, entries)
     return complete(Selection(tree, where, (source,)))
 
 
-def _plain(tree: SourceTree, argument: str, excluded: IgnorePatterns | None, where: str) -> Iterable[Source]:
+def _plain(tree: SourceTree, argument: str, excluded: IgnorePatterns | None, where: str) -> Iterable[SelectedSource]:
     path = _inside(argument)
     base, pattern = wildcard.split(path)
     if not pattern:
@@ -102,19 +102,21 @@ def _plain(tree: SourceTree, argument: str, excluded: IgnorePatterns | None, whe
             yield source
 
 
-def _source(tree: SourceTree, argument: str, path: str, excluded: IgnorePatterns | None, where: str) -> Source:
+def _source(tree: SourceTree, argument: str, path: str, excluded: IgnorePatterns | None, where: str) -> SelectedSource:
     base = resolve(tree, path)
     root = tree.entry(base)
     if root is None:
         raise missing(tree, argument, path, where)
     name = path.rpartition("/")[2]
     if root.kind != DIR:
-        return Source(argument, name, base, [root])
+        return SelectedSource(argument, name, base, [root])
     entries, implied = _walk(tree, root, None, excluded)
-    return Source(argument, name, base, entries, implied)
+    return SelectedSource(argument, name, base, entries, implied)
 
 
-def _with_parents(tree: SourceTree, argument: str, excluded: IgnorePatterns | None, where: str) -> Iterable[Source]:
+def _with_parents(
+    tree: SourceTree, argument: str, excluded: IgnorePatterns | None, where: str
+) -> Iterable[SelectedSource]:
     before, pivot, after = argument.partition("/./")
     pattern = _inside(after if pivot else argument)
     included = IgnorePatterns([pattern] if pattern else ["**"], name="COPY --parents", flag=True)
@@ -124,7 +126,7 @@ def _with_parents(tree: SourceTree, argument: str, excluded: IgnorePatterns | No
             wanted = f"{base.path}/{pattern}" if base.path else pattern
             if tree.entry(wanted) is None:
                 raise missing(tree, argument, wanted, where)
-        yield Source(argument, base.path.rpartition("/")[2], base.path, entries, implied)
+        yield SelectedSource(argument, base.path.rpartition("/")[2], base.path, entries, implied)
 
 
 def _pivots(tree: SourceTree, argument: str, path: str, where: str) -> Iterable[Entry]:
@@ -182,7 +184,7 @@ def _walk(
     return entries, frozenset(implied)
 
 
-def _complete(tree: SourceTree, source: Source) -> Source:
+def _complete(tree: SourceTree, source: SelectedSource) -> SelectedSource:
     """Fill in digests, and find the files that are selected under several names."""
     # Some may have been read meanwhile.
     entries = [(tree.entry(entry.path) or entry) if _is_unread(entry) else entry for entry in source.entries]

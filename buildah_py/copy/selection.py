@@ -18,7 +18,7 @@ _MAGIC: Final = b"pybuild selection 2\n"
 _ROWS: Final = 4096
 
 
-class Source(NamedTuple):
+class SelectedSource(NamedTuple):
     """One path that a source argument led to.
 
     `argument` is the source as written, `name` the last component of the path before links were followed, `base` the
@@ -48,7 +48,7 @@ class Selection(NamedTuple):
 
     tree: SourceTree
     where: str
-    sources: tuple[Source, ...]
+    sources: tuple[SelectedSource, ...]
     timed: bool = False
 
     @property
@@ -105,7 +105,7 @@ def _time(entry: Entry) -> str:
     return "" if entry.stamp else str(entry.mtime // SECOND)
 
 
-def _rows(source: Source, chmod: Mode | None, *, chown: bool, timed: bool) -> Iterator[str]:
+def _rows(source: SelectedSource, chmod: Mode | None, *, chown: bool, timed: bool) -> Iterator[str]:
     """Give each entry as fields that end with NUL, which no name and no link target can hold."""
     entries = source.entries
     cut = len(source.base) + 1 if source.base else 0

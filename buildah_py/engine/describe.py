@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from buildah_py.cache.ingredients import About, Below, InputNote
+from buildah_py.cache.ingredients import About, InputNote, StepBelow
 from buildah_py.engine.results import chain_above
 from buildah_py.plan.steps import BaseStep, CaptureStep, CopyStep, RunStep
 from buildah_py.sources.urls import redact
@@ -25,13 +25,13 @@ def describe(node: Node, nodes: Sequence[Node], op: Op | None, *, on: str = "", 
     `on` is the chain digest of the file system that it runs on, `content` the digest of what it made, where known.
     """
     step = node.step.run if isinstance(node.step, CaptureStep) else node.step
-    below = Below()
+    below = StepBelow()
     if node.parent is not None:
         parent = nodes[node.parent]
         if isinstance(parent.step, BaseStep):
-            below = Below(name=parent.step.name, image=parent.step.image)
+            below = StepBelow(name=parent.step.name, image=parent.step.image)
         else:
-            below = Below(stage=parent.stage, number=parent.number, text=parent.text[:_MAX_TEXT])
+            below = StepBelow(stage=parent.stage, number=parent.number, text=parent.text[:_MAX_TEXT])
     return About(
         stage=node.stage,
         number=node.number,

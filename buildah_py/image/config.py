@@ -33,7 +33,7 @@ DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """PATH where an image sets none."""
 
 
-class Healthcheck(NamedTuple):
+class HealthcheckConfig(NamedTuple):
     """How to see whether a container works. `test` begins with NONE, CMD or CMD-SHELL; times in ns, 0 for inherited."""
 
     test: tuple[str, ...] = ()
@@ -298,8 +298,8 @@ class ImageConfig:
         """Set the signal that ends a container, name or number."""
         return self._with("StopSignal", signal)
 
-    def with_healthcheck(self, check: Healthcheck | None) -> ImageConfig:
-        """Set the health check; None removes it, `Healthcheck(("NONE",))` switches off one that was inherited."""
+    def with_healthcheck(self, check: HealthcheckConfig | None) -> ImageConfig:
+        """Set the health check; None removes it, `HealthcheckConfig(("NONE",))` switches off one that was inherited."""
         if check is None:
             return self._with("Healthcheck", {})
         values = (list(check.test), *check[1:])

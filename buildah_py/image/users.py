@@ -24,7 +24,7 @@ _MAX_LINE = 64 << 10
 _MAX_ID = 2**32 - 2  # 2**32 - 1 is (uid_t) -1: "leave it as it is"
 
 
-class User:
+class ExecUser:
     """The identity of a process. `name` is `""` where passwd does not list the id."""
 
     __slots__ = ("gid", "groups", "home", "name", "uid")
@@ -42,13 +42,13 @@ class User:
         return f"User({self.uid}, {self.gid}, {self.groups}, {self.name!r}, {self.home!r})"
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, User) and repr(self) == repr(other)
+        return isinstance(other, ExecUser) and repr(self) == repr(other)
 
     def __hash__(self) -> int:
         return hash(repr(self))
 
 
-def user(spec: str, passwd: bytes = b"", group: bytes = b"") -> User:
+def user(spec: str, passwd: bytes = b"", group: bytes = b"") -> ExecUser:
     """Who a process runs as under USER `spec`; `""` is root. Raises NotFound for a name that is not listed.
 
     A number that is not listed has the group 0 and the home `/`.
@@ -62,9 +62,9 @@ def user(spec: str, passwd: bytes = b"", group: bytes = b"") -> User:
         account = "", uid, 0, "/"
     name, uid, gid, home = account
     if wanted_group:
-        return User(uid, _gid(wanted_group, spec, group), (), name, home)
+        return ExecUser(uid, _gid(wanted_group, spec, group), (), name, home)
     groups = tuple(dict.fromkeys(one for _, one, members in _groups(group) if name and name in members))
-    return User(uid, gid, groups, name, home)
+    return ExecUser(uid, gid, groups, name, home)
 
 
 def owner(spec: str, passwd: bytes = b"", group: bytes = b"") -> tuple[int, int]:

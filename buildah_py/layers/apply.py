@@ -9,7 +9,7 @@ from buildah_py.errors import ArchiveError
 from buildah_py.layers.entry import BLOCK, CHAR, DIR, FIFO, FILE, HARDLINK, SYMLINK, WHITEOUT
 from buildah_py.layers.header import OPAQUE_NAME, WHITEOUT_PREFIX
 from buildah_py.layers.inventory import Captured
-from buildah_py.layers.limits import DEFAULT_LIMITS, Limits
+from buildah_py.layers.limits import DEFAULT_LIMITS, ArchiveLimits
 from buildah_py.layers.reader import Member, TarReader
 from buildah_py.layers.resolve import link_of
 from buildah_py.layers.stream import PIECE, ZEROS, BackgroundHash, ReadAhead
@@ -32,7 +32,7 @@ def unpack(
     stream: Readable,
     dest: str,
     *,
-    limits: Limits = DEFAULT_LIMITS,
+    limits: ArchiveLimits = DEFAULT_LIMITS,
     userxattr: bool = False,
     keep_whiteouts: bool = True,
     owners: bool = True,

@@ -13,7 +13,7 @@ from buildah_py.layers.entry import BLOCK, CHAR, DIR, FIFO, FILE, HARDLINK, SECO
 from buildah_py.layers.files import read_pieces
 from buildah_py.layers.header import END, WHITEOUT_PREFIX, header, padding
 from buildah_py.layers.inventory import Captured, Inventory
-from buildah_py.layers.lower import NOTHING, Below, LowerDirectory, Lowers
+from buildah_py.layers.lower import NOTHING, LowerDirectory, LowerPath, Lowers
 from buildah_py.layers.stamps import CONTENT, Stamps, classify, seconds_of
 from buildah_py.layers.stream import BackgroundHash, TarStream
 from buildah_py.linux.paths import Beneath
@@ -84,8 +84,8 @@ def capture(
 class _Child(NamedTuple):
     path: str
     status: os.stat_result
-    below: Below
-    stub: Below
+    below: LowerPath
+    stub: LowerPath
     hidden: bool  # below a directory that the step made anew: what lies below the upper has to be whited out
 
 
@@ -136,7 +136,7 @@ class _Walk:
         self._metacopy = prefix + "metacopy"
         self._links: dict[tuple[int, int], str] = {}
         # Directories on the way that enter only if something in them does, with what they were.
-        self._waiting: list[tuple[Entry, Below]] = []
+        self._waiting: list[tuple[Entry, LowerPath]] = []
         self.entries: list[Entry] = []
         self.skipped: list[str] = []
         self.unneeded: list[str] = []
@@ -262,13 +262,13 @@ class _Walk:
         else:
             self._emit(entry, below, check=True)
 
-    def _same_directory(self, entry: Entry, below: Below, layers: Lowers) -> bool:
+    def _same_directory(self, entry: Entry, below: LowerPath, layers: Lowers) -> bool:
         if below.stat is None or not stat.S_ISDIR(below.stat.st_mode) or not _same_owner(entry, below.stat):
             return False
         return self._pairs_below(below, entry.path, layers) == entry.xattrs
 
     @staticmethod
-    def _pairs_below(below: Below, path: str, layers: Lowers) -> tuple[tuple[str, bytes], ...]:
+    def _pairs_below(below: LowerPath, path: str, layers: Lowers) -> tuple[tuple[str, bytes], ...]:
         descriptor = layers.open(below, path)
         try:
             return xattrs.read(descriptor)
@@ -299,7 +299,7 @@ class _Walk:
         self._emit(entry, below, check=True)
 
     @staticmethod
-    def _same_node(entry: Entry, below: Below, layers: Lowers) -> bool:
+    def _same_node(entry: Entry, below: LowerPath, layers: Lowers) -> bool:
         old = below.stat
         if old is None or _KINDS.get(stat.S_IFMT(old.st_mode)) != entry.kind:
             return False
@@ -309,7 +309,9 @@ class _Walk:
             return layers.readlink(below, entry.path) == entry.link
         return _device(old) == entry.device
 
-    def _file(self, path: str, status: os.stat_result, before: Below, olds: tuple[tuple[Below, Lowers], ...]) -> None:
+    def _file(
+        self, path: str, status: os.stat_result, before: LowerPath, olds: tuple[tuple[LowerPath, Lowers], ...]
+    ) -> None:
         size = status.st_size
         descriptor = self._top.open(path, _FILE)
         try:
@@ -348,7 +350,7 @@ class _Walk:
         finally:
             os.close(descriptor)
 
-    def _emit(self, entry: Entry, before: Below, *, check: bool = False) -> None:
+    def _emit(self, entry: Entry, before: LowerPath, *, check: bool = False) -> None:
         entry = self._times.settle(entry, before.stat)
         self._flush(entry, check=check)
         self.entries.append(entry)
@@ -422,7 +424,7 @@ def _same_owner(entry: Entry, old: os.stat_result) -> bool:
     return old.st_mode & 0o7777 == entry.mode and old.st_uid == entry.uid and old.st_gid == entry.gid
 
 
-def _same_file(descriptor: int, entry: Entry, below: Below, layers: Lowers) -> bool:
+def _same_file(descriptor: int, entry: Entry, below: LowerPath, layers: Lowers) -> bool:
     """Compare a copied-up file with the one below, bytes too: with mtimes all set to one time, stat shows little."""
     old = below.stat
     if (

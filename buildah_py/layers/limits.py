@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 
-class Limits(NamedTuple):
+class ArchiveLimits(NamedTuple):
     """How much an archive may make us do.
 
     `size` is in bytes, of the uncompressed stream and of the files that it says there are, whatever of them are holes;
@@ -20,4 +20,4 @@ class Limits(NamedTuple):
     hint: str = ""
 
 
-DEFAULT_LIMITS: Final = Limits()
+DEFAULT_LIMITS: Final = ArchiveLimits()

@@ -19,7 +19,7 @@ _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _LIST_FROM: Final = 8  # as many look-ups in one directory cost about what listing it does
 
 
-class Below(NamedTuple):
+class LowerPath(NamedTuple):
     """What a path is below the upper directory.
 
     `stat` is None where nothing shows; `layer` is the index of the layer that shows. A directory has in `merged` the
@@ -33,7 +33,7 @@ class Below(NamedTuple):
     marked: frozenset[int] = frozenset()
 
 
-NOTHING: Final = Below()
+NOTHING: Final = LowerPath()
 
 
 class Lowers:
@@ -67,26 +67,26 @@ class Lowers:
         while self._roots:
             self._roots.pop().close()
 
-    def root(self) -> Below:
+    def root(self) -> LowerPath:
         """Return what `/` is."""
         if not self._roots:
             return NOTHING
         marked = frozenset(
             layer for layer, root in enumerate(self._roots) if xattrs.overlay_value(root.top, self._opaque) == b"x"
         )
-        return Below(os.stat(self._roots[0].top), 0, tuple(range(len(self._roots))), marked)
+        return LowerPath(os.stat(self._roots[0].top), 0, tuple(range(len(self._roots))), marked)
 
-    def directory(self, below: Below, path: str, lookups: int) -> LowerDirectory:
+    def directory(self, below: LowerPath, path: str, lookups: int) -> LowerDirectory:
         """Prepare `lookups` look-ups in the directory `path`, which `below` describes."""
         return LowerDirectory(self, below, path, listed=lookups >= _LIST_FROM)
 
-    def open(self, below: Below, path: str) -> int:
+    def open(self, below: LowerPath, path: str) -> int:
         """Open the regular file or directory that shows at `path`."""
         assert below.stat is not None
         flags = _DIRECTORY if stat.S_ISDIR(below.stat.st_mode) else _FILE
         return self._roots[below.layer].open(path, flags)
 
-    def readlink(self, below: Below, path: str) -> str:
+    def readlink(self, below: LowerPath, path: str) -> str:
         """Return the target of the symbolic link that shows at `path`."""
         return self._roots[below.layer].readlink(path)
 
@@ -130,7 +130,7 @@ class LowerDirectory:
 
     __slots__ = ("_below", "_lowers", "_names", "_path")
 
-    def __init__(self, lowers: Lowers, below: Below, path: str, *, listed: bool) -> None:
+    def __init__(self, lowers: Lowers, below: LowerPath, path: str, *, listed: bool) -> None:
         self._lowers = lowers
         self._below = below
         self._path = path
@@ -138,7 +138,7 @@ class LowerDirectory:
         if listed:
             self._names = {layer: frozenset(lowers.list(layer, path)) for layer in below.merged}
 
-    def find(self, name: str) -> Below:
+    def find(self, name: str) -> LowerPath:
         """Return what shows at `name`."""
         below, lowers, names = self._below, self._lowers, self._names
         path = f"{self._path}/{name}" if self._path else name
@@ -164,7 +164,7 @@ class LowerDirectory:
                 break
             if not stat.S_ISDIR(mode):
                 if found is None:
-                    return Below(status, layer)
+                    return LowerPath(status, layer)
                 break
             if found is None:
                 found, first = status, layer
@@ -176,7 +176,7 @@ class LowerDirectory:
                 marked.append(layer)
         if found is None:
             return NOTHING
-        return Below(found, first, tuple(merged), frozenset(marked))
+        return LowerPath(found, first, tuple(merged), frozenset(marked))
 
     def names(self) -> set[str]:
         """Return every name that a layer has here, whether something hides it or not."""

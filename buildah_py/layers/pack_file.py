@@ -71,7 +71,7 @@ class Reading:
             self._failed = error
 
 
-class Base(NamedTuple):
+class PatchBase(NamedTuple):
     """A layer that is kept as the whole tar in the file `path`, its entries in order, and the reading of that file."""
 
     diff_id: str
@@ -86,7 +86,7 @@ class PackFile:
     A thread, which starts with the first of them, hashes and writes them.
     """
 
-    def __init__(self, path: str, base: Base | None) -> None:
+    def __init__(self, path: str, base: PatchBase | None) -> None:
         from _queue import SimpleQueue
         from threading import Semaphore, Thread
 

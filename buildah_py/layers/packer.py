@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
 
-    from buildah_py.layers.pack_file import Base
+    from buildah_py.layers.pack_file import PatchBase
 
     Xattrs = tuple[tuple[str, bytes], ...]
 
@@ -35,7 +35,7 @@ class LayerPacker:
     raises StoreError where it is not so. Context manager.
     """
 
-    def __init__(self, directory: str, base: Base | None = None) -> None:
+    def __init__(self, directory: str, base: PatchBase | None = None) -> None:
         self._base = base
         self._entries: dict[str, Entry] = {}
         self._at = 0  # bytes of the tar so far

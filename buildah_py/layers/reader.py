@@ -14,7 +14,7 @@ from buildah_py.errors import ArchiveError
 from buildah_py.layers.compression import decompress
 from buildah_py.layers.entry import BLOCK, CHAR, DIR, FIFO, FILE, HARDLINK, SECOND, SYMLINK
 from buildah_py.layers.header import BLOCK_SIZE
-from buildah_py.layers.limits import DEFAULT_LIMITS, Limits
+from buildah_py.layers.limits import DEFAULT_LIMITS, ArchiveLimits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -67,7 +67,7 @@ class TarReader:
     def __init__(
         self,
         read: Callable[[int], bytes],
-        limits: Limits = DEFAULT_LIMITS,
+        limits: ArchiveLimits = DEFAULT_LIMITS,
         check: Callable[[], object] = lambda: None,
     ) -> None:
         self._source = read

@@ -122,9 +122,9 @@ class MergedView(SourceTree):
         """Open the regular file `path` for reading; NotFound where that is none."""
         return _open(self.fs_of_file(path), path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
 
-    def reader(self) -> Reader:
+    def reader(self) -> ViewReader:
         """Return something that opens many files, best in the order of their directories; the caller closes it."""
-        return Reader(self)
+        return ViewReader(self)
 
     def fs_of_file(self, path: str) -> str:
         """Return the directory of the layer that the regular file `path` is in; NotFound where that is none."""
@@ -220,7 +220,7 @@ class MergedView(SourceTree):
         return _Found(shown, max(first, 0), tuple(merged))
 
 
-class Reader:
+class ViewReader:
     """Opens files of a view one after the other, keeping the directory of the last one open."""
 
     def __init__(self, view: MergedView) -> None:

@@ -19,7 +19,7 @@ _LARGEST = 64 << 20
 _CONTAINERD = "io.containerd.snapshotter.v1"
 
 
-class EngineAddress(NamedTuple):
+class DaemonAddress(NamedTuple):
     """Where an engine listens: `path` of a socket, or host and port. `said` is what named it."""
 
     path: str
@@ -28,7 +28,7 @@ class EngineAddress(NamedTuple):
     said: str
 
 
-def find_engine(environ: Mapping[str, str]) -> EngineAddress:
+def find_engine(environ: Mapping[str, str]) -> DaemonAddress:
     """Find Docker or Podman: $DOCKER_HOST, $CONTAINER_HOST, then the sockets that they usually have.
 
     Raises OutputError where there is none.
@@ -40,29 +40,29 @@ def find_engine(environ: Mapping[str, str]) -> EngineAddress:
     usual = ("/var/run/docker.sock", f"{own}/docker.sock", "/run/podman/podman.sock", f"{own}/podman/podman.sock")
     for path in usual:
         if os.path.exists(path):
-            return EngineAddress(path, "", 0, path)
+            return DaemonAddress(path, "", 0, path)
     raise OutputError(
         "there is neither a running Docker nor a running Podman to load the image into",
         hint="start one (`podman system service`), name its socket with DOCKER_HOST, or write one with dest=FILE.tar",
     )
 
 
-def _address(text: str, said: str) -> EngineAddress:
+def _address(text: str, said: str) -> DaemonAddress:
     scheme, separator, rest = text.partition("://")
     host, _, port = rest.rstrip("/").rpartition(":")
     if scheme == "unix" and rest:
-        return EngineAddress(rest, "", 0, said)
+        return DaemonAddress(rest, "", 0, said)
     if scheme in ("tcp", "http") and separator and host and port.isdecimal():
-        return EngineAddress("", host.strip("[]"), int(port), said)
+        return DaemonAddress("", host.strip("[]"), int(port), said)
     raise OutputError(
         f"{said} is `{text}`, which pybuild cannot reach", hint="it can be unix:///path/of/a/socket or tcp://host:port"
     )
 
 
-class Engine:
+class Daemon:
     """A running Docker or Podman. Raises OutputError that names where it was looked for."""
 
-    def __init__(self, address: EngineAddress) -> None:
+    def __init__(self, address: DaemonAddress) -> None:
         self._name = address.path or f"{address.host}:{address.port}"
         self._base = "http://localhost" if address.path else f"http://{_bracketed(address.host)}:{address.port}"
         self._client = Client({}, policy=_POLICY, path=address.path)

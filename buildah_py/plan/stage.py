@@ -14,7 +14,7 @@ from buildah_py.buildfile.expand import fill_in
 from buildah_py.buildfile.stage import Base, StageObserver
 from buildah_py.errors import BuildFileError, NotFound, UsageError
 from buildah_py.image.canonical import MAX_BYTES
-from buildah_py.image.config import Healthcheck
+from buildah_py.image.config import HealthcheckConfig
 from buildah_py.plan import created_by
 from buildah_py.plan.graph import HistoryItem, Input
 from buildah_py.plan.steps import CaptureStep, CopyStep, InlineFile, MountStep, RunStep, WorkdirStep
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from buildah_py.buildfile.named import NamedContext
     from buildah_py.buildfile.ports import Ports
     from buildah_py.buildfile.source import Span
-    from buildah_py.buildfile.stage import MountUse, Origin, StageWalk, Transfer
+    from buildah_py.buildfile.stage import FilesOrigin, MountUse, StageWalk, Transfer
     from buildah_py.image.config import ImageConfig
     from buildah_py.plan.graph import GraphBuilder
     from buildah_py.plan.steps import Step
@@ -81,7 +81,7 @@ class StageFold(StageObserver):
             )
         self.history.append(HistoryItem(text, node))
 
-    def _input(self, origin: Origin, span: Span) -> Input:
+    def _input(self, origin: FilesOrigin, span: Span) -> Input:
         """Give the tree that an instruction takes files from."""
         if origin.stage is not None:
             return Input(node=fold_of(origin.stage).node, name=f"the stage {origin.stage.label}")
@@ -243,7 +243,7 @@ class StageFold(StageObserver):
         else:
             test = ("CMD-SHELL", command.text)
         self.config = self.config.with_healthcheck(
-            Healthcheck(
+            HealthcheckConfig(
                 test,
                 instruction.interval,
                 instruction.timeout,

@@ -30,9 +30,9 @@ def renderer(mode: str, *, err: TextIO, out: TextIO, env: Mapping[str, str]) -> 
     if mode == "auto":
         mode = "tty" if terminal and not dumb else "plain"
     if mode == "plain":
-        from buildah_py.progress.plain import Plain
+        from buildah_py.progress.plain import PlainText
 
-        plain = Plain(err, out)
+        plain = PlainText(err, out)
         plain.colour = colour
         return plain
     if mode == "tty":

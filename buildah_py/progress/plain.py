@@ -15,7 +15,7 @@ _WORTH_A_WORD = 0.1
 """Seconds of CPU time."""
 
 
-class Plain(Renderer):
+class PlainText(Renderer):
     """Each line begins with its step's number, output also with the seconds since the step began.
 
     Control sequences are left out, colours too unless `colour`.

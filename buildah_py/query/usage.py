@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from buildah_py.store import Store
     from buildah_py.store.cache_mounts import CacheMount
-    from buildah_py.store.collect import Usage
+    from buildah_py.store.collect import StoreUsage
 
 
 class ImageUsage(NamedTuple):
@@ -30,7 +30,7 @@ class ImageUsage(NamedTuple):
     used: int
 
 
-class Report(NamedTuple):
+class DiskUsage(NamedTuple):
     """`cache` are the bytes of the `cached` layers that no image holds, and of blobs that can be made again.
 
     `pybuild prune` would free them.
@@ -40,11 +40,11 @@ class Report(NamedTuple):
     cached: int
     cache: int
     cache_mounts: list[CacheMount]
-    parts: Usage
+    parts: StoreUsage
     free: int
 
 
-def report_usage(store: Store, warn: Callable[[str], object]) -> Report:
+def report_usage(store: Store, warn: Callable[[str], object]) -> DiskUsage:
     """See what takes how much. A layer counts once, however many images hold it.
 
     `warn` is told of an image that cannot be read.
@@ -83,7 +83,7 @@ def report_usage(store: Store, warn: Callable[[str], object]) -> Report:
         )
     loose = [diff_id for diff_id in disk if diff_id not in holders]
     status = os.statvfs(store.root)
-    return Report(
+    return DiskUsage(
         images,
         len(loose),
         sum(disk[diff_id] for diff_id in loose) + made,

@@ -9,7 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from buildah_py.sandbox.client import Container, Sandbox
     from buildah_py.sandbox.operations import BindMount, FileMount, Operation, OverlayMount, StubFile, TmpfsMount
-    from buildah_py.sandbox.spec import ContainerSpec, ExitStatus, Limits
+    from buildah_py.sandbox.spec import ContainerSpec, ExitStatus, ResourceLimits
 
 __all__ = [
     "BindMount",
@@ -17,9 +17,9 @@ __all__ = [
     "ContainerSpec",
     "ExitStatus",
     "FileMount",
-    "Limits",
     "Operation",
     "OverlayMount",
+    "ResourceLimits",
     "Sandbox",
     "StubFile",
     "TmpfsMount",
@@ -28,7 +28,7 @@ __all__ = [
 _HOMES = {
     "client": ("Container", "Sandbox"),
     "operations": ("BindMount", "FileMount", "Operation", "OverlayMount", "StubFile", "TmpfsMount"),
-    "spec": ("ContainerSpec", "ExitStatus", "Limits"),
+    "spec": ("ContainerSpec", "ExitStatus", "ResourceLimits"),
 }
 
 

@@ -19,7 +19,7 @@ from buildah_py.sandbox import capabilities, plan, wire
 from buildah_py.sandbox.network import RUN_DIRECTORY, Networks, user_network_tool
 from buildah_py.sandbox.resolver import is_replaced, servers
 from buildah_py.sandbox.spawn import spawn
-from buildah_py.sandbox.spec import ExitStatus, Limits
+from buildah_py.sandbox.spec import ExitStatus, ResourceLimits
 
 if TYPE_CHECKING:
     import _socket
@@ -236,7 +236,7 @@ class Sandbox:
         )
         streams = [] if container.tty else [(0, stdin), (1, stdout), (2, stderr)]
         given = [(place, stream) for place, stream in streams if stream is not None]
-        limits = asdict(container.limits) if container.limits != Limits() else None
+        limits = asdict(container.limits) if container.limits != ResourceLimits() else None
         filtered = container.seccomp == "default" and container.security == "sandbox"
         lease = self._networks.take() if container.network == "default" else None
         ours, theirs = wire.pair()

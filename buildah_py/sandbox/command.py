@@ -34,7 +34,7 @@ def become(
     channel: _socket.socket,
     streams: tuple[int, int, int],
     root: int,
-    who: users.User,
+    who: users.ExecUser,
     waiting: int,
     user_namespace: int,
 ) -> NoReturn:
@@ -99,7 +99,7 @@ def _arrange_descriptors(
     return _socket.socket(fileno=3), 4
 
 
-def _execute(container: dict[str, Any], who: users.User, waiting: int) -> None:
+def _execute(container: dict[str, Any], who: users.ExecUser, waiting: int) -> None:
     os.setsid()
     for name in (*FORWARDED, "SIGPIPE", "SIGXFSZ"):  # Python and we ignore some; that would outlive the exec
         _signal.signal(getattr(_signal, name), _signal.SIG_DFL)
@@ -124,7 +124,7 @@ def _execute(container: dict[str, Any], who: users.User, waiting: int) -> None:
         os._exit(status)
 
 
-def _drop_privileges(container: dict[str, Any], who: users.User) -> None:
+def _drop_privileges(container: dict[str, Any], who: users.ExecUser) -> None:
     wanted: int = container["capabilities"]
     process.limit_bounding_set(wanted)
     process.clear_ambient_capabilities()

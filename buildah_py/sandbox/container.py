@@ -160,7 +160,7 @@ def _prepare(operations: list[Operation], root: Root, *, of_host: bool) -> None:
                 operation.prepare(root)
 
 
-def _mount_all(container: dict[str, Any], root: Root, operations: list[Operation]) -> users.User:
+def _mount_all(container: dict[str, Any], root: Root, operations: list[Operation]) -> users.ExecUser:
     """Make the root; gives who the command runs as, looked up before anything but layers is mounted."""
     lowers: tuple[str, ...] = container["lowers"]
     init: str = container["init"]
@@ -209,7 +209,7 @@ def _check_targets(operations: list[Operation]) -> None:
                 raise RefusedError(f"mounting on {other.target}", f"{ours.target} is the container's own")
 
 
-def _user(root: Root, user: str) -> users.User:
+def _user(root: Root, user: str) -> users.ExecUser:
     with Step("looking up USER"):
         passwd, group = (read_regular(root.descriptor, path, users.MAX_BYTES) for path in ("/etc/passwd", "/etc/group"))
     try:

@@ -28,7 +28,7 @@ def user_network_tool(path: str) -> tuple[str, str]:
     return "", "neither pasta (package passt) nor slirp4netns is installed"
 
 
-class Lease:
+class NetworkLease:
     """A network namespace on loan: hand `descriptor` on, then give the lease back."""
 
     def __init__(self, number: int, descriptor: int, address: str) -> None:
@@ -63,7 +63,7 @@ class Networks:
                     call = f"main(3, {self._directory!r}, {self._servers!r})"
                     self._control, self._process = spawn("buildah_py.sandbox.network_helper", call, packages=True)
 
-    def take(self) -> Lease:
+    def take(self) -> NetworkLease:
         """Get a namespace that nobody else uses. Raises SandboxError where no network can be made."""
         self.start()
         with self._lock:
@@ -72,9 +72,9 @@ class Networks:
                 self.bridge = self._answer("ready")[0][1]
             wire.send(self._control, ("take",))
             message, descriptors = self._answer("network")
-            return Lease(message[1], descriptors[0], message[2])
+            return NetworkLease(message[1], descriptors[0], message[2])
 
-    def give(self, lease: Lease, *, reusable: bool) -> None:
+    def give(self, lease: NetworkLease, *, reusable: bool) -> None:
         """Return a namespace in which no process is left; `reusable` if its user could not change its interfaces."""
         with self._lock:
             os.close(lease.descriptor)

@@ -15,7 +15,7 @@ ISOLATIONS = ("container", "chroot")
 
 
 @dataclass(kw_only=True, frozen=True, slots=True)
-class Limits:
+class ResourceLimits:
     """What a container may use; 0 is no limit. Bytes, CPUs (1.5 is one and a half), processes."""
 
     memory: int = 0
@@ -73,7 +73,7 @@ class ContainerSpec:
     gid_map: tuple[tuple[int, int, int], ...] = ()
     rlimits: tuple[tuple[str, int, int], ...] = ()
     """Name as in `ulimit` ("nofile"), soft and hard limit; -1 for none."""
-    limits: Limits = field(default_factory=Limits)
+    limits: ResourceLimits = field(default_factory=ResourceLimits)
 
 
 @dataclass(kw_only=True, frozen=True, slots=True)

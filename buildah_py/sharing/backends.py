@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from buildah_py.image.blob import Stream
     from buildah_py.registry import RegistryOptions
     from buildah_py.sharing.backend import Backend
-    from buildah_py.sharing.spec import Place
+    from buildah_py.sharing.spec import CacheSpec
     from buildah_py.store import Origin
 
     Registries = Callable[[], RegistryOptions] | None
@@ -33,7 +33,7 @@ class Backends:
         self._registries = registries
         self._waiter = waiter
 
-    def open(self, place: Place, mount_from: Sequence[str] = ()) -> Backend:
+    def open(self, place: CacheSpec, mount_from: Sequence[str] = ()) -> Backend:
         """Make what reaches a place; `mount_from` are repositories that may have the same blobs.
 
         Raises UsageError for what is not said or cannot be.

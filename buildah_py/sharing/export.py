@@ -30,7 +30,7 @@ class Content(NamedTuple):
     selections: Mapping[str, str] = {}
 
 
-class Sent(NamedTuple):
+class SentCache(NamedTuple):
     """How many blobs and bytes were sent, and how many blobs were there already."""
 
     blobs: int = 0
@@ -38,7 +38,7 @@ class Sent(NamedTuple):
     known: int = 0
 
 
-def send(backend: Backend, content: Content, source: Callable[[Descriptor], Open], sign: str = "") -> Sent:
+def send(backend: Backend, content: Content, source: Callable[[Descriptor], Open], sign: str = "") -> SentCache:
     """Send what `backend` lacks; `source` opens a blob that has to be sent. Raises CacheError, and what that raises."""
     text = artifact.compress(records.to_bytes(content.records, content.layers, content.mounts, content.selections))
     head = descriptor.of(artifact.RECORDS, text)
@@ -49,7 +49,9 @@ def send(backend: Backend, content: Content, source: Callable[[Descriptor], Open
     sent_small = send_blobs(backend, (head, manifest.config), lambda blob: lambda: io.BytesIO(small[blob.digest]))
     data = manifest.to_bytes()
     backend.put_manifest(data)
-    return Sent(sent.blobs + sent_small.blobs, sent.bytes + sent_small.bytes + len(data), sent.known + sent_small.known)
+    return SentCache(
+        sent.blobs + sent_small.blobs, sent.bytes + sent_small.bytes + len(data), sent.known + sent_small.known
+    )
 
 
 def resend(
@@ -58,7 +60,7 @@ def resend(
     blobs: Sequence[Descriptor],
     source: Callable[[Descriptor], Open],
     sign: str = "",
-) -> Sent:
+) -> SentCache:
     """Give a cache other mounts, whose blobs these are; its records stay. Raises CacheError."""
     found, layers, selections = cache.all()
     kept = [layer.blob for layer in layers if layer.blob is not None]
@@ -88,7 +90,7 @@ def signatures(key_file: str, records_digest: str) -> list[Signature]:
     return [Signature(*sign(key_file, records_digest))]
 
 
-def send_blobs(backend: Backend, blobs: Iterable[Descriptor], source: Callable[[Descriptor], Open]) -> Sent:
+def send_blobs(backend: Backend, blobs: Iterable[Descriptor], source: Callable[[Descriptor], Open]) -> SentCache:
     """Send blobs, several at once; those that are there are only counted."""
     from concurrent.futures import ThreadPoolExecutor
 
@@ -106,4 +108,4 @@ def send_blobs(backend: Backend, blobs: Iterable[Descriptor], source: Callable[[
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    return Sent(len(sent), sum(sent), len(unique) - len(sent))
+    return SentCache(len(sent), sum(sent), len(unique) - len(sent))

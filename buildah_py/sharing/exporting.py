@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from buildah_py.plan import Plan
     from buildah_py.sharing.backend import Backend, Open
     from buildah_py.sharing.remote import BuildCaches, SharedCaches
-    from buildah_py.sharing.spec import Place
+    from buildah_py.sharing.spec import CacheSpec
     from buildah_py.store import Origin
 
 
@@ -92,7 +92,9 @@ def _named(mounts: Sequence[CacheName], ids: Sequence[str]) -> list[CacheName]:
     return [*(mount for mount in mounts if mount.id in ids), *(CacheName(one) for one in ids if one not in used)]
 
 
-def _export(caches: BuildCaches, place: Place, steps: Steps, mounts: Sequence[CacheName], names: Sequence[str]) -> None:
+def _export(
+    caches: BuildCaches, place: CacheSpec, steps: Steps, mounts: Sequence[CacheName], names: Sequence[str]
+) -> None:
     from buildah_py.image import reference
     from buildah_py.sharing.export import Content, send
 
@@ -119,7 +121,7 @@ def _export(caches: BuildCaches, place: Place, steps: Steps, mounts: Sequence[Ca
     caches.emit(events.CacheSent(backend.name, sent.blobs, sent.bytes, sent.known))
 
 
-def _carry(caches: BuildCaches, place: Place, backend: Backend, mounts: Sequence[CacheName]) -> Carried:
+def _carry(caches: BuildCaches, place: CacheSpec, backend: Backend, mounts: Sequence[CacheName]) -> Carried:
     """Pack the cache mounts that go along."""
     if not mounts:
         return Carried((), (), {})
@@ -134,7 +136,7 @@ def _carry(caches: BuildCaches, place: Place, backend: Backend, mounts: Sequence
     return pack_mounts(caches.store, mounts, caches.mounts.place, before, others)
 
 
-def _allowed(records: Iterable[Record], place: Place, shared: SharedCaches) -> list[Record]:
+def _allowed(records: Iterable[Record], place: CacheSpec, shared: SharedCaches) -> list[Record]:
     """Leave out what cannot be read elsewhere, and what nobody vouches for where the cache is signed."""
     found = [one for one in records if one.version == KEY_VERSION]
     if place.sign:
@@ -164,7 +166,7 @@ def _layer(record: Record, blob: Descriptor | None) -> SharedLayer:
 class _Packing:
     """Finds or makes the blobs of layers for one place, and opens those that have to be sent."""
 
-    def __init__(self, caches: BuildCaches, place: Place) -> None:
+    def __init__(self, caches: BuildCaches, place: CacheSpec) -> None:
         form = Form(place.compression or media_types.GZIP, place.level, force=place.compression is not None)
         self._blobs = LayerBlobs(caches.store, form)
         self._store = caches.store

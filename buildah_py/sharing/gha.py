@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from buildah_py.http.retry import Waiter
     from buildah_py.image.descriptor import Descriptor
     from buildah_py.sharing.backend import Open
-    from buildah_py.sharing.spec import Place
+    from buildah_py.sharing.spec import CacheSpec
 
 _SERVICE: Final = "twirp/github.actions.results.api.v1.CacheService"
 _VERSION: Final = hashlib.sha256(b"pybuild cache 1").hexdigest()
@@ -34,7 +34,7 @@ _SINGLE: Final = 1 << 27
 _PART: Final = 1 << 26
 
 
-def is_offered(place: Place, environ: Mapping[str, str]) -> bool:
+def is_offered(place: CacheSpec, environ: Mapping[str, str]) -> bool:
     """Whether anything says where the Actions cache is: outside of a workflow nothing does."""
     said, variables = ("url_v2", "token"), ("ACTIONS_RESULTS_URL", "ACTIONS_RUNTIME_TOKEN")
     return any(map(place.where.get, said)) or any(map(environ.get, variables))
@@ -45,7 +45,7 @@ class ActionsCache:
 
     kind = "gha"
 
-    def __init__(self, place: Place, environ: Mapping[str, str], waiter: Waiter = NOBODY) -> None:
+    def __init__(self, place: CacheSpec, environ: Mapping[str, str], waiter: Waiter = NOBODY) -> None:
         said = place.where
         self._url = (said.get("url_v2") or environ.get("ACTIONS_RESULTS_URL", "")).rstrip("/")
         self._token = said.get("token") or environ.get("ACTIONS_RUNTIME_TOKEN", "")

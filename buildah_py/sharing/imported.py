@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 UNSIGNED: Final = "unsigned"
 
 
-class Found(NamedTuple):
+class FoundRecord(NamedTuple):
     """A record with its layer, and the public key that it was found to be signed with.
 
     That is UNSIGNED where no signature was asked for.
@@ -68,7 +68,7 @@ class ImportedCache:
         """Whether anything was asked of it."""
         return self._opened
 
-    def find(self, key: str) -> Found | None:
+    def find(self, key: str) -> FoundRecord | None:
         """The record of a key with its layer."""
         book = self._open()
         if book is None:
@@ -81,7 +81,7 @@ class ImportedCache:
             return None
         if record is None or layer is None:
             return None
-        return Found(record, self._with_blob(layer), self.signer)
+        return FoundRecord(record, self._with_blob(layer), self.signer)
 
     def selection(self, key: str) -> str | None:
         """What it says that a selection holds."""

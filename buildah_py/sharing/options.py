@@ -8,7 +8,7 @@ from buildah_py.errors import UsageError
 from buildah_py.frozen import dataclass
 
 if TYPE_CHECKING:
-    from buildah_py.sharing.spec import Place
+    from buildah_py.sharing.spec import CacheSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class CacheOptions:
         """Whether anything was said."""
         return bool(self.to or self.from_ or self.mounts)
 
-    def places(self) -> tuple[list[Place], list[Place]]:
+    def places(self) -> tuple[list[CacheSpec], list[CacheSpec]]:
         """Where caches go to, and where they come from. Raises UsageError, also for keys that are none."""
         if not (self.to or self.from_):
             return [], []

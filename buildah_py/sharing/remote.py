@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from buildah_py.sharing.backend import Backend
     from buildah_py.sharing.backends import Backends
     from buildah_py.sharing.build_mounts import Mounts
-    from buildah_py.sharing.imported import Found, ImportedCache
+    from buildah_py.sharing.imported import FoundRecord, ImportedCache
     from buildah_py.sharing.options import CacheOptions
     from buildah_py.sharing.records import SharedLayer
-    from buildah_py.sharing.spec import Place
+    from buildah_py.sharing.spec import CacheSpec
     from buildah_py.store import Origin, Store
 
 
@@ -69,7 +69,7 @@ class SharedCaches:
         """Whether a record may be signed: it is this machine's own, or was signed with a key that is asked for."""
         return not record.source or record.signer in self._keys
 
-    def _offer(self, store: Store, one: ImportedCache, found: Found) -> Offer | None:
+    def _offer(self, store: Store, one: ImportedCache, found: FoundRecord) -> Offer | None:
         from buildah_py.cache import Made
         from buildah_py.cache.ingredients import Ingredients, read_about
         from buildah_py.cache.records import Offer
@@ -120,9 +120,9 @@ class SharedCaches:
                 layers = sum(origin.size for origin in self._fetched if origin[:2] == there)
                 self._emit(events.CacheRead(one.backend.name, one.hits, one.fetched, layers))
 
-    def _offered(self, places: Sequence[Place]) -> list[Place]:
+    def _offered(self, places: Sequence[CacheSpec]) -> list[CacheSpec]:
         """Leave out the Actions cache where there is none: the same command is for workflows and for people."""
-        found: list[Place] = []
+        found: list[CacheSpec] = []
         for place in places:
             if place.type == "gha":
                 from buildah_py.sharing.gha import is_offered
@@ -133,12 +133,12 @@ class SharedCaches:
             found.append(place)
         return found
 
-    def _import(self, place: Place) -> ImportedCache:
+    def _import(self, place: CacheSpec) -> ImportedCache:
         from buildah_py.sharing.imported import ImportedCache
 
         return ImportedCache(self.open(place), place.verify, self.warn)
 
-    def open(self, place: Place, mount_from: Sequence[str] = ()) -> Backend:
+    def open(self, place: CacheSpec, mount_from: Sequence[str] = ()) -> Backend:
         """Make what reaches a place; `mount_from` are repositories that may have the same blobs."""
         return self._backends.open(place, mount_from)
 
@@ -169,7 +169,7 @@ class BuildCaches(NamedTuple):
     mounts: Mounts
     emit: Callable[[Event], None]
 
-    def selections(self, place: Place) -> Mapping[str, str]:
+    def selections(self, place: CacheSpec) -> Mapping[str, str]:
         """Give what this build knows of selections, as far as this machine may say it there."""
         known = self.cache.selections
         signed = all(one.verify for one in self.shared.from_)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from buildah_py.image.descriptor import Descriptor
     from buildah_py.sharing.backend import Open
     from buildah_py.sharing.service import Answer
-    from buildah_py.sharing.spec import Place
+    from buildah_py.sharing.spec import CacheSpec
 
 _SINGLE: Final = 1 << 30
 _PART: Final = 1 << 26
@@ -33,7 +33,7 @@ class S3Cache:
 
     kind = "s3"
 
-    def __init__(self, place: Place, environ: Mapping[str, str], waiter: Waiter = NOBODY) -> None:
+    def __init__(self, place: CacheSpec, environ: Mapping[str, str], waiter: Waiter = NOBODY) -> None:
         said = place.where
         self._bucket = said.get("bucket") or environ.get("AWS_BUCKET", "")
         self._region = (
@@ -159,7 +159,7 @@ def _base(endpoint: str, bucket: str, region: str, *, by_path: bool, option: str
     return f"{parts.scheme}://{bucket}.{parts.netloc}{path}"
 
 
-def _credentials(place: Place, environ: Mapping[str, str]) -> sigv4.Credentials | None:
+def _credentials(place: CacheSpec, environ: Mapping[str, str]) -> sigv4.AccessKey | None:
     said = place.where
     if "access_key_id" in said or "secret_access_key" in said:
         found = said.get("access_key_id", ""), said.get("secret_access_key", ""), said.get("session_token", "")
@@ -170,4 +170,4 @@ def _credentials(place: Place, environ: Mapping[str, str]) -> sigv4.Credentials 
         raise UsageError(
             f"{place.option}: an access key has two parts", hint="give access_key_id and secret_access_key"
         )
-    return sigv4.Credentials(*found) if found[0] else None
+    return sigv4.AccessKey(*found) if found[0] else None

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 EMPTY = hashlib.sha256(b"").hexdigest()
 
 
-class Credentials(NamedTuple):
+class AccessKey(NamedTuple):
     """Who asks. `token` belongs to credentials that end soon."""
 
     access_key: str
@@ -27,7 +27,7 @@ def sign(
     url: str,
     headers: Mapping[str, str],
     payload: str,
-    credentials: Credentials,
+    credentials: AccessKey,
     *,
     region: str,
     now: datetime,

@@ -40,7 +40,7 @@ _FROM: Final = (*_BOTH, "verify")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class CacheSpec:
     """One `--cache-to` or `--cache-from`: what keeps the cache, and how to reach it (`where`).
 
     `whole` is mode=max. `compression` is None where nothing was said. `mounts` are ids of cache mounts, or `all`;
@@ -69,17 +69,17 @@ class Place:
         return " ".join([self.type, *(self.where[name] for name in names if name in self.where)])
 
 
-def parse_to(text: str) -> Place:
+def parse_to(text: str) -> CacheSpec:
     """Read one `--cache-to`. Raises UsageError that names the faulty part."""
     return _parse(text, "--cache-to")
 
 
-def parse_from(text: str) -> Place:
+def parse_from(text: str) -> CacheSpec:
     """Read one `--cache-from`; what begins with a name is a registry's image or cache. Raises UsageError."""
     return _parse(text, "--cache-from")
 
 
-def _parse(text: str, option: str) -> Place:
+def _parse(text: str, option: str) -> CacheSpec:
     fields = attributes.split(text, option, example="write type=registry,ref=… or type=local,…", quoted='"mounts=a,b"')
     if "=" not in fields[0]:
         fields = ["type=registry", f"ref={fields[0]}", *fields[1:]]
@@ -105,7 +105,7 @@ def _parse(text: str, option: str) -> Place:
     if mode not in ("min", "max"):
         raise wrong(option, f"there is no mode `{mode}`", "the modes are min and max")
     own = {name for name in values if name in (_TO if option == "--cache-to" else _FROM)}
-    return Place(
+    return CacheSpec(
         option=option,
         type=kind,
         where={name: value for name, value in values.items() if name not in own},

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from buildah_py.buildfile.ignore import Decision, IgnorePatterns
     from buildah_py.sources.hashing import Hashed
-    from buildah_py.sources.reader import Reader
+    from buildah_py.sources.reader import ContextReader
     from buildah_py.sources.stat_cache import StatCache
 
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
@@ -146,15 +146,15 @@ class DirectoryContext(SourceTree):
             raise self.changed(path)
         return descriptor
 
-    def reader(self) -> Reader:
+    def reader(self) -> ContextReader:
         """Something that opens many files, best in the order of their directories; the caller closes it."""
         return self.first_reader()
 
-    def first_reader(self) -> Reader:
+    def first_reader(self) -> ContextReader:
         """Something that opens files and has the context learn their digests; the caller closes it."""
-        from buildah_py.sources.reader import Reader
+        from buildah_py.sources.reader import ContextReader
 
-        return Reader(self, self._root)
+        return ContextReader(self, self._root)
 
     # What a context knows beyond that.
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from buildah_py.http.client import Client
     from buildah_py.http.response import Response
     from buildah_py.http.retry import Policy
-    from buildah_py.layers.limits import Limits
+    from buildah_py.layers.limits import ArchiveLimits
     from buildah_py.sources.reach import Reach
 
 _PIECE: Final = 1 << 20
@@ -178,7 +178,7 @@ def _attempt(
         return _save(url, key, response, reach.limits)
 
 
-def _save(url: str, key: str, response: Response, limits: Limits) -> Fetched:
+def _save(url: str, key: str, response: Response, limits: ArchiveLimits) -> Fetched:
     import json
     from email.utils import parsedate_to_datetime
     from hashlib import sha256
@@ -222,7 +222,7 @@ def _save(url: str, key: str, response: Response, limits: Limits) -> Fetched:
     return Fetched(url, path, name_of(url), f"sha256:{hashed.hexdigest()}", size, mtime)
 
 
-def _refuse_large(url: str, size: int, limits: Limits) -> None:
+def _refuse_large(url: str, size: int, limits: ArchiveLimits) -> None:
     if size > limits.size:
         raise SourceError(f"{redact(url)} is larger than the allowed {limits.size} bytes", hint=limits.hint)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from buildah_py.layers.limits import DEFAULT_LIMITS, Limits
+from buildah_py.layers.limits import DEFAULT_LIMITS, ArchiveLimits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -29,7 +29,7 @@ class Reach(NamedTuple):
     agents: Mapping[str, str] = {}
     local_redirects: bool = False
     cancelled: Callable[[], bool] = lambda: False
-    limits: Limits = DEFAULT_LIMITS
+    limits: ArchiveLimits = DEFAULT_LIMITS
     tell: Callable[[str], object] = lambda _: None
 
     @property

@@ -32,7 +32,7 @@ class Learner(Protocol):
         """Say why a path cannot be read."""
 
 
-class Reader:
+class ContextReader:
     """Opens files of a context one after the other, keeping the directory of the last one open."""
 
     def __init__(self, context: Learner, root: int) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from buildah_py.errors import SourceError
 from buildah_py.layers.compression import decompress, detect
-from buildah_py.layers.limits import DEFAULT_LIMITS, Limits
+from buildah_py.layers.limits import DEFAULT_LIMITS, ArchiveLimits
 from buildah_py.layers.reader import begins_as_tar
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def read_stream(
     *,
     name: str = "standard input",
     warn: Callable[[str], object] = lambda _: None,
-    limits: Limits = DEFAULT_LIMITS,
+    limits: ArchiveLimits = DEFAULT_LIMITS,
 ) -> bytes | None:
     """Read a context from `stream`, as `pybuild -` takes it from standard input; `name` is what messages call that.
 
@@ -67,7 +67,7 @@ def read_stream(
     return b"".join(parts)
 
 
-def _unpack(stream: Readable, dest: str, name: str, warn: Callable[[str], object], limits: Limits) -> None:
+def _unpack(stream: Readable, dest: str, name: str, warn: Callable[[str], object], limits: ArchiveLimits) -> None:
     """Unpack a tar archive, compressed or not, into the empty directory `dest`, which then serves as a context.
 
     Owners are not kept, as contexts have none. Raises ArchiveError.

@@ -33,7 +33,7 @@ _TYPES = {
 _FEW = 5
 
 
-class Found(NamedTuple):
+class LayerCheck(NamedTuple):
     """What an inventory and the files beside it really are: the digests, and what does not fit together."""
 
     layer_digest: str
@@ -42,15 +42,15 @@ class Found(NamedTuple):
     problems: tuple[str, ...]
 
 
-def look(inventory: Inventory, fs: str) -> Found:
+def look(inventory: Inventory, fs: str) -> LayerCheck:
     """Read a layer whole. Its problems are lines for people, the first few of them."""
     try:
         problems = list(_attribute_problems(inventory, fs))
         diff_id, size = measure(inventory, fs)
     except (ArchiveError, OSError) as error:
         reason = error.message if isinstance(error, ArchiveError) else f"{error.filename}: {error.strerror}"
-        return Found(inventory.layer_digest, "", 0, (reason,))
-    return Found(inventory.layer_digest, diff_id, size, tuple(problems[:_FEW]))
+        return LayerCheck(inventory.layer_digest, "", 0, (reason,))
+    return LayerCheck(inventory.layer_digest, diff_id, size, tuple(problems[:_FEW]))
 
 
 def problems_of_layer(layers: Layers, diff_id: str) -> list[str]:
@@ -115,7 +115,7 @@ def keep_tree(layers: Layers, diff_id: str) -> bool:
     return True
 
 
-def _look_at(layers: Layers, diff_id: str, inventory: Inventory) -> Found:
+def _look_at(layers: Layers, diff_id: str, inventory: Inventory) -> LayerCheck:
     """Read a layer whole: its tar where it is kept as one, else its tree."""
     try:
         packed = layers.packed(diff_id)
@@ -128,8 +128,8 @@ def _look_at(layers: Layers, diff_id: str, inventory: Inventory) -> Found:
                 hashed.update(piece)
                 size += len(piece)
     except ArchiveError as error:
-        return Found(inventory.layer_digest, "", 0, (error.message,))
-    return Found(inventory.layer_digest, "sha256:" + hashed.hexdigest(), size, ())
+        return LayerCheck(inventory.layer_digest, "", 0, (error.message,))
+    return LayerCheck(inventory.layer_digest, "sha256:" + hashed.hexdigest(), size, ())
 
 
 def mend_inventory(layers: Layers, diff_id: str) -> bool:

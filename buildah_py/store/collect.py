@@ -53,7 +53,7 @@ class Collected(NamedTuple):
     goal: int | None
 
 
-class Usage(NamedTuple):
+class StoreUsage(NamedTuple):
     """Bytes of the disk that the parts of the state directory take."""
 
     layers: int
@@ -71,9 +71,9 @@ class Usage(NamedTuple):
         return sum(self)
 
 
-def measure(store: Store) -> Usage:
+def measure(store: Store) -> StoreUsage:
     """See what the state takes: layers from what is known of each, the rest by looking."""
-    return Usage(
+    return StoreUsage(
         layers=sum(store.layers.measure().values()),
         blobs=disk_usage(store.path("blobs")),
         cache_mounts=disk_usage(store.path("cache-mounts")),

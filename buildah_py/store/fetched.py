@@ -28,7 +28,7 @@ class FetchedItem(NamedTuple):
     used: int
 
 
-class Fetched:
+class FetchedFiles:
     """Both rooms. `lock` keeps others from a repository, by `git <hex>`."""
 
     def __init__(self, files: str, repositories: str, lock: Callable[[str], AbstractContextManager[object]]) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from buildah_py.layers.entry import Entry
-    from buildah_py.layers.pack_file import Base
+    from buildah_py.layers.pack_file import PatchBase
     from buildah_py.layers.packer import LayerPacker
     from buildah_py.store.store import Store
 
@@ -69,9 +69,9 @@ def pack_into(
 @contextlib.contextmanager
 def _find_base(
     store: Store, near: str | None, copied: Sequence[Sequence[Entry]], *, tree: bool
-) -> Iterator[Base | None]:
+) -> Iterator[PatchBase | None]:
     """Give the layer that what is copied may be a patch of, if the layer `near` is like it; else None."""
-    from buildah_py.layers.pack_file import Base, Reading
+    from buildah_py.layers.pack_file import PatchBase, Reading
 
     row = store.layers.get(near) if near is not None else None
     name = (row.base if row is not None else None) or near
@@ -86,7 +86,7 @@ def _find_base(
         _pack(store, name)
     with Reading(path) as reading:
         alike = _is_alike(store.layers.inventories.raw(name), copied)
-        yield Base(name, path, store.layers.inventories.entries(name), reading) if alike else None
+        yield PatchBase(name, path, store.layers.inventories.entries(name), reading) if alike else None
 
 
 def _can_be_base(store: Store, name: str, *, tree: bool) -> bool:

@@ -21,7 +21,7 @@ from buildah_py.store import reserve
 from buildah_py.store.blobs import Blobs
 from buildah_py.store.cache_mounts import CacheMounts
 from buildah_py.store.database import Database
-from buildah_py.store.fetched import Fetched
+from buildah_py.store.fetched import FetchedFiles
 from buildah_py.store.image_mounts import ImageMounts
 from buildah_py.store.images import Images
 from buildah_py.store.layers import Layers
@@ -116,7 +116,7 @@ class Store:
         self.manifest_lists = ManifestLists(self.database)
         self.image_mounts = ImageMounts(self.database)
         self.cache_mounts = CacheMounts(self.database, self.path("cache-mounts"), since)
-        self.fetched = Fetched(self.path("fetched"), self.path("git"), self.lock)
+        self.fetched = FetchedFiles(self.path("fetched"), self.path("git"), self.lock)
         self._staged = 0
         self.lost: list[str] = []
         """Names of images that a power cut took."""

@@ -16,7 +16,7 @@ from buildah_py.image.config import DEFAULT_PATH
 from buildah_py.layers.apply import unpack
 from buildah_py.layers.capture import capture
 from buildah_py.layers.compression import decompress
-from buildah_py.layers.limits import DEFAULT_LIMITS, Limits
+from buildah_py.layers.limits import DEFAULT_LIMITS, ArchiveLimits
 from buildah_py.layers.tar import measure
 from buildah_py.layers.writer import LayerWriter
 from buildah_py.linux.identity import has_single_id, in_user_namespace
@@ -79,7 +79,9 @@ _USERS = (
 _GROUPS = "root:x:0:\ndaemon:x:1:\nwww-data:x:33:\nusers:x:100:\nnogroup:x:65534:\n"
 
 
-def import_rootfs(store: Store, rootfs: str, name: str, *, platform: str = "", limits: Limits = DEFAULT_LIMITS) -> str:
+def import_rootfs(
+    store: Store, rootfs: str, name: str, *, platform: str = "", limits: ArchiveLimits = DEFAULT_LIMITS
+) -> str:
     """Make an image with one layer of a tar archive, a directory or standard input (`-`); the image's id.
 
     Raises SourceError where it cannot be read, ArchiveError where it must not be unpacked.
@@ -216,7 +218,7 @@ def _apt_sources(suite: str) -> str:
     return "".join(lines)
 
 
-def _unpack(stream: IO[bytes], staged: str, limits: Limits = DEFAULT_LIMITS) -> Captured:
+def _unpack(stream: IO[bytes], staged: str, limits: ArchiveLimits = DEFAULT_LIMITS) -> Captured:
     os.mkdir(staged, 0o755)
     return unpack(decompress(stream), staged, limits=limits, **_form())
 

@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from buildah_py.errors import OutputError, PybuildError
-from buildah_py.outputs.engine_api import Engine, find_engine
+from buildah_py.outputs.engine_api import Daemon, find_engine
 from buildah_py.outputs.layer_source import LayerSource
 from buildah_py.outputs.oci import write_oci
 from buildah_py.progress import events
@@ -26,7 +26,7 @@ def load_image(
     image: Outgoing, names: Sequence[str], emit: Callable[[Event], None], environ: Mapping[str, str], *, scratch: str
 ) -> Descriptor:
     """Load an image under `names`; what describes it. Raises OutputError."""
-    engine = Engine(find_engine(environ))
+    engine = Daemon(find_engine(environ))
     omit = _omitted(image, engine.layers_there())
     try:
         written = _send(image, names, engine, omit, scratch)
@@ -57,7 +57,7 @@ def _omitted(image: Outgoing, there: Sequence[tuple[str, ...]]) -> dict[str, Des
 
 
 def _send(
-    image: Outgoing, names: Sequence[str], engine: Engine, omit: Mapping[str, Descriptor], scratch: str
+    image: Outgoing, names: Sequence[str], engine: Daemon, omit: Mapping[str, Descriptor], scratch: str
 ) -> Descriptor:
     """Write the archive in one thread and have the engine read it in this one."""
     read_end, write_end = os.pipe2(os.O_CLOEXEC)

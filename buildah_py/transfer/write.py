@@ -35,9 +35,9 @@ def check_outputs(
     """Refuse, before anything is built, what cannot be written. Raises UsageError, OutputError."""
     for output in outputs:
         if output.type == "docker" and output.dest is None:
-            from buildah_py.outputs.engine_api import Engine, find_engine
+            from buildah_py.outputs.engine_api import Daemon, find_engine
 
-            Engine(find_engine(environ)).check()
+            Daemon(find_engine(environ)).check()
         if output.push and not (output.names or names):
             raise UsageError("an image is pushed under a name", hint="give one with -t, or name= of the output")
         if output.type == "image":

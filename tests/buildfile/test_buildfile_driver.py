@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from lark import Lark, Token, Tree
 from lark.exceptions import UnexpectedInput
 
-from buildah_py.buildfile import _tables, flags, mounts, parse, statement
+from buildah_py.buildfile import _tables, flags, mount_flags, parse, statement
 from buildah_py.buildfile.driver import Driver, MismatchError, driver, load
-from buildah_py.buildfile.lines import LogicalLine, Piece
+from buildah_py.buildfile.lines import LogicalLine, PhysicalLine
 from buildah_py.buildfile.source import Position, Source, Span
 from buildah_py.buildfile.spaces import SPACES
 from buildah_py.buildfile.tables import GRAMMARS, compile_grammar, read_grammar, render
@@ -91,7 +91,9 @@ def test_the_driver_agrees_with_lark(name: str, start: str) -> None:
 
 def whole(text: str) -> statement.Statement:
     """A statement whose line is `text`."""
-    return statement.Statement(Source("x", text), LogicalLine(text, (Piece(0, 1, 1),), (), 1, has_blank=False), "\\")
+    return statement.Statement(
+        Source("x", text), LogicalLine(text, (PhysicalLine(0, 1, 1),), (), 1, has_blank=False), "\\"
+    )
 
 
 @given(st.lists(st.sampled_from(["--a", "--b=c", "--", "-", "x", " ", "  ", "\xa0", "=", "--d=e=f"])).map("".join))
@@ -128,11 +130,11 @@ def test_simple_arrays_are_those_of_the_grammar(text: str) -> None:
 def test_simple_options_are_split_as_the_grammar_splits_them(text: str) -> None:
     here = Span(Position(1, 1), Position(1, 2))
     try:
-        quick = mounts.split_options(text, here, Source("x", text))
+        quick = mount_flags.split_options(text, here, Source("x", text))
     except BuildFileError:
         return
     # A quoted option in front sends the text through the grammar.
-    assert mounts.split_options(f'"q=1",{text}', here, Source("x", text)) == (("q", "1"), *quick)
+    assert mount_flags.split_options(f'"q=1",{text}', here, Source("x", text)) == (("q", "1"), *quick)
 
 
 @given(st.lists(st.sampled_from(["a", "b=c", " ", "\t", "  "])).map("".join))

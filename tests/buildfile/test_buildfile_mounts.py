@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from buildah_py.buildfile.mounts import MountSpec, check_device, parse_mount, read_mount, target_of
+from buildah_py.buildfile.mount_flags import MountSpec, check_device, parse_mount, read_mount, target_of
 from buildah_py.buildfile.source import Position, Source, Span
 from buildah_py.errors import BuildFileError
 

@@ -11,7 +11,7 @@ from buildah_py.copy.materialise import Inline, materialise
 from buildah_py.copy.mode import parse_mode
 from buildah_py.copy.select import select
 from buildah_py.layers.entry import DIR, FILE, HARDLINK, SYMLINK
-from buildah_py.layers.pack_file import Base, Reading
+from buildah_py.layers.pack_file import PatchBase, Reading
 from buildah_py.layers.packer import LayerPacker
 from buildah_py.layers.view import LayerTree, MergedView
 from buildah_py.layers.writer import LayerWriter
@@ -133,7 +133,7 @@ class Bench:
         assert packed == captured
         tar = str(places[0] / "tar")
         with Reading(tar) as reading:
-            base = Base(packed.diff_id, tar, iter(packed.inventory), reading)
+            base = PatchBase(packed.diff_id, tar, iter(packed.inventory), reading)
             with LayerPacker(str(places[1]), base) as packer:
                 patched = copy(packer)
         assert patched._replace(base="") == captured

@@ -15,7 +15,7 @@ import pytest
 from buildah_py.copy.materialise import materialise
 from buildah_py.copy.select import select
 from buildah_py.errors import ArchiveError, Interrupted, SourceChanged
-from buildah_py.layers.limits import Limits
+from buildah_py.layers.limits import ArchiveLimits
 from tests.copy.copybench import Bench
 
 if TYPE_CHECKING:
@@ -262,7 +262,7 @@ def test_whoever_waits_for_an_archive_may_stop(bench: Bench) -> None:
             unpack_into=writer,
             check=check,
         )
-    limits = Limits(size=0, hint="ask")
+    limits = ArchiveLimits(size=0, hint="ask")
     with bench.writer() as writer, pytest.raises(ArchiveError, match="allowed 0 bytes") as caught:
         materialise(
             [select(bench.open(), ["archive"])],

@@ -21,7 +21,7 @@ from buildah_py.api.why import why
 from buildah_py.cache.keys import canonical_json
 from buildah_py.errors import CacheError, StepFailed
 from buildah_py.progress import events
-from buildah_py.sandbox.spec import Limits
+from buildah_py.sandbox.spec import ResourceLimits
 from tests.end_to_end.conftest import PYBUILD, needs_root
 
 if TYPE_CHECKING:
@@ -347,7 +347,7 @@ CHANGES = [
         lambda p: p.container(cap_drop=("CAP_CHOWN",)),
         {MAKE: "--cap-drop CAP_CHOWN added", **AFTER_MAKE, DONE: "--cap-drop CAP_CHOWN added"},
     ),
-    Change("--memory", lambda p: p.container(limits=Limits(memory=1 << 30)), {}),
+    Change("--memory", lambda p: p.container(limits=ResourceLimits(memory=1 << 30)), {}),
     Change("--ulimit and --shm-size", lambda p: p.container(rlimits=(("nofile", 99, 99),), shm_size=1 << 20), {}),
     Change("--dns", lambda p: p.container(dns=("10.0.0.2",)), {}),
     Change("--network=host", lambda p: p.options.update(network="host"), {}),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from buildah_py.errors import ImageError
 from buildah_py.image import config, timestamp
-from buildah_py.image.config import Healthcheck, History, ImageConfig
+from buildah_py.image.config import HealthcheckConfig, History, ImageConfig
 from buildah_py.image.platform import Platform
 
 ONE = "sha256:" + "1" * 64
@@ -109,7 +109,7 @@ def test_environment_like_a_dictionary(assignments: list[tuple[str, str]]) -> No
 
 
 def test_every_property_comes_back() -> None:
-    check = Healthcheck(("CMD-SHELL", "true"), 1, 2, 3, 4, 5)
+    check = HealthcheckConfig(("CMD-SHELL", "true"), 1, 2, 3, 4, 5)
     made = (
         config.new(Platform("windows", "amd64", "", "10.0.1", ("win32k",)))
         .with_created("2026-01-01T00:00:00Z")

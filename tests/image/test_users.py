@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from buildah_py.errors import NotFound
 from buildah_py.image import users
-from buildah_py.image.users import User
+from buildah_py.image.users import ExecUser
 
 PASSWD = b"""root:x:0:0:root:/root:/bin/sh
 # a comment
@@ -24,28 +24,28 @@ GROUP = b"root:x:0:root\nstaff:x:50:app,root\nwheel:x:10:other,app\nappgroup:x:1
 @pytest.mark.parametrize(
     ("spec", "expected"),
     [
-        ("", User(0, 0, (0, 50), "root", "/root")),
-        ("root", User(0, 0, (0, 50), "root", "/root")),
-        ("0", User(0, 0, (0, 50), "root", "/root")),
-        ("app", User(1000, 1001, (50, 10), "app", "/home/app")),
-        ("1000", User(1000, 1001, (50, 10), "app", "/home/app")),
-        ("app:wheel", User(1000, 10, (), "app", "/home/app")),
-        ("app:33", User(1000, 33, (), "app", "/home/app")),
-        ("app:", User(1000, 1001, (50, 10), "app", "/home/app")),
-        ("4242", User(4242, 0, (), "", "/")),
-        ("4242:staff", User(4242, 50, (), "", "/")),
-        ("nohome", User(7, 7, (), "nohome", "/")),
-        ("1234", User(1234, 0, (), "", "/")),
-        ("4294967294", User(4294967294, 0, (), "", "/")),
+        ("", ExecUser(0, 0, (0, 50), "root", "/root")),
+        ("root", ExecUser(0, 0, (0, 50), "root", "/root")),
+        ("0", ExecUser(0, 0, (0, 50), "root", "/root")),
+        ("app", ExecUser(1000, 1001, (50, 10), "app", "/home/app")),
+        ("1000", ExecUser(1000, 1001, (50, 10), "app", "/home/app")),
+        ("app:wheel", ExecUser(1000, 10, (), "app", "/home/app")),
+        ("app:33", ExecUser(1000, 33, (), "app", "/home/app")),
+        ("app:", ExecUser(1000, 1001, (50, 10), "app", "/home/app")),
+        ("4242", ExecUser(4242, 0, (), "", "/")),
+        ("4242:staff", ExecUser(4242, 50, (), "", "/")),
+        ("nohome", ExecUser(7, 7, (), "nohome", "/")),
+        ("1234", ExecUser(1234, 0, (), "", "/")),
+        ("4294967294", ExecUser(4294967294, 0, (), "", "/")),
     ],
 )
-def test_users(spec: str, expected: User) -> None:
+def test_users(spec: str, expected: ExecUser) -> None:
     assert users.user(spec, PASSWD, GROUP) == expected
 
 
 def test_root_needs_no_files() -> None:
-    assert users.user("") == User(0, 0, (), "", "/")
-    assert users.user("root") == User(0, 0, (), "root", "/root")
+    assert users.user("") == ExecUser(0, 0, (), "", "/")
+    assert users.user("root") == ExecUser(0, 0, (), "root", "/root")
     assert users.user("root:root").gid == 0
     assert users.owner("root:root") == (0, 0)
 

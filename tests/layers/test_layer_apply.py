@@ -26,7 +26,7 @@ from buildah_py.layers.apply import unpack
 from buildah_py.layers.compression import decompress, detect
 from buildah_py.layers.entry import DIR, FILE, SYMLINK, WHITEOUT, Entry
 from buildah_py.layers.inventory import Inventory
-from buildah_py.layers.limits import Limits
+from buildah_py.layers.limits import ArchiveLimits
 from buildah_py.layers.reader import TarReader
 from buildah_py.layers.view import LayerTree, MergedView
 from tests.layers.layer_trees import root_only
@@ -424,13 +424,13 @@ def test_whiteouts_mean_nothing_in_an_archive_that_is_no_layer(dest: Path) -> No
 @pytest.mark.parametrize(
     ("limits", "match"),
     [
-        (Limits(size=100_000), "100000 bytes"),
-        (Limits(entries=10), "10 entries"),
-        (Limits(header=1000), "header"),
-        (Limits(headers=9000), "9000 bytes of headers"),
+        (ArchiveLimits(size=100_000), "100000 bytes"),
+        (ArchiveLimits(entries=10), "10 entries"),
+        (ArchiveLimits(header=1000), "header"),
+        (ArchiveLimits(headers=9000), "9000 bytes of headers"),
     ],
 )
-def test_limits(dest: Path, limits: Limits, match: str) -> None:
+def test_limits(dest: Path, limits: ArchiveLimits, match: str) -> None:
     members = [(info(f"{number}", pax_headers={"comment": "x" * 2000}), b"x" * 9000) for number in range(20)]
     with pytest.raises(ArchiveError, match=match):
         unpack(io.BytesIO(archive(*members)), str(dest), limits=limits)
@@ -462,7 +462,7 @@ def test_headers_without_end_are_bounded(dest: Path) -> None:
             return block * 100
 
     with pytest.raises(ArchiveError, match="entries"):
-        unpack(Endless(), str(dest), limits=Limits(entries=5000))
+        unpack(Endless(), str(dest), limits=ArchiveLimits(entries=5000))
 
 
 def test_a_bomb_meets_the_limit_before_memory_does(tmp_path: Path) -> None:
@@ -479,11 +479,11 @@ def test_a_bomb_meets_the_limit_before_memory_does(tmp_path: Path) -> None:
         from buildah_py.errors import ArchiveError
         from buildah_py.layers.apply import unpack
         from buildah_py.layers.compression import decompress
-        from buildah_py.layers.reader import Limits
+        from buildah_py.layers.limits import ArchiveLimits
         import tempfile
         with tempfile.TemporaryDirectory() as dest, open(sys.argv[1], "rb") as file:
             try:
-                unpack(decompress(file), dest, limits=Limits(size=100 << 20))
+                unpack(decompress(file), dest, limits=ArchiveLimits(size=100 << 20))
             except ArchiveError as error:
                 print(error)
     """

@@ -20,7 +20,7 @@ from buildah_py.layers.apply import unpack
 from buildah_py.layers.capture import capture
 from buildah_py.layers.entry import CHAR, DIR, FILE, HARDLINK, SYMLINK, WHITEOUT, Entry
 from buildah_py.layers.inventory import Captured, Inventory
-from buildah_py.layers.limits import Limits
+from buildah_py.layers.limits import ArchiveLimits
 from buildah_py.layers.reader import TarReader
 from buildah_py.layers.tar import pack
 from buildah_py.layers.writer import LayerWriter
@@ -60,7 +60,7 @@ def entries(draw: st.DrawFn) -> Entry:
 def test_headers_are_read_back_by_us_and_by_tarfile(entry: Entry) -> None:
     blocks = header.header(entry, entry.mtime // SECOND)
     assert len(blocks) % 512 == 0
-    member = next(iter(TarReader(io.BytesIO(blocks).read, Limits(size=1 << 62))))
+    member = next(iter(TarReader(io.BytesIO(blocks).read, ArchiveLimits(size=1 << 62))))
     name = member.name.decode("utf-8", "surrogateescape")
     assert name == entry.path + ("/" if entry.kind == DIR else "")
     assert (member.kind, member.mode, member.uid, member.gid) == (entry.kind, entry.mode, entry.uid, entry.gid)

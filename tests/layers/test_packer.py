@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from buildah_py.errors import ArchiveError, StoreError
 from buildah_py.layers.capture import capture
 from buildah_py.layers.entry import DIR, FILE, HARDLINK, SYMLINK
-from buildah_py.layers.pack_file import Base, Reading
+from buildah_py.layers.pack_file import PatchBase, Reading
 from buildah_py.layers.packed import PATCH, TAR, PackedTar
 from buildah_py.layers.packer import LayerPacker
 from buildah_py.layers.spread import entries_of, spread, spread_delta
@@ -50,7 +50,7 @@ class Bench:
     def look(self) -> Captured:
         return capture(str(self.tree), ())
 
-    def pack(self, captured: Captured, base: Base | None = None) -> Captured:
+    def pack(self, captured: Captured, base: PatchBase | None = None) -> Captured:
         home = self.place / f"layer{len(self.homes)}"
         home.mkdir()
         self.homes.append(home)
@@ -77,7 +77,7 @@ class Bench:
     def patch(self, captured: Captured, below: Captured) -> Captured:
         path = self.homes[0] / TAR
         with Reading(str(path)) as reading:
-            return self.pack(captured, Base(below.diff_id, str(path), iter(below.inventory), reading))
+            return self.pack(captured, PatchBase(below.diff_id, str(path), iter(below.inventory), reading))
 
     def open(self, number: int) -> PackedTar:
         home = self.homes[number]

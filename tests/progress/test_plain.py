@@ -11,7 +11,7 @@ import pytest
 from buildah_py.errors import OutputError, UsageError
 from buildah_py.progress import choose, events
 from buildah_py.progress.jsonlines import JsonLines
-from buildah_py.progress.plain import Plain
+from buildah_py.progress.plain import PlainText
 from buildah_py.progress.quiet import Quiet
 from buildah_py.progress.tty import Tty
 
@@ -55,7 +55,7 @@ def shown(kind: type[Renderer], build: list[events.Event]) -> tuple[str, str]:
 
 
 def test_plain() -> None:
-    err, out = shown(Plain, BUILD)
+    err, out = shown(PlainText, BUILD)
     assert out == ""
     assert (
         err
@@ -92,7 +92,7 @@ FAILED: list[events.Event] = [
 
 
 def test_plain_shows_a_failure_whole() -> None:
-    err, _ = shown(Plain, FAILED)
+    err, _ = shown(PlainText, FAILED)
     assert all(f" line {number}\n" in err for number in range(300))
     assert err.endswith(" the end\n#1 ERROR: it ended with the status 3\n")
 
@@ -139,7 +139,7 @@ def test_json_keeps_half_a_character_at_the_end() -> None:
 
 def test_output_from_many_threads_stays_whole() -> None:
     err = io.StringIO()
-    sink = Plain(err, io.StringIO())
+    sink = PlainText(err, io.StringIO())
     sink(events.BuildStarted(4))
 
     def step(number: int) -> None:
@@ -163,7 +163,7 @@ def test_a_stream_that_goes_away_is_reported_once() -> None:
     reader, writer = os.pipe()
     os.close(reader)
     err = os.fdopen(writer, "w")
-    sink = Plain(err, io.StringIO())
+    sink = PlainText(err, io.StringIO())
     with pytest.raises(OutputError, match="Broken pipe"):
         sink(events.Note("x"))
     sink(events.Note("y"))
@@ -181,15 +181,15 @@ def test_modes() -> None:
         return choose.renderer(mode, err=err, out=io.StringIO(), env=env)
 
     pipe, terminal = io.StringIO(), Terminal()
-    assert isinstance(made("auto", pipe, TERM="xterm"), Plain)
-    assert isinstance(made("auto", terminal, TERM="dumb"), Plain)
+    assert isinstance(made("auto", pipe, TERM="xterm"), PlainText)
+    assert isinstance(made("auto", terminal, TERM="dumb"), PlainText)
     assert isinstance(made("auto", terminal, TERM="xterm"), Tty)
     assert isinstance(made("tty", terminal, TERM="xterm"), Tty)
     assert isinstance(made("json", pipe), JsonLines)
     assert isinstance(made("quiet", pipe), Quiet)
     coloured, colourless = made("plain", terminal, TERM="xterm"), made("plain", terminal, TERM="xterm", NO_COLOR="1")
-    assert isinstance(coloured, Plain)
-    assert isinstance(colourless, Plain)
+    assert isinstance(coloured, PlainText)
+    assert isinstance(colourless, PlainText)
     assert (coloured.colour, colourless.colour) == (True, False)
     with pytest.raises(UsageError, match="no terminal"):
         made("tty", pipe)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from buildah_py.errors import SandboxError
-from buildah_py.sandbox import Limits
+from buildah_py.sandbox import ResourceLimits
 from buildah_py.sandbox.cgroups import _hierarchies, name_of
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def test_a_control_group_that_stays_busy(bench: Bench, groups: Path) -> None:
     group = groups / name_of(bench.sandbox._helper, 1)
     reading, writing = os.pipe()
     container = bench.sandbox.start_container(
-        bench.spec("sh", "-c", "echo up; sleep 1000", limits=Limits(pids=50)), stdout=writing
+        bench.spec("sh", "-c", "echo up; sleep 1000", limits=ResourceLimits(pids=50)), stdout=writing
     )
     assert os.read(reading, 3) == b"up\n"
     os.close(writing)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from buildah_py.sandbox import Limits
+from buildah_py.sandbox import ResourceLimits
 from buildah_py.sandbox.cgroups import _hierarchies
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def test_hundreds_of_containers_leave_nothing_behind(bench: Bench) -> None:
             spec = bench.spec("/bin/sh", "-c", "(true &); echo written > /file")
         changes: dict[str, object] = {"network": "default" if number % 2 else "none"}
         if limited and number % 10 == 0:
-            changes["limits"] = Limits(pids=50)
+            changes["limits"] = ResourceLimits(pids=50)
         if number % 20 == 1:
             changes["cap_add"] = ("NET_ADMIN",)
         from dataclasses import replace

@@ -11,7 +11,7 @@ from buildah_py.buildfile.remote import kind_of
 from buildah_py.copy.select import select
 from buildah_py.errors import Interrupted, SourceError
 from buildah_py.http.retry import Policy
-from buildah_py.layers.limits import Limits
+from buildah_py.layers.limits import ArchiveLimits
 from buildah_py.sources.http import fetch, name_of
 from buildah_py.sources.reach import NOWHERE, Reach
 from buildah_py.sources.urls import redact
@@ -241,7 +241,7 @@ def test_the_size_has_a_bound(server: Server, tmp_path: Path, *, announced: bool
 
     server.answers["/f"] = endless
     with pytest.raises(SourceError, match="is larger than the allowed 1000000 bytes") as caught:
-        get(server.url + "/f", tmp_path / "cache", Reach(limits=Limits(size=1_000_000, hint="--max-layer-size")))
+        get(server.url + "/f", tmp_path / "cache", Reach(limits=ArchiveLimits(size=1_000_000, hint="--max-layer-size")))
     assert "--max-layer-size" in caught.value.hint
     assert list((tmp_path / "cache").iterdir()) == []
-    assert get(server.url + "/g", tmp_path / "cache", Reach(limits=Limits(size=len(DATA)))).size == len(DATA)
+    assert get(server.url + "/g", tmp_path / "cache", Reach(limits=ArchiveLimits(size=len(DATA)))).size == len(DATA)
