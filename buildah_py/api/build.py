@@ -30,7 +30,7 @@ from buildah_py.store.names import familiar_name, full_name
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from buildah_py.api.opening import Session
+    from buildah_py.api.opening import BuildSession
     from buildah_py.engine import Result
     from buildah_py.explain.record_file import BuildOptions, Recorder
     from buildah_py.image.config import ImageConfig
@@ -125,7 +125,7 @@ def build(
     return done
 
 
-def _plan(request: BuildRequest, session: Session, engine: Engine) -> Plan:
+def _plan(request: BuildRequest, session: BuildSession, engine: Engine) -> Plan:
     """Plan the target; steps that the plan depends on are executed on the way."""
     options = plan_options(request, session)
     values: list[str] = []
@@ -143,7 +143,7 @@ def _read_value(store: Store, plan: NeedsValue, results: Mapping[int, Result]) -
     return read_output(store, results[plan.nodes[-1].index])
 
 
-def build_options(request: BuildRequest, session: Session) -> BuildOptions:
+def build_options(request: BuildRequest, session: BuildSession) -> BuildOptions:
     """Give what a record of the build says of its options."""
     from buildah_py.explain.record_file import BuildOptions
 
@@ -174,7 +174,9 @@ def _make_room(store: Store, request: BuildRequest, emit: Callable[[Event], None
         emit(events.Warning(f"{excess}: the rest is in use or has names"))
 
 
-def _find_faults(request: BuildRequest, session: Session, bases: Mapping[tuple[str, str], ImageConfig]) -> list[str]:
+def _find_faults(
+    request: BuildRequest, session: BuildSession, bases: Mapping[tuple[str, str], ImageConfig]
+) -> list[str]:
     """Ask the checks about the build file; a line for each finding."""
     from buildah_py.api.checks import check_build
 

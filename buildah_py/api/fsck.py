@@ -34,7 +34,7 @@ class Fault(NamedTuple):
     done: str = ""
 
 
-class Checked(NamedTuple):
+class FsckResult(NamedTuple):
     """What was looked at, and what was found."""
 
     layers: int
@@ -43,7 +43,7 @@ class Checked(NamedTuple):
     faults: list[Fault]
 
 
-def fsck(root: str, *, repair: bool = False) -> Checked:
+def fsck(root: str, *, repair: bool = False) -> FsckResult:
     """Check the store at `root`; with `repair`, make good what can be, and drop the rest with what is built of it.
 
     Reads every layer whole. Raises StoreError where the store cannot be opened, or is in use and had to be replaced.
@@ -55,7 +55,7 @@ def fsck(root: str, *, repair: bool = False) -> Checked:
             done = f"what could be read is in a new one, the old one is {salvage(root)}"
         faults += [Fault("database", "state.db", problem, done) for problem in problems]
         if not repair:
-            return Checked(0, 0, 0, faults)
+            return FsckResult(0, 0, 0, faults)
     with Store(root) as store:
         check = _Check(store, repair=repair, salvaged=bool(problems))
         check.blobs()
@@ -63,7 +63,7 @@ def fsck(root: str, *, repair: bool = False) -> Checked:
         check.images()
         check.records()
         store.make_durable()
-        return Checked(check.layer_count, check.image_count, check.record_count, faults + check.faults)
+        return FsckResult(check.layer_count, check.image_count, check.record_count, faults + check.faults)
 
 
 class _Check:

@@ -14,9 +14,10 @@ from buildah_py.cache import Cache
 from buildah_py.contexts.main import open_main, parse_build_file
 from buildah_py.contexts.named import Contexts, parse_contexts
 from buildah_py.engine import Worker
+from buildah_py.engine.cancellation import Cancellation
 from buildah_py.engine.containers import Containers
 from buildah_py.engine.file_systems import FileSystems
-from buildah_py.engine.worker import Cancellation, Reporter
+from buildah_py.engine.worker import Reporter
 from buildah_py.errors import UsageError
 from buildah_py.http.retry import Waiter
 from buildah_py.image import platform as platforms
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
     from buildah_py.store import LayerProvider, Store
 
 
-class Session(NamedTuple):
+class BuildSession(NamedTuple):
     """What a build works with beside its request; `sources` are its options of contexts with the configuration's.
 
     `registries` gives what holds of registries.
@@ -75,7 +76,7 @@ def open_build(
     *,
     registries: Callable[[], RegistryOptions] | None = None,
     provider: LayerProvider | None = None,
-) -> Iterator[Session]:
+) -> Iterator[BuildSession]:
     """Open the store and the contexts and read the build file; `names` are the image's full names.
 
     `registries` gives what holds of registries, else the environment does. Layers that are not in the store come from
@@ -121,7 +122,9 @@ def open_build(
             worker = Worker(store, cache, file_systems, contexts, containers, reporter, ended, reach, mounts.directory)
             try:
                 policy = request.reuse.policy(build_file)
-                yield Session(settled, sources, main, build_file, named, images, caches, worker, policy, registries)
+                yield BuildSession(
+                    settled, sources, main, build_file, named, images, caches, worker, policy, registries
+                )
             finally:
                 containers.close()
                 contexts.close()
@@ -171,7 +174,7 @@ def agents_of(request: BuildRequest) -> AbstractContextManager[Mapping[str, str]
     return Agents(request.ssh, request.environ)
 
 
-def plan_options(request: BuildRequest, session: Session) -> PlanOptions:
+def plan_options(request: BuildRequest, session: BuildSession) -> PlanOptions:
     """Give what a request adds to its build file."""
     host = str(platforms.host())
     if "," in request.platform:

@@ -19,7 +19,7 @@ from buildah_py.sources.urls import redact, without_credentials
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
-    from buildah_py.api.opening import Session
+    from buildah_py.api.opening import BuildSession
     from buildah_py.api.request import BuildRequest
     from buildah_py.plan import Node
 
@@ -35,7 +35,7 @@ class Recorded(NamedTuple):
 
 def record(
     request: BuildRequest,
-    session: Session,
+    session: BuildSession,
     nodes: Sequence[Node],
     layers: Collection[str],
     warnings: Sequence[str],

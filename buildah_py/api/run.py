@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from buildah_py.api.container import ContainerOptions
 from buildah_py.api.state import open_store
+from buildah_py.engine.cancellation import Cancellation
 from buildah_py.engine.containers import Containers
 from buildah_py.engine.file_systems import FileSystems
-from buildah_py.engine.worker import Cancellation
 from buildah_py.errors import NotFound, UsageError
 from buildah_py.frozen import dataclass, field
 from buildah_py.image import platform as platforms

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 EVERYTHING = ReuseOptions(no_cache=True, apart=True)
 
 
-class Verified(NamedTuple):
+class Verification(NamedTuple):
     """The image, what it became, and what differs. `notes` say what of the input is not as it was."""
 
     image: str
@@ -48,7 +48,7 @@ def verify(
     ssh: Sequence[str] = (),
     ca_bundle: str = "",
     environ: Mapping[str, str],
-) -> Verified:
+) -> Verification:
     """Build the image again from its recorded input and compare file by file; times do not count.
 
     The second build shares nothing with the first but the base images and what is in cache mounts: a file that depends
@@ -82,7 +82,7 @@ def verify(
         properties = compare_configs(image.config, rebuilt.config)
         if rebuilt.id not in known:
             store.images.remove(rebuilt.id)
-        return Verified(image.id, rebuilt.id, changes, properties, notes)
+        return Verification(image.id, rebuilt.id, changes, properties, notes)
 
 
 def _changed_inputs(

@@ -21,7 +21,7 @@ from buildah_py.store.names import full_name
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from buildah_py.api.opening import Session
+    from buildah_py.api.opening import BuildSession
     from buildah_py.api.request import BuildRequest
     from buildah_py.cache import Cache
     from buildah_py.cache.policy import CachePolicy
@@ -87,7 +87,9 @@ def _is_place(one: StepReport, stage: str, number: int) -> bool:
 # planning without executing
 
 
-def _plan(request: BuildRequest, session: Session, dry_run: DryRun) -> tuple[Sequence[Node], Mapping[str, int], str]:
+def _plan(
+    request: BuildRequest, session: BuildSession, dry_run: DryRun
+) -> tuple[Sequence[Node], Mapping[str, int], str]:
     """Plan as far as that can be known; the nodes, how many each stage has, and why there are no more."""
     store = session.worker.store
     options = plan_options(request, session)

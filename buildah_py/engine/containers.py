@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from buildah_py.engine.worker import Cancellation
+    from buildah_py.engine.cancellation import Cancellation
     from buildah_py.sandbox import Container, ContainerSpec, Sandbox
 
 

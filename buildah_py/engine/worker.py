@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from buildah_py.errors import Interrupted
 from buildah_py.progress import events
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from buildah_py.cache import Cache
+    from buildah_py.engine.cancellation import Cancellation
     from buildah_py.engine.containers import Containers
     from buildah_py.engine.file_systems import FileSystems
     from buildah_py.layers.tree import SourceTree
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from buildah_py.store.cache_mounts import CacheName
 
 
-class Contexts(Protocol):
+class ContextTrees(Protocol):
     """The contexts of a build: trees that can change while they are read."""
 
     def open(self, name: str) -> SourceTree:
@@ -29,15 +29,6 @@ class Contexts(Protocol):
 
     def refresh(self) -> None:
         """Have those that are open look at their files again."""
-
-
-class Cancellation(threading.Event):
-    """Set when a build is to end early; whoever fetches or waits for something looks at it."""
-
-    def check(self) -> None:
-        """Raise Interrupted where it is set."""
-        if self.is_set():
-            raise Interrupted("interrupted")
 
 
 class Reporter:
@@ -70,7 +61,7 @@ class Worker(NamedTuple):
     store: Store
     cache: Cache
     file_systems: FileSystems
-    contexts: Contexts
+    contexts: ContextTrees
     containers: Containers
     reporter: Reporter
     cancellation: Cancellation

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from buildah_py.engine.cancellation import Cancellation
 from buildah_py.engine.containers import Containers
-from buildah_py.engine.worker import Cancellation
 from buildah_py.errors import Interrupted
 
 if TYPE_CHECKING:

@@ -15,10 +15,11 @@ from buildah_py.cache import Cache, step_key
 from buildah_py.cache.apart import ApartCache
 from buildah_py.cache.policy import ALL, CachePolicy
 from buildah_py.engine import Engine, runner
+from buildah_py.engine.cancellation import Cancellation
 from buildah_py.engine.ops import Task, Usage
 from buildah_py.engine.results import NOTHING
 from buildah_py.engine.runner import StepRunner
-from buildah_py.engine.worker import Cancellation, Reporter, Worker
+from buildah_py.engine.worker import Reporter, Worker
 from buildah_py.errors import Interrupted, LayersLost, NotFound, PybuildError, SourceChanged, StepFailed
 from buildah_py.layers.writer import LayerWriter
 from buildah_py.plan.graph import Input, Node

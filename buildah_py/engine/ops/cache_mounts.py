@@ -6,7 +6,6 @@ import os
 from functools import partial
 from typing import TYPE_CHECKING
 
-from buildah_py.engine.ops.run_mounts import MadeMount, where
 from buildah_py.errors import Interrupted, NotFound
 from buildah_py.layers.entry import DIR
 from buildah_py.layers.owner import give
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from contextlib import ExitStack
 
-    from buildah_py.engine.ops import Task
+    from buildah_py.engine.ops.op import Task
     from buildah_py.plan.steps import MountStep
     from buildah_py.store import Store
 
@@ -51,7 +50,7 @@ def open_caches(task: Task, mounts: Sequence[MountStep], held: ExitStack) -> Map
     }
 
 
-def show_cache(mount: MountStep, directory: str, held: ExitStack) -> MadeMount:
+def show_cache(mount: MountStep, directory: str, held: ExitStack) -> BindMount:
     """Give the mount of a cache that lies in `directory`; its descriptor is put on `held`."""
     descriptor = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     held.callback(os.close, descriptor)
@@ -62,7 +61,7 @@ def show_cache(mount: MountStep, directory: str, held: ExitStack) -> MadeMount:
         except OSError as error:
             raise NotFound(f"the cache `{mount.id}` has no {mount.source}: {error.strerror}") from error
         held.callback(os.close, descriptor)
-    return MadeMount((BindMount(descriptor, mount.target, readonly=mount.readonly, mapped=True),))
+    return BindMount(descriptor, mount.target, readonly=mount.readonly, mapped=True)
 
 
 def _name(task: Task, mount: MountStep) -> CacheName:
@@ -109,7 +108,7 @@ def _fill(task: Task, mount: MountStep, number: int, directory: str) -> tuple[in
 
     shown = task.open(number)
     with task.worker.file_systems.writer(directory) as writer:
-        materialise([select(shown, [mount.source or "/"], where=where(task, mount))], "/", shown, writer, link=True)
+        materialise([select(shown, [mount.source or "/"], where=task.called(number))], "/", shown, writer, link=True)
         writer.finish()
     source = shown.entry(resolve(shown, mount.source or "/"))
     return (source.mode, source.uid, source.gid) if source is not None and source.kind == DIR else (0o755, 0, 0)

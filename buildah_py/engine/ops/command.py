@@ -7,7 +7,7 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Self
 
-from buildah_py.engine.ops import Usage
+from buildah_py.engine.ops.op import Usage
 from buildah_py.engine.ops.step_log import StepLog, open_log
 from buildah_py.errors import PybuildError, StepFailed
 from buildah_py.image import platform as platforms
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import TracebackType
 
-    from buildah_py.engine.ops import Task
+    from buildah_py.engine.ops.op import Task
     from buildah_py.layers.inventory import Captured
     from buildah_py.plan.steps import RunStep
     from buildah_py.sandbox import ContainerSpec, ExitStatus, Operation

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from buildah_py.buildfile.remote import kind_of
 from buildah_py.cache.selections import selection_key
 from buildah_py.copy.select import can_copy_unread, complete, select
-from buildah_py.engine.ops import NOTHING_USED, InputList
+from buildah_py.engine.ops.op import NOTHING_USED, InputList
 from buildah_py.errors import StoreError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from buildah_py.copy.materialise import Inline
     from buildah_py.copy.mode import Mode
     from buildah_py.copy.selection import Selection
-    from buildah_py.engine.ops import Task
+    from buildah_py.engine.ops.op import Task
     from buildah_py.layers.inventory import Captured
     from buildah_py.layers.packer import LayerPacker
     from buildah_py.layers.sink import LayerSink
@@ -222,7 +222,8 @@ class CopyOp:
 
                     found += self._select_local(local)
                     local = []
-                    found.append(fetch(self._worker.store, self._worker.reach, step, source))
+                    selection, identity = fetch(self._worker.store, self._worker.reach, step, source)
+                    found.append(Selected(selection, step.unpack is True, identity, local=False))
                 else:
                     local.append(source)
             found += self._select_local(local)

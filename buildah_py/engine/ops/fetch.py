@@ -7,23 +7,26 @@ from typing import TYPE_CHECKING
 
 from buildah_py.buildfile.remote import kind_of
 from buildah_py.copy.select import select_path
-from buildah_py.engine.ops.copy import Selected
 from buildah_py.sources import git, git_url, http
 from buildah_py.sources.directory import DirectoryContext
 from buildah_py.sources.urls import redact
 
 if TYPE_CHECKING:
+    from buildah_py.copy.selection import Selection
     from buildah_py.plan.steps import CopyStep
     from buildah_py.sources.reach import Reach
     from buildah_py.store import Store
 
 
-def fetch(store: Store, reach: Reach, step: CopyStep, url: str) -> Selected:
-    """Fetch what an ADD names, or find it unchanged in the store. Raises SourceError, NotFound."""
+def fetch(store: Store, reach: Reach, step: CopyStep, url: str) -> tuple[Selection, str]:
+    """Fetch what an ADD names, or find it unchanged in the store. Raises SourceError, NotFound.
+
+    Gives it with what stands for it in the key where its content differs each time, else "".
+    """
     shown = redact(url)
     if kind_of(url) == "http":
         fetched = http.fetch(url, store.path("fetched"), reach, checksum=step.checksum)
-        return Selected(select_path(fetched.tree(), fetched.name, where=shown), step.unpack is True, local=False)
+        return select_path(fetched.tree(), fetched.name, where=shown), ""
     source = git_url.parse(url)
     if step.checksum:
         source = source._replace(commit=step.checksum)
@@ -43,4 +46,4 @@ def fetch(store: Store, reach: Reach, step: CopyStep, url: str) -> Selected:
     tree = DirectoryContext(checkout.path, name=shown)
     # What git keeps for itself holds times of this checkout.
     identity = f"git {checkout.commit} {source.subdir}" if step.keep_git_dir or source.keep_git_dir else ""
-    return Selected(select_path(tree, "", where=shown), step.unpack is True, identity, local=False)
+    return select_path(tree, "", where=shown), identity

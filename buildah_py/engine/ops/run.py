@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from buildah_py.cache.keys import BEFORE
 from buildah_py.cache.selections import selection_key
-from buildah_py.engine.ops import NOTHING_USED, InputList
+from buildah_py.engine.ops.op import NOTHING_USED, InputList
 from buildah_py.engine.results import before
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from buildah_py.engine.ops import Task
+    from buildah_py.engine.ops.op import Task
     from buildah_py.layers.inventory import Captured
     from buildah_py.plan.steps import MountStep, RunStep
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from contextlib import ExitStack
 
     from buildah_py.copy.selection import Selection
-    from buildah_py.engine.ops import Task
+    from buildah_py.engine.ops.op import Task
     from buildah_py.plan.steps import MountStep
     from buildah_py.sandbox import Operation
     from buildah_py.sources.reach import Reach
@@ -33,13 +33,7 @@ def shown(task: Task, mount: MountStep) -> Selection:
     """Give what a mount shows: what is below its source."""
     assert mount.input is not None
     timed = task.trees[mount.input] is not None
-    return select(task.open(mount.input), [mount.source or "/"], where=where(task, mount), timed=timed)
-
-
-def where(task: Task, mount: MountStep) -> str:
-    """Say what messages call the tree that a mount shows something of."""
-    assert mount.input is not None
-    return task.node.inputs[mount.input].name
+    return select(task.open(mount.input), [mount.source or "/"], where=task.called(mount.input), timed=timed)
 
 
 def make_mounts(task: Task, mounts: Sequence[MountStep], staged: str, held: ExitStack) -> Iterator[MadeMount]:
@@ -55,7 +49,7 @@ def make_mounts(task: Task, mounts: Sequence[MountStep], staged: str, held: Exit
         caches = open_caches(task, mounts, held)
     for number, mount in enumerate(mounts):
         if number in caches:
-            yield show_cache(mount, caches[number], held)
+            yield MadeMount((show_cache(mount, caches[number], held),))
         elif mount.type == "tmpfs":
             yield MadeMount((TmpfsMount(mount.target, mount.size or 0),))
         elif mount.type == "bind":
@@ -102,7 +96,7 @@ def _bind(task: Task, mount: MountStep, staged: str) -> Operation:
     tree, shown = task.trees[mount.input], task.open(mount.input)
     path = resolve(shown, mount.source)
     if path and shown.entry(path) is None:
-        raise NotFound(f"--mount={mount.target}: `{mount.source}` is not in {where(task, mount)}")
+        raise NotFound(f"--mount={mount.target}: `{mount.source}` is not in {task.called(mount.input)}")
     if tree is not None:
         lowers = task.worker.store.lowers(tree.layers)
     else:
@@ -110,7 +104,7 @@ def _bind(task: Task, mount: MountStep, staged: str) -> Operation:
         directory = os.path.join(staged, f"bind-{mount.input}")
         os.mkdir(directory)
         with task.worker.file_systems.writer(directory) as writer:
-            copied = select(shown, [path or "/"], where=where(task, mount), parents=bool(path))
+            copied = select(shown, [path or "/"], where=task.called(mount.input), parents=bool(path))
             materialise([copied], "/", shown, writer, link=True)
             writer.finish()
         lowers = (directory,)

@@ -6,7 +6,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from buildah_py.engine.ops import NOTHING_USED
+from buildah_py.engine.ops.op import NOTHING_USED
 from buildah_py.errors import NotFound, PybuildError
 from buildah_py.layers.entry import DIR
 from buildah_py.layers.resolve import resolve
@@ -15,7 +15,7 @@ from buildah_py.layers.stamps import NO_STAMPS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from buildah_py.engine.ops import InputList, Task
+    from buildah_py.engine.ops.op import InputList, Task
     from buildah_py.layers.inventory import Captured
     from buildah_py.layers.tree import Tree
     from buildah_py.plan.steps import WorkdirStep

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from buildah_py.engine.cancellation import Cancellation
 from buildah_py.engine.containers import Containers
 from buildah_py.engine.ops import Task
 from buildah_py.engine.ops.command import Command
 from buildah_py.engine.ops.step_log import StepLog
 from buildah_py.engine.results import NOTHING
-from buildah_py.engine.worker import Cancellation, Reporter
+from buildah_py.engine.worker import Reporter
 from buildah_py.image import platform
 from buildah_py.plan.steps import RunStep
 
