@@ -176,6 +176,6 @@ def _split(url: str) -> SplitResult:
 
 
 def _agent() -> str:
-    from buildah_py import __version__
+    from buildah_py.version import __version__
 
     return f"pybuild/{__version__}"

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Final, Self
 
 from buildah_py.http.faults import failure_of
-from buildah_py.http.retry import RetryableError
+from buildah_py.http.retry import RetryableError, retry_after
 from buildah_py.image.numbers import decimal
 
 if TYPE_CHECKING:
@@ -121,3 +121,8 @@ def printable(text: str) -> str:
     """Give text that others wrote, without control characters, and not more than a few lines of it."""
     clean = "".join(letter if letter.isprintable() else " " for letter in text[: _SHOWN + 1])
     return clean[:_SHOWN] + "…" if len(clean) > _SHOWN else clean
+
+
+def again(response: Response, text: str, hint: str = "") -> RetryableError:
+    """Make the failure for an answer after which the same request may succeed."""
+    return RetryableError(text, status=response.status, after=retry_after(response.headers, time.time()), hint=hint)

@@ -10,8 +10,6 @@ from buildah_py.errors import HttpError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from buildah_py.http.response import Response
-
 _T = TypeVar("_T")
 
 RETRIED: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -132,11 +130,6 @@ class Retries:
         if failure.after > self._policy.patience:
             hint = f"it asks for {failure.after:.0f} seconds of patience; {failure.hint or 'try again later'}"
         return self._error(f"{self._what}: {failure.text}", hint, failure.status)
-
-
-def again(response: Response, text: str, hint: str = "") -> RetryableError:
-    """Make the failure for an answer after which the same request may succeed."""
-    return RetryableError(text, status=response.status, after=retry_after(response.headers, time.time()), hint=hint)
 
 
 def retry_after(headers: Mapping[str, str], now: float) -> float:

@@ -18,7 +18,7 @@ _ADVICE = {
 }
 
 
-class Certificates(tls.Certificates):
+class RegistryCertificates(tls.Certificates):
     """Those that the options and the directories certs.d/HOST name: CAs are *.crt, pairs NAME.cert and NAME.key."""
 
     def __init__(self, options: RegistryOptions) -> None:

@@ -12,10 +12,11 @@ from buildah_py.frozen import replace
 from buildah_py.http.addresses import is_loopback
 from buildah_py.http.client import Client
 from buildah_py.http.redirects import follow, origin, target
-from buildah_py.http.retry import RETRIED, RetryableError, again
+from buildah_py.http.response import again
+from buildah_py.http.retry import RETRIED, RetryableError
 from buildah_py.registry import credentials as known_credentials
 from buildah_py.registry.answers import describe, failure, hint_for
-from buildah_py.registry.certificates import Certificates
+from buildah_py.registry.certificates import RegistryCertificates
 from buildah_py.registry.challenge import choose, parse
 from buildah_py.registry.tokens import Asking, Tokens
 
@@ -52,7 +53,7 @@ class Shared:
     def __init__(self, options: RegistryOptions) -> None:
         self.options = options
         self.client = Client(
-            options.environ, policy=options.policy, certificates=Certificates(options), waiter=options.waiter
+            options.environ, policy=options.policy, certificates=RegistryCertificates(options), waiter=options.waiter
         )
         self.tokens = Tokens()
         self._servers: dict[tuple[str, bool], Server] = {}

@@ -13,7 +13,8 @@ from urllib.parse import urlencode, urlsplit
 
 from buildah_py.errors import RegistryError
 from buildah_py.frozen import replace
-from buildah_py.http.retry import RETRIED, again
+from buildah_py.http.response import again
+from buildah_py.http.retry import RETRIED
 from buildah_py.registry.answers import describe, failure
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class Asking(NamedTuple):
     retries: Callable[[], Retries]
 
 
-class Answer(NamedTuple):
+class IssuedToken(NamedTuple):
     """A token, and the refresh token that came with it ("" if none did)."""
 
     token: str
@@ -95,14 +96,14 @@ class Tokens:
         asking: Asking,
         *,
         offline: bool = False,
-    ) -> Answer:
+    ) -> IssuedToken:
         """Ask for a token; with `offline` for a refresh token too. Raises RegistryError."""
         realm = challenge.parameters.get("realm", "")
         _check(realm, asking)
         service = challenge.parameters.get("service", "")
         where = urlsplit(realm).netloc
 
-        def attempt() -> Answer:
+        def attempt() -> IssuedToken:
             response = _ask(realm, service, scopes, credentials, asking, offline)
             if response.status in _NO_POST and credentials is not None and credentials.identity:
                 response.finish()
@@ -166,7 +167,7 @@ def _refused(response: Response, credentials: Credentials | None, asking: Asking
     return RegistryError(message, hint=error.hint, status=error.status)
 
 
-def _read(body: bytes, where: str, asking: Asking) -> Answer:
+def _read(body: bytes, where: str, asking: Asking) -> IssuedToken:
     try:
         data: Any = json.loads(body)
         token = data.get("token") or data.get("access_token")
@@ -176,4 +177,4 @@ def _read(body: bytes, where: str, asking: Asking) -> Answer:
         raise RegistryError(f"{asking.what}: {where} answered with something that is no token") from None
     if not isinstance(token, str) or not token or not (token.isascii() and token.isprintable()):
         raise RegistryError(f"{asking.what}: {where} answered without a token")
-    return Answer(token, refresh if isinstance(refresh, str) else "", min(max(lifetime, 0.0), 86400.0))
+    return IssuedToken(token, refresh if isinstance(refresh, str) else "", min(max(lifetime, 0.0), 86400.0))

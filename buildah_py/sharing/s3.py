@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from buildah_py.http.retry import Waiter
     from buildah_py.image.descriptor import Descriptor
     from buildah_py.sharing.backend import Open
-    from buildah_py.sharing.service import Answer
+    from buildah_py.sharing.service import ServiceAnswer
     from buildah_py.sharing.spec import CacheSpec
 
 _SINGLE: Final = 1 << 30
@@ -139,7 +139,7 @@ class S3Cache:
         now = datetime.now(UTC)
         return sigv4.sign(method, url, headers or {}, payload, self._credentials, region=self._region, now=now)
 
-    def _refused(self, response: Answer, method: str, url: str) -> CacheError:
+    def _refused(self, response: ServiceAnswer, method: str, url: str) -> CacheError:
         hint = ""
         if response.status in (301, 307, 400):
             hint = f"is the bucket in the region {self._region}?"

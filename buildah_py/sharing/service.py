@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 from buildah_py.errors import CacheError
 from buildah_py.http.client import Client
 from buildah_py.http.download import Download
-from buildah_py.http.response import printable
-from buildah_py.http.retry import NOBODY, RETRIED, again
+from buildah_py.http.response import again, printable
+from buildah_py.http.retry import NOBODY, RETRIED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _LARGEST: Final = 1 << 20
 
 
-class Answer(NamedTuple):
+class ServiceAnswer(NamedTuple):
     """An answer that was read: its body, or the beginning of it."""
 
     status: int
@@ -48,15 +48,15 @@ class Service:
         body: bytes | BinaryIO | None = None,
         *,
         limit: int = _LARGEST,
-    ) -> Answer:
+    ) -> ServiceAnswer:
         """Send a request; its answer, whatever its status, with at most `limit` bytes of its body."""
         begin = 0 if body is None or isinstance(body, bytes) else body.tell()
 
-        def attempt() -> Answer:
+        def attempt() -> ServiceAnswer:
             if body is not None and not isinstance(body, bytes):
                 body.seek(begin)
             response = self._once(method, url, headers, body)
-            return Answer(response.status, response.reason, response.headers, response.body(limit))
+            return ServiceAnswer(response.status, response.reason, response.headers, response.body(limit))
 
         return self._retries(method, url).run(attempt)
 
@@ -69,7 +69,7 @@ class Service:
         """Open what should have `size` bytes; `sign` completes the headers of a request."""
 
         def refused(response: Response) -> CacheError:
-            answer = Answer(response.status, response.reason, response.headers, response.finish())
+            answer = ServiceAnswer(response.status, response.reason, response.headers, response.finish())
             return self.refused(answer, "GET", url)
 
         def wrong(text: str) -> CacheError:
@@ -81,7 +81,7 @@ class Service:
         made.open()
         return made
 
-    def refused(self, answer: Answer, method: str, url: str, hint: str = "") -> CacheError:
+    def refused(self, answer: ServiceAnswer, method: str, url: str, hint: str = "") -> CacheError:
         """Make the error for an answer that is not the one that was asked for."""
         text = printable(answer.data[:300].decode("utf-8", "backslashreplace"))
         where = f"{method} {_bare(url)}"

@@ -6,7 +6,8 @@ import os
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from buildah_py.errors import SourceError
-from buildah_py.http.retry import DEFAULT, RETRIED, Waiter, again
+from buildah_py.http.response import again
+from buildah_py.http.retry import DEFAULT, RETRIED, Waiter
 from buildah_py.layers.entry import FILE, Entry
 from buildah_py.sources.reach import NOWHERE
 from buildah_py.sources.single import SingleFile
