@@ -74,6 +74,7 @@ class Scheduler(Generic[V, R]):
         self._results: dict[int, R] = {}
         self._waiting: list[V] = []
         self._running: set[int] = set()
+        self._overtaken: set[int] = set()  # those running whose own results were forgotten meanwhile
         self._error: BaseException | None = None
         self._condition = threading.Condition()
 
@@ -107,6 +108,7 @@ class Scheduler(Generic[V, R]):
             gone = set(self._runner.lost(error) or ())
             if not gone:
                 return False
+            self._overtaken |= gone & self._running
             for node in self._nodes:
                 if node.index in gone or not gone.isdisjoint(node.needs):
                     gone.add(node.index)
@@ -165,6 +167,7 @@ class Scheduler(Generic[V, R]):
             thread = threading.Thread(target=self._work, args=arguments, name=f"step {node.index}", daemon=True)
             self._waiting.remove(node)
             self._running.add(node.index)
+            self._overtaken.discard(node.index)
             try:
                 thread.start()
             except RuntimeError as error:
@@ -194,7 +197,7 @@ class Scheduler(Generic[V, R]):
             else:
                 with self._condition:
                     self._running.discard(node.index)
-                    if self._is_current(needed):
+                    if node.index not in self._overtaken and self._is_current(needed):
                         self._results[node.index] = result
                     else:
                         self._runner.forget(node)

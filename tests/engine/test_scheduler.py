@@ -520,7 +520,7 @@ def graphs(draw: st.DrawFn) -> list[Vertex]:
 
 
 @given(graphs(), st.sets(st.integers(0, 11)), st.dictionaries(st.integers(0, 11), st.integers(0, 2)), st.integers(1, 5))
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 def test_whatever_is_lost_all_results_go_together(
     nodes: list[Vertex], known: set[int], losing: dict[int, int], jobs: int
 ) -> None:
@@ -533,3 +533,17 @@ def test_whatever_is_lost_all_results_go_together(
         result = found[node.index]
         assert isinstance(result, tuple)
         assert result[2] == tuple(found[index] for index in node.needs)
+
+
+def test_a_result_that_is_forgotten_before_it_is_there_is_had_again() -> None:
+    forgotten: list[bool] = []
+
+    def work(_: object) -> None:
+        if not forgotten:
+            forgotten.append(scheduler.forget(Lost(0)))
+
+    runner = Runner({0: work})
+    scheduler = Scheduler(runner)
+    assert set(scheduler.run(graph([]))) == {0}
+    assert forgotten == [True]
+    assert runner.executed == [0, 0]
