@@ -216,12 +216,18 @@ class Database:
             self._connection = sqlite3.connect(
                 path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
             )
+        except sqlite3.Error as error:
+            raise _translate(error, path) from error
+        try:
             self._connection.execute("PRAGMA journal_mode=WAL")
             self._connection.execute("PRAGMA synchronous=NORMAL")
             self._connection.execute("PRAGMA foreign_keys=ON")
             self._prepare_schema()
-        except sqlite3.Error as error:
-            raise _translate(error, path) from error
+        except BaseException as error:
+            self._connection.close()
+            if isinstance(error, sqlite3.Error):
+                raise _translate(error, path) from error
+            raise
 
     def _prepare_schema(self) -> None:
         (version,) = self._connection.execute("PRAGMA user_version").fetchone()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -130,7 +131,7 @@ def test_no_look_up_goes_through_a_table(store: Store) -> None:
             ingredients = step(f"echo {number}")
             key = step_key("parent", ingredients.canonical, {})
             store.records.put(key, layer.diff_id, b"{}", places=["here", f"there {number}"], created=number)
-    with sqlite3.connect(store.database.path) as database:
+    with closing(sqlite3.connect(store.database.path)) as database:
         for statement, count in (
             (NEAR, 2),
             ("SELECT * FROM records WHERE key = ?", 1),

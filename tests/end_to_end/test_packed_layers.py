@@ -6,6 +6,7 @@ import json
 import os
 import sqlite3
 import tarfile
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -189,7 +190,7 @@ def test_a_power_cut_takes_trees_and_leaves_tars(busybox: Pybuild) -> None:
     busybox.sh("true")
     [tar] = (busybox.root / "layers").glob("*/tar")
     (tar.parent / "fs/tree/d1/f1").write_text("")
-    with sqlite3.connect(busybox.root / "state.db") as database:
+    with closing(sqlite3.connect(busybox.root / "state.db", isolation_level=None)) as database:
         database.execute("UPDATE layers SET boot = 'another'")
     assert busybox.sh("cat /tree/d1/f1") == "tree 1\n"
     assert busybox.build(context).outcomes() == ["HIT"]
@@ -257,7 +258,7 @@ def test_a_damaged_tar_beside_a_whole_tree_costs_no_layer(busybox: Pybuild, how:
     if how == "fsck":
         assert "beside which its tree is whole" in busybox.run("fsck", "--repair").stdout
     else:
-        with sqlite3.connect(busybox.root / "state.db") as database:
+        with closing(sqlite3.connect(busybox.root / "state.db", isolation_level=None)) as database:
             database.execute("UPDATE layers SET boot = 'another'")
     assert busybox.sh("cat /tree/d1/f1", "first") == "tree 1\n"
     assert not tar.exists()
