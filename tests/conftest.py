@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # Tests send these; under nohup(1), or in the background of a script, whatever they start would ignore them.
@@ -14,3 +16,9 @@ signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 # A machine that is busy with something else makes no test fail.
 settings.register_profile("pybuild", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("pybuild")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test that needs root where that is not so, but for those that an ordinary user can do as well."""
+    if os.geteuid() != 0 and item.get_closest_marker("root") and not item.get_closest_marker("either_user"):
+        pytest.skip("needs to be root")

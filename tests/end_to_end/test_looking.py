@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .conftest import PYBUILD, needs_root
+from .conftest import PYBUILD
 
 if TYPE_CHECKING:
     from .conftest import Pybuild
 
-pytestmark = [pytest.mark.root, needs_root]
+pytestmark = pytest.mark.root
 
 TEXT = r"""
 FROM busybox

@@ -16,7 +16,6 @@ from buildah_py.layers.stamps import ALL_GIVEN
 from buildah_py.sharing import artifact, records
 from buildah_py.sharing.local import LocalCache
 from tests import actions_server, s3_server
-from tests.end_to_end.conftest import needs_root
 from tests.registry_server import serving
 
 if TYPE_CHECKING:
@@ -491,7 +490,7 @@ def test_a_mount_that_has_grown_too_large_begins_anew(busybox: Pybuild) -> None:
     assert seen == [[], ["n0"], ["n0", "n1"], []]
 
 
-@needs_root
+@pytest.mark.root
 def test_an_image_carries_its_own_cache(ci: Pybuild, busybox: Pybuild, tmp_path: Path) -> None:
     with serving(tmp_path / "registry") as registry:
         name = f"{registry.host}/app:latest"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.end_to_end.conftest import PYBUILD, needs_root
+from tests.end_to_end.conftest import PYBUILD
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,9 +53,9 @@ def test_another_locale_in_a_hostile_directory(hostile: Path, tmp_path: Path, va
     assert ran.stdout.startswith("{")
 
 
-@needs_root
+@pytest.mark.root
 @pytest.mark.userns
-@pytest.mark.parametrize("command", [["build", "."], ["doctor"], ["--debug", "build", "."]])
+@pytest.mark.parametrize("command", [["build", "."], ["doctor"], ["--debug", "build", "."], ["--debug", "doctor"]])
 def test_an_ordinary_user_in_a_hostile_directory(
     ordinary_user: OrdinaryUser, hostile: Path, tmp_path: Path, command: list[str]
 ) -> None:

@@ -12,14 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .conftest import needs_root
-
 if TYPE_CHECKING:
     from pathlib import Path
 
     from .conftest import Pybuild
 
-pytestmark = [pytest.mark.root, needs_root]
+pytestmark = pytest.mark.root
 
 TEXT = "FROM busybox\nCOPY a.txt /\nRUN mkdir /d && echo 1 >/d/x\nRUN echo 2 >/d/y; rm /d/x\n"
 

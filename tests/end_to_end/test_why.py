@@ -22,14 +22,14 @@ from buildah_py.cache.keys import canonical_json
 from buildah_py.errors import CacheError, StepFailed
 from buildah_py.progress import events
 from buildah_py.sandbox.spec import ResourceLimits
-from tests.end_to_end.conftest import PYBUILD, needs_root
+from tests.end_to_end.conftest import PYBUILD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from buildah_py.explain.report import Report
 
-pytestmark = needs_root
+pytestmark = pytest.mark.root
 
 TEXT = """\
 FROM start AS build

@@ -12,7 +12,6 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import pytest
 from hypothesis import strategies as st
 
 from buildah_py.layers.entry import DIR, FILE
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 
     from buildah_py.layers.tree import Tree
 
-root_only = pytest.mark.skipif(os.geteuid() != 0, reason="mounting an overlay needs root")
 HOUR = 3600 * 1_000_000_000
 FIRST_TIME = 1_600_000_000_123_456_789
 

@@ -29,7 +29,6 @@ from buildah_py.layers.inventory import Inventory
 from buildah_py.layers.limits import ArchiveLimits
 from buildah_py.layers.reader import TarReader
 from buildah_py.layers.view import LayerTree, MergedView
-from tests.layers.layer_trees import root_only
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,7 +109,6 @@ def test_whiteouts_and_missing_parents(dest: Path) -> None:
 
 
 @pytest.mark.root
-@root_only
 @pytest.mark.parametrize("late", [False, True])
 def test_an_opaque_directory_whatever_the_order(dest: Path, *, late: bool) -> None:
     marker: list[Given] = [info("d/.wh..wh..opq")]
@@ -129,7 +127,6 @@ def test_userxattr_marks(dest: Path) -> None:
 
 
 @pytest.mark.root
-@root_only
 @pytest.mark.parametrize("late", [False, True])
 def test_a_whiteout_hides_lower_layers_alone(dest: Path, *, late: bool) -> None:
     marks: list[Given] = [info(".wh.d"), info(".wh.f")]
@@ -264,7 +261,6 @@ def test_link_targets_are_kept_as_they_are(dest: Path) -> None:
 
 
 @pytest.mark.root
-@root_only
 def test_owners_modes_and_times(dest: Path) -> None:
     apply(
         dest,

@@ -25,12 +25,12 @@ from buildah_py.layers.stamps import CLOCK, Stamps
 from buildah_py.layers.tar import pack
 from buildah_py.layers.tidy import tidy
 from buildah_py.layers.view import LayerTree, MergedView
-from tests.layers.layer_trees import CHANGES, PATHS, Change, as_asked, ask, change, look, overlay, root_only
+from tests.layers.layer_trees import CHANGES, PATHS, Change, as_asked, ask, change, look, overlay
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = [pytest.mark.root, root_only]
+pytestmark = pytest.mark.root
 
 
 def run_step(lowers: list[Path], upper: Path, changes: list[Change], *, userxattr: bool = False) -> None:

@@ -24,7 +24,7 @@ from buildah_py.layers.limits import ArchiveLimits
 from buildah_py.layers.reader import TarReader
 from buildah_py.layers.tar import pack
 from buildah_py.layers.writer import LayerWriter
-from tests.layers.layer_trees import CHANGES, Change, change, look, root_only
+from tests.layers.layer_trees import CHANGES, Change, change, look
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -121,7 +121,6 @@ def made(top: Path, changes: Sequence[Change]) -> Captured:
     return capture(str(top), [])
 
 
-@root_only
 @pytest.mark.root
 @settings(max_examples=40, deadline=None)
 @given(changes=CHANGES)
@@ -141,7 +140,6 @@ def test_gnu_tar_unpacks_what_we_pack(changes: list[Change]) -> None:
         assert look(top / "gnu") == look(top / "tree")
 
 
-@root_only
 @pytest.mark.root
 @pytest.mark.parametrize("form", ["gnu", "posix", "ustar", "oldgnu", "v7"])
 @settings(max_examples=12, deadline=None)

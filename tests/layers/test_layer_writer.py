@@ -21,7 +21,7 @@ from buildah_py.layers.entry import CHAR, DIR, FILE, HARDLINK, WHITEOUT
 from buildah_py.layers.inventory import Inventory
 from buildah_py.layers.tar import pack
 from buildah_py.layers.writer import LayerWriter
-from tests.layers.layer_trees import CHANGES, Change, change, look, root_only
+from tests.layers.layer_trees import CHANGES, Change, change, look
 
 if TYPE_CHECKING:
     import random
@@ -69,7 +69,6 @@ def add(writer: LayerWriter, entry: Entry, source: Path) -> None:
 
 
 @pytest.mark.root
-@root_only
 @settings(max_examples=40, deadline=None)
 @given(changes=CHANGES, chance=st.randoms(use_true_random=False))
 def test_a_copy_is_the_same_layer_in_any_order(changes: list[Change], chance: random.Random) -> None:

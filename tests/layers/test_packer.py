@@ -19,7 +19,7 @@ from buildah_py.layers.packer import LayerPacker
 from buildah_py.layers.spread import entries_of, spread, spread_delta
 from buildah_py.layers.tar import pack
 from buildah_py.layers.writer import LayerWriter
-from tests.layers.layer_trees import KINDS, PATHS, Change, change, look, overlay, root_only
+from tests.layers.layer_trees import KINDS, PATHS, Change, change, look, overlay
 
 if TYPE_CHECKING:
     from buildah_py.layers.inventory import Captured
@@ -152,7 +152,6 @@ def test_what_is_packed_is_the_tar_of_the_tree(first: list[Change], then: list[C
                 assert spread_out == seen
 
 
-@root_only
 @given(FEW, CHANGES)
 @settings(max_examples=40)
 def test_what_differs_over_the_old_tree_is_the_new_one(first: list[Change], then: list[Change]) -> None:

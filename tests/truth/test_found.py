@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
 
     from .inputs import Action
 
-pytestmark = [pytest.mark.root, pytest.mark.skipif(os.getuid() != 0, reason="needs to be root")]
+pytestmark = pytest.mark.root
 
 
 @pytest.fixture(scope="module")
