@@ -6,6 +6,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
+from buildah_py import debug
 from buildah_py.api.finishing import (
     carry_cache,
     clamp_of,
@@ -71,6 +72,7 @@ def build(
             plan = _plan(request, session, engine)
             for warning in plan.warnings:
                 emit(events.Warning(warning))
+            debug.log("plan: %d steps", len(plan.nodes))
             emit(events.BuildStarted(len(plan.nodes)))
             ahead = compress_ahead(outputs, store, request)
 

@@ -17,6 +17,7 @@ from buildah_py.engine import Worker
 from buildah_py.engine.cancellation import Cancellation
 from buildah_py.engine.containers import Containers
 from buildah_py.engine.file_systems import FileSystems
+from buildah_py.engine.plan_log import logged
 from buildah_py.engine.worker import Reporter
 from buildah_py.errors import UsageError
 from buildah_py.http.retry import Waiter
@@ -116,7 +117,7 @@ def open_build(
             filling = [(one, place.mounts) for one, place in zip(shared.imports, shared.from_, strict=True)]
             mounts = Mounts(store, request.caching.backed(), filling, request.environ, warn)
             caches = BuildCaches(shared, store, cache, mounts, emit)
-            shape = request.container.shaper(request.environ)
+            shape = logged(store, request.container.shaper(request.environ))
             containers = Containers(lambda: _make_sandbox(store), ended, shape)
             file_systems = FileSystems(store)
             worker = Worker(store, cache, file_systems, contexts, containers, reporter, ended, reach, mounts.directory)

@@ -10,6 +10,7 @@ from buildah_py.api.state import open_store
 from buildah_py.engine.cancellation import Cancellation
 from buildah_py.engine.containers import Containers
 from buildah_py.engine.file_systems import FileSystems
+from buildah_py.engine.plan_log import logged
 from buildah_py.errors import NotFound, UsageError
 from buildah_py.frozen import dataclass, field
 from buildah_py.image import platform as platforms
@@ -55,7 +56,7 @@ def run_image(request: RunRequest, warn: Callable[[str], None]) -> int:
 
 
 def _run(store: Store, registries: Registries, request: RunRequest, warn: Callable[[str], None]) -> int:
-    from buildah_py.sandbox import ContainerSpec, Sandbox
+    from buildah_py.sandbox import ContainerSpec
 
     config = BaseImages(store, registries).resolve(request.image, str(platforms.host()))
     store.need(config.diff_ids)
@@ -69,8 +70,6 @@ def _run(store: Store, registries: Registries, request: RunRequest, warn: Callab
     if not store.layers.use(config.diff_ids):
         raise NotFound(f"layers of the image `{request.image}` are missing", hint="build or import it again")
     environment = {**config.environment(), **({"TERM": "xterm"} if request.tty else {}), **request.env}
-    shape = request.container.shaper(os.environ)
-    containers = Containers(lambda: Sandbox(store.path("sandbox")), Cancellation(), shape)
     staged = store.stage()
     upper, work, init = (os.path.join(staged, name) for name in ("upper", "work", "init"))
     FileSystems(store).make_root(upper, config.diff_ids)
@@ -88,12 +87,29 @@ def _run(store: Store, registries: Registries, request: RunRequest, warn: Callab
         hostname="pybuild",
         network=request.network,
         tty=request.tty,
+        secrets=tuple(request.env),  # which may be
     )
+    shape = request.container.shaper(os.environ)
+    return run_container(store, spec, shape, warn, interactive=request.interactive)
+
+
+def run_container(
+    store: Store,
+    spec: ContainerSpec,
+    shape: Callable[[ContainerSpec], ContainerSpec],
+    warn: Callable[[str], None],
+    *,
+    interactive: bool = False,
+) -> int:
+    """Run a container on this process's own standard streams; the command's exit status."""
+    from buildah_py.sandbox import Sandbox
+
+    containers = Containers(lambda: Sandbox(store.path("sandbox")), Cancellation(), logged(store, shape))
     try:
-        if request.tty:
+        if spec.tty:
             container, status = _on_terminal(containers, spec)
         else:
-            container, status = _on_streams(containers, spec, stdin=request.interactive)
+            container, status = _on_streams(containers, spec, stdin=interactive)
         for warning in container.warnings:
             warn(warning)
         return status

@@ -8,8 +8,9 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
+from buildah_py import debug
 from buildah_py.api.endings import treat_all_endings_alike
-from buildah_py.linux.interpreter import DEBUG, command, own_path
+from buildah_py.linux.interpreter import command, own_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,6 +49,7 @@ COMMANDS = {
     "fmt": "print a build file in canonical form",
     "context": "look at what the build context holds",
     "doctor": "tell what this machine allows and what is missing",
+    "debug-run": "run a container again as `--debug` has written it down",
 }
 
 PRIVILEGED = (
@@ -71,6 +73,7 @@ PRIVILEGED = (
     "push",
     "manifest",
     "cache",
+    "debug-run",
 )
 """Commands that make containers, or files of any owner. For others than root they run in a user namespace."""
 
@@ -83,24 +86,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` (without the program's name); its exit status.
 
     0 for success, a failed RUN's own status, 125 for errors of the builder, 2 for usage, 128 and the signal's number
-    when one ended it. With --debug before the command, or PYBUILD_DEBUG, errors are raised.
+    when one ended it. With --debug, before the command or among its options, or PYBUILD_DEBUG=1, the log is written.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    debug = os.environ.get(DEBUG, "") not in ("", "0")
-    if "--debug" in arguments[:1]:
-        arguments, debug = arguments[1:], True
+    if os.environ.get("PYBUILD_DEBUG", "") not in ("", "0"):
+        debug.switch_on()
+    while arguments[:1] == ["--debug"]:
+        del arguments[0]
+        debug.switch_on()
     if sys.getfilesystemencoding() != "utf-8":
         # Names of files are bytes; any other encoding would give other names, and other digests.
-        again = own_command([*(["--debug"] if debug else []), *arguments])
+        again = own_command(arguments)
         os.execv(again[0], again)  # noqa: S606
     try:
         treat_all_endings_alike()
         gc.set_threshold(_COLLECT_AFTER, 20)
-        status = _dispatch(arguments, debug=debug)
+        status = _dispatch(arguments)
         sys.stdout.flush()
     except BaseException as error:
         # The program's edge: whatever comes here is told to a person in a sentence.
-        if debug or isinstance(error, SystemExit):
+        if isinstance(error, SystemExit):
             raise
         from buildah_py.cli.failures import tell
 
@@ -111,10 +116,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def program() -> int:
     """Be the program `pybuild`: what has been done is not undone by a ^C while the interpreter ends."""
     sys.path[:] = own_path()
-    if "--debug" in sys.argv[1:2]:
-        os.environ[DEBUG] = "1"  # for the processes that are started
-    elif os.environ.get(DEBUG, "") in ("", "0"):
-        threading.excepthook = _tell_of_thread
+    threading.excepthook = _tell_of_thread
     status = main()
     import signal
 
@@ -131,10 +133,10 @@ def _tell_of_thread(what: threading.ExceptHookArgs) -> None:
 
 def own_command(arguments: list[str]) -> list[str]:
     """Give the command line that starts this program again."""
-    return command(__name__, "program()", arguments, packages=True)
+    return command(__name__, "program()", [*(["--debug"] if debug.is_on() else []), *arguments], packages=True)
 
 
-def _dispatch(arguments: list[str], *, debug: bool) -> int:
+def _dispatch(arguments: list[str]) -> int:
     first = arguments[0] if arguments else ""
     if first in ("-h", "--help", "help"):
         from buildah_py.cli.printing import say
@@ -153,19 +155,24 @@ def _dispatch(arguments: list[str], *, debug: bool) -> int:
 
     from buildah_py.cli.arguments import make_parser
 
-    module = import_module(f"buildah_py.cli.{'import_' if name == 'import' else name}")
+    module = import_module(f"buildah_py.cli.{'import_' if name == 'import' else name.replace('-', '_')}")
     parser = make_parser(name, COMMANDS[name])
     module.configure(parser)
     # Two optional words with options between them: only parsing it intermixed keeps them apart.
     parse = parser.parse_intermixed_args if name == "why" else parser.parse_args
     args = parse(rest)
+    if getattr(args, "debug", False):
+        debug.switch_on()
+    if debug.is_on():
+        _log_start(name)
     from buildah_py.linux.identity import needs_user_namespace
 
     if name in PRIVILEGED and needs_user_namespace(os.environ):
         from buildah_py.errors import SandboxError
         from buildah_py.sandbox.userns import reexec_in_user_namespace
 
-        again = own_command([*(["--debug"] if debug else []), *arguments])
+        again = own_command(arguments)
+        debug.log("entering a user namespace")
         try:
             reexec_in_user_namespace(again, os.environ)
         except SandboxError:
@@ -173,6 +180,15 @@ def _dispatch(arguments: list[str], *, debug: bool) -> int:
                 raise
             # A root who may mount nothing can do all that takes no container.
     return int(module.run(args))
+
+
+def _log_start(name: str) -> None:
+    from buildah_py.version import __version__
+
+    python = ".".join(map(str, sys.version_info[:3]))
+    system = os.uname()
+    debug.log("pybuild %s, Python %s, %s %s %s", __version__, python, system.sysname, system.release, system.machine)
+    debug.log("`%s` as user %d, process %d", name, os.geteuid(), os.getpid())
 
 
 def _overview() -> str:
@@ -188,6 +204,6 @@ def _overview() -> str:
             "commands:",
             *lines,
             "",
-            "`pybuild COMMAND --help` tells more about one of them.",
+            "`pybuild COMMAND --help` tells more about one of them; with --debug, each says what it does.",
         ]
     )

@@ -43,6 +43,12 @@ class Parser(argparse.ArgumentParser):
         self.given: dict[str, Any] = {}
         self.register("action", None, _Once)
         self.register("action", "store", _Once)
+        self.add_argument(
+            "--debug",
+            action="store_true",
+            default=argparse.SUPPRESS,  # or a subcommand that is not asked for it would take it back
+            help="say on standard error what the program does, and where errors come up",
+        )
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse, with values put behind bare options, and taken from flags."""

@@ -113,7 +113,7 @@ def read(args: argparse.Namespace) -> ContainerOptions:
         ),
         cgroup_parent=_cgroup(args.cgroup_parent),
         devices=tuple(_device(text) for text in args.device),
-        volumes=tuple(_volume(text) for text in args.volume),
+        volumes=tuple(volume(text) for text in args.volume),
         ca_bundle=args.ca_bundle,
     )
 
@@ -249,7 +249,8 @@ def _pair(text: str, option: str) -> tuple[str, str, str]:
     return source, target or source, mode
 
 
-def _volume(text: str) -> tuple[str, str, bool]:
+def volume(text: str) -> tuple[str, str, bool]:
+    """Read a value of --volume: path, target, whether it is read-only. Raises UsageError."""
     source, target, mode = _pair(text, "--volume")
     modes = set(filter(None, mode.split(",")))
     if ":" not in text or not target.startswith("/"):

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 
+from buildah_py import debug
 from buildah_py.api.endings import Ended
 from buildah_py.cli.printing import complain
 from buildah_py.errors import EXIT_BUILDER, PybuildError
@@ -13,7 +14,11 @@ from buildah_py.linux.failures import NO_MEMORY, describe
 
 
 def tell(error: BaseException) -> int:
-    """Say on standard error what ended a command; the exit status that goes with it."""
+    """Say on standard error what ended a command, with --debug where as well; the exit status that goes with it."""
+    if debug.is_on():
+        import traceback
+
+        traceback.print_exception(error)
     if isinstance(error, PybuildError):
         return _complain(str(error), error.exit_status)
     if isinstance(error, KeyboardInterrupt):

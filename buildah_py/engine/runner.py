@@ -7,6 +7,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from buildah_py import debug
 from buildah_py.cache import Made, step_key
 from buildah_py.cache.policy import ALL
 from buildah_py.cache.records import drop_lies
@@ -201,6 +202,8 @@ class StepRunner:
         if (self._policy.forbids(step.task.node.stage) or step.key in self._lost) and not made:
             return None
         record = self._cache.lookup(step.key)
+        found = "no record" if record is None else "a record"
+        debug.log("step %d: %s for the key %s", step.task.node.index + 1, found, step.key)
         if record is None or (not made and self._policy.is_too_old(record.made)):
             return None
         return record if self._store.layers.use([record.diff_id]) else None
@@ -215,6 +218,7 @@ class StepRunner:
         return base_result(step.diff_ids)
 
     def _hit(self, step: _Keyed, record: Record, started: float) -> Result:
+        debug.log("step %d: hit, the layer %s", step.task.node.index + 1, record.diff_id)
         with self._lock:
             self.hits += 1
             self._met.append((step.task.node, step.key))
@@ -236,6 +240,7 @@ class StepRunner:
                     if found is not None:
                         return self._hit(step, found, started)
                     why = self._explain(step)
+                    debug.log("step %d: executed, %s", node.index + 1, why.reason)
                     record = self._execute(step, why)
             except SourceChanged as error:
                 if not left:
@@ -277,6 +282,8 @@ class StepRunner:
         self._worker.cancellation.check()
         made = Made(captured.diff_id, captured.inventory.content_digest(captured.stamps), captured.stamps)
         older = self._older(step, made, why)
+        instead = f"; {older.diff_id} stands for it" if older else ""
+        debug.log("made the layer %s, content %s%s", made.diff_id, made.content, instead)
         if older is None:
             self._add(captured, staged)
         else:

@@ -164,7 +164,7 @@ class Scheduler(Generic[V, R]):
         ready = [node for node in self._waiting if self._results.keys() >= set(node.needs)]
         for node in ready[: max(0, self._jobs - len(self._running))]:
             arguments = node, self._needed(node)
-            thread = threading.Thread(target=self._work, args=arguments, name=f"step {node.index}", daemon=True)
+            thread = threading.Thread(target=self._work, args=arguments, name=f"step {node.index + 1}", daemon=True)
             self._waiting.remove(node)
             self._running.add(node.index)
             self._overtaken.discard(node.index)

@@ -6,6 +6,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 from urllib.parse import urlsplit
 
+from buildah_py import debug
 from buildah_py.errors import HttpError
 from buildah_py.http.faults import failure_of
 from buildah_py.http.proxies import proxy_for, without_credentials
@@ -126,6 +127,7 @@ class Client:
             raise failure_of(
                 error, self._path or host, silence=silence, connect=self.policy.connect, advice=advice
             ) from error
+        debug.log("%s %s: %d", method, url, raw.status)
         return Response(raw, url, self._path or host, silence, self._watch)
 
     def _pool(self, key: _Pool) -> PoolManager:

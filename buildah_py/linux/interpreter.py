@@ -10,13 +10,13 @@ import os
 import sys
 from typing import TYPE_CHECKING, Final
 
+from buildah_py import debug
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _HIGH: Final = 64  # above the numbers that the new process gets its descriptors under
 _PACKAGES: Final = ("site-packages", "dist-packages")
-DEBUG: Final = "PYBUILD_DEBUG"
-"""The environment variable that asks for tracebacks."""
 _SHORT: Final = (
     "import sys; sys.excepthook = lambda kind, error, _:"
     " print('pybuild: internal error: %s: %s' % (kind.__name__, error), file=sys.stderr); "
@@ -55,11 +55,11 @@ def spawn(module: str, call: str, descriptors: Sequence[int], *, packages: bool 
     ^C on the terminal is for this process.
     """
     argv = command(module, call, packages=packages)
-    if os.environ.get(DEBUG, "") in ("", "0"):
+    if not debug.is_on():
         argv[-1] = _SHORT + argv[-1]  # a person is told in a line
     copies = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _HIGH) for descriptor in descriptors]
     try:
-        return os.posix_spawn(
+        pid = os.posix_spawn(
             sys.executable,
             argv,
             {},
@@ -73,3 +73,5 @@ def spawn(module: str, call: str, descriptors: Sequence[int], *, packages: bool 
     finally:
         for copy in copies:
             os.close(copy)
+    debug.log("%s.%s runs as process %d", module, call, pid)
+    return pid

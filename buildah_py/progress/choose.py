@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
+from buildah_py import debug
 from buildah_py.errors import UsageError
 from buildah_py.progress.text import Uncommanded, is_read_for_commands
 
@@ -19,8 +20,8 @@ MODES = ("auto", "tty", "plain", "json", "quiet")
 def renderer(mode: str, *, err: TextIO, out: TextIO, env: Mapping[str, str]) -> Renderer:
     """Make the renderer of that name, a context manager and a sink; `auto` is tty where `err` is a terminal.
 
-    `env` is asked for NO_COLOR, TERM and GITHUB_ACTIONS. Raises UsageError for a mode that does not exist, and for tty
-    where there is no terminal.
+    With --debug `auto` is plain, or log and progress would be written over each other. `env` is asked for NO_COLOR,
+    TERM and GITHUB_ACTIONS. Raises UsageError for a mode that does not exist, and for tty where there is no terminal.
     """
     if is_read_for_commands(env) and mode != "json":
         err = cast("TextIO", Uncommanded(err))
@@ -28,7 +29,7 @@ def renderer(mode: str, *, err: TextIO, out: TextIO, env: Mapping[str, str]) -> 
     dumb = env.get("TERM", "dumb") in ("", "dumb")
     colour = terminal and not dumb and not env.get("NO_COLOR")
     if mode == "auto":
-        mode = "tty" if terminal and not dumb else "plain"
+        mode = "tty" if terminal and not dumb and not debug.is_on() else "plain"
     if mode == "plain":
         from buildah_py.progress.plain import PlainText
 

@@ -6,6 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Final
 
+from buildah_py import debug
 from buildah_py.errors import UsageError
 from buildah_py.image.canonical import loads
 
@@ -74,6 +75,7 @@ def _run(name: str, action: str, given: str, environ: Mapping[str, str]) -> tupl
             f"the credential helper docker-credential-{name} is not in the PATH",
             hint="install it, or take it out of the configuration of docker or podman",
         )
+    debug.log("runs %s %s", program, action)
     try:
         done = subprocess.run(
             [program, action],

@@ -11,6 +11,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Self
 
+from buildah_py import debug
 from buildah_py.errors import SandboxError
 from buildah_py.frozen import asdict, replace
 from buildah_py.linux import mounts
@@ -121,6 +122,7 @@ class Container:
                 )
             elif event[0] == "gone":
                 self._close()
+                debug.log("container: ended, %s", error.message if error else result or _killed(event[1]))
                 if error:
                     raise error
                 result = result or _killed(event[1])
@@ -267,6 +269,7 @@ class Sandbox:
         finally:
             theirs.close()
             os.close(memory)
+        debug.log("container: started")
         reusable = not description["capabilities"] & _CHANGES_NETWORK
 
         def done() -> None:

@@ -33,6 +33,7 @@ class DeviceTree(Operation):
 
     __slots__ = ("console", "shm_size")
     fields = ("target", "shm_size", "console")
+    title = "devices"
     reserves = "place"
 
     def __init__(self, target: str = "/dev", shm_size: int = 64 << 20, console: bool = False) -> None:

@@ -95,7 +95,8 @@ class OverlayMount(Operation):
 
     def describe(self) -> str:
         """Name the path, the number of layers and the target."""
-        return f"{self.path} of {len(self.lowers)} layers at {self.target}{'' if self.upper else ' (read-only)'}"
+        path = f"/{self.path.strip('/')}"
+        return f"{path} of {len(self.lowers)} layers at {self.target}{'' if self.upper else ' (read-only)'}"
 
     def prepare(self, root: Root) -> None:
         """Mount the chain out of sight and take the wanted path of it."""

@@ -20,6 +20,7 @@ class ProcMount(Operation):
     """The processes of the container's pid namespace."""
 
     __slots__ = ()
+    title = "proc"
     reserves = "tree"
 
     def __init__(self, target: str = "/proc") -> None:
@@ -35,6 +36,7 @@ class SysMount(Operation):
 
     __slots__ = ("readonly",)
     fields = ("target", "readonly")
+    title = "sysfs"
     reserves = "tree"
 
     def __init__(self, target: str = "/sys", readonly: bool = True) -> None:
@@ -57,6 +59,7 @@ class CgroupMount(Operation):
 
     __slots__ = ("readonly",)
     fields = ("target", "readonly")
+    title = "cgroup2"
     reserves = "tree"
 
     def __init__(self, target: str = "/sys/fs/cgroup", readonly: bool = True) -> None:

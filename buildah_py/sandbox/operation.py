@@ -14,6 +14,8 @@ class Operation:
 
     __slots__ = ("target",)
     fields: ClassVar[tuple[str, ...]] = ("target",)
+    title = ""
+    """What is mounted, in a word or two."""
     directory = True
     reserves = ""
     """The part of its place that no mount of a build may cover: "", "place", or "tree" for all below as well."""
@@ -25,7 +27,7 @@ class Operation:
 
     def describe(self) -> str:
         """Say in a few words what will be mounted where; contents of files are never shown."""
-        return f"{type(self).__name__} {self.target}"
+        return f"{self.title} at {self.target}"
 
     def wire(self) -> tuple[Any, ...]:
         """Give what `from_wire` makes an equal operation of."""

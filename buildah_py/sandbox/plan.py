@@ -61,16 +61,15 @@ def _depth(target: str) -> int:
     return sum(1 for name in target.split("/") if name)
 
 
-def describe(container: ContainerSpec) -> str:
-    """Print the plan, one line for each thing that is done, for people and for replaying by hand."""
-    lines = [
+def describe(container: ContainerSpec) -> list[str]:
+    """Say what is done to make the container and in it, one line for each thing; contents and values are not shown."""
+    return [
         f"overlay / of {len(container.lowers)} layers, init layer {container.init}, upper {container.upper}",
         *(operation.describe() for operation in mount_plan(container)),
         f"network {container.network}",
         f"user {container.user or 'root'}, working directory {container.cwd}",
         f"execute {' '.join(container.argv)}",
     ]
-    return "\n".join(lines)
 
 
 def check(container: ContainerSpec) -> None:

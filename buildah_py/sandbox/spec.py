@@ -74,6 +74,10 @@ class ContainerSpec:
     rlimits: tuple[tuple[str, int, int], ...] = ()
     """Name as in `ulimit` ("nofile"), soft and hard limit; -1 for none."""
     limits: ResourceLimits = field(default_factory=ResourceLimits)
+    name: str = "run"
+    """What the log of --debug calls it: the number of its step."""
+    secrets: tuple[str, ...] = ()
+    """Names of variables and targets of files whose values are written down nowhere."""
 
 
 @dataclass(kw_only=True, frozen=True, slots=True)

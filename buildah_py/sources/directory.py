@@ -8,6 +8,7 @@ import stat
 import threading
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from buildah_py import debug
 from buildah_py.errors import NotFound, SourceChanged, SourceError
 from buildah_py.layers import xattrs as attributes
 from buildah_py.layers.entry import BLOCK, CHAR, DIR, FIFO, FILE, SYMLINK, Entry
@@ -87,6 +88,7 @@ class DirectoryContext(SourceTree):
             self._root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
             raise _unusable(path, error) from error
+        debug.log("%s: %s, ignore file %s", name, path, ignore.name if ignore else "none")
 
     def __enter__(self) -> Self:
         return self

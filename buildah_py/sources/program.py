@@ -11,6 +11,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from buildah_py import debug
 from buildah_py.errors import Interrupted, SourceError
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def run(
     Raises TimeoutError after `longest` seconds, Interrupted where `cancelled()`, FileNotFoundError where the program is
     not there, SourceError where it prints without end. It is gone then, with all that it has started.
     """
+    debug.log("runs %s", " ".join(argv))
     process = subprocess.Popen(
         argv,
         stdin=subprocess.DEVNULL,

@@ -15,6 +15,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from buildah_py import debug
 from buildah_py.errors import Interrupted
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ def named_lock(
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             while not _try_flock(descriptor, kind):
+                if not waited:
+                    debug.log("waiting for the lock `%s`", name)
                 waited = True
                 if since is not None and time.monotonic() - since > _PATIENCE:
                     since = None
@@ -59,9 +62,11 @@ def named_lock(
             os.close(descriptor)
             raise
         os.close(descriptor)
+    debug.log("took the %slock `%s`", "shared " if shared else "", name)
     try:
         yield waited
     finally:
+        debug.log("gave the lock `%s` back", name)
         # The last of those that share it removes the file.
         if not shared or (_try_flock(descriptor, fcntl.LOCK_EX) and _is_still(path, descriptor)):
             os.unlink(path)

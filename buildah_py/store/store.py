@@ -16,6 +16,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING, Protocol, Self
 
+from buildah_py import debug
 from buildah_py.errors import StoreError
 from buildah_py.store import reserve
 from buildah_py.store.blobs import Blobs
@@ -122,6 +123,7 @@ class Store:
         """Names of images that a power cut took."""
         self._sweep()
         reserve.keep(root)
+        debug.log("opened %s, lease %s", root, self.lease.name)
 
     @property
     def begins_anew(self) -> bool:
@@ -147,6 +149,7 @@ class Store:
         self._remove_staged(self.lease.name)
         self.database.close()
         self.lease.release()
+        debug.log("closed %s", self.root)
 
     def stage(self) -> str:
         """A new empty directory on the store's file system, gone when this process is."""

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing
 from typing import TYPE_CHECKING, TypeVar
 
+from buildah_py import debug
 from buildah_py.errors import ArchiveError, Interrupted, NotFound, PybuildError
 from buildah_py.image import reference as references
 from buildah_py.image.descriptor import Descriptor
@@ -149,6 +150,7 @@ class Fetch:
             opener = self._openers.get(origin.kind)
             if opener is None:
                 continue
+            debug.log("layer %s: from %s %s", diff_id, origin.kind, origin.location)
             try:
                 with closing(opener(origin)) as stream:
                     return take(origin, stream if origin.kind == "registry" else verified(stream, origin))

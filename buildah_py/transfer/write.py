@@ -6,6 +6,7 @@ import os
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+from buildah_py import debug
 from buildah_py.errors import UsageError
 from buildah_py.frozen import replace
 from buildah_py.outputs import precheck
@@ -102,6 +103,7 @@ class Exporter:
         clamp = self._clamp
         if clamp is not None and not (clamp.always or output.rewrite_timestamp):
             clamp = None
+        debug.log("output: type %s, destination %s", output.type, output.dest)
         if output.type == "image":
             return self._push(output, clamp) if output.push else None
         if output.type == "cacheonly":

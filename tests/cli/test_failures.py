@@ -9,6 +9,7 @@ import signal
 import pytest
 
 import buildah_py.cli
+from buildah_py import debug
 from buildah_py.api.endings import Ended
 
 
@@ -40,5 +41,9 @@ def test_nothing_is_shown_as_a_traceback(
     told = capsys.readouterr().err
     assert told.startswith(f"pybuild: {shown}")
     assert "Traceback" not in told
-    with pytest.raises(type(error)):
-        buildah_py.cli.main(["--debug", "images"])
+    monkeypatch.setattr(debug, "is_on", lambda: True)
+    assert buildah_py.cli.main(["images"]) == status
+    where, _, said = capsys.readouterr().err.rpartition("pybuild: ")
+    assert where.startswith("Traceback (most recent call last):\n")
+    assert "in fail\n    raise error\n" in where
+    assert f"pybuild: {said}" == told

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from buildah_py import debug
 from buildah_py.linux import interpreter
 
 if TYPE_CHECKING:
@@ -47,14 +48,14 @@ def test_packages_come_from_where_this_interpreter_has_them(hostile: Path) -> No
     assert str(hostile) not in ran.stderr
 
 
-@pytest.mark.parametrize("debug", ["", "1"])
+@pytest.mark.parametrize("traceback", [False, True])
 def test_a_helper_that_fails_says_so_in_a_line(
-    debug: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], *, traceback: bool
 ) -> None:
-    monkeypatch.setenv("PYBUILD_DEBUG", debug)
+    monkeypatch.setattr(debug, "is_on", lambda: traceback)
     pid = interpreter.spawn("os", "listdir('/none such')", [])
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 1
     told = capfd.readouterr().err
     line = "pybuild: internal error: FileNotFoundError: [Errno 2] No such file or directory: '/none such'\n"
-    assert ("Traceback" in told) is bool(debug)
-    assert (told == line) is not bool(debug)
+    assert ("Traceback" in told) is traceback
+    assert (told == line) is not traceback

@@ -174,7 +174,7 @@ def test_what_is_always_too_much_is_told(patch: int, proxy: FaultProxy, in_piece
 
     proxy.fault("PUT", "uploads", refuse, times=-1)
     proxy.fault("PATCH", "uploads", lambda request: request.reply(patch), times=-1)
-    with pytest.raises(RegistryError, match="answered 413 .* Too Large"):
+    with pytest.raises(RegistryError, match=r"answered 413 .* Too Large"):
         push(in_pieces, parse(f"{proxy.host}/app"), MADE)
 
 

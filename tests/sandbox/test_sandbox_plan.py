@@ -67,7 +67,7 @@ def test_a_plan_can_be_read_but_its_secrets_cannot() -> None:
         argv=("make", "all"),
         mounts=(FileMount("/run/s", b"hunter2"),),
     )
-    text = describe(spec)
+    text = "\n".join(describe(spec))
     assert "file at /run/s" in text
     assert "execute make all" in text
     assert "hunter2" not in text

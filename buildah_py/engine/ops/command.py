@@ -79,12 +79,16 @@ class Command:
             FileMount(target=f"/dev/pipes/{file.name}", content=file.content, mode=file.mode) for file in step.files
         ]
         environment = dict(step.env) | dict(step.proxies)
+        secrets = [name for name, _ in step.proxies]  # in whose addresses may be passwords
         if step.mounts:
             from buildah_py.engine.ops.run_mounts import make_mounts
 
             for made in make_mounts(self._task, step.mounts, self._staged, self._held):
                 mounts += made.operations
                 environment.update(made.variables)
+                if made.secret:
+                    secrets += (operation.target for operation in made.operations)
+                    secrets += (name for name, _ in made.variables)
         return ContainerSpec(
             lowers=self._worker.store.lowers(self._task.parent.layers),
             upper=upper,
@@ -98,6 +102,8 @@ class Command:
             network=step.network,
             security=step.security,
             mounts=tuple(mounts),
+            name=str(self._node.index + 1),
+            secrets=tuple(secrets),
         )
 
     def run(self, keep: Callable[[bytes], None] | None = None) -> Usage:

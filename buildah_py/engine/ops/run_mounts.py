@@ -23,10 +23,14 @@ if TYPE_CHECKING:
 
 
 class MadeMount(NamedTuple):
-    """What a mount becomes: operations of the sandbox, and variables that the command sees and the key does not."""
+    """What a mount becomes: operations of the sandbox, and variables that the command sees and the key does not.
+
+    What is `secret` is written down nowhere.
+    """
 
     operations: tuple[Operation, ...] = ()
     variables: tuple[tuple[str, str], ...] = ()
+    secret: bool = False
 
 
 def shown(task: Task, mount: MountStep) -> Selection:
@@ -71,7 +75,7 @@ def _secret(reach: Reach, mount: MountStep) -> MadeMount:
     mode = 0o400 if mount.mode is None else mount.mode
     files = (FileMount(mount.target, value, mode, mount.uid, mount.gid),) if mount.target else ()
     variables = ((mount.env, value.decode("utf-8", "surrogateescape")),) if mount.env else ()
-    return MadeMount(files, variables)
+    return MadeMount(files, variables, secret=True)
 
 
 def _agent(reach: Reach, mount: MountStep, staged: str, number: int, held: ExitStack) -> MadeMount:
