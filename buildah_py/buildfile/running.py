@@ -26,13 +26,13 @@ def command_of(statement: Statement) -> Command:
 
 def run(statement: Statement, common: Common) -> Instruction:
     """The node for RUN."""
-    from buildah_py.buildfile.mount_flags import check_device, parse_mount
-
     flags = Flags(statement, ("mount*", "network", "security", "device*"))
     if not statement.flags:
         mounts: tuple[tree.Mount, ...] = ()
         devices: tuple[str, ...] = ()
     else:
+        from buildah_py.buildfile.mount_flags import check_device, parse_mount
+
         mounts = tuple(
             parse_mount(word.text, word.span, statement.source, variables_in_from=statement.extensions)
             for word in flags.words("mount")

@@ -152,6 +152,8 @@ def _hostname(text: str) -> str:
 
 
 def _capabilities(names: list[str], option: str) -> tuple[str, ...]:
+    if not names:
+        return ()
     from buildah_py.sandbox.capabilities import NAMES, mask
     from buildah_py.suggest import did_you_mean
 

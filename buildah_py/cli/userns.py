@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from buildah_py.errors import SandboxError, UsageError
 from buildah_py.linux.identity import MARKER
-from buildah_py.sandbox.userns import subordinate_ids
 
 if TYPE_CHECKING:
     import argparse
@@ -88,6 +87,8 @@ def _ranges(texts: Iterable[str], option: str) -> Ranges:
 
 def held(path: str, name: str = "") -> Ranges:
     """Give the ids that somebody holds in /etc/subuid or /etc/subgid, from 0 up. Raises SandboxError."""
+    from buildah_py.sandbox.userns import subordinate_ids
+
     for holder in (name,) if name else _HOLDERS:
         ranges = subordinate_ids(path, -1, holder)
         if ranges:
