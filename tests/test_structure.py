@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -77,11 +78,15 @@ def test_circles_are_found(texts: dict[str, str], found: list[str]) -> None:
     assert circles(imports({name: ast.parse(text) for name, text in texts.items()})) == found
 
 
-def test_a_public_name_of_a_class_means_one_thing() -> None:
+def test_a_public_name_of_a_type_means_one_thing() -> None:
     homes: dict[str, list[str]] = {}
     for module, tree in parsed().items():
-        for node in ast.walk(tree):
-            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
-                homes.setdefault(node.name, []).append(module)
+        names = [node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+        statements = [inner for node in tree.body for inner in (node.body if isinstance(node, ast.If) else [node])]
+        aliases = [node.targets[0] for node in statements if isinstance(node, ast.Assign)]
+        names += [node.id for node in aliases if isinstance(node, ast.Name) and re.fullmatch("[A-Z][a-z].*", node.id)]
+        for name in names:
+            if not name.startswith("_"):
+                homes.setdefault(name, []).append(module)
     twice = {name: modules for name, modules in homes.items() if len(modules) > 1}
     assert not twice

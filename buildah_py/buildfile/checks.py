@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from buildah_py.buildfile.named import NamedContext
     from buildah_py.buildfile.stage import Base, Settings
     from buildah_py.buildfile.tree import BuildFile, Instruction
-    from buildah_py.buildfile.walk_checks import Report
+    from buildah_py.buildfile.walk_checks import ReportFinding
 
 RESERVED = ("context", "scratch")
 CHECK_ARGUMENT = "BUILDKIT_DOCKERFILE_CHECK"
@@ -129,7 +129,7 @@ def _options(file: BuildFile, given: Mapping[str, str]) -> CheckOptions:
         ) from None
 
 
-def _written(file: BuildFile, report: Report) -> None:
+def _written(file: BuildFile, report: ReportFinding) -> None:
     """The checks that need no variables."""
     _stage_names(file, report)
     _casing(file, report)
@@ -151,7 +151,7 @@ def _written(file: BuildFile, report: Report) -> None:
             _description(instruction, "ARG", [argument.name for argument in instruction.arguments], report, own)
 
 
-def _stage_names(file: BuildFile, report: Report) -> None:
+def _stage_names(file: BuildFile, report: ReportFinding) -> None:
     seen = set()
     for stage in file.stages:
         name, line = stage.name, stage.base.span.start.line
@@ -164,7 +164,7 @@ def _stage_names(file: BuildFile, report: Report) -> None:
             seen.add(name)
 
 
-def _casing(file: BuildFile, report: Report) -> None:
+def _casing(file: BuildFile, report: ReportFinding) -> None:
     instructions = [one for stage in file.stages for one in (stage.base, *every(stage.instructions))]
     lower = sum(one.keyword == one.keyword.lower() for one in instructions)
     upper = sum(one.keyword == one.keyword.upper() != one.keyword.lower() for one in instructions)
@@ -180,7 +180,7 @@ def _casing(file: BuildFile, report: Report) -> None:
             )
 
 
-def _written_from(base: tree.From, report: Report, own: CheckOptions | None) -> None:
+def _written_from(base: tree.From, report: ReportFinding, own: CheckOptions | None) -> None:
     if base.as_ is None or base.name is None:
         return
     line = base.span.start.line
@@ -197,7 +197,7 @@ def _description(
     instruction: Instruction,
     keyword: str,
     names: list[str],
-    report: Report,
+    report: ReportFinding,
     own: CheckOptions | None,
 ) -> None:
     if not instruction.doc or instruction.doc[-1].split(" ", 1)[0] in names:

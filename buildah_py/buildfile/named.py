@@ -9,7 +9,7 @@ from buildah_py.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Kind = Literal["directory", "git", "http", "image", "layout", "target"]
+ContextKind = Literal["directory", "git", "http", "image", "layout", "target"]
 
 
 class NamedContext(NamedTuple):
@@ -19,7 +19,7 @@ class NamedContext(NamedTuple):
     """
 
     name: str
-    kind: Kind
+    kind: ContextKind
     location: str
     platform: str = ""
 

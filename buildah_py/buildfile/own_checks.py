@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from buildah_py.buildfile.tree import BuildFile, Instruction, Stage
-    from buildah_py.buildfile.walk_checks import Report
+    from buildah_py.buildfile.walk_checks import ReportFinding
 
 _ERREXIT = re.compile(r"^\s*set\s+(?:\S+\s+){0,5}-(?:[a-zA-Z]*e|o\s+errexit)", re.MULTILINE)
 _ERREXIT_FLAG = re.compile(r"-[a-zA-Z]*e")
@@ -34,7 +34,7 @@ _CREDENTIAL = re.compile(
 )
 
 
-def own_checks(file: BuildFile, report: Report) -> None:
+def own_checks(file: BuildFile, report: ReportFinding) -> None:
     """Run all of our checks."""
     front_end = foreign_front_end(file)
     if front_end is not None:
@@ -57,12 +57,12 @@ def _all(file: BuildFile) -> Iterator[Instruction]:
         yield from every(stage.instructions)
 
 
-def _say(report: Report, rule: str, instruction: Instruction, message: str) -> None:
+def _say(report: ReportFinding, rule: str, instruction: Instruction, message: str) -> None:
     own = options_of_comments(instruction.doc) if instruction.doc else None
     report(rule, instruction.span.start.line, message, own)
 
 
-def _base(stage: Stage, names: set[str], report: Report) -> None:
+def _base(stage: Stage, names: set[str], report: ReportFinding) -> None:
     image = stage.base.image.text
     if image == "scratch" or image in names or "$" in image or "@" in image:
         return
@@ -72,7 +72,7 @@ def _base(stage: Stage, names: set[str], report: Report) -> None:
         _say(report, "PybuildUnpinnedBase", stage.base, f"the base image {image} {what}: it may change at any time")
 
 
-def _errexit(stage: Stage, report: Report) -> None:
+def _errexit(stage: Stage, report: ReportFinding) -> None:
     strict = False
     for instruction in every(stage.instructions):
         if isinstance(instruction, tree.Shell):
@@ -91,7 +91,7 @@ def _errexit(stage: Stage, report: Report) -> None:
         _say(report, "PybuildHeredocErrexit", instruction, message)
 
 
-def _order(stage: Stage, report: Report) -> None:
+def _order(stage: Stage, report: ReportFinding) -> None:
     whole: tree.Copy | None = None
     for instruction in every(stage.instructions):
         if isinstance(instruction, tree.Copy) and instruction.from_ is None:
@@ -109,7 +109,7 @@ def _order(stage: Stage, report: Report) -> None:
             return
 
 
-def _apt(instruction: tree.Run, report: Report) -> None:
+def _apt(instruction: tree.Run, report: ReportFinding) -> None:
     text = _text(instruction)
     if not _APT_INSTALL.search(text) or _APT_CLEANED.search(text):
         return
@@ -133,7 +133,7 @@ def _text(instruction: tree.Run) -> str:
     return "\n".join([text, *(document.body for document in instruction.heredocs)])
 
 
-def _credentials(instruction: Instruction, report: Report) -> None:
+def _credentials(instruction: Instruction, report: ReportFinding) -> None:
     values: list[tuple[str, str]] = []
     if isinstance(instruction, tree.Env | tree.Label):
         values = [(key.text, value.text) for key, value in instruction.pairs]

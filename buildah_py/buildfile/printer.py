@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from buildah_py.buildfile.source import Position, Span
-    from buildah_py.buildfile.tree import BuildFile, Command, Heredoc, Instruction, Word
+    from buildah_py.buildfile.tree import BuildFile, CommandForm, Heredoc, Instruction, Word
 
 INDENT = "    "
 
@@ -143,7 +143,7 @@ class _Printer:
         flags += [f"--security={run.security}"] if run.security is not None else []
         return flags + [f"--device={quote_flag(device, self._escape)}" for device in run.devices]
 
-    def _shell(self, instruction: Instruction, head: Sequence[str], tail: str, command: Command) -> list[str]:
+    def _shell(self, instruction: Instruction, head: Sequence[str], tail: str, command: CommandForm) -> list[str]:
         """Keyword and flags, what else stands in front of the command, and the command."""
         if isinstance(command, tree.ExecForm):
             item = (command.span.start.line, f"{tail}{_json(command.args)}")

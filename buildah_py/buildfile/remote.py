@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from typing import Final, Literal
 
-Kind = Literal["path", "http", "git"]
+SourceKind = Literal["path", "http", "git"]
 
 _SCP: Final = re.compile(r"[a-zA-Z0-9_][\w.-]*@[\w.-]+:(?!//).+")
 
 
-def kind_of(source: str) -> Kind:
+def kind_of(source: str) -> SourceKind:
     """Say what a source of COPY or ADD, or a context, is."""
     head = source.partition("#")[0]
     if head.startswith(("http://", "https://")):

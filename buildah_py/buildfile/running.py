@@ -12,12 +12,12 @@ from buildah_py.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from buildah_py.buildfile.statement import Common, Statement
-    from buildah_py.buildfile.tree import Command, Instruction
+    from buildah_py.buildfile.tree import CommandForm, Instruction
 
 _MIN_DURATION = 1_000_000
 
 
-def command_of(statement: Statement) -> Command:
+def command_of(statement: Statement) -> CommandForm:
     """The arguments as a command: exec form where they are a JSON array of strings."""
     args = statement.json()
     span = statement.whole().span
@@ -77,7 +77,7 @@ def healthcheck(statement: Statement, common: Common) -> Instruction:
     span = rest.whole().span
     durations = {"interval": 0, "timeout": 0, "start_period": 0, "start_interval": 0}
     retries = 0
-    command: Command | None = None
+    command: CommandForm | None = None
     if kind.upper() == "NONE":
         if rest.args and strings != []:
             raise statement.error("HEALTHCHECK NONE takes no arguments", rest.offset, rest.offset + len(rest.args))

@@ -58,7 +58,7 @@ class ExecForm:
     span: Span
 
 
-Command = ShellForm | ExecForm
+CommandForm = ShellForm | ExecForm
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ class From(Instruction):
 class Run(Instruction):
     """RUN; `network` and `security` hold the flags' values, None where the flag was not given."""
 
-    command: Command
+    command: CommandForm
     mounts: tuple[Mount, ...] = ()
     network: str | None = None
     security: str | None = None
@@ -187,14 +187,14 @@ class User(Instruction):
 class Cmd(Instruction):
     """CMD."""
 
-    command: Command
+    command: CommandForm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entrypoint(Instruction):
     """ENTRYPOINT."""
 
-    command: Command
+    command: CommandForm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,7 +230,7 @@ class StopSignal(Instruction):
 class Healthcheck(Instruction):
     """HEALTHCHECK; `command` is None for NONE. Durations in nanoseconds, 0 where not given."""
 
-    command: Command | None
+    command: CommandForm | None
     interval: int = 0
     timeout: int = 0
     start_period: int = 0

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from buildah_py.buildfile.stage import Base, FileWalk, StageWalk, Transfer
     from buildah_py.buildfile.tree import From, Instruction, Word
 
-    Report = Callable[[str, int, str, CheckOptions | None], None]
+    ReportFinding = Callable[[str, int, str, CheckOptions | None], None]
     """Takes a check's name, the line, the message, and the options of the comment above the instruction."""
 
 _SECRET = re.compile(
@@ -43,7 +43,7 @@ class FileChecks:
 
     def __init__(
         self,
-        report: Report,
+        report: ReportFinding,
         bases: Callable[[str, str], Base | None],
         ignored: Callable[[str], bool] | None,
     ) -> None:

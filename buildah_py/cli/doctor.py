@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterator
 
-    from buildah_py.cli.userns import Ranges
+    from buildah_py.sandbox.idmap import Ranges
 
 
 class Diagnosis(NamedTuple):

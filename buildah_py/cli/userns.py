@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterable
 
-    Ranges = tuple[tuple[int, int, int], ...]
+    from buildah_py.sandbox.idmap import Ranges
 
 _OWN = ("auto", "container", "private")
 _HOLDERS = ("containers", "root")

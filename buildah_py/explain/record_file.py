@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from buildah_py.engine.runner import Observed
     from buildah_py.plan import Plan
 
-Kind = TypeVar("Kind")
+_Kind = TypeVar("_Kind")
 
 FORMAT = "pybuild build record"
 VERSION = 2
@@ -220,7 +220,7 @@ def _step(raw: Any, version: int) -> RecordedStep:
     return RecordedStep(stage, number, text, None, ingredients, key, _of(raw["content"], str), _of(raw["diff_id"], str))
 
 
-def _of(value: object, kind: type[Kind]) -> Kind:
+def _of(value: object, kind: type[_Kind]) -> _Kind:
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise TypeError(kind.__name__)
     return value

@@ -13,7 +13,8 @@ from buildah_py.linux.paths import open_beneath
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    Xattrs = tuple[tuple[str, bytes], ...]
+    from buildah_py.layers.xattrs import Xattrs
+
     # name, mode, uid, gid, mtime, xattrs and how many bytes it has
     File = tuple[str, int, int, int, int, Xattrs, int]
 

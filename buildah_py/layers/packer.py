@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from buildah_py.layers.pack_file import PatchBase
-
-    Xattrs = tuple[tuple[str, bytes], ...]
+    from buildah_py.layers.xattrs import Xattrs
 
 _LARGEST_DELTA: Final = 0.3  # of a layer's entries: one of which more differ had better have a tree of its own
 

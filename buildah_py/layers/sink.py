@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from buildah_py.layers.entry import Entry
     from buildah_py.layers.inventory import Captured
-
-    Xattrs = tuple[tuple[str, bytes], ...]
+    from buildah_py.layers.xattrs import Xattrs
 
 
 class LayerSink(Protocol):

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    Xattrs = tuple[tuple[str, bytes], ...]
-    Source = int | bytes | Callable[[int], bytes | memoryview]
+    from buildah_py.layers.xattrs import Xattrs
+
+    FileSource = int | bytes | Callable[[int], bytes | memoryview]
 
 _OPEN_DIRECTORIES: Final = 64
 SMALL: Final = 1 << 18
@@ -132,7 +133,7 @@ class LayerWriter:
     def add_file(
         self,
         path: str,
-        source: Source,
+        source: FileSource,
         mode: int = 0o644,
         uid: int = 0,
         gid: int = 0,

@@ -9,8 +9,11 @@ from typing import Final
 
 from buildah_py.errors import ArchiveError
 
+Xattrs = tuple[tuple[str, bytes], ...]
+"""Names and values, sorted by name."""
+
 CAPABILITY: Final = "security.capability"
-NONE: Final[tuple[tuple[str, bytes], ...]] = ()
+NONE: Final[Xattrs] = ()
 _LARGEST: Final = 1 << 17  # one value may have 64 KiB
 _ABSENT: Final = (errno.ENODATA, errno.EOPNOTSUPP)
 

@@ -259,7 +259,7 @@ class StageFold(StageObserver):
     def _shell(self) -> tuple[str, ...]:
         return self.config.shell or DEFAULT_SHELL
 
-    def _command(self, command: tree.Command) -> tuple[str, ...]:
+    def _command(self, command: tree.CommandForm) -> tuple[str, ...]:
         if isinstance(command, tree.ExecForm):
             return command.args
         return (*self._shell(), command.text)

@@ -14,7 +14,7 @@ import os
 from buildah_py.linux import process
 from buildah_py.linux.paths import openat2
 from buildah_py.sandbox import idmap
-from buildah_py.sandbox.refusal import RefusedError, Step, report
+from buildah_py.sandbox.refusal import Doing, RefusedError, report
 from buildah_py.sandbox.rlimits import set_limit
 
 TYPE_CHECKING = False
@@ -44,11 +44,11 @@ def become(
     """
     try:
         if user_namespace != -1:
-            with Step("entering the user namespace"):
+            with Doing("entering the user namespace"):
                 idmap.enter(user_namespace)
             # Here the mounts are a copy, and the descriptor leads to the original.
             root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        with Step(f"working directory {container['cwd']}"):
+        with Doing(f"working directory {container['cwd']}"):
             _enter_working_directory(root, container["cwd"])
         channel, waiting = _arrange_descriptors(streams, channel, waiting)
         _execute(container, who, waiting)
@@ -113,7 +113,7 @@ def _execute(container: dict[str, Any], who: users.ExecUser, waiting: int) -> No
         os._exit(125)
     for limit in container["rlimits"]:
         set_limit(*limit)
-    with Step("giving up privileges"):
+    with Doing("giving up privileges"):
         _drop_privileges(container, who)
     try:
         _exec(container["argv"], environment)

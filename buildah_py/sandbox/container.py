@@ -26,7 +26,7 @@ from buildah_py.sandbox.initlayer import InitLayer
 from buildah_py.sandbox.netns import loopback_up, open_to_all_users
 from buildah_py.sandbox.operations import Operation, StubFile, from_wire
 from buildah_py.sandbox.overlay import overlay
-from buildah_py.sandbox.refusal import RefusedError, Step, report, tell
+from buildah_py.sandbox.refusal import Doing, RefusedError, report, tell
 from buildah_py.sandbox.root import Root
 
 TYPE_CHECKING = False
@@ -71,7 +71,7 @@ def _run(
     process.set_dumpable(False)
     # Signals that come before the command is there wait for it.
     _signal.pthread_sigmask(_signal.SIG_BLOCK, [getattr(_signal, name) for name in command.FORWARDED])
-    with Step("making a session keyring"):
+    with Doing("making a session keyring"):
         keys.join_new_session_keyring()
     root = Root(
         given,
@@ -83,15 +83,15 @@ def _run(
     )
     operations = [from_wire(words) for words in container["operations"]]
     _prepare(operations, root, of_host=True)
-    with Step("making namespaces"):
+    with Doing("making namespaces"):
         _make_namespaces(container, network)
     if user_namespace != -1:
-        with Step("mapping the ids of layers (--userns)"):
+        with Doing("mapping the ids of layers (--userns)"):
             paths = (*container["lowers"], container["upper"], container["work"], container["init"])
             idmap.map_directories(paths, user_namespace)
     _prepare(operations, root, of_host=False)
     who = _mount_all(container, root, operations)
-    with Step("entering the new root"):
+    with Doing("entering the new root"):
         _enter(root, pivot=container["isolation"] == "container")
     sys.meta_path.clear()  # whatever was imported from now on would be a file of the image
     if -1 in map(idmap.outside, container["id_maps"], (who.uid, who.gid)):
@@ -156,7 +156,7 @@ def _make_namespaces(container: dict[str, Any], network: int) -> None:
 def _prepare(operations: list[Operation], root: Root, *, of_host: bool) -> None:
     for operation in operations:
         if operation.of_host is of_host:
-            with Step(operation.describe()):
+            with Doing(operation.describe()):
                 operation.prepare(root)
 
 
@@ -166,32 +166,32 @@ def _mount_all(container: dict[str, Any], root: Root, operations: list[Operation
     init: str = container["init"]
     chain = -1
     if lowers:
-        with Step(f"reading the {len(lowers)} layers below"):
+        with Doing(f"reading the {len(lowers)} layers below"):
             chain = overlay(lowers, "", "", root, anchor=container["work"])
     layer = InitLayer(init, chain)
     for path, content in container["files"]:
-        with Step(f"making {path}"):
+        with Doing(f"making {path}"):
             layer.add_file(path, content)
     for operation in operations:
         if operation.target and not isinstance(operation, StubFile):
-            with Step(f"making the mount target {operation.target}"):
+            with Doing(f"making the mount target {operation.target}"):
                 operation.target = layer.add(operation.target, operation.directory)
     _check_targets(operations)
     for operation in operations:
         if isinstance(operation, StubFile):
-            with Step(operation.describe()):
+            with Doing(operation.describe()):
                 layer.add_stub(operation.target, operation.content)
     layer.close()
     if chain != -1:
         os.close(chain)
-    with Step(f"mounting the root of {len(lowers)} layers"):
+    with Doing(f"mounting the root of {len(lowers)} layers"):
         root.descriptor = overlay((init, *lowers), container["upper"], container["work"], root, anchor=init)
         if container["readonly"]:
             mounts.mount_setattr(root.descriptor, "", MOUNT_ATTR_RDONLY)
         mounts.move_mount(root.descriptor, mounts.AT_FDCWD, init)
     who = _user(root, container["user"])
     for operation in operations:
-        with Step(operation.describe()):
+        with Doing(operation.describe()):
             operation.execute(root)
     return who
 
@@ -210,7 +210,7 @@ def _check_targets(operations: list[Operation]) -> None:
 
 
 def _user(root: Root, user: str) -> users.ExecUser:
-    with Step("looking up USER"):
+    with Doing("looking up USER"):
         passwd, group = (read_regular(root.descriptor, path, users.MAX_BYTES) for path in ("/etc/passwd", "/etc/group"))
     try:
         return users.user(user, passwd, group)

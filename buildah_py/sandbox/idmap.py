@@ -17,9 +17,9 @@ from buildah_py.linux import mounts, namespaces, process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
-    Ranges = Sequence[tuple[int, int, int]]
+    Ranges = tuple[tuple[int, int, int], ...]
     """First id inside, first id outside, how many."""
 
 

@@ -22,7 +22,7 @@ class RefusedError(Exception):
         self.number = number
 
 
-class Step:
+class Doing:
     """Names what is being done, so that an OSError within becomes a RefusedError that says so."""
 
     __slots__ = ("what",)

@@ -19,7 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-Instruction = tuple[int, int, int, int]
+BpfInstruction = tuple[int, int, int, int]
 """Code, where to jump if true and if false, operand: as in struct sock_filter."""
 
 _ALLOW = 0x7FFF0000
@@ -189,11 +189,11 @@ def compile_list(names: str) -> bytes:
     return _program(dict.fromkeys(names.split(), _give(_ALLOW)))
 
 
-def _program(rules: dict[str, list[Instruction]]) -> bytes:
+def _program(rules: dict[str, list[BpfInstruction]]) -> bytes:
     machine, resolve = resolver()
-    program: list[Instruction] = [(_LOAD, 0, 0, _ARCHITECTURE)]
+    program: list[BpfInstruction] = [(_LOAD, 0, 0, _ARCHITECTURE)]
     for architecture in ARCHITECTURES[machine]:
-        numbers: dict[int, list[Instruction]] = {}
+        numbers: dict[int, list[BpfInstruction]] = {}
         for name, code in rules.items():
             number = resolve(architecture, name)
             if number >= 0:
@@ -206,7 +206,7 @@ def _program(rules: dict[str, list[Instruction]]) -> bytes:
     return b"".join(struct.pack("=HBBI", *instruction) for instruction in program)
 
 
-def _rules(machine: str, wanted: int, ignore_owners: bool) -> Iterator[tuple[str, list[Instruction]]]:
+def _rules(machine: str, wanted: int, ignore_owners: bool) -> Iterator[tuple[str, list[BpfInstruction]]]:
     """Give for each call the instructions that decide it."""
     allow = _give(_ALLOW)
     for name in (*_PLAIN.split(), *_OF_ARCHITECTURE.get(machine, "").split(), *_RECENT):
@@ -228,11 +228,11 @@ def _rules(machine: str, wanted: int, ignore_owners: bool) -> Iterator[tuple[str
                 yield name, allow
 
 
-def _give(result: int) -> list[Instruction]:
+def _give(result: int) -> list[BpfInstruction]:
     return [(_RETURN, 0, 0, result)]
 
 
-def _among(values: tuple[int, ...], result: int, otherwise: int) -> list[Instruction]:
+def _among(values: tuple[int, ...], result: int, otherwise: int) -> list[BpfInstruction]:
     """Decide by the first argument."""
     count = len(values)
     tests = [(_JUMP_EQUAL, count - place, 0, value) for place, value in enumerate(values)]
@@ -240,8 +240,8 @@ def _among(values: tuple[int, ...], result: int, otherwise: int) -> list[Instruc
 
 
 def ranges(
-    numbers: dict[int, list[Instruction]], last: int, default: list[Instruction], unknown: list[Instruction]
-) -> list[tuple[int, list[Instruction]]]:
+    numbers: dict[int, list[BpfInstruction]], last: int, default: list[BpfInstruction], unknown: list[BpfInstruction]
+) -> list[tuple[int, list[BpfInstruction]]]:
     """Give the first number of each range of calls that are decided alike, from 0 to the end of all numbers.
 
     What is not among `numbers` is decided by `default` up to `last`, by `unknown` behind it.
@@ -254,7 +254,7 @@ def ranges(
     return [*found, (last + 1, unknown)]
 
 
-def search(decided: list[tuple[int, list[Instruction]]]) -> list[Instruction]:
+def search(decided: list[tuple[int, list[BpfInstruction]]]) -> list[BpfInstruction]:
     """Find the range of the number that was loaded, halving what is left each time."""
     if len(decided) == 1:
         return decided[0][1]

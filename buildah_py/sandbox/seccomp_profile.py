@@ -19,7 +19,7 @@ from buildah_py.image.canonical import loads
 from buildah_py.sandbox import capabilities, seccomp
 
 if TYPE_CHECKING:
-    from buildah_py.sandbox.seccomp import Instruction
+    from buildah_py.sandbox.seccomp import BpfInstruction
 
 _ACTIONS = {
     "SCMP_ACT_KILL": 0x00000000,
@@ -93,13 +93,13 @@ def compile_profile(text: str, wanted: int) -> bytes:
         raise SandboxError(f"system calls cannot be filtered: {error}") from None
     except ValueError as error:
         raise SandboxError(f"the seccomp profile cannot be used: {error}") from None
-    program: list[Instruction] = [(_LOAD, 0, 0, 4)]
+    program: list[BpfInstruction] = [(_LOAD, 0, 0, 4)]
     known = _architectures(profile)
     for place, architecture in enumerate(seccomp.ARCHITECTURES[machine]):
         if place and _SECOND[architecture] not in known:
             continue
         name = _OTHER_MACHINES[architecture] if place else _MACHINES[machine]
-        numbers: dict[int, list[Instruction]] = {}
+        numbers: dict[int, list[BpfInstruction]] = {}
         for call, code in _rules(profile, name, wanted).items():
             number = resolve(architecture, call)
             if number >= 0:
@@ -210,9 +210,9 @@ def _applies(rule: dict[str, Any], machine: str, wanted: int) -> bool:
     return not (least and kernel < least) and not (below and kernel >= below)
 
 
-def _rules(profile: dict[str, Any], machine: str, wanted: int) -> dict[str, list[Instruction]]:
+def _rules(profile: dict[str, Any], machine: str, wanted: int) -> dict[str, list[BpfInstruction]]:
     """Give for each call the instructions that decide it."""
-    tested: dict[str, list[Instruction]] = {}
+    tested: dict[str, list[BpfInstruction]] = {}
     plain: dict[str, int] = {}
     for rule in _list(profile, "syscalls"):
         if not _applies(rule, machine, wanted):
@@ -230,7 +230,7 @@ def _rules(profile: dict[str, Any], machine: str, wanted: int) -> dict[str, list
     }
 
 
-def _rule(tests: list[dict[str, Any]], action: int) -> list[Instruction]:
+def _rule(tests: list[dict[str, Any]], action: int) -> list[BpfInstruction]:
     """Return `action` where all tests hold, else go on behind; several tests of one argument are alternatives."""
     indexes = [test.get("index", 0) for test in tests]
     if len(set(indexes)) < len(indexes):
@@ -244,7 +244,7 @@ def _rule(tests: list[dict[str, Any]], action: int) -> list[Instruction]:
     ]
 
 
-def _test(test: dict[str, Any]) -> list[Instruction]:
+def _test(test: dict[str, Any]) -> list[BpfInstruction]:
     """Compare 64 bits in two halves; go on where it holds."""
     low = _ARGUMENTS + 8 * int(test.get("index", 0))
     value, second = int(test.get("value", 0)), int(test.get("valueTwo", 0))

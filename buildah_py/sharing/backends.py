@@ -18,15 +18,16 @@ if TYPE_CHECKING:
     from buildah_py.sharing.spec import CacheSpec
     from buildah_py.store import Origin
 
-    Registries = Callable[[], RegistryOptions] | None
-    """What the command line says of registries; None where the environment alone says it."""
-
 
 class Backends:
     """Opens places for `waiter`; nothing is reached yet. `platform` chooses among images with a cache inside."""
 
     def __init__(
-        self, environ: Mapping[str, str], platform: str = "", registries: Registries = None, waiter: Waiter = NOBODY
+        self,
+        environ: Mapping[str, str],
+        platform: str = "",
+        registries: Callable[[], RegistryOptions] | None = None,
+        waiter: Waiter = NOBODY,
     ) -> None:
         self.environ = environ
         self._platform = platform

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from buildah_py.buildfile.named import Kind, NamedContext, context_name
+from buildah_py.buildfile.named import ContextKind, NamedContext, context_name
 from buildah_py.buildfile.remote import kind_of
 from buildah_py.errors import UsageError
 from buildah_py.image import platform as platforms
 from buildah_py.sources.urls import redact
 
-_PREFIXES: tuple[tuple[str, Kind], ...] = (
+_PREFIXES: tuple[tuple[str, ContextKind], ...] = (
     ("docker-image://", "image"),
     ("oci-layout://", "layout"),
     ("target:", "target"),
