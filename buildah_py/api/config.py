@@ -17,7 +17,7 @@ KEYS: Final = ("ca-bundle", "context-modes", "max-used-space", "min-free-space")
 
 
 def config_path(environ: Mapping[str, str]) -> str | None:
-    """The file that counts, None where there is none: $PYBUILD_CONFIG, else this user's, else the machine's.
+    """Return the file that counts, None where there is none: $PYBUILD_CONFIG, else this user's, else the machine's.
 
     Raises UsageError where $PYBUILD_CONFIG names a file that is not there.
     """
@@ -36,7 +36,10 @@ def config_path(environ: Mapping[str, str]) -> str | None:
 
 
 def read_config(environ: Mapping[str, str]) -> Mapping[str, str]:
-    """The settings by their names in KEYS; none where there is no file. Raises UsageError for what means nothing."""
+    """Return the settings by their names in KEYS; none where there is no file.
+
+    Raises UsageError for what means nothing.
+    """
     path = config_path(environ)
     return {} if path is None else _read(path)
 

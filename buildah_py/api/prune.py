@@ -20,7 +20,7 @@ LIMITS = ("max_used_space", "min_free_space")
 
 
 def parse_filters(filters: Sequence[str], now: int) -> Rules:
-    """What `--filter` says: `until=24h`, `until=2026-01-31T12:00:00Z`, `label=KEY[=VALUE]`, `label!=KEY[=VALUE]`.
+    """Give what `--filter` says: `until=24h`, `until=2026-01-31T12:00:00Z`, `label=KEY[=VALUE]`, `label!=KEY[=VALUE]`.
 
     Raises UsageError.
     """
@@ -77,7 +77,10 @@ def _labelled(labels: Sequence[tuple[str, str | None, bool]]) -> Callable[[Store
 
 
 def layers_of_builds(store: Store) -> frozenset[str]:
-    """The layers of all stages that the builds of named images went through: with them, building again is all hits."""
+    """Return the layers of all stages that the builds of named images went through.
+
+    With them, building again is all hits.
+    """
     from buildah_py.api.recorded import read_layers
 
     builds = (store.images.build_of(image.id) for image in store.images.all() if image.names)
@@ -85,12 +88,12 @@ def layers_of_builds(store: Store) -> frozenset[str]:
 
 
 def cached_layers(store: Store) -> frozenset[str]:
-    """The layers that steps are known to have led to."""
+    """Return the layers that steps are known to have led to."""
     return frozenset(record.diff_id for record in store.records.all())
 
 
 def limits(environ: Mapping[str, str]) -> dict[str, int]:
-    """The limits that the environment sets, or a configuration file; in bytes. Raises UsageError."""
+    """Return the limits that the environment sets, or a configuration file; in bytes. Raises UsageError."""
     configured = read_config(environ)
     found = {name: configured[key] for name in LIMITS if (key := name.replace("_", "-")) in configured}
     for name in LIMITS:

@@ -69,7 +69,7 @@ def record(
 
 
 def _context(text: str) -> str:
-    """A further context, from whatever directory it is asked for next time, and without a password in a URL."""
+    """Return a further context, from whatever directory it is asked for next time, and without a password in a URL."""
     name, _, value = text.partition("=")
     if "://" in value:
         return f"{name}={without_credentials(value)}"
@@ -103,7 +103,7 @@ def read_layers(data: bytes) -> tuple[str, ...]:
 def warned(
     before: bytes | None, put_down: Callable[[Sequence[str]], bytes], look: Callable[[], list[str]]
 ) -> tuple[list[str], bytes]:
-    """The warnings of a build and its record, which `put_down` makes with them.
+    """Return the warnings of a build and its record, which `put_down` makes with them.
 
     Where the record would be the one from `before`, its warnings are still right; else `look` finds them.
     """

@@ -42,7 +42,7 @@ def open_store(
 
 
 def _openers(environ: Mapping[str, str] | None) -> Mapping[str, Opener]:
-    """The ways to open layers that lie in shared caches."""
+    """Return the ways to open layers that lie in shared caches."""
     from buildah_py.sharing.backends import Backends
 
     return Backends(os.environ if environ is None else environ).openers()

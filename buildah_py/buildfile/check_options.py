@@ -21,7 +21,7 @@ class CheckOptions(NamedTuple):
     error: bool = False
 
     def merged(self, other: CheckOptions) -> CheckOptions:
-        """These options with those of a comment added."""
+        """Return these options with those of a comment added."""
         return CheckOptions(
             self.skip | other.skip,
             self.skip_all or other.skip_all,
@@ -73,7 +73,7 @@ def parse_options(text: str) -> CheckOptions:
 
 
 def directive_of(text: str) -> tuple[int, str] | None:
-    """The line and the value of the check directive of a file; only what stands before the first blank counts.
+    """Return the line and the value of the check directive of a file; only what stands before the first blank counts.
 
     Other than for the directives that the parser obeys, a first line that begins with `#!` is passed over.
     """
@@ -93,7 +93,7 @@ def directive_of(text: str) -> tuple[int, str] | None:
 
 
 def options_of_comments(comments: tuple[str, ...]) -> CheckOptions:
-    """What the comments above an instruction ask for; the first `check=` counts, and only if it can be read."""
+    """Return what the comments above an instruction ask for; the first `check=` counts, and only if it can be read."""
     for comment in comments:
         if not comment[:5].lower().startswith("check"):
             continue

@@ -130,7 +130,7 @@ def _options(file: BuildFile, given: Mapping[str, str]) -> CheckOptions:
 
 
 def _written(file: BuildFile, report: ReportFinding) -> None:
-    """The checks that need no variables."""
+    """Apply the checks that need no variables."""
     _stage_names(file, report)
     _casing(file, report)
     instructions: list[Instruction] = [*file.arguments]

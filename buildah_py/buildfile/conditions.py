@@ -95,7 +95,7 @@ def _holds(node: Any, text: str, env: Mapping[str, str], escape: str) -> bool:
 
 
 def _value(word: str, env: Mapping[str, str], escape: str) -> str:
-    """A bare name is a variable; all else is a word."""
+    """Return a bare name is a variable; all else is a word."""
     return env.get(word, "") if re.fullmatch(_NAME, word) else expand(word, env, escape)
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def _copied(statement: Statement) -> tuple[tuple[Word, ...], Word, tuple[Heredoc, ...], bool]:
-    """Sources, destination, here-documents among the sources, and whether it was written in JSON."""
+    """Read sources, destination, here-documents among the sources, and whether it was written in JSON."""
     strings = statement.json()
     span = statement.whole().span
     words = statement.items() if strings is None else [tree.Word(text, span) for text in strings]
@@ -55,7 +55,7 @@ def _heredoc(text: str) -> Heredoc | None:
 
 
 def copy(statement: Statement, common: Common) -> Instruction:
-    """The node for COPY."""
+    """Return the node for COPY."""
     sources, destination, documents, json = _copied(statement)
     flags = Flags(statement, ("chown", "from", "chmod", "exclude*"), ("link", "parents"))
     from_ = flags.word("from")
@@ -94,7 +94,7 @@ def _check_from(statement: Statement, from_: Word) -> None:
 
 
 def add(statement: Statement, common: Common) -> Instruction:
-    """The node for ADD."""
+    """Return the node for ADD."""
     sources, destination, documents, json = _copied(statement)
     flags = Flags(statement, ("chown", "chmod", "checksum", "exclude*"), ("link", "keep-git-dir", "unpack"))
     common["heredocs"] = documents

@@ -38,7 +38,7 @@ class Driver:
         self._compiled: dict[tuple[int, ...], Any] = {}
 
     def _state(self, number: int) -> _State:
-        """A state made ready: what matches its terminals, which these are, what to do on each, where to go on."""
+        """Give a state made ready: what matches its terminals, which these are, what to do on each, where to go on."""
         actions, gotos = map(_decoded, self._table[number].split("|"))
         accepted = tuple(terminal for terminal in actions if terminal >= 0)
         scanner = self._compiled.get(accepted)
@@ -49,7 +49,7 @@ class Driver:
         return state
 
     def parse(self, text: str, start: str) -> tuple[str, list[Any]]:
-        """The tree of `text`, read as the rule `start`.
+        """Return the tree of `text`, read as the rule `start`.
 
         Raises:
             MismatchError: the text is not of the grammar.
@@ -109,7 +109,7 @@ class Driver:
 
 
 def load(name: str) -> Grammar:
-    """The tables of the grammar `name`: those made ahead of time, else made now with lark."""
+    """Return the tables of the grammar `name`: those made ahead of time, else made now with lark."""
     try:
         from buildah_py.buildfile import _tables
     except ImportError:
@@ -138,7 +138,7 @@ _drivers: dict[str, Driver] = {}
 
 
 def driver(name: str) -> Driver:
-    """The parser of the grammar `name`, made once."""
+    """Return the parser of the grammar `name`, made once."""
     found = _drivers.get(name)
     if found is None:
         found = _drivers[name] = Driver(name)

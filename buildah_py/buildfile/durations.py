@@ -19,7 +19,7 @@ _LIMIT = 1 << 63
 
 
 def parse_duration(text: str) -> int:
-    """A duration in nanoseconds.
+    """Return a duration in nanoseconds.
 
     Raises:
         ValueError: with a message for people.

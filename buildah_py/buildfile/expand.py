@@ -72,7 +72,7 @@ def trace(word: str, env: Mapping[str, str], escape: str = "\\") -> Expansion:
 
 
 def split_raw(line: str) -> list[str] | None:
-    """The words of `line` with quotes, escapes and variables left in them; None where a quote is not closed."""
+    """Return the words of `line` with quotes, escapes and variables left in them; None where a quote is not closed."""
     evaluator = _Evaluator(line, {}, "word", keep_quotes=True, keep_escapes=True, keep_unset=True)
     try:
         return evaluator.run(line).words
@@ -90,7 +90,7 @@ def fill_in(line: str, env: Mapping[str, str]) -> str:
 
 
 def split_delimiter(text: str, *, keep_quotes: bool) -> list[str]:
-    """The words of a here-document's delimiter; variables stay as they are."""
+    """Return the words of a here-document's delimiter; variables stay as they are."""
     return _Evaluator(text, {}, "word", keep_quotes=keep_quotes, keep_unset=True).run(text).words
 
 
@@ -158,7 +158,7 @@ class _Evaluator:
         return "".join([self._node(child, raw=raw, depth=depth) for child in node[1]])
 
     def _node(self, node: Any, *, raw: bool, depth: int) -> str:
-        """The text that `node` stands for; `raw` keeps escape characters, as patterns need them."""
+        """Return the text that `node` stands for; `raw` keeps escape characters, as patterns need them."""
         kind = node[0]
         text = self._text
         if kind in _LITERAL:

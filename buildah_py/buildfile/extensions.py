@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def extension(statement: Statement, common: Common) -> Instruction:
-    """The node for INCLUDE or UNSET; IF, ELSE and END are put together by the parser.
+    """Return the node for INCLUDE or UNSET; IF, ELSE and END are put together by the parser.
 
     Raises:
         BuildFileError: its arguments are wrong.
@@ -25,7 +25,7 @@ def extension(statement: Statement, common: Common) -> Instruction:
 
 
 def env_from_run(statement: Statement, common: Common) -> Instruction:
-    """The node for ENV --from-run."""
+    """Return the node for ENV --from-run."""
     Flags(statement, (), ("from-run",))
     found = re.match(r"([A-Za-z_][A-Za-z0-9_]*)[\t\v\f\r ]+(?=\S)", statement.args)
     if found is None:

@@ -47,7 +47,7 @@ def split_flags(text: str, offset: int, escape: str) -> tuple[tuple[Flag, ...], 
 
 
 def _split_simple(text: str, offset: int, escape: str) -> tuple[tuple[Flag, ...], str, int] | None:
-    """What the grammar would give where there are no quotes and escapes in the flags; None where there are."""
+    """Return what the grammar would give where there are no quotes and escapes in the flags; None where there are."""
     flags = []
     position = 0
     while text.startswith("--", position):

@@ -48,7 +48,7 @@ _MIN_DURATION = 1_000_000
 
 
 def build(statement: Statement, common: Common) -> Instruction:
-    """The node for `statement`.
+    """Return the node for `statement`.
 
     Raises:
         BuildFileError: the instruction is unknown or its arguments are wrong.
@@ -289,7 +289,7 @@ def _onbuild(statement: Statement, common: Common) -> Instruction:
 
 
 def _check_words(inner: Statement) -> None:
-    """What is refused in a trigger before anyone uses it: arrays of other things than strings, ENV without `=`."""
+    """Refuse in a trigger, before anyone uses it, arrays of other things than strings, ENV without `=`."""
     if inner.name in ("ENV", "LABEL") and inner.args:
         words = inner.words()
         if words and ("=" in words[0].text or BLANKS.search(inner.args) is None):

@@ -43,7 +43,7 @@ class LogicalLine(NamedTuple):
         return Position(found.line, found.column + offset - found.offset)
 
     def span(self, start: int, end: int) -> Span:
-        """The span of the characters from `start` up to `end`."""
+        """Return the span of the characters from `start` up to `end`."""
         if end > start:
             last = self.position(end - 1)
             return Span(self.position(start), Position(last.line, last.column + 1))
@@ -67,14 +67,14 @@ class LineReader:
         self._in_directives = True
 
     def error(self, message: str, line: int, start: int = 0, end: int | None = None, hint: str = "") -> BuildFileError:
-        """A fault in the physical line `line`, counted from 1."""
+        """Return a fault in the physical line `line`, counted from 1."""
         stop = len(self._lines[line - 1].rstrip("\r")) if end is None else end
         return BuildFileError(
             message, self.source, Span(Position(line, start + 1), Position(line, max(start, stop) + 1)), hint=hint
         )
 
     def next_line(self) -> LogicalLine | None:
-        """The next instruction's text; None at the end of the file."""
+        """Return the next instruction's text; None at the end of the file."""
         doc: list[str] = []
         lines = self._lines
         while self._next < len(lines):
@@ -153,7 +153,7 @@ class LineReader:
         return LogicalLine("".join(texts), tuple(pieces), doc, self._next, has_blank)
 
     def physical(self, number: int) -> str:
-        """The physical line `number`, counted from 1, without its line end."""
+        """Return the physical line `number`, counted from 1, without its line end."""
         return self._lines[number - 1].rstrip("\r")
 
     @property
@@ -209,7 +209,7 @@ _NOWHERE = Span(Position(0, 0), Position(0, 0))
 
 
 def read_delimiter(word: str) -> Heredoc | None:
-    """The here-document, without its body, that `word` announces, if it does.
+    """Return the here-document, without its body, that `word` announces, if it does.
 
     Raises:
         ExpansionError: the delimiter's quotes do not match.

@@ -61,7 +61,7 @@ class Pattern:
         return position
 
     def find(self, text: str, start: int) -> tuple[int, int] | None:
-        """The leftmost match from `start` on, as long as it can be."""
+        """Return the leftmost match from `start` on, as long as it can be."""
         while start <= len(text):
             found = self._pieces[0].search(text, start)
             if found is None:
@@ -82,7 +82,7 @@ class Pattern:
 
 
 def _last(piece: re.Pattern[str], text: str, position: int) -> int | None:
-    """The end of the last match of a piece of fixed length that a star from `position` on reaches."""
+    """Return the end of the last match of a piece of fixed length that a star from `position` on reaches."""
     line_end = text.find("\n", position)
     start = len(text) if line_end < 0 else line_end
     while start >= position:
@@ -128,7 +128,7 @@ def trim_front(value: str, pattern: Pattern, *, longest: bool) -> str:
 
 
 def reversed_pattern(text: str) -> str:
-    """The pattern that matches what `text` matches, read backwards."""
+    """Return the pattern that matches what `text` matches, read backwards."""
     return "".join(re.findall(r"(?s)\\.|.", text)[::-1]) if "\\" in text else text[::-1]
 
 

@@ -24,12 +24,12 @@ INDENT = "    "
 
 
 def render(file: BuildFile) -> str:
-    """The text of `file` in canonical form; parsing it gives the same tree but for places in the text."""
+    """Return the text of `file` in canonical form; parsing it gives the same tree but for places in the text."""
     return _Printer(file).run()
 
 
 def quote_flag(value: str, escape: str = "\\") -> str:
-    """A flag's value, in quotes where it needs them."""
+    """Return a flag's value, in quotes where it needs them."""
     if value and not re.search(f"[{SPACES}'\"{re.escape(escape)}]", value):
         return value
     if not value:
@@ -39,7 +39,7 @@ def quote_flag(value: str, escape: str = "\\") -> str:
 
 
 def duration(nanoseconds: int) -> str:
-    """A duration as HEALTHCHECK takes it: `1m30s`."""
+    """Return a duration as HEALTHCHECK takes it: `1m30s`."""
     for unit, size in (("ns", 1_000), ("us", 1_000), ("ms", 1_000)):
         if nanoseconds % size:
             return f"{nanoseconds}{unit}"
@@ -88,7 +88,7 @@ class _Printer:
                 self._out += self._instruction(instruction, indent)
 
     def _else_line(self, instruction: tree.If) -> int:
-        """The line of the ELSE: comments before it belong to the first branch."""
+        """Return the line of the ELSE: comments before it belong to the first branch."""
         after = instruction.then[-1].span.end.line if instruction.then else instruction.span.start.line
         for number in range(after + 1, instruction.otherwise[0].span.start.line):
             if self._lines[number - 1].strip().upper() == "ELSE":
@@ -96,7 +96,7 @@ class _Printer:
         return instruction.otherwise[0].span.start.line
 
     def _gap(self, line: int) -> None:
-        """An empty line where there was at least one above `line`."""
+        """Print an empty line where there was at least one above `line`."""
         if line > 1 and not self._lines[line - 2].strip(SPACES) and (not self._out or self._out[-1]):
             self._out.append("")
 
@@ -184,7 +184,7 @@ class _Printer:
         return out + self._bodies(instruction, last)
 
     def _finished(self, line: str) -> str:
-        """A last line that must not continue: an escape character at the end of the file continues nothing."""
+        """Return a last line that must not continue: an escape character at the end of the file continues nothing."""
         bare = line.rstrip(" \t")
         continues = bare[-1:] == self._escape and bare[-2:-1] != self._escape
         return bare[:-1].rstrip(SPACES) if continues else line
@@ -198,7 +198,7 @@ class _Printer:
         return self._lines[last : instruction.span.end.line] if instruction.heredocs else []
 
     def _last_line(self, instruction: Instruction) -> int:
-        """The last line of an instruction before the bodies of its here-documents."""
+        """Return the last line of an instruction before the bodies of its here-documents."""
         if not instruction.heredocs:
             return instruction.span.end.line
         bodies = sum(document.body.count("\n") + 1 for document in instruction.heredocs)
@@ -215,7 +215,10 @@ class _Printer:
     def _listed(
         self, instruction: Instruction, keyword: str, flags: Sequence[str], items: Sequence[tuple[int, str]]
     ) -> list[str]:
-        """An instruction on one line; or with an item a line, and the comments between them, if it was spread so."""
+        """Return an instruction on one line.
+
+        Or with an item a line, and the comments between them, if it was spread so.
+        """
         last = self._last_line(instruction)
         comments = self._inner_comments(last)
         head = " ".join([keyword, *flags])
@@ -304,7 +307,7 @@ _Items = list[tuple[int, str]]
 
 
 def _parts(instruction: Instruction, escape: str) -> tuple[list[str], _Items]:
-    """The flags of an instruction that is printed from the tree, and its arguments with the lines where they stood."""
+    """Return the flags of an instruction printed from the tree, and its arguments with the lines where they stood."""
     line = instruction.span.start.line
     if isinstance(instruction, tree.From):
         items = [instruction.image.text]

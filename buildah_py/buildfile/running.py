@@ -18,14 +18,14 @@ _MIN_DURATION = 1_000_000
 
 
 def command_of(statement: Statement) -> CommandForm:
-    """The arguments as a command: exec form where they are a JSON array of strings."""
+    """Return the arguments as a command: exec form where they are a JSON array of strings."""
     args = statement.json()
     span = statement.whole().span
     return tree.ShellForm(statement.args, span) if args is None else tree.ExecForm(tuple(args), span)
 
 
 def run(statement: Statement, common: Common) -> Instruction:
-    """The node for RUN."""
+    """Return the node for RUN."""
     flags = Flags(statement, ("mount*", "network", "security", "device*"))
     if not statement.flags:
         mounts: tuple[tree.Mount, ...] = ()
@@ -65,7 +65,7 @@ def _choice(statement: Statement, flags: Flags, name: str, allowed: tuple[str, .
 
 
 def healthcheck(statement: Statement, common: Common) -> Instruction:
-    """The node for HEALTHCHECK."""
+    """Return the node for HEALTHCHECK."""
     tokens = statement.fits("arguments", "healthcheck") if statement.args else None
     if tokens is None:
         raise statement.error("HEALTHCHECK requires at least one argument", hint="write HEALTHCHECK CMD COMMAND")

@@ -42,7 +42,7 @@ class Source:
     origins: tuple[IncludedLines, ...] = ()
 
     def place(self, line: int) -> tuple[str, int]:
-        """The file that the line `line` of the text came from, and its number there."""
+        """Return the file that the line `line` of the text came from, and its number there."""
         name, number = self.name, line
         for origin in self.origins:
             if origin.line > line:
@@ -51,12 +51,12 @@ class Source:
         return name, number
 
     def line(self, number: int) -> str:
-        """The physical line `number` (from 1) without its line end; empty past the end of the file."""
+        """Return the physical line `number` (from 1) without its line end; empty past the end of the file."""
         lines = _lines(self.text)
         return lines[number - 1].rstrip("\r") if 0 < number <= len(lines) else ""
 
     def excerpt(self, span: Span) -> str:
-        """The first line of `span` with a marker line below it, both indented for a message."""
+        """Return the first line of `span` with a marker line below it, both indented for a message."""
         text = self.line(span.start.line)
         begin = span.start.column - 1
         end = span.end.column - 1 if span.end.line == span.start.line else len(text)
@@ -70,7 +70,7 @@ def _lines(text: str) -> list[str]:
 
 
 def decode(text: str | bytes) -> str:
-    """A file's text: bytes that are no UTF-8 become replacement characters; a byte-order mark falls away."""
+    """Return a file's text: bytes that are no UTF-8 become replacement characters; a byte-order mark falls away."""
     if isinstance(text, bytes):
         text = text.decode("utf-8", "replace")
     return text.removeprefix("\ufeff")

@@ -80,11 +80,14 @@ class StageObserver:
     """Takes the instructions of one stage, each with its words expanded, in the order in which a build applies them."""
 
     def begin(self, name: str, context: NamedContext | None) -> Base | None:  # noqa: ARG002
-        """The stage begins with an image, or with the files of a context on `scratch`. Gives what is known of it."""
+        """Return the stage begins with an image, or with the files of a context on `scratch`.
+
+        Gives what is known of it.
+        """
         return None
 
     def inherit(self, base: StageWalk) -> None:
-        """The stage begins with another one."""
+        """Take note that the stage begins with another one."""
 
     def unset(self, names: Iterable[str]) -> None:
         """Words of the instruction at hand use variables that are not set."""
@@ -133,14 +136,17 @@ class StageObserver:
         """All others: nothing in them is expanded."""
 
     def end(self) -> None:
-        """The stage is complete."""
+        """Take note that the stage is complete."""
 
 
 class Observer(Protocol):
     """Takes what a walk finds."""
 
     def named(self, stage: StageWalk, image: Expansion, platform: Expansion | None) -> None:
-        """The words of a FROM are expanded. All FROMs come first, those of stages that nothing needs too."""
+        """Take note that the words of a FROM are expanded.
+
+        All FROMs come first, those of stages that nothing needs too.
+        """
 
     def stage(self, stage: StageWalk) -> StageObserver:
         """Give what takes the instructions of a stage that is needed."""
@@ -271,7 +277,7 @@ class StageWalk:
     # what instructions see
 
     def error(self, message: str, span: Span, hint: str = "") -> BuildFileError:
-        """A fault of the instruction at hand."""
+        """Return a fault of the instruction at hand."""
         return BuildFileError(message, self.source, span, hint=hint)
 
     def expand(self, word: Word) -> str:

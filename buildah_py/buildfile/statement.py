@@ -34,7 +34,7 @@ _HEREDOC_KEYWORDS = ("RUN", "COPY", "ADD")
 
 
 def _simple_json(text: str) -> list[str] | None:
-    """The strings of an array without escapes, or None: then the grammar has to look at it."""
+    """Return the strings of an array without escapes, or None: then the grammar has to look at it."""
     parts = text.split('"')
     between = [part.strip(" ") for part in parts[::2]]
     if (
@@ -97,13 +97,13 @@ class Statement:
     def error(
         self, message: str, start: int | None = None, end: int | None = None, *, hint: str = ""
     ) -> BuildFileError:
-        """A fault from `start` up to `end` of the logical line; in all of the instruction by default."""
+        """Return a fault from `start` up to `end` of the logical line; in all of the instruction by default."""
         if start is None:
             start, end = self.start, len(self.line.text.rstrip(SPACES))
         return BuildFileError(message, self.source, self.line.span(start, start if end is None else end), hint=hint)
 
     def common(self, span: Span) -> Common:
-        """What every node takes over from its statement."""
+        """Return what every node takes over from its statement."""
         line = self.line
         return {
             "span": span,
@@ -125,7 +125,7 @@ class Statement:
             return True
 
     def rest(self, start: int) -> Statement:
-        """The same instruction, as if its arguments began at `start`."""
+        """Return the same instruction, as if its arguments began at `start`."""
         rest = Statement.__new__(Statement)
         rest.source, rest.line, rest.escape = self.source, self.line, self.escape
         rest.keyword, rest.name, rest.start, rest.flags = self.keyword, self.name, self.start, ()
@@ -135,7 +135,7 @@ class Statement:
         return rest
 
     def word(self, start: int, end: int) -> Word:
-        """The argument from `start` up to `end` of `args`."""
+        """Return the argument from `start` up to `end` of `args`."""
         return Word(self.args[start:end], self.line.span(self.offset + start, self.offset + end))
 
     def whole(self) -> Word:
@@ -143,11 +143,11 @@ class Statement:
         return self.word(0, len(self.args))
 
     def items(self) -> list[Word]:
-        """The arguments between blanks; quotes mean nothing here."""
+        """Return the arguments between blanks; quotes mean nothing here."""
         return [self.word(found.start(), found.end()) for found in ITEM.finditer(self.args)]
 
     def words(self) -> list[Word]:
-        """The arguments between spaces that no quote or escape character protects."""
+        """Return the arguments between spaces that no quote or escape character protects."""
         args = self.args
         if not ("'" in args or '"' in args or self.escape in args or has_odd_space(args)):
             return self.items()
@@ -161,7 +161,7 @@ class Statement:
         return words
 
     def json(self) -> list[str] | None:
-        """The arguments as a JSON array of strings; None where they are no JSON.
+        """Return the arguments as a JSON array of strings; None where they are no JSON.
 
         Raises:
             NotStringsError: an array with something else in it.
@@ -183,7 +183,7 @@ class Statement:
         return [_json_string(args[start + 1 : end - 1]) for _, start, end in nodes]
 
     def fits(self, grammar: str, rule: str) -> list[tuple[str, int, int]] | None:
-        """The tokens of `args`, read as a flat rule; None where they do not fit."""
+        """Return the tokens of `args`, read as a flat rule; None where they do not fit."""
         try:
             nodes: list[tuple[str, int, int]] = driver(grammar).parse(self.args, rule)[1]
         except MismatchError:
@@ -220,21 +220,21 @@ class Flags:
             self._found.setdefault(flag.name, []).append(flag)
 
     def text(self, name: str) -> str | None:
-        """The value of a flag; None where it was not given."""
+        """Return the value of a flag; None where it was not given."""
         found = self._found.get(name)
         return found[0].value if found else None
 
     def word(self, name: str) -> Word | None:
-        """The value of a flag as a word; None where it was not given or is empty."""
+        """Return the value of a flag as a word; None where it was not given or is empty."""
         words = self.words(name)
         return words[0] if words and words[0].text else None
 
     def words(self, name: str) -> tuple[Word, ...]:
-        """The values of a flag that may be repeated."""
+        """Return the values of a flag that may be repeated."""
         return tuple(Word(flag.value or "", self._span(flag)) for flag in self._found.get(name, ()))
 
     def boolean(self, name: str) -> bool | None:
-        """A flag without a value, or with `=true` or `=false`; None where it was not given."""
+        """Return a flag without a value, or with `=true` or `=false`; None where it was not given."""
         found = self._found.get(name)
         return (found[0].value or "true").lower() == "true" if found else None
 

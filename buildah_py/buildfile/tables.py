@@ -37,7 +37,7 @@ def grammar_path(name: str) -> str:
 
 
 def read_grammar(name: str) -> str:
-    """The text of the grammar `name`."""
+    """Return the text of the grammar `name`."""
     with open(grammar_path(name), encoding="utf-8") as file:
         return file.read()
 
@@ -105,7 +105,10 @@ def _encoded(pairs: list[tuple[int, int]]) -> str:
 
 
 def render() -> str:
-    """The text of the module `_tables`: strings, which cost nothing to load; `driver` reads what it uses of them."""
+    """Return the text of the module `_tables`: strings, which cost nothing to load.
+
+    `driver` reads what it uses of them.
+    """
     import hashlib
 
     lines = [

@@ -124,7 +124,7 @@ class Walk:
             )
 
     def error(self, message: str, span: Span, hint: str = "") -> BuildFileError:
-        """A fault of the file itself."""
+        """Return a fault of the file itself."""
         return BuildFileError(message, self.file.source, span, hint=hint)
 
     def context(self, name: str, platform: str) -> NamedContext | None:
@@ -245,7 +245,7 @@ class Walk:
         return found
 
     def similar(self, name: str) -> str:
-        """A hint which stage was perhaps meant; its very name where only the case was wrong."""
+        """Return a hint which stage was perhaps meant; its very name where only the case was wrong."""
         return did_you_mean(name, self._names, fold=True)
 
     def _check_names(self) -> None:

@@ -27,7 +27,7 @@ class ApartCache(Cache):
         self._made: dict[str, Record] = {}
 
     def lookup(self, key: str) -> Record | None:
-        """The record of `key`, if this build has made it."""
+        """Return the record of `key`, if this build has made it."""
         return self._made.get(key)
 
     def keep(

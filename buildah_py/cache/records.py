@@ -129,7 +129,7 @@ class Cache:
         self._lock = threading.Lock()
 
     def lookup(self, key: str) -> Record | None:
-        """The record of `key`, or None where no layer is known for it."""
+        """Return the record of `key`, or None where no layer is known for it."""
         known = self.known(key)
         if known is not None and known[1]:
             return known[0]
@@ -145,7 +145,7 @@ class Cache:
         )
 
     def known(self, key: str) -> tuple[Record, bool] | None:
-        """The store's own record of a key, and whether it may be used; None where there is none."""
+        """Return the store's own record of a key, and whether it may be used; None where there is none."""
         row = self._store.records.get(key)
         if row is None:
             return None
@@ -214,7 +214,7 @@ class Cache:
         return self._store.records.were_seen(keys, [where] * len(keys))
 
     def near(self, about: About, kind: str) -> list[tuple[Record, bool]]:
-        """Records of earlier builds that stand where a step stands, or near: the closest places first.
+        """Find records of earlier builds that stand where a step stands, or near: the closest places first.
 
         With each, whether it is known to be of this machine's own build, and not only of one that is called the same.
         """
@@ -235,7 +235,7 @@ class Cache:
         return self._store.records.gone(key)
 
     def input_list(self, digest: str) -> bytes | None:
-        """What stood behind the digest of an input, None where it was not kept."""
+        """Return what stood behind the digest of an input, None where it was not kept."""
         return self._store.records.input_list(digest)
 
     def _is_met(self) -> bool:

@@ -54,7 +54,7 @@ class Selections:
         self.used: dict[str, str] = {}
 
     def find(self, key: str) -> str | None:
-        """The digest of what is selected; None where nobody knows."""
+        """Return the digest of what is selected; None where nobody knows."""
         if (known := self.said.get(key) or self.used.get(key)) is not None:
             return known
         row = self._store.selections.get(key)

@@ -103,7 +103,7 @@ def _targets(file: BuildFile) -> dict[str, Any]:
 
 
 def _description(doc: tuple[str, ...], name: str) -> str:
-    """What the comment above says about `name`: the first that begins with it."""
+    """Return what the comment above says about `name`: the first that begins with it."""
     for comment in doc:
         if name and comment.startswith(f"{name} "):
             return comment[len(name) + 1 :]

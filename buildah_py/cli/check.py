@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def as_json(file: BuildFile, findings: Findings) -> dict[str, Any]:
-    """What `--format=json` prints for a valid file."""
+    """Return what `--format=json` prints for a valid file."""
     from buildah_py.buildfile.conditions import every
 
     return {
@@ -97,7 +97,7 @@ def as_json(file: BuildFile, findings: Findings) -> dict[str, Any]:
 
 
 def fault_json(error: BuildFileError) -> dict[str, Any]:
-    """What `--format=json` prints for a file that is not valid."""
+    """Return what `--format=json` prints for a file that is not valid."""
     return {
         "valid": False,
         "errors": [

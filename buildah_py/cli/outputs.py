@@ -109,7 +109,10 @@ def tell(args: argparse.Namespace, result: BuildResult) -> None:
 
 
 def metadata(result: BuildResult) -> dict[str, Any]:
-    """What buildx would tell of the image. One that was only stored is known by its id alone, as in Docker's store."""
+    """Return what buildx would tell of the image.
+
+    One that was only stored is known by its id alone, as in Docker's store.
+    """
     found: dict[str, Any] = {"containerimage.config.digest": result.image}
     if result.descriptor is None:
         found["containerimage.digest"] = result.image

@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def environment(args: argparse.Namespace) -> dict[str, str]:
-    """The variables of --env-file and --env. Raises UsageError."""
+    """Return the variables of --env-file and --env. Raises UsageError."""
     from buildah_py.cli.arguments import key_values
 
     found: dict[str, str] = {}

@@ -12,7 +12,7 @@ _SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 
 
 def sarif(name: str, findings: Findings | None, error: BuildFileError | None) -> dict[str, Any]:
-    """A log with one run over the file `name`."""
+    """Return a log with one run over the file `name`."""
     from buildah_py.buildfile.rules import RULES
     from buildah_py.version import __version__
 

@@ -39,7 +39,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def read(args: argparse.Namespace) -> ContextOptions:
-    """The options that were given."""
+    """Return the options that were given."""
     from buildah_py.contexts.named import ContextOptions
 
     return ContextOptions(
@@ -61,7 +61,7 @@ def add_max_layer_size(parser: argparse._ActionsContainer) -> None:
 
 
 def read_max_layer_size(args: argparse.Namespace) -> int:
-    """The bytes that were given, 0 for none. Raises UsageError."""
+    """Return the bytes that were given, 0 for none. Raises UsageError."""
     if not args.max_layer_size:
         return 0
     from buildah_py.store.sizes import parse_size

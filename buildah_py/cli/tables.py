@@ -50,12 +50,12 @@ _SPANS = ((31_536_000, "year"), (2_592_000, "month"), (604_800, "week"), (86_400
 
 
 def count(number: int, noun: str) -> str:
-    """A number of things."""
+    """Return a number of things."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def short(digest: str) -> str:
-    """A digest as people read it."""
+    """Return a digest as people read it."""
     return digest.removeprefix("sha256:")[:12]
 
 

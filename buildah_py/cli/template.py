@@ -275,7 +275,7 @@ def _verbs(form: str) -> list[str]:
 
 
 def _shown(value: Any) -> str:
-    """A value as Go prints it."""
+    """Return a value as Go prints it."""
     if value is None:
         return "<no value>"
     if isinstance(value, bool):

@@ -73,7 +73,7 @@ def _words(words: list[str]) -> tuple[str, str]:
 
 
 def as_data(report: Report) -> dict[str, object]:
-    """The report as plain data."""
+    """Return the report as plain data."""
     return {
         "format": "pybuild why",
         "version": 1,

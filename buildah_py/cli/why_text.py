@@ -15,7 +15,7 @@ _WIDTH = 60
 
 
 def lines(report: Report) -> list[str]:
-    """The report for people."""
+    """Return the report for people."""
     found = [f"compared with {one_line(report.against)}"] if report.against else []
     found += (f"  {one_line(fact.phrase)}" for fact in report.facts)
     for step in report.steps:
@@ -32,7 +32,7 @@ def lines(report: Report) -> list[str]:
 
 
 def title(step: StepReport) -> str:
-    """What a step is called: its number in the build, its place, its text."""
+    """Return what a step is called: its number in the build, its place, its text."""
     place = f"{step.stage} {step.number}/{step.total}".strip() if step.total else f"{step.stage} {step.number}".strip()
     return f"{f'#{step.id} ' if step.id else ''}[{place}] {' '.join(step.text.split())}"
 

@@ -49,7 +49,7 @@ class Layout:
     # As a tree. Nobody reads files through it.
 
     def entry(self, path: str) -> Entry | None:
-        """What `path` will be."""
+        """Return what `path` will be."""
         found = self._own(path)
         if found is not None:
             return found
@@ -62,15 +62,15 @@ class Layout:
         return self._view.entry(path)
 
     def names(self, path: str) -> Sequence[str]:
-        """The names that the view has in a directory."""
+        """Return the names that the view has in a directory."""
         return self._view.names(path)
 
     def digest(self, path: str) -> str:
-        """The digest of a file of the view."""
+        """Return the digest of a file of the view."""
         return self._view.digest(path)
 
     def open(self, path: str) -> int:
-        """A descriptor of a file of the view."""
+        """Return a descriptor of a file of the view."""
         return self._view.open(path)
 
     # Planning.

@@ -81,7 +81,7 @@ class DryRun:
         return self.steps
 
     def result(self, node: Node) -> Result | None:
-        """The file system that a node leads to, where that is known."""
+        """Return the file system that a node leads to, where that is known."""
         return self._results[node.index]
 
     def _here(self, result: Result | None) -> Result | None:

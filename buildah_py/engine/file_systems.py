@@ -40,7 +40,7 @@ class FileSystems:
         self.owners = not has_single_id()
 
     def view(self, layers: tuple[str, ...], stamps: tuple[Stamps, ...] = ()) -> MergedView:
-        """The merged file system of layers, to be looked at without mounting; `stamps` as in a Result."""
+        """Return the merged file system of layers, to be looked at without mounting; `stamps` as in a Result."""
         with self._lock:
             if (layers, stamps) not in self._views:
                 self._views[layers, stamps] = self.store.view(layers, stamps)

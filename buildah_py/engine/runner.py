@@ -156,7 +156,7 @@ class StepRunner:
             self._worker.containers.expect(network=any(step.network == "default" for step in runs))
 
     def lost(self, error: Exception) -> Collection[int] | None:
-        """The nodes whose layers an error says are lost; none where not all of these are of steps."""
+        """Return the nodes whose layers an error says are lost; none where not all of these are of steps."""
         if not isinstance(error, LayersLost):
             return None
         with self._lock:
@@ -373,7 +373,7 @@ def _kind(node: Node) -> str:
 
 
 def _opened(nodes: Sequence[Node]) -> set[int]:
-    """The indices of the nodes whose files others look at: containers that run on them, copies, mounts."""
+    """Return the indices of the nodes whose files others look at: containers that run on them, copies, mounts."""
     found: set[int] = set()
     for node in reversed(nodes):
         if node.parent is not None and (node.index in found or isinstance(node.step, RunStep | CaptureStep)):

@@ -51,7 +51,7 @@ class Runner(Protocol[V_contra, R]):
         """Prepare for nodes that are to be executed; the first of them have begun."""
 
     def lost(self, error: Exception) -> Collection[int] | None:
-        """The nodes whose results an error says are gone; None for an error that says nothing of the kind."""
+        """Return the nodes whose results an error says are gone; None for an error that says nothing of the kind."""
 
     def forget(self, node: V_contra) -> None:
         """Take the result of a node for not there, if there is one: it is to be looked up or executed again."""
@@ -134,7 +134,7 @@ class Scheduler(Generic[V, R]):
                 return []
 
     def _open(self) -> list[V]:
-        """The nodes that have no result and are not being executed."""
+        """Return the nodes that have no result and are not being executed."""
         return [node for node in self._nodes if node.index not in self._results and node.index not in self._running]
 
     def _needed(self, node: V) -> dict[int, R]:

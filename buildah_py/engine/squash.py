@@ -95,7 +95,7 @@ def _describes_root(store: Store, diff_id: str) -> bool:
 
 
 def _hidden(path: str, full: Tree, below: Tree) -> list[str]:
-    """The paths that the layers below have in the directory `path`, and the whole has not."""
+    """Return the paths that the layers below have in the directory `path`, and the whole has not."""
     directory = below.entry(path)
     if directory is None or directory.kind != DIR:
         return []

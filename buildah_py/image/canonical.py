@@ -52,7 +52,7 @@ def loads(data: bytes | str) -> Any:
 
 
 def text(raw: dict[str, Any], key: str, what: str) -> str:
-    """The string `raw[key]`, `""` where it is missing or null."""
+    """Return the string `raw[key]`, `""` where it is missing or null."""
     value = raw.get(key)
     if value is None:
         return ""
@@ -62,7 +62,7 @@ def text(raw: dict[str, Any], key: str, what: str) -> str:
 
 
 def number(raw: dict[str, Any], key: str, what: str) -> int:
-    """The integer `raw[key]`, 0 where it is missing or null."""
+    """Return the integer `raw[key]`, 0 where it is missing or null."""
     value = raw.get(key)
     if value is None:
         return 0
@@ -76,7 +76,7 @@ def number(raw: dict[str, Any], key: str, what: str) -> int:
 
 
 def texts(raw: dict[str, Any], key: str, what: str) -> tuple[str, ...]:
-    """The list of strings `raw[key]`, empty where it is missing or null."""
+    """Return the list of strings `raw[key]`, empty where it is missing or null."""
     value = raw.get(key)
     if value is None:
         return ()
@@ -86,7 +86,7 @@ def texts(raw: dict[str, Any], key: str, what: str) -> tuple[str, ...]:
 
 
 def pairs(raw: dict[str, Any], key: str, what: str) -> dict[str, str]:
-    """The object of strings `raw[key]`, sorted by key; empty where it is missing or null."""
+    """Return the object of strings `raw[key]`, sorted by key; empty where it is missing or null."""
     value = table(raw, key, what)
     if not all(isinstance(item, str) for item in value.values()):
         raise ImageError(f"{what}: `{key}` holds values that are not strings")
@@ -94,7 +94,7 @@ def pairs(raw: dict[str, Any], key: str, what: str) -> dict[str, str]:
 
 
 def table(raw: dict[str, Any], key: str, what: str) -> dict[str, Any]:
-    """The object `raw[key]`, empty where it is missing or null."""
+    """Return the object `raw[key]`, empty where it is missing or null."""
     value = raw.get(key)
     if value is None:
         return {}
@@ -104,7 +104,7 @@ def table(raw: dict[str, Any], key: str, what: str) -> dict[str, Any]:
 
 
 def tables(raw: dict[str, Any], key: str, what: str) -> list[dict[str, Any]]:
-    """The list of objects `raw[key]`, empty where it is missing or null."""
+    """Return the list of objects `raw[key]`, empty where it is missing or null."""
     value = raw.get(key)
     if value is None:
         return []

@@ -150,11 +150,11 @@ class ImageConfig:
         )
 
     def environment(self) -> dict[str, str]:
-        """The variables by name. An entry without `=` is passed over, of equal keys the last counts."""
+        """Return the variables by name. An entry without `=` is passed over, of equal keys the last counts."""
         return {key: value for key, equals, value in (item.partition("=") for item in self.env) if equals}
 
     def to_dict(self) -> _Json:
-        """The JSON that is written: properties in a fixed order, objects sorted, what is empty left out."""
+        """Return the JSON that is written: properties in a fixed order, objects sorted, what is empty left out."""
         top = _arranged(self._raw, _TOP)
         if "history" in top:
             top["history"] = [_arranged(entry, _HISTORY) for entry in top["history"]]
@@ -171,7 +171,7 @@ class ImageConfig:
         return _arranged({**required, **top, "config": container, "rootfs": rootfs}, _TOP, keep=frozenset(required))
 
     def to_bytes(self) -> bytes:
-        """The bytes whose digest is the image's id: the same for equal configs.
+        """Return the bytes whose digest is the image's id: the same for equal configs.
 
         Raises ImageError for more than anybody would read again.
         """
@@ -183,7 +183,7 @@ class ImageConfig:
         return data
 
     def digest(self) -> str:
-        """The image's id."""
+        """Return the image's id."""
         return digest.sha256_of(self.to_bytes())
 
     def __eq__(self, other: object) -> bool:
@@ -386,7 +386,7 @@ class ImageConfig:
 
 
 def new(platform: Platform) -> ImageConfig:
-    """The config of an image without layers: `FROM scratch`."""
+    """Return the config of an image without layers: `FROM scratch`."""
     return ImageConfig(
         {**descriptor.platform_to_dict(platform), "config": {}, "rootfs": {"type": "layers", "diff_ids": []}}
     )

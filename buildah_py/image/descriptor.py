@@ -25,7 +25,7 @@ class Descriptor(NamedTuple):
     data: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """The descriptor as JSON, properties in the specification's order."""
+        """Return the descriptor as JSON, properties in the specification's order."""
         raw: dict[str, Any] = {"mediaType": self.media_type, "digest": self.digest, "size": self.size}
         if self.urls:
             raw["urls"] = list(self.urls)
@@ -41,7 +41,7 @@ class Descriptor(NamedTuple):
 
 
 def of(media_type: str, data: bytes) -> Descriptor:
-    """The descriptor of `data`."""
+    """Return the descriptor of `data`."""
     return Descriptor(media_type, digest.sha256_of(data), len(data))
 
 
@@ -66,7 +66,7 @@ def from_dict(raw: Any, what: str) -> Descriptor:
 
 
 def platform_to_dict(platform: Platform) -> dict[str, Any]:
-    """A platform as the properties that descriptors and configs share, in the specification's order."""
+    """Return a platform as the properties that descriptors and configs share, in the specification's order."""
     raw: dict[str, Any] = {"architecture": platform.architecture, "os": platform.os}
     if platform.os_version:
         raw["os.version"] = platform.os_version

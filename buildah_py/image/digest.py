@@ -15,14 +15,14 @@ EMPTY = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
 
 
 def sha256_of(data: bytes) -> str:
-    """The digest of `data`."""
+    """Return the digest of `data`."""
     from hashlib import sha256
 
     return "sha256:" + sha256(data).hexdigest()
 
 
 def hash_of(like: str, data: bytes) -> str:
-    """The digest of `data` with the algorithm of the digest `like`. Raises ImageError for an unknown one."""
+    """Return the digest of `data` with the algorithm of the digest `like`. Raises ImageError for an unknown one."""
     import hashlib
 
     algorithm, _ = split(like)

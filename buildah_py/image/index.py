@@ -31,7 +31,7 @@ class Index(NamedTuple):
     subject: Descriptor | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The index as JSON, properties in the specification's order."""
+        """Return the index as JSON, properties in the specification's order."""
         raw: dict[str, Any] = {"schemaVersion": 2, "mediaType": self.media_type}
         if self.artifact_type:
             raw["artifactType"] = self.artifact_type
@@ -43,15 +43,15 @@ class Index(NamedTuple):
         return raw
 
     def to_bytes(self) -> bytes:
-        """The bytes whose digest is the index's: the same for equal indexes."""
+        """Return the bytes whose digest is the index's: the same for equal indexes."""
         return canonical.to_bytes(self.to_dict())
 
     def images(self) -> list[Descriptor]:
-        """The manifests but for attestations, which stand in an index beside the images they speak of."""
+        """Return the manifests but for attestations, which stand in an index beside the images they speak of."""
         return [one for one in self.manifests if DOCKER_REFERENCE_TYPE not in one.annotations]
 
     def choose(self, wanted: Platform, what: str = "the image", *, strict: bool = False) -> Descriptor:
-        """The manifest that suits `wanted` best. Raises NotFound that lists the platforms there are."""
+        """Return the manifest that suits `wanted` best. Raises NotFound that lists the platforms there are."""
         images = self.images()
         position = platforms.choose(wanted, (image.platform for image in images), strict=strict)
         if position is None:

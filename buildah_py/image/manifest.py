@@ -24,7 +24,7 @@ class Manifest(NamedTuple):
     subject: Descriptor | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The manifest as JSON, properties in the specification's order."""
+        """Return the manifest as JSON, properties in the specification's order."""
         raw: dict[str, Any] = {"schemaVersion": 2, "mediaType": self.media_type}
         if self.artifact_type:
             raw["artifactType"] = self.artifact_type
@@ -37,11 +37,11 @@ class Manifest(NamedTuple):
         return raw
 
     def to_bytes(self) -> bytes:
-        """The bytes whose digest is the manifest's: the same for equal manifests."""
+        """Return the bytes whose digest is the manifest's: the same for equal manifests."""
         return canonical.to_bytes(self.to_dict())
 
     def descriptor(self) -> Descriptor:
-        """What an index says of this manifest, without platform and annotations."""
+        """Return what an index says of this manifest, without platform and annotations."""
         return descriptor.of(self.media_type, self.to_bytes())
 
 

@@ -36,7 +36,7 @@ _NONDISTRIBUTABLE: Final = "application/vnd.oci.image.layer.nondistributable.v1.
 
 
 def layer(compression: str, *, docker: bool = False) -> str:
-    """The media type of a layer that is compressed so: `uncompressed`, `gzip` or `zstd`."""
+    """Return the media type of a layer that is compressed so: `uncompressed`, `gzip` or `zstd`."""
     return (_DOCKER_LAYERS if docker else _OCI_LAYERS)[compression]
 
 
@@ -56,7 +56,7 @@ def is_nondistributable(media_type: str) -> bool:
 
 
 def distributable(media_type: str) -> str:
-    """The ordinary media type of a foreign layer; every other media type as it is."""
+    """Return the ordinary media type of a foreign layer; every other media type as it is."""
     if media_type.startswith(_NONDISTRIBUTABLE):
         return OCI_LAYER + media_type.removeprefix(_NONDISTRIBUTABLE)
     if media_type.startswith(DOCKER_FOREIGN):

@@ -68,7 +68,7 @@ def user(spec: str, passwd: bytes = b"", group: bytes = b"") -> ExecUser:
 
 
 def owner(spec: str, passwd: bytes = b"", group: bytes = b"") -> tuple[int, int]:
-    """The uid and gid that `--chown=SPEC` gives to files. Raises NotFound for a name that is not listed.
+    """Return the uid and gid that `--chown=SPEC` gives to files. Raises NotFound for a name that is not listed.
 
     Without a group, a number stands for both, and a name brings the group that passwd gives it.
     """
@@ -86,7 +86,7 @@ def owner(spec: str, passwd: bytes = b"", group: bytes = b"") -> tuple[int, int]
 
 
 def _account(wanted: str, passwd: bytes) -> _Account | None:
-    """The first account of that id, or that name where `wanted` is no number; root is known without a passwd."""
+    """Return the first account of that id, or that name where `wanted` is no number; root is known without a passwd."""
     number = _id(wanted)
     for account in _accounts(passwd):
         if (account[0] == wanted and not _is_number(wanted)) if number is None else account[1] == number:
@@ -133,7 +133,7 @@ def _groups(group: bytes) -> Iterator[tuple[str, int, tuple[str, ...]]]:
 
 
 def _lines(data: bytes) -> Iterator[list[str]]:
-    """The fields of each line; comments, NIS entries and lines of an absurd length are passed over."""
+    """Yield the fields of each line; comments, NIS entries and lines of an absurd length are passed over."""
     for line in data[:MAX_BYTES].split(b"\n"):
         if line.strip() and len(line) <= _MAX_LINE and line[:1] not in (b"#", b"+", b"-"):
             yield [field.strip() for field in line.decode("utf-8", "surrogateescape").split(":")]

@@ -20,19 +20,19 @@ class Tree(Protocol):
     """
 
     def entry(self, path: str) -> Entry | None:
-        """What `path` is, as lstat would say; None where nothing is. A file's digest may still be `""`."""
+        """Return what `path` is, as lstat would say; None where nothing is. A file's digest may still be `""`."""
         ...
 
     def names(self, path: str) -> Sequence[str]:
-        """The sorted names in the directory `path`."""
+        """Return the sorted names in the directory `path`."""
         ...
 
     def digest(self, path: str) -> str:
-        """The `sha256:<hex>` of the bytes of the regular file `path`."""
+        """Return the `sha256:<hex>` of the bytes of the regular file `path`."""
         ...
 
     def open(self, path: str) -> int:
-        """A descriptor for reading the regular file `path`; the caller closes it."""
+        """Return a descriptor for reading the regular file `path`; the caller closes it."""
         ...
 
 
@@ -48,11 +48,11 @@ class FileReader(Protocol):
     """A way to open many files of a tree, best in the order of their directories; the caller closes it."""
 
     def open(self, path: str) -> int:
-        """A descriptor for reading the regular file `path`; the caller closes it."""
+        """Return a descriptor for reading the regular file `path`; the caller closes it."""
         ...
 
     def read(self, path: str, size: int) -> bytes:
-        """The bytes of the regular file `path`, which should be `size`; one more where it is longer."""
+        """Return the bytes of the regular file `path`, which should be `size`; one more where it is longer."""
         ...
 
     def close(self) -> None:
@@ -89,13 +89,13 @@ class SourceTree(Tree, Protocol):
     """A tree that COPY selects from. What a subclass leaves out holds for trees in which all digests are known."""
 
     def children(self, path: str) -> Sequence[Entry]:
-        """The entries of the directory `path`, in the order of their names; NotFound where that is none."""
+        """Return the entries of the directory `path`, in the order of their names; NotFound where that is none."""
         prefix = path + "/" if path else ""
         entries = (self.entry(prefix + name) for name in self.names(path))
         return [entry for entry in entries if entry is not None]
 
     def complete(self, entries: Sequence[Entry]) -> list[Entry]:
-        """The same entries with all digests; files that are not known are read."""
+        """Return the same entries with all digests; files that are not known are read."""
         return list(entries)
 
     def link_groups(self) -> Mapping[str, object] | None:
@@ -103,7 +103,7 @@ class SourceTree(Tree, Protocol):
         return None
 
     def hidden_by(self, path: str) -> HiddenBy | None:  # noqa: ARG002
-        """The line of an ignore file that hides `path`; None where none does, or nothing is there."""
+        """Return the line of an ignore file that hides `path`; None where none does, or nothing is there."""
         return None
 
     def reader(self) -> FileReader:

@@ -44,7 +44,7 @@ class LayerTree:
             self._inventory = inventory
 
     def fs(self, path: str) -> str:
-        """The directory that holds the file `path`."""
+        """Return the directory that holds the file `path`."""
         return self._fs if isinstance(self._fs, str) else self._fs(path)
 
     @property
@@ -56,7 +56,7 @@ class LayerTree:
         return self._inventory
 
     def get(self, path: str) -> Entry | None:
-        """The layer's own entry at `path`, with what its time is."""
+        """Return the layer's own entry at `path`, with what its time is."""
         entry = self.inventory.get(path)
         if entry is None or self._stamps is None:
             return entry

@@ -72,7 +72,7 @@ class ClampedTree:
         self.open = tree.open
 
     def entry(self, path: str) -> Entry | None:
-        """What `path` is."""
+        """Return what `path` is."""
         found = self._tree.entry(path)
         return found._replace(mtime=self._clamp.change(found.mtime, found.stamp)) if found is not None else None
 

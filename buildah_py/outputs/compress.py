@@ -97,7 +97,7 @@ class LayerStreams:
         self._producer = self._pool.submit(self._produce)
 
     def pieces(self) -> Iterator[bytes]:
-        """The compressed bytes of the next layer. Raises whatever its `write_tar` raised."""
+        """Yield the compressed bytes of the next layer. Raises whatever its `write_tar` raised."""
         while True:
             item = self._queue.get()
             if isinstance(item, _Mark):
@@ -232,7 +232,7 @@ class _Gzip:
 
 
 def _deflate(level: int) -> tuple[Deflate, Callable[[bytes, int], int]]:
-    """The function that deflates a block, given what precedes it, and the one that continues a CRC-32."""
+    """Return the function that deflates a block, given what precedes it, and the one that continues a CRC-32."""
     if _has_igzip() and level in _IGZIP_LEVELS:
         from isal import isal_zlib
 

@@ -66,7 +66,7 @@ class DirectoryLayout:
                     self._made.append(path)
 
     def existing(self) -> Index | None:
-        """The index of the layout that is there."""
+        """Return the index of the layout that is there."""
         path = os.path.join(self._root, "index.json")
         with target.naming(self._dest):
             if not os.path.exists(path):

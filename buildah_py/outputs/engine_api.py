@@ -72,7 +72,7 @@ class Daemon:
         self._get("/version")
 
     def layers_there(self) -> list[tuple[str, ...]]:
-        """The layers (diff_ids, lowest first) of the images whose layers need not be sent again.
+        """Return the layers (diff_ids, lowest first) of the images whose layers need not be sent again.
 
         Only Docker with a store of its own says so and takes an archive without them: none for Podman, and none for
         a Docker that keeps images in containerd.

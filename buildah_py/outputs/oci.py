@@ -167,7 +167,10 @@ class _Image:
         return tuple(written[layer.diff_id] for layer in self._layers)
 
     def _entries(self, own: Descriptor) -> list[Descriptor]:
-        """The manifest once for each name; the tag stands at the first of its kind, for tools that know only tags."""
+        """Return the manifest once for each name.
+
+        The tag stands at the first of its kind, for tools that know only tags.
+        """
         created = {CREATED: self._config.created} if self._config.created else {}
         created |= own.annotations
         if not self._names:
@@ -183,7 +186,7 @@ class _Image:
         return entries
 
     def _others(self, before: Index | None, digest: str) -> list[Descriptor]:
-        """The images of an existing layout that are neither this one nor called as it is."""
+        """Return the images of an existing layout that are neither this one nor called as it is."""
         if before is None:
             return []
         full = {name.full for name in self._names}
@@ -213,7 +216,10 @@ class _Image:
 
 
 def choose_blob(blobs: Iterable[Blob], compression: str, *, force: bool, docker_types: bool) -> Blob | None:
-    """The blob that does: one of that compression, else the layer as it came from elsewhere unless `force`d not to."""
+    """Return the blob that does.
+
+    One of that compression, else the layer as it came from elsewhere unless `force`d not to.
+    """
     found = [blob for blob in blobs if blob.compression == compression]
     if not found and not force:
         found = [

@@ -31,7 +31,7 @@ def naming(dest: str) -> Iterator[None]:
 
 @contextmanager
 def opened(dest: str, *, stdout: int = 1) -> Iterator[int]:
-    """A descriptor whose bytes stand at `dest` when the block ends well, and nowhere when it does not.
+    """Return a descriptor whose bytes stand at `dest` when the block ends well, and nowhere when it does not.
 
     `-` is the descriptor `stdout`; what is there and no regular file (a pipe, a device) is written to as it is; the
     target of a symbolic link is replaced, not the link. Raises OutputError.
@@ -78,7 +78,7 @@ def check_place(dest: str) -> str:
 
 
 def beside(path: str) -> str:
-    """A name in the same directory that nothing has."""
+    """Return a name in the same directory that nothing has."""
     directory, name = os.path.split(path)
     return os.path.join(directory, f".{name[:100]}.{os.urandom(6).hex()}.part")
 

@@ -22,7 +22,7 @@ class BaseStep:
     image: str = ""
 
     def canonical(self) -> Canonical:
-        """The layers; the name decides nothing."""
+        """Return the layers; the name decides nothing."""
         return {"op": "base", "diff_ids": list(self.diff_ids)}
 
 
@@ -109,7 +109,7 @@ class RunStep:
         return lasting or any(mount.type == "cache" for mount in self.mounts)
 
     def canonical(self) -> Canonical:
-        """The process as it will be started. Of the network only whether there is one."""
+        """Return the process as it will be started. Of the network only whether there is one."""
         seen: Canonical = {"container": dict(self.container)} if self.container else {}
         return seen | {
             "op": "run",
@@ -133,7 +133,7 @@ class CaptureStep:
     run: RunStep
 
     def canonical(self) -> Canonical:
-        """The process as it will be started."""
+        """Return the process as it will be started."""
         return self.run.canonical() | {"op": "capture"}
 
 

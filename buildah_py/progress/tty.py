@@ -183,7 +183,7 @@ class Tty(Renderer):
         return fit(text, columns - 1)
 
     def _lines(self, columns: int, rows: int) -> list[str]:
-        """The running steps, the oldest first, each with its last output: no more lines than the window has."""
+        """Return the running steps, the oldest first, each with its last output: no more lines than the window has."""
         room = max(rows - 2, 0)
         steps = list(self._running.values())[:room]
         each = min((room - len(steps)) // len(steps), SHOWN_LINES) if steps else 0

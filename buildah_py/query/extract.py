@@ -27,7 +27,7 @@ class Part:
         self._name = name
 
     def entry(self, path: str) -> Entry | None:
-        """What `path` is."""
+        """Return what `path` is."""
         if not path and self._name:
             return Entry("", DIR, 0o755)
         there = self._there(path)
@@ -41,7 +41,7 @@ class Part:
         return found._replace(path=path, link=link)
 
     def names(self, path: str) -> Sequence[str]:
-        """The sorted names in the directory `path`."""
+        """Return the sorted names in the directory `path`."""
         if not path and self._name:
             return [self._name]
         there = self._there(path)
@@ -50,7 +50,7 @@ class Part:
         return self._tree.names(there)
 
     def digest(self, path: str) -> str:
-        """The digest of a file."""
+        """Return the digest of a file."""
         return self._tree.digest(self._there(path) or "")
 
     def open(self, path: str) -> int:

@@ -106,7 +106,7 @@ def find_path(view: MergedView, path: str, *, follow_last: bool = True) -> tuple
 
 
 def history(store: Store, config: ImageConfig) -> list[HistoryLine]:
-    """The history, oldest first."""
+    """Return the history, oldest first."""
     left = list(config.diff_ids)
     lines = []
     for item in config.with_complete_history().history:
@@ -117,7 +117,7 @@ def history(store: Store, config: ImageConfig) -> list[HistoryLine]:
 
 
 def report_layers(store: Store, image: Opened, *, most: int = 10) -> LayersReport:
-    """What each layer does; `most` of the largest files and of what is wasted."""
+    """Return what each layer does; `most` of the largest files and of what is wasted."""
     ids = image.config.diff_ids
     store.need(ids)
     disk = store.layers.measure(ids)
@@ -188,7 +188,7 @@ def _hidden_by(inventory: Inventory, entry: Entry, old: Entry | None, below: Mer
 
 
 def _essence(entry: Entry) -> tuple[object, ...]:
-    """What matters of an entry: of a file its bytes, however many names it has."""
+    """Return what matters of an entry: of a file its bytes, however many names it has."""
     return (
         "file" if entry.kind == "hardlink" else entry.kind,
         entry.mode,

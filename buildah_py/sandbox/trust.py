@@ -59,13 +59,13 @@ class Trust(NamedTuple):
         return replace(spec, env=env, mounts=(*spec.mounts, *self.mounts()))
 
     def mounts(self) -> tuple[Operation, ...]:
-        """The files that a container gets."""
+        """Return the files that a container gets."""
         apt = f'Acquire::https::CAInfo "{BUNDLE}";\n'
         files = FileMount(BUNDLE, self.bundle, 0o444), FileMount(APT_CONFIG, apt.encode(), 0o444)
         return *files, *(StubFile(path, self.bundle) for path in _HOST_BUNDLES)
 
     def environment(self) -> dict[str, str]:
-        """The variables that point to them."""
+        """Return the variables that point to them."""
         return {**dict.fromkeys(_VARIABLES, BUNDLE), "APT_CONFIG": APT_CONFIG}
 
 

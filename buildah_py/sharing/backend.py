@@ -39,7 +39,7 @@ class Backend(Protocol):
         ...
 
     def manifest(self) -> bytes | None:
-        """The manifest, of at most a few MiB; None where there is no cache yet."""
+        """Return the manifest, of at most a few MiB; None where there is no cache yet."""
         ...
 
     def open(self, blob: Descriptor) -> Stream:

@@ -66,7 +66,7 @@ class Mounts:
         return None
 
     def place(self, name: CacheName) -> str | None:
-        """The directory of a mount, None where there is none."""
+        """Return the directory of a mount, None where there is none."""
         option = self._options.get(name.id, MountOption())
         if option.directory:
             return option.directory
@@ -126,7 +126,7 @@ def restore_mount(
 
 
 def mounts_of(nodes: Iterable[Node]) -> list[CacheName]:
-    """The names of the cache mounts of a build's steps, but for those that begin with what a stage holds."""
+    """Return the names of the cache mounts of a build's steps, but for those that begin with what a stage holds."""
     from buildah_py.plan.steps import CaptureStep, RunStep
 
     steps = [node.step.run if isinstance(node.step, CaptureStep) else node.step for node in nodes]

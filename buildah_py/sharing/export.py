@@ -68,7 +68,7 @@ def resend(
 
 
 def inline(content: Content, sign: str = "") -> dict[str, object]:
-    """The property of an image's config that carries the records; the layers are the image's."""
+    """Return the property of an image's config that carries the records; the layers are the image's."""
     import base64
     import json
 

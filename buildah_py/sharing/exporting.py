@@ -174,7 +174,7 @@ class _Packing:
         self._diff_ids: dict[str, str] = {}
 
     def blob(self, diff_id: str) -> Descriptor | None:
-        """The blob that stands for a layer there; None for one that this machine knows only by name."""
+        """Return the blob that stands for a layer there; None for one that this machine knows only by name."""
         found = self._blobs.descriptor(diff_id)
         if found is None:
             if self._store.layers.missing([diff_id]) and not any(one.digest for one in self._origins(diff_id)):

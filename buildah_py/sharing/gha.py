@@ -62,7 +62,7 @@ class ActionsCache:
         self._service = Service(self.name, environ, waiter)
 
     def manifest(self) -> bytes | None:
-        """The newest manifest of the scope."""
+        """Return the newest manifest of the scope."""
         url = self._find(f"{self._manifests()}none", self._manifests())
         if url is None:
             return None

@@ -69,7 +69,7 @@ class ImportedCache:
         return self._opened
 
     def find(self, key: str) -> FoundRecord | None:
-        """The record of a key with its layer."""
+        """Return the record of a key with its layer."""
         book = self._open()
         if book is None:
             return None
@@ -84,7 +84,7 @@ class ImportedCache:
         return FoundRecord(record, self._with_blob(layer), self.signer)
 
     def selection(self, key: str) -> str | None:
-        """What it says that a selection holds."""
+        """Return what it says that a selection holds."""
         book = self._open()
         try:
             return None if book is None else book.selection(key)
@@ -98,7 +98,7 @@ class ImportedCache:
             self.hits += 1
 
     def layer(self, diff_id: str) -> SharedLayer | None:
-        """What it knows of a layer."""
+        """Return what it knows of a layer."""
         book = self._open()
         try:
             layer = None if book is None else book.layer(diff_id)
@@ -108,7 +108,7 @@ class ImportedCache:
         return None if layer is None else self._with_blob(layer)
 
     def mount(self, identity: str) -> SharedMount | None:
-        """What it has of a cache mount."""
+        """Return what it has of a cache mount."""
         book = self._open()
         try:
             return None if book is None else book.mount(identity)
@@ -126,7 +126,7 @@ class ImportedCache:
         return records, list(layers.values()), book.selections()
 
     def mounts(self) -> list[str]:
-        """The ids of its cache mounts."""
+        """Return the ids of its cache mounts."""
         book = self._open()
         return [] if book is None else book.mounts()
 
@@ -136,7 +136,7 @@ class ImportedCache:
             self.fetched += length
 
     def _with_blob(self, layer: SharedLayer) -> SharedLayer:
-        """An inline cache has its layers' blobs from the image's manifest."""
+        """Return an inline cache has its layers' blobs from the image's manifest."""
         return layer._replace(blob=self._blobs.get(layer.diff_id)) if self._blobs else layer
 
     def _open(self) -> Book | None:

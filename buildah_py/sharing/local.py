@@ -40,7 +40,7 @@ class LocalCache:
         self.location = self._path
 
     def manifest(self) -> bytes | None:
-        """The manifest."""
+        """Return the manifest."""
         with self._naming():
             for entry in self._index().get("manifests") or ():
                 if isinstance(entry, dict) and self._is_meant(entry):

@@ -190,14 +190,14 @@ class _Contents:
 
 
 def _plain(inventory: Inventory) -> Iterator[Entry]:
-    """What a snapshot can hold, without attributes that mean something to this machine alone."""
+    """Yield what a snapshot can hold, without attributes that mean something to this machine alone."""
     for entry in inventory:
         if entry.kind in (FILE, DIR, SYMLINK, HARDLINK):
             yield entry._replace(xattrs=(), opaque=False, implied=False)
 
 
 def _kept(before: Snapshot | None, needed: Mapping[str, object]) -> tuple[list[int], dict[str, Piece]]:
-    """The packs of an earlier snapshot of which at least half is still needed, and what is taken from them."""
+    """Return the packs of an earlier snapshot of which at least half is still needed, and what is taken from them."""
     if before is None:
         return [], {}
     live = [0] * len(before.packs)
@@ -256,7 +256,7 @@ def _write_pack(top: Beneath, entries: Sequence[Entry], path: str) -> Pack:
 
 
 def _content(top: Beneath, entry: Entry) -> Iterator[bytes]:
-    """The bytes of a file, which have to be those that were seen before."""
+    """Yield the bytes of a file, which have to be those that were seen before."""
     try:
         descriptor_ = top.open(entry.path, os.O_RDONLY | os.O_NONBLOCK)
     except OSError as error:

@@ -84,7 +84,7 @@ class Book:
                 self._lines[kind + b" " + name] = value
 
     def record(self, key: str) -> SharedRecord | None:
-        """The record of a key. Raises CacheError where it is malformed or stands for another key."""
+        """Return the record of a key. Raises CacheError where it is malformed or stands for another key."""
         raw = self._get("record", key)
         if raw is None:
             return None
@@ -113,7 +113,7 @@ class Book:
         return SharedRecord(key, parent, step, inputs, diff_id, content, stamps, seconds, about, created)
 
     def layer(self, diff_id: str) -> SharedLayer | None:
-        """A layer. Raises CacheError where what is said of it is malformed."""
+        """Return a layer. Raises CacheError where what is said of it is malformed."""
         raw = self._get("layer", diff_id)
         if raw is None:
             return None
@@ -130,7 +130,7 @@ class Book:
         return layer
 
     def mount(self, identity: str) -> SharedMount | None:
-        """A cache mount. Raises CacheError where what is said of it is malformed."""
+        """Return a cache mount. Raises CacheError where what is said of it is malformed."""
         raw = self._get("mount", _quoted(identity))
         if raw is None:
             return None
@@ -140,7 +140,7 @@ class Book:
             raise CacheError(error.message) from error
 
     def selection(self, key: str) -> str | None:
-        """The digest of what a selection holds. Raises CacheError where it is none."""
+        """Return the digest of what a selection holds. Raises CacheError where it is none."""
         raw = self._get("selection", key)
         if raw is None:
             return None
@@ -154,11 +154,11 @@ class Book:
         return {key: found for key in keys if (found := self.selection(key)) is not None}
 
     def records(self) -> list[str]:
-        """The keys of all records."""
+        """Return the keys of all records."""
         return [line[7:].decode("ascii", "replace") for line in self._lines if line.startswith(b"record ")]
 
     def mounts(self) -> list[str]:
-        """The ids of all cache mounts."""
+        """Return the ids of all cache mounts."""
         from urllib.parse import unquote
 
         return [unquote(line[6:].decode("ascii", "replace")) for line in self._lines if line.startswith(b"mount ")]

@@ -38,7 +38,7 @@ class RegistryCache:
         self.location = self._reference.name
 
     def manifest(self) -> bytes | None:
-        """The manifest."""
+        """Return the manifest."""
         try:
             found = self._registry.manifest(
                 self._reference, accept=(OCI_MANIFEST, DOCKER_MANIFEST, OCI_INDEX, DOCKER_INDEX)

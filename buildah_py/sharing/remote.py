@@ -49,7 +49,7 @@ class SharedCaches:
     # looking up
 
     def find(self, store: Store, key: str) -> Offer | None:
-        """The record of a key in the first cache that has one; its layer is promised to the store."""
+        """Return the record of a key in the first cache that has one; its layer is promised to the store."""
         for one in self.imports:
             found = one.find(key)
             if found is not None and (offer := self._offer(store, one, found)) is not None:

@@ -57,7 +57,7 @@ class S3Cache:
         self._service = Service(self.name, environ, waiter)
 
     def manifest(self) -> bytes | None:
-        """The manifest of the first of the names that has one."""
+        """Return the manifest of the first of the names that has one."""
         for name in self._names:
             url = self._url(f"{self._manifests}{name}")
             response = self._service.request("GET", url, self._sign("GET", url), limit=MAX_MANIFEST + 1)

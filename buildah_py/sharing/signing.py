@@ -35,7 +35,7 @@ def sign(path: str, records: str) -> tuple[str, str]:
 
 
 def public_key(path: str) -> str:
-    """The public part of the secret key in `path`. Raises UsageError."""
+    """Return the public part of the secret key in `path`. Raises UsageError."""
     return _public(_load(path))
 
 

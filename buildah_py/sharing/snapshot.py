@@ -52,7 +52,7 @@ class Snapshot(NamedTuple):
     pieces: Mapping[str, Piece]
 
     def to_bytes(self) -> bytes:
-        """The form that is kept, compressed."""
+        """Return the form that is kept, compressed."""
         head = {
             "packs": [{"blob": pack.blob.to_dict(), "size": pack.size} for pack in self.packs],
             "pieces": {digest: list(piece) for digest, piece in sorted(self.pieces.items())},

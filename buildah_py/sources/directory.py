@@ -114,7 +114,7 @@ class DirectoryContext(SourceTree):
     # The protocol of a tree.
 
     def entry(self, path: str) -> Entry | None:
-        """What `path` is, as lstat would say; None where nothing is or nothing shows."""
+        """Return what `path` is, as lstat would say; None where nothing is or nothing shows."""
         if not path:
             status = os.fstat(self._root)
             return self._made("", DIR, status, attributes.read(self._root))
@@ -123,22 +123,22 @@ class DirectoryContext(SourceTree):
         return listing.entries.get(name) if listing else None
 
     def names(self, path: str) -> Sequence[str]:
-        """The sorted names in the directory `path`; NotFound where that is none."""
+        """Return the sorted names in the directory `path`; NotFound where that is none."""
         return list(self._directory(path).entries)
 
     def children(self, path: str) -> Sequence[Entry]:
-        """The entries of the directory `path`, in the order of their names; NotFound where that is none."""
+        """Return the entries of the directory `path`, in the order of their names; NotFound where that is none."""
         return list(self._directory(path).entries.values())
 
     def digest(self, path: str) -> str:
-        """The `sha256:<hex>` of the bytes of the regular file `path`."""
+        """Return the `sha256:<hex>` of the bytes of the regular file `path`."""
         entry = self.entry(path)
         if entry is None or entry.kind != FILE:
             raise NotFound(f"/{path} is no file of {self.name}")
         return entry.digest or self.complete([entry])[0].digest
 
     def open(self, path: str) -> int:
-        """A descriptor for reading the regular file `path`; the caller closes it."""
+        """Return a descriptor for reading the regular file `path`; the caller closes it."""
         try:
             descriptor = open_beneath(self._root, path, _FILE)
         except OSError as error:
@@ -192,14 +192,17 @@ class DirectoryContext(SourceTree):
         return self._groups
 
     def hidden_by(self, path: str) -> HiddenBy | None:
-        """The line of the ignore file that hides `path`; None where none does, or nothing is there."""
+        """Return the line of the ignore file that hides `path`; None where none does, or nothing is there."""
         found = self.decision(path)
         if found is None or not found.ignored or self.ignore is None:
             return None
         return HiddenBy(self.ignore.name, found.line, found.pattern)
 
     def decision(self, path: str) -> Decision | None:
-        """The line of the ignore file that hides `path`, or brings it back; None for no line, or for nothing there."""
+        """Return the line of the ignore file that hides `path`, or brings it back.
+
+        None for no line, or for nothing there.
+        """
         if self.ignore is None or not path:
             return None
         try:
@@ -209,7 +212,7 @@ class DirectoryContext(SourceTree):
         return self.ignore.decision(path)
 
     def hidden_names(self, path: str) -> Sequence[str]:
-        """The names in the directory `path` that the ignore file hides."""
+        """Return the names in the directory `path` that the ignore file hides."""
         return sorted(self._directory(path).hidden)
 
     # Below: listing.

@@ -43,11 +43,11 @@ class ContextReader:
         self._directory = -1
 
     def open(self, path: str) -> int:
-        """A descriptor for reading the regular file `path`; the caller closes it."""
+        """Return a descriptor for reading the regular file `path`; the caller closes it."""
         return self._open(path)[0]
 
     def read(self, path: str, size: int) -> bytes:
-        """The bytes of the regular file `path`, which should be `size`; one more where it is longer."""
+        """Return the bytes of the regular file `path`, which should be `size`; one more where it is longer."""
         descriptor, _ = self._open(path)
         try:
             return os.read(descriptor, size + 1)

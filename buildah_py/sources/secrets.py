@@ -37,7 +37,7 @@ class Secret(NamedTuple):
     in_key: bool = False
 
     def read(self, environ: Mapping[str, str], cancelled: Callable[[], bool] = lambda: False) -> bytes:
-        """The value; what comes through a pipe can be had once.
+        """Return the value; what comes through a pipe can be had once.
 
         Raises NotFound where it is not there, Interrupted where `cancelled()` while a pipe is waited for; no message
         ever holds it.

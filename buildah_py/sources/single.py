@@ -21,24 +21,24 @@ class SingleFile(SourceTree):
         self._path = path
 
     def entry(self, path: str) -> Entry | None:
-        """The file, or the directory that it is in."""
+        """Return the file, or the directory that it is in."""
         if not path:
             return Entry("", DIR, 0o755, mtime=self.file.mtime)
         return self.file if path == self.file.path else None
 
     def names(self, path: str) -> Sequence[str]:
-        """The file's name."""
+        """Return the file's name."""
         if path:
             raise NotFound(f"/{path} is no directory")
         return [self.file.path]
 
     def digest(self, path: str) -> str:
-        """The file's digest."""
+        """Return the file's digest."""
         self._check(path)
         return self.file.digest
 
     def open(self, path: str) -> int:
-        """A descriptor of the file."""
+        """Return a descriptor of the file."""
         self._check(path)
         return os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
 

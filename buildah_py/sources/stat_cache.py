@@ -60,7 +60,7 @@ class StatCache:
         return self._packed.keys() | self._dirty
 
     def files(self, directory: str) -> dict[str, Known]:
-        """What is known of the files in a directory."""
+        """Return what is known of the files in a directory."""
         found = self._unpacked.get(directory)
         if found is None:
             from marshal import loads
@@ -170,5 +170,5 @@ class StatCache:
 
 
 def now() -> int:
-    """The clock that `is_settled` compares with."""
+    """Return the clock that `is_settled` compares with."""
     return time.time_ns()

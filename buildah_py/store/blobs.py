@@ -48,11 +48,11 @@ class Blobs:
         return os.path.join(self._directory, *digest.split(":"))
 
     def get(self, digest: str) -> StoredBlob | None:
-        """The blob of that digest; None where it is not in the store."""
+        """Return the blob of that digest; None where it is not in the store."""
         return next(iter(self._all("WHERE digest = ?", digest)), None)
 
     def of(self, diff_id: str) -> list[StoredBlob]:
-        """The blobs of a layer, what came from elsewhere first."""
+        """Return the blobs of a layer, what came from elsewhere first."""
         return self._all("WHERE diff_id = ? ORDER BY compressor != '', created", diff_id)
 
     def all(self) -> list[StoredBlob]:

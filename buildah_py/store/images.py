@@ -79,12 +79,15 @@ class Images:
                 )
 
     def by_name(self, name: str) -> StoredImage | None:
-        """The image of that full name."""
+        """Return the image of that full name."""
         rows = self._database.query("SELECT config FROM names WHERE name = ?", (name,))
         return self.by_id(str(rows[0][0])) if rows else None
 
     def by_id(self, prefix: str) -> StoredImage | None:
-        """The image whose id is or begins with `prefix` (with or without `sha256:`); None also where several do."""
+        """Return the image whose id is or begins with `prefix` (with or without `sha256:`).
+
+        None also where several do.
+        """
         start = prefix if prefix.startswith("sha256:") else f"sha256:{prefix}"
         rows = self._database.query(
             "SELECT digest, data, created FROM configs WHERE digest >= ? AND digest < ? LIMIT 2", (start, start + "g")
@@ -100,12 +103,12 @@ class Images:
         return found
 
     def raw(self, digest: str) -> StoredImage | None:
-        """The image of that id, whether its config is damaged or not."""
+        """Return the image of that id, whether its config is damaged or not."""
         rows = self._database.query("SELECT digest, data, created FROM configs WHERE digest = ?", (digest,))
         return self._image(rows[0]) if rows else None
 
     def layers_of(self, digest: str) -> tuple[str, ...]:
-        """The diff_ids that the store keeps for an image, lowest first."""
+        """Return the diff_ids that the store keeps for an image, lowest first."""
         rows = self._database.query("SELECT diff_id FROM config_layers WHERE config = ? ORDER BY position", (digest,))
         return tuple(str(diff_id) for (diff_id,) in rows)
 
@@ -115,7 +118,7 @@ class Images:
         return StoredImage(digest, data, tuple(str(name) for (name,) in names), created)
 
     def ids(self) -> list[str]:
-        """The ids of all images, the newest first."""
+        """Return the ids of all images, the newest first."""
         rows = self._database.query("SELECT digest FROM configs ORDER BY created DESC, digest")
         return [str(digest) for (digest,) in rows]
 
@@ -157,7 +160,7 @@ class Images:
         return [str(name) for (name,) in names]
 
     def build_of(self, digest: str) -> bytes | None:
-        """What `put` was told of how the image was built."""
+        """Return what `put` was told of how the image was built."""
         rows = self._database.query("SELECT data FROM builds WHERE config = ?", (digest,))
         return cast("bytes", rows[0][0]) if rows else None
 
@@ -169,14 +172,17 @@ class Images:
         )
 
     def repo_digests(self, config: str) -> list[RepoDigest]:
-        """What registries call an image."""
+        """Return what registries call an image."""
         rows = self._database.query(
             "SELECT name, digest, media_type, data FROM repo_digests WHERE config = ? ORDER BY name, digest", (config,)
         )
         return [RepoDigest(*cast("tuple[str, str, str, bytes]", row)) for row in rows]
 
     def by_repo_digest(self, name: str, digest: str) -> list[StoredImage]:
-        """The images that registry/repository has under a digest; of an index one for each platform that was pulled."""
+        """Return the images that registry/repository has under a digest.
+
+        Of an index one for each platform that was pulled.
+        """
         rows = self._database.query("SELECT config FROM repo_digests WHERE name = ? AND digest = ?", (name, digest))
         found = [self.by_id(str(config)) for (config,) in rows]
         return [image for image in found if image is not None]
@@ -188,13 +194,13 @@ class Images:
         )
 
     def by_platform_name(self, name: str, platform: str) -> StoredImage | None:
-        """The image that was pulled under a full name for a platform."""
+        """Return the image that was pulled under a full name for a platform."""
         rows = self._database.query(
             "SELECT config FROM platform_names WHERE name = ? AND platform = ?", (name, platform)
         )
         return self.by_id(str(rows[0][0])) if rows else None
 
     def platform_names(self, config: str) -> tuple[str, ...]:
-        """The names that mean this image for a platform, whatever they mean otherwise."""
+        """Return the names that mean this image for a platform, whatever they mean otherwise."""
         rows = self._database.query("SELECT name FROM platform_names WHERE config = ? ORDER BY name", (config,))
         return tuple(str(name) for (name,) in rows)

@@ -40,7 +40,7 @@ class Inventories:
         self._lock = threading.Lock()
 
     def get(self, diff_id: str) -> Inventory:
-        """The layer's inventory, read once, and no more of it than is asked for."""
+        """Return the layer's inventory, read once, and no more of it than is asked for."""
         from buildah_py.layers.inventory import Inventory
 
         with self._lock:
@@ -54,7 +54,7 @@ class Inventories:
             return self._keep(diff_id, Inventory.lazily(data), len(data))
 
     def read(self, diff_id: str) -> Inventory:
-        """The layer's inventory as it lies on the disk now."""
+        """Return the layer's inventory as it lies on the disk now."""
         from buildah_py.layers.inventory import Inventory
 
         try:
@@ -63,7 +63,7 @@ class Inventories:
             raise _damaged(diff_id, error) from error
 
     def raw(self, diff_id: str) -> bytes:
-        """The layer's inventory in the form in which it is kept."""
+        """Return the layer's inventory in the form in which it is kept."""
         try:
             with open(self._path(diff_id), "rb") as file:
                 data = file.read()
@@ -73,7 +73,7 @@ class Inventories:
         return data
 
     def entries(self, diff_id: str) -> Iterator[Entry]:
-        """The entries of the layer's inventory one by one, for whoever does not need them together."""
+        """Yield the entries of the layer's inventory one by one, for whoever does not need them together."""
         from buildah_py.layers.inventory import read_entries
 
         with self._lock:

@@ -82,19 +82,19 @@ class Layers:
         self.inventories = Inventories(database, self.home)
 
     def home(self, diff_id: str) -> str:
-        """The directory of the layer."""
+        """Return the directory of the layer."""
         return os.path.join(self._directory, diff_id.removeprefix("sha256:"))
 
     def fs(self, diff_id: str) -> str:
-        """The directory that holds the layer in overlay form; `Store.trees` makes it where only a tar is there."""
+        """Give the directory that holds the layer in overlay form; `Store.trees` makes it where only a tar is there."""
         return os.path.join(self.home(diff_id), "fs")
 
     def tar(self, diff_id: str) -> str:
-        """The file that holds the layer's whole tar, where it is kept so."""
+        """Return the file that holds the layer's whole tar, where it is kept so."""
         return os.path.join(self.home(diff_id), TAR)
 
     def packed(self, diff_id: str) -> PackedTar | None:
-        """The layer's tar, if it is kept as one: whole, or as a patch. The caller closes it.
+        """Return the layer's tar, if it is kept as one: whole, or as a patch. The caller closes it.
 
         Raises ArchiveError where it is damaged.
         """
@@ -118,11 +118,11 @@ class Layers:
                 os.unlink(os.path.join(self.home(diff_id), name))
 
     def get(self, diff_id: str) -> StoredLayer | None:
-        """The layer's row, or None."""
+        """Return the layer's row, or None."""
         return self._one("diff_id = ?", diff_id)
 
     def several(self, diff_ids: Sequence[str]) -> dict[str, StoredLayer]:
-        """The rows of many layers at once, of those that are known."""
+        """Return the rows of many layers at once, of those that are known."""
         wanted = "diff_id IN (SELECT value FROM json_each(?))"
         rows = self._database.query(f"SELECT {_COLUMNS} FROM layers WHERE {wanted}", (json.dumps(diff_ids),))
         return {layer.diff_id: layer for layer in map(_layer, rows)}
@@ -292,7 +292,7 @@ class Layers:
         return [Origin(*cast("tuple[str, str, str, str, int]", row)) for row in rows]
 
     def repositories_with(self, digest: str) -> list[str]:
-        """The repositories of registries that are known to have the blob of that digest."""
+        """Return the repositories of registries that are known to have the blob of that digest."""
         rows = self._database.query(
             "SELECT DISTINCT location FROM origins WHERE kind = 'registry' AND digest = ? ORDER BY location", (digest,)
         )
@@ -332,7 +332,10 @@ class Layers:
             )
 
     def measure(self, diff_ids: Sequence[str] | None = None) -> dict[str, int]:
-        """The bytes on the disk that layers (without an argument, all) take; each is looked at once in its life."""
+        """Return the bytes on the disk that layers (without an argument, all) take.
+
+        Each is looked at once in its life.
+        """
         rows = cast("list[tuple[str, int | None]]", self._database.query("SELECT diff_id, disk FROM layers"))
         known = {diff_id: disk for diff_id, disk in rows if diff_ids is None or diff_id in diff_ids}
         new = {diff_id: self._disk_usage(diff_id) for diff_id, disk in known.items() if disk is None}
@@ -444,6 +447,6 @@ def _layer(row: tuple[object, ...]) -> StoredLayer:
 
 
 def boot_id() -> str:
-    """The kernel's random name of this boot (proc(5))."""
+    """Return the kernel's random name of this boot (proc(5))."""
     with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
         return file.read().strip()

@@ -128,7 +128,7 @@ class Lease:
 
 
 def living_leases(directory: str) -> dict[str, int]:
-    """The names of leases whose holders live, with their starts; files of the dead are removed."""
+    """Return the names of leases whose holders live, with their starts; files of the dead are removed."""
     found = {}
     for name in os.listdir(directory):
         path = os.path.join(directory, name)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def lowers(trees: Trees, diff_ids: Sequence[str]) -> tuple[str, ...]:
-    """The directories of layers (given lowest first) for an overlay, the top-most first.
+    """Return the directories of layers (given lowest first) for an overlay, the top-most first.
 
     Left out are layers without entries, those below one whose root hides them, as overlayfs looks at no mark of a root,
     and the lower of two that are the same: whatever it holds, the upper one shows or hides. The kernel refuses to mount
@@ -41,7 +41,7 @@ def lowers(trees: Trees, diff_ids: Sequence[str]) -> tuple[str, ...]:
 
 
 def chain_name(diff_ids: Sequence[str]) -> str:
-    """A name for layers on top of each other."""
+    """Return a name for layers on top of each other."""
     return hashlib.sha256("\n".join(diff_ids).encode()).hexdigest()
 
 

@@ -41,12 +41,12 @@ class ManifestLists:
         )
 
     def get(self, name: str) -> bytes | None:
-        """What was said of a list; None where there is none of that name."""
+        """Return what was said of a list; None where there is none of that name."""
         rows = self._database.query("SELECT data FROM manifest_lists WHERE name = ?", (name,))
         return cast("bytes", rows[0][0]) if rows else None
 
     def names(self) -> list[str]:
-        """The names of all lists."""
+        """Return the names of all lists."""
         return [str(name) for (name,) in self._database.query("SELECT name FROM manifest_lists ORDER BY name")]
 
     def remove(self, name: str) -> bool:
@@ -54,7 +54,7 @@ class ManifestLists:
         return self._database.change("DELETE FROM manifest_lists WHERE name = ?", (name,)) > 0
 
     def entries(self, name: str) -> list[ListEntry]:
-        """The images in a list, in the order in which they came."""
+        """Return the images in a list, in the order in which they came."""
         rows = self._database.query(
             "SELECT digest, data, COALESCE(manifest, x'') FROM list_entries WHERE list = ? ORDER BY position", (name,)
         )
@@ -75,11 +75,11 @@ class ManifestLists:
         return self._database.change("DELETE FROM list_entries WHERE list = ? AND digest = ?", (name, entry)) > 0
 
     def holding(self, image: str) -> list[str]:
-        """The lists that an image of the store is in."""
+        """Return the lists that an image of the store is in."""
         rows = self._database.query("SELECT list FROM list_entries WHERE config = ? ORDER BY list", (image,))
         return [str(name) for (name,) in rows]
 
     def images(self) -> frozenset[str]:
-        """The ids of all images of the store that are in lists."""
+        """Return the ids of all images of the store that are in lists."""
         rows = self._database.query("SELECT DISTINCT config FROM list_entries WHERE config IS NOT NULL")
         return frozenset(str(image) for (image,) in rows)

@@ -51,7 +51,7 @@ def find_image(store: Store, name: str) -> StoredImage:
 
 
 def _by_digest(store: Store, name: str) -> StoredImage | None:
-    """The image that a registry is known to have under a digest, for this machine's platform first."""
+    """Return the image that a registry is known to have under a digest, for this machine's platform first."""
     from buildah_py.image import platform as platforms
 
     wanted = reference.parse(name)
@@ -61,7 +61,7 @@ def _by_digest(store: Store, name: str) -> StoredImage | None:
 
 
 def find_config(store: Store, name: str) -> ImageConfig:
-    """The config of an image of the store. Raises NotFound."""
+    """Return the config of an image of the store. Raises NotFound."""
     image = find_image(store, name)
     return image_config.from_bytes(image.config, f"the config of {name}")
 

@@ -52,7 +52,7 @@ class Records:
         self._database = database
 
     def get(self, key: str) -> StoredRecord | None:
-        """The record of `key`, or None where there is none or it is damaged."""
+        """Return the record of `key`, or None where there is none or it is damaged."""
         rows = self._database.query(_SELECT + "WHERE r.key = ?", (key,))
         record = _stored(rows[0]) if rows else None
         return record if record is not None and record.intact else None
@@ -111,12 +111,15 @@ class Records:
         )
 
     def near(self, place: str, limit: int) -> list[StoredRecord]:
-        """The records that were met at a place, the last one first."""
+        """Return the records that were met at a place, the last one first."""
         found = [_stored(row) for row in self._database.query(NEAR, (place, limit))]
         return [record for record in found if record.intact]
 
     def input_list(self, digest: str) -> bytes | None:
-        """What stood behind the digest of an input, or None where that was not kept. Raises CacheError for damage."""
+        """Return what stood behind the digest of an input, or None where that was not kept.
+
+        Raises CacheError for damage.
+        """
         rows = self._database.query("SELECT data FROM input_lists WHERE digest = ?", (digest,))
         return _decompress(cast("bytes", rows[0][0])) if rows else None
 
@@ -133,7 +136,7 @@ class Records:
         )
 
     def of_layer(self, diff_id: str) -> list[StoredRecord]:
-        """The records that led to a layer; damaged ones are left out."""
+        """Return the records that led to a layer; damaged ones are left out."""
         found = [_stored(row) for row in self._database.query(_SELECT + "WHERE r.diff_id = ?", (diff_id,))]
         return [record for record in found if record.intact]
 
@@ -188,7 +191,7 @@ class StoredSelections:
         self._database = database
 
     def get(self, key: str) -> tuple[str, str] | None:
-        """The digest that belongs to a key, and who says so: "" for this machine."""
+        """Return the digest that belongs to a key, and who says so: "" for this machine."""
         rows = self._database.query("SELECT digest, signer FROM selections WHERE key = ?", (key,))
         return cast("tuple[str, str]", rows[0]) if rows else None
 

@@ -131,7 +131,7 @@ class Store:
         return self.database.begins_anew
 
     def path(self, *names: str) -> str:
-        """A path below the state directory."""
+        """Return a path below the state directory."""
         return os.path.join(self.root, *names)
 
     def __enter__(self) -> Self:
@@ -152,7 +152,7 @@ class Store:
         debug.log("closed %s", self.root)
 
     def stage(self) -> str:
-        """A new empty directory on the store's file system, gone when this process is."""
+        """Return a new empty directory on the store's file system, gone when this process is."""
         own = self.path("staging", self.lease.name)
         try:
             if not self._staged:
@@ -264,7 +264,10 @@ class Store:
             return pass_on(kept, write, diff_id)
 
     def lowers(self, diff_ids: Sequence[str]) -> tuple[str, ...]:
-        """The directories of layers (given lowest first) for an overlay, top-most first; absent ones are fetched."""
+        """Return the directories of layers (given lowest first) for an overlay, top-most first.
+
+        Absent ones are fetched.
+        """
         from buildah_py.store.lowers import lowers
 
         self.need(diff_ids)
@@ -277,7 +280,7 @@ class Store:
         return self._provider
 
     def view(self, diff_ids: Sequence[str], stamps: Sequence[Stamps] = ()) -> MergedView:
-        """The merged file system of layers, lowest first; an inventory is read when it is asked for.
+        """Return the merged file system of layers, lowest first; an inventory is read when it is asked for.
 
         The first that is asked for has all layers fetched. `stamps` tells for each layer, where there is one, which of
         its times are no content.

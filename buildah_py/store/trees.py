@@ -42,14 +42,14 @@ class Trees:
         self._known: dict[str, tuple[str, frozenset[str] | None, str]] = {}
 
     def whole(self, diff_id: str, below: Sequence[str] = ()) -> str:
-        """The directory with all files of a layer, which lies on the layers `below`."""
+        """Return the directory with all files of a layer, which lies on the layers `below`."""
         fs = self.layers.fs(diff_id)
         if not os.path.isdir(fs):
             self._make(diff_id, fs, None, below)
         return fs
 
     def over(self, diff_id: str, below: Sequence[str]) -> tuple[str, ...]:
-        """The directories, top-most first, that show a layer in an overlay above the layers `below` (lowest first)."""
+        """Return the directories, top-most first, that show a layer above the layers `below` (lowest first)."""
         patch = self._patch(diff_id)
         if patch is None:
             return (self.whole(diff_id, below),)
@@ -61,7 +61,7 @@ class Trees:
         return (self._delta_directory(diff_id, delta, below), self.whole(base, below))
 
     def of_file(self, diff_id: str, path: str) -> str:
-        """The directory that holds the file `path` of a layer."""
+        """Return the directory that holds the file `path` of a layer."""
         if diff_id not in self._known:
             patch = self._patch(diff_id)
             if patch is None:
@@ -138,7 +138,7 @@ def _patch(layers: Layers, diff_id: str) -> tuple[Delta, str] | None:
 
 
 def made(layers: Layers, diff_id: str) -> Iterator[tuple[Inventory, str]]:
-    """The trees that a layer has, with what they should hold."""
+    """Yield the trees that a layer has, with what they should hold."""
     from buildah_py.layers.spread import entries_of
 
     fs, delta = layers.fs(diff_id), os.path.join(layers.home(diff_id), DELTA)

@@ -56,14 +56,14 @@ class ImageArchive:
         return self._resolve(path) is not None
 
     def get(self, path: str) -> Extracted:
-        """A file by its name; links are followed. Raises ArchiveError."""
+        """Return a file by its name; links are followed. Raises ArchiveError."""
         found = self._resolve(path)
         if found is None:
             raise ArchiveError(f"{self.name} is no archive of an image: it has no {path}")
         return found
 
     def read(self, path: str) -> bytes:
-        """The bytes of a small file. Raises ArchiveError."""
+        """Return the bytes of a small file. Raises ArchiveError."""
         file = self.get(path)
         if file.size > canonical.MAX_BYTES:
             raise ArchiveError(f"{self.name}: {path} has {file.size} bytes, which is more than is allowed")

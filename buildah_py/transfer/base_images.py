@@ -37,7 +37,7 @@ class BaseImages:
         self._emit = emit
 
     def resolve(self, name: str, platform: str) -> ImageConfig:
-        """The config of an image for a platform. Raises NotFound, UsageError, RegistryError, ImageError."""
+        """Return the config of an image for a platform. Raises NotFound, UsageError, RegistryError, ImageError."""
         if self._policy == "missing" and not name.startswith(LAYOUT):
             # As often as not the image is there, and nothing else need be imported.
             try:

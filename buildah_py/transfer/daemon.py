@@ -42,7 +42,7 @@ def load_image(
 
 
 def _omitted(image: Outgoing, there: Sequence[tuple[str, ...]]) -> dict[str, Descriptor]:
-    """The layers that need not be sent: those at the beginning of an image that the engine has."""
+    """Return the layers that need not be sent: those at the beginning of an image that the engine has."""
     longest = 0
     for layers in there:
         length = 0

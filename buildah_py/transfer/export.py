@@ -61,11 +61,11 @@ class Outgoing:
         return self._changed.get(diff_id) or self.blobs.source(diff_id)
 
     def descriptor(self, diff_id: str) -> Descriptor | None:
-        """What a layer will be sent as, where that is known already."""
+        """Return what a layer will be sent as, where that is known already."""
         return None if diff_id in self._changed else self.blobs.descriptor(diff_id)
 
     def uncompressed_or_known(self, diff_id: str) -> Descriptor | None:
-        """What a layer is sent as, if only its digest counts: as `descriptor`, or as an uncompressed tar."""
+        """Return what a layer is sent as, if only its digest counts: as `descriptor`, or as an uncompressed tar."""
         from buildah_py.image.descriptor import Descriptor
 
         known = self.descriptor(diff_id)
@@ -80,7 +80,7 @@ class Outgoing:
         return self.blobs.make([self.source(diff_id) for diff_id in diff_ids])
 
     def blob(self, diff_id: str) -> Blob:
-        """A layer that needs not be compressed; fetched where it is not in the store."""
+        """Return a layer that needs not be compressed; fetched where it is not in the store."""
         blob = self.blobs.known(diff_id)
         if blob is None:
             source = self.source(diff_id)
@@ -88,7 +88,7 @@ class Outgoing:
         return blob
 
     def assembled(self, layers: Sequence[Descriptor]) -> Assembled:
-        """The image's metadata, byte by byte as a registry gave it where nothing of it changes."""
+        """Return the image's metadata, byte by byte as a registry gave it where nothing of it changes."""
         docker = self.blobs.form.docker_types
         made = assemble(self.config, layers, docker_types=docker, annotations=self._annotations, raw=self.config_bytes)
         if self._annotations or self._changed:
@@ -125,7 +125,7 @@ class Outgoing:
 
 
 def manifest_bytes(store: Store, name: str) -> bytes:
-    """The manifest that an image came with from a registry, or that it would be written with.
+    """Return the manifest that an image came with from a registry, or that it would be written with.
 
     Raises NotFound where that is not known yet, for a manifest names compressed layers.
     """

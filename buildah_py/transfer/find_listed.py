@@ -60,7 +60,7 @@ def find_images(
 
 
 def _other_list(store: Store, name: str) -> str:
-    """The full name of a list that is called so, "" where there is none."""
+    """Return the full name of a list that is called so, "" where there is none."""
     try:
         full = full_name(name)
     except PybuildError:

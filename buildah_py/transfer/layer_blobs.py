@@ -62,7 +62,7 @@ class LayerBlobs:
         self._staged = ""
 
     def known(self, diff_id: str) -> Blob | None:
-        """The layer in that form, if it is in the store."""
+        """Return the layer in that form, if it is in the store."""
         name = ""
         for stored in self._store.blobs.of(diff_id):
             compression = media_types.compression_of(stored.media_type)
@@ -76,7 +76,7 @@ class LayerBlobs:
         return None
 
     def _is_as_it_should_be(self, diff_id: str, compression: str | None) -> bool:
-        """Archives of Docker's hold layers that are not compressed only because archives are not."""
+        """Tell whether the compression is right; layers in archives of Docker's lack it only as those are so."""
         wanted = self.form.compression
         return compression != media_types.UNCOMPRESSED or wanted == compression or self._is_elsewhere(diff_id)
 
@@ -84,7 +84,7 @@ class LayerBlobs:
         return bool(self._store.layers.origins(diff_id))
 
     def descriptor(self, diff_id: str) -> Descriptor | None:
-        """What the layer will be sent as, where that is known before it is here or compressed."""
+        """Return what the layer will be sent as, where that is known before it is here or compressed."""
         blob = self.known(diff_id)
         if blob is not None:
             return self.describe(blob)
@@ -98,11 +98,11 @@ class LayerBlobs:
         return None
 
     def describe(self, blob: Blob) -> Descriptor:
-        """The descriptor of a blob."""
+        """Return the descriptor of a blob."""
         return Descriptor(self._media_type(blob.compression), blob.digest, blob.size)
 
     def mountable(self, diff_id: str, digest: str) -> list[str]:
-        """The repositories that are known to have the blob."""
+        """Return the repositories that are known to have the blob."""
         origins = self._store.layers.origins(diff_id)
         return [origin.location for origin in origins if origin.kind == "registry" and origin.digest == digest]
 
@@ -111,7 +111,7 @@ class LayerBlobs:
         return [self.source(diff_id) for diff_id in diff_ids]
 
     def source(self, diff_id: str) -> LayerSource:
-        """A layer for an output that needs its bytes."""
+        """Return a layer for an output that needs its bytes."""
         layer = self._store.layers.get(diff_id)
         blob = self.known(diff_id)
         if blob is None and layer is not None and layer.absent:
@@ -159,7 +159,7 @@ class LayerBlobs:
         return media_types.layer(compression, docker=self.form.docker_types)
 
     def _original(self, diff_id: str) -> StoredBlob | None:
-        """The layer as it came, fetched if it is not here."""
+        """Return the layer as it came, fetched if it is not here."""
         for stored in self._store.blobs.of(diff_id):
             if not stored.compressor and self._store.blobs.use(stored.digest):
                 return stored
@@ -169,7 +169,7 @@ class LayerBlobs:
         return next((one for one in self._store.blobs.of(diff_id) if not one.compressor), None)
 
     def _unpacked(self, diff_id: str) -> Callable[[Write], str]:
-        """The tar of a layer that others made: what our own would be need not have the same bytes."""
+        """Return the tar of a layer that others made: what our own would be need not have the same bytes."""
 
         def write_tar(write: Write) -> str:
             import hashlib

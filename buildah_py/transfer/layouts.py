@@ -28,7 +28,7 @@ class LayoutPlace:
             raise NotFound(f"{path} is no OCI layout: it has no index.json")
 
     def index(self) -> Index:
-        """What the layout holds."""
+        """Return what the layout holds."""
         path = os.path.join(self.location, "index.json")
         with open(path, "rb") as file:
             return indexes.from_bytes(file.read(canonical.MAX_BYTES + 1), what=path)
@@ -85,6 +85,6 @@ def split_layout(text: str) -> tuple[str, str, str]:
 
 
 def _tag(descriptor: Descriptor) -> str:
-    """The tag of a whole name that containerd's tools write down."""
+    """Return the tag of a whole name that containerd's tools write down."""
     name = descriptor.annotations.get(CONTAINERD_NAME, "")
     return name.rpartition(":")[2] if ":" in name.rpartition("/")[2] else ""

@@ -37,11 +37,11 @@ class Said(NamedTuple):
         return bool(self.os or self.architecture or self.variant)
 
     def wanted(self) -> Platform:
-        """The platform that it names; this machine's, as far as it names none."""
+        """Return the platform that it names; this machine's, as far as it names none."""
         return self.over(platforms.host()) if self.chooses else platforms.host()
 
     def over(self, platform: Platform) -> Platform:
-        """The platform with what is said here in the place of what it says itself."""
+        """Return the platform with what is said here in the place of what it says itself."""
         if not (self.chooses or self.os_version or self.os_features):
             return platform
         variant = self.variant
@@ -57,7 +57,7 @@ class Said(NamedTuple):
         return changed.normalised() if self.chooses else changed
 
     def over_any(self, platform: Platform | None) -> Platform | None:
-        """The same, of something that may be for no platform."""
+        """Return the same, of something that may be for no platform."""
         if platform is None and not (self.chooses or self.os_version or self.os_features):
             return None
         return self.over(platform or platforms.host())
@@ -131,13 +131,13 @@ def find_list(store: Store, name: str) -> str:
 
 
 def list_annotations(store: Store, full: str) -> dict[str, str]:
-    """The annotations of the list itself."""
+    """Return the annotations of the list itself."""
     raw = canonical.from_bytes(store.manifest_lists.get(full) or b"{}", f"the list {full}")
     return canonical.pairs(raw, "annotations", f"the list {full}")
 
 
 def listed(store: Store, full: str) -> list[Listed]:
-    """The images in a list, in the order in which they were added."""
+    """Return the images in a list, in the order in which they were added."""
     return [_listed(entry, full) for entry in store.manifest_lists.entries(full)]
 
 
@@ -193,7 +193,7 @@ def find_entry(store: Store, full: str, name: str) -> Listed:
 
 
 def manifest_digests(store: Store, one: Listed) -> set[str]:
-    """What the image's manifest is called in registries, and in the list if that can be said without compressing."""
+    """Return the names of the image's manifest in registries, and in the list if that needs no compressing."""
     from buildah_py.image.digest import sha256_of
     from buildah_py.transfer.export import manifest_bytes
 

@@ -77,7 +77,7 @@ class Bases:
         self._emit = emit
 
     def resolve(self, name: str, platform: str) -> ImageConfig:
-        """The config of an image for a platform. Raises NotFound, UsageError, RegistryError, ImageError."""
+        """Return the config of an image for a platform. Raises NotFound, UsageError, RegistryError, ImageError."""
         return self.find(name, platform).config
 
     def find(self, name: str, platform: str) -> Pulled:
@@ -121,7 +121,7 @@ class Bases:
         return Pulled(admitted.id, admitted.config, root.digest)
 
     def _local(self, name: str, wanted: Platform) -> tuple[Pulled | None, Platform | None]:
-        """The image of the store that suits; else the platform of the one that has the name."""
+        """Return the image of the store that suits; else the platform of the one that has the name."""
         found, suits = find_local(self._store, name, wanted)
         if found is None:
             return None, None
@@ -169,7 +169,7 @@ class Bases:
 
 
 def find_local(store: Store, name: str, wanted: Platform) -> tuple[StoredImage | None, bool]:
-    """The image of the store that has the name for a platform; else the one that has it for another, and False.
+    """Return the image of the store that has the name for a platform; else the one that has it for another, and False.
 
     What a registry once gave for the platform suits, whatever its config says: it has nothing better.
     """

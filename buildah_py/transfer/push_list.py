@@ -134,7 +134,7 @@ def local_index(store: Store, full: str, form: ListForm | None = None) -> Index:
 
 
 def _original(store: Store, one: Listed, form: ListForm) -> tuple[Descriptor, bytes] | None:
-    """The manifest that a registry gave, with its bytes, if that is how it is to be sent."""
+    """Return the manifest that a registry gave, with its bytes, if that is how it is to be sent."""
     own = one.original
     if own is None or one.manifest:
         return None if own is None else (own, one.manifest)
@@ -150,7 +150,7 @@ def _original(store: Store, one: Listed, form: ListForm) -> tuple[Descriptor, by
 
 
 def _described(image: Outgoing) -> Descriptor:
-    """The descriptor of an image's manifest; layers are compressed where nobody knows yet what comes of that."""
+    """Return the descriptor of an image's manifest; layers are compressed where nobody knows yet what comes of that."""
     known = {diff_id: image.descriptor(diff_id) for diff_id in image.diff_ids}
     missing = [diff_id for diff_id, layer in known.items() if layer is None]
     for diff_id, blob in zip(missing, image.make(missing), strict=True):

@@ -37,7 +37,7 @@ class Registries:
         self.close()
 
     def registry(self) -> Registry:
-        """The client; the same for all threads."""
+        """Return the client; the same for all threads."""
         with self._lock:
             if self._registry is None:
                 from buildah_py.registry import Registry, RegistryOptions

@@ -66,7 +66,7 @@ def save(
 
 
 def _by_image(store: Store, names: Sequence[str]) -> dict[str, list[str]]:
-    """The names that were asked for, by the ids of their images; an id alone stands for none."""
+    """Return the names that were asked for, by the ids of their images; an id alone stands for none."""
     found: dict[str, list[str]] = {}
     for name in names:
         image = find_image(store, name)

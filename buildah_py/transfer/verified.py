@@ -51,7 +51,10 @@ class VerifiedProvider:
             raise LayersLost(f"the content of layer {lies[0]} is not what a shared cache said of it", lies)
 
     def blob(self, store: Store, diff_id: str) -> StoredBlob:
-        """The blob of a layer for an output. One that records lead to is unpacked, or nobody would know what it is."""
+        """Return the blob of a layer for an output.
+
+        One that records lead to is unpacked, or nobody would know what it is.
+        """
         if store.records.of_layer(diff_id):
             if store.layers.missing([diff_id]):
                 self.ensure(store, [diff_id])

@@ -65,7 +65,7 @@ class CopyOp:
         self._made: tuple[Captured, str] | None = None
 
     def inputs(self) -> Mapping[str, str]:
-        """The content that the sources select, in their order.
+        """Return the content that the sources select, in their order.
 
         With --link the key has nothing of what lies below but what it is asked for: the ids of an owner's names.
         """
@@ -79,7 +79,7 @@ class CopyOp:
         return self._digests
 
     def _look(self) -> list[str]:
-        """The digests of what the sources select. Raises SourceChanged where a shared cache has said another."""
+        """Return the digests of what the sources select. Raises SourceChanged where a shared cache has said another."""
         chown = bool(self._step.chown)
         digests = [one.identity or one.selection.digest(chmod=self._mode, chown=chown) for one in self._select()]
         if key := self._question():
@@ -95,7 +95,7 @@ class CopyOp:
         return selection_key(self._origin.chain, step.sources, exclude=step.exclude, parents=step.parents, how=how)
 
     def lists(self) -> Mapping[str, InputList]:
-        """What the sources select, but for what a git commit stands for."""
+        """Return what the sources select, but for what a git commit stands for."""
         if self._lists is None:
             chown, context = bool(self._step.chown), self._origin is None
             self._lists = {

@@ -46,15 +46,15 @@ class Task(NamedTuple):
     trees: Sequence[Result | None]
 
     def below(self) -> MergedView:
-        """The file system that the step runs on, to be looked at."""
+        """Return the file system that the step runs on, to be looked at."""
         return self.worker.file_systems.view(self.parent.layers, self.parent.stamps)
 
     def called(self, number: int) -> str:
-        """What messages call the tree of an input."""
+        """Return what messages call the tree of an input."""
         return self.node.inputs[number].name
 
     def open(self, number: int) -> SourceTree:
-        """The tree of an input, to be looked at."""
+        """Return the tree of an input, to be looked at."""
         tree = self.trees[number]
         if tree is None:
             return self.worker.contexts.open(self.node.inputs[number].context)
@@ -69,10 +69,10 @@ class Op(Protocol):
         """What executing it took; zeros where there was no command."""
 
     def inputs(self) -> Mapping[str, str]:
-        """The digests of what the step reads, by names that mean something to a person."""
+        """Return the digests of what the step reads, by names that mean something to a person."""
 
     def lists(self) -> Mapping[str, InputList]:
-        """What those inputs hold that are lists of files, by the same names."""
+        """Return what those inputs hold that are lists of files, by the same names."""
 
     def execute(self, staged: str, near: str | None) -> tuple[Captured, str]:
         """Execute it in the empty directory `staged`; what came of it, and the tree or tar below that holds the layer.

@@ -29,7 +29,7 @@ class RunOp:
         self.usage = NOTHING_USED
 
     def inputs(self) -> Mapping[str, str]:
-        """The content that bind mounts show; of secrets and agents that may be missing, whether they are there.
+        """Return the content that bind mounts show; of secrets and agents that may be missing, whether they are there.
 
         Of a step that sees what others have left outside of the file system, all steps before it count; on a machine
         that cannot do all that others can, what it cannot do.
@@ -51,14 +51,14 @@ class RunOp:
         return self._digests
 
     def lists(self) -> Mapping[str, InputList]:
-        """What bind mounts show."""
+        """Return what bind mounts show."""
         for mount in self._step.mounts:
             if mount.input is not None and f"mount {mount.target}" not in self._lists:
                 self._look(mount)
         return self._lists
 
     def _shown_digest(self, mount: MountStep) -> str:
-        """The digest of what a mount shows, without a look where the answer is known."""
+        """Return the digest of what a mount shows, without a look where the answer is known."""
         key = self._question(mount)
         return (self._worker.cache.selections.find(key) if key else None) or self._look(mount)
 

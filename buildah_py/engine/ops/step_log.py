@@ -62,7 +62,7 @@ class StepLog:
 
 
 def open_log(store: Store, number: int) -> int:
-    """A descriptor for appending to the log of step `number` of this build, which nothing clips."""
+    """Return a descriptor for appending to the log of step `number` of this build, which nothing clips."""
     directory = store.path("logs", store.lease.name)
     os.makedirs(directory, mode=0o700, exist_ok=True)
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
