@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from buildah_py.frozen import dataclass, field, replace
-from buildah_py.sandbox.spec import ResourceLimits
+from buildah_py import debug
+from buildah_py.frozen import dataclass, replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from buildah_py.sandbox import ContainerSpec
+    from buildah_py.sandbox.spec import ResourceLimits
     from buildah_py.sandbox.trust import Trust
+    from buildah_py.store import Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +37,7 @@ class ContainerOptions:
     gid_map: tuple[tuple[int, int, int], ...] = ()
     rlimits: tuple[tuple[str, int, int], ...] = ()
     shm_size: int = 64 << 20
-    limits: ResourceLimits = field(default_factory=ResourceLimits)
+    limits: ResourceLimits | None = None
     cgroup_parent: str = ""
     devices: tuple[tuple[str, str], ...] = ()
     volumes: tuple[tuple[str, str, bool], ...] = ()
@@ -65,16 +67,24 @@ class ContainerOptions:
 
         return sha256(self.seccomp.encode()).hexdigest()
 
-    def shaper(self, environ: Mapping[str, str]) -> Callable[[ContainerSpec], ContainerSpec]:
-        """Give what makes of a container one that these options want, with the certificates for it.
+    def shaper(self, environ: Mapping[str, str], store: Store) -> Callable[[ContainerSpec], ContainerSpec]:
+        """Give what makes of a container one that these options want, with the certificates for it; logged by `store`.
 
         Raises NotFound where these are not there.
         """
         trust = self._trust(environ)
-        return self._apply if trust is None else lambda spec: self._apply(trust.lent_to(spec))
+        shape = self._apply if trust is None else lambda spec: self._apply(trust.lent_to(spec))
+        if not debug.is_on():
+            return shape
+        from buildah_py.engine.plan_log import logged
+
+        return logged(store, shape)
 
     def _apply(self, spec: ContainerSpec) -> ContainerSpec:
         from buildah_py.sandbox import BindMount
+        from buildah_py.sandbox.spec import ResourceLimits
+
+        limits = self.limits or ResourceLimits()
 
         mounts = [BindMount(path, target, readonly=readonly, recursive=True) for path, target, readonly in self.volumes]
         mounts += [
@@ -96,7 +106,7 @@ class ContainerOptions:
             no_new_privileges=self.no_new_privileges,
             rlimits=self.rlimits,
             shm_size=self.shm_size,
-            limits=replace(self.limits, cgroup_parent=self.cgroup_parent or self.limits.cgroup_parent),
+            limits=replace(limits, cgroup_parent=self.cgroup_parent or limits.cgroup_parent),
             mounts=(*spec.mounts, *mounts),
         )
 

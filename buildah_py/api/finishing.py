@@ -101,20 +101,24 @@ def write_outputs(
     return next((one for one in written if one is not None), None)
 
 
-def carry_cache(config: ImageConfig, caches: BuildCaches, plan: Plan, records: Mapping[int, Record]) -> ImageConfig:
+def carry_cache(
+    config: ImageConfig, caches: BuildCaches | None, plan: Plan, records: Mapping[int, Record]
+) -> ImageConfig:
     """Put the build's records into the image's config, where `type=inline` was asked for."""
-    if not caches.shared.to:
+    if caches is None or not caches.shared.to:
         return config.with_property(INLINE_PROPERTY, None)
     from buildah_py.sharing.exporting import inline_property
 
     return config.with_property(INLINE_PROPERTY, inline_property(caches, plan, records))
 
 
-def export_cache(caches: BuildCaches, plan: Plan, records: Mapping[int, Record], names: Sequence[str]) -> None:
+def export_cache(caches: BuildCaches | None, plan: Plan, records: Mapping[int, Record], names: Sequence[str]) -> None:
     """Send the cache to all other places, and say what the caches were good for.
 
     Raises the first error of a place that may not fail; the others get theirs.
     """
+    if caches is None:
+        return
     caches.shared.report()
     if caches.shared.to:
         from buildah_py.sharing.exporting import export_all

@@ -283,7 +283,7 @@ def _pull(request: tuple[str, str, bool, Mapping[str, str]], on_event: OnEvent) 
     from buildah_py.api.pull import pull as get
     from buildah_py.api.state import open_store
     from buildah_py.progress.events import Note
-    from buildah_py.transfer.registries import Registries
+    from buildah_py.transfer.provider import Registries
 
     name, platform, all_tags, environ = request
 
@@ -299,7 +299,7 @@ def _push(request: tuple[str, str, bool, str | None, Mapping[str, str]], on_even
     from buildah_py.api.push import PushRequest, push_stored
     from buildah_py.api.state import open_store
     from buildah_py.registry import RegistryOptions
-    from buildah_py.transfer.registries import Registries
+    from buildah_py.transfer.provider import Registries
 
     name, destination, all_tags, compression, environ = request
     options = RegistryOptions.from_environment(environ)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from buildah_py.api.config import configured
@@ -14,24 +15,16 @@ from buildah_py.cache import Cache
 from buildah_py.contexts.main import open_main, parse_build_file
 from buildah_py.contexts.named import Contexts, parse_contexts
 from buildah_py.engine import Worker
-from buildah_py.engine.cancellation import Cancellation
-from buildah_py.engine.containers import Containers
+from buildah_py.engine.containers import Cancellation, Containers
 from buildah_py.engine.file_systems import FileSystems
-from buildah_py.engine.plan_log import logged
 from buildah_py.engine.worker import Reporter
 from buildah_py.errors import UsageError
-from buildah_py.http.retry import Waiter
 from buildah_py.image import platform as platforms
 from buildah_py.plan import PlanOptions
 from buildah_py.progress import events
-from buildah_py.sharing.backends import Backends
-from buildah_py.sharing.build_mounts import Mounts
-from buildah_py.sharing.remote import BuildCaches, SharedCaches
 from buildah_py.sources.reach import Reach
 from buildah_py.transfer.base_images import BaseImages
-from buildah_py.transfer.provider import OriginProvider
-from buildah_py.transfer.registries import Registries, waited_for
-from buildah_py.transfer.verified import VerifiedProvider
+from buildah_py.transfer.provider import NoPromises, OriginProvider, Registries, VerifiedProvider, waited_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -47,8 +40,13 @@ if TYPE_CHECKING:
     from buildah_py.plan import Node
     from buildah_py.registry import RegistryOptions
     from buildah_py.sandbox import Sandbox
+    from buildah_py.sharing.backends import Backends
+    from buildah_py.sharing.build_mounts import Mounts
+    from buildah_py.sharing.options import MountOption
+    from buildah_py.sharing.remote import BuildCaches, SharedCaches
     from buildah_py.sources.secrets import SecretReaders
     from buildah_py.store import LayerProvider, Store
+    from buildah_py.store.cache_mounts import CacheName
 
 
 class BuildSession(NamedTuple):
@@ -63,7 +61,7 @@ class BuildSession(NamedTuple):
     build_file: BuildFile
     named: Mapping[str, NamedContext]
     images: BaseImages
-    caches: BuildCaches
+    caches: BuildCaches | None
     worker: Worker
     policy: CachePolicy
     registries: Callable[[], RegistryOptions]
@@ -88,13 +86,13 @@ def open_build(
     def warn(text: str) -> None:
         emit(events.Warning(text))
 
-    waiter = Waiter(reporter.note, ended.is_set)
-    registries = waited_for(registries, request.environ, waiter)
-    backends = Backends(request.environ, request.platform, registries, waiter)
-    shared = SharedCaches(request.caching, backends, emit)
+    registries = waited_for(registries, request.environ, reporter.note, ended.is_set)
+    backends = functools.cache(partial(_backends, request, registries, reporter.note, ended.is_set))
+    shared = _shared_caches(request, backends, emit)
+    openers = shared.openers if shared is not None else lambda: backends().openers()
     with Registries(request.environ, registries) as client, agents_of(request) as agents:
-        origins = OriginProvider(client, openers=shared.openers, tell=reporter.note, cancelled=ended.is_set)
-        provider = provider or VerifiedProvider(origins, shared)
+        origins = OriginProvider(client, openers=openers, tell=reporter.note, cancelled=ended.is_set)
+        provider = provider or VerifiedProvider(origins, shared or NoPromises())
         with open_store(request.environ, provider=provider, cancelled=ended.is_set, tell=reporter.note) as store:
             readers = readers_of(request, ended.is_set)
             reach = reach_of(request, agents, readers, ended.is_set, reporter.note)
@@ -114,13 +112,26 @@ def open_build(
             contexts = Contexts(main, sources, store, named, reach, warn)
             cache = _cache(store, shared, request, build_names(main, build_file, names))
             images = BaseImages(store, client, policy=request.pull, emit=emit)
-            filling = [(one, place.mounts) for one, place in zip(shared.imports, shared.from_, strict=True)]
-            mounts = Mounts(store, request.caching.backed(), filling, request.environ, warn)
-            caches = BuildCaches(shared, store, cache, mounts, emit)
-            shape = logged(store, request.container.shaper(request.environ))
+            mounts = functools.cache(partial(_mounts, request, request.caching.backed(), store, shared, warn))
+            caches = shared.of_build(store, cache, mounts, emit) if shared is not None else None
+            shape = request.container.shaper(request.environ, store)
             containers = Containers(lambda: _make_sandbox(store), ended, shape)
             file_systems = FileSystems(store)
-            worker = Worker(store, cache, file_systems, contexts, containers, reporter, ended, reach, mounts.directory)
+
+            def cache_directory(name: CacheName) -> str | None:
+                return mounts().directory(name)
+
+            worker = Worker(
+                store,
+                cache,
+                file_systems,
+                contexts,
+                containers,
+                reporter,
+                ended,
+                reach,
+                cache_directory,
+            )
             try:
                 policy = request.reuse.policy(build_file)
                 yield BuildSession(
@@ -131,12 +142,49 @@ def open_build(
                 contexts.close()
 
 
-def _cache(store: Store, shared: SharedCaches, request: BuildRequest, names: BuildNames) -> Cache:
+def _backends(
+    request: BuildRequest,
+    registries: Callable[[], RegistryOptions],
+    tell: Callable[[str], object],
+    cancelled: Callable[[], bool],
+) -> Backends:
+    from buildah_py.http.retry import Waiter
+    from buildah_py.sharing.backends import Backends
+
+    return Backends(request.environ, request.platform, registries, Waiter(tell, cancelled))
+
+
+def _shared_caches(
+    request: BuildRequest, backends: Callable[[], Backends], emit: Callable[[events.Event], None]
+) -> SharedCaches | None:
+    """Give the shared caches of a build, None where none is named."""
+    if not (request.caching.to or request.caching.from_):
+        return None
+    from buildah_py.sharing.remote import SharedCaches
+
+    return SharedCaches(request.caching, backends(), emit)
+
+
+def _mounts(
+    request: BuildRequest,
+    backed: Mapping[str, MountOption],
+    store: Store,
+    shared: SharedCaches | None,
+    warn: Callable[[str], object],
+) -> Mounts:
+    from buildah_py.sharing.build_mounts import Mounts
+
+    caches = zip(shared.imports, shared.from_, strict=True) if shared is not None else ()
+    filling = [(one, place.mounts) for one, place in caches]
+    return Mounts(store, backed, filling, request.environ, warn)
+
+
+def _cache(store: Store, shared: SharedCaches | None, request: BuildRequest, names: BuildNames) -> Cache:
     if request.reuse.apart:
         from buildah_py.cache.apart import ApartCache
 
         return ApartCache(store)
-    return Cache(store, shared if shared.imports else None, **names._asdict())
+    return Cache(store, shared if shared is not None and shared.imports else None, **names._asdict())
 
 
 def reach_of(

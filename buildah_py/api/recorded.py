@@ -78,14 +78,14 @@ def _context(text: str) -> str:
 
 def read_record(data: bytes) -> Recorded:
     """Read what `record` put down."""
-    from buildah_py.sandbox.spec import ResourceLimits
-
     raw = json.loads(data)
     for name in ("layers", "warnings"):
         raw.pop(name, None)
     bases = {name: tuple(diff_ids) for name, diff_ids in raw.pop("bases").items()}
     container = {name: _frozen(value) for name, value in raw.pop("container").items()}
-    if "limits" in container:
+    if container.get("limits") is not None:
+        from buildah_py.sandbox.spec import ResourceLimits
+
         container["limits"] = ResourceLimits(**container["limits"])
     raw["contexts"] = tuple(raw["contexts"])
     shape = {name: _frozen(value) for name, value in raw.pop("shape", {}).items()}

@@ -7,16 +7,14 @@ from typing import TYPE_CHECKING
 
 from buildah_py.api.container import ContainerOptions
 from buildah_py.api.state import open_store
-from buildah_py.engine.cancellation import Cancellation
-from buildah_py.engine.containers import Containers
+from buildah_py.engine.containers import Cancellation, Containers
 from buildah_py.engine.file_systems import FileSystems
-from buildah_py.engine.plan_log import logged
 from buildah_py.errors import NotFound, UsageError
 from buildah_py.frozen import dataclass, field
 from buildah_py.image import platform as platforms
 from buildah_py.sandbox.streams import close, lent, signals_passed_on
 from buildah_py.transfer.base_images import BaseImages
-from buildah_py.transfer.registries import Registries
+from buildah_py.transfer.provider import Registries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -89,7 +87,7 @@ def _run(store: Store, registries: Registries, request: RunRequest, warn: Callab
         tty=request.tty,
         secrets=tuple(request.env),  # which may be
     )
-    shape = request.container.shaper(os.environ)
+    shape = request.container.shaper(os.environ, store)
     return run_container(store, spec, shape, warn, interactive=request.interactive)
 
 
@@ -104,7 +102,7 @@ def run_container(
     """Run a container on this process's own standard streams; the command's exit status."""
     from buildah_py.sandbox import Sandbox
 
-    containers = Containers(lambda: Sandbox(store.path("sandbox")), Cancellation(), logged(store, shape))
+    containers = Containers(lambda: Sandbox(store.path("sandbox")), Cancellation(), shape)
     try:
         if spec.tty:
             container, status = _on_terminal(containers, spec)

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from buildah_py.linux.identity import outer_uid
 from buildah_py.sources.reach import NOWHERE
 from buildah_py.store import Store, state_root
-from buildah_py.transfer.provider import OriginProvider
-from buildah_py.transfer.registries import Registries
+from buildah_py.transfer.provider import OriginProvider, Registries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

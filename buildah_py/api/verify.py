@@ -18,7 +18,7 @@ from buildah_py.query.compare import compare_configs, compare_files
 from buildah_py.query.image import open_image
 from buildah_py.sources.urls import redact
 from buildah_py.transfer.base_images import BaseImages
-from buildah_py.transfer.registries import Registries
+from buildah_py.transfer.provider import Registries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

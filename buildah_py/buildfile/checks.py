@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from buildah_py.buildfile import tree
 from buildah_py.buildfile.check_options import CheckOptions, directive_of, options_of_comments, parse_options
-from buildah_py.buildfile.conditions import every
 from buildah_py.buildfile.rules import RULES
 from buildah_py.buildfile.source import Position, Span
+from buildah_py.buildfile.tree import every
 from buildah_py.errors import BuildFileError
 
 if TYPE_CHECKING:

@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, Any
 from buildah_py.buildfile.driver import MismatchError, driver
 from buildah_py.buildfile.expand import ExpansionError, expand
 from buildah_py.buildfile.spaces import swap_escape
-from buildah_py.buildfile.tree import Condition, If
+from buildah_py.buildfile.tree import Condition
 from buildah_py.errors import BuildFileError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Mapping
 
     from buildah_py.buildfile.source import Source
     from buildah_py.buildfile.statement import Statement
-    from buildah_py.buildfile.tree import Instruction
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 _FALSE = ("", "0", "false", "no", "off")
@@ -97,12 +96,3 @@ def _holds(node: Any, text: str, env: Mapping[str, str], escape: str) -> bool:
 def _value(word: str, env: Mapping[str, str], escape: str) -> str:
     """Return a bare name is a variable; all else is a word."""
     return env.get(word, "") if re.fullmatch(_NAME, word) else expand(word, env, escape)
-
-
-def every(instructions: Iterable[Instruction]) -> Iterator[Instruction]:
-    """All instructions, those in both branches of an IF among them, in the order of the file."""
-    for instruction in instructions:
-        yield instruction
-        if isinstance(instruction, If):
-            yield from every(instruction.then)
-            yield from every(instruction.otherwise)

@@ -10,11 +10,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from buildah_py.buildfile.driver import MismatchError, driver
-from buildah_py.buildfile.patterns import Pattern, PatternError, TooLongError, replace, reversed_pattern, trim_front
 from buildah_py.buildfile.spaces import split_spaces, swap_escape
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from buildah_py.buildfile.patterns import Pattern
 
 MAX_DEPTH = 100
 """How deep substitutions may be nested; more than that no file means."""
@@ -207,6 +208,8 @@ class _Evaluator:
             value = self._lookup(name)
             if value is None and self._keep_unset:
                 return f"${{{name}/{pattern}/{replacement}}}"
+            from buildah_py.buildfile.patterns import TooLongError, replace
+
             compiled = _pattern(pattern, _offset(node))
             try:
                 return self._bounded(
@@ -246,6 +249,8 @@ def _offset(node: Any) -> int:
 
 
 def _pattern(text: str, offset: int) -> Pattern:
+    from buildah_py.buildfile.patterns import Pattern, PatternError
+
     try:
         return Pattern(text)
     except PatternError as error:
@@ -253,6 +258,8 @@ def _pattern(text: str, offset: int) -> Pattern:
 
 
 def _trim(value: str, operator: str, word: str, offset: int) -> str:
+    from buildah_py.buildfile.patterns import reversed_pattern, trim_front
+
     longest = word.startswith(operator)
     if longest:
         word = word[1:]

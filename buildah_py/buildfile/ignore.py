@@ -12,7 +12,6 @@ import posixpath
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from buildah_py.buildfile import glob
 from buildah_py.errors import SourceError
 
 if TYPE_CHECKING:
@@ -235,6 +234,8 @@ def _pattern(text: str, line: int, written: str, name: str) -> _Pattern:
             raise SourceError(
                 f"{name}:{line}: a lone “!” brings nothing back", hint="write the path to bring back behind it"
             )
+    from buildah_py.buildfile import glob
+
     problem = glob.malformed(text)
     if problem:
         raise SourceError(
@@ -278,6 +279,8 @@ def _sort_in(
     if tail != text and tail and not any(character in tail for character in "*?[\\/"):
         suffixes.append(tail)  # "**/*.pyc": whatever the directories, the name ends so
         return
+    from buildah_py.buildfile import glob
+
     tokens = glob.read(text, crossing=True)
     if regex := glob.to_regex(tokens):
         regexes.append(regex)
@@ -292,6 +295,8 @@ def _reaches_below(run: _Run, directory: str) -> bool:
 
 def _can_match_below(text: str, names: Sequence[str]) -> bool:
     """Whether a pattern can match a path below a directory; says yes where a closer look would not pay."""
+    from buildah_py.buildfile import glob
+
     components = text.split("/")
     for index, name in enumerate(names):
         if index == len(components):

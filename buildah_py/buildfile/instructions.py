@@ -12,7 +12,6 @@ from buildah_py.buildfile.source import Span
 from buildah_py.buildfile.spaces import BLANKS, SPACES
 from buildah_py.buildfile.statement import Flags, NotStringsError, Statement
 from buildah_py.errors import BuildFileError
-from buildah_py.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,6 +68,8 @@ def build(statement: Statement, common: Common) -> Instruction:
 
 def _unknown(statement: Statement) -> BuildFileError:
     known = KEYWORDS + EXTENSION_KEYWORDS if statement.extensions else KEYWORDS
+    from buildah_py.suggest import did_you_mean
+
     hint = did_you_mean(statement.name, known)
     if not hint and statement.name in EXTENSION_KEYWORDS:
         hint = f"{statement.name} is an extension: start the file with `# syntax=pybuild/1` to use it"

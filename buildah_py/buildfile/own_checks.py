@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from buildah_py.buildfile import tree
 from buildah_py.buildfile.check_options import options_of_comments
-from buildah_py.buildfile.conditions import every
 from buildah_py.buildfile.front_end import foreign_front_end
+from buildah_py.buildfile.tree import every
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

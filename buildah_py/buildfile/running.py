@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from buildah_py.buildfile import tree
 from buildah_py.buildfile.statement import Flags
 from buildah_py.errors import BuildFileError
-from buildah_py.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from buildah_py.buildfile.statement import Common, Statement
@@ -55,6 +54,8 @@ def _choice(statement: Statement, flags: Flags, name: str, allowed: tuple[str, .
     if value is None:
         return None
     if value not in allowed:
+        from buildah_py.suggest import did_you_mean
+
         raise BuildFileError(
             f'invalid value "{value}" for --{name}',
             statement.source,
@@ -84,6 +85,8 @@ def healthcheck(statement: Statement, common: Common) -> Instruction:
     else:
         flags = Flags(statement, ("interval", "timeout", "start-period", "start-interval", "retries"))
         if kind.upper() != "CMD":
+            from buildah_py.suggest import did_you_mean
+
             raise statement.error(
                 f'Unknown type "{kind.upper()}" in HEALTHCHECK (try CMD)',
                 statement.offset + start,

@@ -7,7 +7,6 @@ import re
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from buildah_py.buildfile import tree
-from buildah_py.buildfile.conditions import holds
 from buildah_py.buildfile.expand import ExpansionError, trace_body
 from buildah_py.buildfile.variables import NEVER_IN_ENVIRONMENT
 from buildah_py.errors import BuildFileError
@@ -340,6 +339,8 @@ class StageWalk:
             self.triggers.append((instruction.instruction, self.source))
 
     def _if(self, instruction: tree.If) -> None:
+        from buildah_py.buildfile.conditions import holds
+
         true = holds(instruction.condition, self.env, self.source, self.walk.escape)
         for inner in instruction.then if true else instruction.otherwise:
             self.line = inner.span.start.line

@@ -10,7 +10,6 @@ from buildah_py.buildfile.flags import Flag, split_flags
 from buildah_py.buildfile.spaces import BLANKS, ITEM, SPACES, has_odd_space, swap_escape
 from buildah_py.buildfile.tree import Word
 from buildah_py.errors import BuildFileError
-from buildah_py.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from typing import TypedDict
@@ -204,6 +203,8 @@ class Flags:
         known = [*(name.rstrip("*") for name in strings), *booleans]
         for flag in statement.flags:
             if flag.name not in known:
+                from buildah_py.suggest import did_you_mean
+
                 hint = did_you_mean(flag.name, known, prefix="--")
                 raise statement.error(f"unknown flag: --{flag.name}", flag.start, flag.end, hint=hint)
             if flag.name in self._found and flag.name not in several:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from buildah_py.frozen import dataclass
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from buildah_py.buildfile.source import Source, Span
     from buildah_py.errors import BuildFileError
 
@@ -334,3 +336,12 @@ class BuildFile:
     stages: tuple[Stage, ...]
     comments: tuple[tuple[int, str], ...] = ()
     extensions: bool = False
+
+
+def every(instructions: Iterable[Instruction]) -> Iterator[Instruction]:
+    """All instructions, those in both branches of an IF among them, in the order of the file."""
+    for instruction in instructions:
+        yield instruction
+        if isinstance(instruction, If):
+            yield from every(instruction.then)
+            yield from every(instruction.otherwise)

@@ -10,12 +10,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from buildah_py.buildfile import tree
-from buildah_py.buildfile.conditions import every
 from buildah_py.buildfile.expand import Expansion, ExpansionError, trace
 from buildah_py.buildfile.stage import FilesOrigin, StageWalk
+from buildah_py.buildfile.tree import every
 from buildah_py.buildfile.variables import EPOCH, EPOCH_OF_CONTEXT, is_epoch, predefined
 from buildah_py.errors import BuildFileError, UsageError
-from buildah_py.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -246,6 +245,8 @@ class Walk:
 
     def similar(self, name: str) -> str:
         """Return a hint which stage was perhaps meant; its very name where only the case was wrong."""
+        from buildah_py.suggest import did_you_mean
+
         return did_you_mean(name, self._names, fold=True)
 
     def _check_names(self) -> None:

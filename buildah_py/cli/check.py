@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
 
 def as_json(file: BuildFile, findings: Findings) -> dict[str, Any]:
     """Return what `--format=json` prints for a valid file."""
-    from buildah_py.buildfile.conditions import every
+    from buildah_py.buildfile.tree import every
 
     return {
         "valid": True,

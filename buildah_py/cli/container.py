@@ -6,14 +6,16 @@ import os
 import re
 from typing import TYPE_CHECKING, Any
 
-from buildah_py.cli import userns
 from buildah_py.cli.printing import warn
 from buildah_py.errors import UsageError
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
 
     from buildah_py.api.container import ContainerOptions
+    from buildah_py.sandbox.idmap import Ranges
+    from buildah_py.sandbox.spec import ResourceLimits
 
 HOST = "127.0.0.1"
 """The address that stands for this machine in its own network; in another one nobody answers there."""
@@ -63,7 +65,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default="container",
         help="chroot does with less where a machine allows less: no new root is pivoted, the network is the host's",
     )
-    userns.configure(add)
+    _configure_namespace(add)
     add("-v", "--volume", metavar="DIR:TARGET[:ro]", action="append", default=[], help="directory or file of the host")
     add(
         "--ca-bundle",
@@ -76,13 +78,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def read(args: argparse.Namespace) -> ContainerOptions:
     """Read the options' values. Raises UsageError."""
     from buildah_py.api.container import ContainerOptions
-    from buildah_py.sandbox.spec import ResourceLimits
 
     if any(text.endswith("host-gateway") for text in args.add_host) and args.network != "host":
         warn("--add-host …:host-gateway: containers with a network of their own do not reach this machine")
     seccomp, no_new_privileges = _security(args.security_opt)
     memory = size(args.memory, "--memory") if args.memory else 0
-    uid_map, gid_map = userns.read(args)
+    uid_map: Ranges = ()
+    gid_map: Ranges = ()
+    if any(value for name, value in vars(args).items() if name.startswith("userns")):
+        from buildah_py.cli import userns
+
+        uid_map, gid_map = userns.read(args)
     swap = -1 if args.memory_swap == "-1" else size(args.memory_swap or "0", "--memory-swap")
     if swap and not memory:
         raise UsageError("--memory-swap counts memory and swap together", hint="give --memory too")
@@ -103,7 +109,7 @@ def read(args: argparse.Namespace) -> ContainerOptions:
         no_new_privileges=no_new_privileges,
         rlimits=tuple(_ulimit(text) for text in args.ulimit),
         shm_size=size(args.shm_size, "--shm-size") if args.shm_size else 64 << 20,
-        limits=ResourceLimits(
+        limits=_limits(
             memory=memory,
             memory_swap=swap,
             cpus=_at_least(args.cpus, 0, "--cpus"),
@@ -116,6 +122,34 @@ def read(args: argparse.Namespace) -> ContainerOptions:
         volumes=tuple(volume(text) for text in args.volume),
         ca_bundle=args.ca_bundle,
     )
+
+
+def _limits(**given: Any) -> ResourceLimits | None:
+    """Give the limits, None where there are none."""
+    if not any(given.values()):
+        return None
+    from buildah_py.sandbox.spec import ResourceLimits
+
+    return ResourceLimits(**given)
+
+
+def _configure_namespace(add: Callable[..., object]) -> None:
+    """Declare the options for user namespaces, spelled as buildah spells them."""
+    add(
+        "--userns",
+        metavar="host|auto|private",
+        default="",
+        help="user namespace of containers; all but host give root in a container other ids on the machine",
+    )
+    for kind, file, owner in (("uid", "/etc/subuid", "user"), ("gid", "/etc/subgid", "group")):
+        add(
+            f"--userns-{kind}-map",
+            metavar="INSIDE:OUTSIDE:COUNT",
+            action="append",
+            default=[],
+            help=f"{kind}s of containers and what they are on the machine; may be repeated",
+        )
+        add(f"--userns-{kind}-map-{owner}", metavar="NAME", default="", help=f"take NAME's {kind}s of {file}")
 
 
 def size(text: str, option: str) -> int:

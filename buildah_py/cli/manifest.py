@@ -105,7 +105,7 @@ def _create(args: argparse.Namespace) -> int:
     from buildah_py.store.names import familiar_name
     from buildah_py.transfer.find_listed import find_images
     from buildah_py.transfer.lists import Said, create_list
-    from buildah_py.transfer.registries import Registries
+    from buildah_py.transfer.provider import Registries
 
     annotations = key_values(args.annotation, "--annotation")
     registries = Registries(options=lambda: registry.read(args))
@@ -124,7 +124,7 @@ def _add(args: argparse.Namespace) -> int:
     from buildah_py.api.state import open_store
     from buildah_py.transfer.find_listed import find_images
     from buildah_py.transfer.lists import add, find_list
-    from buildah_py.transfer.registries import Registries
+    from buildah_py.transfer.provider import Registries
 
     said = _said(args)
     registries = Registries(options=lambda: registry.read(args))
@@ -157,8 +157,8 @@ def _annotate(args: argparse.Namespace) -> int:
 
 def _inspect(args: argparse.Namespace) -> int:
     from buildah_py.api.state import open_store
+    from buildah_py.transfer.provider import Registries
     from buildah_py.transfer.push_list import inspect_list
-    from buildah_py.transfer.registries import Registries
 
     registries = Registries(options=lambda: registry.read(args))
     with open_store(registries=registries) as store:
@@ -171,8 +171,8 @@ def _push(args: argparse.Namespace) -> int:
     from buildah_py.cli.outputs import write_whole
     from buildah_py.progress.choose import renderer
     from buildah_py.transfer.lists import find_list
+    from buildah_py.transfer.provider import Registries
     from buildah_py.transfer.push_list import ListForm, push_list
-    from buildah_py.transfer.registries import Registries
 
     form = ListForm(
         None if args.format is None else args.format == "oci",

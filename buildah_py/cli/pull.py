@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
     """Get images with all their layers; prints their ids."""
     from buildah_py.api.pull import pull
     from buildah_py.api.state import open_store
-    from buildah_py.transfer.registries import Registries
+    from buildah_py.transfer.provider import Registries
 
     def tell(text: str) -> None:
         if not args.quiet:

@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     from buildah_py.api.state import open_store
     from buildah_py.cli.outputs import write_whole
     from buildah_py.progress.choose import renderer
-    from buildah_py.transfer.registries import Registries
+    from buildah_py.transfer.provider import Registries
 
     options = registry.read(args, name_in_registry(args.destination or args.name))
     request = PushRequest(

@@ -28,7 +28,7 @@ def configure(parser: Parser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Save."""
     from buildah_py.api.state import open_store
-    from buildah_py.transfer.registries import Registries
+    from buildah_py.transfer.provider import Registries
     from buildah_py.transfer.save import save
 
     options = registry.read(args)

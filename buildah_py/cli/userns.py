@@ -1,4 +1,4 @@
-"""The options for user namespaces of containers, spelled as buildah spells them."""
+"""User namespaces of containers, as the options `--userns…` ask for them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from buildah_py.linux.identity import MARKER
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from buildah_py.sandbox.idmap import Ranges
 
@@ -18,25 +18,6 @@ _OWN = ("auto", "container", "private")
 _HOLDERS = ("containers", "root")
 """Whose subordinate ids are taken where nobody is named: the user that is there for this, else root."""
 _MOST = (1 << 32) - 1
-
-
-def configure(add: Callable[..., object]) -> None:
-    """Declare the options."""
-    add(
-        "--userns",
-        metavar="host|auto|private",
-        default="",
-        help="user namespace of containers; all but host give root in a container other ids on the machine",
-    )
-    for kind, file, owner in (("uid", "/etc/subuid", "user"), ("gid", "/etc/subgid", "group")):
-        add(
-            f"--userns-{kind}-map",
-            metavar="INSIDE:OUTSIDE:COUNT",
-            action="append",
-            default=[],
-            help=f"{kind}s of containers and what they are on the machine; may be repeated",
-        )
-        add(f"--userns-{kind}-map-{owner}", metavar="NAME", default="", help=f"take NAME's {kind}s of {file}")
 
 
 def read(args: argparse.Namespace) -> tuple[Ranges, Ranges]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from buildah_py.buildfile import glob
 from buildah_py.errors import UsageError
 from buildah_py.layers.entry import DIR, sort_key
 
@@ -38,12 +37,16 @@ def split(path: str) -> tuple[str, str]:
 
 def compiled(pattern: str) -> Callable[[str], bool]:
     """Give a function that says whether `pattern` matches the whole of a text; raises UsageError where malformed."""
+    from buildah_py.buildfile import glob
+
     problem = glob.malformed(pattern)
     if problem:
         raise UsageError(
             f"the pattern {pattern!r} is malformed: {problem}",
             hint="put a backslash before [ or ] where they are part of a name",
         )
+    from buildah_py.buildfile import glob
+
     return glob.matcher(glob.read(pattern, crossing=False))
 
 

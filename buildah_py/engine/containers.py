@@ -6,11 +6,21 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from buildah_py.errors import Interrupted
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from buildah_py.engine.cancellation import Cancellation
     from buildah_py.sandbox import Container, ContainerSpec, Sandbox
+
+
+class Cancellation(threading.Event):
+    """Set when a build is to end early; whoever fetches or waits for something looks at it."""
+
+    def check(self) -> None:
+        """Raise Interrupted where it is set."""
+        if self.is_set():
+            raise Interrupted("interrupted")
 
 
 class Containers:

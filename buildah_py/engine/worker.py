@@ -11,8 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from buildah_py.cache import Cache
-    from buildah_py.engine.cancellation import Cancellation
-    from buildah_py.engine.containers import Containers
+    from buildah_py.engine.containers import Cancellation, Containers
     from buildah_py.engine.file_systems import FileSystems
     from buildah_py.layers.tree import SourceTree
     from buildah_py.progress.events import Event

@@ -5,6 +5,7 @@ The walk gives each instruction with its words expanded; a method treats it as t
 
 from __future__ import annotations
 
+import json
 import posixpath
 import re
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,13 +16,12 @@ from buildah_py.buildfile.stage import Base, StageObserver
 from buildah_py.errors import BuildFileError, NotFound, UsageError
 from buildah_py.image.canonical import MAX_BYTES
 from buildah_py.image.config import HealthcheckConfig
-from buildah_py.plan import created_by
 from buildah_py.plan.graph import HistoryItem, Input
 from buildah_py.plan.steps import CaptureStep, CopyStep, InlineFile, MountStep, RunStep, WorkdirStep
 from buildah_py.sources.urls import redact
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from buildah_py.buildfile.named import NamedContext
     from buildah_py.buildfile.ports import Ports
@@ -152,12 +152,12 @@ class StageFold(StageObserver):
 
     def env(self, instruction: tree.Env, pairs: Sequence[tuple[str, str]]) -> None:  # noqa: ARG002
         """ENV."""
-        self._note(created_by.pairs("ENV", pairs))
+        self._note(_pairs_text("ENV", pairs))
 
     def label(self, instruction: tree.Label, pairs: Sequence[tuple[str, str]]) -> None:  # noqa: ARG002
         """LABEL."""
         self.config = self.config.with_labels(dict(pairs))
-        self._note(created_by.pairs("LABEL", pairs))
+        self._note(_pairs_text("LABEL", pairs))
 
     def arg(self, instruction: tree.Arg, values: Sequence[tuple[str, str | None]]) -> None:  # noqa: ARG002
         """ARG."""
@@ -213,16 +213,16 @@ class StageFold(StageObserver):
                 args = self._command(instruction.command)
                 self.config = self.config.with_cmd(args).with_args_escaped(True)  # as docker has it, in either form
                 self._cmd_set = True
-                self._note(created_by.command("CMD", args))
+                self._note(_command_text("CMD", args))
             case tree.Entrypoint():
                 args = self._command(instruction.command)
                 self.config = self.config.with_entrypoint(args)
                 if not self._cmd_set:
                     self.config = self.config.with_cmd(())
-                self._note(created_by.command("ENTRYPOINT", args))
+                self._note(_command_text("ENTRYPOINT", args))
             case tree.Shell():
                 self.config = self.config.with_shell(instruction.args)
-                self._note(created_by.command("SHELL", instruction.args))
+                self._note(_command_text("SHELL", instruction.args))
             case tree.Healthcheck():
                 self._healthcheck(instruction)
             case tree.Maintainer():
@@ -276,7 +276,7 @@ class StageFold(StageObserver):
         step = self._run_step(args, instruction.network, instruction.security, steps, files)
         env = self.stage.env
         seen = {name: env[name] for name in self.arguments if name in env}
-        self._step(step, instruction, created_by.run(step.args, seen), inputs)
+        self._step(step, instruction, _run_text(step.args, seen), inputs)
 
     def _run_step(
         self,
@@ -319,7 +319,7 @@ class StageFold(StageObserver):
             place=self.place(instruction.span),
         )
         value = self._graph.value()
-        self._note(created_by.pairs("ENV", [(instruction.name, value)]))
+        self._note(_pairs_text("ENV", [(instruction.name, value)]))
         return value
 
     def _script(
@@ -389,7 +389,7 @@ class StageFold(StageObserver):
             keep_git_dir=keep_git_dir,
         )
         names = [*(file.name for file in step.files), *map(redact, transfer.sources)]
-        history = created_by.copy(instruction.keyword.upper(), names, step, transfer.destination)
+        history = _copy_text(instruction.keyword.upper(), names, step, transfer.destination)
         self._step(step, instruction, history, (origin,))
 
     def _destination(self, path: str, *, link: bool) -> str:
@@ -428,3 +428,28 @@ def fold_of(stage: StageWalk) -> StageFold:
     fold = stage.observer
     assert isinstance(fold, StageFold)
     return fold
+
+
+_MARK = "# pybuild"
+
+
+def _pairs_text(keyword: str, values: Sequence[tuple[str, str]]) -> str:
+    """Return the history's text of ENV or LABEL, as readers of `docker history` know it."""
+    return " ".join([keyword, *(f"{key}={value}" for key, value in values)])
+
+
+def _command_text(keyword: str, args: Sequence[str]) -> str:
+    """Return that of CMD, ENTRYPOINT or SHELL, always in exec form."""
+    return f"{keyword} {json.dumps(list(args), ensure_ascii=False)}"
+
+
+def _run_text(args: Sequence[str], arguments: Mapping[str, str]) -> str:
+    """Return that of RUN, with the number and values of the ARGs that it saw."""
+    seen = [f"|{len(arguments)}", *(f"{name}={value}" for name, value in arguments.items())] if arguments else []
+    return " ".join(["RUN", *seen, *args, _MARK])
+
+
+def _copy_text(keyword: str, names: Sequence[str], step: CopyStep, destination: str) -> str:
+    """Return that of COPY or ADD, with the flags that change the result."""
+    flags = [f"--chown={step.chown}"] * bool(step.chown) + [f"--chmod={step.chmod}"] * bool(step.chmod)
+    return " ".join([keyword, *flags, *names, destination, _MARK])

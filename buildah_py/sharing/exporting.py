@@ -133,7 +133,7 @@ def _carry(caches: BuildCaches, place: CacheSpec, backend: Backend, mounts: Sequ
     before = ImportedCache(backend, keys, lambda _: None)
     shared = caches.shared
     others = [one for one, other in zip(shared.imports, shared.from_, strict=True) if other.verify or not place.sign]
-    return pack_mounts(caches.store, mounts, caches.mounts.place, before, others)
+    return pack_mounts(caches.store, mounts, caches.mounts().place, before, others)
 
 
 def _allowed(records: Iterable[Record], place: CacheSpec, shared: SharedCaches) -> list[Record]:

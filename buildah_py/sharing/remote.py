@@ -46,6 +46,12 @@ class SharedCaches:
         self._keys = frozenset(key for place in self.from_ for key in place.verify)
         self._fetched: set[Origin] = set()
 
+    def of_build(
+        self, store: Store, cache: Cache, mounts: Callable[[], Mounts], emit: Callable[[Event], None]
+    ) -> BuildCaches:
+        """Put them together with the parts of the build that uses them."""
+        return BuildCaches(self, store, cache, mounts, emit)
+
     # looking up
 
     def find(self, store: Store, key: str) -> Offer | None:
@@ -166,7 +172,7 @@ class BuildCaches(NamedTuple):
     shared: SharedCaches
     store: Store
     cache: Cache
-    mounts: Mounts
+    mounts: Callable[[], Mounts]
     emit: Callable[[Event], None]
 
     def selections(self, place: CacheSpec) -> Mapping[str, str]:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from buildah_py import debug
 from buildah_py.errors import NotFound, SourceChanged, SourceError
-from buildah_py.layers import xattrs as attributes
 from buildah_py.layers.entry import BLOCK, CHAR, DIR, FIFO, FILE, SYMLINK, Entry
 from buildah_py.layers.tree import HiddenBy, SourceTree
 from buildah_py.linux.paths import RESOLVE_BENEATH, open_beneath, openat2
@@ -117,7 +116,9 @@ class DirectoryContext(SourceTree):
         """Return what `path` is, as lstat would say; None where nothing is or nothing shows."""
         if not path:
             status = os.fstat(self._root)
-            return self._made("", DIR, status, attributes.read(self._root))
+            from buildah_py.layers import xattrs
+
+            return self._made("", DIR, status, xattrs.read(self._root))
         parent, _, name = path.rpartition("/")
         listing = self._listing(parent)
         return listing.entries.get(name) if listing else None
@@ -348,12 +349,14 @@ class DirectoryContext(SourceTree):
         return Entry(path, kind, mode, xattrs=pairs, mtime=status.st_mtime_ns)
 
     def _directory_xattrs(self, parent: int, name: str) -> tuple[tuple[str, bytes], ...]:
+        from buildah_py.layers import xattrs
+
         try:
             descriptor = os.open(name, _DIRECTORY | os.O_CLOEXEC, dir_fd=parent)
         except PermissionError:
             return ()  # whoever asks what is in it is told
         try:
-            return attributes.read(descriptor)
+            return xattrs.read(descriptor)
         finally:
             os.close(descriptor)
 

@@ -14,24 +14,20 @@ from __future__ import annotations
 
 import contextlib
 import os
+from functools import cached_property
 from typing import TYPE_CHECKING, Protocol, Self
 
 from buildah_py import debug
 from buildah_py.errors import StoreError
 from buildah_py.store import reserve
 from buildah_py.store.blobs import Blobs
-from buildah_py.store.cache_mounts import CacheMounts
 from buildah_py.store.database import Database
-from buildah_py.store.fetched import FetchedFiles
-from buildah_py.store.image_mounts import ImageMounts
 from buildah_py.store.images import Images
 from buildah_py.store.layers import Layers
 from buildah_py.store.location import make_private
 from buildah_py.store.locks import Lease, living_leases, named_lock
-from buildah_py.store.manifest_lists import ManifestLists
 from buildah_py.store.records import Records, StoredSelections
 from buildah_py.store.rooms import remove_tree
-from buildah_py.store.trees import Trees
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -44,8 +40,13 @@ if TYPE_CHECKING:
     from buildah_py.layers.stamps import Stamps
     from buildah_py.layers.view import MergedView
     from buildah_py.store.blobs import StoredBlob
+    from buildah_py.store.cache_mounts import CacheMounts
+    from buildah_py.store.fetched import FetchedFiles
+    from buildah_py.store.image_mounts import ImageMounts
     from buildah_py.store.images import RepoDigest
     from buildah_py.store.layers import Origin
+    from buildah_py.store.manifest_lists import ManifestLists
+    from buildah_py.store.trees import Trees
 
 _ROOMS = ("layers", "logs", "staging", "leases", "locks", "cache-mounts", "stat-cache")
 
@@ -110,20 +111,50 @@ class Store:
         since = self.lease.started
         self.layers = Layers(self.database, self.path("layers"), since)
         self.blobs = Blobs(self.database, self.path("blobs"), since)
-        self.trees = Trees(self.layers, stage=self.stage, lock=self.lock, view=self.view)
         self.records = Records(self.database)
         self.selections = StoredSelections(self.database)
         self.images = Images(self.database)
-        self.manifest_lists = ManifestLists(self.database)
-        self.image_mounts = ImageMounts(self.database)
-        self.cache_mounts = CacheMounts(self.database, self.path("cache-mounts"), since)
-        self.fetched = FetchedFiles(self.path("fetched"), self.path("git"), self.lock)
         self._staged = 0
         self.lost: list[str] = []
         """Names of images that a power cut took."""
         self._sweep()
         reserve.keep(root)
         debug.log("opened %s, lease %s", root, self.lease.name)
+
+    @cached_property
+    def manifest_lists(self) -> ManifestLists:
+        """The manifest lists."""
+        from buildah_py.store.manifest_lists import ManifestLists
+
+        return ManifestLists(self.database)
+
+    @cached_property
+    def image_mounts(self) -> ImageMounts:
+        """The mounts of images."""
+        from buildah_py.store.image_mounts import ImageMounts
+
+        return ImageMounts(self.database)
+
+    @cached_property
+    def cache_mounts(self) -> CacheMounts:
+        """The cache mounts."""
+        from buildah_py.store.cache_mounts import CacheMounts
+
+        return CacheMounts(self.database, self.path("cache-mounts"), self.lease.started)
+
+    @cached_property
+    def fetched(self) -> FetchedFiles:
+        """Files that contexts and ADD got from elsewhere."""
+        from buildah_py.store.fetched import FetchedFiles
+
+        return FetchedFiles(self.path("fetched"), self.path("git"), self.lock)
+
+    @cached_property
+    def trees(self) -> Trees:
+        """The directories that hold the files of layers."""
+        from buildah_py.store.trees import Trees
+
+        return Trees(self.layers, stage=self.stage, lock=self.lock, view=self.view)
 
     @property
     def begins_anew(self) -> bool:

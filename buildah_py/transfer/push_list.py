@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from buildah_py.progress.events import Event
     from buildah_py.store import Store
     from buildah_py.transfer.lists import Listed
-    from buildah_py.transfer.registries import Registries
+    from buildah_py.transfer.provider import Registries
 
 _OTHERS = ("oci", "oci-archive", "dir", "docker-archive", "docker-daemon", "containers-storage")
 

@@ -6,9 +6,9 @@ import pytest
 
 from buildah_py.buildfile import parse
 from buildah_py.buildfile.checks import find
-from buildah_py.buildfile.conditions import every, holds
+from buildah_py.buildfile.conditions import holds
 from buildah_py.buildfile.printer import render
-from buildah_py.buildfile.tree import Copy, Env, EnvFromRun, If, Include, Run, Unset
+from buildah_py.buildfile.tree import Copy, Env, EnvFromRun, If, Include, Run, Unset, every
 from buildah_py.errors import BuildFileError, NotFound
 
 HEAD = "# syntax=pybuild/1\nFROM scratch\n"

@@ -80,3 +80,22 @@ def test_an_ordinary_user_in_a_hostile_directory(
 def test_help_of_the_containers_command_is_the_containers(busybox: Pybuild, option: str) -> None:
     shown = busybox.run("run", "--network=none", "busybox", "sh", "-c", 'id -u; echo "$@"', "sh", option).stdout
     assert shown == f"0\n{option}\n"
+
+
+MOST_MODULES = 131
+"""Modules of pybuild that a build of hits imports: each costs a stat, an open and an exec at every start."""
+
+
+def test_a_build_of_hits_imports_few_modules(busybox: Pybuild) -> None:
+    context = busybox.context("FROM busybox\nWORKDIR /srv\nCOPY a .\nRUN cat a >b\nCMD cat b\n", a="text")
+    busybox.build(context)
+    code = "import sys; sys.argv[0] = 'pybuild'; from buildah_py.cli import main; print(main(), *sys.modules)"
+    command = [sys.executable, "-c", code, "--progress=plain", "-t", "test", str(context)]
+    ran = subprocess.run(command, check=True, capture_output=True, text=True, env=busybox.environ(), timeout=60)
+    assert ran.stderr.count(" HIT") == 4, ran.stderr
+    status, *modules = ran.stdout.splitlines()[-1].split()
+    assert status == "0"
+    ours = sorted(name for name in modules if name.partition(".")[0] == "buildah_py")
+    assert len(ours) <= MOST_MODULES, ours
+    heavy = {"lark", "pyroute2", "yaml", "tqdm", "urllib3", "dataclasses", "logging", "ssl"}
+    assert not heavy & {name.partition(".")[0] for name in modules}

@@ -15,7 +15,7 @@ from buildah_py.cache import Cache, step_key
 from buildah_py.cache.apart import ApartCache
 from buildah_py.cache.policy import ALL, CachePolicy
 from buildah_py.engine import Engine, runner
-from buildah_py.engine.cancellation import Cancellation
+from buildah_py.engine.containers import Cancellation
 from buildah_py.engine.ops import Task, Usage
 from buildah_py.engine.results import NOTHING
 from buildah_py.engine.runner import StepRunner

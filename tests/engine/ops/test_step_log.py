@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from buildah_py.engine.cancellation import Cancellation
-from buildah_py.engine.containers import Containers
+from buildah_py.engine.containers import Cancellation, Containers
 from buildah_py.engine.ops import Task
 from buildah_py.engine.ops.command import Command
 from buildah_py.engine.ops.step_log import StepLog
