@@ -44,7 +44,7 @@ class ContainerOptions:
     ca_bundle: str = ""
 
     def key(self) -> dict[str, object]:
-        """Return what of it can change a step's result, as plain data; empty for the defaults.
+        """Return the options that can change a step's result, as plain data; empty for the defaults.
 
         Of hosts the names only, as their addresses are like the network behind them; no resource limits, and no user
         namespace, as a build gives the same with one as without.

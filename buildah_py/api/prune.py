@@ -20,7 +20,7 @@ LIMITS = ("max_used_space", "min_free_space")
 
 
 def parse_filters(filters: Sequence[str], now: int) -> Rules:
-    """Give what `--filter` says: `until=24h`, `until=2026-01-31T12:00:00Z`, `label=KEY[=VALUE]`, `label!=KEY[=VALUE]`.
+    """Parse `--filter`: `until=24h`, `until=2026-01-31T12:00:00Z`, `label=KEY[=VALUE]`, `label!=KEY[=VALUE]`.
 
     Raises UsageError.
     """

@@ -59,7 +59,7 @@ def push_stored(
 
 
 def name_in_registry(destination: str) -> str:
-    """Return the name that a destination has in a registry; "" where it is none of a registry."""
+    """Return the name that a destination has in a registry; "" where it is not in a registry."""
     transport, colon, rest = destination.partition(":")
     if transport == "docker" and rest.startswith("//"):
         return rest.removeprefix("//")

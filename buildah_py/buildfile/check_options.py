@@ -93,7 +93,7 @@ def directive_of(text: str) -> tuple[int, str] | None:
 
 
 def options_of_comments(comments: tuple[str, ...]) -> CheckOptions:
-    """Return what the comments above an instruction ask for; the first `check=` counts, and only if it can be read."""
+    """Return the options in the comments above an instruction; the first `check=` counts, if it can be read."""
     for comment in comments:
         if not comment[:5].lower().startswith("check"):
             continue

@@ -94,5 +94,5 @@ def _holds(node: Any, text: str, env: Mapping[str, str], escape: str) -> bool:
 
 
 def _value(word: str, env: Mapping[str, str], escape: str) -> str:
-    """Return a bare name is a variable; all else is a word."""
+    """Return the value of a variable for a bare name; expand all else as a word."""
     return env.get(word, "") if re.fullmatch(_NAME, word) else expand(word, env, escape)

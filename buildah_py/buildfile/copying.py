@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def _copied(statement: Statement) -> tuple[tuple[Word, ...], Word, tuple[Heredoc, ...], bool]:
-    """Read sources, destination, here-documents among the sources, and whether it was written in JSON."""
+    """Return sources, destination, the here-documents among the sources, and whether all was written in JSON."""
     strings = statement.json()
     span = statement.whole().span
     words = statement.items() if strings is None else [tree.Word(text, span) for text in strings]

@@ -38,7 +38,7 @@ class Driver:
         self._compiled: dict[tuple[int, ...], Any] = {}
 
     def _state(self, number: int) -> _State:
-        """Give a state made ready: what matches its terminals, which these are, what to do on each, where to go on."""
+        """Decode a state: what matches its terminals, which these are, what to do on each, where to go on."""
         actions, gotos = map(_decoded, self._table[number].split("|"))
         accepted = tuple(terminal for terminal in actions if terminal >= 0)
         scanner = self._compiled.get(accepted)

@@ -19,7 +19,7 @@ _LIMIT = 1 << 63
 
 
 def parse_duration(text: str) -> int:
-    """Return a duration in nanoseconds.
+    """Parse a duration; return nanoseconds.
 
     Raises:
         ValueError: with a message for people.

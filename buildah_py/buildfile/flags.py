@@ -47,7 +47,7 @@ def split_flags(text: str, offset: int, escape: str) -> tuple[tuple[Flag, ...], 
 
 
 def _split_simple(text: str, offset: int, escape: str) -> tuple[tuple[Flag, ...], str, int] | None:
-    """Return what the grammar would give where there are no quotes and escapes in the flags; None where there are."""
+    """Split as the grammar would where there are no quotes and escapes in the flags; return None where there are."""
     flags = []
     position = 0
     while text.startswith("--", position):

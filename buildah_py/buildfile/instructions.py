@@ -290,7 +290,7 @@ def _onbuild(statement: Statement, common: Common) -> Instruction:
 
 
 def _check_words(inner: Statement) -> None:
-    """Refuse in a trigger, before anyone uses it, arrays of other things than strings, ENV without `=`."""
+    """Refuse faults of a trigger before anyone uses it: arrays of other things than strings, ENV without `=`."""
     if inner.name in ("ENV", "LABEL") and inner.args:
         words = inner.words()
         if words and ("=" in words[0].text or BLANKS.search(inner.args) is None):

@@ -67,7 +67,7 @@ class LineReader:
         self._in_directives = True
 
     def error(self, message: str, line: int, start: int = 0, end: int | None = None, hint: str = "") -> BuildFileError:
-        """Return a fault in the physical line `line`, counted from 1."""
+        """Return an error for the physical line `line`, counted from 1."""
         stop = len(self._lines[line - 1].rstrip("\r")) if end is None else end
         return BuildFileError(
             message, self.source, Span(Position(line, start + 1), Position(line, max(start, stop) + 1)), hint=hint
@@ -209,7 +209,7 @@ _NOWHERE = Span(Position(0, 0), Position(0, 0))
 
 
 def read_delimiter(word: str) -> Heredoc | None:
-    """Return the here-document, without its body, that `word` announces, if it does.
+    """Return the here-document, without its body, that `word` announces; None where it announces none.
 
     Raises:
         ExpansionError: the delimiter's quotes do not match.

@@ -101,7 +101,7 @@ class _Block:
         return If(**common, condition=self.condition, then=tuple(then), otherwise=tuple(otherwise))
 
     def unclosed(self) -> BuildFileError:
-        """Return the fault of a block that never ends."""
+        """Return the error for a block that never ends."""
         return self._statement.error("this IF has no END", hint="add a line END behind its instructions")
 
 
@@ -196,7 +196,7 @@ class _Parser:
         return self._blocks.pop().node(common["span"].end)
 
     def source_line(self, number: int) -> str:
-        """Return a physical line, without splitting the file again."""
+        """Return a physical line without splitting the file again."""
         return self._reader.physical(number)
 
     def _stages(self, instructions: list[Instruction]) -> tuple[tuple[Arg, ...], tuple[Stage, ...]]:

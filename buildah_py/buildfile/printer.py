@@ -88,7 +88,7 @@ class _Printer:
                 self._out += self._instruction(instruction, indent)
 
     def _else_line(self, instruction: tree.If) -> int:
-        """Return the line of the ELSE: comments before it belong to the first branch."""
+        """Return the number of the line of the ELSE: comments before it belong to the first branch."""
         after = instruction.then[-1].span.end.line if instruction.then else instruction.span.start.line
         for number in range(after + 1, instruction.otherwise[0].span.start.line):
             if self._lines[number - 1].strip().upper() == "ELSE":
@@ -184,7 +184,7 @@ class _Printer:
         return out + self._bodies(instruction, last)
 
     def _finished(self, line: str) -> str:
-        """Return a last line that must not continue: an escape character at the end of the file continues nothing."""
+        """End a last line, which must not continue: an escape character at the end of the file continues nothing."""
         bare = line.rstrip(" \t")
         continues = bare[-1:] == self._escape and bare[-2:-1] != self._escape
         return bare[:-1].rstrip(SPACES) if continues else line
@@ -198,7 +198,7 @@ class _Printer:
         return self._lines[last : instruction.span.end.line] if instruction.heredocs else []
 
     def _last_line(self, instruction: Instruction) -> int:
-        """Return the last line of an instruction before the bodies of its here-documents."""
+        """Return the number of an instruction's last line before the bodies of its here-documents."""
         if not instruction.heredocs:
             return instruction.span.end.line
         bodies = sum(document.body.count("\n") + 1 for document in instruction.heredocs)
@@ -215,9 +215,9 @@ class _Printer:
     def _listed(
         self, instruction: Instruction, keyword: str, flags: Sequence[str], items: Sequence[tuple[int, str]]
     ) -> list[str]:
-        """Return an instruction on one line.
+        """Return the lines of an instruction.
 
-        Or with an item a line, and the comments between them, if it was spread so.
+        That is one line, or an item a line with the comments between them where it was spread so.
         """
         last = self._last_line(instruction)
         comments = self._inner_comments(last)

@@ -70,7 +70,7 @@ def _lines(text: str) -> list[str]:
 
 
 def decode(text: str | bytes) -> str:
-    """Return a file's text: bytes that are no UTF-8 become replacement characters; a byte-order mark falls away."""
+    """Return a file's text: bytes that are not UTF-8 become replacement characters; a byte-order mark falls away."""
     if isinstance(text, bytes):
         text = text.decode("utf-8", "replace")
     return text.removeprefix("\ufeff")

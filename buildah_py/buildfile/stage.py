@@ -79,9 +79,9 @@ class StageObserver:
     """Takes the instructions of one stage, each with its words expanded, in the order in which a build applies them."""
 
     def begin(self, name: str, context: NamedContext | None) -> Base | None:  # noqa: ARG002
-        """Return the stage begins with an image, or with the files of a context on `scratch`.
+        """Take note that the stage begins with an image, or with the files of a context on `scratch`.
 
-        Gives what is known of it.
+        Returns what is known of it.
         """
         return None
 
@@ -148,7 +148,7 @@ class Observer(Protocol):
         """
 
     def stage(self, stage: StageWalk) -> StageObserver:
-        """Give what takes the instructions of a stage that is needed."""
+        """Return the observer that takes the instructions of a stage that is needed."""
 
 
 class FileWalk(Protocol):
@@ -276,7 +276,7 @@ class StageWalk:
     # what instructions see
 
     def error(self, message: str, span: Span, hint: str = "") -> BuildFileError:
-        """Return a fault of the instruction at hand."""
+        """Return an error for the instruction at hand."""
         return BuildFileError(message, self.source, span, hint=hint)
 
     def expand(self, word: Word) -> str:

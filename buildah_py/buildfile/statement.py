@@ -96,13 +96,13 @@ class Statement:
     def error(
         self, message: str, start: int | None = None, end: int | None = None, *, hint: str = ""
     ) -> BuildFileError:
-        """Return a fault from `start` up to `end` of the logical line; in all of the instruction by default."""
+        """Return an error for `start` up to `end` of the logical line; by default for all of the instruction."""
         if start is None:
             start, end = self.start, len(self.line.text.rstrip(SPACES))
         return BuildFileError(message, self.source, self.line.span(start, start if end is None else end), hint=hint)
 
     def common(self, span: Span) -> Common:
-        """Return what every node takes over from its statement."""
+        """Return the fields that every node takes over from its statement."""
         line = self.line
         return {
             "span": span,
@@ -124,7 +124,7 @@ class Statement:
             return True
 
     def rest(self, start: int) -> Statement:
-        """Return the same instruction, as if its arguments began at `start`."""
+        """Return the same instruction as if its arguments began at `start`."""
         rest = Statement.__new__(Statement)
         rest.source, rest.line, rest.escape = self.source, self.line, self.escape
         rest.keyword, rest.name, rest.start, rest.flags = self.keyword, self.name, self.start, ()
@@ -160,7 +160,7 @@ class Statement:
         return words
 
     def json(self) -> list[str] | None:
-        """Return the arguments as a JSON array of strings; None where they are no JSON.
+        """Return the arguments as a JSON array of strings; None where they are not JSON.
 
         Raises:
             NotStringsError: an array with something else in it.

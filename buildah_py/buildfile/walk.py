@@ -123,7 +123,7 @@ class Walk:
             )
 
     def error(self, message: str, span: Span, hint: str = "") -> BuildFileError:
-        """Return a fault of the file itself."""
+        """Return an error for the file itself."""
         return BuildFileError(message, self.file.source, span, hint=hint)
 
     def context(self, name: str, platform: str) -> NamedContext | None:
@@ -244,7 +244,7 @@ class Walk:
         return found
 
     def similar(self, name: str) -> str:
-        """Return a hint which stage was perhaps meant; its very name where only the case was wrong."""
+        """Return a hint at the stage that was perhaps meant; its very name where only the case was wrong."""
         from buildah_py.suggest import did_you_mean
 
         return did_you_mean(name, self._names, fold=True)

@@ -206,7 +206,7 @@ class StageChecks(StageObserver):
                 )
 
     def workdir(self, instruction: tree.Workdir, path: str) -> None:  # noqa: ARG002
-        """Look at a first path that depends on the base."""
+        """Warn of a first path that depends on the base."""
         if not self.workdir_set and not path.startswith("/"):
             self._warn(
                 "WorkdirRelativePath",

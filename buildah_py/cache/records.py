@@ -235,7 +235,7 @@ class Cache:
         return self._store.records.gone(key)
 
     def input_list(self, digest: str) -> bytes | None:
-        """Return what stood behind the digest of an input, None where it was not kept."""
+        """Return the list that stands behind the digest of an input, None where it was not kept."""
         return self._store.records.input_list(digest)
 
     def _is_met(self) -> bool:

@@ -31,7 +31,7 @@ def configure_reuse(parser: argparse.ArgumentParser) -> None:
 
 
 def read_reuse(args: argparse.Namespace) -> ReuseOptions:
-    """Return what was given."""
+    """Return the options that were given."""
     from buildah_py.api.reuse import ReuseOptions
 
     stages = tuple(name.strip() for text in args.no_cache_filter for name in text.split(",") if name.strip())

@@ -103,7 +103,7 @@ def _targets(file: BuildFile) -> dict[str, Any]:
 
 
 def _description(doc: tuple[str, ...], name: str) -> str:
-    """Return what the comment above says about `name`: the first that begins with it."""
+    """Return the description of `name` in the comments above it: that of the first that begins with the name."""
     for comment in doc:
         if name and comment.startswith(f"{name} "):
             return comment[len(name) + 1 :]

@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def as_json(file: BuildFile, findings: Findings) -> dict[str, Any]:
-    """Return what `--format=json` prints for a valid file."""
+    """Return the output of `--format=json` for a valid file."""
     from buildah_py.buildfile.tree import every
 
     return {
@@ -97,7 +97,7 @@ def as_json(file: BuildFile, findings: Findings) -> dict[str, Any]:
 
 
 def fault_json(error: BuildFileError) -> dict[str, Any]:
-    """Return what `--format=json` prints for a file that is not valid."""
+    """Return the output of `--format=json` for a file that is not valid."""
     return {
         "valid": False,
         "errors": [

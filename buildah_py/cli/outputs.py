@@ -109,7 +109,7 @@ def tell(args: argparse.Namespace, result: BuildResult) -> None:
 
 
 def metadata(result: BuildResult) -> dict[str, Any]:
-    """Return what buildx would tell of the image.
+    """Return the metadata of the image as buildx writes them.
 
     One that was only stored is known by its id alone, as in Docker's store.
     """

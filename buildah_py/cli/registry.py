@@ -71,7 +71,7 @@ def configure_pull(parser: Parser) -> None:
 
 
 def read_pull(args: argparse.Namespace) -> dict[str, Any]:
-    """Return what they say, as a BuildRequest wants it. Raises UsageError for a policy that there is none of."""
+    """Return the options as a BuildRequest takes them. Raises UsageError for an unknown policy."""
     from buildah_py.transfer.base_images import check_policy
 
     return {"pull": check_policy(args.pull), "registries": lambda: read(args)}

@@ -61,7 +61,7 @@ def add_max_layer_size(parser: argparse._ActionsContainer) -> None:
 
 
 def read_max_layer_size(args: argparse.Namespace) -> int:
-    """Return the bytes that were given, 0 for none. Raises UsageError."""
+    """Return the number of bytes that was given, 0 for none. Raises UsageError."""
     if not args.max_layer_size:
         return 0
     from buildah_py.store.sizes import parse_size

@@ -50,7 +50,7 @@ _SPANS = ((31_536_000, "year"), (2_592_000, "month"), (604_800, "week"), (86_400
 
 
 def count(number: int, noun: str) -> str:
-    """Return a number of things."""
+    """Return a number with its noun."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 

@@ -32,7 +32,7 @@ def lines(report: Report) -> list[str]:
 
 
 def title(step: StepReport) -> str:
-    """Return what a step is called: its number in the build, its place, its text."""
+    """Return the title of a step: its number in the build, its place, its text."""
     place = f"{step.stage} {step.number}/{step.total}".strip() if step.total else f"{step.stage} {step.number}".strip()
     return f"{f'#{step.id} ' if step.id else ''}[{place}] {' '.join(step.text.split())}"
 

@@ -57,7 +57,7 @@ class MainContext(NamedTuple):
         return max(found) // SECOND if found else None
 
     def lasting_file(self) -> str | None:
-        """Give what names the build file another time: its absolute path, in a remote context the one inside of it."""
+        """Return the build file's path for another time: absolute, in a remote context the one inside of it."""
         path = self.build_file.path
         if not path:
             return None

@@ -49,7 +49,7 @@ class Layout:
     # As a tree. Nobody reads files through it.
 
     def entry(self, path: str) -> Entry | None:
-        """Return what `path` will be."""
+        """Return the entry that `path` will be."""
         found = self._own(path)
         if found is not None:
             return found

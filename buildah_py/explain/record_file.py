@@ -146,7 +146,7 @@ class BuildRecord:
     _lists: Mapping[str, Any]
 
     def input_list(self, digest: str) -> bytes | None:
-        """Give what stood behind the digest of an input. Raises CacheError where the file has something else there."""
+        """Return the list behind the digest of an input. Raises CacheError where the file has something else there."""
         from buildah_py.cache.input_lists import ListedSource, digest_of_list, pack
 
         raw = self._lists.get(digest)

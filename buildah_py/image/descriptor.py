@@ -66,7 +66,7 @@ def from_dict(raw: Any, what: str) -> Descriptor:
 
 
 def platform_to_dict(platform: Platform) -> dict[str, Any]:
-    """Return a platform as the properties that descriptors and configs share, in the specification's order."""
+    """Return the properties of a platform, as descriptors and configs share them, in the specification's order."""
     raw: dict[str, Any] = {"architecture": platform.architecture, "os": platform.os}
     if platform.os_version:
         raw["os.version"] = platform.os_version

@@ -41,7 +41,7 @@ class Manifest(NamedTuple):
         return canonical.to_bytes(self.to_dict())
 
     def descriptor(self) -> Descriptor:
-        """Return what an index says of this manifest, without platform and annotations."""
+        """Return the descriptor of this manifest, without platform and annotations."""
         return descriptor.of(self.media_type, self.to_bytes())
 
 

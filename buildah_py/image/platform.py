@@ -139,7 +139,7 @@ def _parse_single(text: str, name: str, version: str, default: Platform) -> Plat
 
 
 def runnable(platform: Platform, *, strict: bool = False) -> tuple[Platform, ...]:
-    """Return what runs on a machine of this platform, the best first.
+    """Return the platforms that run on a machine of this platform, the best first.
 
     A newer variant runs what was made for an older one; unless `strict`, amd64 also runs 386, and arm64 also arm.
     """
@@ -163,7 +163,7 @@ def _older(architecture: str, variant: str) -> Sequence[str]:
 
 
 def choose(wanted: Platform, offered: Iterable[Platform | None], *, strict: bool = False) -> int | None:
-    """Return the position of what suits `wanted` best among `offered`; None where nothing does.
+    """Return the position of the platform among `offered` that suits `wanted` best; None where none does.
 
     Of equals the first wins, as the image specification asks. An offer of None (a descriptor that names no platform) is
     taken only when nothing else suits and it stands alone. Where `wanted` names an OS version, one that begins so is

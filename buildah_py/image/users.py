@@ -86,7 +86,7 @@ def owner(spec: str, passwd: bytes = b"", group: bytes = b"") -> tuple[int, int]
 
 
 def _account(wanted: str, passwd: bytes) -> _Account | None:
-    """Return the first account of that id, or that name where `wanted` is no number; root is known without a passwd."""
+    """Return the first account of that id, or of that name for text that is not a number; root needs no passwd."""
     number = _id(wanted)
     for account in _accounts(passwd):
         if (account[0] == wanted and not _is_number(wanted)) if number is None else account[1] == number:

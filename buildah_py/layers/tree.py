@@ -20,7 +20,7 @@ class Tree(Protocol):
     """
 
     def entry(self, path: str) -> Entry | None:
-        """Return what `path` is, as lstat would say; None where nothing is. A file's digest may still be `""`."""
+        """Return the entry at `path`, as of lstat; None where nothing is. A file's digest may still be `""`."""
         ...
 
     def names(self, path: str) -> Sequence[str]:
@@ -52,7 +52,7 @@ class FileReader(Protocol):
         ...
 
     def read(self, path: str, size: int) -> bytes:
-        """Return the bytes of the regular file `path`, which should be `size`; one more where it is longer."""
+        """Return the bytes of the regular file `path`, which should be `size` of them; one more where it is longer."""
         ...
 
     def close(self) -> None:
@@ -89,7 +89,7 @@ class SourceTree(Tree, Protocol):
     """A tree that COPY selects from. What a subclass leaves out holds for trees in which all digests are known."""
 
     def children(self, path: str) -> Sequence[Entry]:
-        """Return the entries of the directory `path`, in the order of their names; NotFound where that is none."""
+        """Return the entries of the directory `path` in the order of their names. Raises NotFound where it is none."""
         prefix = path + "/" if path else ""
         entries = (self.entry(prefix + name) for name in self.names(path))
         return [entry for entry in entries if entry is not None]

@@ -56,7 +56,7 @@ class LayerTree:
         return self._inventory
 
     def get(self, path: str) -> Entry | None:
-        """Return the layer's own entry at `path`, with what its time is."""
+        """Return the layer's own entry at `path` with the meaning of its time."""
         entry = self.inventory.get(path)
         if entry is None or self._stamps is None:
             return entry

@@ -72,7 +72,7 @@ class ClampedTree:
         self.open = tree.open
 
     def entry(self, path: str) -> Entry | None:
-        """Return what `path` is."""
+        """Return the entry at `path`."""
         found = self._tree.entry(path)
         return found._replace(mtime=self._clamp.change(found.mtime, found.stamp)) if found is not None else None
 

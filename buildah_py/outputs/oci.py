@@ -167,9 +167,9 @@ class _Image:
         return tuple(written[layer.diff_id] for layer in self._layers)
 
     def _entries(self, own: Descriptor) -> list[Descriptor]:
-        """Return the manifest once for each name.
+        """Return the manifest's descriptor once for each name.
 
-        The tag stands at the first of its kind, for tools that know only tags.
+        A tag stands at the first of its kind, for tools that know only tags.
         """
         created = {CREATED: self._config.created} if self._config.created else {}
         created |= own.annotations
@@ -216,9 +216,9 @@ class _Image:
 
 
 def choose_blob(blobs: Iterable[Blob], compression: str, *, force: bool, docker_types: bool) -> Blob | None:
-    """Return the blob that does.
+    """Return the blob that is fit for an output.
 
-    One of that compression, else the layer as it came from elsewhere unless `force`d not to.
+    That is one of that compression, else the layer as it came from elsewhere unless `force`d not to.
     """
     found = [blob for blob in blobs if blob.compression == compression]
     if not found and not force:

@@ -31,7 +31,7 @@ def naming(dest: str) -> Iterator[None]:
 
 @contextmanager
 def opened(dest: str, *, stdout: int = 1) -> Iterator[int]:
-    """Return a descriptor whose bytes stand at `dest` when the block ends well, and nowhere when it does not.
+    """Yield a descriptor whose bytes stand at `dest` when the block ends well, and nowhere when it does not.
 
     `-` is the descriptor `stdout`; what is there and no regular file (a pipe, a device) is written to as it is; the
     target of a symbolic link is replaced, not the link. Raises OutputError.

@@ -304,7 +304,7 @@ class StageFold(StageObserver):
         )
 
     def _platform(self) -> str:
-        """Return what the stage runs on, which need not be what the build is for."""
+        """Return the platform that the stage runs on, which need not be the one that the build is for."""
         own = self.config.platform.normalised()
         return str(own) if own.os and own.architecture else self.stage.walk.settings.platform
 
@@ -325,9 +325,9 @@ class StageFold(StageObserver):
     def _script(
         self, command: tree.ShellForm, heredocs: tuple[tree.Heredoc, ...]
     ) -> tuple[tuple[str, ...], tuple[InlineFile, ...]]:
-        """Return what a RUN with here-documents starts.
+        """Return the command that a RUN with here-documents starts.
 
-        The body itself, a script file, or line and bodies for the shell.
+        That is the body itself, a script file, or line and bodies for the shell.
         """
         if not _LONE_HEREDOC.fullmatch(command.text):
             bodies = "".join(f"\n{heredoc.body}{heredoc.name}" for heredoc in heredocs)

@@ -102,7 +102,7 @@ def outcome(event: StepDone) -> str:
 
 
 def shared(event: CacheRead | CacheSent) -> str:
-    """Return what was read from a shared cache, or sent to it, in one line."""
+    """Return a line that tells what was read from a shared cache or sent to it."""
     if isinstance(event, events.CacheRead):
         read = f"read {event.records} bytes of records and {event.layers} of layers"
         return f"{event.cache}: {event.hits} from there, {read}"
@@ -110,6 +110,6 @@ def shared(event: CacheRead | CacheSent) -> str:
 
 
 def summary(event: events.BuildDone) -> str:
-    """Return what a build led to, in one line."""
+    """Return a line that tells what a build led to."""
     names = f" as {', '.join(event.names)}" if event.names else ""
     return f"built {event.image}{names} in {event.seconds:.1f}s: {event.hits} from the cache, {event.ran} executed"

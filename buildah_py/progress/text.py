@@ -55,7 +55,7 @@ class Lines:
         return [_decoded(piece) for piece in pieces]
 
     def flush(self) -> list[str]:
-        """Return the last line, where it had no end."""
+        """Return the last line where it had no end."""
         rest, self._rest = self._rest, b""
         return [_decoded(rest)] if rest else []
 
@@ -105,7 +105,7 @@ class Uncommanded:
 
 
 def label(step: StepStarted) -> str:
-    """Return what a step is called on one line: `[build 2/5] RUN make`."""
+    """Return the title of a step on one line: `[build 2/5] RUN make`."""
     text = step.text.strip()
     if "\n" in text:
         text = re.sub(_WHITE, " ", text)

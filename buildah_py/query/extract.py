@@ -27,7 +27,7 @@ class Part:
         self._name = name
 
     def entry(self, path: str) -> Entry | None:
-        """Return what `path` is."""
+        """Return the entry at `path`."""
         if not path and self._name:
             return Entry("", DIR, 0o755)
         there = self._there(path)

@@ -117,7 +117,7 @@ def history(store: Store, config: ImageConfig) -> list[HistoryLine]:
 
 
 def report_layers(store: Store, image: Opened, *, most: int = 10) -> LayersReport:
-    """Return what each layer does; `most` of the largest files and of what is wasted."""
+    """Return a report of what each layer does; `most` of the largest files and of what is wasted."""
     ids = image.config.diff_ids
     store.need(ids)
     disk = store.layers.measure(ids)
@@ -188,7 +188,7 @@ def _hidden_by(inventory: Inventory, entry: Entry, old: Entry | None, below: Mer
 
 
 def _essence(entry: Entry) -> tuple[object, ...]:
-    """Return what matters of an entry: of a file its bytes, however many names it has."""
+    """Return the parts of an entry that matter: of a file its bytes, however many names it has."""
     return (
         "file" if entry.kind == "hardlink" else entry.kind,
         entry.mode,

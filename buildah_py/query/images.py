@@ -50,7 +50,7 @@ def list_images(
 
 
 def _test(text: str) -> Callable[[str, ImageConfig], bool]:
-    """Return what `--filter` says of a name and a config."""
+    """Return the test that `--filter` makes of a name and a config."""
     from fnmatch import fnmatchcase
 
     key, _, value = text.partition("=")

@@ -119,7 +119,7 @@ def compile_profile(text: str, wanted: int) -> bytes:
 
 
 def _check(profile: Any) -> dict[str, Any]:
-    """Raise ValueError for what is no profile, or asks for what is unknown: nothing in a policy is passed over."""
+    """Raise ValueError for what is not a profile, or asks for what is unknown: nothing in a policy is passed over."""
     if not isinstance(profile, dict) or "defaultAction" not in profile:
         raise _InvalidError("this is no seccomp profile: it has no defaultAction")
     if profile.get("listenerPath"):

@@ -84,7 +84,7 @@ class ImportedCache:
         return FoundRecord(record, self._with_blob(layer), self.signer)
 
     def selection(self, key: str) -> str | None:
-        """Return what it says that a selection holds."""
+        """Return the digest that it has of a selection."""
         book = self._open()
         try:
             return None if book is None else book.selection(key)
@@ -98,7 +98,7 @@ class ImportedCache:
             self.hits += 1
 
     def layer(self, diff_id: str) -> SharedLayer | None:
-        """Return what it knows of a layer."""
+        """Return the layer, as far as the cache knows it."""
         book = self._open()
         try:
             layer = None if book is None else book.layer(diff_id)
@@ -108,7 +108,7 @@ class ImportedCache:
         return None if layer is None else self._with_blob(layer)
 
     def mount(self, identity: str) -> SharedMount | None:
-        """Return what it has of a cache mount."""
+        """Return the cache mount, as far as the cache has it."""
         book = self._open()
         try:
             return None if book is None else book.mount(identity)
@@ -136,7 +136,7 @@ class ImportedCache:
             self.fetched += length
 
     def _with_blob(self, layer: SharedLayer) -> SharedLayer:
-        """Return an inline cache has its layers' blobs from the image's manifest."""
+        """Return the layer with its blob: an inline cache has those of its layers from the image's manifest."""
         return layer._replace(blob=self._blobs.get(layer.diff_id)) if self._blobs else layer
 
     def _open(self) -> Book | None:

@@ -190,7 +190,7 @@ class _Contents:
 
 
 def _plain(inventory: Inventory) -> Iterator[Entry]:
-    """Yield what a snapshot can hold, without attributes that mean something to this machine alone."""
+    """Yield the entries that a snapshot can hold, without attributes that mean something to this machine alone."""
     for entry in inventory:
         if entry.kind in (FILE, DIR, SYMLINK, HARDLINK):
             yield entry._replace(xattrs=(), opaque=False, implied=False)

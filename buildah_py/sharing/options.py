@@ -42,7 +42,7 @@ class CacheOptions:
         return to, from_
 
     def backed(self) -> dict[str, MountOption]:
-        """Return what was said of single cache mounts, by their ids. Raises UsageError."""
+        """Return the options of single cache mounts, by their ids. Raises UsageError."""
         return dict(map(_mount, self.mounts))
 
 

@@ -140,7 +140,7 @@ class Book:
             raise CacheError(error.message) from error
 
     def selection(self, key: str) -> str | None:
-        """Return the digest of what a selection holds. Raises CacheError where it is none."""
+        """Return the digest of what a selection holds. Raises CacheError where it is not a digest."""
         raw = self._get("selection", key)
         if raw is None:
             return None

@@ -113,7 +113,7 @@ class DirectoryContext(SourceTree):
     # The protocol of a tree.
 
     def entry(self, path: str) -> Entry | None:
-        """Return what `path` is, as lstat would say; None where nothing is or nothing shows."""
+        """Return the entry at `path`, as of lstat; None where nothing is or nothing shows."""
         if not path:
             status = os.fstat(self._root)
             from buildah_py.layers import xattrs
@@ -124,11 +124,11 @@ class DirectoryContext(SourceTree):
         return listing.entries.get(name) if listing else None
 
     def names(self, path: str) -> Sequence[str]:
-        """Return the sorted names in the directory `path`; NotFound where that is none."""
+        """Return the sorted names in the directory `path`. Raises NotFound where it is none."""
         return list(self._directory(path).entries)
 
     def children(self, path: str) -> Sequence[Entry]:
-        """Return the entries of the directory `path`, in the order of their names; NotFound where that is none."""
+        """Return the entries of the directory `path` in the order of their names. Raises NotFound where it is none."""
         return list(self._directory(path).entries.values())
 
     def digest(self, path: str) -> str:

@@ -38,7 +38,7 @@ class Reach(NamedTuple):
         return self.agents.get("default", "")
 
     def lent(self, name: str, *, required: bool) -> str:
-        """Return what of a secret enters a key: its value only where that was asked for, "" for nothing at all.
+        """Return the part of a secret that enters a key: its value only where that was asked for, "" for nothing.
 
         One that need not be there can change a result by being there or not.
         """

@@ -47,7 +47,7 @@ class ContextReader:
         return self._open(path)[0]
 
     def read(self, path: str, size: int) -> bytes:
-        """Return the bytes of the regular file `path`, which should be `size`; one more where it is longer."""
+        """Return the bytes of the regular file `path`, which should be `size` of them; one more where it is longer."""
         descriptor, _ = self._open(path)
         try:
             return os.read(descriptor, size + 1)

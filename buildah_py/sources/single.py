@@ -21,13 +21,13 @@ class SingleFile(SourceTree):
         self._path = path
 
     def entry(self, path: str) -> Entry | None:
-        """Return the file, or the directory that it is in."""
+        """Return the entry of the file, or of the directory that it is in."""
         if not path:
             return Entry("", DIR, 0o755, mtime=self.file.mtime)
         return self.file if path == self.file.path else None
 
     def names(self, path: str) -> Sequence[str]:
-        """Return the file's name."""
+        """Return the file's name alone."""
         if path:
             raise NotFound(f"/{path} is no directory")
         return [self.file.path]

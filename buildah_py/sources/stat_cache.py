@@ -60,7 +60,7 @@ class StatCache:
         return self._packed.keys() | self._dirty
 
     def files(self, directory: str) -> dict[str, Known]:
-        """Return what is known of the files in a directory."""
+        """Return the known files of a directory, by their names."""
         found = self._unpacked.get(directory)
         if found is None:
             from marshal import loads
@@ -170,5 +170,5 @@ class StatCache:
 
 
 def now() -> int:
-    """Return the clock that `is_settled` compares with."""
+    """Return the time of the clock that `is_settled` compares with, in nanoseconds."""
     return time.time_ns()

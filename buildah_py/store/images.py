@@ -86,7 +86,7 @@ class Images:
     def by_id(self, prefix: str) -> StoredImage | None:
         """Return the image whose id is or begins with `prefix` (with or without `sha256:`).
 
-        None also where several do.
+        None where none does, or several do.
         """
         start = prefix if prefix.startswith("sha256:") else f"sha256:{prefix}"
         rows = self._database.query(
@@ -160,7 +160,7 @@ class Images:
         return [str(name) for (name,) in names]
 
     def build_of(self, digest: str) -> bytes | None:
-        """Return what `put` was told of how the image was built."""
+        """Return the record of how the image was built, as `put` was given it."""
         rows = self._database.query("SELECT data FROM builds WHERE config = ?", (digest,))
         return cast("bytes", rows[0][0]) if rows else None
 
@@ -172,7 +172,7 @@ class Images:
         )
 
     def repo_digests(self, config: str) -> list[RepoDigest]:
-        """Return what registries call an image."""
+        """Return the names that registries have for an image."""
         rows = self._database.query(
             "SELECT name, digest, media_type, data FROM repo_digests WHERE config = ? ORDER BY name, digest", (config,)
         )
@@ -181,7 +181,7 @@ class Images:
     def by_repo_digest(self, name: str, digest: str) -> list[StoredImage]:
         """Return the images that registry/repository has under a digest.
 
-        Of an index one for each platform that was pulled.
+        Of an index these are one for each platform that was pulled.
         """
         rows = self._database.query("SELECT config FROM repo_digests WHERE name = ? AND digest = ?", (name, digest))
         found = [self.by_id(str(config)) for (config,) in rows]

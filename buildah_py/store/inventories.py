@@ -40,7 +40,7 @@ class Inventories:
         self._lock = threading.Lock()
 
     def get(self, diff_id: str) -> Inventory:
-        """Return the layer's inventory, read once, and no more of it than is asked for."""
+        """Return the layer's inventory; it is read once, and no more of it than is asked for."""
         from buildah_py.layers.inventory import Inventory
 
         with self._lock:

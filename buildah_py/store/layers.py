@@ -86,7 +86,7 @@ class Layers:
         return os.path.join(self._directory, diff_id.removeprefix("sha256:"))
 
     def fs(self, diff_id: str) -> str:
-        """Give the directory that holds the layer in overlay form; `Store.trees` makes it where only a tar is there."""
+        """Name the directory that holds the layer in overlay form; `Store.trees` makes it where only a tar is there."""
         return os.path.join(self.home(diff_id), "fs")
 
     def tar(self, diff_id: str) -> str:
@@ -94,7 +94,7 @@ class Layers:
         return os.path.join(self.home(diff_id), TAR)
 
     def packed(self, diff_id: str) -> PackedTar | None:
-        """Return the layer's tar, if it is kept as one: whole, or as a patch. The caller closes it.
+        """Return the layer's tar if it is kept as one: whole, or as a patch. The caller closes it.
 
         Raises ArchiveError where it is damaged.
         """
@@ -122,7 +122,7 @@ class Layers:
         return self._one("diff_id = ?", diff_id)
 
     def several(self, diff_ids: Sequence[str]) -> dict[str, StoredLayer]:
-        """Return the rows of many layers at once, of those that are known."""
+        """Return the rows of those of many layers that are known, at once."""
         wanted = "diff_id IN (SELECT value FROM json_each(?))"
         rows = self._database.query(f"SELECT {_COLUMNS} FROM layers WHERE {wanted}", (json.dumps(diff_ids),))
         return {layer.diff_id: layer for layer in map(_layer, rows)}

@@ -41,7 +41,7 @@ class ManifestLists:
         )
 
     def get(self, name: str) -> bytes | None:
-        """Return what was said of a list; None where there is none of that name."""
+        """Return the data of a list; None where there is none of that name."""
         rows = self._database.query("SELECT data FROM manifest_lists WHERE name = ?", (name,))
         return cast("bytes", rows[0][0]) if rows else None
 

@@ -51,7 +51,7 @@ def find_image(store: Store, name: str) -> StoredImage:
 
 
 def _by_digest(store: Store, name: str) -> StoredImage | None:
-    """Return the image that a registry is known to have under a digest, for this machine's platform first."""
+    """Return the image that a registry is known to have under a digest, that of this machine's platform first."""
     from buildah_py.image import platform as platforms
 
     wanted = reference.parse(name)

@@ -116,7 +116,7 @@ class Records:
         return [record for record in found if record.intact]
 
     def input_list(self, digest: str) -> bytes | None:
-        """Return what stood behind the digest of an input, or None where that was not kept.
+        """Return the list that stands behind the digest of an input, or None where it was not kept.
 
         Raises CacheError for damage.
         """

@@ -38,7 +38,7 @@ _FEW = 5
 
 
 def problems_of_database(path: str) -> list[str]:
-    """Return what SQLite's own check says of the file, a line each; nothing where it is sound or not there.
+    """Return the findings of SQLite's own check of the file, a line each; none where it is sound or not there.
 
     Raises StoreError where there is no space left to look.
     """

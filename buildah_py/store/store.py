@@ -183,7 +183,7 @@ class Store:
         debug.log("closed %s", self.root)
 
     def stage(self) -> str:
-        """Return a new empty directory on the store's file system, gone when this process is."""
+        """Make a new empty directory on the store's file system, gone when this process is; return its path."""
         own = self.path("staging", self.lease.name)
         try:
             if not self._staged:

@@ -138,7 +138,7 @@ def _patch(layers: Layers, diff_id: str) -> tuple[Delta, str] | None:
 
 
 def made(layers: Layers, diff_id: str) -> Iterator[tuple[Inventory, str]]:
-    """Yield the trees that a layer has, with what they should hold."""
+    """Yield the trees that a layer has, each after the inventory of what it should hold."""
     from buildah_py.layers.spread import entries_of
 
     fs, delta = layers.fs(diff_id), os.path.join(layers.home(diff_id), DELTA)

@@ -56,7 +56,7 @@ class ImageArchive:
         return self._resolve(path) is not None
 
     def get(self, path: str) -> Extracted:
-        """Return a file by its name; links are followed. Raises ArchiveError."""
+        """Return a file by its name, following links. Raises ArchiveError."""
         found = self._resolve(path)
         if found is None:
             raise ArchiveError(f"{self.name} is no archive of an image: it has no {path}")

@@ -61,11 +61,11 @@ class Outgoing:
         return self._changed.get(diff_id) or self.blobs.source(diff_id)
 
     def descriptor(self, diff_id: str) -> Descriptor | None:
-        """Return what a layer will be sent as, where that is known already."""
+        """Return the descriptor of the blob that a layer will be sent as, where it is known already."""
         return None if diff_id in self._changed else self.blobs.descriptor(diff_id)
 
     def uncompressed_or_known(self, diff_id: str) -> Descriptor | None:
-        """Return what a layer is sent as, if only its digest counts: as `descriptor`, or as an uncompressed tar."""
+        """Return a layer's descriptor where only its digest counts: that of `descriptor`, or of an uncompressed tar."""
         from buildah_py.image.descriptor import Descriptor
 
         known = self.descriptor(diff_id)
@@ -80,7 +80,7 @@ class Outgoing:
         return self.blobs.make([self.source(diff_id) for diff_id in diff_ids])
 
     def blob(self, diff_id: str) -> Blob:
-        """Return a layer that needs not be compressed; fetched where it is not in the store."""
+        """Return a layer that need not be compressed; it is fetched where it is not in the store."""
         blob = self.blobs.known(diff_id)
         if blob is None:
             source = self.source(diff_id)

@@ -80,7 +80,7 @@ class Fetch:
                 self._fetch(tuple(diff_ids), missing)
 
     def blob(self, diff_id: str) -> StoredBlob:
-        """Return a blob of the layer as it was pulled; fetched where the store has none, without unpacking it."""
+        """Return a blob of the layer as it was pulled; it is fetched where the store has none, without unpacking."""
         for blob in self._store.blobs.of(diff_id):
             if not blob.compressor and self._store.blobs.use(blob.digest):
                 return blob

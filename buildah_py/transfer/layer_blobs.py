@@ -62,7 +62,7 @@ class LayerBlobs:
         self._staged = ""
 
     def known(self, diff_id: str) -> Blob | None:
-        """Return the layer in that form, if it is in the store."""
+        """Return the layer's blob in that form, if it is in the store."""
         name = ""
         for stored in self._store.blobs.of(diff_id):
             compression = media_types.compression_of(stored.media_type)
@@ -76,7 +76,7 @@ class LayerBlobs:
         return None
 
     def _is_as_it_should_be(self, diff_id: str, compression: str | None) -> bool:
-        """Tell whether the compression is right; layers in archives of Docker's lack it only as those are so."""
+        """Tell whether a layer is compressed as it should be; one from an archive of Docker's is not, as archives are not."""
         wanted = self.form.compression
         return compression != media_types.UNCOMPRESSED or wanted == compression or self._is_elsewhere(diff_id)
 
@@ -84,7 +84,7 @@ class LayerBlobs:
         return bool(self._store.layers.origins(diff_id))
 
     def descriptor(self, diff_id: str) -> Descriptor | None:
-        """Return what the layer will be sent as, where that is known before it is here or compressed."""
+        """Return the descriptor that the layer will be sent with, where it is known before it is here or compressed."""
         blob = self.known(diff_id)
         if blob is not None:
             return self.describe(blob)

@@ -28,7 +28,7 @@ class LayoutPlace:
             raise NotFound(f"{path} is no OCI layout: it has no index.json")
 
     def index(self) -> Index:
-        """Return what the layout holds."""
+        """Read the layout's index."""
         path = os.path.join(self.location, "index.json")
         with open(path, "rb") as file:
             return indexes.from_bytes(file.read(canonical.MAX_BYTES + 1), what=path)

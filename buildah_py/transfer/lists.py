@@ -41,7 +41,7 @@ class Said(NamedTuple):
         return self.over(platforms.host()) if self.chooses else platforms.host()
 
     def over(self, platform: Platform) -> Platform:
-        """Return the platform with what is said here in the place of what it says itself."""
+        """Return the platform, with what is said here in place of its own properties."""
         if not (self.chooses or self.os_version or self.os_features):
             return platform
         variant = self.variant
@@ -57,7 +57,7 @@ class Said(NamedTuple):
         return changed.normalised() if self.chooses else changed
 
     def over_any(self, platform: Platform | None) -> Platform | None:
-        """Return the same, of something that may be for no platform."""
+        """Return the same for something that may be for no platform."""
         if platform is None and not (self.chooses or self.os_version or self.os_features):
             return None
         return self.over(platform or platforms.host())

@@ -150,7 +150,7 @@ def _original(store: Store, one: Listed, form: ListForm) -> tuple[Descriptor, by
 
 
 def _described(image: Outgoing) -> Descriptor:
-    """Return the descriptor of an image's manifest; layers are compressed where nobody knows yet what comes of that."""
+    """Return the descriptor of an image's manifest; layers are compressed where the outcome is not known yet."""
     known = {diff_id: image.descriptor(diff_id) for diff_id in image.diff_ids}
     missing = [diff_id for diff_id, layer in known.items() if layer is None]
     for diff_id, blob in zip(missing, image.make(missing), strict=True):

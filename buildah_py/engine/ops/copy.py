@@ -95,7 +95,7 @@ class CopyOp:
         return selection_key(self._origin.chain, step.sources, exclude=step.exclude, parents=step.parents, how=how)
 
     def lists(self) -> Mapping[str, InputList]:
-        """Return what the sources select, but for what a git commit stands for."""
+        """Return the selections of the sources, but for those that a git commit stands for."""
         if self._lists is None:
             chown, context = bool(self._step.chown), self._origin is None
             self._lists = {

@@ -50,7 +50,7 @@ class Task(NamedTuple):
         return self.worker.file_systems.view(self.parent.layers, self.parent.stamps)
 
     def called(self, number: int) -> str:
-        """Return what messages call the tree of an input."""
+        """Return the name of an input's tree for messages."""
         return self.node.inputs[number].name
 
     def open(self, number: int) -> SourceTree:
@@ -72,7 +72,7 @@ class Op(Protocol):
         """Return the digests of what the step reads, by names that mean something to a person."""
 
     def lists(self) -> Mapping[str, InputList]:
-        """Return what those inputs hold that are lists of files, by the same names."""
+        """Return the lists of those inputs that are lists of files, by the same names."""
 
     def execute(self, staged: str, near: str | None) -> tuple[Captured, str]:
         """Execute it in the empty directory `staged`; what came of it, and the tree or tar below that holds the layer.

@@ -51,7 +51,7 @@ class RunOp:
         return self._digests
 
     def lists(self) -> Mapping[str, InputList]:
-        """Return what bind mounts show."""
+        """Return the lists of the files that bind mounts show."""
         for mount in self._step.mounts:
             if mount.input is not None and f"mount {mount.target}" not in self._lists:
                 self._look(mount)
