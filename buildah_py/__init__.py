@@ -3,7 +3,7 @@
     >>> import buildah_py as pybuild
     >>> pybuild.build(".", tags=["app"])  # doctest: +SKIP
 
-What `__all__` names is the library; every other module and name is private and may change from one version to the next.
+The names in `__all__` are the library; all other modules and names are private and may change from version to version.
 Nothing is imported before it is used.
 """
 

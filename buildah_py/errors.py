@@ -160,7 +160,7 @@ class CacheError(PybuildError):
 
 
 class RegistryError(PybuildError):
-    """What a registry said or did; the message names it and the reference.
+    """An error of a registry, by its word or deed; the message names it and the reference.
 
     `status` is the HTTP status of its answer, 0 where there was none (or a wrong one): 404 for what it does not have.
     """

@@ -1,4 +1,4 @@
-"""What `pybuild cache mounts` does: cache mounts listed, removed, written to a cache and read from one."""
+"""Commands of `pybuild cache mounts`: cache mounts listed, removed, written to a cache and read from one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the command line says of containers: for RUN steps and for `pybuild run` alike."""
+"""Options of containers: for RUN steps and for `pybuild run` alike."""
 
 from __future__ import annotations
 

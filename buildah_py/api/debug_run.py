@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DebugRunRequest:
-    """What to run again, and what to do otherwise. `volumes` are (path, target, read-only)."""
+    """Request to run a step again, and what to do otherwise. `volumes` are (path, target, read-only)."""
 
     plan: str
     command: tuple[str, ...] = ()
@@ -32,7 +32,7 @@ class DebugRunRequest:
 
 
 def debug_run(request: DebugRunRequest, warn: Callable[[str], None]) -> int:
-    """Run it on this process's own standard streams; the command's exit status. What is missing goes to `warn`.
+    """Run it on this process's own standard streams; the command's exit status. `warn` is told what is missing.
 
     Raises UsageError for what is not a plan, NotFound where layers have gone since, SandboxError.
     """

@@ -13,7 +13,7 @@ _SOON: Final = 0.002
 
 
 class Ended(KeyboardInterrupt):
-    """What ^C raises, with the signal that was sent."""
+    """Exception that ^C raises, with the signal that was sent."""
 
     def __init__(self, number: int) -> None:
         super().__init__()

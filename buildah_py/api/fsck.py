@@ -35,7 +35,7 @@ class Fault(NamedTuple):
 
 
 class FsckResult(NamedTuple):
-    """What was looked at, and what was found."""
+    """Result of a check: how much was looked at, and the faults."""
 
     layers: int
     images: int

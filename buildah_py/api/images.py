@@ -26,7 +26,7 @@ def tag_image(store: Store, name: str, names: Sequence[str]) -> None:
 def remove_image(store: Store, name: str, *, force: bool = False) -> list[str]:
     """Remove a name, and the image with its last one; an id with all its names if `force`.
 
-    What was done, a line each.
+    Returns what was done, a line each.
     """
     image = find_image(store, name)
     try:

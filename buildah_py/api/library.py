@@ -122,9 +122,9 @@ def why(
 ) -> Report:
     """Tell why the steps of a build would hit or miss the cache, as `pybuild why` does; nothing is built.
 
-    What enters keys is given as to `build`. `step` is `all`, a number, a stage or `STAGE/NUMBER`; `against` a file that
-    `record` of another build wrote. Raises what planning a build raises, and CacheError for a file that is not a
-    record.
+    Options that enter keys are given as to `build`. `step` is `all`, a number, a stage or `STAGE/NUMBER`; `against` a
+    file that `record` of another build wrote. Raises what planning a build raises, and CacheError for a file that is
+    not a record.
     """
     from buildah_py.api.why import select
 

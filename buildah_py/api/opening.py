@@ -1,4 +1,4 @@
-"""What a build works with, opened: for `build`, and for `why`, which only looks."""
+"""Session of a build, opened: for `build`, and for `why`, which only looks."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
 
 class BuildSession(NamedTuple):
-    """What a build works with beside its request; `sources` are its options of contexts with the configuration's.
+    """Parts that a build works with beside its request; `sources` are its options of contexts with the configuration's.
 
     `registries` gives what holds of registries.
     """

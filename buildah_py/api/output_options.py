@@ -1,4 +1,4 @@
-"""What of a build is wanted where: what `--output`, `--push`, `--load` and `--annotation` say together."""
+"""Outputs of a build: what `--output`, `--push`, `--load` and `--annotation` say together."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from buildah_py.store import Store, StoredImage
 
 LIMITS = ("max_used_space", "min_free_space")
-"""What a configuration can set: sizes. In the environment they are called PYBUILD_MAX_USED_SPACE and so on."""
+"""Sizes that a configuration can set. In the environment they are called PYBUILD_MAX_USED_SPACE and so on."""
 
 
 def parse_filters(filters: Sequence[str], now: int) -> Rules:

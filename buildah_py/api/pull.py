@@ -29,7 +29,7 @@ def pull(
 ) -> Iterator[str]:
     """Get an image, or all tags of a repository, for a platform (this machine's); their ids, one after the other.
 
-    What happens meanwhile goes to `tell`. Raises UsageError, RegistryError, NotFound, ImageError, ArchiveError.
+    Events meanwhile go to `tell`. Raises UsageError, RegistryError, NotFound, ImageError, ArchiveError.
     """
 
     def emit(event: Event) -> None:

@@ -25,7 +25,7 @@ TRANSPORTS = ("docker", "oci", "oci-archive", "docker-archive", "docker-daemon")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PushRequest:
-    """What to push and how. `destination` is a name, or a transport's, as skopeo has them; "" for the image's own name.
+    """Request to push an image. `destination` is a name, or a transport's as skopeo has them; "" for the image's own.
 
     `oci` says which media types, None those of the image where it came from a registry, else OCI's.
     """

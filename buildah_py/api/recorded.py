@@ -1,4 +1,4 @@
-"""What is kept of how an image was built, so that it can be built again: everything but secrets."""
+"""Record of how an image was built, so that it can be built again: everything but secrets."""
 
 from __future__ import annotations
 

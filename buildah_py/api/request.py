@@ -1,4 +1,4 @@
-"""What a build is asked for, and what it answers."""
+"""Request for a build, and its result."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildRequest:
-    """What to build and how. `context` and `file` are what `open_main` takes.
+    """Request for a build. `context` and `file` are what `open_main` takes.
 
     `text` is the build file's text where that is known already. `record` is a file to write the build's record to.
     `jobs` is that of Engine.

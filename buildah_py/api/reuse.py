@@ -1,4 +1,4 @@
-"""What the command line says of the cache's use, and by which names a build's records are found again."""
+"""Options of the cache's use, and the names by which a build's records are found again."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class ReuseOptions:
     """`no_cache` executes every step, `no_cache_filter` those of some stages, by names or numbers.
 
-    What is older than `cache_ttl`, a duration such as `24h`, is executed again. `apart` is for a build that is to show
+    A step older than `cache_ttl`, a duration such as `24h`, is executed again. `apart` is for a build that is to show
     what it leads to by itself: nothing of earlier ones counts, not even their layers, and later ones do not see it.
     """
 
@@ -68,7 +68,7 @@ def _duration(text: str) -> int:
 
 
 class BuildNames(NamedTuple):
-    """What a build is called: on this machine alone (`own`), and on every one (`builds`)."""
+    """Names of a build: on this machine alone (`own`), and on every one (`builds`)."""
 
     own: tuple[str, ...]
     builds: tuple[str, ...]

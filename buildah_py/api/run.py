@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRequest:
-    """What to run. Empty values mean the image's own; an empty `entrypoint` means none, None the image's own."""
+    """Request to run an image. Empty values mean its own; an empty `entrypoint` means none, None the image's own."""
 
     image: str
     command: tuple[str, ...] = ()
@@ -40,7 +40,7 @@ class RunRequest:
 
 
 def run_image(request: RunRequest, warn: Callable[[str], None]) -> int:
-    """Run it on this process's own standard streams; the command's exit status. What could not be done goes to `warn`.
+    """Run it on this process's own standard streams; the command's exit status. `warn` is told what could not be done.
 
     Raises NotFound for an image that is not there, UsageError where there is nothing to run, SandboxError.
     """

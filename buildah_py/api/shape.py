@@ -1,4 +1,4 @@
-"""What the command line changes of an image that its build file described: layers made one, history, times, labels."""
+"""Changes to an image that its build file described, by the command line: layers made one, history, times, labels."""
 
 from __future__ import annotations
 

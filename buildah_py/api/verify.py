@@ -52,7 +52,7 @@ def verify(
     """Build the image again from its recorded input and compare file by file; times do not count.
 
     The second build shares nothing with the first but the base images and what is in cache mounts: a file that depends
-    on when the files below it were made differs. What comes of it is not kept.
+    on when the files below it were made differs. The outcome is not kept.
 
     Raises NotFound where the store does not know how the image was built.
     """

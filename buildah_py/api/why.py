@@ -44,7 +44,7 @@ def why(request: BuildRequest, *, against: str = "", fetch: bool = False) -> Rep
         from buildah_py.explain.record_file import read_record_file
 
         other = read_record_file(against)
-    # What other caches hold is not looked at: that would be fetched and kept.
+    # Other caches are not looked at: that would be fetched and kept.
     request = replace(request, caching=CacheOptions())
     names, stay = [full_name(name) for name in request.names], LayersStay()
     with open_build(request, names, lambda _: None, registries=request.registries, provider=stay) as session:

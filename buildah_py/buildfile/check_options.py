@@ -12,7 +12,7 @@ _DIRECTIVE = r"([a-zA-Z][a-zA-Z0-9]*)[ \t\n\f\r]*=[ \t\n\f\r]*(.+?)[ \t\n\f\r]*"
 
 
 class CheckOptions(NamedTuple):
-    """What a check directive asks for."""
+    """Options of a check directive."""
 
     skip: frozenset[str] = frozenset()
     skip_all: bool = False

@@ -25,7 +25,7 @@ CHECK_ARGUMENT = "BUILDKIT_DOCKERFILE_CHECK"
 
 
 class CheckWarning(NamedTuple):
-    """What a check found. `level` is "warning", or "note" for our own checks."""
+    """Finding of a check. `level` is "warning", or "note" for our own checks."""
 
     rule: str
     line: int

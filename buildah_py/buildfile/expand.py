@@ -37,7 +37,7 @@ class ExpansionError(ValueError):
 
 
 class Expansion:
-    """What became of a word, and which names were looked up on the way."""
+    """Outcome of the expansion of a word, and the names that were looked up on the way."""
 
     __slots__ = ("text", "unset", "used", "words")
 

@@ -1,4 +1,4 @@
-"""What --chmod takes: an octal number up to 7777, or the symbols of chmod(1)."""
+"""Values of --chmod: an octal number up to 7777, or the symbols of chmod(1)."""
 
 from __future__ import annotations
 

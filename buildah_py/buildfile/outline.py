@@ -1,4 +1,4 @@
-"""What a target takes from outside: build arguments, secrets, SSH agents."""
+"""Outline of a target, by all that it takes from outside: build arguments, secrets, SSH agents."""
 
 from __future__ import annotations
 

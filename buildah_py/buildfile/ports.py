@@ -1,4 +1,4 @@
-"""What EXPOSE takes: `PORT[-PORT][/PROTOCOL]`, and the old `[[IP:]HOST:]PORT`."""
+"""Arguments of EXPOSE: `PORT[-PORT][/PROTOCOL]`, and the old `[[IP:]HOST:]PORT`."""
 
 from __future__ import annotations
 

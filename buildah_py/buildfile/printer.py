@@ -1,6 +1,6 @@
 """Print a syntax tree in canonical form, comments included.
 
-What a build sees does not change: shell commands and ONBUILD triggers keep their text and their line breaks, because
+The meaning to a build does not change: shell commands and ONBUILD triggers keep their text and line breaks, because
 the blanks in them may matter. Everything else is printed from the tree: keywords in upper case, one blank between
 arguments, long lists with one item a line where they were spread over lines before.
 """

@@ -1,4 +1,4 @@
-"""What STOPSIGNAL takes: a number, or a name with or without SIG."""
+"""Values of STOPSIGNAL: a number, or a name with or without SIG."""
 
 from __future__ import annotations
 

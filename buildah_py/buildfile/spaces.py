@@ -1,4 +1,4 @@
-"""What counts as a space in a build file, and where it parts what."""
+"""Spaces in a build file, and which of them part what."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ SPACES = (
     "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
     "\u2028\u2029\u202f\u205f\u3000"
 )
-"""What Go calls a space. Python's own notion has the ASCII separators too."""
+"""Characters that Go calls spaces. Python's own notion has the ASCII separators too."""
 
 BLANKS = re.compile(r"[\t\v\f\r ]+")
-"""What parts the arguments of most instructions."""
+"""Separator of the arguments of most instructions."""
 
 ITEM = re.compile(r"[^\t\v\f\r ]+")
 """An argument between blanks."""

@@ -1,6 +1,6 @@
 """Compile the lark grammars into the data that `driver` runs: `python -m buildah_py.buildfile.tables` rewrites it.
 
-lark is needed to make the tables, not to use them. What is written is what lark computed for a contextual lexer: the
+lark is needed to make the tables, not to use them. They are those that lark computed for a contextual lexer: the
 terminals in the order in which they are tried, the rules, and for each state what to do on each terminal.
 """
 

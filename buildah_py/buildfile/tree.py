@@ -74,7 +74,7 @@ class Mount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instruction:
-    """What all instructions have: the keyword as written, the logical line, and the comments right above.
+    """Base of all instructions: the keyword as written, the logical line, and the comments right above.
 
     `blank_line` is the number of the instruction's last line where empty lines stand in its continuation, else 0.
     """

@@ -1,4 +1,4 @@
-"""What a step's key is made of, with what is known of the step beside that, so that two of them can be compared."""
+"""Ingredients of a step's key, with what is known of the step beside them, so that two steps can be compared."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class StepBelow(NamedTuple):
-    """What a step runs on: an image by its `name` and id (`image`), or else the step `number` of `stage`."""
+    """The base that a step runs on: an image by its `name` and id (`image`), or else the step `number` of `stage`."""
 
     name: str = ""
     image: str = ""
@@ -22,7 +22,7 @@ class StepBelow(NamedTuple):
 
     @property
     def label(self) -> str:
-        """What a step is called: `2 of build` or `2`."""
+        """Name of the step: `2 of build` or `2`."""
         return f"{self.number} of {self.stage}" if self.stage else str(self.number)
 
 
@@ -30,7 +30,7 @@ NOTHING_BELOW = StepBelow()
 
 
 class InputNote(NamedTuple):
-    """What an input is called: its tree (`where`), whether that is a build context, and where the sources lie in it."""
+    """Names of an input: its tree (`where`), whether that is a build context, and where the sources lie in it."""
 
     where: str = ""
     context: bool = False
@@ -39,7 +39,7 @@ class InputNote(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What enters no key: where a step stands, and what its ingredients are called.
+    """Facts about a step that enter no key: where it stands, and what its ingredients are called.
 
     `arguments` are the variables that ARG and not ENV has set, `sources` those of a COPY or ADD as written, `on` and
     `chain` the chain digests of the file systems before and after it ("" where unknown), `builds` the portable names of

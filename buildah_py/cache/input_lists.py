@@ -1,4 +1,4 @@
-"""What a step's input held, read back from the bytes whose digest stood for it in the key, and compared.
+"""Contents of a step's input, read back from the bytes whose digest stood for it in the key, and compared.
 
 The bytes are those of `copy.selection`: a first line, then for each source `kind NUL name NUL count NUL time NUL` and
 for each entry seven fields that end with NUL: path below the source, kind, mode, owner, content, extended attributes,

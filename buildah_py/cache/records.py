@@ -1,4 +1,4 @@
-"""What keys led to: looking it up, and keeping it with its ingredients so that a miss can be explained.
+"""Records of what keys led to: looked up, and kept with their ingredients so that a miss can be explained.
 
 A record is filed under places: the build that it belongs to, and in there the stage with its kind of step, its
 position, and its text. So a search looks at a few dozen records at most, however many there are.
@@ -72,7 +72,7 @@ class Record:
 
     @property
     def about(self) -> About:
-        """What is known of the step beside its ingredients."""
+        """Facts about the step beside its ingredients."""
         from buildah_py.cache.ingredients import read_about
 
         return read_about(self.beside)
@@ -249,7 +249,7 @@ class Cache:
 def drop_lies(store: Store, diff_id: str) -> bool:
     """Remove the records that say something else of a layer than what it is, now that it is here; whether any did.
 
-    What was built on the word of one has a key that is worth nothing.
+    A step that was built on the word of one has a key that is worth nothing.
     """
     layer = store.layers.get(diff_id)
     if layer is None or layer.absent:

@@ -1,4 +1,4 @@
-"""What selections of file systems hold, remembered: the key of a COPY --from is then made without looking at files.
+"""Digests of selections of file systems, remembered: the key of a COPY --from is then made without looking at files.
 
 A file system's chain digest says what it holds, so that a question about it has one answer for all times and machines.
 Answers that come from a shared cache may be lies: what was executed on the word of one is compared first.

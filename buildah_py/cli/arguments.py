@@ -1,4 +1,4 @@
-"""What the commands' argument parsers share."""
+"""Parts that the commands' argument parsers share."""
 
 from __future__ import annotations
 

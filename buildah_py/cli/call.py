@@ -18,7 +18,7 @@ METHODS = ("check", "outline", "targets")
 
 
 class Asked(NamedTuple):
-    """What else the command line says of the build that is only looked at; see `buildfile.checks.find`."""
+    """Further options of the build that is only looked at; see `buildfile.checks.find`."""
 
     build_args: Mapping[str, str] = {}
     target: str | None = None

@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     from buildah_py.sandbox import userns
 
     if needs_user_namespace(os.environ):
-        # What holds without root can only be tried from inside: from here on this is a new program.
+        # The checks without root can only be made from inside: from here on this is a new program.
         from buildah_py.cli import own_command
 
         try:

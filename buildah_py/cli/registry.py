@@ -50,7 +50,7 @@ def read(args: argparse.Namespace, destination: str = "") -> RegistryOptions:
         waiter=NOBODY if getattr(args, "quiet", False) else Waiter(complain),
     )
     if creds and destination:
-        # What is pushed may have parts that are still in another registry, whose business they are not.
+        # A pushed image may have parts that are still in another registry, whose business they are not.
         from buildah_py.frozen import replace
         from buildah_py.image import reference
 

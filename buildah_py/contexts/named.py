@@ -108,7 +108,7 @@ class Contexts:
     def _open(
         self, directory: str, ignore: IgnorePatterns | None, shown: str, remote: bool = False
     ) -> tuple[DirectoryContext, StatCache | None]:
-        # What was brought here lies elsewhere the next time: there is nothing to remember of it.
+        # Remote files lie elsewhere the next time: there is nothing to remember of them.
         known = None if remote else StatCache.of(self._store.path("stat-cache"), directory)
         git_modes = self._options.modes == "git"
         return DirectoryContext(directory, ignore, known, name=shown, git_modes=git_modes), known

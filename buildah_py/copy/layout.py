@@ -1,4 +1,4 @@
-"""What a copy will make of a file system: entries planned over the view of what is there, written at once in order."""
+"""Layout that a copy will make of a file system: entries planned over the view of what is there, written in order."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class FileBytes(NamedTuple):
 class Layout:
     """Entries planned over `view`; asked as a tree, it shows both.
 
-    What is planned replaces what was there, as a later source of an instruction replaces what an earlier one brought. A
+    Planned entries replace what was there, as a later source of an instruction replaces what an earlier one brought. A
     directory of the view in which something changes is planned too, as it is: in a layer its attributes count.
     """
 
@@ -137,7 +137,7 @@ class Layout:
             )
         self._planned[path] = (entry, origin, source)
 
-    # What others have written into the same layer.
+    # Entries that others have written into the same layer.
 
     def wrote(self, entry: Entry) -> None:
         """Note what was written at a path."""

@@ -64,7 +64,7 @@ class _Options(NamedTuple):
 
 
 class _Unpacking(NamedTuple):
-    """What `archive.unpack` is told beside what to unpack."""
+    """Options of `archive.unpack` beside what to unpack."""
 
     limits: ArchiveLimits
     warn: Callable[[str], None]

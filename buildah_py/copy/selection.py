@@ -1,4 +1,4 @@
-"""What the sources of a COPY or ADD stand for: plain data with a content key, made before anything is copied."""
+"""Files that the sources of a COPY or ADD stand for: plain data with a content key, made before anything is copied."""
 
 from __future__ import annotations
 

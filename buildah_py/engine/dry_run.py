@@ -1,4 +1,4 @@
-"""What a build would do, found out without doing it: keys as far as they can be known, and what they hit."""
+"""Dry run of a build: keys as far as they can be known, and what they hit."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class _NotHere(NotFound):
 
 
 class DryStep(NamedTuple):
-    """What is known of one step without doing it.
+    """Facts about one step that are known without doing it.
 
     `ingredients` is None for a base image. `key` is None where it depends on what has to run or to be fetched first:
     `roots` are the indices of the steps that it waits for, `unknown` says what else is not known. `record` is that of

@@ -53,7 +53,7 @@ class _Keyed(NamedTuple):
 
     @property
     def lists(self) -> Mapping[str, Callable[[], bytes]]:
-        """What inputs hold, by the digests that stand for it in the key."""
+        """Contents of inputs, by the digests that stand for them in the key."""
         digests = self.op.inputs()
         return {digests[name]: one.pack for name, one in self.op.lists().items()}
 
@@ -197,7 +197,7 @@ class StepRunner:
         return self._policy.forbids(node.stage) or (self._cache.remote is None and self._cache.is_first_build())
 
     def _find(self, step: _Keyed) -> Record | None:
-        """Look a step up. What this build itself has made counts even where older records do not."""
+        """Look a step up. Records that this build itself has made count even where older ones do not."""
         made = step.key in self._made
         if (self._policy.forbids(step.task.node.stage) or step.key in self._lost) and not made:
             return None

@@ -190,7 +190,7 @@ class Scheduler(Generic[V, R]):
             except Exception as error:
                 with self._condition:
                     self._running.discard(node.index)
-                    # What it needs may have been forgotten already: it was not the first to find that out.
+                    # Its inputs may have been forgotten already: it was not the first to find that out.
                     if not self.forget(error) and (self._is_current(needed) or self._runner.lost(error) is None):
                         raise
                     self._waiting = self._open()

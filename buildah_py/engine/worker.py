@@ -1,4 +1,4 @@
-"""What the operations of one build are executed with, each piece by itself, ready-made."""
+"""Parts that the operations of one build are executed with, each by itself, ready-made."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The record of a whole build as a file: what each step's key was made of, so that another machine can compare.
 
-Canonical JSON of one object, described in docs/caching.md. What is read is not trusted: everything has to be of its
+Canonical JSON of one object, described in docs/caching.md. Its content is not trusted: everything has to be of its
 form, and keys and lists of files have to be what they are digests of.
 """
 
@@ -137,7 +137,7 @@ class RecordedStep:
 
 @dataclass(frozen=True, slots=True)
 class BuildRecord:
-    """What a file tells of another build."""
+    """Record of another build, read from a file."""
 
     pybuild: str
     key_version: int

@@ -1,4 +1,4 @@
-"""What `pybuild why` finds out, as plain data."""
+"""Findings of `pybuild why`, as plain data."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Nearest(NamedTuple):
 
 
 class StepReport(NamedTuple):
-    """What would become of a step, and why.
+    """Verdict on a step, and the reasons.
 
     `verdict` is HIT, MISS, FOLLOWS (its own ingredients are known ones, and it depends on a step that misses) or
     UNKNOWN_YET; when compared with another build SAME, DIFFERS, FOLLOWS, UNKNOWN_YET, ONLY_HERE or ONLY_THERE.
@@ -56,7 +56,7 @@ class StepReport(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was found of all steps. `against` is the file of the other build, whose `facts` differ beside the steps.
+    """Findings on all steps. `against` is the file of the other build, whose `facts` differ beside the steps.
 
     `note` says why steps are missing at the end.
     """

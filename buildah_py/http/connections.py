@@ -44,7 +44,7 @@ class WatchedConnection(HTTPConnection):
         self._answering = False
         self.here = False
         self.ticket: object = None
-        """What the watch knows the socket by. The socket may live on in an answer when the connection is closed."""
+        """Key of the socket in the watch. The socket may live on in an answer when the connection is closed."""
 
     def _new_conn(self) -> socket.socket:
         """Do what the class does, watched. Behind a proxy nobody can tell where that leads."""

@@ -27,7 +27,7 @@ _BUNDLES: Final = (
 
 
 class Files(NamedTuple):
-    """What holds for one host beside the system's CAs: files of further CAs, and pairs of certificate and key."""
+    """Files for one host beside the system's CAs: those of further CAs, and pairs of certificate and key."""
 
     cas: tuple[str, ...] = ()
     pairs: tuple[tuple[str, str], ...] = ()

@@ -52,7 +52,7 @@ class Watch:
     def check(self) -> None:
         """Raise Interrupted where nobody waits any more.
 
-        What came last is not to be trusted then: to whoever reads, it looks like an end.
+        The last bytes are not to be trusted then: to whoever reads, they look like an end.
         """
         if self._cancelled is not None and self._cancelled():
             self.close()

@@ -63,7 +63,7 @@ class ImageConfig:
     def __init__(self, raw: _Json) -> None:
         self._raw = raw
 
-    # What it says
+    # Properties of the config
 
     @property
     def platform(self) -> Platform:

@@ -30,7 +30,7 @@ _MAX_NAME = 255
 
 
 class Reference(NamedTuple):
-    """What an image is called: `registry` is a host with an optional port, `repository` a path below it.
+    """Name of an image: `registry` is a host with an optional port, `repository` a path below it.
 
     A reference may have a tag, a digest, both or neither.
     """

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     """Name, uid, gid, home."""
 
 MAX_BYTES = 4 << 20
-"""What lies behind the first 4 MiB of passwd or group is not looked at; callers need not read more."""
+"""Most bytes of passwd or group that are looked at (4 MiB); callers need not read more."""
 
 _MAX_LINE = 64 << 10
 _MAX_ID = 2**32 - 2  # 2**32 - 1 is (uid_t) -1: "leave it as it is"

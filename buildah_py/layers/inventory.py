@@ -47,7 +47,7 @@ class Captured(NamedTuple):
 
 
 class Inventory:
-    """What a layer holds, sorted by path components as bytes, parents before children. Immutable."""
+    """Entries of a layer, sorted by path components as bytes, parents before children. Immutable."""
 
     __slots__ = ("_asked", "_by_path", "_children", "_data", "_digest", "_entries", "_links")
 
@@ -277,7 +277,7 @@ def _decode(blocks: Iterator[bytes]) -> Iterator[Entry]:
     rest = b""
     for block in blocks:
         whole, end, rest = (rest + block).rpartition(b"\0")
-        # What is no whole row yet waits for the next block.
+        # The beginning of a row waits for the next block.
         over = (whole.count(b"\0") + 1) % _FIELDS if end else 0
         if over:
             whole, *partial = whole.rsplit(b"\0", over) if whole.count(b"\0") >= over else (b"", whole)
@@ -291,7 +291,7 @@ def _decode(blocks: Iterator[bytes]) -> Iterator[Entry]:
 def _entries(parts: list[str]) -> Iterator[Entry]:
     """Make entries column by column, which takes a third of the time that it does row by row.
 
-    What repeats from row to row is one object in all of them.
+    Values that repeat from row to row are one object in all of them.
     """
     paths, kinds, modes, uids, gids, sizes, digests, links, devices, xattrs, rest = (
         parts[column::_FIELDS] for column in range(_FIELDS)

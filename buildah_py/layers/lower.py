@@ -1,4 +1,4 @@
-"""What lies below an upper directory: the lower layers, descended as overlayfs merges them."""
+"""Layers below an upper directory, descended as overlayfs merges them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LIST_FROM: Final = 8  # as many look-ups in one directory cost about what listi
 
 
 class LowerPath(NamedTuple):
-    """What a path is below the upper directory.
+    """State of a path below the upper directory.
 
     `stat` is None where nothing shows; `layer` is the index of the layer that shows. A directory has in `merged` the
     layers, top-most first, whose directories make it up, and in `marked` those among them in which zero-sized files can

@@ -60,7 +60,7 @@ class Member(NamedTuple):
 class TarReader:
     """Iterate over the members of a stream; `read` gives the bytes of the current one.
 
-    What was not read of a member is skipped. Raises ArchiveError, with the offset, for whatever is no tar. `check` is
+    The unread rest of a member is skipped. Raises ArchiveError, with the offset, for whatever is not a tar. `check` is
     called often, and may raise what ends the reading.
     """
 

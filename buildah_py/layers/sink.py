@@ -1,4 +1,4 @@
-"""What a layer can be written to, in whatever form the store keeps it."""
+"""Interface to write a layer, in whatever form the store keeps it."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ _MOST: Final = (1 << 63) - 1
 class Stamps(NamedTuple):
     """The times of one layer that are no content, as ranges of seconds since 1970 with both ends, in order.
 
-    What neither holds is content.
+    Times that neither holds are content.
     """
 
     clock: tuple[tuple[int, int], ...] = ()

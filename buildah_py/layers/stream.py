@@ -81,7 +81,7 @@ class BackgroundHash:
 class ReadAhead:
     """Reads a stream on a thread of its own, a few pieces ahead: decompression then costs its reader no time.
 
-    The thread starts when the stream turns out to be longer than two pieces. What it raises is raised by `read`.
+    The thread starts when the stream turns out to be longer than two pieces. Its exceptions are raised by `read`.
     Leaving the context ends it, at the latest when the read that is under way returns.
     """
 

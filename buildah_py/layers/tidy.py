@@ -54,7 +54,7 @@ def _is_copy(status: os.stat_result, stub: str) -> bool:
 def tidy(upper: str, captured: Captured) -> None:
     """Remove files, whiteouts and directories that were merely copied up, and cut times as the layer has them.
 
-    What stays keeps its times otherwise.
+    Files that stay keep their times otherwise.
 
     Directories with something in them that stays are not among them, and nothing may use the directory meanwhile.
     """

@@ -1,4 +1,4 @@
-"""What a read-only file tree can be asked: a build context, the merged view of a chain, an unpacked archive."""
+"""Interface of read-only file trees: a build context, the merged view of a chain, an unpacked archive."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class FirstReader(FileReader, Protocol):
 
 
 class SourceTree(Tree, Protocol):
-    """A tree that COPY selects from. What a subclass leaves out holds for trees in which all digests are known."""
+    """A tree that COPY selects from. Methods that a subclass leaves out suit trees in which all digests are known."""
 
     def children(self, path: str) -> Sequence[Entry]:
         """Return the entries of the directory `path` in the order of their names. Raises NotFound where it is none."""

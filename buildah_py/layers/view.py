@@ -49,7 +49,7 @@ class LayerTree:
 
     @property
     def inventory(self) -> Inventory:
-        """What the layer holds."""
+        """Entries of the layer."""
         if self._inventory is None:
             assert self._load is not None
             self._inventory = self._load()

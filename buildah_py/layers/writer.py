@@ -38,7 +38,7 @@ _NODES: Final = {FIFO: 0o010000, CHAR: 0o020000, BLOCK: 0o060000}
 class LayerWriter:
     """Writes a layer in overlay form into the empty directory `dest`, and knows its inventory and diff_id.
 
-    Paths are as in Entry. A parent has to be added before what is in it. What is added later replaces what is there; a
+    Paths are as in Entry. A parent has to be added before what is in it. Later entries replace earlier ones; a
     directory added over a directory changes its attributes alone. Nothing but this writer may write to `dest`: then
     every directory on the way is one that it made, and no path goes through a symbolic link.
 

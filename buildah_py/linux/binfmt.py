@@ -1,4 +1,4 @@
-"""What the kernel runs with an emulator: the interpreters of binfmt_misc (Documentation/admin-guide/binfmt-misc)."""
+"""Emulators that the kernel runs programs with: interpreters of binfmt_misc (Documentation/admin-guide/binfmt-misc)."""
 
 from __future__ import annotations
 

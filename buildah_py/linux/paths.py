@@ -111,7 +111,7 @@ class Beneath:
 def read_regular(dirfd: int, path: str | bytes, most: int) -> bytes:
     """Read the beginning of a regular file, with `dirfd` as the root; nothing where there is no regular file.
 
-    What is something else is never opened. Raises OSError for what a file system that is in order does not answer.
+    Anything else is never opened. Raises OSError for what a file system that is in order does not answer.
     """
     try:
         found = openat2(dirfd, path, os.O_PATH)

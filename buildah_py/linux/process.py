@@ -1,4 +1,4 @@
-"""What a process says about itself: prctl(2), capabilities(7), close_range(2), ioctls of its terminal."""
+"""Settings of this process: prctl(2), capabilities(7), close_range(2), ioctls of its terminal."""
 
 from __future__ import annotations
 

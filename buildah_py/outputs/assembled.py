@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Assembled:
-    """What is written of an image beside its layers.
+    """Parts of an image that are written beside its layers.
 
     `own` is the manifest's descriptor with its platform. Where annotations want one, `index` holds nothing but that
     manifest. `top` describes what the image is called by: the index if there is one, else the manifest.

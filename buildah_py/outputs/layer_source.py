@@ -1,4 +1,4 @@
-"""What an output has to know of a layer."""
+"""Facts about a layer that an output has to know."""
 
 from __future__ import annotations
 

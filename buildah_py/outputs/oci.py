@@ -31,7 +31,7 @@ _LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 
 
 class Written(NamedTuple):
-    """What was written: what describes the image (its manifest, or an index around that), and the manifest."""
+    """Descriptor of an image that was written (of its manifest, or of an index around that), and the manifest."""
 
     descriptor: Descriptor
     manifest: Manifest

@@ -1,4 +1,4 @@
-"""What `--output` says: `type=oci,dest=image.tar`, spelled as buildx spells it."""
+"""Values of `--output`: `type=oci,dest=image.tar`, spelled as buildx spells it."""
 
 from __future__ import annotations
 

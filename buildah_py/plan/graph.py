@@ -61,7 +61,7 @@ class HistoryItem(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be executed for a target, in an order in which each node follows all that it needs.
+    """Nodes to execute for a target, in an order in which each node follows all that it needs.
 
     `config` is the target's image config but for what only execution tells: `history` and the diff_ids that belong to
     its nodes. `stages` gives each planned stage's number of nodes, `bases` the configs of base images by their name and

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanOptions:
-    """What the command line adds to a build file.
+    """Options that the command line adds to a build file.
 
     `resolve` gives the config of an image by the name in FROM and the platform; it raises NotFound. `env` are variables
     of every stage from its beginning, whatever ENV and ARG say of them. `contexts` are the

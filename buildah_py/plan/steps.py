@@ -1,7 +1,7 @@
 """Steps: the changes of a file system that a build consists of, as plain data.
 
 `canonical()` of a step holds all that can change its result and nothing else; it becomes part of the step's key and is
-kept with the result. What a step runs on and reads from is not in the step but in its node.
+kept with the result. The inputs that a step runs on and reads from are not in the step but in its node.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""What a build tells while it runs: events, and the ways to show them."""
+"""Progress of a build while it runs: events, and the ways to show them."""

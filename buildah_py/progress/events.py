@@ -82,7 +82,7 @@ class Warning(NamedTuple):  # noqa: A001 - the field's word; used as events.Warn
 
 
 class CacheRead(NamedTuple):
-    """What a shared cache was good for: steps that it spared, and the bytes read of its records and of its layers."""
+    """Use of a shared cache: steps that it spared, and the bytes read of its records and of its layers."""
 
     cache: str
     hits: int
@@ -91,7 +91,7 @@ class CacheRead(NamedTuple):
 
 
 class CacheSent(NamedTuple):
-    """What was sent to a shared cache: blobs and bytes, and blobs that it had already."""
+    """Transfer to a shared cache: blobs and bytes that were sent, and blobs that it had already."""
 
     cache: str
     blobs: int

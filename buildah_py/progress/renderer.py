@@ -1,4 +1,4 @@
-"""What the renderers share: one event at a time, and a stream that may go away."""
+"""Base of the renderers: one event at a time, and a stream that may go away."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 MAX_LINE = 64 << 10
 """A line longer than this many bytes is shown in pieces, so that output without line ends needs no memory."""
 
-# What a terminal takes as commands (ECMA-48): CSI, OSC and its kin up to their end, two-character escapes, C1 controls.
+# Commands of a terminal (ECMA-48): CSI, OSC and its kin up to their end, two-character escapes, C1 controls.
 # (Patterns are compiled by their first use, which most builds never come to.)
 _COMMANDS = (
     r"\x1b\[[0-?]*[ -/]*[@-~]|\x9b[0-?]*[ -/]*[@-~]|\x1b[\]PX^_][^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c|$)"

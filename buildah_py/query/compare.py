@@ -1,4 +1,4 @@
-"""What differs between two images: files by the merged views, configs by their properties."""
+"""Differences between two images: files by the merged views, configs by their properties."""
 
 from __future__ import annotations
 

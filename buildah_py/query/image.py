@@ -39,7 +39,7 @@ class HistoryLine(NamedTuple):
 
 
 class LayerReport(NamedTuple):
-    """What a layer is and does: paths that it adds, changes, removes; sizes in bytes.
+    """Facts about a layer: paths that it adds, changes, removes; sizes in bytes.
 
     `size` is that of its tar, `disk` what it takes here. `wasted` are bytes of files below that it hides: an image
     carries them for nothing.

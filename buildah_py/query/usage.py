@@ -1,4 +1,4 @@
-"""What the state takes of the disk: images with what they share, the cache, and everything else."""
+"""Use of the disk by the state: images with what they share, the cache, and everything else."""
 
 from __future__ import annotations
 

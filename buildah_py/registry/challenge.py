@@ -1,4 +1,4 @@
-"""What a registry demands in WWW-Authenticate (RFC 9110, section 11; Docker's token specification)."""
+"""Demands of a registry in WWW-Authenticate (RFC 9110, section 11; Docker's token specification)."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ class Mirror:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What holds for references that begin with `prefix`; `location` ("" for the prefix itself) is where they are."""
+    """Rule for references that begin with `prefix`; `location` ("" for the prefix itself) is where they are."""
 
     prefix: str
     location: str = ""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from buildah_py.registry.options import RegistryOptions
 
 DOCKER_HUB_KEY: Final = "https://index.docker.io/v1/"
-"""What docker calls Docker Hub in its file, and to helpers."""
+"""Name of Docker Hub in docker's file, and to helpers."""
 BY_IDENTITY: Final = "<token>"
 """The name with which helpers say that the secret is an identity token."""
 

@@ -1,4 +1,4 @@
-"""What the user says about registries, by options and by the environment."""
+"""Options for registries, of the command line and of the environment."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ class Server:
 
 
 class Shared:
-    """What all sessions of a process share."""
+    """State that all sessions of a process share."""
 
     def __init__(self, options: RegistryOptions) -> None:
         self.options = options

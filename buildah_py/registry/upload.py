@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _STEP: Final = 1 << 20
 _RANGE: Final = re.compile(r"(?:bytes=)?(\d{1,18})-(\d{1,18})")
 _NO_PIECES: Final = frozenset({400, 404, 405, 411, 415, 416, 501})
-"""What registries answer that take a blob only whole."""
+"""Statuses with which registries answer that take a blob only whole."""
 _MOUNTS: Final = 3
 """Repositories that are asked for a blob before it is sent."""
 

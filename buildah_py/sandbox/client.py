@@ -46,7 +46,7 @@ class Container:
         self._root = -1
         self.terminal = -1
         self.warnings = warnings
-        """What this machine could not do for the container; complete after `wait`."""
+        """Things that this machine could not do for the container; complete after `wait`."""
 
     def signal(self, number: int) -> None:
         """Send a signal to the command; after its end nothing happens."""

@@ -234,7 +234,7 @@ def _enter(root: Root, *, pivot: bool) -> None:
             os.chdir("/")
             return
     old = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    # What a user namespace inherits is locked and cannot be taken away one by one.
+    # Mounts that a user namespace inherits are locked and cannot be taken away one by one.
     below = [] if root.unprivileged else _mounts_of_host()
     mounts.mount(".", "/", flags=mounts.MS_MOVE)
     os.chroot(".")

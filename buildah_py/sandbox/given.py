@@ -1,4 +1,4 @@
-"""What a command is given beside its root: directories, layers, files and memory."""
+"""Mounts that a command is given beside its root: directories, layers, files and memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every network namespace of a container gets first, from within."""
+"""First settings of every network namespace of a container, made from within."""
 
 from __future__ import annotations
 

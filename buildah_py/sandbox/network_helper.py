@@ -1,7 +1,7 @@
 """The process that makes networks: a bridge for one build, address translation, and network namespaces on the bridge.
 
 It is executed beside the main process, so that its time is not on the way, and outlives the main process by what it
-takes to remove everything, even if that was killed. What a killed one of these leaves, the next one removes: all
+takes to remove everything, even if that was killed. The remains of a killed one are removed by the next one: all
 interfaces of a build are in one group, whose number is in the name of a file that its owner keeps locked.
 
 Messages: ("take",) is answered by ("network", number, address) with a namespace's descriptor, or ("error", what, why);

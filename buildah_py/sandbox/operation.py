@@ -1,4 +1,4 @@
-"""What all mounts of a container have in common: they describe themselves, travel over a socket, and execute."""
+"""Base of all mounts of a container: they describe themselves, travel over a socket, and execute."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Operation:
     __slots__ = ("target",)
     fields: ClassVar[tuple[str, ...]] = ("target",)
     title = ""
-    """What is mounted, in a word or two."""
+    """Kind of the mount, in a word or two."""
     directory = True
     reserves = ""
     """The part of its place that no mount of a build may cover: "", "place", or "tree" for all below as well."""

@@ -116,7 +116,7 @@ def capability_mask(container: ContainerSpec) -> int:
         raise SandboxError(str(error), hint="see capabilities(7) for the names") from None
 
 
-# What a command gets whatever limits its caller has: no core files in layers, enough files for large builds.
+# Limits of a command, whatever limits its caller has: no core files in layers, enough files for large builds.
 _UNLIMITED = -1
 _RLIMITS = {
     "RLIMIT_AS": (_UNLIMITED, _UNLIMITED),

@@ -34,7 +34,7 @@ def resolver_file(
 ) -> bytes:
     """Write /etc/resolv.conf from the host's, without servers that a network of its own cannot reach.
 
-    Where systemd-resolved's stub is the only server, the servers behind it are taken. What is given replaces the host's
+    Where systemd-resolved's stub is the only server, the servers behind it are taken. Given values replace the host's
     lines of that kind.
     """
     lines = _read(path)

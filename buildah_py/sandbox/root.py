@@ -19,7 +19,7 @@ INERT = mounts.MOUNT_ATTR_NOSUID | mounts.MOUNT_ATTR_NODEV | mounts.MOUNT_ATTR_N
 
 
 class Root:
-    """What operations work on: the new root, where the host still is, and what came over the socket."""
+    """Object of the operations: the new root, where the host still is, and what came over the socket."""
 
     __slots__ = (
         "_files",

@@ -1,6 +1,6 @@
 """The system calls that a container may make: docker's default policy as a program for the kernel.
 
-What is not listed fails with EPERM. Calls newer than this list fail with ENOSYS, so that programs fall back to what
+Other calls than these fail with EPERM. Calls newer than this list fail with ENOSYS, so that programs fall back to what
 came before them. clone3 does too, as its flags lie in memory where no filter can see them. libseccomp knows the calls'
 numbers; the program is our own, a search among ranges of numbers, because it takes the kernel a third of the time to
 install and is made at once.
@@ -244,7 +244,7 @@ def ranges(
 ) -> list[tuple[int, list[BpfInstruction]]]:
     """Give the first number of each range of calls that are decided alike, from 0 to the end of all numbers.
 
-    What is not among `numbers` is decided by `default` up to `last`, by `unknown` behind it.
+    A number that is not among `numbers` is decided by `default` up to `last`, by `unknown` behind it.
     """
     found = [(0, numbers.get(0, default))]
     for number in range(1, last + 1):

@@ -54,11 +54,11 @@ _OTHER_MACHINES = {0x40000003: "x86", 0x40000028: "arm"}
 _KERNEL = re.compile(r"(\d+)\.(\d+)")
 
 _FAIL = -1
-"""What a test does where it fails: jump to the end of its rule."""
+"""Target of a test that fails: jump to the end of its rule."""
 
 
 class _InvalidError(ValueError):
-    """What was given is no profile."""
+    """The file is not a profile."""
 
 
 def read_profile(path: str) -> str:

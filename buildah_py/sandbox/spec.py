@@ -1,4 +1,4 @@
-"""What a container is made of, and how it ended."""
+"""Specification of a container, and how it ended."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ISOLATIONS = ("container", "chroot")
 
 @dataclass(kw_only=True, frozen=True, slots=True)
 class ResourceLimits:
-    """What a container may use; 0 is no limit. Bytes, CPUs (1.5 is one and a half), processes."""
+    """Resources that a container may use; 0 is no limit. Bytes, CPUs (1.5 is one and a half), processes."""
 
     memory: int = 0
     memory_swap: int = 0
@@ -75,7 +75,7 @@ class ContainerSpec:
     """Name as in `ulimit` ("nofile"), soft and hard limit; -1 for none."""
     limits: ResourceLimits = field(default_factory=ResourceLimits)
     name: str = "run"
-    """What the log of --debug calls it: the number of its step."""
+    """Name in the log of --debug: the number of its step."""
     secrets: tuple[str, ...] = ()
     """Names of variables and targets of files whose values are written down nowhere."""
 

@@ -1,4 +1,4 @@
-"""What of this machine's network matters to one for containers: its routes, where they lead, how large packets are."""
+"""Parts of this machine's network that matter to one for containers: routes, where they lead, the size of packets."""
 
 from __future__ import annotations
 

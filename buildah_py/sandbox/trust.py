@@ -28,7 +28,7 @@ _HOST_BUNDLES = (
     "/etc/ssl/cert.pem",
     "/etc/ssl/ca-bundle.pem",
 )
-# What OpenSSL, curl, git, Python's requests and pip, Node.js, Deno, Cargo, Nix, Perl, AWS and gRPC look at.
+# Variables that OpenSSL, curl, git, Python's requests and pip, Node.js, Deno, Cargo, Nix, Perl, AWS and gRPC look at.
 _VARIABLES = (
     "SSL_CERT_FILE",
     "CURL_CA_BUNDLE",

@@ -35,7 +35,7 @@ class Signature(NamedTuple):
 
 
 class Head(NamedTuple):
-    """What a config says: the digest of the records, and who signed that."""
+    """Contents of a config: the digest of the records, and who signed that."""
 
     records: str
     signatures: tuple[Signature, ...]

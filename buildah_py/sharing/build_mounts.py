@@ -29,7 +29,7 @@ MOST = "PYBUILD_CACHE_MOUNT_MAX"
 
 
 class Mounts:
-    """What stands for the cache mounts of one build.
+    """Directories for the cache mounts of one build.
 
     `options` are those of single mounts, `imports` the caches that may fill new ones, each with the ids that it is
     asked for. `warn` is told what could not be had.

@@ -21,7 +21,7 @@ _THREADS = 4
 
 
 class Content(NamedTuple):
-    """What a cache is to hold. `blobs` are what layers and cache mounts need."""
+    """Contents that a cache is to hold. `blobs` are what layers and cache mounts need."""
 
     records: Sequence[SharedRecord]
     layers: Sequence[SharedLayer]

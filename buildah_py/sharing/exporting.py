@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Steps(NamedTuple):
-    """What the steps of a build led to: all records, and those of the steps that the image's layers come from."""
+    """Records of the steps of a build: all, and those of the steps that the image's layers come from."""
 
     records: tuple[Record, ...]
     chain: frozenset[str]

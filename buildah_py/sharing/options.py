@@ -1,4 +1,4 @@
-"""What the command line says about caches that are shared, and about cache mounts."""
+"""Options of caches that are shared, and of cache mounts."""
 
 from __future__ import annotations
 

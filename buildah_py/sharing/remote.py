@@ -161,7 +161,7 @@ def _promise(store: Store, one: ImportedCache, said: SharedLayer, key: str) -> N
         origin = Origin(backend.kind, backend.location, blob.digest, blob.media_type, blob.size)
     else:  # mode=min leaves out what the image does not have: if it is needed, the step is executed
         origin = Origin("step", key, "", "", 0)
-    # What the cache says of the content is kept with the record alone: it must not get in the way of an image that
+    # The cache's word on the content is kept with the record alone: it must not get in the way of an image that
     # has a layer of this name.
     store.layers.promise(said.diff_id, size=origin.size, origins=[origin], created=said.created)
 

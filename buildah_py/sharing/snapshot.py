@@ -1,4 +1,4 @@
-"""What a cache mount holds, as a cache keeps it: an inventory, and the packs in which its files' contents lie.
+"""Contents of a cache mount, as a cache keeps them: an inventory, and the packs in which its files' contents lie.
 
 Contents are named by their digests: two snapshots share the packs of what both hold, and equal files are there once. A
 pack is a run of contents, compressed as a whole. Snapshots are what others say: see `restore` for what is believed.

@@ -1,4 +1,4 @@
-"""What `--cache-to` and `--cache-from` say, spelled as buildx spells it: `type=registry,ref=HOST/NAME,mode=max`."""
+"""Values of `--cache-to` and `--cache-from`, spelled as buildx spells it: `type=registry,ref=HOST/NAME,mode=max`."""
 
 from __future__ import annotations
 

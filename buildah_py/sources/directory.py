@@ -29,7 +29,7 @@ _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 _TRIES: Final = 3
 _ROOT: Final = "the root of the context"
-# What the system calls say when a path is no longer what a moment ago it was; EINVAL is readlink's.
+# Errors of the system calls when a path is no longer what it was a moment ago; EINVAL is readlink's.
 _CHANGED: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV, errno.ENXIO, errno.EINVAL, errno.ESTALE)
 _KINDS: Final = {
     stat.S_IFREG: FILE,
@@ -49,7 +49,7 @@ class _Listing(NamedTuple):
 
 
 class _Scan(NamedTuple):
-    """What scanning one directory gave: what shows, ignored directories in which something may show, what is hidden."""
+    """Scan of one directory: what shows, ignored directories in which something may show, what is hidden."""
 
     found: dict[str, Entry]
     doubtful: list[tuple[str, Entry]]
@@ -159,7 +159,7 @@ class DirectoryContext(SourceTree):
 
         return ContextReader(self, self._root)
 
-    # What a context knows beyond that.
+    # Abilities of a context beyond that.
 
     def complete(self, entries: Sequence[Entry]) -> list[Entry]:
         """Give the same entries with all digests and extended attributes, reading the files that are not known."""
@@ -340,7 +340,7 @@ class DirectoryContext(SourceTree):
                     continue  # a socket
                 found[name] = entry
         if cache is not None:
-            # What is hidden now may be asked for by the next build, with another ignore file.
+            # Hidden files may be asked for by the next build, with another ignore file.
             cache.seen(path, [*directories, *hidden], found.keys() | hidden if hidden else found)
         return _Scan(found, doubtful, hidden)
 

@@ -1,4 +1,4 @@
-"""What a git URL says: the repository, what to check out of it, and how. Nothing in it can be taken for an option."""
+"""Parts of a git URL: the repository, what to check out of it, and how. Nothing in it can be taken for an option."""
 
 from __future__ import annotations
 

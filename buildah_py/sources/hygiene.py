@@ -1,4 +1,4 @@
-"""What a whole context surely should not bring into an image: version control, installed packages, keys, sheer bulk."""
+"""Files that a whole context should not bring into an image: version control, installed packages, keys, sheer bulk."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Finding(NamedTuple):
 def advice(tree: Tree, entries: Iterable[Entry], *, meant: Container[str], ignore: str) -> str:
     """Say in one sentence what a copy of `entries` has taken along that it hardly should have; empty for nothing.
 
-    What is in `meant` was named by whoever wrote the copy: that is on purpose. `ignore` is the ignore file to edit.
+    Paths in `meant` were named by whoever wrote the copy: that is on purpose. `ignore` is the ignore file to edit.
     """
     all_of_it = "" in meant
     findings = [one for one in inspect(tree, entries) if (one.path not in meant if one.path else all_of_it)]

@@ -1,4 +1,4 @@
-"""What a build may use to get at what is elsewhere: secrets, and whether others may lead it to this machine."""
+"""Means of a build to get at what is elsewhere: secrets, and whether others may lead it to this machine."""
 
 from __future__ import annotations
 

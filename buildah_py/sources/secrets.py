@@ -1,4 +1,4 @@
-"""What `--secret` and `--ssh` lend to RUN steps. Values are read once, when needed, and kept in memory only."""
+"""Secrets and agents for RUN steps (`--secret`, `--ssh`). Values are read once, when needed, and kept in memory only."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def _read(path: str, cancelled: Callable[[], bool]) -> bytes:
 
 
 class SecretReaders(NamedTuple):
-    """What a build asks: a secret's value by its id, and what of it enters keys."""
+    """Questions of a build: a secret's value by its id, and the part of it that enters keys."""
 
     value: Callable[[str], bytes | None]
     digest: Callable[[str], str]

@@ -34,7 +34,7 @@ _FEW = 5
 
 
 class LayerCheck(NamedTuple):
-    """What an inventory and the files beside it really are: the digests, and what does not fit together."""
+    """Findings on an inventory and the files beside it: the digests, and what does not fit together."""
 
     layer_digest: str
     diff_id: str

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Rules(NamedTuple):
-    """What may go: everything that is not held, unless something is said here.
+    """Rules for what may go: everything that is not held, unless something is said here.
 
     `before`: only what was last used before that (ns since 1970). `keep`: only until the whole state takes no more than
     so many bytes of the disk. `min_free`: only until the file system has so many bytes free. `named`: images with a
@@ -40,7 +40,7 @@ class Rules(NamedTuple):
 
 
 class Collected(NamedTuple):
-    """What went, and the bytes of the disk that this freed; `used` is what the state takes now.
+    """Result of a collection: what went, and the bytes of the disk that this freed; `used` is what the state takes now.
 
     `goal` is what it was to take at most, None where nothing was said.
     """
@@ -224,7 +224,7 @@ class _Choice:
                 self._offer_layer(diff_id)
         for blobs in self._blobs.values():
             for blob in blobs:
-                # What came from elsewhere stays as long as its layer: its bytes cannot be made again.
+                # A blob from elsewhere stays as long as its layer: its bytes cannot be made again.
                 if blob.compressor and blob.used < self._limit:
                     heapq.heappush(self._heap, (blob.used, 0, "blob", blob.digest))
         for mount in self._mounts.values():

@@ -197,7 +197,7 @@ DELETE FROM records;
 DELETE FROM selections;
 """
 _FORMATS = (_FORMAT_1, _FORMAT_2, _FORMAT_3, _FORMAT_4, _FORMAT_5)
-"""What makes each format of the one before it."""
+"""Statements that make each format of the one before it."""
 
 SCHEMA_VERSION = len(_FORMATS)
 _RECORDS_SINCE = 5

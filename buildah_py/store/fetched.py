@@ -1,4 +1,4 @@
-"""What contexts and ADD got from web servers and repositories, kept so that it need not be sent again.
+"""Files that contexts and ADD got from web servers and repositories, kept so that they need not be sent again.
 
 fetched/<hex>        a file, by its digest; <hex>.json beside it what a server said of a URL
 git/<hex>/           the objects of a repository

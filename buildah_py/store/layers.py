@@ -70,7 +70,7 @@ _COLUMNS = "diff_id, layer_digest, size, entries, root, created, used, absent, f
 
 
 class Layers:
-    """The layers below `directory`. What is used is marked with `since` (ns since 1970) at the earliest.
+    """The layers below `directory`. Layers that are used are marked with `since` (ns since 1970) at the earliest.
 
     That is the start of this process's lease: a clock that is set back meanwhile does not make a layer look unused.
     """

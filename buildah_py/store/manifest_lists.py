@@ -23,7 +23,7 @@ class ListEntry(NamedTuple):
 
 
 class ManifestLists:
-    """The tables. What is said of lists and entries are bytes whose meaning is not known here."""
+    """The tables. The data of lists and entries are bytes whose meaning is not known here."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -1,4 +1,4 @@
-"""Rows from a step key to the layer that it led to. What a key, a place or the data means is not known here.
+"""Rows from a step key to the layer that it led to. The meaning of keys, places and data is not known here.
 
 Each row is sealed with a digest of all that it says, so that one in which anything changed is no record any more.
 """

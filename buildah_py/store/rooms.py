@@ -70,7 +70,7 @@ class _Descent:
 def disk_usage(path: str) -> int:
     """Return the bytes on the disk of a file or of everything in a directory, as du(1) counts them; 0 where nothing is.
 
-    What vanishes or is moved meanwhile does not count.
+    Files that vanish or are moved meanwhile do not count.
     """
     try:
         status = os.lstat(path)

@@ -23,7 +23,7 @@ class Ahead:
     """Compresses layers as they become known, one after the other, in a thread that the first of them starts.
 
     A layer that is in the store in the form that is wanted, or that is not here at all, costs a look into the database.
-    What goes wrong is left to the output, which will come across it again.
+    Errors are left to the output, which will come across them again.
     """
 
     def __init__(self, store: Store, outputs: Iterable[Output]) -> None:

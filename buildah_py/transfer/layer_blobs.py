@@ -24,7 +24,7 @@ _PIECE = 1 << 20
 
 
 class Form(NamedTuple):
-    """How layers are to be compressed. What came from elsewhere is passed on as it came, unless `force` is set."""
+    """How layers are to be compressed. Layers from elsewhere are passed on as they came, unless `force` is set."""
 
     compression: str = media_types.GZIP
     level: int | None = None
@@ -39,7 +39,7 @@ class Form(NamedTuple):
 
 
 def form_of(output: Output) -> Form:
-    """Give the form that an output asks for. What goes to a daemon of this machine is compressed only if asked for."""
+    """Give the form that an output asks for. Layers for a daemon of this machine are compressed only if asked for."""
     local = output.type == "docker" and output.dest is None
     return Form(
         output.compression or (media_types.UNCOMPRESSED if local else media_types.GZIP),
@@ -76,7 +76,7 @@ class LayerBlobs:
         return None
 
     def _is_as_it_should_be(self, diff_id: str, compression: str | None) -> bool:
-        """Tell whether a layer is compressed as it should be; one from an archive of Docker's is not, as archives are not."""
+        """Tell whether a layer is compressed as it should be; those of Docker's archives are not, as archives are not."""
         wanted = self.form.compression
         return compression != media_types.UNCOMPRESSED or wanted == compression or self._is_elsewhere(diff_id)
 

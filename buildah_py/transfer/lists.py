@@ -22,7 +22,7 @@ DOCKER = "docker://"
 
 
 class Said(NamedTuple):
-    """What the command line says of an image in a list; "" and empty where it says nothing."""
+    """Options of an image in a list; "" and empty where the command line says nothing."""
 
     os: str = ""
     architecture: str = ""
@@ -64,9 +64,9 @@ class Said(NamedTuple):
 
 
 class Listed(NamedTuple):
-    """What is in a list: an image of the store by its id, its platform, and the annotations that it has there.
+    """Entry of a list: an image of the store by its id, its platform, and the annotations that it has there.
 
-    What comes from a registry is sent on byte by byte if it may be: `original` describes its manifest, `source` is the
+    An entry from a registry is sent on byte by byte if it may be: `original` describes its manifest, `source` is the
     repository that has it. With a `manifest`, whose bytes these are, it is no image of the store: an attestation, an
     artifact, an index.
     """

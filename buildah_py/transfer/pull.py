@@ -171,7 +171,7 @@ class Bases:
 def find_local(store: Store, name: str, wanted: Platform) -> tuple[StoredImage | None, bool]:
     """Return the image of the store that has the name for a platform; else the one that has it for another, and False.
 
-    What a registry once gave for the platform suits, whatever its config says: it has nothing better.
+    An image that a registry once gave for the platform suits, whatever its config says: it has nothing better.
     """
     from buildah_py.store.names import find_image
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from buildah_py.store import Store
 
 _MOST = 64 * 1024
-"""What a command may print to become a variable."""
+"""Most bytes that a command may print to become a variable."""
 
 
 class CaptureOp(RunOp):

@@ -44,6 +44,6 @@ def fetch(store: Store, reach: Reach, step: CopyStep, url: str) -> tuple[Selecti
         cancelled=reach.cancelled,
     )
     tree = DirectoryContext(checkout.path, name=shown)
-    # What git keeps for itself holds times of this checkout.
+    # The files that git keeps for itself hold times of this checkout.
     identity = f"git {checkout.commit} {source.subdir}" if step.keep_git_dir or source.keep_git_dir else ""
     return select_path(tree, "", where=shown), identity

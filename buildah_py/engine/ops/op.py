@@ -26,7 +26,7 @@ NOTHING_USED = Usage()
 
 
 class InputList(NamedTuple):
-    """What an input holds: the tree that it comes from, whether that is a build context, where the sources lie in it.
+    """Contents of an input: the tree that they come from, whether that is a build context, where the sources lie in it.
 
     `pack` gives the bytes that its digest in the key is the digest of.
     """
@@ -66,7 +66,7 @@ class Op(Protocol):
 
     @property
     def usage(self) -> Usage:
-        """What executing it took; zeros where there was no command."""
+        """Resources that executing it took; zeros where there was no command."""
 
     def inputs(self) -> Mapping[str, str]:
         """Return the digests of what the step reads, by names that mean something to a person."""

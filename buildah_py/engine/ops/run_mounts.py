@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 
 class MadeMount(NamedTuple):
-    """What a mount becomes: operations of the sandbox, and variables that the command sees and the key does not.
+    """Outcome of a mount: operations of the sandbox, and variables that the command sees and the key does not.
 
-    What is `secret` is written down nowhere.
+    A `secret` one is written down nowhere.
     """
 
     operations: tuple[Operation, ...] = ()
