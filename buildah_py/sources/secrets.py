@@ -1,4 +1,4 @@
-"""Secrets and agents for RUN steps (`--secret`, `--ssh`). Values are read once, when needed, and kept in memory only."""
+"""Secrets and agents of RUN steps (`--secret`, `--ssh`): values are read once, when needed, and kept only in memory."""
 
 from __future__ import annotations
 
