@@ -24,7 +24,7 @@ def config_path(environ: Mapping[str, str]) -> str | None:
     given = environ.get("PYBUILD_CONFIG")
     if given is not None:
         if given and not os.path.isfile(given):
-            raise UsageError(f"PYBUILD_CONFIG names {given}, which is no file")
+            raise UsageError(f"PYBUILD_CONFIG names {given}, which is not a file")
         return given or None
     home = environ.get("XDG_CONFIG_HOME", "")
     if not home.startswith("/"):
@@ -55,7 +55,7 @@ def _read(path: str) -> dict[str, str]:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise UsageError(f"{path} is no mapping", hint="write lines such as `context-modes: git`")
+        raise UsageError(f"{path} is not a mapping", hint="write lines such as `context-modes: git`")
     found = {}
     for name, setting in value.items():
         key = str(name).replace("_", "-")

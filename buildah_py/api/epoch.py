@@ -66,7 +66,7 @@ def settle_epoch(
 
 
 def _of_file(build_file: BuildFile, build_args: Mapping[str, str]) -> Epoch | None:
-    """Read the default of a global ARG; one that is no time is refused when the file is walked."""
+    """Read the default of a global ARG; one that is not a time is refused when the file is walked."""
     values: dict[str, str] = {}
     for argument in (one for arg in build_file.arguments for one in arg.arguments):
         try:

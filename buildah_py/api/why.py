@@ -37,7 +37,7 @@ def why(request: BuildRequest, *, against: str = "", fetch: bool = False) -> Rep
     With `against`, a file that `--record` wrote, what differs from that build instead. With `fetch`, what ADD names on
     the network is fetched. Nothing is built, and nothing written but what is remembered of the context's files.
 
-    Raises what planning a build raises, and CacheError for a file that is no record.
+    Raises what planning a build raises, and CacheError for a file that is not a record.
     """
     other = None
     if against:

@@ -26,7 +26,7 @@ def parse_condition(statement: Statement) -> Condition:
     """Read the arguments of an IF.
 
     Raises:
-        BuildFileError: they are no condition.
+        BuildFileError: they are not a condition.
 
     """
     text = statement.args
@@ -38,7 +38,7 @@ def parse_condition(statement: Statement) -> Condition:
         at = statement.offset + error.offset
         end = at + 1 if error.offset < len(text) else at
         raise statement.error(
-            "this is no condition", at, end, hint="conditions are made of NAME, ==, !=, defined, !, &&, || and ( )"
+            "this is not a condition", at, end, hint="conditions are made of NAME, ==, !=, defined, !, &&, || and ( )"
         ) from None
     if _depth(nodes) > _MAX_DEPTH:
         raise statement.error("the condition is nested too deeply")

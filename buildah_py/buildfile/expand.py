@@ -270,7 +270,7 @@ def _trim(value: str, operator: str, word: str, offset: int) -> str:
 
 
 def _explain(text: str, error: MismatchError, *, body: bool) -> ExpansionError:
-    """Say in words why `text` is no word."""
+    """Say in words why `text` is not a word."""
     offset = error.offset
     at_end = offset >= len(text)
     start = text.rfind("${", 0, offset)

@@ -23,7 +23,7 @@ _MAX_BLOCKS = 50
 def parse(text: str | bytes, name: str, *, extensions: bool = False, include: IncludeReader | None = None) -> BuildFile:
     """Read a build file.
 
-    Bytes that are no UTF-8 become replacement characters. `extensions` turns pybuild's extensions on; a file does so
+    Bytes that are not UTF-8 become replacement characters. `extensions` turns pybuild's extensions on; a file does so
     itself with `# syntax=pybuild/1`. `include` is asked for the text of an INCLUDE's file.
 
     Raises:

@@ -20,7 +20,7 @@ _ODD = "[\n\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
 
 
 def has_odd_space(text: str) -> bool:
-    """Whether `text` holds a space that is no blank."""
+    """Whether `text` holds a space that is not a blank."""
     return "\n" in text or (not text.isascii() and re.search(_ODD, text) is not None)
 
 

@@ -284,7 +284,7 @@ class StageWalk:
         return self.expand_text(word.text, word.span)
 
     def expand_text(self, text: str, span: Span) -> str:
-        """Like `expand`, for text that is no word of the tree."""
+        """Like `expand`, for text that is not a word of the tree."""
         found = self.walk.expansion(text, self.env, span, self.source)
         if found.unset:
             self.observer.unset(found.unset)

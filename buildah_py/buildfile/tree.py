@@ -257,7 +257,7 @@ class Maintainer(Instruction):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unreadable(Instruction):
-    """An ONBUILD trigger that is no instruction. It may be kept in an image; using it gives `error`."""
+    """An ONBUILD trigger that is not an instruction. It may be kept in an image; using it gives `error`."""
 
     error: BuildFileError
 

@@ -94,7 +94,7 @@ class FileChecks:
                 self._warn_at(
                     stage.base,
                     "InvalidDefaultArgInFrom",
-                    f"with the default values of its ARGs {stage.base.image.text} is no valid name of an image",
+                    f"with the default values of its ARGs {stage.base.image.text} is not a valid name of an image",
                 )
 
     def _undeclared(self, base: From, unset: list[str], known: list[str]) -> None:

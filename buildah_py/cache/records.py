@@ -29,7 +29,7 @@ NEAR = 12
 
 
 class Made(NamedTuple):
-    """The result of a step: a layer, its content's digest, its times that are no content, and when it first did (ns).
+    """The result of a step: a layer, its content's digest, its times that are not content, and when it first did (ns).
 
     `created` is 0 for a result of just now.
     """
@@ -44,7 +44,7 @@ class Made(NamedTuple):
 class Record:
     """A step that was executed: its ingredients (parent chain, canonical step, digests of inputs) and its result.
 
-    The result is the layer `diff_id`; `stamps` are its times that are no content, `content` is the digest of the rest.
+    The result is the layer `diff_id`; `stamps` are its times that are not content, `content` is the digest of the rest.
     `created` is when the step first had this result, `made` when it was executed last, in nanoseconds since 1970;
     `seconds` what that took. `beside` is what `ingredients.read_about` reads. `source` names the cache that the record
     came from, "" for this machine's own; `signer` is the public key that it was signed with, as far as that was asked.

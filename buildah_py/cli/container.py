@@ -156,7 +156,7 @@ def size(text: str, option: str) -> int:
     """Read a number of bytes with an optional unit (k, m, g, t: powers of 1024). Raises UsageError."""
     match = _SIZE.fullmatch(text.strip())
     if match is None:
-        raise UsageError(f"{option} {text}: this is no size", hint="sizes look like 512m or 2g")
+        raise UsageError(f"{option} {text}: this is not a size", hint="sizes look like 512m or 2g")
     return int(float(match[1]) * (1 << _UNITS[match[2].lower()]))
 
 
@@ -175,7 +175,7 @@ def _address(text: str, option: str) -> str:
     try:
         _socket.inet_pton(_socket.AF_INET6 if ":" in text else _socket.AF_INET, text.partition("%")[0])
     except OSError:
-        raise UsageError(f"{option} {text}: this is no address") from None
+        raise UsageError(f"{option} {text}: this is not an address") from None
     return text
 
 
@@ -271,7 +271,7 @@ def _device(text: str) -> tuple[str, str]:
         raise UsageError(f"--device {text}: a device is given for reading and writing", hint="leave the mode out")
     kind = os.stat(source).st_mode
     if not (stat.S_ISCHR(kind) or stat.S_ISBLK(kind) or stat.S_ISDIR(kind)):
-        raise UsageError(f"--device {text}: {source} is no device", hint="--volume is for files")
+        raise UsageError(f"--device {text}: {source} is not a device", hint="--volume is for files")
     return source, target
 
 

@@ -91,7 +91,7 @@ def _sentence(row: dict[str, Any]) -> str:
     if decided and not row["pattern"].startswith("!"):
         return f"{path}: ignored by {decided}" + ("" if row["exists"] else " (and it does not exist)")
     if row["exists"]:
-        return f"{path}: not seen: sockets are no part of a context, nor is what lies behind a symbolic link"
+        return f"{path}: not seen: sockets are not part of a context, nor is what lies behind a symbolic link"
     return f"{path}: does not exist"
 
 

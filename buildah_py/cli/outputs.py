@@ -144,7 +144,7 @@ def _forget(path: str) -> None:
 def _names(names: list[str], option: str) -> tuple[str, ...]:
     for name in names:
         if not name or "=" in name:
-            raise UsageError(f"{option} {name}: this is no name")
+            raise UsageError(f"{option} {name}: this is not a name")
     return tuple(names)
 
 
@@ -152,5 +152,5 @@ def _seconds(text: str | None) -> int | None:
     if text is None:
         return None
     if not text.isdecimal() or not text.isascii() or len(text) > 11:
-        raise UsageError(f"--timestamp {text}: this is no number of seconds since 1970")
+        raise UsageError(f"--timestamp {text}: this is not a number of seconds since 1970")
     return int(text)

@@ -23,7 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options; spelled as `docker` and `buildah` spell them."""
     add = parser.add_argument
     add("-a", "--all", action="store_true", help="also images that have a name, what their builds need, and all logs")
-    add("--images", action="store_true", help="only images, with layers that are no step's: the cache stays")
+    add("--images", action="store_true", help="only images, with layers that are not a step's: the cache stays")
     add("--dry-run", action="store_true", help="only tell what would be removed")
     add(
         "--filter",

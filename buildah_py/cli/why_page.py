@@ -160,5 +160,5 @@ def _row(what: str, before: str | None, after: str | None) -> str:
 
 
 def _text(value: str) -> str:
-    """Escape for a page, line by line: control characters and bytes that are no text are written out."""
+    """Escape for a page, line by line: control characters and bytes that are not text are written out."""
     return escape("\n".join(map(one_line, value.split("\n"))))

@@ -122,7 +122,8 @@ class Contexts:
         arrived = remote.from_web(self._store, named.location, self._reach, self._warn)
         if arrived.build_file is not None:
             raise SourceError(
-                f"{redact(named.location)} is no archive", hint="a further context from a web server is a tar archive"
+                f"{redact(named.location)} is not an archive",
+                hint="a further context from a web server is a tar archive",
             )
         return arrived.directory
 

@@ -178,7 +178,7 @@ class Layout:
         return planned[0] if planned is not None else self._written.get(path)
 
     def stamps(self, now: int, selected: Iterable[Entry] = (), *, given: bool = False) -> Stamps:
-        """Tell which times of the layer are no content, where `now` is that of what was made on the way.
+        """Tell which times of the layer are not content, where `now` is that of what was made on the way.
 
         `selected` was copied, with what its times are. With `given` no time of what was copied is content.
         """

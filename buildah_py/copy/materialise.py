@@ -112,8 +112,9 @@ def materialise(
     not, is unpacked into the destination by `unpack_into` (the sink itself, if that writes a tree), within
     `limits`; `check` is called often then, and may raise what ends it.
 
-    Gives which times of the layer are no content: the one of what was made on the way, all that a context has, and
-    those of another tree that are none there. The times in an archive are content, and so are those of files beside it.
+    Gives which times of the layer are not content: the one of what was made on the way, all that a context has, and
+    those of another tree that are not content there. The times in an archive are content, and so are those of files
+    beside it.
 
     Of several files that all become the destination the last one stays, as with other builders; `warn` is told.
 

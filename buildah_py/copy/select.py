@@ -237,7 +237,7 @@ def _did_you_mean(tree: SourceTree, path: str) -> str:
         if entry is not None and entry.kind == DIR:
             break
         if entry is not None:
-            return f"{above} is no directory"
+            return f"{above} is not a directory"
         above, _, name = above.rpartition("/")
     names = sorted(tree.names(resolve(tree, above)), key=sort_key)
     if hint := did_you_mean(name, names, prefix=f"{above}/" if above else "", fold=True):

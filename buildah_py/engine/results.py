@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Result:
     """A file system that a node led to: its chain digest, and its layers by diff_id, the lowest first.
 
-    `stamps` tells for each layer which of its times are no content; all of a base image's are. `ancestry` stands for
+    `stamps` tells for each layer which of its times are not content; all of a base image's are. `ancestry` stands for
     the keys of all steps that led here, those of stages that they copied or mounted from among them. `created` is when
     the top-most layer was first made, in nanoseconds since 1970.
     """

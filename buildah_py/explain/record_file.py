@@ -156,7 +156,7 @@ class BuildRecord:
             sources = [ListedSource(kind, name, tuple(map(tuple, rows)), time) for kind, name, rows, time in raw]
             data = pack(sources)
         except (TypeError, ValueError, UnicodeError) as error:
-            raise CacheError("the record is damaged: a list of files is none") from error
+            raise CacheError("the record is damaged: a list of files is malformed") from error
         if digest_of_list(data) != digest:
             raise CacheError(f"the record is damaged: the list of files {digest} is another one")
         return data
@@ -174,7 +174,7 @@ def read_record_file(path: str) -> BuildRecord:
     try:
         return _read(json.loads(data, parse_constant=_no_constant))
     except (ValueError, TypeError, KeyError, RecursionError) as error:
-        what = "it is nested too deeply" if isinstance(error, RecursionError) else "it is no record of a build"
+        what = "it is nested too deeply" if isinstance(error, RecursionError) else "it is not a record of a build"
         raise CacheError(f"{path}: {what}", hint="make one with `pybuild build --record FILE`") from error
     except CacheError as error:
         error.message = f"{path}: {error.message}"

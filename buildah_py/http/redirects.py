@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from buildah_py.http.response import Response
 
 _KEEPING: Final = frozenset({307, 308})
-"""Redirects that keep the method and its body (RFC 9110, 15.4); the others turn into a GET what is none."""
+"""Redirects that keep the method and its body (RFC 9110, 15.4); the others turn any other method into a GET."""
 _REDIRECTS: Final = _KEEPING | {301, 302, 303}
 MOST: Final = 10
 
@@ -51,7 +51,7 @@ def follow(
     downgrades: bool = False,
     to_local: bool = False,
 ) -> Response:
-    """Send a request, and send it again to wherever it is redirected; give the answer that is no redirect.
+    """Send a request, and send it again to wherever it is redirected; give the answer that is not a redirect.
 
     `send(url, led_by)` sends it: `led_by` is the host elsewhere that led there, "" where none did, or with `to_local`
     any may lead to this machine. Raises HttpError where nothing should be sent to; with `downgrades` from https to http

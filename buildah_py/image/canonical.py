@@ -29,7 +29,7 @@ def to_bytes(value: Any) -> bytes:
 
 
 def from_bytes(data: bytes, what: str) -> dict[str, Any]:
-    """Decode the JSON object `data`; `what` names it in the ImageError that is raised where it is none."""
+    """Decode the JSON object `data`; `what` names it in the ImageError that is raised where it is not one."""
     if len(data) > MAX_BYTES:
         raise ImageError(f"{what} is {len(data)} bytes long; more than {MAX_BYTES} are refused")
     try:

@@ -41,7 +41,7 @@ def layer(compression: str, *, docker: bool = False) -> str:
 
 
 def compression_of(media_type: str) -> str | None:
-    """How a layer of this media type is compressed; None where the media type is no file-system layer's."""
+    """How a layer of this media type is compressed; None where the media type is not a file-system layer's."""
     ordinary = distributable(media_type)
     for names in (_OCI_LAYERS, _DOCKER_LAYERS):
         for compression, name in names.items():

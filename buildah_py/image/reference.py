@@ -114,7 +114,7 @@ def parse(text: str) -> Reference:
 
 
 def is_image_id(text: str) -> bool:
-    """Whether a text is a whole image id in hexadecimal, which is no name."""
+    """Whether a text is a whole image id in hexadecimal, which is not a name."""
     return _IMAGE_ID.fullmatch(text) is not None
 
 

@@ -44,8 +44,8 @@ def unpack(
 ) -> Captured:
     """Unpack an uncompressed tar into the empty directory `dest`; return what is there now.
 
-    Whiteouts become what overlayfs takes for them; without `keep_whiteouts` they are refused, for an archive that is no
-    layer cannot mean them. `diff_id` and `size` are of the stream as read, to its end. `owners=False` and
+    Whiteouts become what overlayfs takes for them; without `keep_whiteouts` they are refused, for an archive that is
+    not a layer cannot mean them. `diff_id` and `size` are of the stream as read, to its end. `owners=False` and
     `devices=False`: see LayerWriter.
 
     With `below`, the view of the layers below, an entry whose parent is a symbolic link there goes to where that leads,
@@ -198,7 +198,7 @@ class _Unpacking:
             if own is not None and own.kind == DIR:
                 break
             if own is not None and own.kind != WHITEOUT:
-                raise ArchiveError(f"the archive puts something into /{at}, which is no directory")
+                raise ArchiveError(f"the archive puts something into /{at}, which is not a directory")
             missing.append(at)
             at = at.rpartition("/")[0]
         for at in reversed(missing):
@@ -276,7 +276,7 @@ def _sorted(xattrs: tuple[tuple[str, bytes], ...]) -> tuple[tuple[str, bytes], .
 def link_target(member: Member) -> str:
     """Give where a symbolic link leads. Raises ArchiveError for what no link can hold."""
     if not member.link or b"\0" in member.link or len(member.link) > _PATH_MAX:
-        raise ArchiveError(f"the target of the archive's symbolic link {_shown(member.name)} is none that can be")
+        raise ArchiveError(f"the target of the archive's symbolic link {_shown(member.name)} cannot be a target")
     return os.fsdecode(member.link)
 
 

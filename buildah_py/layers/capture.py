@@ -52,7 +52,7 @@ def capture(
     top-most lower directory is. Nothing may write to these directories meanwhile. Each file is read once.
 
     `stamped` are the times at which the step ran: those alone, and times that were kept of what `below` says that they
-    are no content of, are no content of this layer. Content has whole seconds then, as in its tar.
+    are not content of, are not content of this layer. Content has whole seconds then, as in its tar.
 
     Raises ArchiveError for what no layer can hold: a real file named `.wh.*`, a path of more than 4095 bytes.
     """

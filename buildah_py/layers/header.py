@@ -37,7 +37,7 @@ def check_path(path: str, name: str) -> None:
     if name.startswith(WHITEOUT_PREFIX):
         raise ArchiveError(f"/{path}: in an image, a name that begins with .wh. deletes the file named after it")
     if not name or name in (".", ".."):
-        raise ArchiveError(f"{path!r} is no path of a layer")
+        raise ArchiveError(f"{path!r} is not a path of a layer")
 
 
 def header(entry: Entry, seconds: int) -> bytes:

@@ -33,7 +33,7 @@ class Captured(NamedTuple):
     `diff_id` and `size` are digest and length of the layer's uncompressed tar; `skipped` lists the sockets that no
     archive can hold. `unneeded` is what the captured directory has and the layer has not, the innermost first, and
     `retimed` what has parts of a second that the layer has not: see `layers.tidy`. `base` is the diff_id of the layer
-    whose tar it was written as a patch of, if it was. `stamps` tells which of its times are no content.
+    whose tar it was written as a patch of, if it was. `stamps` tells which of its times are not content.
     """
 
     inventory: Inventory
@@ -112,7 +112,7 @@ class Inventory:
         return self._digest
 
     def content_digest(self, stamps: Stamps) -> str:
-        """`sha256:<hex>` of everything but the mtimes that are no content; the others count as the tar has them."""
+        """`sha256:<hex>` of everything but the mtimes that are not content; the others count as the tar has them."""
         if stamps.holds_all:
             return self.layer_digest
         hashed = hashlib.sha256(_MAGIC)
@@ -191,7 +191,7 @@ class Inventory:
         for `layer_digest` to show.
         """
         if not data.startswith(_MAGIC):
-            raise ArchiveError("this is no layer inventory, or one of another version of pybuild")
+            raise ArchiveError("this is not a layer inventory, or one of another version of pybuild")
         try:
             return cls.of_sorted(list(_decode(_blocks(memoryview(data)[len(_MAGIC) :]))))
         except (ValueError, KeyError) as error:
@@ -242,7 +242,7 @@ def read_entries(file: Callable[[int], bytes]) -> Iterator[Entry]:
     `file` reads it. Raises ArchiveError as `from_bytes` does.
     """
     if file(len(_MAGIC)) != _MAGIC:
-        raise ArchiveError("this is no layer inventory, or one of another version of pybuild")
+        raise ArchiveError("this is not a layer inventory, or one of another version of pybuild")
     try:
         yield from _decode(iter(lambda: file(_BLOCK), b""))
     except (ValueError, KeyError) as error:

@@ -130,7 +130,7 @@ class PackedTar:
         tail = os.pread(descriptor, len(MAGIC) + _LENGTH, max(at, 0))
         length = int.from_bytes(tail[:_LENGTH], "little")
         if at < 0 or tail[_LENGTH:] != MAGIC or length > at:
-            raise ArchiveError(f"a stored layer is damaged: {self._path} is no patch")
+            raise ArchiveError(f"a stored layer is damaged: {self._path} is not a patch")
         try:
             found = json.loads(os.pread(descriptor, length, at - length))
             self.base = str(found["base"])

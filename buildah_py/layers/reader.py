@@ -232,11 +232,11 @@ class TarReader:
         if not text:
             return 0
         if not text.isdigit():
-            raise self._error(f"{field!r} is no number")
+            raise self._error(f"{field!r} is not a number")
         try:
             return int(text, 8)
         except ValueError:
-            raise self._error(f"{field!r} is no number") from None
+            raise self._error(f"{field!r} is not a number") from None
 
     def _records(self, data: bytes, records: dict[bytes, bytes]) -> None:
         position = 0

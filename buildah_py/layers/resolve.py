@@ -41,7 +41,7 @@ def read(tree: Tree, path: str, limit: int) -> bytes:
     """Return the bytes of the regular file `path`, which no link on the way leads to; SourceError above `limit`."""
     entry = tree.entry(path)
     if entry is None or entry.kind != FILE:
-        raise SourceError(f"/{path} is no regular file")
+        raise SourceError(f"/{path} is not a regular file")
     descriptor = tree.open(path)
     try:
         parts = []

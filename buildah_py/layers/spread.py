@@ -40,7 +40,7 @@ def spread(packed: PackedTar, inventory: Inventory, writer: LayerWriter, diff_id
 
 
 def spread_delta(packed: PackedTar, inventory: Inventory, writer: LayerWriter, delta: Inventory) -> None:
-    """Write the entries of `delta`, of which the layer has those that are no whiteouts.
+    """Write the entries of `delta`, of which the layer has those that are not whiteouts.
 
     Only what is needed of the tar is read. Raises ArchiveError where a file is not what the inventory says.
     """

@@ -28,7 +28,7 @@ _MOST: Final = (1 << 63) - 1
 
 
 class Stamps(NamedTuple):
-    """The times of one layer that are no content, as ranges of seconds since 1970 with both ends, in order.
+    """The times of one layer that are not content, as ranges of seconds since 1970 with both ends, in order.
 
     Times that neither holds are content.
     """

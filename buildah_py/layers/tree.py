@@ -89,7 +89,7 @@ class SourceTree(Tree, Protocol):
     """A tree that COPY selects from. Methods that a subclass leaves out suit trees in which all digests are known."""
 
     def children(self, path: str) -> Sequence[Entry]:
-        """Return the entries of the directory `path` in the order of their names. Raises NotFound where it is none."""
+        """Return the entries of the directory `path`, in the order of their names. Raises NotFound if it is not one."""
         prefix = path + "/" if path else ""
         entries = (self.entry(prefix + name) for name in self.names(path))
         return [entry for entry in entries if entry is not None]

@@ -23,7 +23,7 @@ class LayerTree:
     """One layer: the directory with its files in overlay form, and its inventory, loaded when it is asked for.
 
     Where not all of its files are in one directory, `fs` gives the one that a file is in, by its path in the layer.
-    `stamps` tells which of its times are no content.
+    `stamps` tells which of its times are not content.
     """
 
     __slots__ = ("_fs", "_inventory", "_load", "_stamps")
@@ -93,10 +93,10 @@ class MergedView(SourceTree):
         return self._linked(found) if entry.kind == HARDLINK else entry
 
     def names(self, path: str) -> Sequence[str]:
-        """Return the sorted names in the directory `path`; NotFound where that is none."""
+        """Return the sorted names in the directory `path`. Raises NotFound if it is not one."""
         found = self._directory(path)
         if found is None:
-            raise NotFound(f"/{path} is no directory in the image")
+            raise NotFound(f"/{path} is not a directory in the image")
         if len(found.merged) == 1:
             inventory = self._layers[found.merged[0]].inventory
             prefix = f"{path}/" if path else ""
@@ -112,14 +112,14 @@ class MergedView(SourceTree):
         return sorted((name for name, shows in shown.items() if shows), key=sort_key)
 
     def digest(self, path: str) -> str:
-        """Return the `sha256:<hex>` of the regular file `path`; NotFound where that is none."""
+        """Return the `sha256:<hex>` of the regular file `path`. Raises NotFound if it is not one."""
         entry = self.entry(path)
         if entry is None or entry.kind != FILE:
-            raise NotFound(f"/{path} is no regular file in the image")
+            raise NotFound(f"/{path} is not a regular file in the image")
         return entry.digest
 
     def open(self, path: str) -> int:
-        """Open the regular file `path` for reading; NotFound where that is none."""
+        """Open the regular file `path` for reading. Raises NotFound if it is not one."""
         return _open(self.fs_of_file(path), path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
 
     def reader(self) -> ViewReader:
@@ -127,13 +127,13 @@ class MergedView(SourceTree):
         return ViewReader(self)
 
     def fs_of_file(self, path: str) -> str:
-        """Return the directory of the layer that the regular file `path` is in; NotFound where that is none."""
+        """Return the directory of the layer that the regular file `path` is in. Raises NotFound if it is not one."""
         where = self._find(path)
         entry = None if where is None else where.entry
         if entry is not None and entry.kind == HARDLINK:
             entry = self.entry(path)
         if entry is None or where is None or entry.kind != FILE:
-            raise NotFound(f"/{path} is no regular file in the image")
+            raise NotFound(f"/{path} is not a regular file in the image")
         return self._layers[where.layer].fs(path)
 
     def _linked(self, found: _Found) -> Entry:

@@ -194,7 +194,7 @@ class LayerWriter:
         self._record(Entry(path, SYMLINK, 0o777, uid, gid, 0, "", target, (0, 0), (), mtime))
 
     def add_hardlink(self, path: str, target: str) -> None:
-        """Make `path` another name of what was added at `target`, which is no directory."""
+        """Make `path` another name of what was added at `target`, which is not a directory."""
         first = self._entries.get(target)
         if first is not None and first.kind == HARDLINK:
             first = self._entries[first.link]

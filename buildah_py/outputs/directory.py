@@ -35,7 +35,7 @@ class DirectoryLayout:
         with target.naming(dest):
             self._new = not os.path.lexists(self._place)
             if not self._new and not os.path.isdir(self._place):
-                raise OutputError(f"{dest} is no directory", hint="name a directory, or leave out tar=false")
+                raise OutputError(f"{dest} is not a directory", hint="name a directory, or leave out tar=false")
             there = [] if self._new else os.listdir(self._place)
             if there and _MARKER not in there:
                 raise OutputError(

@@ -41,7 +41,7 @@ def write_local(dest: str, tree: Tree, *, delete: bool = False, warn: Callable[[
         place = os.path.realpath(dest)
         new = not os.path.lexists(place)
         if not new and not os.path.isdir(place):
-            raise OutputError(f"{dest} is no directory", hint="name a directory")
+            raise OutputError(f"{dest} is not a directory", hint="name a directory")
         if delete and place == "/":
             raise UsageError("mode=delete would empty the machine's root directory", hint="name another directory")
         root = target.beside(place) if new else place

@@ -59,7 +59,7 @@ def check_directory(dest: str, *, layout: bool) -> None:
 
             DirectoryLayout(dest)
         elif not os.path.isdir(place):
-            raise OutputError(f"{dest} is no directory", hint="name a directory")
+            raise OutputError(f"{dest} is not a directory", hint="name a directory")
 
 
 def _check_parent(dest: str, place: str) -> None:

@@ -136,7 +136,7 @@ def _annotation(where: str, name: str, value: str) -> Annotation:
     if match is None or (match[1] or "manifest") not in LEVELS:
         raise wrong(
             where,
-            f"`{name}` is no annotation",
+            f"`{name}` is not an annotation",
             f"annotations look like annotation.KEY=VALUE or annotation-LEVEL.KEY=VALUE, LEVEL: {', '.join(LEVELS)}",
         )
     return Annotation(match[1] or "manifest", match[2] or "", match[3], value)

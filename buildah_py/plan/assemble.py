@@ -27,7 +27,7 @@ class MadeLayer(NamedTuple):
 def finish_config(plan: Plan, made: Mapping[int, MadeLayer]) -> ImageConfig:
     """Add history and layers. The image is as old as its newest layer, so that equal builds give equal images.
 
-    No entry of the history is older than the one before it. A time of the base that is none is left out.
+    No entry of the history is older than the one before it. A time of the base that is not a time is left out.
     """
     config = plan.config.with_complete_history(created=plan.config.created)
     newest, created = _base_time(config)

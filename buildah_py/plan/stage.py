@@ -93,7 +93,7 @@ class StageFold(StageObserver):
         except (NotFound, UsageError) as error:
             hint = walk.similar(name) or error.hint
             raise self.stage.error(
-                f"`{name}` is no stage of this file, and as an image: {error.message}", span, hint
+                f"`{name}` is not a stage of this file, and as an image: {error.message}", span, hint
             ) from error
         return Input(node=node, name=f"the image {name}")
 

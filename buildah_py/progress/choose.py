@@ -39,7 +39,8 @@ def renderer(mode: str, *, err: TextIO, out: TextIO, env: Mapping[str, str]) -> 
     if mode == "tty":
         if not terminal:
             raise UsageError(
-                "--progress=tty: the standard error is no terminal", hint="use --progress=plain, or auto, which decides"
+                "--progress=tty: the standard error is not a terminal",
+                hint="use --progress=plain, or auto, which decides",
             )
         from buildah_py.progress.tty import Tty
 

@@ -68,7 +68,7 @@ def compare_files(before: Tree, now: Tree, *, times: bool = False) -> Iterator[C
 def compare_configs(before: ImageConfig, now: ImageConfig, *, times: bool = False) -> list[Property]:
     """List the properties that differ, variables and labels one by one; with `times` also the times of creation.
 
-    Layers and who made them are no properties: files tell of the ones, histories of the others.
+    Layers and who made them are not properties: files tell of the ones, histories of the others.
     """
     old, new = (dict(_flat(config, times=times)) for config in (before, now))
     return [

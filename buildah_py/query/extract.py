@@ -46,7 +46,7 @@ class Part:
             return [self._name]
         there = self._there(path)
         if there is None:
-            raise NotFound(f"/{path} is no directory")
+            raise NotFound(f"/{path} is not a directory")
         return self._tree.names(there)
 
     def digest(self, path: str) -> str:
@@ -75,7 +75,7 @@ def write_file(view: MergedView, path: str, out: int) -> None:
     clean, entry = find_path(view, path)
     if entry.kind != FILE:
         raise UsageError(
-            f"{path} is no regular file but a {entry.kind}",
+            f"{path} is not a regular file but a {entry.kind}",
             hint="`pybuild cp` copies directories" if entry.kind == DIR else "",
         )
     descriptor = view.open(clean)
@@ -97,7 +97,7 @@ def copy_out(view: MergedView, path: str, dest: str, *, follow: bool = False, wa
     inside = path.endswith("/.")
     clean, entry = find_path(view, path, follow_last=follow or inside or path.endswith("/"))
     if (inside or path.endswith("/")) and entry.kind != DIR:
-        raise UsageError(f"{path} is no directory in the image")
+        raise UsageError(f"{path} is not a directory in the image")
     if dest == "-":
         from buildah_py.outputs.tar import write_tar
 
@@ -110,7 +110,7 @@ def copy_out(view: MergedView, path: str, dest: str, *, follow: bool = False, wa
         write_local(dest, Part(view, clean), warn=warn)
         return
     if entry.kind == DIR and os.path.lexists(dest) and not into:
-        raise OutputError(f"{dest} is there and is no directory", hint="name a directory")
+        raise OutputError(f"{dest} is there and is not a directory", hint="name a directory")
     if dest.endswith("/") and entry.kind != DIR and not into:
         raise OutputError(f"there is no directory {dest}", hint="make it first, or name another place")
     name = os.path.basename(clean) if into else os.path.basename(dest.rstrip("/"))

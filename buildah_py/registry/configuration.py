@@ -67,7 +67,7 @@ class Configuration:
 def load(environ: Mapping[str, str], chosen: str = "", system: str = SYSTEM) -> Configuration:
     """Read the files: `chosen` alone if it is given, else the user's registries.conf or the system's, and drop-ins.
 
-    A drop-in's rule replaces one with the same prefix. Raises UsageError for what is no such configuration.
+    A drop-in's rule replaces one with the same prefix. Raises UsageError for what is not such a configuration.
     """
     if chosen:
         return Configuration(tuple(_read(chosen)))

@@ -65,7 +65,7 @@ def head(session: Session, name: str, accept: Sequence[str]) -> Descriptor | Non
     try:
         digests.validate(digest)
     except ImageError as error:
-        raise session.wrong(f"gives a digest that is none: {error.message}") from error
+        raise session.wrong(f"gives a malformed digest: {error.message}") from error
     if ":" in name and digest != name:
         raise session.wrong(f"was asked for {name} and says that it is {digest}")
     return Descriptor(kind, digest, length)
@@ -106,7 +106,7 @@ def tags(session: Session) -> list[str]:
             listed = data["tags"] or []
             new = [str(tag) for tag in listed if tag not in found]
         except (ValueError, KeyError, TypeError, RecursionError):
-            raise session.wrong("gave something that is no list of tags") from None
+            raise session.wrong("gave something that is not a list of tags") from None
         found.update(dict.fromkeys(new))
         path = _next(session, response) if new else None
     return list(found)
@@ -147,7 +147,7 @@ def _digest(session: Session, data: bytes, expected: str) -> str:
     try:
         algorithm, _ = digests.split(expected)
     except ImageError as error:
-        raise session.wrong(f"gives a digest that is none: {error.message}") from error
+        raise session.wrong(f"gives a malformed digest: {error.message}") from error
     return f"{algorithm}:{hashlib.new(algorithm, data).hexdigest()}"
 
 
@@ -156,7 +156,7 @@ def _plain_type(value: str) -> str:
 
 
 def _kind(session: Session, announced: str, data: bytes, accept: Sequence[str]) -> str:
-    """Give the media type of what came. Raises RegistryError for what is no manifest of a kind that was asked for."""
+    """Give the media type of what came. Raises RegistryError for one that is not among those that were asked for."""
     kind = _plain_type(announced)
     if kind.startswith(_SCHEMA_1):
         raise _old(session)

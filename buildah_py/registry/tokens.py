@@ -174,7 +174,7 @@ def _read(body: bytes, where: str, asking: Asking) -> IssuedToken:
         lifetime = float(data.get("expires_in") or _LIFETIME)
         refresh = data.get("refresh_token") or ""
     except (ValueError, AttributeError, TypeError, RecursionError):
-        raise RegistryError(f"{asking.what}: {where} answered with something that is no token") from None
+        raise RegistryError(f"{asking.what}: {where} answered with something that is not a token") from None
     if not isinstance(token, str) or not token or not (token.isascii() and token.isprintable()):
         raise RegistryError(f"{asking.what}: {where} answered without a token")
     return IssuedToken(token, refresh if isinstance(refresh, str) else "", min(max(lifetime, 0.0), 86400.0))

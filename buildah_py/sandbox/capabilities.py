@@ -72,7 +72,7 @@ DEFAULT_NAMES = (
 
 
 def number(name: str) -> int:
-    """Give the number of a capability, with or without its CAP_. Raises ValueError for what is none."""
+    """Give the number of a capability, with or without its CAP_. Raises ValueError for an unknown name."""
     plain = name.upper().removeprefix("CAP_")
     if plain not in NAMES:
         raise ValueError(f"unknown capability {name!r}")

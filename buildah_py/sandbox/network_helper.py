@@ -298,7 +298,7 @@ def _group(name: str) -> int:
 
 
 def _packed(server: str) -> bytes:
-    """Pack the address of a name server; empty for what is none."""
+    """Pack the address of a name server; empty for what is not an address."""
     try:
         return _socket.inet_pton(_socket.AF_INET6 if ":" in server else _socket.AF_INET, server)
     except OSError:

@@ -81,7 +81,7 @@ def _servers(lines: Iterable[str]) -> list[str]:
 
 
 def _is_loopback(server: str) -> bool:
-    """Tell whether only this machine can reach a name server; what is no address is not reached from anywhere."""
+    """Tell whether only this machine can reach a name server; what is not an address is not reached from anywhere."""
     try:
         if ":" in server:
             return _socket.inet_pton(_socket.AF_INET6, server.partition("%")[0]) == _LOOPBACK_IPV6

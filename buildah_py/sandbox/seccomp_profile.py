@@ -121,13 +121,13 @@ def compile_profile(text: str, wanted: int) -> bytes:
 def _check(profile: Any) -> dict[str, Any]:
     """Raise ValueError for what is not a profile, or asks for what is unknown: nothing in a policy is passed over."""
     if not isinstance(profile, dict) or "defaultAction" not in profile:
-        raise _InvalidError("this is no seccomp profile: it has no defaultAction")
+        raise _InvalidError("this is not a seccomp profile: it has no defaultAction")
     if profile.get("listenerPath"):
         raise _InvalidError("listenerPath is not supported")
     _action(profile["defaultAction"], profile.get("defaultErrnoRet"))
     for entry in _list(profile, "archMap"):
         if not isinstance(entry, dict):
-            raise _InvalidError("an entry of archMap is no object")
+            raise _InvalidError("an entry of archMap is not an object")
     rules = _list(profile, "syscalls")
     for rule in rules:
         if not isinstance(rule, dict) or not _names(rule):
@@ -135,7 +135,7 @@ def _check(profile: Any) -> dict[str, Any]:
         _action(rule.get("action"), rule.get("errnoRet"))
         for key in ("includes", "excludes"):
             if not isinstance(rule.get(key) or {}, dict):
-                raise _InvalidError(f"{key} is no object")
+                raise _InvalidError(f"{key} is not an object")
             unknown = (rule.get(key) or {}).keys() - {"caps", "arches", "minKernel"}
             if unknown:
                 raise _InvalidError(f"unknown condition {min(unknown)}")
@@ -158,7 +158,7 @@ def _check_test(test: Any) -> None:
 def _list(owner: dict[str, Any], key: str) -> list[Any]:
     value = owner.get(key) or []
     if not isinstance(value, list):
-        raise _InvalidError(f"{key} is no list")
+        raise _InvalidError(f"{key} is not a list")
     return value
 
 

@@ -22,9 +22,9 @@ _PIECE = 64 * 1024
 
 
 def check_terminal(stdin: int = 0) -> None:
-    """Raise UsageError where standard input is no terminal."""
+    """Raise UsageError where standard input is not a terminal."""
     if not os.isatty(stdin):
-        raise UsageError("--tty: standard input is no terminal", hint="leave --tty away to read a pipe or a file")
+        raise UsageError("--tty: standard input is not a terminal", hint="leave --tty away to read a pipe or a file")
 
 
 def attach(container: Container, *, stdin: int = 0, stdout: int = 1) -> None:

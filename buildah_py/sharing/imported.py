@@ -159,7 +159,7 @@ class ImportedCache:
         if manifest.config.media_type in media_types.CONFIGS:
             return self._read_image(manifest)
         if manifest.config.media_type != artifact.CONFIG:
-            raise CacheError(f"{backend.name} is no cache of pybuild, and no image with one inside")
+            raise CacheError(f"{backend.name} is neither a cache of pybuild nor an image with one inside")
         config_data = read_blob(backend, manifest.config, canonical.MAX_BYTES, self.count)
         head = artifact.read_config(config_data, f"{backend.name}: the config")
         blob = next((one for one in manifest.layers if one.digest == head.records), None)

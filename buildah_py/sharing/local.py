@@ -128,7 +128,7 @@ class LocalCache:
         except (ValueError, RecursionError) as error:
             raise CacheError(f"{self.name}: index.json is damaged: {error}") from error
         if not isinstance(raw, dict) or not isinstance(raw.get("manifests") or [], list):
-            raise CacheError(f"{self.name}: index.json is no index")
+            raise CacheError(f"{self.name}: index.json is not an index")
         return raw
 
     def _file(self, name: str) -> str:

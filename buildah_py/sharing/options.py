@@ -24,7 +24,7 @@ class CacheOptions:
         return bool(self.to or self.from_ or self.mounts)
 
     def places(self) -> tuple[list[CacheSpec], list[CacheSpec]]:
-        """Where caches go to, and where they come from. Raises UsageError, also for keys that are none."""
+        """Where caches go to, and where they come from. Raises UsageError, also for malformed keys."""
         if not (self.to or self.from_):
             return [], []
         from buildah_py.sharing.spec import parse_from, parse_to
@@ -70,7 +70,7 @@ def _mount(text: str) -> tuple[str, MountOption]:
     if not identity or (equals and not directory) or not (directory or most):
         raise UsageError(f"--cache-mount {text}: it says nothing of a mount", hint="write it as ID=DIR or ID,max=2GB")
     if directory and not os.path.isdir(directory):
-        raise UsageError(f"--cache-mount {text}: {directory} is no directory", hint="make it first")
+        raise UsageError(f"--cache-mount {text}: {directory} is not a directory", hint="make it first")
     if directory and most:
         raise UsageError(f"--cache-mount {text}: a directory of the host is never emptied", hint="leave out max=")
     return identity, MountOption(os.path.abspath(directory) if directory else "", most)

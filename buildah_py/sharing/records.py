@@ -44,7 +44,7 @@ class SharedLayer(NamedTuple):
 class SharedRecord(NamedTuple):
     """The result of a step with that key, and the ingredients of the key; `about` is what helps to explain a miss.
 
-    `content` is the digest of the layer but for its times that are none, the `stamps`.
+    `content` is the digest of the layer but for its times that are not content, the `stamps`.
     `created` is when the step first had this result (ns), None where only the layer's time is known.
     """
 

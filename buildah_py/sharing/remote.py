@@ -134,7 +134,7 @@ class SharedCaches:
                 from buildah_py.sharing.gha import is_offered
 
                 if not is_offered(place, self._backends.environ):
-                    self._emit(events.Note(f"{place.option} type=gha is left out: this is no GitHub workflow"))
+                    self._emit(events.Note(f"{place.option} type=gha is left out: this is not a GitHub workflow"))
                     continue
             found.append(place)
         return found

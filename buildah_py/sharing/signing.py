@@ -43,7 +43,7 @@ def parse_public(text: str) -> str:
     """Read a public key as it is written on the command line. Raises UsageError."""
     if len(_decode(text.removeprefix(_PREFIX))) != 32 or not text.startswith(_PREFIX):
         raise UsageError(
-            f"--cache-from: `verify={text}` is no public key",
+            f"--cache-from: `verify={text}` is not a public key",
             hint="write it as `pybuild cache keygen` prints it: verify=ed25519:…",
         )
     return text

@@ -96,12 +96,12 @@ def _size(pieces: Mapping[str, Piece], entry: Entry) -> int:
 
 def _natural(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 50:
-        raise ValueError(f"{value!r} is no size")
+        raise ValueError(f"{value!r} is not a size")
     return value
 
 
 def _check(inventory: Inventory, what: str) -> None:
-    """Refuse all that is no plain file, directory or link with a name that can be, below its own directory."""
+    """Refuse all that is not a plain file, directory or link with a name that can be, below its own directory."""
     directories = {""}
     seen: set[str] = set()
     for entry in inventory:
@@ -125,11 +125,11 @@ def _fault(entry: Entry) -> str:
         or len(entry.path.encode("utf-8", "surrogateescape")) > _PATH_MAX
         or any(len(part.encode("utf-8", "surrogateescape")) > _NAME_MAX for part in parts)
     ):
-        return "is no name"
+        return "is not a name"
     if entry.kind not in (FILE, DIR, SYMLINK, HARDLINK) or entry.opaque or entry.implied:
         return f"is a {entry.kind}"
     if not entry.path and entry.kind != DIR:
-        return "is no directory"
+        return "is not a directory"
     if entry.kind == SYMLINK and not 0 < len(entry.link.encode("utf-8", "surrogateescape")) <= _PATH_MAX:
         return "leads nowhere"
     numbers = (entry.uid, entry.gid)

@@ -124,18 +124,18 @@ class DirectoryContext(SourceTree):
         return listing.entries.get(name) if listing else None
 
     def names(self, path: str) -> Sequence[str]:
-        """Return the sorted names in the directory `path`. Raises NotFound where it is none."""
+        """Return the sorted names in the directory `path`. Raises NotFound if it is not one."""
         return list(self._directory(path).entries)
 
     def children(self, path: str) -> Sequence[Entry]:
-        """Return the entries of the directory `path` in the order of their names. Raises NotFound where it is none."""
+        """Return the entries of the directory `path`, in the order of their names. Raises NotFound if it is not one."""
         return list(self._directory(path).entries.values())
 
     def digest(self, path: str) -> str:
         """Return the `sha256:<hex>` of the bytes of the regular file `path`."""
         entry = self.entry(path)
         if entry is None or entry.kind != FILE:
-            raise NotFound(f"/{path} is no file of {self.name}")
+            raise NotFound(f"/{path} is not a file of {self.name}")
         return entry.digest or self.complete([entry])[0].digest
 
     def open(self, path: str) -> int:
@@ -221,7 +221,7 @@ class DirectoryContext(SourceTree):
     def _directory(self, path: str) -> _Listing:
         listing = self._listing(path)
         if listing is None:
-            raise NotFound(f"/{path} is no directory of {self.name}")
+            raise NotFound(f"/{path} is not a directory of {self.name}")
         return listing
 
     def _listing(self, path: str) -> _Listing | None:
@@ -442,6 +442,6 @@ def _unusable(path: str, error: OSError) -> SourceError | NotFound:
         return NotFound(f"the build context {path} does not exist", hint="give a directory, or `.` for this one")
     if error.errno == errno.ENOTDIR:
         return SourceError(
-            f"the build context {path} is no directory", hint="give the directory, and the build file with -f"
+            f"the build context {path} is not a directory", hint="give the directory, and the build file with -f"
         )
     return SourceError(f"the build context {path} cannot be opened: {error.strerror}")

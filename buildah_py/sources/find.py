@@ -204,5 +204,5 @@ def _take(descriptor: int, shown: str, *, regular: bool = False) -> bytes:
         except OSError as error:
             raise SourceError(f"{shown} cannot be read: {error.strerror}") from error
     if len(data) > _MAX_BYTES:
-        raise SourceError(f"{shown} is larger than {_MAX_BYTES >> 20} MiB: that is no build file")
+        raise SourceError(f"{shown} is larger than {_MAX_BYTES >> 20} MiB: that is not a build file")
     return data

@@ -292,7 +292,7 @@ class _Git:
         )
         path, question, _ = there.partition("?")
         if not question or not path.endswith("/info/refs"):
-            raise SourceError(f"{redact(remote)} leads to {redact(there)}, which is no repository")
+            raise SourceError(f"{redact(remote)} leads to {redact(there)}, which is not a repository")
         self._moved[remote] = path.removesuffix("/info/refs")
         return self.run("--git-dir", store, *arguments, "--", self.remote(remote), *after)
 

@@ -51,7 +51,7 @@ def parse(url: str) -> GitSource:
     chosen = chosen or (f"refs/heads/{refs['branch']}" if "branch" in refs else "")
     commit = values.get("commit") or values.get("checksum") or ""
     if commit and not _PREFIX.fullmatch(commit):
-        raise SourceError(f"{redact(url)}: {commit!r} is no commit id")
+        raise SourceError(f"{redact(url)}: {commit!r} is not a commit id")
     if values.get("mtime", "commit") not in ("commit", "checkout"):
         raise SourceError(f"{redact(url)}: mtime is commit or checkout")
     check_ref(chosen, url)
@@ -73,18 +73,20 @@ def check_ref(ref: str, url: str) -> None:
         or ref.endswith((".lock", "/", "."))
         or re.search(r"[\s~^:?*\[\\\x7f]|\.\.|@\{", ref)
     ):
-        raise SourceError(f"{redact(url)}: {ref!r} is no name of a branch, tag or commit")
+        raise SourceError(f"{redact(url)}: {ref!r} is not a name of a branch, tag or commit")
 
 
 def check_remote(head: str, url: str) -> str:
     """Refuse a repository that git could take for an option or a helper of its own."""
     if head.startswith("-"):
-        raise SourceError(f"{redact(url)!r} is no repository")
+        raise SourceError(f"{redact(url)!r} is not a repository")
     if "://" not in head and not _SCP.fullmatch(head) and not os.path.isabs(head):
-        raise SourceError(f"{redact(url)!r} is no repository", hint="give https://…, ssh://…, git://… or git@host:path")
+        raise SourceError(
+            f"{redact(url)!r} is not a repository", hint="give https://…, ssh://…, git://… or git@host:path"
+        )
     host = re.match(r"\w+://(?:[^@/]*@)?([^/:]*)", head)
     if host is not None and host[1].startswith("-"):
-        raise SourceError(f"{redact(url)!r} is no repository: its host begins with -")
+        raise SourceError(f"{redact(url)!r} is not a repository: its host begins with -")
     return head
 
 

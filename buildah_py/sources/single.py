@@ -29,7 +29,7 @@ class SingleFile(SourceTree):
     def names(self, path: str) -> Sequence[str]:
         """Return the file's name alone."""
         if path:
-            raise NotFound(f"/{path} is no directory")
+            raise NotFound(f"/{path} is not a directory")
         return [self.file.path]
 
     def digest(self, path: str) -> str:

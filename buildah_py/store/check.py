@@ -233,9 +233,10 @@ def _difference(entry: Entry, status: os.stat_result, root: Beneath, *, owners: 
         return "" if kind in (stat.S_IFCHR, stat.S_IFREG) and not status.st_size else "is there, and should be deleted"
     if entry.kind == HARDLINK:  # to a file of any kind but a directory; the first of its names tells what it is like
         first = root.lstat(entry.link)
-        return "" if (first.st_dev, first.st_ino) == (status.st_dev, status.st_ino) else f"is no link to /{entry.link}"
+        same = (first.st_dev, first.st_ino) == (status.st_dev, status.st_ino)
+        return "" if same else f"is not a link to /{entry.link}"
     if kind != _TYPES[entry.kind]:
-        return f"is no {entry.kind}"
+        return f"is not a {entry.kind}"
     if entry.implied:
         return ""
     if owners and (status.st_uid, status.st_gid) != (entry.uid, entry.gid):

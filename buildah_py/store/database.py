@@ -209,7 +209,7 @@ class Database:
     def __init__(self, path: str) -> None:
         self.path = path
         self.begins_anew = False
-        """Whether this process has found records of steps in an older format, which are none any more."""
+        """Whether this process has found records of steps in an older format, which are no longer valid."""
         self._lock = threading.RLock()
         self._depth = 0
         try:

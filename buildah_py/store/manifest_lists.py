@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class ListEntry(NamedTuple):
     """An image in a list, by its id, and what the list says of it.
 
-    With a `manifest` it is none of the store's: `id` is then the digest of those bytes.
+    With a `manifest` it is not one of the store's: `id` is then the digest of those bytes.
     """
 
     id: str

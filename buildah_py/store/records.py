@@ -1,6 +1,6 @@
 """Rows from a step key to the layer that it led to. The meaning of keys, places and data is not known here.
 
-Each row is sealed with a digest of all that it says, so that one in which anything changed is no record any more.
+Each row is sealed with a digest of all that it says, so that one in which anything changed is no longer a record.
 """
 
 from __future__ import annotations

@@ -314,7 +314,7 @@ class Store:
         """Return the merged file system of layers, lowest first; an inventory is read when it is asked for.
 
         The first that is asked for has all layers fetched. `stamps` tells for each layer, where there is one, which of
-        its times are no content.
+        its times are not content.
         """
         from buildah_py.layers.stamps import NO_STAMPS
         from buildah_py.layers.view import LayerTree, MergedView

@@ -31,7 +31,7 @@ class Extracted(NamedTuple):
 class ImageArchive:
     """The files of an archive, unpacked into the empty directory `directory`, where they are called by numbers.
 
-    Raises ArchiveError where `stream` is no tar, compressed or not.
+    Raises ArchiveError where `stream` is not a tar, compressed or not.
     """
 
     def __init__(self, stream: Readable, directory: str, name: str) -> None:
@@ -59,7 +59,7 @@ class ImageArchive:
         """Return a file by its name, following links. Raises ArchiveError."""
         found = self._resolve(path)
         if found is None:
-            raise ArchiveError(f"{self.name} is no archive of an image: it has no {path}")
+            raise ArchiveError(f"{self.name} is not an archive of an image: it has no {path}")
         return found
 
     def read(self, path: str) -> bytes:

@@ -58,5 +58,5 @@ def check_policy(policy: str) -> str:
     known = {"true": "always", "false": "missing", "ifmissing": "missing", "ifnewer": "newer"}
     policy = known.get(policy.lower(), policy.lower())
     if policy not in POLICIES:
-        raise UsageError(f"--pull={policy} is no policy", hint=f"there are {', '.join(POLICIES)}")
+        raise UsageError(f"--pull={policy} is not a policy", hint=f"there are {', '.join(POLICIES)}")
     return policy

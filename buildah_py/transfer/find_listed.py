@@ -110,7 +110,7 @@ def _from_registry(store: Store, registry: Registry, name: str, said: Said, *, e
 
 
 def _is_image(child: Descriptor, data: bytes, what: str) -> bool:
-    """Whether it is an image of file systems; attestations and artifacts, and indexes, are none."""
+    """Whether it is an image of file systems; attestations, artifacts and indexes are not."""
     if indexes.DOCKER_REFERENCE_TYPE in child.annotations or child.media_type not in media_types.MANIFESTS:
         return False
     manifest = manifests.from_bytes(data, media_type=child.media_type, what=what)

@@ -42,7 +42,7 @@ class Place(Protocol):
         ...
 
     def small(self, descriptor: Descriptor) -> bytes:
-        """Give the bytes of a blob that is no layer; verified."""
+        """Give the bytes of a blob that is not a layer; verified."""
         ...
 
 
@@ -79,8 +79,8 @@ def admit(
 
     It is called `names`, and known as what `repository` (registry/name, "" for none) has under its digests; without
     `keep` the store only knows its layers. A manifest that stands alone is taken for whatever platform it is, as the
-    field does. Raises NotFound where there is nothing for the platform, ImageError for what is no
-    image of file systems.
+    field does. Raises NotFound where there is nothing for the platform, ImageError for what is not
+    an image of file systems.
     """
     found = find_manifest(place, root, data, platform, what)
     config_bytes = place.small(found.manifest.config)
@@ -130,7 +130,9 @@ def read_config(manifest: Manifest, data: bytes, what: str) -> ImageConfig:
     """Read the config of a manifest, and see that both speak of the same layers. Raises ImageError."""
     kind = manifest.artifact_type or manifest.config.media_type
     if manifest.config.media_type not in media_types.CONFIGS:
-        raise ImageError(f"{what} is no image but {kind or 'of no stated type'}", hint="only images can be used here")
+        raise ImageError(
+            f"{what} is not an image but {kind or 'of no stated type'}", hint="only images can be used here"
+        )
     config = image_config.from_bytes(data, f"the config of {what}")
     if len(config.diff_ids) != len(manifest.layers):
         raise ImageError(
@@ -141,7 +143,7 @@ def read_config(manifest: Manifest, data: bytes, what: str) -> ImageConfig:
         if media_types.compression_of(layer.media_type) is None:
             raise ImageError(f"{what}: layer {number} is {layer.media_type}, which pybuild cannot unpack")
         if not diff_id.startswith("sha256:") or not digests.is_digest(diff_id):
-            raise ImageError(f"{what}: the diff_id of layer {number}, {diff_id}, is no sha256 digest")
+            raise ImageError(f"{what}: the diff_id of layer {number}, {diff_id}, is not a sha256 digest")
     return config
 
 

@@ -25,7 +25,7 @@ class LayoutPlace:
         if not os.path.isdir(path):
             raise NotFound(f"there is no directory {path}", hint="an OCI layout is a directory with an index.json")
         if not os.path.isfile(os.path.join(path, "index.json")):
-            raise NotFound(f"{path} is no OCI layout: it has no index.json")
+            raise NotFound(f"{path} is not an OCI layout: it has no index.json")
 
     def index(self) -> Index:
         """Read the layout's index."""
@@ -38,7 +38,7 @@ class LayoutPlace:
         return self.small(descriptor)
 
     def small(self, descriptor: Descriptor) -> bytes:
-        """Give a blob that is no layer, verified. Raises ArchiveError."""
+        """Give a blob that is not a layer, verified. Raises ArchiveError."""
         path = os.path.join(self.location, "blobs", *digest.split(descriptor.digest))
         try:
             with open(path, "rb") as file:

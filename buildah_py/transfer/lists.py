@@ -67,8 +67,8 @@ class Listed(NamedTuple):
     """Entry of a list: an image of the store by its id, its platform, and the annotations that it has there.
 
     An entry from a registry is sent on byte by byte if it may be: `original` describes its manifest, `source` is the
-    repository that has it. With a `manifest`, whose bytes these are, it is no image of the store: an attestation, an
-    artifact, an index.
+    repository that has it. With a `manifest`, whose bytes these are, it is not an image of the store: an attestation,
+    an artifact, an index.
     """
 
     id: str

@@ -119,7 +119,7 @@ def _images(index: Index) -> Iterator[tuple[Descriptor, tuple[str, ...]]]:
             continue
         names = found.setdefault(one.digest, (one, []))[1]
         name = one.annotations.get(CONTAINERD_NAME) or one.annotations.get(REF_NAME, "")
-        # A tag alone, which is all that some tools write down, is no name.
+        # A tag alone, which is all that some tools write down, is not a name.
         if CONTAINERD_NAME in one.annotations or "/" in name or ":" in name:
             full = full_name(name)
             if full not in names:

@@ -40,7 +40,7 @@ class RegistryPlace:
         return self._registry.manifest(self._reference._replace(tag=None, digest=descriptor.digest)).data
 
     def small(self, descriptor: Descriptor) -> bytes:
-        """Give a blob that is no layer. Raises ImageError where it is larger than such blobs are."""
+        """Give a blob that is not a layer. Raises ImageError where it is larger than such blobs are."""
         from buildah_py.image.canonical import MAX_BYTES
 
         if descriptor.size > MAX_BYTES:

@@ -96,7 +96,7 @@ def test_branches_nest() -> None:
         ("END", "END without IF", 3),
         ("ELSE", "ELSE without IF", 3),
         ("IF A\nELSE\nELSE\nEND", "has an ELSE already", 5),
-        ("IF A ==\nEND", "no condition", 3),
+        ("IF A ==\nEND", "not a condition", 3),
         ("IF\nEND", "needs a condition", 3),
         ("IF A\nFROM b\nEND", "FROM cannot stand in an IF", 4),
         ("IF A\nEND x", "takes no arguments", 4),

@@ -89,7 +89,7 @@ def test_parents(root: Path) -> None:
         ("src/ap.py", "did you mean src/app.py"),
         ("none/deep/x", "it holds"),
         ("nowhere", "symbolic link to ../../none"),
-        ("README/x", "README is no directory"),
+        ("README/x", "README is not a directory"),
         ("none/*.x", "has no none"),
         ("drop/x", r"ignores.txt line 2 \(drop\) hides it"),
         ("drop/misspelt", r"has no drop/misspelt\n"),

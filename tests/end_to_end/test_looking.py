@@ -89,7 +89,7 @@ def test_cat_follows_links_inside_of_the_image_only(built: Pybuild) -> None:
     context = built.context("FROM test\nRUN ln -s /etc/hostname /srv/out && ln -s /srv/none /srv/dangling\n")
     built.build(context)
     assert built.run("cat", "test:/srv/d/link", "test:latest:/srv/d/x").stdout == "hi\nnew\n"
-    assert "is no regular file but a dir" in built.run("cat", "test:/srv", status=2).stderr
+    assert "is not a regular file but a dir" in built.run("cat", "test:/srv", status=2).stderr
     assert "there is no /srv/out in the image" in built.run("cat", "test:/srv/out", status=125).stderr
     assert "there is no /srv/dangling" in built.run("cat", "test:/srv/dangling", status=125).stderr
     assert "did you mean test" in built.run("cat", "tset:/srv/d/x", status=125).stderr
@@ -121,7 +121,7 @@ def test_cp_copies_as_docker_does(built: Pybuild) -> None:
     (work / "d.tar").write_bytes(archive.stdout)
     with tarfile.open(work / "d.tar") as tar:
         assert tar.getnames() == ["d", "d/link", "d/x", "d/y"]
-    assert "is no directory" in built.run("cp", "test:/srv", "file", status=125).stderr
+    assert "is not a directory" in built.run("cp", "test:/srv", "file", status=125).stderr
     assert "there is no directory" in built.run("cp", "test:/srv/a.txt", "none/", status=125).stderr
     assert "there is no directory" in built.run("cp", "test:/srv/a.txt", "none/x", status=125).stderr
     assert "no /nope" in built.run("cp", "test:/nope", ".", status=125).stderr

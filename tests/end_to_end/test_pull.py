@@ -122,7 +122,7 @@ def test_policies(pybuild: Pybuild, layout: Layout, proxy: FaultProxy) -> None:
     gets = len(proxy.asked("GET", "manifests|blobs"))
     assert label("--pull") == "new"
     assert len(proxy.asked("GET", "manifests|blobs")) == gets  # a HEAD told that nothing is newer
-    assert "is no policy" in pybuild.run("build", "--pull=often", ".", status=2).stderr
+    assert "is not a policy" in pybuild.run("build", "--pull=often", ".", status=2).stderr
 
 
 def test_the_manifest_for_a_platform_is_chosen(pybuild: Pybuild, layout: Layout, proxy: FaultProxy) -> None:

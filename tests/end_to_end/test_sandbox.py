@@ -157,7 +157,7 @@ def test_devices(busybox: Pybuild, tmp_path: Path) -> None:
     assert both(busybox, f"head -c 4 {node} | tr '\\0' z", f"--device={node}:rw") == ["zzzz"]
     assert both(busybox, "head -c 4 /vol/node 2>/dev/null; echo end", f"--volume={tmp_path}:/vol") == ["end"]
     (tmp_path / "plain").touch()
-    assert "is no device" in refused(busybox, f"--device={tmp_path / 'plain'}:/dev/x")
+    assert "is not a device" in refused(busybox, f"--device={tmp_path / 'plain'}:/dev/x")
     assert "reading and writing" in refused(busybox, f"--device={node}:/dev/x:r")
     assert "rwm" in refused(busybox, f"--device={node}:/dev/x:wx")
 

@@ -137,7 +137,7 @@ def test_a_shell_in_a_stage(busybox: Pybuild) -> None:
 
 
 def test_a_terminal_has_to_be_there(busybox: Pybuild) -> None:
-    assert "no terminal" in busybox.run("run", "-t", "busybox", status=2).stderr
+    assert "is not a terminal" in busybox.run("run", "-t", "busybox", status=2).stderr
     assert busybox.run("shell", "busybox", stdin="echo hi\n").stdout == "hi\n"  # a script needs none
 
 

@@ -262,7 +262,7 @@ def test_a_patch_that_is_cut_short(patched: tuple[Bench, Captured, Captured], le
     path = bench.homes[1] / PATCH
     data = path.read_bytes()
     path.write_bytes(data[:length])
-    with pytest.raises(ArchiveError, match="is no patch"):
+    with pytest.raises(ArchiveError, match="is not a patch"):
         bench.open(1)
 
 

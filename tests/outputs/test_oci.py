@@ -239,7 +239,7 @@ def test_places_that_cannot_be_written(tmp_path: Path) -> None:
         ("file/x", True, "file/x cannot be written: Not a directory"),
         ("full", True, "full is a directory"),
         ("full", False, "full is a directory with something else in it"),
-        ("file", False, "file is no directory"),
+        ("file", False, "file is not a directory"),
     ]:
         with pytest.raises(OutputError, match=said) as raised:
             write_oci(str(tmp_path / dest), config_of([]), [], tar=tar)

@@ -166,7 +166,7 @@ def test_nothing_is_left_after_an_error(tmp_path: Path) -> None:
 
 def test_places_that_cannot_be_written(tmp_path: Path, tree: MergedView) -> None:
     (tmp_path / "file").write_text("x")
-    with pytest.raises(OutputError, match="file is no directory"):
+    with pytest.raises(OutputError, match="file is not a directory"):
         write_local(str(tmp_path / "file"), tree)
     with pytest.raises(OutputError, match="missing/x cannot be written: No such file"):
         write_local(str(tmp_path / "missing/x"), tree)

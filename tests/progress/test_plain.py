@@ -191,7 +191,7 @@ def test_modes() -> None:
     assert isinstance(coloured, PlainText)
     assert isinstance(colourless, PlainText)
     assert (coloured.colour, colourless.colour) == (True, False)
-    with pytest.raises(UsageError, match="no terminal"):
+    with pytest.raises(UsageError, match="is not a terminal"):
         made("tty", pipe)
     with pytest.raises(UsageError, match="--progress=fancy") as raised:
         made("fancy", pipe)

@@ -148,5 +148,5 @@ def test_tags_come_in_pages(environ: dict[str, str]) -> None:
         with Registry(RegistryOptions.from_environment(environ, policy=QUICK)) as registry:
             assert registry.tags(parse(f"{server.host}/app")) == [f"0{number}" for number in range(1, 8)]
             assert registry.tags(parse(f"{server.host}/circle")) == ["a"]
-            with pytest.raises(RegistryError, match=f"{server.host} gave something that is no list of tags"):
+            with pytest.raises(RegistryError, match=f"{server.host} gave something that is not a list of tags"):
                 registry.tags(parse(f"{server.host}/none"))

@@ -182,7 +182,7 @@ def test_contexts_that_cannot_be_opened(tmp_path: Path) -> None:
     write(tmp_path, "file")
     with pytest.raises(NotFound, match="does not exist"):
         DirectoryContext(str(tmp_path / "none"))
-    with pytest.raises(SourceError, match="is no directory"):
+    with pytest.raises(SourceError, match="is not a directory"):
         DirectoryContext(str(tmp_path / "file"))
 
 

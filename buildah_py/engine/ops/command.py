@@ -54,8 +54,8 @@ class Command:
         check_runnable(self._step.platform)
         if not self._worker.file_systems.owners:
             self._worker.reporter.warn(
-                "there are no subordinate ids here: owners that a RUN gives to files are lost, and what it makes is no "
-                "hit for builds that have all ids (`pybuild doctor` tells how to get some)"
+                "there are no subordinate ids here: owners that a RUN gives to files are lost, and what it makes is "
+                "not a hit for builds that have all ids (`pybuild doctor` tells how to get some)"
             )
         upper, work, init = (os.path.join(self._staged, name) for name in ("upper", "work", "init"))
         self._root = self._worker.file_systems.make_root(upper, self._task.parent.layers)
@@ -183,7 +183,7 @@ class Command:
         return captured, spec.upper
 
     def _below(self) -> Callable[[str], Entry | None]:
-        """Give what the layers show that steps have made; nothing of a base image has a time that is no content."""
+        """Give what the layers show that steps have made; nothing of a base image has a time that is not content."""
         layers, stamps = self._task.parent.layers, self._task.parent.stamps
         own = next((place for place, one in enumerate(stamps) if one != NO_STAMPS), None)
         if own is None:

@@ -149,7 +149,7 @@ class CopyOp:
         return packer.finish()._replace(stamps=stamps), packer.path
 
     def _write(self, selected: Sequence[Selected], sink: LayerSink, tree: LayerWriter | None = None) -> Stamps:
-        """Write the files; which times among theirs are no content."""
+        """Write the files; which times among theirs are not content."""
         from buildah_py.copy.materialise import Inline, materialise
 
         now = time.time_ns()

@@ -56,7 +56,7 @@ class WorkdirOp:
                 layout.write(writer)
                 stamps = layout.stamps(now)
             elif existing.kind != DIR:
-                raise PybuildError(f"WORKDIR {self._step.path}: /{path} is there and is no directory")
+                raise PybuildError(f"WORKDIR {self._step.path}: /{path} is there and is not a directory")
             return writer.finish()._replace(stamps=stamps), fs
 
     def _owner(self, view: Tree) -> tuple[int, int]:
