@@ -80,7 +80,7 @@ def digest_of_list(data: bytes) -> str:
 def parse(data: bytes) -> list[ListedSource]:
     """Read the bytes. Raises CacheError where they are anything else."""
     if not data.startswith(_MAGIC):
-        raise CacheError("this is not a list of a step's inputs, or one of another version of pybuild")
+        raise CacheError("this is not a list of a step's inputs, or is one of another version of pybuild")
     fields = data[len(_MAGIC) :].decode("utf-8", "surrogateescape").split("\0")
     if fields.pop():
         raise CacheError("a list of a step's inputs is cut short")

@@ -167,7 +167,7 @@ class Inventory:
         return self.entries[0] if self.entries and not self.entries[0].path else None
 
     def parts(self) -> Iterator[bytes]:
-        """Return the form kept on disk, in parts; `from_bytes` is its inverse."""
+        """Yield the form kept on disk, in parts; `from_bytes` is its inverse."""
         hashed = hashlib.sha256(_MAGIC)
         yield _MAGIC
         # Some thousand at a time, so that a large layer takes no more memory for that.
@@ -191,7 +191,7 @@ class Inventory:
         for `layer_digest` to show.
         """
         if not data.startswith(_MAGIC):
-            raise ArchiveError("this is not a layer inventory, or one of another version of pybuild")
+            raise ArchiveError("this is not a layer inventory, or is one of another version of pybuild")
         try:
             return cls.of_sorted(list(_decode(_blocks(memoryview(data)[len(_MAGIC) :]))))
         except (ValueError, KeyError) as error:
@@ -242,7 +242,7 @@ def read_entries(file: Callable[[int], bytes]) -> Iterator[Entry]:
     `file` reads it. Raises ArchiveError as `from_bytes` does.
     """
     if file(len(_MAGIC)) != _MAGIC:
-        raise ArchiveError("this is not a layer inventory, or one of another version of pybuild")
+        raise ArchiveError("this is not a layer inventory, or is one of another version of pybuild")
     try:
         yield from _decode(iter(lambda: file(_BLOCK), b""))
     except (ValueError, KeyError) as error:

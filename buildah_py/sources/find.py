@@ -196,7 +196,7 @@ def _take(descriptor: int, shown: str, *, regular: bool = False) -> bytes:
     mode = os.fstat(descriptor).st_mode
     if stat.S_ISDIR(mode) or (regular and not stat.S_ISREG(mode)):
         os.close(descriptor)
-        what = "a directory" if stat.S_ISDIR(mode) else "no regular file"
+        what = "a directory" if stat.S_ISDIR(mode) else "not a regular file"
         raise SourceError(f"{shown} is {what}", hint="name the build file itself with -f")
     with open(descriptor, "rb") as file:
         try:

@@ -60,7 +60,7 @@ def test_a_link_out_of_the_context_is_refused(tmp_path: Path) -> None:
 
 def test_a_fifo_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "Dockerfile")
-    with pytest.raises(SourceError, match="no regular file"):
+    with pytest.raises(SourceError, match="is not a regular file"):
         find_build_file(str(tmp_path))
 
 
