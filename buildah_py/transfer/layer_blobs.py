@@ -76,7 +76,10 @@ class LayerBlobs:
         return None
 
     def _is_as_it_should_be(self, diff_id: str, compression: str | None) -> bool:
-        """Tell whether a layer's compression is right: those of Docker's archives are not, as archives are not."""
+        """Tell whether a layer has a compression to keep.
+
+        Archives of Docker's hold layers that are not compressed only because archives are not.
+        """
         wanted = self.form.compression
         return compression != media_types.UNCOMPRESSED or wanted == compression or self._is_elsewhere(diff_id)
 
