@@ -116,7 +116,7 @@ def restore_mount(
     count: Callable[[int], object] = lambda _: None,
 ) -> None:
     """Put what a cache has of a mount into the store. Raises CacheError; the mount is as it was then."""
-    from buildah_py.sharing.mounts import read_snapshot, restore
+    from buildah_py.sharing.mount_transfer import read_snapshot, restore
 
     snapshot = read_snapshot(backend, shared.snapshot, count)
     staged = os.path.join(store.stage(), "mount")
@@ -171,7 +171,7 @@ def _pack(
 ) -> tuple[SharedMount, Sequence[Descriptor]]:
     import io
 
-    from buildah_py.sharing.mounts import pack_mount, read_snapshot
+    from buildah_py.sharing.mount_transfer import pack_mount, read_snapshot
     from buildah_py.sharing.records import SharedMount
 
     shared = before.mount(identity)
@@ -192,7 +192,7 @@ def _pack(
 def _hand_on(
     store: Store, identity: str, before: ImportedCache, others: Sequence[ImportedCache], sources: dict[str, Open]
 ) -> tuple[SharedMount, Sequence[Descriptor]] | None:
-    from buildah_py.sharing.mounts import read_snapshot
+    from buildah_py.sharing.mount_transfer import read_snapshot
 
     for one in (before, *others):
         shared = one.mount(identity)

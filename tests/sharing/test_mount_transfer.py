@@ -16,9 +16,9 @@ from buildah_py.errors import CacheError
 from buildah_py.image import descriptor
 from buildah_py.layers.entry import CHAR, DIR, FILE, HARDLINK, SYMLINK, WHITEOUT, Entry
 from buildah_py.layers.inventory import Inventory
-from buildah_py.sharing import artifact, mounts
+from buildah_py.sharing import artifact, mount_transfer
 from buildah_py.sharing.local import LocalCache
-from buildah_py.sharing.mounts import Packed, pack_mount, read_snapshot, restore
+from buildah_py.sharing.mount_transfer import Packed, pack_mount, read_snapshot, restore
 from buildah_py.sharing.snapshot import Pack, Piece, Snapshot
 
 if TYPE_CHECKING:
@@ -102,8 +102,8 @@ def test_only_changed_files_are_sent_again(tmp_path: Path) -> None:
 
 
 def test_packs_that_are_mostly_dead_are_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mounts, "PACK_SIZE", 1000)
-    monkeypatch.setattr(mounts, "_MAX_SMALL", 2)
+    monkeypatch.setattr(mount_transfer, "PACK_SIZE", 1000)
+    monkeypatch.setattr(mount_transfer, "_MAX_SMALL", 2)
     mount = tmp_path / "mount"
     mount.mkdir()
     for number in range(40):
