@@ -148,7 +148,7 @@ def test_credentials_in_addresses_are_not_shown(busybox: Pybuild, web: Web) -> N
     (web.files / "a").write_text("1")
     address = web.url.replace("://", "://me:s3cret@")
     shown = busybox.build(busybox.context(f"FROM scratch\nADD {address}/a?sig=t0ken /\n"), "--debug").shown
-    assert f"sources.http (step 2): GET {web.url}/a?… 200" in log(shown)
+    assert f"http.client (step 2): GET {web.url}/a?… 200" in log(shown)
     assert "s3cret" not in log(shown)
     assert "t0ken" not in log(shown)
 
