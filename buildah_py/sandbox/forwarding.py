@@ -35,13 +35,14 @@ def begin(directory: str, bridge: str, uplinks: set[str], uplinks6: set[str]) ->
             elif _value(_switch6(interface, "accept_ra")) == "1":
                 before.append((_switch6(interface, "accept_ra"), "1"))
                 _write(_switch6(interface, "accept_ra"), "2")
-    changed = [(path, _value(path), value) for path, value in changes if _value(path) != value]
+    changed = [(path, old, value) for path, value in changes if (old := _value(path)) not in ("", value)]
     if changed or before:
         with open(f"{directory}/{_FILE}", "a", encoding="utf-8") as file:
             file.writelines(f"{path} {old}\n" for path, old, _ in changed)
             file.writelines(f"{path} {old}\n" for path, old in before)
     for path, _, value in changed:
-        _write(path, value)
+        if os.path.exists(path):
+            _write(path, value)
     remembered = _read(f"{directory}/{_FILE}") if os.path.exists(f"{directory}/{_FILE}") else ""
     return {family for family, part in ((IPV4, "/ipv4/"), (IPV6, "/ipv6/")) if part in remembered}
 
@@ -67,7 +68,11 @@ def _switch6(interface: str, name: str) -> str:
 
 
 def _value(path: str) -> str:
-    return _read(path).strip()
+    """Read a setting; "" where its interface has gone meanwhile."""
+    try:
+        return _read(path).strip()
+    except FileNotFoundError:
+        return ""
 
 
 def _read(path: str) -> str:

@@ -283,6 +283,25 @@ def test_ipv6_before_single_interfaces_could_forward(tmp_path: Path) -> None:
     assert left == "['lock']"
 
 
+def test_an_interface_that_goes_meanwhile_is_in_nobodys_way(tmp_path: Path) -> None:
+    program = (
+        "import subprocess, sys\n"
+        "from buildah_py.linux import namespaces\n"
+        "from buildah_py.sandbox import forwarding\n"
+        "namespaces.unshare(namespaces.CLONE_NEWNET)\n"
+        "for name in ('d0', 'd1'):\n"
+        "    subprocess.run(['ip', 'link', 'add', name, 'type', 'bridge'], check=True)\n"
+        "def show():\n"
+        "    print(*(open(f'/proc/sys/net/ipv4/conf/{name}/forwarding').read().strip() for name in ('d0', 'd1')))\n"
+        "forwarding.begin(sys.argv[1], 'd0', {'d1', 'gone'}, {'gone'})\n"
+        "show()\n"
+        "forwarding.end(sys.argv[1])\n"
+        "show()\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert (ran.stdout, ran.stderr) == ("1 1\n1 0\n", "")
+
+
 _BEHIND_A_FILTER = """
 import os, signal, socket, subprocess, sys
 from buildah_py.linux import namespaces

@@ -152,7 +152,8 @@ def test_the_least_recently_used_goes_first_until_the_rest_fits(root: str) -> No
     with Store(root) as store:
         layers = [add(store, str(number) * 100_000) for number in range(4)]
         assert store.layers.use([layers[0].diff_id])
-        used = everything(Store(os.path.join(root, "empty"))).used
+        with Store(os.path.join(root, "empty")) as empty:
+            used = everything(empty).used
         disk = store.layers.measure()
         goal = collect(store, Rules(keep=1 << 40)).used - disk[layers[1].diff_id] - 1
         done = collect(store, Rules(keep=goal))
