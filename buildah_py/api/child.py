@@ -68,7 +68,7 @@ def serve() -> int:
     """Be the child: its argument is the number of the socket."""
     from threading import Lock
 
-    from buildah_py.api.endings import treat_all_endings_alike
+    from buildah_py.api.signals import treat_all_endings_alike
 
     number = int(sys.argv[1])
     if needs_user_namespace(os.environ):

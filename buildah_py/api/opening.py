@@ -181,9 +181,9 @@ def _mounts(
 
 def _cache(store: Store, shared: SharedCaches | None, request: BuildRequest, names: BuildNames) -> Cache:
     if request.reuse.apart:
-        from buildah_py.cache.apart import ApartCache
+        from buildah_py.cache.apart import IsolatedCache
 
-        return ApartCache(store)
+        return IsolatedCache(store)
     return Cache(store, shared if shared is not None and shared.imports else None, **names._asdict())
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from buildah_py.store import Store
 
 
-class ApartCache(Cache):
+class IsolatedCache(Cache):
     """Records that last as long as this object."""
 
     apart = True

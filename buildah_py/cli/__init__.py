@@ -9,7 +9,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from buildah_py import debug
-from buildah_py.api.endings import treat_all_endings_alike
+from buildah_py.api.signals import treat_all_endings_alike
 from buildah_py.linux.interpreter import command, own_path
 
 if TYPE_CHECKING:

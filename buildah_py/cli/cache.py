@@ -60,9 +60,9 @@ def _list(args: argparse.Namespace) -> int:
 
 
 def _remove(args: argparse.Namespace) -> int:
-    from buildah_py.api.cache_mounts import remove_mounts
     from buildah_py.api.state import open_store
     from buildah_py.errors import UsageError
+    from buildah_py.sharing.cache_mounts import remove_mounts
 
     if bool(args.ids) == args.all:
         raise UsageError("name the cache mounts to remove, or --all", hint="`pybuild cache mounts ls` lists them")
@@ -76,8 +76,8 @@ def _remove(args: argparse.Namespace) -> int:
 
 
 def _export(args: argparse.Namespace) -> int:
-    from buildah_py.api.cache_mounts import export_mounts
     from buildah_py.api.state import open_store
+    from buildah_py.sharing.cache_mounts import export_mounts
 
     with open_store() as store:
         ids, sent = export_mounts(store, args.place, args.ids, dict(os.environ))
@@ -86,8 +86,8 @@ def _export(args: argparse.Namespace) -> int:
 
 
 def _import(args: argparse.Namespace) -> int:
-    from buildah_py.api.cache_mounts import import_mounts
     from buildah_py.api.state import open_store
+    from buildah_py.sharing.cache_mounts import import_mounts
 
     with open_store() as store:
         ids = import_mounts(store, args.place, args.ids, dict(os.environ))

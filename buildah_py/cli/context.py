@@ -105,7 +105,7 @@ def _walk(context: DirectoryContext) -> Iterator[Entry]:
 
 
 def _list(context: DirectoryContext, depth: int | None, *, as_json: bool) -> int:
-    from buildah_py.sources.hygiene import inspect
+    from buildah_py.sources.context_lint import inspect
 
     entries = list(_walk(context))
     sizes = {entry.path: entry.size for entry in entries}

@@ -7,7 +7,7 @@ import signal
 import sys
 
 from buildah_py import debug
-from buildah_py.api.endings import Ended
+from buildah_py.api.signals import Ended
 from buildah_py.cli.printing import complain
 from buildah_py.errors import EXIT_BUILDER, PybuildError
 from buildah_py.linux.failures import NO_MEMORY, describe

@@ -25,8 +25,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Check the store; 0 where all is well or was repaired, 1 where something is wrong."""
-    from buildah_py.api.fsck import fsck
     from buildah_py.api.state import own_root
+    from buildah_py.query.fsck import fsck
 
     found = fsck(own_root(), repair=args.repair)
     if args.format == "json":

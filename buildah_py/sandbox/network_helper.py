@@ -21,9 +21,9 @@ from buildah_py.linux.netlink import NETLINK_ROUTE, Netlink
 from buildah_py.sandbox import forwarding, wire
 from buildah_py.sandbox.distrust import distrust
 from buildah_py.sandbox.firewall import Passage
+from buildah_py.sandbox.host_network import BITS, free_network, mtu_of, read_routes, read_uplinks6
 from buildah_py.sandbox.nat import PacketFilter
 from buildah_py.sandbox.netns import open_to_all_users
-from buildah_py.sandbox.surroundings import BITS, free_network, mtu_of, read_routes, read_uplinks6
 
 TYPE_CHECKING = False
 

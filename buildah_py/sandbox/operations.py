@@ -6,10 +6,10 @@ the new root as a descriptor. Nothing that they need imports more than os and `l
 
 from __future__ import annotations
 
+from buildah_py.sandbox.api_file_systems import CgroupMount, Mask, ProcMount, ReadOnlyPaths, SysMount
 from buildah_py.sandbox.devices import DeviceTree
-from buildah_py.sandbox.given import BindMount, FileMount, OverlayMount, StubFile, TmpfsMount
-from buildah_py.sandbox.kernel import CgroupMount, Mask, ProcMount, ReadOnlyPaths, SysMount
 from buildah_py.sandbox.operation import Operation
+from buildah_py.sandbox.user_mounts import BindMount, FileMount, OverlayMount, StubFile, TmpfsMount
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

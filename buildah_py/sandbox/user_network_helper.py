@@ -13,8 +13,8 @@ import os
 from buildah_py.linux import mounts, namespaces, process
 from buildah_py.sandbox import wire
 from buildah_py.sandbox.frames import refuse_frames
+from buildah_py.sandbox.host_network import own_addresses
 from buildah_py.sandbox.netns import loopback_up, open_to_all_users, refuse
-from buildah_py.sandbox.surroundings import own_addresses
 
 PASTA = ("--config-net", "--quiet", "--no-map-gw", "-t", "none", "-u", "none", "-T", "none", "-U", "none")
 _PLACE = "/tmp"  # noqa: S108 (covered by a tmpfs of our own)

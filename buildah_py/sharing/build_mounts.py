@@ -80,8 +80,8 @@ class Mounts:
 
     def _empty(self, name: CacheName, most: int) -> None:
         """Begin anew with a mount that has grown too large: a part of what a tool left may be worse than nothing."""
+        from buildah_py.store.disk_usage import disk_usage
         from buildah_py.store.locks import living_leases
-        from buildah_py.store.rooms import disk_usage
 
         path = self._store.cache_mounts.path(name)
         if os.path.isdir(path) and disk_usage(path) > most:

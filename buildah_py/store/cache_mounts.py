@@ -8,7 +8,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple, Self, cast
 
-from buildah_py.store.rooms import disk_usage, remove_tree
+from buildah_py.store.disk_usage import disk_usage, remove_tree
 
 if TYPE_CHECKING:
     from buildah_py.store.database import Database

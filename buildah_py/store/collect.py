@@ -7,8 +7,8 @@ import os
 import time
 from typing import TYPE_CHECKING, NamedTuple, cast
 
+from buildah_py.store.disk_usage import MAX_LOGS, MAX_STAT_CACHES, disk_usage, trim_files, trim_logs
 from buildah_py.store.locks import living_leases
-from buildah_py.store.rooms import MAX_LOGS, MAX_STAT_CACHES, disk_usage, trim_files, trim_logs
 
 if TYPE_CHECKING:
     from collections.abc import Callable

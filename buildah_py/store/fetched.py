@@ -12,7 +12,7 @@ import json
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from buildah_py.store.rooms import disk_usage, remove_tree
+from buildah_py.store.disk_usage import disk_usage, remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable

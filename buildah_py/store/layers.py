@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 from buildah_py.errors import ArchiveError
 from buildah_py.layers.packed import PATCH, TAR, PackedTar
+from buildah_py.store.disk_usage import disk_usage, remove_tree
 from buildah_py.store.inventories import INVENTORY, Inventories, write
-from buildah_py.store.rooms import disk_usage, remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -22,12 +22,12 @@ from buildah_py.errors import StoreError
 from buildah_py.store import reserve
 from buildah_py.store.blobs import Blobs
 from buildah_py.store.database import Database
+from buildah_py.store.disk_usage import remove_tree
 from buildah_py.store.images import Images
 from buildah_py.store.layers import Layers
 from buildah_py.store.location import make_private
 from buildah_py.store.locks import Lease, living_leases, named_lock
 from buildah_py.store.records import Records, StoredSelections
-from buildah_py.store.rooms import remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -11,8 +11,8 @@ import time
 from typing import TYPE_CHECKING
 
 from buildah_py.errors import ArchiveError, StoreError
+from buildah_py.store.disk_usage import remove_tree
 from buildah_py.store.layers import DELTA
-from buildah_py.store.rooms import remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
     from buildah_py.image.descriptor import Descriptor
     from buildah_py.progress.events import Event
-    from buildah_py.transfer.export import Outgoing
+    from buildah_py.transfer.export import ImageExport
 
 _PIECE = 1 << 18
 
 
 def load_image(
-    image: Outgoing, names: Sequence[str], emit: Callable[[Event], None], environ: Mapping[str, str], *, scratch: str
+    image: ImageExport, names: Sequence[str], emit: Callable[[Event], None], environ: Mapping[str, str], *, scratch: str
 ) -> Descriptor:
     """Load an image under `names`; what describes it. Raises OutputError."""
     engine = Daemon(find_engine(environ))
@@ -41,7 +41,7 @@ def load_image(
     return written
 
 
-def _omitted(image: Outgoing, there: Sequence[tuple[str, ...]]) -> dict[str, Descriptor]:
+def _omitted(image: ImageExport, there: Sequence[tuple[str, ...]]) -> dict[str, Descriptor]:
     """Return the layers that need not be sent: those at the beginning of an image that the engine has."""
     longest = 0
     for layers in there:
@@ -57,7 +57,7 @@ def _omitted(image: Outgoing, there: Sequence[tuple[str, ...]]) -> dict[str, Des
 
 
 def _send(
-    image: Outgoing, names: Sequence[str], engine: Daemon, omit: Mapping[str, Descriptor], scratch: str
+    image: ImageExport, names: Sequence[str], engine: Daemon, omit: Mapping[str, Descriptor], scratch: str
 ) -> Descriptor:
     """Write the archive in one thread and have the engine read it in this one."""
     read_end, write_end = os.pipe2(os.O_CLOEXEC)

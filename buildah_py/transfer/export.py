@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from buildah_py.transfer.layer_blobs import LayerBlobs
 
 
-class Outgoing:
+class ImageExport:
     """One image for one output. `raw` is the config as it was pulled, if it was; `clamp` changes times on the way.
 
     `oci` says which media types are asked for, None if either will do for an image that came from elsewhere.
@@ -130,7 +130,7 @@ def manifest_bytes(store: Store, name: str) -> bytes:
     Raises NotFound where that is not known yet, for a manifest names compressed layers.
     """
     from buildah_py.outputs.annotations import Annotations
-    from buildah_py.transfer.export import Outgoing
+    from buildah_py.transfer.export import ImageExport
     from buildah_py.transfer.layer_blobs import Form, LayerBlobs
 
     image = find_image(store, name)
@@ -138,7 +138,7 @@ def manifest_bytes(store: Store, name: str) -> bytes:
         if known.data:
             return known.data
     config = image_config.from_bytes(image.config, f"the config of {name}")
-    outgoing = Outgoing(store, config, LayerBlobs(store, Form()), raw=image.config, annotations=Annotations())
+    outgoing = ImageExport(store, config, LayerBlobs(store, Form()), raw=image.config, annotations=Annotations())
     layers = [outgoing.descriptor(diff_id) for diff_id in config.diff_ids]
     if None in layers:
         raise NotFound(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from buildah_py.outputs.layer_source import Blob
     from buildah_py.progress.events import Event
     from buildah_py.registry import Registry
-    from buildah_py.transfer.export import Outgoing
+    from buildah_py.transfer.export import ImageExport
 
 MAX_AT_ONCE = 5
 
@@ -33,7 +33,7 @@ class Sent(NamedTuple):
 
 
 def push_image(
-    image: Outgoing,
+    image: ImageExport,
     references: Sequence[Reference],
     registry: Registry,
     *,
@@ -64,7 +64,7 @@ def push_image(
 class _Pushing:
     """One image on its way to repositories of one or more registries."""
 
-    def __init__(self, image: Outgoing, registry: Registry) -> None:
+    def __init__(self, image: ImageExport, registry: Registry) -> None:
         self._image = image
         self._registry = registry
         self._made: dict[str, Blob] = {}

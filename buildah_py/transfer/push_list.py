@@ -16,7 +16,7 @@ from buildah_py.outputs import compress
 from buildah_py.outputs.annotations import Annotations
 from buildah_py.progress import events
 from buildah_py.store.names import familiar_name
-from buildah_py.transfer.export import Outgoing
+from buildah_py.transfer.export import ImageExport
 from buildah_py.transfer.layer_blobs import Form, LayerBlobs
 from buildah_py.transfer.lists import DOCKER, find_list, list_annotations, listed
 
@@ -149,7 +149,7 @@ def _original(store: Store, one: Listed, form: ListForm) -> tuple[Descriptor, by
     return None
 
 
-def _described(image: Outgoing) -> Descriptor:
+def _described(image: ImageExport) -> Descriptor:
     """Return the descriptor of an image's manifest; layers are compressed where the outcome is not known yet."""
     known = {diff_id: image.descriptor(diff_id) for diff_id in image.diff_ids}
     missing = [diff_id for diff_id, layer in known.items() if layer is None]
@@ -159,7 +159,7 @@ def _described(image: Outgoing) -> Descriptor:
     return image.assembled(layers).top
 
 
-def _outgoing(store: Store, one: Listed, form: ListForm) -> Outgoing:
+def _outgoing(store: Store, one: Listed, form: ListForm) -> ImageExport:
     found = store.images.by_id(one.id)
     if found is None:
         raise NotFound(f"the image {one.id} has been removed meanwhile")
@@ -167,7 +167,9 @@ def _outgoing(store: Store, one: Listed, form: ListForm) -> Outgoing:
     if not store.layers.use(config.diff_ids):
         raise NotFound(f"layers of the image {one.id} are missing", hint="build or pull it again")
     layers = Form(form.compression or media_types.GZIP, form.level, form.force, form.oci is False)
-    return Outgoing(store, config, LayerBlobs(store, layers), raw=found.config, annotations=Annotations(), oci=form.oci)
+    return ImageExport(
+        store, config, LayerBlobs(store, layers), raw=found.config, annotations=Annotations(), oci=form.oci
+    )
 
 
 def _child(top: Descriptor, one: Listed) -> Descriptor:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from buildah_py.outputs.spec import Output
     from buildah_py.registry import Registry, RegistryOptions
     from buildah_py.store import Store, StoredBlob
-    from buildah_py.transfer.export import Outgoing
+    from buildah_py.transfer.export import ImageExport
 
 
 def check_outputs(
@@ -181,12 +181,12 @@ class Exporter:
             image, names, self._registry(output.insecure), by_digest=output.push_by_digest, emit=self._emit
         )
 
-    def _outgoing(self, output: Output, clamp: Clamp | None) -> Outgoing:
+    def _outgoing(self, output: Output, clamp: Clamp | None) -> ImageExport:
         from buildah_py.outputs.annotations import choose
-        from buildah_py.transfer.export import Outgoing
+        from buildah_py.transfer.export import ImageExport
         from buildah_py.transfer.layer_blobs import LayerBlobs, form_of
 
-        return Outgoing(
+        return ImageExport(
             self._store,
             self._config,
             LayerBlobs(self._store, form_of(output), fetch=self._fetch),

@@ -20,7 +20,7 @@ whole = True
 """
 PROGRAM = """
 import sys, time
-from buildah_py.api.endings import treat_all_endings_alike
+from buildah_py.api.signals import treat_all_endings_alike
 treat_all_endings_alike()
 try:
     import interrupted

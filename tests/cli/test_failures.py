@@ -10,7 +10,7 @@ import pytest
 
 import buildah_py.cli
 from buildah_py import debug
-from buildah_py.api.endings import Ended
+from buildah_py.api.signals import Ended
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from buildah_py.cache import Cache, step_key
-from buildah_py.cache.apart import ApartCache
+from buildah_py.cache.apart import IsolatedCache
 from buildah_py.cache.policy import ALL, CachePolicy
 from buildah_py.engine import Engine, runner
 from buildah_py.engine.containers import Cancellation
@@ -86,7 +86,7 @@ class Build:
         self.expected: list[bool] = []
         self.store = Store(str(root))
         cancellation = Cancellation()
-        self.cache = ApartCache(self.store) if apart else Cache(self.store, own=("file",), builds=("name",))
+        self.cache = IsolatedCache(self.store) if apart else Cache(self.store, own=("file",), builds=("name",))
         pieces: dict[str, Any] = {
             "file_systems": None,
             "contexts": SimpleNamespace(refresh=lambda: self.refreshed.append(1)),

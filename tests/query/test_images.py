@@ -5,10 +5,10 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from buildah_py.api.fsck import fsck
 from buildah_py.api.prune import parse_filters
 from buildah_py.image import config as image_config
 from buildah_py.image import platform as platforms
+from buildah_py.query.fsck import fsck
 from buildah_py.query.images import list_images
 from buildah_py.query.usage import report_usage
 from buildah_py.store import Store

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from buildah_py.cli import main
+from buildah_py.sources.context_lint import inspect
 from buildah_py.sources.directory import DirectoryContext
-from buildah_py.sources.hygiene import inspect
 
 if TYPE_CHECKING:
     from pathlib import Path

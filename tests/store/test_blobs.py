@@ -65,7 +65,7 @@ def put(store: Store, diff_id: str, name: str) -> str:
 
 
 def fsck(root: str, *, repair: bool = False) -> list[tuple[str, str, str]]:
-    from buildah_py.api.fsck import fsck
+    from buildah_py.query.fsck import fsck
 
     return [(fault.what, fault.problem, fault.done) for fault in fsck(root, repair=repair).faults]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from buildah_py.store.rooms import disk_usage, remove_tree
+from buildah_py.store.disk_usage import disk_usage, remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,8 +14,8 @@ from buildah_py.errors import Interrupted, StoreError
 from buildah_py.layers.writer import LayerWriter
 from buildah_py.store import Store, StoredLayer, state_root
 from buildah_py.store.collect import Collected, Rules, collect
+from buildah_py.store.disk_usage import remove_tree
 from buildah_py.store.inventories import Inventories
-from buildah_py.store.rooms import remove_tree
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -347,7 +347,7 @@ def test_a_store_of_an_older_format_is_brought_up_to_date(root: str, version: in
 def test_disk_usage_is_that_of_du(tmp_path: Path, size: int) -> None:
     import subprocess
 
-    from buildah_py.store.rooms import disk_usage
+    from buildah_py.store.disk_usage import disk_usage
 
     (tmp_path / "a/b").mkdir(parents=True)
     (tmp_path / "a/b/file").write_bytes(b"x" * size)

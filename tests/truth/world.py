@@ -15,7 +15,6 @@ from unittest import mock
 
 from buildah_py.api import opening
 from buildah_py.api.build import build
-from buildah_py.api.fsck import fsck
 from buildah_py.api.images import remove_image
 from buildah_py.api.output_options import OutputOptions
 from buildah_py.api.request import BuildRequest
@@ -23,6 +22,7 @@ from buildah_py.api.reuse import ReuseOptions
 from buildah_py.errors import BuildFileError, Interrupted, NotFound, PybuildError, SourceError, StepFailed
 from buildah_py.frozen import replace
 from buildah_py.progress import events
+from buildah_py.query.fsck import fsck
 from buildah_py.sandbox import Sandbox
 from buildah_py.sharing.options import CacheOptions
 from buildah_py.store import Store

@@ -182,8 +182,8 @@ class CopyOp:
         """Say what was surely not meant to be in the layer, once in a build. Named contexts are named on purpose."""
         if self._source.context:
             return
+        from buildah_py.sources.context_lint import advice
         from buildah_py.sources.directory import DirectoryContext
-        from buildah_py.sources.hygiene import advice
 
         for one in selected:
             tree, sources = one.selection.tree, [source for source in one.selection.sources if source.is_dir]

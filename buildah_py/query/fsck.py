@@ -13,7 +13,7 @@ from buildah_py.layers.stamps import read_stamps
 from buildah_py.store import Store
 from buildah_py.store.check import adopt, keep_tree, mend_inventory, mend_size, mend_trees, problems_of_layer
 from buildah_py.store.names import familiar_name
-from buildah_py.store.salvage import problems_of_database, salvage
+from buildah_py.store.recovery import problems_of_database, salvage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from buildah_py.sandbox import Sandbox
+from buildah_py.sandbox.host_network import free_network, read_uplinks6
 from buildah_py.sandbox.network import RUN_DIRECTORY
-from buildah_py.sandbox.surroundings import free_network, read_uplinks6
 
 if TYPE_CHECKING:
     from pathlib import Path

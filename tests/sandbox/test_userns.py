@@ -13,7 +13,7 @@ import pytest
 
 from buildah_py.linux import identity
 from buildah_py.sandbox import userns
-from buildah_py.sandbox.surroundings import own_addresses
+from buildah_py.sandbox.host_network import own_addresses
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,7 +24,7 @@ PROGRAM = """
 import os, sys
 from buildah_py.linux import identity
 from buildah_py.sandbox import userns
-from buildah_py.sandbox.surroundings import own_addresses
+from buildah_py.sandbox.host_network import own_addresses
 if identity.needs_user_namespace(os.environ):
     userns.reexec_in_user_namespace([sys.executable, *sys.orig_argv[1:]], os.environ)
 from buildah_py.errors import PybuildError
