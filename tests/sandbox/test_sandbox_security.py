@@ -6,6 +6,7 @@ import errno
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -296,17 +297,40 @@ def test_an_image_whose_null_device_is_something_else(bench: Bench, tmp_path: Pa
     assert list(victim.iterdir()) == []
 
 
-def test_what_runs_the_container_cannot_be_overwritten(bench: Bench) -> None:
-    """CVE-2019-5736, CVE-2024-45310: neither a program nor an interpreter leads back to ours."""
+CHANGE = """
+import errno, os
+own = os.open("/proc/self/exe", os.O_RDONLY)
+now = os.fstat(own)
+attacks = {  # with what is there already: harmless where it is not held
+    "mode": lambda: os.fchmod(own, now.st_mode & 0o7777),
+    "owner": lambda: os.fchown(own, now.st_uid, now.st_gid),
+    "time": lambda: os.utime(own, ns=(now.st_atime_ns, now.st_mtime_ns)),
+}
+for name, attack in attacks.items():
+    try:
+        attack()
+        print("changed", name)
+    except OSError as error:
+        print(errno.errorcode[error.errno])
+print(now.st_ino, flush=True)
+os.set_inheritable(own, True)
+os.execv("/bin/sh", ["sh", "-c", f"(: >> /proc/self/fd/{own}) && echo written"])
+"""
+
+
+@pytest.mark.parametrize("program", ["/self", "/script", "/proc/self/exe"])
+def test_what_runs_the_container_cannot_be_changed(bench: Bench, program: str) -> None:
+    """CVE-2019-5736, CVE-2024-45310: a command may execute the interpreter that it was forked from."""
     (bench.base / "self").symlink_to("/proc/self/exe")
-    (bench.base / "script").write_text("#!/proc/self/exe\n")
+    (bench.base / "script").write_text("#!/proc/self/exe -IS\n" + CHANGE)
     (bench.base / "script").chmod(0o755)
-    for program in ("/self", "/script", "/proc/self/exe"):
-        try:
-            result = bench.run(program, "-c", "print('python')")
-        except SandboxError:
-            continue
-        assert "python" not in result.out
+    arguments = () if program == "/script" else ("-I", "-S", "-c", CHANGE)
+    result = bench.execute(replace(bench.python_spec(""), argv=(program, *arguments)))
+    interpreter = os.stat(os.path.realpath(sys.executable))
+    assert result.out.split() == ["EROFS"] * 3 + [str(interpreter.st_ino)], result.err
+
+
+def test_nothing_leads_to_what_runs_the_container(bench: Bench) -> None:
     result = bench.sh("for p in /proc/[0-9]*; do readlink $p/exe; (: >> $p/exe) 2>/dev/null && echo written; done")
     assert {line for line in result.out.split() if "python" in line} == set()
     assert "written" not in result.out
