@@ -13,6 +13,7 @@ import stat
 import subprocess
 import sys
 import tarfile
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -632,3 +633,31 @@ def test_highly_compressed_zeros_come_in_pieces(name: str) -> None:
         total += len(piece)
     assert total == 80 << 20
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 40 << 10
+
+
+def _xz_with_a_dictionary_of_4_gib() -> bytes:
+    """The smallest .xz, but for what its block says that it needs."""
+    data = bytearray(lzma.compress(b"x"))
+    block = 12  # behind the stream's header
+    size = (data[block] + 1) * 4
+    assert data[block + 2 : block + 4] == b"\x21\x01", "LZMA2, with one byte of properties"
+    data[block + 4] = 40  # which means 2^32 - 1 (xz-file-format, 5.3.1)
+    data[block + size - 4 : block + size] = zlib.crc32(data[block : block + size - 4]).to_bytes(4, "little")
+    return bytes(data)
+
+
+def _zstd_with_a_window(exponent: int) -> bytes:
+    """One frame that says how large its window is (RFC 8878, 3.1.1.1.2), and one raw block of one byte."""
+    return b"\x28\xb5\x2f\xfd\0" + bytes([(exponent - 10) << 3]) + b"\x09\0\0x"
+
+
+def test_windows_of_any_size_are_refused() -> None:
+    """What decompression would take of memory, nothing but a header says."""
+    assert all_of(lzma.compress(b"x")) == b"x"
+    hostile = [_xz_with_a_dictionary_of_4_gib()]
+    if "zstd" in CODECS:
+        assert all_of(_zstd_with_a_window(20)) == b"x"
+        hostile += [_zstd_with_a_window(30), _zstd_with_a_window(41)]
+    for data in hostile:
+        with pytest.raises(ArchiveError):
+            all_of(data)
