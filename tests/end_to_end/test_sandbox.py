@@ -427,6 +427,29 @@ def test_what_weakens_the_sandbox_has_to_be_allowed(busybox: Pybuild) -> None:
         busybox.build(busybox.context(f"FROM busybox\nRUN --network={mode} true\n"), "--allow=network.host", status=125)
 
 
+def test_programs_of_the_image_unpack_nothing(busybox: Pybuild) -> None:
+    """CVE-2026-41567: what ADD unpacks is unpacked by pybuild, wherever the image has programs for that."""
+    import io
+    import lzma
+    import tarfile
+
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as made:
+        info = tarfile.TarInfo("file")
+        info.size = 5
+        made.addfile(info, io.BytesIO(b"right"))
+    names = " ".join(f"/usr/bin/{name} /bin/{name}" for name in ("xz", "unxz", "tar", "gzip", "unpigz"))
+    context = busybox.context(
+        f"FROM busybox\nRUN mkdir -p /usr/bin && for p in {names}; do rm -f $p; "
+        "printf '#!/bin/sh\\ntouch /ran\\n' > $p; chmod 755 $p; done\nADD archive.tar.xz /d/\n",
+        archive_tar_xz=lzma.compress(archive.getvalue()),
+    )
+    busybox.build(context)
+    assert busybox.run("cat", "test:/d/file").stdout == "right"
+    busybox.run("cat", "test:/ran", status=125)
+    assert not os.path.exists("/ran")
+
+
 BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
 
 

@@ -83,6 +83,36 @@ def test_system_calls_that_no_build_needs(bench: Bench) -> None:
     assert len(lines) == len(REFUSED) + 4 + len(RECENT)
 
 
+I386 = {
+    "mount": 21, "umount2": 52, "unshare": 310, "setns": 346, "bpf": 357, "io_uring_setup": 425, "keyctl": 288,
+    "add_key": 286, "vm86": 166, "init_module": 128, "kexec_load": 283, "reboot": 88, "open_by_handle_at": 342,
+    "perf_event_open": 336, "userfaultfd": 374, "fsopen": 430, "move_mount": 429, "pivot_root": 217,
+}  # fmt: skip
+
+
+@only_x86_64
+def test_system_calls_of_another_architecture(bench: Bench) -> None:
+    """By `int 0x80` every program can make them, whatever it was built for."""
+    program = f"""
+    import ctypes, mmap
+    page = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+    # push rbx; mov eax, edi; mov ebx, esi; no further arguments; int 0x80; pop rbx; ret
+    page.write(bytes.fromhex("5389f889f331c931d231f631ffcd805bc3"))
+    call = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(page)))
+    assert call(20, 0) > 0, "getpid"
+    for name, number in {I386!r}.items():
+        print(name, call(number, 0))
+    print("clone", call(120, 0x10000011))
+    print("clone3", call(435, 0))
+    """
+    result = bench.python(textwrap.dedent(program))
+    if result.status >= 128:
+        pytest.skip("this kernel runs no programs of i386")
+    found = dict(line.split() for line in result.out.splitlines())
+    assert found.pop("clone3") == str(-errno.ENOSYS)
+    assert found == dict.fromkeys([*I386, "clone"], str(-errno.EPERM)), result.err
+
+
 @pytest.mark.parametrize("added", [(), ("SYS_PTRACE", "DAC_READ_SEARCH", "NET_ADMIN", "SYS_RAWIO")])
 def test_settings_of_the_machine(bench: Bench, added: tuple[str, ...]) -> None:
     places = (

@@ -13,7 +13,7 @@ import pytest
 
 from buildah_py.errors import SandboxError
 from buildah_py.linux import keys
-from buildah_py.sandbox import BindMount, FileMount, OverlayMount
+from buildah_py.sandbox import BindMount, FileMount, OverlayMount, TmpfsMount
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -412,6 +412,51 @@ def test_a_mount_of_what_changes_meanwhile(bench: Bench, tmp_path: Path) -> None
         finally:
             flipping.kill()
     assert seen <= {"inside", "real", "kept"}
+
+
+def test_a_mount_target_that_changes_meanwhile(bench: Bench, tmp_path: Path) -> None:
+    """CVE-2024-45310, CVE-2026-41568, CVE-2026-42306: a part of the way that turns into a link to the host and back."""
+    shared, outside = tmp_path / "shared", tmp_path / "outside"
+    (shared / "real").mkdir(parents=True)
+    outside.mkdir()
+    flip = f"while :; do mv real kept; ln -s {outside} real; rm real; mv kept real; done"
+    made = 0
+    with subprocess.Popen(["/bin/sh", "-c", flip], cwd=shared) as flipping:
+        try:
+            for number in range(60):
+                mounts = (
+                    BindMount(str(shared), "/c", readonly=False),
+                    TmpfsMount(f"/c/real/{number}/below"),
+                    FileMount(f"/c/real/file{number}", b"x"),
+                )
+                with contextlib.suppress(SandboxError):  # it was just being renamed
+                    bench.sh("true", mounts=mounts)
+                    made += 1
+        finally:
+            flipping.kill()
+    assert made, "the way was there once"
+    assert os.listdir(outside) == []
+
+
+def test_no_mount_of_a_container_is_shared_with_the_host(bench: Bench) -> None:
+    """Also where the host's are shared, as systemd has them."""
+    program = (
+        "import sys\n"
+        "from buildah_py.sandbox import ContainerSpec, Sandbox\n"
+        "lower, upper, work, init = sys.argv[1:]\n"
+        "spec = ContainerSpec(lowers=(lower,), upper=upper, work=work, init=init, network='none',"
+        " argv=('/bin/cat', '/proc/self/mountinfo'))\n"
+        "with Sandbox('/nowhere') as sandbox:\n"
+        "    sys.exit(sandbox.run(spec).status)\n"
+    )
+    spec = bench.spec("unused")
+    shared = ["unshare", "--mount", "--propagation", "shared", sys.executable, "-c", program]
+    ran = subprocess.run(
+        [*shared, *spec.lowers, spec.upper, spec.work, spec.init], capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert " / / " in ran.stdout
+    assert [line for line in ran.stdout.splitlines() if "shared:" in line or "master:" in line] == []
 
 
 def test_nothing_of_the_image_is_loaded_by_what_runs_the_container(bench: Bench) -> None:
