@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -43,6 +44,7 @@ def main() -> int:
         return 0
     if os.geteuid() != 0:
         parser.error("root is needed to make a machine to throw away")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that nothing is left behind
     started = time.monotonic()
     failed = _unchanged(chosen)
     for variant in chosen:

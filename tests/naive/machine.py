@@ -48,6 +48,7 @@ _NETWORK = """
     -6 address add fd00:1ab::2/64 dev lan0 nodad
     link set lan0 up
     route add default via 192.0.2.1
+    -6 route add default via fd00:1ab::1 dev lan0
 """
 _TRIES = 100
 _OUTCOME = re.compile(r"^tests/(\S+?::.+?) (PASSED|FAILED|ERROR|SKIPPED|XFAIL)\b", re.MULTILINE)
@@ -71,18 +72,19 @@ def run_tests(tests: Sequence[str], changes: Mapping[str, str], *, seconds: int)
     top = tempfile.mkdtemp(prefix="pybuild-naive-")
     asked = json.dumps({"tests": tests, "changes": changes}).encode()
     command = [sys.executable, "-m", "tests.naive.machine", top]
-    with subprocess.Popen(
+    machine = subprocess.Popen(
         command, cwd=TREE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    ) as machine:
-        try:
-            shown, _ = machine.communicate(asked, timeout=seconds)
-        except subprocess.TimeoutExpired:
-            machine.kill()  # and with it whatever is in there
-            shown, _ = machine.communicate()
-        finally:
-            machine.kill()
-    _remove_groups(os.path.basename(top))
-    os.rmdir(top)
+    )
+    try:
+        shown, _ = machine.communicate(asked, timeout=seconds)
+    except subprocess.TimeoutExpired:
+        machine.kill()  # and with it whatever is in there
+        shown, _ = machine.communicate()
+    finally:
+        machine.kill()
+        machine.wait()
+        _remove_groups(os.path.basename(top))
+        os.rmdir(top)
     if _mounted() != before:
         raise RuntimeError("something of the machine is still mounted")
     output = shown.decode(errors="replace")
@@ -101,6 +103,7 @@ def _mounted() -> list[str]:
 
 def _become(top: str) -> int:
     """Make the machine in the directory `top` and run what standard input says; gives the exit status."""
+    process.set_parent_death_signal(signal.SIGKILL)
     asked = json.loads(sys.stdin.buffer.read())
     _join_groups(os.path.basename(top))
     namespaces.unshare(_OWN)
