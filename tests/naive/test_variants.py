@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
+import sys
 import tomllib
 from typing import Any
 
@@ -68,6 +70,14 @@ def test_a_variant_applies(variant: Variant) -> None:
         file, _, name = test.partition("::")
         tree = ast.parse((TREE / "tests" / file).read_text())
         assert name in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}, test
+
+
+def test_cases_of_tests_are_there() -> None:
+    """One that is not there would keep pytest from running any of a variant's tests."""
+    cases = sorted({f"tests/{test}" for variant in (*proofs(), *ALL) for test in variant.tests if "[" in test})
+    collect = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *cases]
+    done = subprocess.run(collect, cwd=TREE, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_names_are_given_once() -> None:
