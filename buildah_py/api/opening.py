@@ -17,6 +17,7 @@ from buildah_py.contexts.named import Contexts, parse_contexts
 from buildah_py.engine import Worker
 from buildah_py.engine.containers import Cancellation, Containers
 from buildah_py.engine.file_systems import FileSystems
+from buildah_py.engine.restrictions import restrictions
 from buildah_py.engine.worker import Reporter
 from buildah_py.errors import UsageError
 from buildah_py.image import platform as platforms
@@ -117,6 +118,7 @@ def open_build(
             shape = request.container.shaper(request.environ, store)
             containers = Containers(lambda: _make_sandbox(store), ended, shape)
             file_systems = FileSystems(store)
+            restricted = restrictions(request.container.uid_map, request.container.gid_map)
 
             def cache_directory(name: CacheName) -> str | None:
                 return mounts().directory(name)
@@ -131,7 +133,13 @@ def open_build(
                 ended,
                 reach,
                 cache_directory,
+                restricted,
             )
+            if restricted and shared is not None:
+                reporter.note(
+                    f"steps are executed {restricted}, where not all can be done: what a RUN makes is a hit in "
+                    "the same case alone"
+                )
             try:
                 policy = request.reuse.policy(build_file)
                 yield BuildSession(

@@ -382,7 +382,7 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "more after the end": lambda: bytes(512) + archive((info("x"), b"y")),
     "huge pax": lambda: zero_sized_header(b"x", 1 << 40),
     "huge long name": lambda: zero_sized_header(b"L", 1 << 33),
-    "negative size": lambda: zero_sized_header(b"0", -1),
+    "negative size": lambda: zero_sized_header(b"0", -1) + archive((info("y"), b"y")),
     "no number": lambda: pax(b"12 size=0x1\n"),
     "negative pax size": lambda: pax(b"11 size=-1\n"),
     "record without end": lambda: pax(b"99 path=x\n"),
