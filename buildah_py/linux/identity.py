@@ -13,6 +13,8 @@ MARKER = "PYBUILD_USER_NAMESPACE"
 
 LAST = 4294967294
 """The highest id that there can be."""
+LENT = 0xA80425FB
+"""The mask of the capabilities that a container has by default, see sandbox/capabilities.py."""
 _SYS_ADMIN, _SETGID, _SETUID = 21, 6, 7
 
 
@@ -55,6 +57,11 @@ def may_mount() -> bool:
 def may_map_ids() -> bool:
     """Tell whether this process may give a user namespace all ids that it knows itself; user_namespaces(7)."""
     return os.geteuid() == 0 and _has(_SETGID) and _has(_SETUID)
+
+
+def may_lend_all() -> bool:
+    """Tell whether containers can have here what they have by default: this is root outside of user namespaces."""
+    return not in_user_namespace() and not LENT & ~effective_capabilities()
 
 
 def _has(capability: int) -> bool:

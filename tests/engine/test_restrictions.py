@@ -6,6 +6,7 @@ import pytest
 
 from buildah_py.engine import restrictions as restricting
 from buildah_py.engine.restrictions import restrictions
+from buildah_py.linux import identity
 from buildah_py.sandbox import capabilities
 
 ALL = (0, 0, 4294967295)
@@ -51,3 +52,4 @@ def test_a_root_who_may_not_all(monkeypatch: pytest.MonkeyPatch) -> None:
     lacking = capabilities.mask(("MKNOD", "SYS_NICE", "SETFCAP"))
     monkeypatch.setattr(restricting, "effective_capabilities", lambda: capabilities.ALL & ~lacking)
     assert restrictions() == "without CAP_MKNOD, CAP_SETFCAP"
+    assert capabilities.DEFAULT == identity.LENT
