@@ -46,8 +46,8 @@ class ContainerOptions:
     def key(self) -> dict[str, object]:
         """Return the options that can change a step's result, as plain data; empty for the defaults.
 
-        Of hosts the names only, as their addresses are like the network behind them; no resource limits, and no user
-        namespace, as a build gives the same with one as without.
+        Of hosts the names only, as their addresses are like the network behind them; no resource limits. A user
+        namespace counts as one of the machine's own does: see engine/restrictions.py.
         """
         seen: dict[str, object] = {
             "hosts": sorted(name for name, _ in self.add_hosts),

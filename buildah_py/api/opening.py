@@ -20,6 +20,7 @@ from buildah_py.engine.file_systems import FileSystems
 from buildah_py.engine.worker import Reporter
 from buildah_py.errors import UsageError
 from buildah_py.image import platform as platforms
+from buildah_py.linux.identity import may_lend_all
 from buildah_py.plan import PlanOptions
 from buildah_py.progress import events
 from buildah_py.sources.reach import Reach
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
+    from buildah_py.api.container import ContainerOptions
     from buildah_py.api.epoch import Settled
     from buildah_py.api.request import BuildRequest
     from buildah_py.buildfile.named import NamedContext
@@ -117,6 +119,7 @@ def open_build(
             shape = request.container.shaper(request.environ, store)
             containers = Containers(lambda: _make_sandbox(store), ended, shape)
             file_systems = FileSystems(store)
+            restricted = _restrictions(request.container)
 
             def cache_directory(name: CacheName) -> str | None:
                 return mounts().directory(name)
@@ -131,7 +134,13 @@ def open_build(
                 ended,
                 reach,
                 cache_directory,
+                restricted,
             )
+            if restricted and shared is not None:
+                reporter.note(
+                    f"steps are executed {restricted}, where not all can be done: what a RUN makes is a hit in "
+                    "the same case alone"
+                )
             try:
                 policy = request.reuse.policy(build_file)
                 yield BuildSession(
@@ -140,6 +149,15 @@ def open_build(
             finally:
                 containers.close()
                 contexts.close()
+
+
+def _restrictions(options: ContainerOptions) -> str:
+    """Say under which restrictions containers with these options run, "" for none."""
+    if not options.uid_map and may_lend_all():
+        return ""
+    from buildah_py.engine.restrictions import restrictions
+
+    return restrictions(options.uid_map, options.gid_map)
 
 
 def _backends(

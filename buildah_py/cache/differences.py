@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, NamedTuple
 
 from buildah_py.cache import input_lists
-from buildah_py.cache.keys import BEFORE
+from buildah_py.cache.keys import BEFORE, MACHINE
 from buildah_py.errors import CacheError
 
 if TYPE_CHECKING:
@@ -234,6 +234,10 @@ def _of_inputs(old: Ingredients, new: Ingredients, old_lists: Lists, new_lists: 
             where = new.about.inputs[name].where if name in new.about.inputs else "another step"
             phrase = f"{what}: not known before {where} is there"
             yield Difference(UNKNOWN, what, before or None, after, phrase)
+        elif name == MACHINE:
+            here, there = (restrictions or "without restrictions" for restrictions in (after, before))
+            phrase = f"containers here run {here}, and it was executed {there}"
+            yield Difference(OWN, what, before or None, after or None, phrase)
         elif name.startswith(("secret ", "ssh ")):
             yield Difference(OWN, what, before or None, after or None, _lent_phrase(what, before, after))
         elif not before or not after:

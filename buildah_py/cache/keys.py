@@ -20,6 +20,9 @@ KEY_VERSION = 2
 BEFORE = "steps before"
 """The input of a step that reads what lasts beside file systems: it stands for the keys of all steps before it."""
 
+MACHINE = "machine"
+"""The input of a RUN where not everything is possible: what keeps it from that."""
+
 
 def canonical_json(value: object) -> bytes:
     """One spelling for equal data: sorted keys, no blanks, ASCII (lone surrogates are escaped)."""

@@ -152,7 +152,8 @@ class DryRun:
         except _NotHere as error:
             mounts = run.mounts if isinstance(run, RunStep) else ()
             names = [f"mount {mount.target}" for mount in mounts if mount.input is not None] or ["sources"]
-            return dict.fromkeys(names), {}, error.message, None
+            machine = self._worker.machine if isinstance(run, RunStep) else {}
+            return {**dict.fromkeys(names), **machine}, {}, error.message, None
 
 
 class LayersStay:

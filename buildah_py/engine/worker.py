@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from buildah_py.cache.keys import MACHINE
 from buildah_py.progress import events
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class Worker(NamedTuple):
     """The pieces. `reach` gives secrets and agents, and says where fetching may lead.
 
     `cache_directory` is asked before a cache mount is used: for the directory that stands for it, None for the store's.
+    `restrictions` are those of containers here, as keys have them.
     """
 
     store: Store
@@ -66,3 +68,9 @@ class Worker(NamedTuple):
     cancellation: Cancellation
     reach: Reach
     cache_directory: Callable[[CacheName], str | None]
+    restrictions: str = ""
+
+    @property
+    def machine(self) -> dict[str, str]:
+        """What keys of RUN say of this machine: nothing where all can be done."""
+        return {MACHINE: self.restrictions} if self.restrictions else {}

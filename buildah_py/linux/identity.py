@@ -13,12 +13,14 @@ MARKER = "PYBUILD_USER_NAMESPACE"
 
 LAST = 4294967294
 """The highest id that there can be."""
+LENT = 0xA80425FB
+"""The mask of the capabilities that a container has by default, see sandbox/capabilities.py."""
 _SYS_ADMIN, _SETGID, _SETUID = 21, 6, 7
 
 
-def id_ranges() -> list[tuple[int, int, int]]:
-    """Give the lines of /proc/self/uid_map: first id inside, first id outside, how many."""
-    with open("/proc/self/uid_map", encoding="ascii") as file:
+def id_ranges(kind: str = "uid") -> list[tuple[int, int, int]]:
+    """Give the lines of /proc/self/uid_map, or gid_map: first id inside, first id outside, how many."""
+    with open(f"/proc/self/{kind}_map", encoding="ascii") as file:
         lines = [line.split() for line in file]
     return [(int(inside), int(outside), int(count)) for inside, outside, count in lines]
 
@@ -57,7 +59,17 @@ def may_map_ids() -> bool:
     return os.geteuid() == 0 and _has(_SETGID) and _has(_SETUID)
 
 
+def may_lend_all() -> bool:
+    """Tell whether containers can have here what they have by default: this is root outside of user namespaces."""
+    return not in_user_namespace() and not LENT & ~effective_capabilities()
+
+
 def _has(capability: int) -> bool:
+    return bool(effective_capabilities() >> capability & 1)
+
+
+def effective_capabilities() -> int:
+    """Give the mask of the capabilities that this process has."""
     with open("/proc/self/status", encoding="utf-8", errors="replace") as file:
         (line,) = (line for line in file if line.startswith("CapEff:"))
-    return bool(int(line.split()[1], 16) >> capability & 1)
+    return int(line.split()[1], 16)

@@ -48,19 +48,23 @@ def command(module: str, call: str, arguments: Sequence[str] = (), *, packages: 
     return [sys.executable, "-I", "-S", "-X", "utf8", "-c", program, *arguments]
 
 
-def spawn(module: str, call: str, descriptors: Sequence[int], *, packages: bool = False) -> int:
+def spawn(
+    module: str, call: str, descriptors: Sequence[int], *, packages: bool = False, program: int | None = None
+) -> int:
     """Execute what `command` gives; its process id.
 
-    `descriptors` are its 3, 4 and so on; they stay open here. It has no environment, and a session of its own, so that
-    ^C on the terminal is for this process.
+    `descriptors` are its 3, 4 and so on; they stay open here, as does `program`, which may be another way to the
+    interpreter's file than its path. It has no environment, and a session of its own, so that ^C on the terminal is for
+    this process.
     """
     argv = command(module, call, packages=packages)
     if not debug.is_on():
         argv[-1] = _SHORT + argv[-1]  # a person is told in a line
     copies = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _HIGH) for descriptor in descriptors]
+    way = [fcntl.fcntl(program, fcntl.F_DUPFD_CLOEXEC, _HIGH)] if program is not None else []
     try:
         pid = os.posix_spawn(
-            sys.executable,
+            f"/proc/self/fd/{way[0]}" if way else sys.executable,
             argv,
             {},
             file_actions=[
@@ -71,7 +75,7 @@ def spawn(module: str, call: str, descriptors: Sequence[int], *, packages: bool 
             setsid=True,
         )
     finally:
-        for copy in copies:
+        for copy in (*copies, *way):
             os.close(copy)
     debug.log("%s.%s runs as process %d", module, call, pid)
     return pid

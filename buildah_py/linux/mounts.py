@@ -149,6 +149,16 @@ def open_inert(path: str | bytes) -> int:
     return mount
 
 
+def open_unchangeable(path: str | bytes) -> int:
+    """Open a file or directory through a mount of its own that is read-only: root, too, changes no mode or owner there.
+
+    For what others are handed, or may reach by a link of /proc. Raises OSError.
+    """
+    mount = open_tree(AT_FDCWD, path)
+    mount_setattr(mount, "", MOUNT_ATTR_RDONLY)
+    return mount
+
+
 def make_read_only(mountfd: int) -> None:
     """Let nobody write to the file system behind a mount any more, wherever else it is mounted or held open.
 

@@ -45,13 +45,20 @@ def open_to_all_users() -> None:
                 raise
 
 
-def refuse(addresses: Iterable[str]) -> None:
-    """Have nothing sent to these addresses: whoever tries is told that they cannot be reached."""
+def packed_network(text: str) -> tuple[bytes, int]:
+    """Read an address, or a network as ADDRESS/BITS; gives the packed address and how many of its bits count."""
+    address, _, bits = text.partition("/")
+    packed = _socket.inet_pton(_socket.AF_INET6 if ":" in address else _socket.AF_INET, address)
+    return packed, int(bits) if bits else len(packed) * 8
+
+
+def refuse(networks: Iterable[str]) -> None:
+    """Have nothing sent to these addresses and networks: whoever tries is told that they cannot be reached."""
     routes = []
-    for address in addresses:
-        family = _socket.AF_INET6 if ":" in address else _socket.AF_INET
-        packed = _socket.inet_pton(family, address)
-        kind = struct.pack("=BBBBBBBBI", family, len(packed) * 8, 0, 0, _MAIN_TABLE, _STATIC, 0, _UNREACHABLE, 0)
+    for network in networks:
+        packed, bits = packed_network(network)
+        family = _socket.AF_INET6 if ":" in network else _socket.AF_INET
+        kind = struct.pack("=BBBBBBBBI", family, bits, 0, 0, _MAIN_TABLE, _STATIC, 0, _UNREACHABLE, 0)
         routes.append(message(_NEW_ROUTE, NLM_F_CREATE | NLM_F_ACK, kind + attribute(_DESTINATION, packed)))
     if not routes:
         return

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
 from buildah_py.errors import SandboxError
-from buildah_py.linux import interpreter
+from buildah_py.linux import interpreter, mounts
 from buildah_py.sandbox import wire
 
 if TYPE_CHECKING:
@@ -16,14 +17,25 @@ if TYPE_CHECKING:
 def spawn(module: str, call: str, *, packages: bool = False) -> tuple[_socket.socket, int]:
     """Execute `call` in a clean interpreter, as `interpreter.spawn` does; 3 is its end of a connection.
 
-    Gives the other end and the process id.
+    Gives the other end and the process id. What a command of a container executes as /proc/self/exe is the interpreter
+    of the process that it was forked from: hence nobody can change that file by the way on which it was executed.
     """
     ours, theirs = wire.pair()
+    program = -1
     try:
-        pid = interpreter.spawn(module, call, [theirs.fileno()], packages=packages)
+        program = mounts.open_unchangeable(_interpreter())
+        pid = interpreter.spawn(module, call, [theirs.fileno()], packages=packages, program=program)
     except OSError as error:
         ours.close()
         raise SandboxError(f"cannot execute {sys.executable}: {error.strerror}") from None
     finally:
         theirs.close()
+        if program != -1:
+            os.close(program)
     return ours, pid
+
+
+def _interpreter() -> str:
+    """Give the path of what really runs here; `sys.executable` may be a script that starts it."""
+    running = "/proc/self/exe"
+    return sys.executable if os.path.samefile(sys.executable, running) else os.readlink(running)

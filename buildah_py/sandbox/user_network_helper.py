@@ -12,7 +12,7 @@ import os
 
 from buildah_py.linux import mounts, namespaces, process
 from buildah_py.sandbox import wire
-from buildah_py.sandbox.frames import refuse_frames
+from buildah_py.sandbox.frames import MULTICAST, refuse_frames
 from buildah_py.sandbox.host_network import own_addresses
 from buildah_py.sandbox.netns import loopback_up, open_to_all_users, refuse
 
@@ -161,7 +161,7 @@ def _new_namespace(refused: set[str]) -> int:
             namespaces.unshare(namespaces.CLONE_NEWNET)
             loopback_up()
             open_to_all_users()
-            refuse(refused)
+            refuse((*refused, MULTICAST))
             os.write(writing, b"1")
             _signal.pause()
         finally:

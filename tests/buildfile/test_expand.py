@@ -88,6 +88,13 @@ def test_faults(word: str, message: str, offset: int) -> None:
     assert caught.value.offset == offset
 
 
+def test_nesting_has_a_bottom() -> None:
+    assert expand("${n:-" * 90 + "x" + "}" * 90, ENV) == "x"
+    for depth in (200, 20_000):
+        with pytest.raises(ExpansionError, match="nested too deeply"):
+            expand("${n:-" * depth + "x" + "}" * depth, ENV)
+
+
 def test_operands_are_evaluated_whether_needed_or_not() -> None:
     with pytest.raises(ExpansionError, match="n: m"):
         expand("${x:-${n:?m}}", ENV)

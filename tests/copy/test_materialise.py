@@ -9,7 +9,7 @@ import pytest
 
 from buildah_py.copy.materialise import Inline
 from buildah_py.copy.select import can_copy_unread, complete, select
-from buildah_py.errors import NotFound, SourceChanged, SourceError
+from buildah_py.errors import ArchiveError, NotFound, SourceChanged, SourceError
 from tests.copy.copybench import MTIME, Bench
 
 if TYPE_CHECKING:
@@ -373,3 +373,12 @@ def test_unread_files_with_several_names_are_read_first(bench: Bench) -> None:
     assert not can_copy_unread(selection)
     entries = bench.copy(complete(selection), "/d/")
     assert entries["d/a.txt"].digest == "sha256:" + hashlib.sha256(b"a.txt").hexdigest()
+
+
+@pytest.mark.parametrize("name", [".wh.x", ".wh..wh..opq", ".wh.", ".wh..", ".wh..."])
+def test_names_that_would_delete_something(bench: Bench, name: str) -> None:
+    """A context cannot hide what the layers below have."""
+    bench.write(f"d/{name}")
+    for source in ("d", f"d/{name}"):
+        with pytest.raises(ArchiveError, match=r"begins with \.wh\."):
+            bench.copy([source], "/app/")

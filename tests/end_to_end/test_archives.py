@@ -7,12 +7,13 @@ import json
 import shutil
 import subprocess
 import tarfile
-from typing import TYPE_CHECKING, cast
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from tests.end_to_end.test_pull import base, layout
-from tests.foreign_images import tar_of
+from tests.foreign_images import Layout, tar_of
 from tests.podman import podman
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from typing import IO
 
     from tests.end_to_end.conftest import Pybuild
-    from tests.foreign_images import Layout
     from tests.podman import Podman
 
 __all__ = ["layout", "podman"]
@@ -191,3 +191,31 @@ def test_images_are_listed_by_filters(pybuild: Pybuild, layout: Layout) -> None:
     assert listed("label=team=b") == listed("dangling=true") == []
     assert "DIGEST" in pybuild.run("images", "--digests").stdout
     pybuild.run("images", "--filter=size=1", status=2)
+
+
+def test_an_image_with_the_history_of_a_step_is_no_cache(pybuild: Pybuild, layout: Layout, tmp_path: Path) -> None:
+    """CVE-2024-24557: whatever an image says of how it was made, a step is executed that was not executed before."""
+    layout.name(base(layout), "one")
+    context = pybuild.context("FROM base\nCOPY file /file\n", file="right")
+    maker = replace(pybuild, root=tmp_path / "elsewhere")
+    for store in (maker, pybuild):
+        store.run("load", f"{layout.path}:one", "-t", "base")
+    maker.build(context)
+    maker.run("save", "--format=oci-dir", "-o", tmp_path / "honest", "test")
+    blobs = tmp_path / "honest/blobs/sha256"
+
+    def read(descriptor: dict[str, Any]) -> Any:
+        return json.loads((blobs / descriptor["digest"].partition(":")[2]).read_text())
+
+    manifest = read(json.loads((tmp_path / "honest/index.json").read_text())["manifests"][0])
+    config = read(manifest["config"])
+    assert any("COPY file /file" in entry.get("created_by", "") for entry in config["history"])
+    evil = Layout(tmp_path / "honest")
+    layer, config["rootfs"]["diff_ids"][-1] = evil.layer(tar_of({"file": "wrong"}))
+    manifest["layers"][-1] = layer
+    manifest["config"] = evil.blob(json.dumps(config).encode(), manifest["config"]["mediaType"])
+    evil.name(evil.blob(json.dumps(manifest).encode(), "application/vnd.oci.image.manifest.v1+json"), "evil")
+    pybuild.run("load", f"{evil.path}:evil", "-t", "evil")
+    assert pybuild.run("cat", "evil:/file").stdout == "wrong"
+    assert pybuild.build(context).outcomes() == ["RAN"]
+    assert pybuild.run("cat", "test:/file").stdout == "right"

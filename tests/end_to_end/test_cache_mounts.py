@@ -88,3 +88,14 @@ def test_what_a_step_has_emptied_is_not_filled_again(busybox: Pybuild) -> None:
     )
     busybox.build(context)
     assert busybox.sh("cat /seen") == ""
+
+
+@pytest.mark.root
+def test_a_part_of_a_cache_that_leads_elsewhere(busybox: Pybuild) -> None:
+    """A step may leave a link there: it leads to nothing outside of the cache."""
+    cache = "RUN --mount=type=cache,id=k"
+    busybox.build(busybox.context(f"FROM busybox\n{cache},target=/c mkdir /c/in && ln -s /etc /c/out\n"))
+    for source in ("out", "../../../../../../etc", "in/../out"):
+        failed = busybox.build(busybox.context(f"FROM busybox\n{cache},source={source},target=/p ls /p\n"), status=125)
+        assert "the cache `k` has no" in failed.shown, source
+    busybox.build(busybox.context(f"FROM busybox\n{cache},source=in,target=/p ls /p\n"))

@@ -44,7 +44,8 @@ def test_the_image_is_the_same(busybox: Pybuild, tmp_path: Path) -> None:
     with_one = busybox.run("images", "--format=json").stdout
     assert busybox.sh("cat /owners /tmp/id").split() == ["5:6", "77:78", "77:78", "0:0", "77", "content"]
     assert busybox.sh("ls -ln /made | cut -c-20; ls /gone").split()[0].startswith("-rwsr-sr-x")
-    assert busybox.build(context, *options).outcomes() == ["HIT"] * 4
+    assert busybox.build(context, MAP, *options).outcomes() == ["HIT"] * 4
+    assert busybox.build(context, *options).outcomes() == ["RAN", "HIT", "RAN", "RAN"]
     assert "3000000" not in busybox.build(context, "--no-cache", *options).shown
     again = busybox.run("images", "--format=json").stdout
     assert _ids(again) == _ids(with_one)
@@ -172,6 +173,46 @@ def test_doctor_counts_ids(busybox: Pybuild) -> None:
         assert "subordinate ids  65537 ids" in next(line for line in lines if "subordinate" in line)
 
 
+NODE = "FROM busybox\nRUN mknod /node c 1 3 2>/dev/null && echo made > /said || echo refused > /said\nCOPY f /f\n"
+"""Makes another thing in a user namespace, and does not fail."""
+
+
+def test_what_was_made_in_a_user_namespace_is_no_hit_for_others(busybox: Pybuild) -> None:
+    context = busybox.context(NODE, f="f\n")
+    busybox.build(context)
+    assert busybox.sh("cat /said") == "made\n"
+    why = "containers here run in a user namespace, and it was executed without restrictions"
+    assert why in busybox.run("why", MAP, context).stdout
+    assert busybox.build(context, MAP).outcomes()[0] == "RAN"
+    for options, said in (((), "made\n"), ((MAP,), "refused\n")):
+        assert busybox.build(context, *options).outcomes() == ["HIT", "HIT"]
+        assert busybox.sh("cat /said") == said
+    assert busybox.build(context, "--userns-uid-map=0:3000000:1000").outcomes()[0] == "RAN", "an id may be missing"
+
+
+@pytest.mark.userns
+def test_machines_of_a_kind_share_what_they_make_in_user_namespaces(
+    busybox: Pybuild, ordinary_user: OrdinaryUser, tmp_path: Path
+) -> None:
+    work, state, cache = tmp_path / "theirs", tmp_path / "their-state", tmp_path / "cache"
+    for directory in (work, state):
+        directory.mkdir()
+        os.chown(directory, ordinary_user.uid, ordinary_user.uid)
+    rootless = Pybuild(state, work, ordinary_user.command, ordinary_user.uid)
+    rootless.run("bootstrap", "busybox")
+    context = rootless.context(NODE, f="f\n")
+    shown = rootless.build(context, f"--cache-to=type=local,dest={work}/cache,mode=max").shown
+    assert "in a user namespace, where not all can be done: what a RUN makes is a hit in the same case" in shown
+    shutil.copytree(work / "cache", cache)
+    take = f"--cache-from=type=local,src={cache}"
+    busybox.run("save", "-o", tmp_path / "base.tar", "busybox")
+    for options, outcomes in (((), ["RAN", "RAN"]), ((MAP,), ["HIT", "HIT"])):
+        other = replace(busybox, root=tmp_path / f"root{len(options)}")
+        other.run("load", "-i", tmp_path / "base.tar")
+        assert other.build(context, take, *options).outcomes() == outcomes
+        assert other.sh("cat /said") == ("refused\n" if options else "made\n")
+
+
 @pytest.mark.userns
 def test_what_was_made_with_one_id_is_no_hit_for_others(ordinary_user: OrdinaryUser, tmp_path: Path) -> None:
     """There `chown` does nothing, so that a step has another result, and the build says so."""
@@ -233,3 +274,7 @@ def test_a_root_who_may_make_no_device_nodes(busybox: Pybuild) -> None:
     script = "echo x > /dev/null; head -c 3 /dev/zero | wc -c; chmod 600 /dev/null || chown 5 /dev/null || echo kept"
     assert lesser.run("run", "--network=none", "busybox", "sh", "-c", script).stdout == "3\nkept\n"
     assert os.stat("/dev/null").st_mode & 0o777 == 0o666
+    context = busybox.context(NODE, f="f\n")
+    assert busybox.build(context).outcomes()[0] == "RAN"
+    assert lesser.build(context).outcomes()[0] == "RAN"
+    assert busybox.sh("cat /said") == "refused\n"

@@ -13,6 +13,7 @@ import stat
 import subprocess
 import sys
 import tarfile
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -335,7 +336,8 @@ def test_the_expected_digest_is_insisted_on(dest: Path) -> None:
 
 def zero_sized_header(kind: bytes, size: int) -> bytes:
     block = bytearray(info("x", kind).tobuf(tarfile.GNU_FORMAT))
-    block[124:136] = b"\x80" + size.to_bytes(11, "big") if size >= 8**11 else b"%011o\0" % size
+    in_bytes = size.to_bytes(12, "big", signed=True)  # as GNU has numbers that need it
+    block[124:136] = b"%011o\0" % size if 0 <= size < 8**11 else bytes([in_bytes[0] | 0x80]) + in_bytes[1:]
     block[148:156] = b" " * 8
     block[148:156] = b"%06o\0 " % sum(block)
     return bytes(block)
@@ -366,7 +368,7 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "whiteout of .": lambda: archive(info("d/.wh..")),
     "device 0:0": lambda: archive(info("d", tarfile.CHRTYPE)),
     "device too large": lambda: archive(info("d", tarfile.CHRTYPE, devmajor=0o7777777)),
-    "name with a zero": lambda: pax(b"15 path=../a\0b\n"),
+    "name with a zero": lambda: pax(b"12 path=a\0b\n"),
     "pax path out": lambda: pax(b"16 path=../evil\n"),
     "empty target": lambda: archive(link("s", "")),
     "long target": lambda: archive(link("s", "x" * 5000)),
@@ -380,7 +382,7 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "more after the end": lambda: bytes(512) + archive((info("x"), b"y")),
     "huge pax": lambda: zero_sized_header(b"x", 1 << 40),
     "huge long name": lambda: zero_sized_header(b"L", 1 << 33),
-    "negative size": lambda: zero_sized_header(b"0", 0)[:124] + b"\xff" * 12 + bytes(376),
+    "negative size": lambda: zero_sized_header(b"0", -1) + archive((info("y"), b"y")),
     "no number": lambda: pax(b"12 size=0x1\n"),
     "negative pax size": lambda: pax(b"11 size=-1\n"),
     "record without end": lambda: pax(b"99 path=x\n"),
@@ -632,3 +634,31 @@ def test_highly_compressed_zeros_come_in_pieces(name: str) -> None:
         total += len(piece)
     assert total == 80 << 20
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 40 << 10
+
+
+def _xz_with_a_dictionary_of_4_gib() -> bytes:
+    """The smallest .xz, but for what its block says that it needs."""
+    data = bytearray(lzma.compress(b"x"))
+    block = 12  # behind the stream's header
+    size = (data[block] + 1) * 4
+    assert data[block + 2 : block + 4] == b"\x21\x01", "LZMA2, with one byte of properties"
+    data[block + 4] = 40  # which means 2^32 - 1 (xz-file-format, 5.3.1)
+    data[block + size - 4 : block + size] = zlib.crc32(data[block : block + size - 4]).to_bytes(4, "little")
+    return bytes(data)
+
+
+def _zstd_with_a_window(exponent: int) -> bytes:
+    """One frame that says how large its window is (RFC 8878, 3.1.1.1.2), and one raw block of one byte."""
+    return b"\x28\xb5\x2f\xfd\0" + bytes([(exponent - 10) << 3]) + b"\x09\0\0x"
+
+
+def test_windows_of_any_size_are_refused() -> None:
+    """What decompression would take of memory, nothing but a header says."""
+    assert all_of(lzma.compress(b"x")) == b"x"
+    hostile = [_xz_with_a_dictionary_of_4_gib()]
+    if "zstd" in CODECS:
+        assert all_of(_zstd_with_a_window(20)) == b"x"
+        hostile += [_zstd_with_a_window(30), _zstd_with_a_window(41)]
+    for data in hostile:
+        with pytest.raises(ArchiveError):
+            all_of(data)

@@ -57,11 +57,14 @@ def test_a_device_bound_from_the_host_cannot_be_opened(bench: Bench, source: Pat
     )
 
 
-def test_target_behind_links_stays_inside(bench: Bench, source: Path) -> None:
+def test_target_behind_links_stays_inside(bench: Bench, source: Path, tmp_path: Path) -> None:
+    (tmp_path / "outside" / "deeper").mkdir(parents=True)
     (bench.base / "link").symlink_to("/../../../../target")
+    (bench.base / "away").symlink_to(tmp_path / "outside")
     (bench.base / "loop").symlink_to("loop")
-    result = bench.sh("cat /target/deeper/file", mounts=(BindMount(str(source), "/link/deeper"),))
-    assert result.out == "from the host\n"
+    for link, target in (("link", "/target"), ("away", f"{tmp_path}/outside")):
+        result = bench.sh(f"cat {target}/deeper/file", mounts=(BindMount(str(source), f"/{link}/deeper"),))
+        assert result.out == "from the host\n"
     with pytest.raises(SandboxError, match=r"loop.*symbolic links"):
         bench.sh("true", mounts=(BindMount(str(source), "/loop/x"),))
 

@@ -7,12 +7,13 @@ import socket
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from buildah_py.sandbox import Sandbox
-from buildah_py.sandbox.host_network import free_network, read_uplinks6
+from buildah_py.sandbox.host_network import free_network, own_addresses, read_uplinks6
 from buildah_py.sandbox.network import RUN_DIRECTORY
 
 if TYPE_CHECKING:
@@ -47,6 +48,79 @@ def test_address_route_and_isolation_from_the_host(bench: Bench) -> None:
     assert not os.path.exists(f"{RUN_DIRECTORY}/{bridge}")
     tables = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout
     assert bridge not in tables
+
+
+REACH = """
+import socket, struct, sys
+port, addresses = int(sys.argv[1]), sys.argv[2:]
+with open("/proc/net/route") as file:
+    routes = [line.split() for line in file.read().splitlines()[1:]]
+gateway = next(bytes.fromhex(words[2])[::-1] for words in routes if words[1] == "0" * 8)
+words = next(words for words in routes if words[1] != "0" * 8)
+network, mask = bytes.fromhex(words[1])[::-1], bytes.fromhex(words[7])[::-1]
+broadcast = bytes(one | ~other & 0xFF for one, other in zip(network, mask))
+gateway, broadcast = map(socket.inet_ntoa, (gateway, broadcast))
+for address in [gateway, "127.0.0.1", *addresses]:
+    try:
+        socket.create_connection((address, port), timeout=0.5)
+        print("reached", address)
+    except OSError:
+        pass
+for address in [gateway, broadcast, "255.255.255.255", *addresses]:
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as out:
+        out.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        try:
+            out.sendto(b"reached", (address, port))
+        except OSError:
+            pass
+with socket.socket(socket.AF_UNIX) as out:
+    try:
+        out.connect(f"\\0pybuild-{port}")
+        print("reached an abstract socket")
+    except OSError:
+        print("tried")
+"""
+
+
+def test_services_of_the_machine(bench: Bench) -> None:
+    """On whichever of its addresses they listen, by TCP and UDP, and on a socket without an address."""
+    with (
+        socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as listener,
+        socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as datagrams,
+        socket.socket(socket.AF_UNIX) as abstract,
+    ):
+        port = listener.getsockname()[1]
+        datagrams.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        datagrams.bind(("::", port))
+        abstract.bind(f"\0pybuild-{port}")
+        abstract.listen()
+        spec = bench.python_spec(REACH, network="default")
+        spec = replace(spec, argv=(*spec.argv, str(port), *own_addresses()))
+        assert bench.execute(spec).out == "tried\n"
+        with pytest.raises(BlockingIOError):
+            datagrams.recv(100, socket.MSG_DONTWAIT)
+
+
+LISTEN = """
+import socket
+listener = socket.create_server(("0.0.0.0", 7000))
+probe = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+probe.connect(("192.0.2.1", 1))  # sends nothing
+print(probe.getsockname()[0], flush=True)
+listener.accept()
+"""
+
+
+def test_steps_do_not_reach_each_other(bench: Bench) -> None:
+    reading, writing = os.pipe()
+    listening = bench.sandbox.start_container(bench.python_spec(LISTEN, network="default"), stdout=writing)
+    os.close(writing)
+    with os.fdopen(reading) as said:
+        address = said.readline().strip()
+        nearby = bench.sh(f"nc -w 2 {address} 7000 < /dev/null && echo reached || echo kept apart", network="default")
+        listening.kill()
+        listening.wait()
+    assert nearby.out == "kept apart\n"
 
 
 def test_steps_one_after_the_other_share_a_namespace_and_at_once_do_not(bench: Bench) -> None:
@@ -200,6 +274,10 @@ import socket, struct
 out = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
 out.bind(("eth0", 0x86DD))
 own = out.getsockname()[4]
+claimed = socket.inet_aton(CLAIMED)
+for kind in (1, 2):  # unasked: a request, and an answer
+    arp = struct.pack("!HHBBH", 1, 0x0800, 6, 4, kind) + own + claimed + b"\\xff" * 6 + claimed
+    out.send(b"\\xff" * 6 + own + b"\\x08\\x06" + arp)
 source, everybody = socket.inet_pton(10, "fe80::1"), socket.inet_pton(10, "ff02::1")
 def say(message):
     data = source + everybody + struct.pack("!II", len(message), 58) + message
@@ -216,22 +294,73 @@ say(struct.pack("!BBHHH", 128, 0, 0, 1, 1))
 """
 
 
+def _address_of(interface: str) -> str:
+    command = ["ip", "-o", "-4", "address", "show", "dev", interface]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return shown.split()[3].partition("/")[0]
+
+
 def test_a_step_that_speaks_as_a_router(bench: Bench) -> None:
     """CVE-2020-13401. The machine neither believes it nor lets it in; of the three messages only the ping is let in."""
     bench.sh("true", network="default")
     bridge = bench.sandbox._networks.bridge
+    claimed = _address_of(bridge).rpartition(".")[0] + ".77"
     with socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, bridge.encode())
         listener.settimeout(10)
-        bench.python(SPEAK_AS_A_ROUTER, network="default")
+        bench.python(SPEAK_AS_A_ROUTER.replace("CLAIMED", repr(claimed)), network="default")
         seen = [listener.recv(1 << 10)[0]]
         while seen[-1] != 128:
             seen.append(listener.recv(1 << 10)[0])
     assert not {134, 137} & set(seen)
-    for words in (["-6", "route", "show", "table", "all"], ["-6", "address"]):
-        assert "2001:db8:bad:" not in subprocess.run(["ip", *words], capture_output=True, text=True, check=True).stdout
+    for words, what in (
+        (["-6", "route", "show", "table", "all"], "2001:db8:bad:"),
+        (["-6", "address"], "2001:db8:bad:"),
+        (["neighbour", "show", "dev", bridge], claimed),
+    ):
+        assert what not in subprocess.run(["ip", *words], capture_output=True, text=True, check=True).stdout
     with open("/proc/net/if_inet6", encoding="ascii") as file:
         assert not [line for line in file if bridge in line and line.startswith("fe80")]
+
+
+REDIRECT = """
+import socket, struct
+asked = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+asked.bind(("", 7000))
+probe = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+probe.connect(("192.0.2.1", 1))  # sends nothing
+print("up", probe.getsockname()[0], flush=True)
+_, (host, port) = asked.recvfrom(100)
+own, host = socket.inet_aton(probe.getsockname()[0]), socket.inet_aton(host)
+inner = struct.pack("!BBHHHBBH", 0x45, 0, 29, 0, 0, 64, 17, 0) + host + own + struct.pack("!HHHH", port, 7000, 9, 0)
+out = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+for kind, rest in ((5, own), (3, bytes(4))):  # a redirect, and "there is no such port", which is let in
+    message = struct.pack("!BBH", kind, 1 if kind == 5 else 3, 0) + rest + inner
+    total = sum(struct.unpack(f"!{len(message) // 2}H", message))
+    total = (total & 0xFFFF) + (total >> 16)
+    out.sendto(message[:2] + struct.pack("!H", ~total & 0xFFFF) + message[4:], (socket.inet_ntoa(host), 0))
+"""
+
+
+def test_a_step_that_redirects(bench: Bench) -> None:
+    """What concerns a connection of the machine's own is let in, but for advice on other ways."""
+    bench.sh("true", network="default")
+    bridge = bench.sandbox._networks.bridge
+    reading, writing = os.pipe()
+    spec = bench.python_spec(REDIRECT, network="default")
+    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as listener, os.fdopen(reading) as said:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, bridge.encode())
+        listener.settimeout(10)
+        running = bench.sandbox.start_container(spec, stdout=writing)
+        os.close(writing)
+        address = said.readline().split()[1]
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+            asking.sendto(b"x", (address, 7000))
+            assert running.wait().status == 0
+            seen = [listener.recv(1 << 10)[20]]
+            while seen[-1] != 3:
+                seen.append(listener.recv(1 << 10)[20])
+    assert 5 not in seen
 
 
 def test_ways_outside_are_found(tmp_path: Path) -> None:

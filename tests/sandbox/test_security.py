@@ -6,13 +6,14 @@ import errno
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from buildah_py.errors import SandboxError
 from buildah_py.linux import keys
-from buildah_py.sandbox import BindMount, FileMount, OverlayMount
+from buildah_py.sandbox import BindMount, FileMount, OverlayMount, TmpfsMount
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -202,6 +203,14 @@ def test_more_groups_than_linux_allows(bench: Bench) -> None:
         bench.run("true", user="many")
 
 
+@pytest.mark.parametrize(
+    "changes", [{"argv": ("true", "a\0b")}, {"env": ("A=b\0c",)}, {"cwd": "/\0"}, {"user": "a\0"}, {"hostname": "a\0"}]
+)
+def test_text_that_no_system_call_takes(bench: Bench, changes: dict[str, Any]) -> None:
+    with pytest.raises(SandboxError, match="holds a null byte"):
+        bench.execute(replace(bench.spec("true"), **changes))
+
+
 def test_umask_and_session(bench: Bench) -> None:
     before = os.umask(0o077)
     try:
@@ -232,13 +241,21 @@ def test_fork_bomb_ends_with_its_step(bench: Bench) -> None:
     assert 31337 not in owners
 
 
-ESCAPE = "mkdir /x; chroot /x true; cd ../../../../../..; ls /; ls /proc/1/root; cat /proc/self/mountinfo | wc -l"
+ESCAPE = """
+import os
+os.mkdir("/x")
+os.chroot("/x")  # and the current directory lies outside of it
+os.chdir("../" * 50)
+os.chroot(".")
+with open("/proc/self/mountinfo") as file:
+    print(sorted(os.listdir("/")), len(file.readlines()))
+"""
 
 
 def test_chroot_isolation_shows_nothing_of_the_host(bench: Bench, tmp_path: Path) -> None:
     (tmp_path / "host-file").touch()
-    pivoted, covered = (bench.sh(ESCAPE, isolation=isolation) for isolation in ("container", "chroot"))
-    assert covered.out == pivoted.out
+    pivoted, covered = (bench.python(ESCAPE, isolation=isolation) for isolation in ("container", "chroot"))
+    assert covered.out == pivoted.out != ""
     assert bench.sh(f"ls -d {tmp_path}", isolation="chroot").status != 0
 
 
@@ -248,22 +265,22 @@ def test_where_no_root_can_be_pivoted(bench: Bench, refusal: int) -> None:
     program = (
         "import struct, sys\n"
         "from buildah_py.linux.process import set_seccomp_filter\n"
-        "from buildah_py.sandbox import ContainerSpec, Sandbox\n"
+        "from buildah_py.sandbox import BindMount, ContainerSpec, Sandbox\n"
         "import ctypes\n"
         "library = ctypes.CDLL('libseccomp.so.2')\n"
         "number = library.seccomp_syscall_resolve_name(b'pivot_root')\n"
-        "lower, upper, work, init, refusal, script = sys.argv[1:]\n"
+        "lower, upper, work, init, refusal, *argv = sys.argv[1:]\n"
         "code = [(0x20, 0, 0, 0), (0x15, 0, 1, number), (6, 0, 0, 0x50000 | int(refusal)), (6, 0, 0, 0x7fff0000)]\n"
         "set_seccomp_filter(b''.join(struct.pack('=HBBI', *words) for words in code))\n"
-        "spec = ContainerSpec(lowers=(lower,), upper=upper, work=work, init=init, argv=('/bin/sh', '-c', script),"
-        " network='none')\n"
+        "spec = ContainerSpec(lowers=(lower,), upper=upper, work=work, init=init, argv=tuple(argv), network='none',"
+        " mounts=(BindMount('/usr', '/usr'),))\n"
         "with Sandbox('/nowhere') as sandbox:\n"
         "    sys.exit(sandbox.run(spec).status)\n"
     )
-    spec = bench.spec("unused")
-    argv = [sys.executable, "-c", program, *spec.lowers, spec.upper, spec.work, spec.init, str(refusal), ESCAPE]
+    spec = bench.python_spec(ESCAPE)
+    argv = [sys.executable, "-c", program, *spec.lowers, spec.upper, spec.work, spec.init, str(refusal), *spec.argv]
     ran = subprocess.run(argv, capture_output=True, text=True, check=False)
-    assert (ran.returncode, ran.stdout) == (0, bench.sh(ESCAPE).out)
+    assert (ran.returncode, ran.stdout) == (0, bench.python(ESCAPE).out), ran.stderr
 
 
 def test_memory_is_taken_from_steps_first(bench: Bench) -> None:
@@ -291,25 +308,51 @@ def test_an_image_whose_null_device_is_something_else(bench: Bench, tmp_path: Pa
     victim = tmp_path / "victim"
     victim.mkdir()
     (bench.base / "dev").symlink_to(victim)
-    result = bench.sh("stat -c '%t:%T' /proc/keys")
-    assert result.out in {"1:3\n", ""}
+    covered = "stat -c '%t:%T' /proc/keys"
+    assert bench.sh(covered).out in {"1:3\n", ""}
     assert list(victim.iterdir()) == []
+    (bench.base / "dev").unlink()
+    (bench.base / "dev").mkdir()
+    (bench.base / "dev" / "null").write_text("seen instead of what is hidden")
+    assert bench.sh(covered).out in {"1:3\n", ""}
 
 
-def test_what_runs_the_container_cannot_be_overwritten(bench: Bench) -> None:
-    """CVE-2019-5736, CVE-2024-45310: neither a program nor an interpreter leads back to ours."""
+CHANGE = """
+import errno, os
+own = os.open("/proc/self/exe", os.O_RDONLY)
+now = os.fstat(own)
+attacks = {  # with what is there already: harmless where it is not held
+    "mode": lambda: os.fchmod(own, now.st_mode & 0o7777),
+    "owner": lambda: os.fchown(own, now.st_uid, now.st_gid),
+    "time": lambda: os.utime(own, ns=(now.st_atime_ns, now.st_mtime_ns)),
+}
+for name, attack in attacks.items():
+    try:
+        attack()
+        print("changed", name)
+    except OSError as error:
+        print(errno.errorcode[error.errno])
+print(now.st_ino, flush=True)
+os.set_inheritable(own, True)
+os.execv("/bin/sh", ["sh", "-c", f"(: >> /proc/self/fd/{own}) && echo written"])
+"""
+
+
+@pytest.mark.parametrize("program", ["/self", "/script", "/proc/self/exe"])
+def test_what_runs_the_container_cannot_be_changed(bench: Bench, program: str) -> None:
+    """CVE-2019-5736, CVE-2024-45310: a command may execute the interpreter that it was forked from."""
     (bench.base / "self").symlink_to("/proc/self/exe")
-    (bench.base / "script").write_text("#!/proc/self/exe\n")
+    (bench.base / "script").write_text("#!/proc/self/exe -IS\n" + CHANGE)
     (bench.base / "script").chmod(0o755)
-    for program in ("/self", "/script", "/proc/self/exe"):
-        try:
-            result = bench.run(program, "-c", "print('python')")
-        except SandboxError:
-            continue
-        assert "python" not in result.out
+    arguments = () if program == "/script" else ("-I", "-S", "-c", CHANGE)
+    result = bench.execute(replace(bench.python_spec(""), argv=(program, *arguments)))
+    interpreter = os.stat(os.path.realpath(sys.executable))
+    assert result.out.split() == ["EROFS"] * 3 + [str(interpreter.st_ino)], result.err
+
+
+def test_nothing_leads_to_what_runs_the_container(bench: Bench) -> None:
     result = bench.sh("for p in /proc/[0-9]*; do readlink $p/exe; (: >> $p/exe) 2>/dev/null && echo written; done")
-    assert {line for line in result.out.split() if "python" in line} == set()
-    assert "written" not in result.out
+    assert set(result.out.split()) == {"/bin/busybox"}
 
 
 def test_groups_and_environment_of_the_host_stay_there(bench: Bench) -> None:
@@ -369,6 +412,51 @@ def test_a_mount_of_what_changes_meanwhile(bench: Bench, tmp_path: Path) -> None
         finally:
             flipping.kill()
     assert seen <= {"inside", "real", "kept"}
+
+
+def test_a_mount_target_that_changes_meanwhile(bench: Bench, tmp_path: Path) -> None:
+    """CVE-2024-45310, CVE-2026-41568, CVE-2026-42306: a part of the way that turns into a link to the host and back."""
+    shared, outside = tmp_path / "shared", tmp_path / "outside"
+    (shared / "real").mkdir(parents=True)
+    outside.mkdir()
+    flip = f"while :; do mv real kept; ln -s {outside} real; rm real; mv kept real; done"
+    made = 0
+    with subprocess.Popen(["/bin/sh", "-c", flip], cwd=shared) as flipping:
+        try:
+            for number in range(60):
+                mounts = (
+                    BindMount(str(shared), "/c", readonly=False),
+                    TmpfsMount(f"/c/real/{number}/below"),
+                    FileMount(f"/c/real/file{number}", b"x"),
+                )
+                with contextlib.suppress(SandboxError):  # it was just being renamed
+                    bench.sh("true", mounts=mounts)
+                    made += 1
+        finally:
+            flipping.kill()
+    assert made, "the way was there once"
+    assert os.listdir(outside) == []
+
+
+def test_no_mount_of_a_container_is_shared_with_the_host(bench: Bench) -> None:
+    """Also where the host's are shared, as systemd has them."""
+    program = (
+        "import sys\n"
+        "from buildah_py.sandbox import ContainerSpec, Sandbox\n"
+        "lower, upper, work, init = sys.argv[1:]\n"
+        "spec = ContainerSpec(lowers=(lower,), upper=upper, work=work, init=init, network='none',"
+        " argv=('/bin/cat', '/proc/self/mountinfo'))\n"
+        "with Sandbox('/nowhere') as sandbox:\n"
+        "    sys.exit(sandbox.run(spec).status)\n"
+    )
+    spec = bench.spec("unused")
+    shared = ["unshare", "--mount", "--propagation", "shared", sys.executable, "-c", program]
+    ran = subprocess.run(
+        [*shared, *spec.lowers, spec.upper, spec.work, spec.init], capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert " / / " in ran.stdout
+    assert [line for line in ran.stdout.splitlines() if "shared:" in line or "master:" in line] == []
 
 
 def test_nothing_of_the_image_is_loaded_by_what_runs_the_container(bench: Bench) -> None:

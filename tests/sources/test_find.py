@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from buildah_py.errors import NotFound, SourceError
-from buildah_py.sources.find import find_build_file, find_ignore
+from buildah_py.errors import NotFound, PybuildError, SourceError
+from buildah_py.sources.find import find_build_file, find_ignore, include_reader
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,6 +56,29 @@ def test_a_link_out_of_the_context_is_refused(tmp_path: Path) -> None:
     (tmp_path / "context/real").write_text("inside")
     (tmp_path / "context/Buildfile").symlink_to("real")
     assert find_build_file(str(tmp_path / "context")).data == b"inside"
+
+
+def test_what_is_included_lies_beside_the_build_file(tmp_path: Path) -> None:
+    (tmp_path / "context").mkdir()
+    (tmp_path / "outside").write_text("RUN true")
+    (tmp_path / "context/inside").write_text("RUN false")
+    (tmp_path / "context/link").symlink_to("../outside")
+    (tmp_path / "context/absolute").symlink_to(tmp_path / "outside")
+    (tmp_path / "context/process").symlink_to("/proc/self")
+    os.mkfifo(tmp_path / "context/fifo")
+    read = include_reader(str(tmp_path / "context"))
+    assert read("inside") == ("inside", b"RUN false")
+    for path in (
+        "../outside",
+        "x/../../outside",
+        str(tmp_path / "outside"),
+        "link",
+        "absolute",
+        "process/environ",
+        "fifo",
+    ):
+        with pytest.raises(PybuildError):
+            read(path)
 
 
 def test_a_fifo_is_not_waited_for(tmp_path: Path) -> None:

@@ -220,6 +220,30 @@ def test_hostile_urls(url: str, tmp_path: Path) -> None:
         get(url, tmp_path)
 
 
+@pytest.mark.parametrize("name", ["-x", "--upload-pack=false"])
+def test_a_remote_whose_branch_is_called_like_an_option(server: str, repo: Path, tmp_path: Path, name: str) -> None:
+    """Only names that the build file gives are asked for, never those that a server gives."""
+    commit = git(repo, "rev-parse", "main")
+    (repo / ".git" / "refs" / "heads" / name).write_text(commit + "\n")
+    (repo / ".git" / "HEAD").write_text(f"ref: refs/heads/{name}\n")
+    assert get(f"{server}/app.git", tmp_path).commit == commit
+
+
+@pytest.mark.parametrize(
+    "url", ["-x", "--upload-pack=touch ran", "ext::touch ran", "file:///etc", "fd::7", "ssh://-oProxyCommand=touch/x"]
+)
+def test_hostile_submodules(server: str, repo: Path, tmp_path: Path, url: str) -> None:
+    outer = tmp_path / "remote/outer.git"
+    outer.mkdir()
+    git(outer, "init", "-q")
+    git(outer, "submodule", "add", "-q", str(repo), "app")
+    git(outer, "config", "-f", ".gitmodules", "submodule.app.url", url)
+    git(outer, "commit", "-q", "-a", "-m", "outer")
+    with pytest.raises(SourceError):
+        get(f"{server}/outer.git", tmp_path, agent="/lent")
+    assert not list(tmp_path.rglob("ran"))
+
+
 def test_parse() -> None:
     assert parse("https://h/r.git#v1:a//b/") == GitSource("https://h/r.git", "v1", "a/b")
     assert parse("git@h:o/r.git?branch=x&keep-git-dir&mtime=checkout&submodules=0") == GitSource(

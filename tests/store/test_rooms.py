@@ -53,6 +53,11 @@ def test_a_directory_that_becomes_a_link_meanwhile(
     nest(outside, ["d"] * depth)
     for path in outside.rglob("file"):
         path.write_bytes(b"y" * 50_000)
+    names = [f"also{number}" for number in range(8)]  # which are where the way back from what was moved leads to
+    for name in names:
+        (tree / name).mkdir()
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_bytes(b"y" * 50_000)
     kept, most = disk_usage(str(outside)), disk_usage(str(tree))
     opened = os.open
     seen = []
@@ -69,6 +74,7 @@ def test_a_directory_that_becomes_a_link_meanwhile(
         assert (function(str(tree)) or 0) <= most
     monkeypatch.undo()
     assert disk_usage(str(outside)) == kept
+    assert all((tmp_path / name / "file").exists() for name in names)
     assert (tmp_path / "away").is_dir(), "the swap was in time"
 
 

@@ -36,8 +36,7 @@ class RunOp:
         """
         if self._digests is None:
             reach = self._worker.reach
-            # No file can have another owner than root, and changing owners does nothing.
-            self._digests = {} if self._worker.file_systems.owners else {"machine": "one id"}
+            self._digests = dict(self._worker.machine)
             if self._step.reads_state:
                 self._digests[BEFORE] = before(self._task.parent, filter(None, self._task.trees)) or ""
             for mount in self._step.mounts:
