@@ -69,10 +69,14 @@ def free_network(routes: list[tuple[str, int, int]]) -> int:
 
 
 def mtu_of(interface: str) -> int:
-    """Ask for the size of an interface's packets (netdevice(7))."""
+    """Ask for the size of an interface's packets (netdevice(7)); 0 where it has gone meanwhile."""
     asking = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC)
     try:
         answer = fcntl.ioctl(asking.fileno(), _SIOCGIFMTU, struct.pack("16s16x", interface.encode()))
+    except OSError as error:
+        if error.errno != errno.ENODEV:
+            raise
+        return 0
     finally:
         asking.close()
     (mtu,) = struct.unpack_from("=i", answer, 16)

@@ -102,7 +102,7 @@ class Network:
             routes = list(read_routes())
             self._base = free_network(routes)
             uplinks = {interface for interface, destination, mask in routes if not interface.startswith(PREFIX)}
-            self._mtu = min([mtu_of(interface) for interface in uplinks], default=1500)
+            self._mtu = min(filter(None, map(mtu_of, uplinks)), default=1500)
             self._route.request([self._links.new_bridge(self.name, _group(self.name), self._mtu)])
             self._bridge = _socket.if_nametoindex(self.name)
             distrust(self.name)

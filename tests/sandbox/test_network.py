@@ -416,7 +416,7 @@ def test_an_interface_that_goes_meanwhile_is_in_nobodys_way(tmp_path: Path) -> N
     program = (
         "import subprocess, sys\n"
         "from buildah_py.linux import namespaces\n"
-        "from buildah_py.sandbox import forwarding\n"
+        "from buildah_py.sandbox import forwarding, host_network\n"
         "namespaces.unshare(namespaces.CLONE_NEWNET)\n"
         "for name in ('d0', 'd1'):\n"
         "    subprocess.run(['ip', 'link', 'add', name, 'type', 'bridge'], check=True)\n"
@@ -426,9 +426,10 @@ def test_an_interface_that_goes_meanwhile_is_in_nobodys_way(tmp_path: Path) -> N
         "show()\n"
         "forwarding.end(sys.argv[1])\n"
         "show()\n"
+        "print(host_network.mtu_of('d0'), host_network.mtu_of('gone'))\n"
     )
     ran = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=False)
-    assert (ran.stdout, ran.stderr) == ("1 1\n1 0\n", "")
+    assert (ran.stdout, ran.stderr) == ("1 1\n1 0\n1500 0\n", "")
 
 
 _BEHIND_A_FILTER = """
