@@ -52,13 +52,14 @@ _NETWORK = """
 """
 _TRIES = 100
 _OUTCOME = re.compile(r"^tests/(\S+?::.+?) (PASSED|FAILED|ERROR|SKIPPED|XFAIL)\b", re.MULTILINE)
+_BEGUN = re.compile(r"^tests/(\S+?::.+?)(?: (?:PASSED|FAILED|ERROR|SKIPPED|XFAIL)\b.*)? *$", re.MULTILINE)
 
 
 class Ran(NamedTuple):
     """What became of some tests."""
 
     outcomes: dict[str, str]
-    """By a test's id below tests/: PASSED, FAILED, ERROR or SKIPPED; those are missing that were never ended."""
+    """By a test's id below tests/: PASSED, FAILED, ERROR, SKIPPED, or CUT where it was under way when time was over."""
     output: str
 
 
@@ -90,7 +91,11 @@ def run_tests(tests: Sequence[str], changes: Mapping[str, str], *, seconds: int)
     output = shown.decode(errors="replace")
     if "MACHINE READY" not in output:
         raise RuntimeError(f"no machine can be made here:\n{output}")
-    return Ran(dict(_OUTCOME.findall(output)), output)
+    outcomes = dict(_OUTCOME.findall(output))
+    begun = _BEGUN.findall(output)
+    if begun and begun[-1] not in outcomes:
+        outcomes[begun[-1]] = "CUT"
+    return Ran(outcomes, output)
 
 
 def _mounted() -> list[str]:

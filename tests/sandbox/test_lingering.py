@@ -160,5 +160,6 @@ if os.fork() == 0:
     while True:
         mapped[:4] = b"more"
 """
-    running = bench.sandbox.start_container(bench.python_spec(program))
-    assert running.wait(seal=True).status == 0
+    for _ in range(8):  # all may be over in time by chance
+        running = bench.sandbox.start_container(bench.python_spec(program))
+        assert running.wait(seal=True).status == 0
