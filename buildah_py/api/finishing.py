@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from buildah_py.api.shape import shape
+from buildah_py.api.output_options import ShapeOptions
 from buildah_py.sharing import INLINE_PROPERTY
 
 if TYPE_CHECKING:
@@ -55,6 +55,11 @@ def shape_image(
     stamps: tuple[Stamps, ...],
 ) -> tuple[ImageConfig, int, tuple[Stamps, ...]]:
     """Give the image as the request wants it, how many of its layers are those of its base, and its layers' stamps."""
+    shaped = request.outputs.shape
+    if shaped == ShapeOptions() and epoch is None:
+        return config, len(base.diff_ids), stamps
+    from buildah_py.api.shape import shape
+
     times = list(stamps)
 
     def squash_layers(layers: Sequence[str], first: int) -> str:
@@ -64,7 +69,6 @@ def shape_image(
         times[first:] = [made.stamps]
         return made.diff_id
 
-    shaped = request.outputs.shape
     config, base_layers = shape(config, base, shaped, squash=squash_layers, labels=request.labels, epoch=epoch)
     return config, base_layers, tuple(times)
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from buildah_py.api.request import BuildRequest
     from buildah_py.buildfile.named import NamedContext
     from buildah_py.buildfile.tree import BuildFile
-    from buildah_py.cache.policy import CachePolicy
+    from buildah_py.cache.records import CachePolicy
     from buildah_py.contexts.main import MainContext
     from buildah_py.contexts.named import ContextOptions
     from buildah_py.plan import Node

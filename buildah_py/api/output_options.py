@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from buildah_py.api.shape import ShapeOptions
 from buildah_py.errors import UsageError
 from buildah_py.frozen import dataclass, field
 
@@ -13,6 +12,26 @@ if TYPE_CHECKING:
 
     from buildah_py.outputs.spec import Output
     from buildah_py.registry import RegistryOptions
+
+
+SQUASH_NEW: Final = "new"
+SQUASH_ALL: Final = "all"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShapeOptions:
+    """`squash` makes one layer of the new ones, or of all.
+
+    `timestamp` (seconds since 1970) is the time of the image and of all that it adds to its base; files get it in
+    whatever is written out.
+    """
+
+    squash: str = ""
+    omit_history: bool = False
+    unset_env: tuple[str, ...] = ()
+    unset_labels: tuple[str, ...] = ()
+    identity_label: bool = False
+    timestamp: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

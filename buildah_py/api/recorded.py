@@ -7,8 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from buildah_py.api.container import ContainerOptions
-from buildah_py.api.output_options import OutputOptions
-from buildah_py.api.shape import ShapeOptions
+from buildah_py.api.output_options import OutputOptions, ShapeOptions
 from buildah_py.buildfile.variables import PROXY_NAMES
 from buildah_py.cache.keys import canonical_json
 from buildah_py.contexts.named import ContextOptions

@@ -6,7 +6,7 @@ import hashlib
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from buildah_py.cache.policy import CachePolicy
+from buildah_py.cache.records import CachePolicy
 from buildah_py.errors import UsageError
 from buildah_py.frozen import dataclass
 

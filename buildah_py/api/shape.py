@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from buildah_py.frozen import dataclass
+from buildah_py.api.output_options import SQUASH_NEW
 from buildah_py.image import timestamp
 from buildah_py.layers.entry import SECOND
 from buildah_py.plan.assemble import COMMENT
@@ -12,30 +12,13 @@ from buildah_py.plan.assemble import COMMENT
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from buildah_py.api.output_options import ShapeOptions
     from buildah_py.image.config import ImageConfig
 
     Squash = Callable[[Sequence[str], int], str]
     """Makes one layer of those from a place on; its diff_id."""
 
-SQUASH_NEW: Final = "new"
-SQUASH_ALL: Final = "all"
 IDENTITY_LABEL: Final = "io.pybuild.version"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShapeOptions:
-    """`squash` makes one layer of the new ones, or of all.
-
-    `timestamp` (seconds since 1970) is the time of the image and of all that it adds to its base; files get it in
-    whatever is written out.
-    """
-
-    squash: str = ""
-    omit_history: bool = False
-    unset_env: tuple[str, ...] = ()
-    unset_labels: tuple[str, ...] = ()
-    identity_label: bool = False
-    timestamp: int | None = None
 
 
 def shape(

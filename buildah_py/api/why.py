@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from buildah_py.api.opening import BuildSession
     from buildah_py.api.request import BuildRequest
     from buildah_py.cache import Cache
-    from buildah_py.cache.policy import CachePolicy
+    from buildah_py.cache.records import CachePolicy
     from buildah_py.engine.dry_run import DryStep
     from buildah_py.explain.record_file import BuildRecord
     from buildah_py.plan import Node

@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
     from buildah_py.cache.ingredients import Ingredients
-    from buildah_py.cache.policy import CachePolicy
-    from buildah_py.cache.records import Cache, Record
+    from buildah_py.cache.records import Cache, CachePolicy, Record
 
 _ENOUGH = 0.5
 """The share of files that a step of another directory has to have in common to be compared with."""

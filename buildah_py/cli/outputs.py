@@ -62,8 +62,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def read(args: argparse.Namespace) -> OutputOptions:
     """Read the options' values. Raises UsageError."""
-    from buildah_py.api.output_options import OutputOptions
-    from buildah_py.api.shape import SQUASH_ALL, SQUASH_NEW, ShapeOptions
+    from buildah_py.api.output_options import SQUASH_ALL, SQUASH_NEW, OutputOptions, ShapeOptions
 
     if args.timestamp is not None and args.source_date_epoch is not None:
         raise UsageError("--timestamp and --source-date-epoch both say what time it is", hint="give one of them")

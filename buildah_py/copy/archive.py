@@ -13,7 +13,7 @@ from buildah_py.layers.compression import decompress
 from buildah_py.layers.entry import BLOCK, CHAR, DIR, FIFO, FILE, HARDLINK, SYMLINK, Entry
 from buildah_py.layers.limits import DEFAULT_LIMITS, ArchiveLimits
 from buildah_py.layers.reader import TarReader, begins_as_tar
-from buildah_py.layers.resolve import resolve
+from buildah_py.layers.tree import resolve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -10,8 +10,8 @@ from buildah_py.copy.selection import SelectedSource, Selection
 from buildah_py.errors import NotFound
 from buildah_py.layers.entry import DIR, FILE, SECOND, SYMLINK, Entry
 from buildah_py.layers.limits import DEFAULT_LIMITS, ArchiveLimits
-from buildah_py.layers.resolve import resolve
 from buildah_py.layers.stamps import Stamps
+from buildah_py.layers.tree import resolve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from buildah_py.image.users import MAX_BYTES, owner
 from buildah_py.layers.entry import FILE
-from buildah_py.layers.resolve import read, resolve
+from buildah_py.layers.tree import read, resolve
 
 if TYPE_CHECKING:
     from buildah_py.layers.tree import Tree

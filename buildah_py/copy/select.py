@@ -9,7 +9,7 @@ from buildah_py.copy import wildcard
 from buildah_py.copy.selection import SelectedSource, Selection
 from buildah_py.errors import NotFound
 from buildah_py.layers.entry import DIR, FILE, SYMLINK, sort_key
-from buildah_py.layers.resolve import resolve
+from buildah_py.layers.tree import resolve
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from buildah_py.cache.policy import ALL
+from buildah_py.cache.records import ALL
 from buildah_py.engine.runner import StepRunner
 from buildah_py.engine.scheduler import Scheduler
 from buildah_py.errors import LayersLost
@@ -12,7 +12,7 @@ from buildah_py.errors import LayersLost
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from buildah_py.cache.policy import CachePolicy
+    from buildah_py.cache.records import CachePolicy
     from buildah_py.engine.results import Result
     from buildah_py.engine.runner import Observed
     from buildah_py.engine.worker import Worker

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from buildah_py import debug
 from buildah_py.cache import Made, step_key
-from buildah_py.cache.policy import ALL
-from buildah_py.cache.records import drop_lies
+from buildah_py.cache.records import ALL, drop_lies
 from buildah_py.engine.ops import NOTHING_USED, Task, make_op
 from buildah_py.engine.results import NOTHING, base_result, chain_below, result_of
 from buildah_py.errors import Interrupted, LayersLost, NotFound, PybuildError, SourceChanged, StepFailed
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from buildah_py.cache import Record
     from buildah_py.cache.explain import Explanation
     from buildah_py.cache.ingredients import Ingredients
-    from buildah_py.cache.policy import CachePolicy
+    from buildah_py.cache.records import CachePolicy
     from buildah_py.engine.ops import Op, Usage
     from buildah_py.engine.results import Result
     from buildah_py.engine.worker import Worker

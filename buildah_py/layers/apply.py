@@ -11,8 +11,8 @@ from buildah_py.layers.header import OPAQUE_NAME, WHITEOUT_PREFIX
 from buildah_py.layers.inventory import Captured
 from buildah_py.layers.limits import DEFAULT_LIMITS, ArchiveLimits
 from buildah_py.layers.reader import Member, TarReader
-from buildah_py.layers.resolve import link_of
 from buildah_py.layers.stream import PIECE, ZEROS, BackgroundHash, ReadAhead
+from buildah_py.layers.tree import link_of
 from buildah_py.layers.writer import LayerWriter
 from buildah_py.linux import resolution
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from buildah_py.errors import NotFound, UsageError
 from buildah_py.image import config as image_config
 from buildah_py.layers.entry import DIR, FILE, WHITEOUT
-from buildah_py.layers.resolve import resolve
+from buildah_py.layers.tree import resolve
 from buildah_py.store.names import find_image
 
 if TYPE_CHECKING:

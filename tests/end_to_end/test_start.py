@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -82,12 +83,13 @@ def test_help_of_the_containers_command_is_the_containers(busybox: Pybuild, opti
     assert shown == f"0\n{option}\n"
 
 
-MOST_MODULES = 131
+MOST_MODULES = 127
 """Modules of pybuild that a build of hits imports: each costs a stat, an open and an exec at every start."""
 
 
 def test_a_build_of_hits_imports_few_modules(busybox: Pybuild) -> None:
     context = busybox.context("FROM busybox\nWORKDIR /srv\nCOPY a .\nRUN cat a >b\nCMD cat b\n", a="text")
+    time.sleep(0.1)  # the digest of a file that was written in this moment is not relied on
     busybox.build(context)
     code = "import sys; sys.argv[0] = 'pybuild'; from buildah_py.cli import main; print(main(), *sys.modules)"
     command = [sys.executable, "-c", code, "--progress=plain", "-t", "test", str(context)]
@@ -96,6 +98,6 @@ def test_a_build_of_hits_imports_few_modules(busybox: Pybuild) -> None:
     status, *modules = ran.stdout.splitlines()[-1].split()
     assert status == "0"
     ours = sorted(name for name in modules if name.partition(".")[0] == "buildah_py")
-    assert len(ours) <= MOST_MODULES, ours
+    assert len(ours) <= MOST_MODULES, " ".join(ours)
     heavy = {"lark", "pyroute2", "yaml", "tqdm", "urllib3", "dataclasses", "logging", "ssl"}
     assert not heavy & {name.partition(".")[0] for name in modules}

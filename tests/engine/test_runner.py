@@ -13,7 +13,7 @@ import pytest
 
 from buildah_py.cache import Cache, step_key
 from buildah_py.cache.apart import IsolatedCache
-from buildah_py.cache.policy import ALL, CachePolicy
+from buildah_py.cache.records import ALL, CachePolicy
 from buildah_py.engine import Engine, runner
 from buildah_py.engine.containers import Cancellation
 from buildah_py.engine.ops import Task, Usage

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from buildah_py.errors import NotFound, SourceError
 from buildah_py.layers.entry import DIR, FILE, HARDLINK, SYMLINK, WHITEOUT, Entry
 from buildah_py.layers.inventory import Inventory
-from buildah_py.layers.resolve import read, resolve
+from buildah_py.layers.tree import read, resolve
 from buildah_py.layers.view import LayerTree, MergedView
 from buildah_py.layers.writer import LayerWriter
 from buildah_py.linux.paths import openat2

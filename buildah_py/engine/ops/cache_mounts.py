@@ -104,7 +104,7 @@ def _fill(task: Task, mount: MountStep, number: int, directory: str) -> tuple[in
     """Put what `from` holds into the directory of a new cache, which no container has; mode and owner of the source."""
     from buildah_py.copy.materialise import materialise
     from buildah_py.copy.select import select
-    from buildah_py.layers.resolve import resolve
+    from buildah_py.layers.tree import resolve
 
     shown = task.open(number)
     with task.worker.file_systems.writer(directory) as writer:

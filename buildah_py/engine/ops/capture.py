@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from buildah_py.engine.ops.command import Command
 from buildah_py.engine.ops.run import RunOp
 from buildah_py.errors import PybuildError
-from buildah_py.layers.resolve import read
+from buildah_py.layers.tree import read
 from buildah_py.plan.steps import OUTPUT
 
 if TYPE_CHECKING:

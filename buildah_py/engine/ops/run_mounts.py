@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from buildah_py.copy.materialise import materialise
 from buildah_py.copy.select import select
 from buildah_py.errors import NotFound
-from buildah_py.layers.resolve import resolve
+from buildah_py.layers.tree import resolve
 from buildah_py.sandbox import BindMount, FileMount, OverlayMount, TmpfsMount
 
 if TYPE_CHECKING:

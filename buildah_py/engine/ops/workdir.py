@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from buildah_py.engine.ops.op import NOTHING_USED
 from buildah_py.errors import NotFound, PybuildError
 from buildah_py.layers.entry import DIR
-from buildah_py.layers.resolve import resolve
 from buildah_py.layers.stamps import NO_STAMPS
+from buildah_py.layers.tree import resolve
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
