@@ -310,10 +310,11 @@ def _push(request: tuple[str, str, bool, str | None, Mapping[str, str]], on_even
 
 def _run(request: tuple[str, tuple[str, ...], Mapping[str, str], str, str, str, bool], on_event: OnEvent) -> int:
     from buildah_py.api.run import RunRequest, run_image
+    from buildah_py.progress.events import Note
     from buildah_py.progress.events import Warning as WarningEvent
 
     image, command, env, user, cwd, network, interactive = request
     wanted = RunRequest(
         image=image, command=command, env=env, user=user, cwd=cwd, network=network, interactive=interactive
     )
-    return run_image(wanted, lambda text: on_event(WarningEvent(text)))
+    return run_image(wanted, lambda text: on_event(WarningEvent(text)), lambda text: on_event(Note(text)))

@@ -39,8 +39,10 @@ class RunRequest:
     container: ContainerOptions = field(default_factory=ContainerOptions)
 
 
-def run_image(request: RunRequest, warn: Callable[[str], None]) -> int:
-    """Run it on this process's own standard streams; the command's exit status. `warn` is told what could not be done.
+def run_image(request: RunRequest, warn: Callable[[str], object], tell: Callable[[str], object]) -> int:
+    """Run it on this process's own standard streams; the command's exit status.
+
+    `warn` is told what could not be done, `tell` hears of waits and of what is fetched.
 
     Raises NotFound for an image that is not there, UsageError where there is nothing to run, SandboxError.
     """
@@ -49,11 +51,11 @@ def run_image(request: RunRequest, warn: Callable[[str], None]) -> int:
 
         check_terminal()
     registries = Registries()
-    with open_store(registries=registries) as store:
+    with open_store(registries=registries, tell=tell) as store:
         return _run(store, registries, request, warn)
 
 
-def _run(store: Store, registries: Registries, request: RunRequest, warn: Callable[[str], None]) -> int:
+def _run(store: Store, registries: Registries, request: RunRequest, warn: Callable[[str], object]) -> int:
     from buildah_py.sandbox import ContainerSpec
 
     config = BaseImages(store, registries).resolve(request.image, str(platforms.host()))
@@ -95,7 +97,7 @@ def run_container(
     store: Store,
     spec: ContainerSpec,
     shape: Callable[[ContainerSpec], ContainerSpec],
-    warn: Callable[[str], None],
+    warn: Callable[[str], object],
     *,
     interactive: bool = False,
 ) -> int:

@@ -67,5 +67,5 @@ def opened(
     from buildah_py.contexts.main import open_main
 
     with ExitStack() as stack:
-        store = cache(lambda: stack.enter_context(open_store(environ)))
+        store = cache(lambda: stack.enter_context(open_store(environ, tell=reach.tell)))
         yield open_main(context, file, store, reach=reach, needs_file=needs_file)

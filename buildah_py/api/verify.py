@@ -14,6 +14,7 @@ from buildah_py.contexts.main import STDIN
 from buildah_py.errors import NotFound
 from buildah_py.frozen import replace
 from buildah_py.image import platform as platforms
+from buildah_py.progress.events import Note
 from buildah_py.query.compare import compare_configs, compare_files
 from buildah_py.query.image import open_image
 from buildah_py.sources.urls import redact
@@ -58,7 +59,7 @@ def verify(
     """
     # This store's lease holds both images until they are compared.
     registries = Registries(environ)
-    with open_store(environ, registries) as store:
+    with open_store(environ, registries, tell=lambda text: emit(Note(text))) as store:
         image = open_image(store, name)
         data = store.images.build_of(image.id)
         if data is None:

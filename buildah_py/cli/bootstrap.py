@@ -24,7 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Make the image; print its id."""
-    from buildah_py.api.state import open_store
+    from buildah_py.cli.stores import open_store
     from buildah_py.transfer.bootstrap import bootstrap
 
     with open_store() as store:

@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _list(args: argparse.Namespace) -> int:
-    from buildah_py.api.state import open_store
+    from buildah_py.cli.stores import open_store
 
     with open_store() as store:
         mounts = store.cache_mounts.all()
@@ -60,7 +60,7 @@ def _list(args: argparse.Namespace) -> int:
 
 
 def _remove(args: argparse.Namespace) -> int:
-    from buildah_py.api.state import open_store
+    from buildah_py.cli.stores import open_store
     from buildah_py.errors import UsageError
     from buildah_py.sharing.cache_mounts import remove_mounts
 
@@ -76,7 +76,7 @@ def _remove(args: argparse.Namespace) -> int:
 
 
 def _export(args: argparse.Namespace) -> int:
-    from buildah_py.api.state import open_store
+    from buildah_py.cli.stores import open_store
     from buildah_py.sharing.cache_mounts import export_mounts
 
     with open_store() as store:
@@ -86,7 +86,7 @@ def _export(args: argparse.Namespace) -> int:
 
 
 def _import(args: argparse.Namespace) -> int:
-    from buildah_py.api.state import open_store
+    from buildah_py.cli.stores import open_store
     from buildah_py.sharing.cache_mounts import import_mounts
 
     with open_store() as store:

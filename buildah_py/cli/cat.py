@@ -15,7 +15,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write files of images to the standard output, byte by byte as they are."""
-    from buildah_py.api.state import open_store
+    from buildah_py.cli.stores import open_store
     from buildah_py.query.extract import write_file
     from buildah_py.query.image import open_image, split_place
 

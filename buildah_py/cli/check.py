@@ -42,9 +42,10 @@ def run(args: argparse.Namespace) -> int:
     from buildah_py.buildfile.checks import find
     from buildah_py.cli.arguments import key_values
     from buildah_py.contexts.main import parse_build_file
+    from buildah_py.sources.reach import Reach
 
     build_args = key_values(args.build_arg, "--build-arg", dict(os.environ))
-    with opened(args.context, args.file, os.environ) as main:
+    with opened(args.context, args.file, os.environ, reach=Reach(tell=complain)) as main:
         try:
             file = parse_build_file(main, extensions=args.extensions)
         except BuildFileError as error:

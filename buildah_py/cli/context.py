@@ -39,8 +39,9 @@ def run(args: argparse.Namespace) -> int:
     """Run the action."""
     from buildah_py.api.state import opened
     from buildah_py.sources.directory import DirectoryContext
+    from buildah_py.sources.reach import Reach
 
-    with opened(args.context, args.file, os.environ, needs_file=False) as main:
+    with opened(args.context, args.file, os.environ, reach=Reach(tell=complain), needs_file=False) as main:
         ignore = main.ignore(args.ignorefile or "")
         with DirectoryContext(main.directory, ignore) as context:
             if args.why:

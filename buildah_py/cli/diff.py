@@ -26,7 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print what differs between two images; 0 for nothing, 1 for something, as diff(1) has it."""
-    from buildah_py.api.state import open_store
+    from buildah_py.cli.stores import open_store
     from buildah_py.query.compare import compare_configs, compare_files
     from buildah_py.query.image import open_image
 

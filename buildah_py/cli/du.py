@@ -25,7 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print what takes how much of the disk."""
-    from buildah_py.api.state import open_store
+    from buildah_py.cli.stores import open_store
     from buildah_py.query.usage import report_usage
 
     with open_store() as store:

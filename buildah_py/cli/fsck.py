@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from buildah_py.cli.printing import say, say_json
+from buildah_py.cli.printing import complain, say, say_json
 from buildah_py.cli.tables import FORMATS, count
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
     from buildah_py.api.state import own_root
     from buildah_py.query.fsck import fsck
 
-    found = fsck(own_root(), repair=args.repair)
+    found = fsck(own_root(), repair=args.repair, tell=complain)
     if args.format == "json":
         say_json({**found._asdict(), "faults": [fault._asdict() for fault in found.faults]})
     else:

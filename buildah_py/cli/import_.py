@@ -24,8 +24,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Import; print the image's id."""
-    from buildah_py.api.state import open_store
     from buildah_py.cli.sources import read_max_layer_size
+    from buildah_py.cli.stores import open_store
     from buildah_py.contexts.named import ContextOptions
     from buildah_py.transfer.bootstrap import import_rootfs
 

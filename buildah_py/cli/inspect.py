@@ -31,7 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print what is known of the images: a JSON array, a filled in template for each, or raw bytes."""
-    from buildah_py.api.state import open_store
+    from buildah_py.cli.stores import open_store
 
     if args.raw and (args.format or len(args.name) > 1):
         raise UsageError("--raw prints the bytes of one image", hint="leave --format and the other images out")

@@ -25,7 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print what each layer adds, changes and removes, the largest files, and what is wasted."""
-    from buildah_py.api.state import open_store
+    from buildah_py.cli.stores import open_store
     from buildah_py.query.image import open_image, report_layers
 
     with open_store() as store:

@@ -23,7 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Load; print what was loaded."""
-    from buildah_py.api.state import open_store
+    from buildah_py.cli.stores import open_store
     from buildah_py.store.names import familiar_name
     from buildah_py.transfer.load import load
 

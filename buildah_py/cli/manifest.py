@@ -101,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _create(args: argparse.Namespace) -> int:
-    from buildah_py.api.state import open_store
+    from buildah_py.cli.stores import open_store
     from buildah_py.store.names import familiar_name
     from buildah_py.transfer.find_listed import find_images
     from buildah_py.transfer.lists import Said, create_list
@@ -109,7 +109,7 @@ def _create(args: argparse.Namespace) -> int:
 
     annotations = key_values(args.annotation, "--annotation")
     registries = Registries(options=lambda: registry.read(args))
-    with open_store(registries=registries) as store:
+    with open_store(registries) as store:
         images = (
             found
             for name in args.images
@@ -121,14 +121,14 @@ def _create(args: argparse.Namespace) -> int:
 
 
 def _add(args: argparse.Namespace) -> int:
-    from buildah_py.api.state import open_store
+    from buildah_py.cli.stores import open_store
     from buildah_py.transfer.find_listed import find_images
     from buildah_py.transfer.lists import add, find_list
     from buildah_py.transfer.provider import Registries
 
     said = _said(args)
     registries = Registries(options=lambda: registry.read(args))
-    with open_store(registries=registries) as store:
+    with open_store(registries) as store:
         full = find_list(store, args.list)
         images = find_images(store, registries.registry, args.image, said, every=args.all)
         for image in add(store, full, images):
@@ -137,7 +137,7 @@ def _add(args: argparse.Namespace) -> int:
 
 
 def _annotate(args: argparse.Namespace) -> int:
-    from buildah_py.api.state import open_store
+    from buildah_py.cli.stores import open_store
     from buildah_py.errors import UsageError
     from buildah_py.transfer.lists import Said, annotate, create_list, find_list
 
@@ -156,19 +156,19 @@ def _annotate(args: argparse.Namespace) -> int:
 
 
 def _inspect(args: argparse.Namespace) -> int:
-    from buildah_py.api.state import open_store
+    from buildah_py.cli.stores import open_store
     from buildah_py.transfer.provider import Registries
     from buildah_py.transfer.push_list import inspect_list
 
     registries = Registries(options=lambda: registry.read(args))
-    with open_store(registries=registries) as store:
+    with open_store(registries) as store:
         say_json(inspect_list(store, registries, args.list))
     return 0
 
 
 def _push(args: argparse.Namespace) -> int:
-    from buildah_py.api.state import open_store
     from buildah_py.cli.outputs import write_whole
+    from buildah_py.cli.stores import open_store
     from buildah_py.progress.choose import renderer
     from buildah_py.transfer.lists import find_list
     from buildah_py.transfer.provider import Registries
@@ -184,7 +184,7 @@ def _push(args: argparse.Namespace) -> int:
     registries = Registries(options=lambda: options)
     mode = "quiet" if args.quiet else "plain"
     with (
-        open_store(registries=registries) as store,
+        open_store(registries) as store,
         renderer(mode, err=sys.stderr, out=sys.stderr, env=os.environ) as sink,
     ):
         pushed = push_list(store, registries, args.list, args.destination, form, sink)
@@ -197,7 +197,7 @@ def _push(args: argparse.Namespace) -> int:
 
 
 def _remove(args: argparse.Namespace) -> int:
-    from buildah_py.api.state import open_store
+    from buildah_py.cli.stores import open_store
     from buildah_py.transfer.lists import find_list, remove_entry
 
     with open_store() as store:
@@ -206,7 +206,7 @@ def _remove(args: argparse.Namespace) -> int:
 
 
 def _rm(args: argparse.Namespace) -> int:
-    from buildah_py.api.state import open_store
+    from buildah_py.cli.stores import open_store
     from buildah_py.store.names import familiar_name
     from buildah_py.transfer.lists import find_list
 
@@ -218,7 +218,7 @@ def _rm(args: argparse.Namespace) -> int:
 
 
 def _exists(args: argparse.Namespace) -> int:
-    from buildah_py.api.state import open_store
+    from buildah_py.cli.stores import open_store
     from buildah_py.errors import NotFound
     from buildah_py.transfer.lists import find_list
 
@@ -231,7 +231,7 @@ def _exists(args: argparse.Namespace) -> int:
 
 
 def _ls(_args: argparse.Namespace) -> int:
-    from buildah_py.api.state import open_store
+    from buildah_py.cli.stores import open_store
     from buildah_py.store.names import familiar_name
 
     with open_store() as store:

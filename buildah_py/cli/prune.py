@@ -47,7 +47,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Remove unnamed images, and layers that neither an image nor its build needs; the least recently used first."""
     from buildah_py.api.prune import cached_layers, layers_of_builds, parse_filters
-    from buildah_py.api.state import open_store, own_root
+    from buildah_py.api.state import own_root
+    from buildah_py.cli.stores import open_store
     from buildah_py.store import reserve
     from buildah_py.store.collect import collect
     from buildah_py.store.sizes import parse_size

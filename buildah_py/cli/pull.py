@@ -27,7 +27,7 @@ def configure(parser: Parser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Get images with all their layers; prints their ids."""
     from buildah_py.api.pull import pull
-    from buildah_py.api.state import open_store
+    from buildah_py.cli.stores import open_store
     from buildah_py.transfer.provider import Registries
 
     def tell(text: str) -> None:
@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
             complain(text)
 
     registries = Registries(options=lambda: registry.read(args))
-    with open_store(registries=registries, tell=tell) as store:
+    with open_store(registries, tell=tell) as store:
         for name in args.images:
             for image in pull(store, registries, name, platform=args.platform, all_tags=args.all_tags, tell=tell):
                 say(image)

@@ -38,8 +38,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Push an image; its digest goes to the standard output."""
     from buildah_py.api.push import PushRequest, name_in_registry, push_stored
-    from buildah_py.api.state import open_store
     from buildah_py.cli.outputs import write_whole
+    from buildah_py.cli.stores import open_store
     from buildah_py.progress.choose import renderer
     from buildah_py.transfer.provider import Registries
 
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     mode = "quiet" if args.quiet else "plain"
     registries = Registries(options=lambda: options)
     with (
-        open_store(registries=registries) as store,
+        open_store(registries) as store,
         renderer(mode, err=sys.stderr, out=sys.stderr, env=os.environ) as sink,
     ):
         pushed = push_stored(store, request, options, sink)

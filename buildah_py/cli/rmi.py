@@ -19,7 +19,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Remove names and images; layers stay as cache until `pybuild prune`."""
     from buildah_py.api.images import remove_image
-    from buildah_py.api.state import open_store
+    from buildah_py.cli.stores import open_store
 
     with open_store() as store:
         for name in args.name:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from buildah_py.cli.printing import warn
+from buildah_py.cli.printing import complain, warn
 from buildah_py.errors import UsageError
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
         tty=args.tty,
         container=container.read(args),
     )
-    return run_image(request, warn)
+    return run_image(request, warn, complain)
 
 
 def environment(args: argparse.Namespace) -> dict[str, str]:

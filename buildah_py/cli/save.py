@@ -27,11 +27,11 @@ def configure(parser: Parser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Save."""
-    from buildah_py.api.state import open_store
+    from buildah_py.cli.stores import open_store
     from buildah_py.transfer.provider import Registries
     from buildah_py.transfer.save import save
 
     options = registry.read(args)
-    with open_store(registries=Registries(options=lambda: options)) as store:
+    with open_store(Registries(options=lambda: options)) as store:
         save(store, args.images, args.output, options, form=args.format, compression=args.compression)
     return 0

@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from buildah_py.cli.printing import warn
+from buildah_py.cli.printing import complain, warn
 from buildah_py.errors import UsageError
 
 if TYPE_CHECKING:
@@ -61,4 +61,4 @@ def run(args: argparse.Namespace) -> int:
         interactive=True,
         container=options,
     )
-    return run_image(shell, warn)
+    return run_image(shell, warn, complain)

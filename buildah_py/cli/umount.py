@@ -16,7 +16,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Take mounted images away."""
     from buildah_py.api.mount import umount_image
-    from buildah_py.api.state import open_store
+    from buildah_py.cli.stores import open_store
 
     with open_store() as store:
         for directory in args.directory:

@@ -43,10 +43,11 @@ class FsckResult(NamedTuple):
     faults: list[Fault]
 
 
-def fsck(root: str, *, repair: bool = False) -> FsckResult:
+def fsck(root: str, *, repair: bool = False, tell: Callable[[str], object] = lambda _: None) -> FsckResult:
     """Check the store at `root`; with `repair`, make good what can be, and drop the rest with what is built of it.
 
-    Reads every layer whole. Raises StoreError where the store cannot be opened, or is in use and had to be replaced.
+    Reads every layer whole; `tell` hears of waits. Raises StoreError where the store cannot be opened, or is in use and
+    had to be replaced.
     """
     faults = []
     if problems := problems_of_database(os.path.join(root, "state.db")):
@@ -56,7 +57,7 @@ def fsck(root: str, *, repair: bool = False) -> FsckResult:
         faults += [Fault("database", "state.db", problem, done) for problem in problems]
         if not repair:
             return FsckResult(0, 0, 0, faults)
-    with Store(root) as store:
+    with Store(root, tell=tell) as store:
         check = _Check(store, repair=repair, salvaged=bool(problems))
         check.blobs()
         check.layers()

@@ -10,15 +10,17 @@ import contextlib
 import os
 import sqlite3
 import threading
+import time
 from typing import TYPE_CHECKING
 
-from buildah_py.errors import StoreError
+from buildah_py.errors import Interrupted, StoreError
 from buildah_py.store.reserve import is_lacking, no_space
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 _BUSY_SECONDS = 60
+_PATIENCE = 1.0
 _FORMAT_1 = """
 CREATE TABLE layers (
     diff_id TEXT PRIMARY KEY,       -- sha256 of the canonical tar; names the directory below layers/
@@ -204,22 +206,31 @@ _RECORDS_SINCE = 5
 
 
 class Database:
-    """A connection to `path`; context manager. Raises StoreError where the file is not a database of ours."""
+    """A connection to `path`; context manager. Raises StoreError where the file is not a database of ours.
 
-    def __init__(self, path: str) -> None:
+    While another process writes, this one waits, for a minute at most; see Store for `cancelled` and `tell`.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        cancelled: Callable[[], bool] = lambda: False,
+        tell: Callable[[str], object] = lambda _: None,
+    ) -> None:
         self.path = path
+        self._cancelled = cancelled
+        self._tell = tell
         self.begins_anew = False
         """Whether this process has found records of steps in an older format, which are no longer valid."""
         self._lock = threading.RLock()
         self._depth = 0
         try:
-            self._connection = sqlite3.connect(
-                path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
-            )
+            self._connection = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
         except sqlite3.Error as error:
             raise _translate(error, path) from error
         try:
-            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._patiently(lambda: self._connection.execute("PRAGMA journal_mode=WAL"))
             self._connection.execute("PRAGMA synchronous=NORMAL")
             self._connection.execute("PRAGMA foreign_keys=ON")
             self._prepare_schema()
@@ -245,13 +256,28 @@ class Database:
                 self._connection.execute(statement)
             self._connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
 
+    def _patiently(self, execute: Callable[[], sqlite3.Cursor]) -> sqlite3.Cursor:
+        since = time.monotonic()
+        told = False
+        while True:
+            try:
+                return execute()
+            except sqlite3.OperationalError as error:
+                if not _is_busy(error) or time.monotonic() - since > _BUSY_SECONDS:
+                    raise
+            if self._cancelled():
+                raise Interrupted("interrupted while waiting for another pybuild")
+            if not told:
+                told = True
+                self._tell("waiting for another pybuild: it writes to the store's database")
+
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
         """All or nothing, and nobody else writes meanwhile; nested calls join the outer transaction."""
         with self._lock:
             try:
                 if self._depth == 0:
-                    self._connection.execute("BEGIN IMMEDIATE")
+                    self._patiently(lambda: self._connection.execute("BEGIN IMMEDIATE"))
                 self._depth += 1
                 try:
                     yield
@@ -280,7 +306,7 @@ class Database:
         """Run a statement that writes; the number of rows that it touched."""
         with self._lock:
             try:
-                return self._connection.execute(sql, parameters).rowcount
+                return self._patiently(lambda: self._connection.execute(sql, parameters)).rowcount
             except sqlite3.Error as error:
                 raise _translate(error, self.path) from error
 
@@ -288,7 +314,7 @@ class Database:
         """Run a statement once for each row; the number of rows that it touched in all."""
         with self._lock:
             try:
-                return self._connection.executemany(sql, rows).rowcount
+                return self._patiently(lambda: self._connection.executemany(sql, rows)).rowcount
             except sqlite3.Error as error:
                 raise _translate(error, self.path) from error
 
@@ -303,8 +329,12 @@ def statements(version: int = 0, to: int = SCHEMA_VERSION) -> list[str]:
     return [text for form in _FORMATS[version:to] for text in form.split(";\n") if text.strip()]
 
 
+def _is_busy(error: sqlite3.Error) -> bool:
+    return isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
+
+
 def _translate(error: sqlite3.Error, path: str) -> StoreError:
-    if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
+    if _is_busy(error):
         return StoreError(f"{path} stayed locked for {_BUSY_SECONDS} s", hint="is another pybuild stuck?")
     if isinstance(error, sqlite3.IntegrityError):
         return StoreError(f"{path}: something that was to be used was removed meanwhile ({error})", hint="try again")

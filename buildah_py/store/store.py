@@ -103,7 +103,7 @@ class Store:
                 hint="name a directory of yours with PYBUILD_ROOT",
             ) from error
         try:
-            self.database = Database(database)
+            self.database = Database(database, cancelled=cancelled, tell=tell)
             reserve.fill_holes(database)
         except BaseException:
             self.lease.release()
