@@ -290,10 +290,7 @@ class Sandbox:
             raise
 
     def release(self) -> None:
-        """Begin to end everything, without waiting: worth calling once no container will be started any more.
-
-        Taking a bridge away keeps the kernel busy for some 50 ms, which can pass beside other work before `close`.
-        """
+        """Begin to end everything, without waiting: worth calling once no container will be started any more."""
         self._networks.release()
         with self._lock:
             control, self._control = self._control, None
@@ -301,7 +298,7 @@ class Sandbox:
             control.close()
 
     def close(self) -> None:
-        """End the helper with whatever still runs, and wait until all is gone."""
+        """End the helper with whatever still runs, and wait until no process of a container is left."""
         self.release()
         if self._helper:
             os.waitpid(self._helper, 0)

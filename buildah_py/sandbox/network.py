@@ -28,6 +28,25 @@ def user_network_tool(path: str) -> tuple[str, str]:
     return "", "neither pasta (package passt) nor slirp4netns is installed"
 
 
+_FIRST_PIDS = "pid:[4026531836]"
+"""The pid namespace of the machine itself: PROC_PID_INIT_INO in linux/proc_ns.h."""
+
+_ending: list[int] = []
+"""Processes that are still removing what they made."""
+
+
+def reap_ended() -> None:
+    """Forget the processes that have ended, so that a long-lived program has no zombies of them."""
+    _ending[:] = [pid for pid in _ending if not _has_ended(pid)]
+
+
+def _has_ended(pid: int) -> bool:
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] == pid
+    except ChildProcessError:  # this program has all of its children reaped
+        return True
+
+
 class NetworkLease:
     """A network namespace on loan: hand `descriptor` on, then give the lease back."""
 
@@ -56,6 +75,7 @@ class Networks:
         """Begin to make the bridge and a first namespace; returns at once."""
         with self._lock:
             if self._control is None:
+                reap_ended()
                 if self._tool:
                     call = f"main(3, {self._tool!r}, {self._servers!r})"
                     self._control, self._process = spawn("buildah_py.sandbox.user_network_helper", call)
@@ -89,10 +109,17 @@ class Networks:
             control.close()
 
     def close(self) -> None:
-        """Remove everything and wait until that is done."""
+        """Have everything removed, which takes some 50 ms, most of it the kernel's: it goes on beside this process.
+
+        In a container this process may be the last that matters, and when the first one ends the kernel kills the rest.
+        """
         self.release()
         if self._process:
-            os.waitpid(self._process, 0)
+            if os.readlink("/proc/self/ns/pid") == _FIRST_PIDS:
+                _ending.append(self._process)
+                reap_ended()
+            else:
+                os.waitpid(self._process, 0)
             self._process = 0
 
     def _answer(self, kind: str) -> tuple[tuple[Any, ...], list[int]]:

@@ -56,6 +56,7 @@ def main(control: int, directory: str, servers: tuple[str, ...]) -> None:
         wire.send(channel, ("ready", network.name))
         network.serve(channel)
     finally:
+        os.dup2(0, 2)  # whoever reads what the main process writes does not wait for this
         if network is not None:
             network.close()
 
@@ -165,12 +166,12 @@ class Network:
             os.close(namespace.descriptor)
         if not self.name:
             return
+        self._delete_links(self.name)
+        if self._filter is not None:
+            self._filter.remove()
+        if self._passage is not None:
+            self._passage.close()
         with _Locked(self._path(_ALL_LOCK)):
-            self._delete_links(self.name)
-            if self._filter is not None:
-                self._filter.remove()
-            if self._passage is not None:
-                self._passage.close()
             os.unlink(self._path(self.name))
             os.close(self._lock)
             if not self._others():

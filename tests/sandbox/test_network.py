@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from buildah_py.sandbox.host_network import free_network, own_addresses, read_up
 from buildah_py.sandbox.network import RUN_DIRECTORY
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.sandbox.conftest import Bench
@@ -26,6 +28,14 @@ pytestmark = pytest.mark.root
 
 def interfaces(bridge: str) -> list[str]:
     return [name for name in os.listdir("/sys/class/net") if name.startswith(bridge)]
+
+
+def wait_until(happened: Callable[[], bool], seconds: float = 10) -> bool:
+    """Whether it happens: the network of a build is removed beside whatever comes next."""
+    end = time.monotonic() + seconds
+    while not happened() and time.monotonic() < end:
+        time.sleep(0.01)
+    return happened()
 
 
 def test_address_route_and_isolation_from_the_host(bench: Bench) -> None:
@@ -44,8 +54,8 @@ def test_address_route_and_isolation_from_the_host(bench: Bench) -> None:
     bridge = bench.sandbox._networks.bridge
     assert sorted(interfaces(bridge)) == [bridge, f"{bridge}.1"]
     bench.sandbox.close()
+    assert wait_until(lambda: not os.path.exists(f"{RUN_DIRECTORY}/{bridge}"))
     assert interfaces(bridge) == []
-    assert not os.path.exists(f"{RUN_DIRECTORY}/{bridge}")
     tables = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout
     assert bridge not in tables
 
@@ -181,10 +191,26 @@ def test_a_killed_build_leaves_nothing(bench: Bench, victim: str) -> None:
             os.kill(int(network), signal.SIGKILL)
         process.kill()
         process.stdout.read()
-        process.stderr.read()  # ends when the last process of that build has
+        process.stderr.read()  # ends when the last process of that build has, or removes what it made
     if victim == "network":
         bench.sh("true", network="default")  # the next one sweeps
+    assert wait_until(lambda: not interfaces(bridge))
+
+
+def test_nothing_is_left_when_the_first_process_of_a_container_ends(tmp_path: Path) -> None:
+    program = (
+        "import sys\n"
+        "from buildah_py.sandbox.network import RUN_DIRECTORY, Networks\n"
+        "networks = Networks((), RUN_DIRECTORY)\n"
+        "networks.give(networks.take(), reusable=False)\n"
+        "print(networks.bridge)\n"
+        "networks.close()\n"
+    )
+    command = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", sys.executable, "-c", program]
+    bridge = subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path).stdout.strip()
+    assert bridge.startswith("pyb")
     assert interfaces(bridge) == []
+    assert not os.path.exists(f"{RUN_DIRECTORY}/{bridge}")
 
 
 def test_a_free_network_is_chosen() -> None:
@@ -258,7 +284,7 @@ def test_ipv6(bench: Bench) -> None:
         assert "inet6 fd" in result.out
         assert result.out.endswith("fd00:beef::1\n"), (result.out, result.err)
         bench.sandbox.close()
-        assert [_read(path) for path in watched] == before
+        assert wait_until(lambda: [_read(path) for path in watched] == before)
     finally:
         subprocess.run(["ip", "link", "del", name], check=False)
         subprocess.run(["ip", "netns", "del", name], check=True)
@@ -433,7 +459,7 @@ def test_an_interface_that_goes_meanwhile_is_in_nobodys_way(tmp_path: Path) -> N
 
 
 _BEHIND_A_FILTER = """
-import os, signal, socket, subprocess, sys
+import os, signal, socket, subprocess, sys, time
 from buildah_py.linux import namespaces
 from buildah_py.sandbox import ContainerSpec, Sandbox
 
@@ -495,6 +521,9 @@ try:
 finally:
     sandbox.close()
     os.kill(other, signal.SIGKILL)
+end = time.monotonic() + 10
+while rules() != before and time.monotonic() < end:
+    time.sleep(0.02)
 print(rules() == before)
 """
 
