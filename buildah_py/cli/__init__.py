@@ -121,6 +121,7 @@ def program() -> int:
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    gc.freeze()  # the interpreter would look for cycles once more, in all that it is about to leave
     return status
 
 
