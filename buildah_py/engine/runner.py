@@ -280,8 +280,8 @@ class StepRunner:
         captured, staged = step.op.execute(self._store.stage(), why.nearest.diff_id if why.nearest else None)
         self._worker.cancellation.check()
         made = Made(captured.diff_id, captured.inventory.content_digest(captured.stamps), captured.stamps)
-        older = self._older(step, made, why)
-        instead = f"; {older.diff_id} stands for it" if older else ""
+        older = self._older(step, made, why) if captured.inventory.entries else None  # empty ones say nothing
+        instead = f"; {older.diff_id} stands for it" if older and older.diff_id != made.diff_id else ""
         debug.log("made the layer %s, content %s%s", made.diff_id, made.content, instead)
         if older is None:
             self._add(captured, staged)
@@ -303,8 +303,6 @@ class StepRunner:
             return None
         layers = self._store.layers
         for record in self._earlier(step, why):
-            if record.diff_id == made.diff_id:
-                return None
             here = record.content == made.content and not layers.missing([record.diff_id])
             if here and layers.use([record.diff_id]):
                 return record.result

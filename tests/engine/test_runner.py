@@ -234,6 +234,17 @@ def test_an_equivalent_older_result_stays(builds: Callable[..., Build]) -> None:
     assert own.layers != old.layers
 
 
+def test_a_result_is_as_old_as_the_first_one_also_within_a_second(builds: Callable[..., Build]) -> None:
+    """Else two builds of one second would give other images than two builds of different seconds."""
+    first = builds({"/a": Op("sha256:1")})
+    first.run(chain("/a"))
+    second = builds({"/a": Op("sha256:2")})
+    second.run(chain("/a"))
+    before, after = (build.engine.runner.records[1] for build in (first, second))
+    assert after.key != before.key
+    assert (after.diff_id, after.created) == (before.diff_id, before.created)
+
+
 @pytest.mark.parametrize(
     ("policy", "ran"),
     [
