@@ -30,7 +30,7 @@ class IsolatedCache(Cache):
         """Return the record of `key`, if this build has made it."""
         return self._made.get(key)
 
-    def keep(
+    def save(
         self,
         ingredients: Ingredients,
         made: Made,

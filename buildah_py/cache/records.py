@@ -70,7 +70,7 @@ class Record:
 
     The result is the layer `diff_id`; `stamps` are its times that are not content, `content` is the digest of the rest.
     `created` is when the step first had this result, `made` when it was executed last, in nanoseconds since 1970;
-    `seconds` what that took. `beside` is what `ingredients.read_about` reads. `source` names the cache that the record
+    `seconds` what that took. `metadata` is read by `ingredients.read_about`. `source` names the cache that the record
     came from, "" for this machine's own; `signer` is the public key that it was signed with, as far as that was asked.
     """
 
@@ -85,7 +85,7 @@ class Record:
     stamps: Stamps = NO_STAMPS
     made: int = 0
     version: int = KEY_VERSION
-    beside: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
     source: str = ""
     signer: str = ""
 
@@ -96,10 +96,10 @@ class Record:
 
     @property
     def about(self) -> About:
-        """Facts about the step beside its ingredients."""
+        """Facts about the step that are not ingredients."""
         from buildah_py.cache.ingredients import read_about
 
-        return read_about(self.beside)
+        return read_about(self.metadata)
 
     @property
     def ingredients(self) -> Ingredients:
@@ -159,7 +159,7 @@ class Cache:
             return known[0]
         if self.remote is None or (offer := self.remote.find(self._store, key)) is None:
             return None
-        return self.keep(
+        return self.save(
             offer.ingredients,
             offer.made,
             offer.seconds,
@@ -176,7 +176,7 @@ class Cache:
         record = _record(row)
         return record, not record.source or self.remote is None or self.remote.trusts(record.signer)
 
-    def keep(
+    def save(
         self,
         ingredients: Ingredients,
         made: Made,
@@ -214,7 +214,7 @@ class Cache:
             self._is_met()
             self._kept.add(key)
         where = [*places(names, about, ingredients.kind), *map(build_place, names)]
-        self._store.records.put(key, made.diff_id, canonical_json(data), places=where, inputs=lists, created=created)
+        self._store.records.save(key, made.diff_id, canonical_json(data), places=where, inputs=lists, created=created)
         row = self._store.records.get(key)
         assert row is not None
         return _record(row)
@@ -225,12 +225,12 @@ class Cache:
         known = None if row is None else _record(row)
         return known.created if known is not None and known.content == content else time.time_ns()
 
-    def see(self, records: Sequence[tuple[str, About, str]]) -> None:
+    def touch(self, records: Sequence[tuple[str, About, str]]) -> None:
         """Note where hits were met: keys, what is known of the steps, and their kinds."""
         names = (*self._own, *self._builds)
         own = [build_place(name) for name in names]
         keys, where = [key for key, _, _ in records], [places(names, about, kind) + own for _, about, kind in records]
-        self._store.records.see(keys, where)
+        self._store.records.touch(keys, where)
 
     def were_met(self, keys: Sequence[str]) -> bool:
         """Whether records were all met in this build before."""
@@ -309,7 +309,7 @@ def _record(row: StoredRecord) -> Record:
         stamps=read_stamps(data["stamps"]),
         made=row.created,
         version=data["version"],
-        beside=data.get("about", {}),
+        metadata=data.get("about", {}),
         source=data.get("source", ""),
         signer=data.get("signer", ""),
     )

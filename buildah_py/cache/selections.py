@@ -64,7 +64,7 @@ class Selections:
         if row is None and remote is not None and key not in self._lies:
             row = remote.find_selection(key)
             if row is not None:
-                self._store.selections.put(key, *row)
+                self._store.selections.save(key, *row)
         if row is None:
             return None
         digest, signer = row
@@ -72,7 +72,7 @@ class Selections:
             (self.said if signer else self.used)[key] = digest
         return digest
 
-    def keep(self, key: str, digest: str, where: str) -> None:
+    def save(self, key: str, digest: str, where: str) -> None:
         """Remember what was found by looking; `where` is what messages call that.
 
         Raises SourceChanged where a shared cache has said something else of it.
@@ -84,7 +84,7 @@ class Selections:
             new = self.used.get(key) != digest
             self.used[key] = digest
         if new:
-            self._store.selections.put(key, digest)
+            self._store.selections.save(key, digest)
         if was_said != digest:
             raise SourceChanged(f"what a shared cache says of {where} is not so")
 

@@ -95,7 +95,7 @@ class StepRunner:
         if self._met and (self.ran or not self._cache.were_met([key for _, key in self._met])):
             from buildah_py.engine.describe import describe
 
-            self._cache.see([(key, describe(node, self._nodes, None), _kind(node)) for node, key in self._met])
+            self._cache.touch([(key, describe(node, self._nodes, None), _kind(node)) for node, key in self._met])
         self._met.clear()
 
     # what the scheduler asks
@@ -288,7 +288,7 @@ class StepRunner:
         else:
             self._store.discard(staged)
         seconds = round(time.monotonic() - began, 3)
-        return self._cache.keep(self._ingredients(step, made.content), older or made, seconds, lists=step.lists)
+        return self._cache.save(self._ingredients(step, made.content), older or made, seconds, lists=step.lists)
 
     def _add(self, captured: Captured, staged: str) -> None:
         layers = self._store.layers

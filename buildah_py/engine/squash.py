@@ -48,7 +48,7 @@ def squash(
     ingredients = Ingredients(chain, _STEP, inputs, About(text="squash"))
     times = classify(seconds_of(entries))
     made = Made(captured.diff_id, captured.inventory.content_digest(times), times)
-    cache.keep(ingredients, made, seconds)
+    cache.save(ingredients, made, seconds)
     return made
 
 

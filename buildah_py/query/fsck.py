@@ -11,9 +11,9 @@ from buildah_py.errors import ImageError, StoreError
 from buildah_py.image import config as image_config
 from buildah_py.layers.stamps import read_stamps
 from buildah_py.store import Store
-from buildah_py.store.check import adopt, keep_tree, mend_inventory, mend_size, mend_trees, problems_of_layer
+from buildah_py.store.check import adopt, keep_tree, problems_of_layer, repair_inventory, repair_size, repair_trees
 from buildah_py.store.names import familiar_name
-from buildah_py.store.recovery import problems_of_database, salvage
+from buildah_py.store.recovery import problems_of_database, recover_database
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -53,12 +53,12 @@ def fsck(root: str, *, repair: bool = False, tell: Callable[[str], object] = lam
     if problems := problems_of_database(os.path.join(root, "state.db")):
         done = ""
         if repair:
-            done = f"what could be read is in a new one, the old one is {salvage(root)}"
+            done = f"what could be read is in a new one, the old one is {recover_database(root)}"
         faults += [Fault("database", "state.db", problem, done) for problem in problems]
         if not repair:
             return FsckResult(0, 0, 0, faults)
     with Store(root, tell=tell) as store:
-        check = _Check(store, repair=repair, salvaged=bool(problems))
+        check = _Check(store, repair=repair, recovered=bool(problems))
         check.blobs()
         check.layers()
         check.images()
@@ -68,10 +68,10 @@ def fsck(root: str, *, repair: bool = False, tell: Callable[[str], object] = lam
 
 
 class _Check:
-    def __init__(self, store: Store, *, repair: bool, salvaged: bool) -> None:
+    def __init__(self, store: Store, *, repair: bool, recovered: bool) -> None:
         self._store = store
         self._repair = repair
-        self._salvaged = salvaged
+        self._recovered = recovered
         self.faults = [Fault("image", name, "it was lost in a power cut", "removed") for name in store.lost]
         self.layer_count = self.image_count = self.record_count = 0
 
@@ -86,7 +86,7 @@ class _Check:
 
     def layers(self) -> None:
         layers = self._store.layers
-        if self._salvaged:
+        if self._recovered:
             for name in layers.orphans():
                 if adopt(layers, name):
                     self._fault("layer", f"sha256:{name}", "the database did not know it", "taken back")
@@ -101,13 +101,13 @@ class _Check:
                 self.faults += [Fault("layer", layer.diff_id, problem, done) for problem in problems]
 
     def _mend(self, diff_id: str) -> str:
-        if mend_size(self._store.layers, diff_id):
+        if repair_size(self._store.layers, diff_id):
             return "noted the right size"
-        if mend_inventory(self._store.layers, diff_id):
+        if repair_inventory(self._store.layers, diff_id):
             return "made a new inventory"
         if keep_tree(self._store.layers, diff_id):
             return "removed its tar, beside which its tree is whole"
-        if mend_trees(self._store.layers, diff_id):
+        if repair_trees(self._store.layers, diff_id):
             return "removed its tree, which is made again of its tar"
         if self._store.layers.make_absent([diff_id]):
             return "removed its files, which are fetched again when something needs them"

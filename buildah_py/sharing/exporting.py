@@ -154,7 +154,7 @@ def _shared(record: Record) -> SharedRecord:
         record.content,
         record.stamps,
         record.seconds,
-        record.beside or None,
+        record.metadata or None,
         record.created,
     )
 

@@ -87,7 +87,7 @@ def problems_of_made(layers: Layers, diff_id: str) -> list[str]:
     return problems
 
 
-def mend_trees(layers: Layers, diff_id: str) -> bool:
+def repair_trees(layers: Layers, diff_id: str) -> bool:
     """Remove the trees that were made of a layer's tar, where these are all that is damaged; whether that was so."""
     from buildah_py.store.trees import remove_made
 
@@ -132,7 +132,7 @@ def _look_at(layers: Layers, diff_id: str, inventory: Inventory) -> LayerCheck:
     return LayerCheck(inventory.layer_digest, "sha256:" + hashed.hexdigest(), size, ())
 
 
-def mend_inventory(layers: Layers, diff_id: str) -> bool:
+def repair_inventory(layers: Layers, diff_id: str) -> bool:
     """Make a layer's inventory anew of its files; whether that gave the layer's digest, and was kept."""
     from buildah_py.layers.capture import capture
 
@@ -150,7 +150,7 @@ def mend_inventory(layers: Layers, diff_id: str) -> bool:
     return not problems_of_layer(layers, diff_id)
 
 
-def mend_size(layers: Layers, diff_id: str) -> bool:
+def repair_size(layers: Layers, diff_id: str) -> bool:
     """Note how long the layer's tar really is, where that alone is wrong; whether it was."""
     row = layers.get(diff_id)
     if row is None or row.absent or not layers.is_there(diff_id):
@@ -200,7 +200,7 @@ def recover(layers: Layers, blobs: Blobs) -> list[str]:
     for diff_id in layers.in_flight():
         if not keep_tree(layers, diff_id) and can_be_made(layers, diff_id):
             remove_made(layers, diff_id)
-        sound_now = not problems_of_layer(layers, diff_id) or mend_size(layers, diff_id)
+        sound_now = not problems_of_layer(layers, diff_id) or repair_size(layers, diff_id)
         (whole if sound_now else lost).append(diff_id)
     layers.settle(whole)
     again = layers.make_absent(lost)

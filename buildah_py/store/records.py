@@ -57,7 +57,7 @@ class Records:
         record = _stored(rows[0]) if rows else None
         return record if record is not None and record.intact else None
 
-    def put(
+    def save(
         self,
         key: str,
         diff_id: str,
@@ -90,7 +90,7 @@ class Records:
                     self._database.change("INSERT OR IGNORE INTO input_lists VALUES (?, ?)", (digest, content))
                 self._database.change("INSERT OR IGNORE INTO record_inputs VALUES (?, ?)", (key, digest))
 
-    def see(self, keys: Sequence[str], places: Sequence[Sequence[str]]) -> None:
+    def touch(self, keys: Sequence[str], places: Sequence[Sequence[str]]) -> None:
         """Say that records were met at places just now; those that are gone are left out."""
         with self._database.transaction():
             there = [bool(self._database.query("SELECT 1 FROM records WHERE key = ?", (key,))) for key in keys]
@@ -195,7 +195,7 @@ class StoredSelections:
         rows = self._database.query("SELECT digest, signer FROM selections WHERE key = ?", (key,))
         return cast("tuple[str, str]", rows[0]) if rows else None
 
-    def put(self, key: str, digest: str, signer: str = "") -> None:
+    def save(self, key: str, digest: str, signer: str = "") -> None:
         """Note a digest."""
         values = (key, digest, signer, time.time_ns())
         self._database.change("INSERT OR REPLACE INTO selections VALUES (?, ?, ?, ?)", values)

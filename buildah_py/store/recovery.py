@@ -61,7 +61,7 @@ def problems_of_database(path: str) -> list[str]:
         return [str(error)]
 
 
-def salvage(root: str) -> str:
+def recover_database(root: str) -> str:
     """Put a new database in the place of a damaged one, with all rows that can still be read; where the old one is now.
 
     Raises StoreError while another process uses the store.

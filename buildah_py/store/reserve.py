@@ -73,7 +73,7 @@ def fill_holes(database: str) -> None:
             raise no_space(os.path.dirname(database)) from error
 
 
-def keep(root: str) -> None:
+def lay_aside(root: str) -> None:
     """Lay the reserve of a store aside, where it is not there and there is plenty."""
     path = os.path.join(root, _NAME)
     if os.path.exists(path) or is_lacking(root, _WORTH * SIZE):

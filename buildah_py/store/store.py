@@ -118,7 +118,7 @@ class Store:
         self.lost: list[str] = []
         """Names of images that a power cut took."""
         self._sweep()
-        reserve.keep(root)
+        reserve.lay_aside(root)
         debug.log("opened %s, lease %s", root, self.lease.name)
 
     @cached_property

@@ -16,7 +16,7 @@ from buildah_py.image import platform as platforms
 from buildah_py.image import reference as references
 from buildah_py.image.descriptor import Descriptor
 from buildah_py.store.names import full_name
-from buildah_py.transfer.ingest import admit
+from buildah_py.transfer.ingest import ingest
 from buildah_py.transfer.lists import DOCKER, Listed, listed
 from buildah_py.transfer.pull import RegistryPlace, find_local
 
@@ -92,7 +92,7 @@ def _from_registry(store: Store, registry: Registry, name: str, said: Said, *, e
     what = f"the image `{reference.familiar}`"
     raw = registry.manifest(reference)
     if raw.descriptor.media_type not in media_types.INDEXES:
-        one = _admit(store, registry, reference, raw.descriptor, raw.data, what)
+        one = _ingest(store, registry, reference, raw.descriptor, raw.data, what)
         yield one._replace(platform=said.over_any(one.platform), annotations=said.annotations)
         return
     index = indexes.from_bytes(raw.data, media_type=raw.descriptor.media_type, what=what)
@@ -101,7 +101,7 @@ def _from_registry(store: Store, registry: Registry, name: str, said: Said, *, e
         data = registry.manifest(reference._replace(tag=None, digest=child.digest)).data
         one = Listed(child.digest, child.platform, {}, child, reference.name, data)
         if not every or _is_image(child, data, what):
-            image = _admit(store, registry, reference, child, data, what)
+            image = _ingest(store, registry, reference, child, data, what)
             if image.id not in known:
                 # The same image once more, such as with layers in another compression, is none to the store.
                 known.add(image.id)
@@ -118,10 +118,12 @@ def _is_image(child: Descriptor, data: bytes, what: str) -> bool:
     return layers and manifest.config.media_type in media_types.CONFIGS and not manifest.artifact_type
 
 
-def _admit(store: Store, registry: Registry, reference: Reference, found: Descriptor, data: bytes, what: str) -> Listed:
+def _ingest(
+    store: Store, registry: Registry, reference: Reference, found: Descriptor, data: bytes, what: str
+) -> Listed:
     place = RegistryPlace(registry, reference)
     wanted = found.platform or platforms.host()
-    admitted = admit(store, place, found, data, wanted, what, repository=reference.name)
+    admitted = ingest(store, place, found, data, wanted, what, repository=reference.name)
     # An index that stands in an index has led to a manifest of its own, which the store has.
     own = next(one for one in store.images.repo_digests(admitted.id) if one.digest == admitted.digests[0])
     descriptor = Descriptor(own.media_type, own.digest, len(own.data))

@@ -63,7 +63,7 @@ class Found(NamedTuple):
     indexes: tuple[Descriptor, ...]
 
 
-def admit(
+def ingest(
     store: Store,
     place: Place,
     root: Descriptor,

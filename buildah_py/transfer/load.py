@@ -18,7 +18,7 @@ from buildah_py.image.index import CONTAINERD_NAME, DOCKER_REFERENCE_TYPE, REF_N
 from buildah_py.layers.compression import detect
 from buildah_py.store.names import full_name
 from buildah_py.transfer.archives import ImageArchive
-from buildah_py.transfer.ingest import admit
+from buildah_py.transfer.ingest import ingest
 from buildah_py.transfer.layouts import LayoutPlace
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def _load_layout(store: Store, path: str, tag: str, wanted: Platform) -> Iterato
         index = index._replace(manifests=(place.choose(tag, ""),))
     for root, names in _images(index):
         data = place.manifest(root)
-        admitted = admit(store, place, root, data, wanted, f"the image {root.digest} in {path}")
+        admitted = ingest(store, place, root, data, wanted, f"the image {root.digest} in {path}")
         yield Loaded(admitted.id, names)
 
 
@@ -106,7 +106,7 @@ def _load_archive(store: Store, archive: ImageArchive, wanted: Platform) -> Iter
     index = indexes.from_bytes(archive.read("index.json"), what=f"index.json in {archive.name}")
     for root, names in _images(index):
         what = f"the image {root.digest} in {archive.name}"
-        admitted = admit(store, place, root, place.manifest(root), wanted, what)
+        admitted = ingest(store, place, root, place.manifest(root), wanted, what)
         place.take_layers(admitted.config)
         yield Loaded(admitted.id, names)
 

@@ -11,7 +11,7 @@ from buildah_py.image import reference as references
 from buildah_py.image.reference import LAYOUT
 from buildah_py.progress import events
 from buildah_py.store.names import how_to_get, names_digest
-from buildah_py.transfer.ingest import admit
+from buildah_py.transfer.ingest import ingest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -108,7 +108,7 @@ class Bases:
 
         `fetch` gets the layers, and the image gets its name when they are there.
         """
-        return self._admit(references.parse(name).with_default_tag(), platform, take_name=True, fetch=fetch)
+        return self._ingest(references.parse(name).with_default_tag(), platform, take_name=True, fetch=fetch)
 
     def _from_layout(self, location: str, wanted: Platform) -> Pulled:
         from buildah_py.transfer.layouts import LayoutPlace, split_layout
@@ -117,7 +117,7 @@ class Bases:
         place = LayoutPlace(path)
         root = place.choose(tag, digest)
         what = f"the image in the layout {location}"
-        admitted = admit(self._store, place, root, place.manifest(root), wanted, what, keep=False)
+        admitted = ingest(self._store, place, root, place.manifest(root), wanted, what, keep=False)
         return Pulled(admitted.id, admitted.config, root.digest)
 
     def _local(self, name: str, wanted: Platform) -> tuple[Pulled | None, Platform | None]:
@@ -135,9 +135,9 @@ class Bases:
             if now in known:
                 return local._replace(digest=now)
         is_own = platforms.choose(wanted, [platforms.host()]) is not None
-        return self._admit(reference, wanted, take_name=is_own)
+        return self._ingest(reference, wanted, take_name=is_own)
 
-    def _admit(
+    def _ingest(
         self,
         reference: Reference,
         wanted: Platform,
@@ -149,7 +149,7 @@ class Bases:
         raw = registry.manifest(reference)
         own = names_digest(reference)
         shown = reference.familiar
-        admitted = admit(
+        admitted = ingest(
             self._store,
             RegistryPlace(registry, reference),
             raw.descriptor,

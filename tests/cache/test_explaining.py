@@ -120,7 +120,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 def keep(store: Store, ingredients: Ingredients, **names: object) -> None:
     (layer,) = store.layers.all()
     names = {"own": ("file /x",), **names}
-    Cache(store, **names).keep(ingredients, Made(layer.diff_id, layer.layer_digest), 1.0)  # type: ignore[arg-type]
+    Cache(store, **names).save(ingredients, Made(layer.diff_id, layer.layer_digest), 1.0)  # type: ignore[arg-type]
 
 
 def test_no_look_up_goes_through_a_table(store: Store) -> None:
@@ -130,7 +130,7 @@ def test_no_look_up_goes_through_a_table(store: Store) -> None:
         for number in range(10_000):
             ingredients = step(f"echo {number}")
             key = step_key("parent", ingredients.canonical, {})
-            store.records.put(key, layer.diff_id, b"{}", places=["here", f"there {number}"], created=number)
+            store.records.save(key, layer.diff_id, b"{}", places=["here", f"there {number}"], created=number)
     with closing(sqlite3.connect(store.database.path)) as database:
         for statement, count in (
             (NEAR, 2),
@@ -167,8 +167,8 @@ def test_the_nearest_record(store: Store) -> None:
 def test_what_is_kept_of_inputs_goes_with_the_last_record(store: Store) -> None:
     (layer,) = store.layers.all()
     lists = {"sha256:1": lambda: b"x" * 100_000, "sha256:2": lambda: b"y"}
-    store.records.put("a", layer.diff_id, b"{}", inputs=lists)
-    store.records.put("b", layer.diff_id, b"{}", inputs={"sha256:1": lambda: b"never asked for"})
+    store.records.save("a", layer.diff_id, b"{}", inputs=lists)
+    store.records.save("b", layer.diff_id, b"{}", inputs={"sha256:1": lambda: b"never asked for"})
     assert store.records.input_list("sha256:1") == b"x" * 100_000
     store.records.remove("a")
     assert store.records.input_list("sha256:1") == b"x" * 100_000
@@ -177,7 +177,7 @@ def test_what_is_kept_of_inputs_goes_with_the_last_record(store: Store) -> None:
     assert store.records.input_list("sha256:1") is None
     assert store.records.gone("a") is not None
     assert store.records.gone("c") is None
-    store.records.put("a", layer.diff_id, b"{}")
+    store.records.save("a", layer.diff_id, b"{}")
     assert store.records.gone("a") is None
 
 
@@ -191,7 +191,7 @@ def test_a_list_that_was_not_kept_is_not_made_up(store: Store) -> None:
 def test_a_damaged_list_is_told_as_such(store: Store) -> None:
     (layer,) = store.layers.all()
     ingredients = step("x", sources="sha256:1")
-    Cache(store, own=("file /x",)).keep(
+    Cache(store, own=("file /x",)).save(
         ingredients, Made(layer.diff_id, layer.layer_digest), 1.0, lists={"sha256:1": lambda: b"x" * 100_000}
     )
     for damaged in b"z??", b"s??", b"":

@@ -412,7 +412,7 @@ def test_hits_are_noted_where_they_were_met(builds: Callable[..., Build]) -> Non
     builds({"/a": Op(), "/b": Op()}).run(chain("/a", "/b"))
     build = builds({"/a": Op(), "/b": Op()})
     noted: list[list[tuple[str, str]]] = []
-    cast("Any", build.cache).see = lambda met: noted.append([(key, kind) for key, _, kind in met])
+    cast("Any", build.cache).touch = lambda met: noted.append([(key, kind) for key, _, kind in met])
     cast("Any", build.cache).were_met = lambda keys: bool(noted) or not keys
     build.run(chain("/a"))
     records = build.engine.runner.records

@@ -94,7 +94,7 @@ def test_layers_that_a_power_cut_damaged_are_dropped_with_all_that_is_made_of_th
         lost, whole = add(store, "lost"), add(store, "whole")
         put(store, b"2", [kept, lost], "lost")
         put(store, b"3", [whole], "whole")
-        store.records.put("key", lost.diff_id, b"{}")
+        store.records.save("key", lost.diff_id, b"{}")
     power_cut(root)
     os.truncate(os.path.join(root, "layers", lost.diff_id.removeprefix("sha256:"), damaged), 2)
     with Store(root) as store:

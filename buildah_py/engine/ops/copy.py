@@ -83,7 +83,7 @@ class CopyOp:
         chown = bool(self._step.chown)
         digests = [one.identity or one.selection.digest(chmod=self._mode, chown=chown) for one in self._select()]
         if key := self._question():
-            self._worker.cache.selections.keep(key, digests[0], self._source.name)
+            self._worker.cache.selections.save(key, digests[0], self._source.name)
         return digests
 
     def _question(self) -> str:

@@ -68,7 +68,7 @@ class RunOp:
         digest = selection.digest()
         self._lists[f"mount {mount.target}"] = InputList(selection.where, not key, selection.bases(), selection.packed)
         if key:
-            self._worker.cache.selections.keep(key, digest, selection.where)
+            self._worker.cache.selections.save(key, digest, selection.where)
         return digest
 
     def _question(self, mount: MountStep) -> str:
