@@ -9,7 +9,8 @@ Nothing is imported before it is used.
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from buildah_py.api.library import Built, build, images, pull, push, remove, run, why
+    from buildah_py.api.built import Building, Built, Step
+    from buildah_py.api.library import build, images, pull, push, remove, run, save, start_build, why
     from buildah_py.errors import (
         BuildFileError,
         Interrupted,
@@ -23,11 +24,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BuildFileError",
+    "Building",
     "Built",
     "Interrupted",
     "NotFound",
     "PybuildError",
     "RegistryError",
+    "Step",
     "StepFailed",
     "UsageError",
     "__version__",
@@ -37,10 +40,13 @@ __all__ = [
     "push",
     "remove",
     "run",
+    "save",
+    "start_build",
     "why",
 ]
 
-_ERRORS = frozenset({name for name in __all__ if name[0].isupper()} - {"Built"})
+_RESULTS = frozenset({"Building", "Built", "Step"})
+_ERRORS = frozenset({name for name in __all__ if name[0].isupper()} - _RESULTS)
 
 
 def __getattr__(name: str) -> object:
@@ -48,7 +54,15 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    module = "version" if name == "__version__" else "errors" if name in _ERRORS else "api.library"
+    module = (
+        "version"
+        if name == "__version__"
+        else "errors"
+        if name in _ERRORS
+        else "api.built"
+        if name in _RESULTS
+        else "api.library"
+    )
     return getattr(import_module(f"{__name__}.{module}"), name)
 
 

@@ -15,7 +15,7 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
-from buildah_py.errors import PybuildError
+from buildah_py.errors import Interrupted, PybuildError
 from buildah_py.linux.identity import needs_user_namespace
 from buildah_py.linux.interpreter import command
 
@@ -27,10 +27,17 @@ _RESULT: Final = "result"
 _ERROR: Final = "error"
 
 
-def call(function: str, request: object, environ: Mapping[str, str], on_event: Callable[[Any], object]) -> Any:
+def call(
+    function: str,
+    request: object,
+    environ: Mapping[str, str],
+    on_event: Callable[[Any], object],
+    started: Callable[[int], object] = lambda _: None,
+) -> Any:
     """Call `module:name` of this package with (request, emit) in a child; what it returns or raises.
 
-    Standard streams are the child's too. Whatever ends this call early, such as KeyboardInterrupt, ends the child.
+    Standard streams are the child's too. `started` hears its process id. Whatever ends this call early, such as
+    KeyboardInterrupt, ends the child.
     """
     ours, theirs = socket.socketpair()
     with ours:
@@ -42,6 +49,7 @@ def call(function: str, request: object, environ: Mapping[str, str], on_event: C
             with ours.makefile("rwb") as stream:
                 pickle.dump((function, request), stream)
                 stream.flush()
+                started(pid)
                 return _receive(stream, on_event)
         except BaseException:
             with contextlib.suppress(ProcessLookupError):
@@ -89,6 +97,8 @@ def serve() -> int:
         module, _, function = name.partition(":")
         try:
             send(_RESULT, getattr(import_module(module), function)(request, lambda event: send(_EVENT, event)))
+        except KeyboardInterrupt:
+            send(_ERROR, Interrupted("the process that was to do it was told to end"))
         except BaseException as error:  # noqa: BLE001 - it is raised again by whoever called
             send(_ERROR, error)
     return 0

@@ -7,8 +7,11 @@ enters a user namespace; events arrive in the calling thread, or for root in tho
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
 
+from buildah_py.api.built import Building, Built, StepCollector
+from buildah_py.errors import StepFailed
 from buildah_py.linux.identity import needs_user_namespace
 
 if TYPE_CHECKING:
@@ -21,19 +24,6 @@ if TYPE_CHECKING:
     from buildah_py.query.images import ListedImage
 
     OnEvent = Callable[[Event], None]
-
-
-class Built(NamedTuple):
-    """An image that was built: its id, its full names, how many steps were hits, and how many were executed.
-
-    `digest` is what the first output called it by, "" where it was only kept in the store.
-    """
-
-    id: str
-    names: tuple[str, ...]
-    hits: int
-    ran: int
-    digest: str = ""
 
 
 def build(
@@ -72,8 +62,8 @@ def build(
     on the command line. `root` is the state directory, else the user's. `on_event` is called with each event of
     `buildah_py.progress.events`.
 
-    Raises UsageError, BuildFileError, NotFound, StepFailed with the command's status in `exit_status`, and others of
-    PybuildError.
+    Raises UsageError, BuildFileError, NotFound, StepFailed with the command's status in `exit_status`, its `step` and
+    the end of its `output`, and others of PybuildError.
     """
     request = _request(
         context,
@@ -99,9 +89,27 @@ def build(
         jobs=jobs,
         extensions=extensions,
     )
-    result = _call("buildah_py.api.build:build", request, request.environ, on_event)
+    collector = StepCollector(on_event)
+    try:
+        result = _call("buildah_py.api.build:build", request, request.environ, collector)
+    except StepFailed as error:
+        collector.complete(error)
+        raise
     digest = result.descriptor.digest if result.descriptor is not None else ""
-    return Built(result.image, result.names, result.hits, result.ran, digest)
+    return Built(result.image, result.names, result.hits, result.ran, digest, collector.steps(), root)
+
+
+def start_build(context: str | os.PathLike[str] | None = ".", **options: Any) -> Building:
+    """Begin a build in a child process, with the options of `build`, but for `on_event`.
+
+    Iterate over its events, then ask for its `result()`, which raises what `build` raises.
+    """
+
+    def work(on_event: OnEvent, started: Callable[[int], object]) -> Built:
+        _child_started.set(started)
+        return build(context, **options, on_event=on_event)
+
+    return Building(work)
 
 
 def why(
@@ -202,6 +210,24 @@ def run(
     return status
 
 
+def save(
+    names: str | Iterable[str],
+    path: str | os.PathLike[str],
+    *,
+    form: str = "docker-archive",
+    compression: str | None = None,
+    root: str | None = None,
+) -> None:
+    """Write images of the store to a file, or with `form="oci-dir"` to a directory, as `pybuild save` does.
+
+    `form` may be `oci-archive` too. Layers that were made here are compressed with `gzip`, or as `compression` says:
+    `zstd`, `uncompressed`. Raises NotFound, UsageError, OutputError.
+    """
+    environ = _environ(root)
+    request = ([names] if isinstance(names, str) else list(names), os.fspath(path), form, compression, environ)
+    _call("buildah_py.api.library:_save", request, environ, lambda _: None)
+
+
 def images(name: str | None = None, *, root: str | None = None) -> list[ListedImage]:
     """List the names of the images in the store, the newest image first; those called `name` alone, if given."""
     from buildah_py.api.state import open_store
@@ -258,12 +284,17 @@ def _request(
     )
 
 
+_child_started: ContextVar[Callable[[int], object] | None] = ContextVar("started", default=None)
+"""Set in a context whose builds are done in a child in any case: called with its process id."""
+
+
 def _call(function: str, request: Any, environ: Mapping[str, str], on_event: OnEvent) -> Any:
     """Call a function of this package here, or where this process may not make containers in a child."""
-    if needs_user_namespace(environ):
+    started = _child_started.get()
+    if started is not None or needs_user_namespace(environ):
         from buildah_py.api.child import call
 
-        return call(function, request, _environ(environ.get("PYBUILD_ROOT")), on_event)
+        return call(function, request, _environ(environ.get("PYBUILD_ROOT")), on_event, started or (lambda _: None))
     from importlib import import_module
 
     module, _, name = function.partition(":")
@@ -306,6 +337,18 @@ def _push(request: tuple[str, str, bool, str | None, Mapping[str, str]], on_even
     wanted = PushRequest(name=name, destination=destination, all_tags=all_tags, compression=compression)
     with open_store(environ, Registries(environ, lambda: options)) as store:
         return push_stored(store, wanted, options, on_event).digest
+
+
+def _save(request: tuple[list[str], str, str, str | None, Mapping[str, str]], _on_event: OnEvent) -> None:
+    from buildah_py.api.state import open_store
+    from buildah_py.registry import RegistryOptions
+    from buildah_py.transfer.provider import Registries
+    from buildah_py.transfer.save import save as write
+
+    names, path, form, compression, environ = request
+    options = RegistryOptions.from_environment(environ)
+    with open_store(environ, Registries(environ, lambda: options)) as store:
+        write(store, names, path, options, form=form, compression=compression)
 
 
 def _run(request: tuple[str, tuple[str, ...], Mapping[str, str], str, str, str, bool], on_event: OnEvent) -> int:
