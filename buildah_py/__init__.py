@@ -9,8 +9,8 @@ Nothing is imported before it is used.
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from buildah_py.api.built import Building, Built, Step
-    from buildah_py.api.library import build, images, pull, push, remove, run, save, start_build, why
+    from buildah_py.api.built import Building, BuildStep, Built, save
+    from buildah_py.api.library import build, images, pull, push, remove, run, start_build, why
     from buildah_py.errors import (
         BuildFileError,
         Interrupted,
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BuildFileError",
+    "BuildStep",
     "Building",
     "Built",
     "Interrupted",
     "NotFound",
     "PybuildError",
     "RegistryError",
-    "Step",
     "StepFailed",
     "UsageError",
     "__version__",
@@ -45,7 +45,7 @@ __all__ = [
     "why",
 ]
 
-_RESULTS = frozenset({"Building", "Built", "Step"})
+_RESULTS = frozenset({"BuildStep", "Building", "Built", "save"})
 _ERRORS = frozenset({name for name in __all__ if name[0].isupper()} - _RESULTS)
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
+from buildah_py.api.child import call_as_needed, environ_of
 from buildah_py.progress import events
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 
     from buildah_py.errors import StepFailed
     from buildah_py.progress.events import Event
@@ -17,7 +19,7 @@ _TAIL: Final = 64 << 10
 """Bytes of a step's output that its failure holds."""
 
 
-class Step(NamedTuple):
+class BuildStep(NamedTuple):
     """A step of a build: its `number` in its `stage` (from 1), the instruction's `text`, and what became of it.
 
     `outcome` is `hit`, `ran`, `failed` or `cancelled`, and `reason` why it was executed. `seconds` and `cpu` are wall
@@ -46,14 +48,42 @@ class Built(NamedTuple):
     hits: int
     ran: int
     digest: str = ""
-    steps: tuple[Step, ...] = ()
+    steps: tuple[BuildStep, ...] = ()
     root: str | None = None
 
     def save(self, path: str, *, form: str = "docker-archive", compression: str | None = None) -> None:
         """Write the image to a file, or a directory with `form="oci-dir"`; see `buildah_py.save`."""
-        from buildah_py.api.library import save
-
         save([*self.names] or [self.id], path, form=form, compression=compression, root=self.root)
+
+
+def save(
+    names: str | Iterable[str],
+    path: str | os.PathLike[str],
+    *,
+    form: str = "docker-archive",
+    compression: str | None = None,
+    root: str | None = None,
+) -> None:
+    """Write images of the store to a file, or with `form="oci-dir"` to a directory, as `pybuild save` does.
+
+    `form` may be `oci-archive` too. Layers that were made here are compressed with `gzip`, or as `compression` says:
+    `zstd`, `uncompressed`. Raises NotFound, UsageError, OutputError.
+    """
+    environ = environ_of(root)
+    request = ([names] if isinstance(names, str) else list(names), os.fspath(path), form, compression, environ)
+    call_as_needed("buildah_py.api.built:_save", request, environ, lambda _: None)
+
+
+def _save(request: tuple[list[str], str, str, str | None, Mapping[str, str]], _on_event: object) -> None:
+    from buildah_py.api.state import open_store
+    from buildah_py.registry import RegistryOptions
+    from buildah_py.transfer.provider import Registries
+    from buildah_py.transfer.save import save as write
+
+    names, path, form, compression, environ = request
+    options = RegistryOptions.from_environment(environ)
+    with open_store(environ, Registries(environ, lambda: options)) as store:
+        write(store, names, path, options, form=form, compression=compression)
 
 
 class StepCollector:
@@ -81,7 +111,7 @@ class StepCollector:
                     self._tails.pop(event.id, None)
         self._then(event)
 
-    def steps(self) -> tuple[Step, ...]:
+    def steps(self) -> tuple[BuildStep, ...]:
         """Give the steps that have ended."""
         return tuple(_step(begun, self._done[id_]) for id_, begun in self._begun.items() if id_ in self._done)
 
@@ -93,8 +123,9 @@ class StepCollector:
                 error.output = bytes(self._tails.get(id_, b"")).decode("utf-8", "replace")
 
 
-def _step(begun: events.StepStarted, done: events.StepDone) -> Step:
-    return Step(begun.stage, begun.number, begun.text, done.outcome, done.reason, done.seconds, done.cpu, done.memory)
+def _step(begun: events.StepStarted, done: events.StepDone) -> BuildStep:
+    ended = (done.outcome, done.reason, done.seconds, done.cpu, done.memory)
+    return BuildStep(begun.stage, begun.number, begun.text, *ended)
 
 
 class Building:
@@ -131,7 +162,6 @@ class Building:
                 self._interrupt()
 
     def _interrupt(self) -> None:
-        import os
         import signal
 
         if self._child and self._thread.is_alive():

@@ -7,12 +7,11 @@ enters a user namespace; events arrive in the calling thread, or for root in tho
 from __future__ import annotations
 
 import os
-from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 from buildah_py.api.built import Building, Built, StepCollector
+from buildah_py.api.child import call_as_needed, child_started, environ_of
 from buildah_py.errors import StepFailed
-from buildah_py.linux.identity import needs_user_namespace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -91,7 +90,7 @@ def build(
     )
     collector = StepCollector(on_event)
     try:
-        result = _call("buildah_py.api.build:build", request, request.environ, collector)
+        result = call_as_needed("buildah_py.api.build:build", request, request.environ, collector)
     except StepFailed as error:
         collector.complete(error)
         raise
@@ -106,7 +105,7 @@ def start_build(context: str | os.PathLike[str] | None = ".", **options: Any) ->
     """
 
     def work(on_event: OnEvent, started: Callable[[int], object]) -> Built:
-        _child_started.set(started)
+        child_started.set(started)
         return build(context, **options, on_event=on_event)
 
     return Building(work)
@@ -149,7 +148,7 @@ def why(
         platform=platform,
         extensions=extensions,
     )
-    found: Report = _call("buildah_py.api.library:_why", (request, against), request.environ, lambda _: None)
+    found: Report = call_as_needed("buildah_py.api.library:_why", (request, against), request.environ, lambda _: None)
     return select(found, step)
 
 
@@ -162,8 +161,10 @@ def pull(
     on_event: OnEvent = lambda _: None,
 ) -> list[str]:
     """Get an image, or all tags of a repository, from a registry; their ids. Raises NotFound, RegistryError."""
-    environ = _environ(root)
-    ids: list[str] = _call("buildah_py.api.library:_pull", (name, platform, all_tags, environ), environ, on_event)
+    environ = environ_of(root)
+    ids: list[str] = call_as_needed(
+        "buildah_py.api.library:_pull", (name, platform, all_tags, environ), environ, on_event
+    )
     return ids
 
 
@@ -180,9 +181,9 @@ def push(
 
     Raises NotFound, RegistryError, OutputError.
     """
-    environ = _environ(root)
+    environ = environ_of(root)
     request = (name, destination, all_tags, compression, environ)
-    digest: str = _call("buildah_py.api.library:_push", request, environ, on_event)
+    digest: str = call_as_needed("buildah_py.api.library:_push", request, environ, on_event)
     return digest
 
 
@@ -204,28 +205,10 @@ def run(
     """
     from buildah_py.api.child import call
 
-    environ = _environ(root)
+    environ = environ_of(root)
     request = (image, tuple(command), dict(env or {}), user, cwd, network, interactive)
     status: int = call("buildah_py.api.library:_run", request, environ, on_event)  # it changes signals
     return status
-
-
-def save(
-    names: str | Iterable[str],
-    path: str | os.PathLike[str],
-    *,
-    form: str = "docker-archive",
-    compression: str | None = None,
-    root: str | None = None,
-) -> None:
-    """Write images of the store to a file, or with `form="oci-dir"` to a directory, as `pybuild save` does.
-
-    `form` may be `oci-archive` too. Layers that were made here are compressed with `gzip`, or as `compression` says:
-    `zstd`, `uncompressed`. Raises NotFound, UsageError, OutputError.
-    """
-    environ = _environ(root)
-    request = ([names] if isinstance(names, str) else list(names), os.fspath(path), form, compression, environ)
-    _call("buildah_py.api.library:_save", request, environ, lambda _: None)
 
 
 def images(name: str | None = None, *, root: str | None = None) -> list[ListedImage]:
@@ -233,7 +216,7 @@ def images(name: str | None = None, *, root: str | None = None) -> list[ListedIm
     from buildah_py.api.state import open_store
     from buildah_py.query.images import list_images
 
-    with open_store(_environ(root)) as store:
+    with open_store(environ_of(root)) as store:
         return list_images(store, name, warn=lambda _: None)
 
 
@@ -242,16 +225,12 @@ def remove(name: str, *, force: bool = False, root: str | None = None) -> list[s
     from buildah_py.api.images import remove_image
     from buildah_py.api.state import open_store
 
-    with open_store(_environ(root)) as store:
+    with open_store(environ_of(root)) as store:
         return remove_image(store, name, force=force)
 
 
 def _specs(contexts: Mapping[str, str] | None) -> tuple[str, ...]:
     return tuple(f"{name}={value}" for name, value in (contexts or {}).items())
-
-
-def _environ(root: str | None) -> dict[str, str]:
-    return {**os.environ, **({"PYBUILD_ROOT": root} if root is not None else {})}
 
 
 def _request(
@@ -279,26 +258,9 @@ def _request(
         reuse=ReuseOptions(no_cache=no_cache),
         caching=CacheOptions(*caching),
         outputs=OutputOptions(specs=specs, push=push_, load=load),
-        environ={**_environ(root), **variables},
+        environ={**environ_of(root), **variables},
         **options,
     )
-
-
-_child_started: ContextVar[Callable[[int], object] | None] = ContextVar("started", default=None)
-"""Set in a context whose builds are done in a child in any case: called with its process id."""
-
-
-def _call(function: str, request: Any, environ: Mapping[str, str], on_event: OnEvent) -> Any:
-    """Call a function of this package here, or where this process may not make containers in a child."""
-    started = _child_started.get()
-    if started is not None or needs_user_namespace(environ):
-        from buildah_py.api.child import call
-
-        return call(function, request, _environ(environ.get("PYBUILD_ROOT")), on_event, started or (lambda _: None))
-    from importlib import import_module
-
-    module, _, name = function.partition(":")
-    return getattr(import_module(module), name)(request, on_event)
 
 
 # Called with (request, on_event), here or in a child.
@@ -337,18 +299,6 @@ def _push(request: tuple[str, str, bool, str | None, Mapping[str, str]], on_even
     wanted = PushRequest(name=name, destination=destination, all_tags=all_tags, compression=compression)
     with open_store(environ, Registries(environ, lambda: options)) as store:
         return push_stored(store, wanted, options, on_event).digest
-
-
-def _save(request: tuple[list[str], str, str, str | None, Mapping[str, str]], _on_event: OnEvent) -> None:
-    from buildah_py.api.state import open_store
-    from buildah_py.registry import RegistryOptions
-    from buildah_py.transfer.provider import Registries
-    from buildah_py.transfer.save import save as write
-
-    names, path, form, compression, environ = request
-    options = RegistryOptions.from_environment(environ)
-    with open_store(environ, Registries(environ, lambda: options)) as store:
-        write(store, names, path, options, form=form, compression=compression)
 
 
 def _run(request: tuple[str, tuple[str, ...], Mapping[str, str], str, str, str, bool], on_event: OnEvent) -> int:
