@@ -45,8 +45,11 @@ __all__ = [
     "why",
 ]
 
-_RESULTS = frozenset({"BuildStep", "Building", "Built", "save"})
-_ERRORS = frozenset({name for name in __all__ if name[0].isupper()} - _RESULTS)
+_HOMES = {
+    **{name: "errors" for name in __all__ if name[0].isupper()},
+    **dict.fromkeys(("BuildStep", "Building", "Built", "save"), "api.built"),
+    "__version__": "version",
+}
 
 
 def __getattr__(name: str) -> object:
@@ -54,16 +57,7 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    module = (
-        "version"
-        if name == "__version__"
-        else "errors"
-        if name in _ERRORS
-        else "api.built"
-        if name in _RESULTS
-        else "api.library"
-    )
-    return getattr(import_module(f"{__name__}.{module}"), name)
+    return getattr(import_module(f"{__name__}.{_HOMES.get(name, 'api.library')}"), name)
 
 
 def __dir__() -> list[str]:

@@ -94,7 +94,8 @@ class BuildFileError(PybuildError):
 class StepFailed(PybuildError):
     """A RUN ended with `status` (1 to 255; 128 + signal number when a signal ended it).
 
-    For those who use the library, `step` is the `buildah_py.BuildStep` that failed, and `output` the end of what it wrote.
+    For those who use the library, `step` is the `buildah_py.BuildStep` that failed, and `output` the end of what
+    it wrote.
     """
 
     def __init__(self, message: str, status: int, *, hint: str = "") -> None:
