@@ -91,11 +91,39 @@ class BuildFileError(PybuildError):
 
 
 class StepFailed(PybuildError):
-    """A RUN ended with `status` (1 to 255; 128 + signal number when a signal ended it)."""
+    """A RUN ended with `status` (1 to 255; 128 + signal number when a signal ended it).
 
-    def __init__(self, message: str, status: int, *, hint: str = "") -> None:
+    `step` is the step's number in the build, `short` the status in a word, `place` the instruction's file and line,
+    `excerpt` its lines, numbered and marked, `output` the last lines that the command said.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        status: int,
+        *,
+        hint: str = "",
+        short: str = "",
+        step: int = 0,
+        place: tuple[str, int] = ("", 0),
+        excerpt: str = "",
+        output: tuple[str, ...] = (),
+    ) -> None:
         super().__init__(message, hint=hint)
         self.exit_status = status
+        self.short = short
+        self.step = step
+        self.place = place
+        self.excerpt = excerpt
+        self.output = output
+
+    def __str__(self) -> str:
+        shown = [
+            self.message,
+            *([self.excerpt] if self.excerpt else []),
+            *([f"  hint: {self.hint}"] if self.hint else []),
+        ]
+        return "\n".join(shown)
 
 
 class Interrupted(PybuildError):

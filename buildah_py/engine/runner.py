@@ -346,9 +346,12 @@ class StepRunner:
 
     def _failed(self, node: Node, error: PybuildError, started: float) -> None:
         """Say that a step failed, and have the error name the place in the build file."""
-        if not isinstance(error, StepFailed):
+        if isinstance(error, StepFailed):
+            reason = error.short or error.message.partition("\n")[0]
+        else:
             error.message = f"{node.place}: {error.message}"
-        self._done(node, events.FAILED, error.message.partition("\n")[0], started)
+            reason = error.message.partition("\n")[0]
+        self._done(node, events.FAILED, reason, started)
 
     def _done(
         self,
