@@ -138,10 +138,7 @@ class StepRunner:
             self._failed(node, error, started)
             raise
         except OSError as error:
-            from buildah_py.linux.failures import describe as describe_failure
-
-            text, hint = describe_failure(error)
-            told = PybuildError(text, hint=hint)
+            told = self._told(error)
             self._failed(node, told, started)
             raise told from error
         except Exception as error:
@@ -334,6 +331,16 @@ class StepRunner:
         return result_of(node.step, on, [tree for tree in trees if tree is not None], record)
 
     # telling
+
+    def _told(self, error: OSError) -> PybuildError:
+        """Make of an error of the system one for a person."""
+        from buildah_py.linux.failures import describe as describe_failure
+        from buildah_py.store.reserve import is_full, no_space
+
+        text, hint = describe_failure(error)
+        if is_full(error):
+            return no_space(self._store.root)
+        return PybuildError(text, hint=hint)
 
     def _watch(self, step: _Keyed, record: Record, outcome: str, reason: str) -> None:
         if self._observe is not None:

@@ -8,6 +8,7 @@ import struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from buildah_py.engine.ops.command_words import line_of
+from buildah_py.errors import BuildFileError
 from buildah_py.image.config import DEFAULT_PATH
 
 if TYPE_CHECKING:
@@ -94,6 +95,8 @@ def explain(failure: Failure, root: Callable[[], ShownRoot]) -> Cause:
     if signal:
         what = "" if ended.signal is not None else f"most likely a command of it was ended by {signal}"
         return Cause(what, _SIGNALS.get(signal, ""))
+    if advice := _by_check(failure.where):
+        return Cause("", advice)
     found = Cause()
     if ended.status in (NOT_EXECUTABLE, NOT_FOUND):
         found = _not_executed(failure, root)
@@ -267,6 +270,26 @@ def _elf(head: bytes) -> tuple[str, str]:
     except (struct.error, IndexError):
         return "", ""
     return machine, ""
+
+
+def _by_check(where: Where | None) -> str:
+    """Give what a check says of the instruction that may be the reason."""
+    from buildah_py.buildfile.own_checks import own_checks
+    from buildah_py.buildfile.parser import parse
+    from buildah_py.buildfile.rules import RULES
+
+    found: list[str] = []
+    if where is not None:
+
+        def report(rule: str, line: int, message: str, _own: object) -> None:
+            if RULES[rule].told and line == where.span.start.line:
+                found.append(message)
+
+        try:
+            own_checks(parse(where.source.text, where.source.name, extensions=True), report)
+        except BuildFileError:  # it is a trigger of an image, not a file
+            return ""
+    return found[0] if found else ""
 
 
 def _by_last_words(failure: Failure) -> Cause:
