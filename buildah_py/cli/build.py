@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from buildah_py.cli import cache_options, container, docker, outputs, registry, sources
 from buildah_py.cli.arguments import key_values
 from buildah_py.cli.printing import warn
-from buildah_py.errors import BuildFileError, UsageError
+from buildah_py.errors import BuildFileError, StepFailed, UsageError
 
 if TYPE_CHECKING:
     import argparse
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _NETWORKS = ("default", "none", "host")
 _PROGRESS = ("auto", "tty", "plain", "json", "quiet")
 _MOST_JOBS = 1000
+_MOST_STATUS = 255
 
 
 def configure(parser: Parser) -> None:
@@ -28,6 +29,9 @@ def configure(parser: Parser) -> None:
     configure_options(parser)
     parser.add_argument(
         "--record", metavar="FILE", help="write to FILE what each step was made of, for `pybuild why --against`"
+    )
+    parser.add_argument(
+        "--exit-code", metavar="N", default="", help="status to end with where a RUN failed; default: the command's own"
     )
 
 
@@ -97,6 +101,7 @@ def run(args: argparse.Namespace) -> int:
     """Build; 0 or an error that knows its exit status."""
     from buildah_py.api.build import build
 
+    failed = _status(args.exit_code)
     request = read_request(args, record=args.record or "")
     call = "check" if args.check else args.call
     if call != "build":
@@ -107,7 +112,11 @@ def run(args: argparse.Namespace) -> int:
         warn(text)
     mode = "quiet" if args.quiet else args.progress
     with renderer(mode, err=sys.stderr, out=outputs.stdout(args), env=os.environ) as sink:
-        build(request, sink, lambda result: outputs.tell(args, result))
+        try:
+            build(request, sink, lambda result: outputs.tell(args, result))
+        except StepFailed as error:
+            error.exit_status = failed or error.exit_status
+            raise
     return 0
 
 
@@ -148,6 +157,14 @@ def read_request(args: argparse.Namespace, *, record: str = "") -> BuildRequest:
         **registry.read_pull(args),
         environ=dict(os.environ),
     )
+
+
+def _status(text: str) -> int:
+    from buildah_py.image.numbers import decimal
+
+    if text and not 0 < decimal(text) <= _MOST_STATUS:
+        raise UsageError(f"--exit-code {text} is not a status of a failure", hint=f"from 1 to {_MOST_STATUS}")
+    return int(text or 0)
 
 
 def _jobs(text: str) -> int:
