@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from buildah_py.cli import cache_options, container, docker, outputs, registry, sources
+from buildah_py.cli import cache_options, container, outputs, registry, sources
 from buildah_py.cli.arguments import key_values
 from buildah_py.cli.printing import warn
 from buildah_py.errors import BuildFileError, UsageError
@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from buildah_py.api.request import BuildRequest
     from buildah_py.cli.arguments import Parser
 
-_NETWORKS = ("default", "none", "host")
+NETWORKS = ("default", "none", "host")
+_USUAL_NETWORKS = ("bridge", "private", "pasta", "slirp4netns")
 _PROGRESS = ("auto", "tty", "plain", "json", "quiet")
 _MOST_JOBS = 1000
+_LINT = "lint"
 
 
 def configure(parser: Parser) -> None:
@@ -56,7 +58,7 @@ def configure_options(parser: Parser) -> None:
         default=[],
         help="variable of the image and of its steps, whatever ENV says; `K` alone takes it from the environment",
     )
-    add("--network", choices=_NETWORKS, default="default", help="network of RUN steps; default: %(default)s")
+    add("--network", type=network, choices=NETWORKS, default="default", help="network of RUN steps; default: default")
     add(
         "--allow",
         metavar="RIGHT",
@@ -76,7 +78,7 @@ def configure_options(parser: Parser) -> None:
     add("--ssh", metavar="SPEC", action="append", default=[], help="default or ID=SOCKET, for RUN --mount=type=ssh")
     add("--jobs", metavar="N", default="", help="steps to execute at once; default: four and four for each processor")
     add("-q", "--quiet", action="store_true", help="print nothing but the image's id")
-    add("--progress", choices=_PROGRESS, default="auto", help="how to show the build; default: %(default)s")
+    add("--progress", type=_progress, choices=_PROGRESS, default="auto", help="how to show the build; default: auto")
     add(
         "--call",
         metavar="METHOD",
@@ -89,8 +91,23 @@ def configure_options(parser: Parser) -> None:
     cache_options.configure_reuse(parser)
     container.configure(parser)
     cache_options.configure_sharing(parser)
-    docker.configure_build(parser)
+    parser.further = _declare_further
     add("--extensions", action="store_true", help="allow pybuild's extensions of the language")
+
+
+def _declare_further(parser: Parser) -> None:
+    from buildah_py.cli.flags import declare
+
+    declare(parser)
+
+
+def network(text: str) -> str:
+    """Give docker's and buildah's names of the usual network the one that it has here."""
+    return "default" if text.partition(":")[0] in _USUAL_NETWORKS else text
+
+
+def _progress(text: str) -> str:
+    return {"none": "quiet", "rawjson": "json"}.get(text, text)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -98,12 +115,12 @@ def run(args: argparse.Namespace) -> int:
     from buildah_py.api.build import build
 
     request = read_request(args, record=args.record or "")
-    call = "check" if args.check else args.call
+    call = "check" if args.check else args.call.replace(_LINT, "check", 1)
     if call != "build":
         return _look(call, request)
     from buildah_py.progress.choose import renderer
 
-    for text in docker.without_effect(args):
+    for text in getattr(args, "notes", ()):
         warn(text)
     mode = "quiet" if args.quiet else args.progress
     with renderer(mode, err=sys.stderr, out=outputs.stdout(args), env=os.environ) as sink:
@@ -117,6 +134,8 @@ def read_request(args: argparse.Namespace, *, record: str = "") -> BuildRequest:
     from buildah_py.api.request import BuildRequest
     from buildah_py.buildfile.variables import EPOCH, EPOCH_OF_CONTEXT
 
+    if settle := getattr(args, "settle", None):
+        settle(args)
     build_args = key_values(args.build_arg, "--build-arg", dict(os.environ))
     epoch = None if args.timestamp else read_epoch(args.source_date_epoch, build_args, os.environ)
     if epoch is not None:

@@ -1,0 +1,48 @@
+"""The page about flags of docker and buildah, docs/flags.md, made of their table; `pybuild help flags` shows it."""
+
+from __future__ import annotations
+
+from buildah_py.cli.flags import ANYTHING, DIFFERS, NOTE, REFUSED, SAME, TABLE, ForeignFlag
+
+_HEAD = """\
+# Flags of docker and buildah
+
+All flags of `docker buildx build` ({docker}) and of `buildah build` ({buildah}), and what becomes of them here.
+The program's own table is the source of this page: `scripts/make_pages.py` writes it.
+
+- **same**: the flag does what it does there.
+- **differs**: it does so but for what is said.
+- **note**: it is accepted and has no effect. Where that is not what was asked for, a warning says so.
+- **refused**: the build ends before it begins, with what to do instead.
+
+Flags that are on or off take `=true` and `=false`, and all other spellings that Go reads (`1`, `0`, `t`, `f`, …).
+
+| flag | docker | buildah | here | |
+|---|---|---|---|---|
+"""
+
+
+def page() -> str:
+    """Return the page."""
+    docker, buildah = sum(flag.docker for flag in TABLE), sum(flag.buildah for flag in TABLE)
+    rows = (
+        f"| `{flag.option()}` | {'x' if flag.docker else ''} | {'x' if flag.buildah else ''} | {flag.decision} "
+        f"| {_remark(flag)} |\n"
+        for flag in TABLE
+    )
+    return _HEAD.format(docker=docker, buildah=buildah) + "".join(rows)
+
+
+def _remark(flag: ForeignFlag) -> str:
+    """Say what there is to say; a bar would end the cell of the table."""
+    text = flag.text
+    if flag.decision == REFUSED:
+        text += f"; instead: {flag.instead}"
+    elif flag.decision in (SAME, DIFFERS):
+        return text
+    fine = [f"`{value}`" if value else "an empty value" for value in flag.fine if value != ANYTHING]
+    if fine:
+        text += (
+            f". No word of that for {', '.join(fine)}" if flag.decision == NOTE else f". Accepted: {', '.join(fine)}"
+        )
+    return text.replace("|", "\\|")
