@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from buildah_py.cli.aliases import FOREIGN, GLOBAL, GROUPS, WORDS
 from buildah_py.cli.flags import ANYTHING, DIFFERS, NOTE, REFUSED, SAME, TABLE, ForeignFlag
 
 _HEAD = """\
@@ -20,6 +21,26 @@ Flags that are on or off take `=true` and `=false`, and all other spellings that
 | flag | docker | buildah | here | |
 |---|---|---|---|---|
 """
+_COMMANDS = """
+## Commands
+
+`alias docker=pybuild` and `alias buildah=pybuild` do for scripts that build, look at images and move them.
+
+| typed | means |
+|---|---|
+"""
+_NOT_HERE = """
+Commands that are not supported, and what to do instead:
+
+| typed | |
+|---|---|
+"""
+_BEFORE = """
+Options before the command:
+
+| option | |
+|---|---|
+"""
 
 
 def page() -> str:
@@ -30,7 +51,25 @@ def page() -> str:
         f"| {_remark(flag)} |\n"
         for flag in TABLE
     )
-    return _HEAD.format(docker=docker, buildah=buildah) + "".join(rows)
+    return _HEAD.format(docker=docker, buildah=buildah) + "".join(rows) + _commands()
+
+
+def _commands() -> str:
+    meant = dict(WORDS)
+    meant |= {f"{group} {typed}": words for group, known in GROUPS.items() for typed, words in known.items()}
+    same: dict[tuple[str, str], list[str]] = {}
+    for typed, reasons in FOREIGN.items():
+        same.setdefault(reasons, []).append(f"`{typed}`")
+    rows = [_COMMANDS, *(f"| `{typed}` | `pybuild {' '.join(words)}` |\n" for typed, words in meant.items())]
+    rows += [
+        _NOT_HERE,
+        *(f"| {', '.join(typed)} | pybuild {why}; {instead} |\n" for (why, instead), typed in same.items()),
+    ]
+    rows.append(_BEFORE)
+    for option, meaning in GLOBAL.items():
+        text = "refused: PYBUILD_ROOT names the state directory" if not meaning else f"no effect: {meaning}"
+        rows.append(f"| `{option}` | {f'the same as {meaning}' if meaning.isupper() else text} |\n")
+    return "".join(rows)
 
 
 def _remark(flag: ForeignFlag) -> str:
