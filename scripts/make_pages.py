@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from buildah_py.cli import flags_page
+from buildah_py.cli.config import schema
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 
@@ -12,6 +14,8 @@ DOCS = Path(__file__).resolve().parents[1] / "docs"
 def main() -> None:
     """Write them."""
     (DOCS / "flags.md").write_text(flags_page.page(), encoding="utf-8")
+    (DOCS / "schema").mkdir(exist_ok=True)
+    (DOCS / "schema/config.json").write_text(json.dumps(schema(), indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

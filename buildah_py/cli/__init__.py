@@ -48,6 +48,7 @@ COMMANDS = {
     "check": "find mistakes in a build file",
     "fmt": "print a build file in canonical form",
     "context": "look at what the build context holds",
+    "config": "show the defaults that hold, and change them",
     "info": "show facts about the program and this machine",
     "version": "show the version",
     "doctor": "tell what this machine allows and what is missing",
@@ -79,6 +80,9 @@ PRIVILEGED = (
 )
 """Commands that make containers, or files of any owner. For others than root they run in a user namespace."""
 
+
+_WITH_DEFAULTS = ("build", "why", "check", "verify", "pull", "push", "run", "shell")
+"""Commands that have options whose defaults can be configured."""
 
 GLOBAL = (
     "--config", "--registries-conf", "--host", "-H", "--storage-driver", "--storage-opt", "--log-level", "--context",
@@ -172,6 +176,10 @@ def _dispatch(arguments: list[str]) -> int:
     # Two optional words with options between them: only parsing it intermixed keeps them apart.
     parse = parser.parse_intermixed_args if name == "why" else parser.parse_args
     args = parse(rest)
+    if name in _WITH_DEFAULTS:
+        from buildah_py.cli.arguments import fill
+
+        fill(args, parser.given, name, os.environ)
     if getattr(args, "debug", False):
         debug.switch_on()
     if debug.is_on():

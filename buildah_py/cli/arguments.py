@@ -6,13 +6,13 @@ import argparse
 import os
 import sys
 from functools import cache
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from buildah_py.errors import UsageError
 from buildah_py.image import numbers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Container, Mapping
 
 
 class _Once(argparse.Action):
@@ -149,6 +149,9 @@ def make_parser(command: str, description: str) -> Parser:
     )
 
 
+_DESTS: Final = {"compression": "compression_format"}
+
+
 @cache
 def _width() -> int:
     """Give the width of help; asked for the first option already, argparse would import much to find it."""
@@ -159,6 +162,30 @@ def _width() -> int:
         return (os.get_terminal_size(sys.stdout.fileno()).columns or 80) - 2
     except (OSError, ValueError):
         return 78
+
+
+def fill(args: argparse.Namespace, given: Container[str], command: str, environ: Mapping[str, str]) -> None:
+    """Give options that were not given what the environment or the configuration file says. Raises UsageError."""
+    from buildah_py.api.config import SETTINGS, effective, read_config
+
+    file = read_config(environ)
+    for setting in SETTINGS:
+        name = _DESTS.get(setting.name, setting.name.replace("-", "_"))
+        if (
+            command not in setting.commands
+            or name in given
+            or (setting.kind == "list" and bool(getattr(args, name, None)))
+        ):
+            continue
+        if name == "platform" and any(getattr(args, part, "") for part in ("os", "arch", "variant")):
+            continue
+        value, origin = effective(setting, environ, file)
+        if not origin or (value == "tty" and not sys.stderr.isatty()):
+            continue
+        if setting.kind == "list":
+            setattr(args, name, value.split("\n"))
+        else:
+            setattr(args, name, int(value) if setting.name == "compression-level" else value)
 
 
 def key_values(

@@ -10,9 +10,11 @@ from buildah_py.cli import cache_options, container, outputs, registry, sources
 from buildah_py.cli.arguments import key_values
 from buildah_py.cli.printing import warn
 from buildah_py.errors import BuildFileError, UsageError
+from buildah_py.image.numbers import boolean
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Mapping
 
     from buildah_py.api.request import BuildRequest
     from buildah_py.cli.arguments import Parser
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 NETWORKS = ("default", "none", "host")
 _USUAL_NETWORKS = ("bridge", "private", "pasta", "slirp4netns")
 _PROGRESS = ("auto", "tty", "plain", "json", "quiet")
+_OF_OTHERS = ("BUILDX_", "BUILDKIT_", "BUILDAH_", "EXPERIMENTAL_BUILDKIT", "STORAGE_", "DOCKER_")
+"""Beginnings of variables that steer other builders."""
+_INLINE_CACHE = "BUILDKIT_INLINE_CACHE"
 _MOST_JOBS = 1000
 _LINT = "lint"
 
@@ -122,10 +127,30 @@ def run(args: argparse.Namespace) -> int:
 
     for text in getattr(args, "notes", ()):
         warn(text)
+    _warn_of_variables(request)
     mode = "quiet" if args.quiet else args.progress
     with renderer(mode, err=sys.stderr, out=outputs.stdout(args), env=os.environ) as sink:
         build(request, sink, lambda result: outputs.tell(args, result))
     return 0
+
+
+def _warn_of_variables(request: BuildRequest) -> None:
+    """Say what variables ask for that has no meaning here."""
+    if any(name.startswith(_OF_OTHERS) for name in (*request.environ, *request.build_args)):
+        from buildah_py.cli.environment import without_effect
+
+        for text in without_effect(request.environ, request.build_args):
+            warn(text)
+
+
+def docker_proxies(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the proxies that docker's configuration names, for RUN steps and containers. Raises UsageError."""
+    home = environ.get("DOCKER_CONFIG") or os.path.join(environ.get("HOME", "/"), ".docker")
+    if not os.path.exists(os.path.join(home, "config.json")):
+        return {}
+    from buildah_py.cli.docker_config import proxies
+
+    return proxies(environ)
 
 
 def read_request(args: argparse.Namespace, *, record: str = "") -> BuildRequest:
@@ -137,6 +162,9 @@ def read_request(args: argparse.Namespace, *, record: str = "") -> BuildRequest:
     if settle := getattr(args, "settle", None):
         settle(args)
     build_args = key_values(args.build_arg, "--build-arg", dict(os.environ))
+    build_args = docker_proxies(os.environ) | build_args
+    if boolean(build_args.get(_INLINE_CACHE, "").lower()) and not any("type=inline" in one for one in args.cache_to):
+        args.cache_to = [*args.cache_to, "type=inline"]
     epoch = None if args.timestamp else read_epoch(args.source_date_epoch, build_args, os.environ)
     if epoch is not None:
         build_args.setdefault(EPOCH, str(epoch))

@@ -66,10 +66,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def environment(args: argparse.Namespace) -> dict[str, str]:
-    """Return the variables of --env-file and --env. Raises UsageError."""
+    """Return the proxies of docker's configuration, and the variables of --env-file and --env. Raises UsageError."""
     from buildah_py.cli.arguments import key_values
+    from buildah_py.cli.build import docker_proxies
 
-    found: dict[str, str] = {}
+    found = docker_proxies(os.environ)
     for path in args.env_file:
         try:
             with open(path, encoding="utf-8", errors="surrogateescape") as file:
