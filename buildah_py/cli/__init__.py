@@ -31,6 +31,8 @@ COMMANDS = {
     "inspect": "show an image's config",
     "history": "show how an image came about",
     "layers": "show what each layer of an image does, and what is wasted",
+    "builds": "list the builds that the store remembers",
+    "logs": "print what the steps of a build have printed",
     "diff": "show what differs between two images",
     "why": "tell why steps of a build would hit or miss the cache",
     "verify": "build an image again without the cache, and show what differs",
