@@ -43,11 +43,15 @@ if TYPE_CHECKING:
 
 
 def build(
-    request: BuildRequest, emit: Callable[[Event], None], tell: Callable[[BuildResult], None] = lambda _: None
+    request: BuildRequest,
+    emit: Callable[[Event], None],
+    tell: Callable[[BuildResult], None] = lambda _: None,
+    remember: Callable[[str], object] = lambda _: None,
 ) -> BuildResult:
     """Build the target; events go to `emit`.
 
-    `tell` is told of an image that is in the store, also where it could not be written or its cache not be sent then.
+    `tell` is told of an image that is in the store, also where it could not be written or its cache not be sent then;
+    `remember` of the file that the store's history has of the build, however it ended.
     Raises BuildFileError, NotFound, StepFailed with the command's status, Interrupted, StoreError, SandboxError.
     """
     started = time.monotonic()
@@ -121,10 +125,12 @@ def build(
             for text in warnings:
                 emit(events.Warning(text))
             done = replace(done, history=history.write(session, steps.records, done.image, names))
+            remember(done.history)
         except BaseException as error:
             if ahead is not None:
                 ahead.stop()
-            history.write(session, steps.records, done.image if done else "", names if done else (), error)
+            image, own = (done.image, names) if done is not None else ("", ())
+            remember(history.write(session, steps.records, image, own, error))
             emit(events.BuildFailed(time.monotonic() - started))
             if done is not None:
                 tell(done)

@@ -33,6 +33,7 @@ COMMANDS = {
     "layers": "show what each layer of an image does, and what is wasted",
     "builds": "list the builds that the store remembers",
     "logs": "print what the steps of a build have printed",
+    "report": "write a page about a build: timeline, stages, layers",
     "diff": "show what differs between two images",
     "why": "tell why steps of a build would hit or miss the cache",
     "verify": "build an image again without the cache, and show what differs",

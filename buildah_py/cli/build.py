@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 from buildah_py.cli import cache_options, container, docker, outputs, registry, sources
 from buildah_py.cli.arguments import key_values
 from buildah_py.cli.printing import warn
-from buildah_py.errors import BuildFileError, UsageError
+from buildah_py.errors import BuildFileError, PybuildError, UsageError
 
 if TYPE_CHECKING:
     import argparse
 
     from buildah_py.api.request import BuildRequest
     from buildah_py.cli.arguments import Parser
+    from buildah_py.progress.renderer import Renderer
 
 _NETWORKS = ("default", "none", "host")
 _PROGRESS = ("auto", "tty", "plain", "json", "quiet")
@@ -28,6 +29,11 @@ def configure(parser: Parser) -> None:
     configure_options(parser)
     parser.add_argument(
         "--record", metavar="FILE", help="write to FILE what each step was made of, for `pybuild why --against`"
+    )
+    parser.add_argument(
+        "--report",
+        metavar="FILE",
+        help="write to FILE.html a page about the build, or to FILE.md what fits the summary of a CI job",
     )
 
 
@@ -97,6 +103,10 @@ def run(args: argparse.Namespace) -> int:
     """Build; 0 or an error that knows its exit status."""
     from buildah_py.api.build import build
 
+    if args.report:
+        from buildah_py.cli.report import check
+
+        check(args.report, "--report")
     request = read_request(args, record=args.record or "")
     call = "check" if args.check else args.call
     if call != "build":
@@ -107,7 +117,27 @@ def run(args: argparse.Namespace) -> int:
         warn(text)
     mode = "quiet" if args.quiet else args.progress
     with renderer(mode, err=sys.stderr, out=outputs.stdout(args), env=os.environ) as sink:
+        if args.report:
+            return _reported(request, sink, args)
         build(request, sink, lambda result: outputs.tell(args, result))
+    return 0
+
+
+def _reported(request: BuildRequest, sink: Renderer, args: argparse.Namespace) -> int:
+    """Build, and report it, however it ends; what cannot be reported is warned of."""
+    from buildah_py.api.build import build
+    from buildah_py.cli.report import write
+
+    paths: list[str] = []
+    try:
+        build(request, sink, lambda result: outputs.tell(args, result), paths.append)
+    finally:
+        sink.close()
+        if paths:
+            try:
+                write(args.report, paths[0])
+            except PybuildError as error:
+                warn(f"there is no report of the build: {error.message}")
     return 0
 
 

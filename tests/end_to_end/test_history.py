@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.pages.reader import Page
+
 if TYPE_CHECKING:
     from tests.end_to_end.conftest import Pybuild
 
@@ -51,6 +53,39 @@ def test_builds_and_their_logs(busybox: Pybuild) -> None:
     busybox.run("prune", "--all", "--force")
     assert len(busybox.run("builds").stdout.splitlines()) == 1
     assert "no build is remembered here" in busybox.run("logs", status=125).stderr
+
+
+def test_reports_of_builds(busybox: Pybuild) -> None:
+    context = busybox.context(TEXT + "RUN rm /x; echo '<b>bold</b>'\nCMD /x\n")
+    busybox.build(context, "--report", "report.html", "-o", "type=oci,dest=image.tar")
+    page = Page((busybox.work / "report.html").read_text())
+    for told in (
+        "test:latest",
+        "0 of 4 steps cached",
+        "RUN rm /x; echo '<b>bold</b>'",
+        "exported",
+        "critical path",
+        "base images",
+        "1 warning",
+        "Where the bytes are",
+        "Largest files",
+        "/bin/busybox",
+        "In vain",
+    ):
+        assert told in page.text, told
+    assert "wrote the report" in busybox.run("report", "test", "-o", "again.md").stdout
+    assert "```mermaid\ngantt\n" in (busybox.work / "again.md").read_text()
+    assert busybox.run("report", "-o", "-").stdout.startswith("<!DOCTYPE html>")
+    busybox.run("layers", "test", "--html", "layers.html")
+    assert "/bin/busybox" in Page((busybox.work / "layers.html").read_text()).text
+    (context / "Buildfile").write_text(TEXT + "RUN echo alas; exit 3\n")
+    failed = busybox.build(context, "--report", "failed.html", status=3)
+    assert "warning" not in failed.shown
+    page = Page((busybox.work / "failed.html").read_text())
+    assert page.text.count("alas") > 2
+    assert "Failed after" in page.text
+    assert "there is no report" in busybox.build(context, "--report", "none/x.html", status=3).shown
+    assert "FILE.html or FILE.md" in busybox.build(context, "--report", "x.pdf", status=2).shown
 
 
 @pytest.mark.root
