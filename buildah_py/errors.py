@@ -25,6 +25,7 @@ from __future__ import annotations
 TYPE_CHECKING = False  # without `typing`: the small processes of the sandbox load this too
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
     from buildah_py.buildfile.source import Source, Span
 
@@ -91,11 +92,17 @@ class BuildFileError(PybuildError):
 
 
 class StepFailed(PybuildError):
-    """A RUN ended with `status` (1 to 255; 128 + signal number when a signal ended it)."""
+    """A RUN ended with `status` (1 to 255; 128 + signal number when a signal ended it).
+
+    For those who use the library, `step` is the `buildah_py.BuildStep` that failed, and `output` the end of what
+    it wrote.
+    """
 
     def __init__(self, message: str, status: int, *, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.exit_status = status
+        self.step: Any = None
+        self.output = ""
 
 
 class Interrupted(PybuildError):

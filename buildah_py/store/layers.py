@@ -84,11 +84,11 @@ class Layers:
 
     def home(self, diff_id: str) -> str:
         """Return the directory of the layer."""
-        return os.path.join(self._directory, diff_id.removeprefix("sha256:"))
+        return f"{self._directory}/{diff_id.removeprefix('sha256:')}"
 
     def fs(self, diff_id: str) -> str:
         """Name the directory that holds the layer in overlay form; `Store.trees` makes it where only a tar is there."""
-        return os.path.join(self.home(diff_id), "fs")
+        return f"{self.home(diff_id)}/fs"
 
     def tar(self, diff_id: str) -> str:
         """Return the file that holds the layer's whole tar, where it is kept so."""
