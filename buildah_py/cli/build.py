@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from buildah_py.cli import cache_options, container, outputs, registry, sources
 from buildah_py.cli.arguments import key_values
 from buildah_py.cli.printing import warn
-from buildah_py.errors import BuildFileError, StepFailed, UsageError
+from buildah_py.errors import BuildFileError, PybuildError, StepFailed, UsageError
 from buildah_py.image.numbers import boolean
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from buildah_py.api.request import BuildRequest
     from buildah_py.cli.arguments import Parser
+    from buildah_py.progress.renderer import Renderer
 
 NETWORKS = ("default", "none", "host")
 _USUAL_NETWORKS = ("bridge", "private", "pasta", "slirp4netns")
@@ -39,6 +40,11 @@ def configure(parser: Parser) -> None:
     )
     parser.add_argument(
         "--exit-code", metavar="N", default="", help="status to end with where a RUN failed; default: the command's own"
+    )
+    parser.add_argument(
+        "--report",
+        metavar="FILE",
+        help="write to FILE.html a page about the build, or to FILE.md what fits the summary of a CI job",
     )
 
 
@@ -124,6 +130,10 @@ def run(args: argparse.Namespace) -> int:
     from buildah_py.api.build import build
 
     failed = _status(args.exit_code)
+    if args.report:
+        from buildah_py.cli.report import check
+
+        check(args.report, "--report")
     request = read_request(args, record=args.record or "")
     call = "check" if args.check else args.call.replace(_LINT, "check", 1)
     if call != "build":
@@ -136,7 +146,10 @@ def run(args: argparse.Namespace) -> int:
     mode = "quiet" if args.quiet else args.progress
     with renderer(mode, err=sys.stderr, out=outputs.stdout(args), env=os.environ) as sink:
         try:
-            build(request, sink, lambda result: outputs.tell(args, result))
+            if args.report:
+                _build_and_report(request, sink, args)
+            else:
+                build(request, sink, lambda result: outputs.tell(args, result))
         except StepFailed as error:
             error.exit_status = failed or error.exit_status
             raise
@@ -160,6 +173,23 @@ def docker_proxies(environ: Mapping[str, str]) -> dict[str, str]:
     from buildah_py.cli.docker_config import proxies
 
     return proxies(environ)
+
+
+def _build_and_report(request: BuildRequest, sink: Renderer, args: argparse.Namespace) -> None:
+    """Build, and report it, however it ends; what cannot be reported is warned of."""
+    from buildah_py.api.build import build
+    from buildah_py.cli.report import write
+
+    paths: list[str] = []
+    try:
+        build(request, sink, lambda result: outputs.tell(args, result), paths.append)
+    finally:
+        sink.close()
+        if paths:
+            try:
+                write(args.report, paths[0])
+            except PybuildError as error:
+                warn(f"there is no report of the build: {error.message}")
 
 
 def read_request(args: argparse.Namespace, *, record: str = "") -> BuildRequest:
