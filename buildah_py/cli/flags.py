@@ -161,7 +161,7 @@ TABLE: Final = (
              value="FEATURE", fine=("",)),
     _buildah("os-version", REFUSED, "a config gets no version of a system", "the base image's is kept",
              value="VERSION", fine=("",)),
-    _both("output", DIFFERS, "buildx's types and attributes, some more and some less: docs/outputs.md"),
+    _both("output", DIFFERS, "buildx's types and attributes, some more and less: see outputs.md"),
     _buildah("pid", REFUSED, "each container has a PID namespace of its own", "leave it out", value="HOW",
              fine=_PRIVATE),
     _both("platform", DIFFERS, "one; several are built one by one, and joined with `pybuild manifest create`"),
@@ -228,7 +228,9 @@ def declare(parser: Parser) -> None:
     from buildah_py.cli.spellings import declare as declare_spellings
 
     declare_spellings(parser)
-    group = parser.add_argument_group("of docker and buildah", "accepted with a note, or refused: see docs/flags.md")
+    group = parser.add_argument_group(
+        "of docker and buildah", "accepted with a note, or refused: see `pybuild help flags`"
+    )
     for flag in TABLE:
         if flag.decision not in (NOTE, REFUSED) or parser.knows(flag.option()):
             continue
