@@ -119,6 +119,11 @@ def run(args: argparse.Namespace) -> int:
     """Build; 0 or an error that knows its exit status."""
     from buildah_py.api.build import build
 
+    if args.load and outputs.loads_into_nothing():
+        args.load = False
+        warn(
+            "--load: neither Docker nor Podman runs here: the image is in pybuild's own store alone, for `pybuild run`"
+        )
     request = read_request(args, record=args.record or "")
     call = "check" if args.check else args.call.replace(_LINT, "check", 1)
     if call != "build":
@@ -179,7 +184,7 @@ def read_request(args: argparse.Namespace, *, record: str = "") -> BuildRequest:
         reuse=cache_options.read_reuse(args),
         network=args.network,
         allow=frozenset(args.allow),
-        platform=args.platform,
+        platform="" if args.platform == "local" else args.platform,
         outputs=outputs.read(args),
         extensions=args.extensions,
         container=container.read(args),
