@@ -149,6 +149,17 @@ class Parser(argparse.ArgumentParser):
             raise UsageError(f"{word}: this is neither true nor false", hint=f"write {name}, or {name}=false")
         return name if wanted else None
 
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Refuse a value that is not one of an argument's choices. Raises UsageError."""
+        if action.choices is None or value in action.choices:
+            return
+        from buildah_py.suggest import did_you_mean
+
+        choices = [str(choice) for choice in action.choices]
+        where = action.option_strings[-1] if action.option_strings else self.prog
+        hint = did_you_mean(str(value), choices) or f"there are {', '.join(choices)}"
+        raise UsageError(f"{where}: there is no {value}", hint=hint)
+
     def error(self, message: str) -> NoReturn:
         """Raise UsageError: with what was meant as the hint, or the command's own help."""
         hint = f"`{self.prog} --help` lists what it takes"
