@@ -25,6 +25,13 @@ _PROGRESS = ("auto", "tty", "plain", "json", "quiet")
 _OF_OTHERS = ("BUILDX_", "BUILDKIT_", "BUILDAH_", "EXPERIMENTAL_BUILDKIT", "STORAGE_", "DOCKER_")
 """Beginnings of variables that steer other builders."""
 _INLINE_CACHE = "BUILDKIT_INLINE_CACHE"
+_PLACES = {
+    "oci-archive:": "-o type=oci,dest=FILE writes such an archive",
+    "docker-archive:": "-o type=docker,dest=FILE writes such an archive",
+    "docker-daemon:": "--load sends the image there",
+    "docker://": "leave docker:// out, and add --push",
+    "containers-storage:": "leave that out: the name is one in pybuild's own store",
+}
 _MOST_JOBS = 1000
 _LINT = "lint"
 
@@ -176,7 +183,7 @@ def read_request(args: argparse.Namespace, *, record: str = "") -> BuildRequest:
     return BuildRequest(
         context=args.context,
         file=args.file,
-        names=tuple(args.tag),
+        names=_names(args.tag),
         target=args.target,
         build_args=build_args,
         env=key_values(args.env, "--env", dict(os.environ)),
@@ -200,6 +207,15 @@ def read_request(args: argparse.Namespace, *, record: str = "") -> BuildRequest:
         **registry.read_pull(args),
         environ=dict(os.environ),
     )
+
+
+def _names(tags: list[str]) -> tuple[str, ...]:
+    """Return the names, none of which is one of buildah's places. Raises UsageError."""
+    for tag in tags:
+        for place, instead in _PLACES.items():
+            if tag.startswith(place):
+                raise UsageError(f"-t {tag}: this is a place, and -t gives an image a name", hint=instead)
+    return tuple(tags)
 
 
 def _jobs(text: str) -> int:

@@ -159,6 +159,11 @@ def test_other_spellings_say_the_same(tmp_path: Any, monkeypatch: pytest.MonkeyP
         ([".", "other"], "other is one argument too many", "`pybuild build --help` lists what it takes"),
         (["--progress=plian", "."], "--progress: there is no plian", "did you mean plain?"),
         (["--network=somewhere", "."], "--network: there is no somewhere", "there are default, none, host"),
+        (
+            ["-t", "oci-archive:x.tar", "."],
+            "-t oci-archive:x.tar: this is a place, and -t gives an image a name",
+            "-o type=oci,dest=FILE writes such an archive",
+        ),
         (["manifest", "psuh", "x"], "pybuild manifest: there is no psuh", "did you mean push?"),
         (["images", "--formt=json"], "unknown option --formt", "did you mean --format?"),
         (["run", "--rm=perhaps", "x"], "--rm=perhaps: this is neither true nor false", "write --rm, or --rm=false"),
