@@ -105,7 +105,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if os.environ.get("PYBUILD_DEBUG", "") not in ("", "0"):
         debug.switch_on()
-    while arguments[:1] == ["--debug"]:
+    while arguments[:1] in (["--debug"], ["-D"]):
         del arguments[0]
         debug.switch_on()
     if sys.getfilesystemencoding() != "utf-8":

@@ -1,4 +1,4 @@
-"""What a person reads who asks for help, and what a shell completes."""
+"""Help as a person reads it, and what a shell completes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`alias docker=pybuild`: what other programs type, typed at the whole program."""
+"""`alias docker=pybuild`: command lines of other programs' users."""
 
 from __future__ import annotations
 
