@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from buildah_py.cli import cache_options, container, outputs, registry, sources
 from buildah_py.cli.arguments import key_values
-from buildah_py.cli.printing import warn
 from buildah_py.errors import BuildFileError, UsageError
 from buildah_py.image.numbers import boolean
 
@@ -34,6 +33,7 @@ _PLACES = {
 }
 _MOST_JOBS = 1000
 _LINT = "lint"
+_OWN_STORE = "the image is in pybuild's own store alone, for `pybuild run`"
 
 
 def configure(parser: Parser) -> None:
@@ -126,33 +126,33 @@ def run(args: argparse.Namespace) -> int:
     """Build; 0 or an error that knows its exit status."""
     from buildah_py.api.build import build
 
+    notes = list(getattr(args, "notes", ()))
     if args.load and outputs.loads_into_nothing():
         args.load = False
-        warn(
-            "--load: neither Docker nor Podman runs here: the image is in pybuild's own store alone, for `pybuild run`"
-        )
+        notes.append(f"--load: neither Docker nor Podman runs here: {_OWN_STORE}")
     request = read_request(args, record=args.record or "")
     call = "check" if args.check else args.call.replace(_LINT, "check", 1)
     if call != "build":
         return _look(call, request)
     from buildah_py.progress.choose import renderer
+    from buildah_py.progress.events import Warning as Told
 
-    for text in getattr(args, "notes", ()):
-        warn(text)
-    _warn_of_variables(request)
+    notes += _without_effect(request)
     mode = "quiet" if args.quiet else args.progress
     with renderer(mode, err=sys.stderr, out=outputs.stdout(args), env=os.environ) as sink:
+        for text in notes:
+            sink(Told(text))
         build(request, sink, lambda result: outputs.tell(args, result))
     return 0
 
 
-def _warn_of_variables(request: BuildRequest) -> None:
-    """Say what variables ask for that has no meaning here."""
-    if any(name.startswith(_OF_OTHERS) for name in (*request.environ, *request.build_args)):
-        from buildah_py.cli.environment import without_effect
+def _without_effect(request: BuildRequest) -> list[str]:
+    """Say what variables ask for that has no meaning here. Raises UsageError for a policy."""
+    if not any(name.startswith(_OF_OTHERS) for name in (*request.environ, *request.build_args)):
+        return []
+    from buildah_py.cli.environment import without_effect
 
-        for text in without_effect(request.environ, request.build_args):
-            warn(text)
+    return list(without_effect(request.environ, request.build_args))
 
 
 def docker_proxies(environ: Mapping[str, str]) -> dict[str, str]:

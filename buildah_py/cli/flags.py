@@ -56,6 +56,8 @@ def _both(name: str, decision: str, text: str = "", instead: str = "", **more: A
 
 
 _NO_SBOM: Final = ("no list of an image's packages is made", "have a scanner read the image: `pybuild save` writes it")
+_SECRET: Final = ("cw", "decryption-key")
+"""Flags whose values may hold what nobody else is to see."""
 _PRIVATE: Final = ("", "private", "container")
 
 TABLE: Final = (
@@ -252,7 +254,8 @@ class _Foreign(argparse.Action):
             raise UsageError(f"{option_string}={values} is neither true nor false")
         if ANYTHING in flag.fine or plain in flag.fine or (flag.name == "attest" and "disabled=true" in values):
             return
-        shown = f"{option_string}={values}" if flag.value or plain == "false" else option_string
+        said = (flag.value and flag.name not in _SECRET) or plain == "false"
+        shown = f"{option_string}={values}" if said else option_string
         if flag.decision == REFUSED:
             raise UsageError(f"{shown}: {flag.text}", hint=flag.instead)
         namespace.notes = [*namespace.notes, f"{shown} has no effect: {flag.text}"]
