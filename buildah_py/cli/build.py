@@ -138,6 +138,11 @@ def run(args: argparse.Namespace) -> int:
     from buildah_py.progress.events import Warning as Told
 
     notes += _without_effect(request)
+    if request.platform and "," not in request.platform:
+        from buildah_py.image import platform
+
+        doubt = platform.doubt(platform.parse(request.platform))
+        notes += [f"--platform {request.platform}: {doubt}"] if doubt else []
     mode = "quiet" if args.quiet else args.progress
     with renderer(mode, err=sys.stderr, out=outputs.stdout(args), env=os.environ) as sink:
         for text in notes:
@@ -198,7 +203,7 @@ def read_request(args: argparse.Namespace, *, record: str = "") -> BuildRequest:
         caching=cache_options.read_sharing(args),
         secrets=tuple(args.secret),
         ssh=tuple(args.ssh),
-        contexts=tuple(args.build_context),
+        contexts=tuple(map(_context, args.build_context)),
         sources=sources.read(args),
         epoch=epoch if isinstance(epoch, int) else None,
         epoch_of_context=epoch == EPOCH_OF_CONTEXT,
@@ -207,6 +212,15 @@ def read_request(args: argparse.Namespace, *, record: str = "") -> BuildRequest:
         **registry.read_pull(args),
         environ=dict(os.environ),
     )
+
+
+def _context(text: str) -> str:
+    """Return a further context, with buildah's words for an image in docker's spelling."""
+    name, equals, value = text.partition("=")
+    for scheme in ("container-image://", "docker://"):
+        if value.startswith(scheme):
+            value = f"docker-image://{value.removeprefix(scheme)}"
+    return f"{name}{equals}{value}"
 
 
 def _names(tags: list[str]) -> tuple[str, ...]:

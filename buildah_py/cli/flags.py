@@ -71,7 +71,7 @@ TABLE: Final = (
     _buildah("authfile", SAME),
     _both("build-arg", SAME),
     _buildah("build-arg-file", SAME, "lines `NAME=VALUE`; --build-arg comes before them", value="FILE"),
-    _both("build-context", DIFFERS, "buildah's `container-image://` and `docker://` are `docker-image://` here"),
+    _both("build-context", SAME),
     _docker("builder", NOTE, "there is one builder, and it is this process", value="NAME", fine=("", "default")),
     _both("cache-from", DIFFERS, "pybuild's own caches; a bare NAME is `type=registry,ref=NAME`"),
     _both("cache-to", DIFFERS, "pybuild's own caches; a bare NAME is `type=registry,ref=NAME`"),

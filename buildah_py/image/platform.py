@@ -125,6 +125,20 @@ def parse(text: str, default: Platform | None = None) -> Platform:
     return Platform(system[1], others[0], others[1] if len(others) == 2 else "", system[2] or "").normalised()
 
 
+def doubt(platform: Platform) -> str:
+    """Say that its system or architecture is not one that is known, and which may have been meant; else ""."""
+    from buildah_py.suggest import did_you_mean
+
+    for noun, name, known in (
+        ("operating system", platform.os, _SYSTEMS),
+        ("architecture", platform.architecture, _ARCHITECTURES),
+    ):
+        if name not in known:
+            hint = did_you_mean(name, sorted(known))
+            return f"{name} is not a known {noun}{'; ' if hint else ''}{hint}"
+    return ""
+
+
 def _parse_single(text: str, name: str, version: str, default: Platform) -> Platform:
     lowered = name.lower()
     if _SYSTEM_NAMES.get(lowered, lowered) in _SYSTEMS:

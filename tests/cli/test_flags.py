@@ -140,6 +140,7 @@ def test_other_spellings_say_the_same(tmp_path: Any, monkeypatch: pytest.MonkeyP
     assert request("--cpu-quota=150000", "-c5").container == request("--cpus=1.5", "--cpu-shares=5").container
     assert request("--isolation=oci", "--security-opt=label=disable").container == request().container
     assert request("--network=pasta").network == "default"
+    assert request("--build-context=a=container-image://x:1").contexts == ("a=docker-image://x:1",)
     usual = request("--format=docker", "--compression-format=gzip", "--compression-level=9").outputs.usual
     assert usual == "oci-mediatypes=false,compression=gzip,compression-level=9"
     with pytest.raises(UsageError, match="did you mean memory-swap"):
