@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from buildah_py.cli import cache_options, container, outputs, registry, sources
 from buildah_py.cli.arguments import key_values
-from buildah_py.errors import BuildFileError, UsageError
+from buildah_py.cli.printing import warn
+from buildah_py.errors import BuildFileError, PybuildError, StepFailed, UsageError
 from buildah_py.image.numbers import boolean
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from buildah_py.api.request import BuildRequest
     from buildah_py.cli.arguments import Parser
+    from buildah_py.progress.renderer import Renderer
 
 NETWORKS = ("default", "none", "host")
 _USUAL_NETWORKS = ("bridge", "private", "pasta", "slirp4netns")
@@ -32,6 +34,7 @@ _PLACES = {
     "containers-storage:": "leave that out: the name is one in pybuild's own store",
 }
 _MOST_JOBS = 1000
+_MOST_STATUS = 255
 _LINT = "lint"
 _OWN_STORE = "the image is in pybuild's own store alone, for `pybuild run`"
 
@@ -42,6 +45,14 @@ def configure(parser: Parser) -> None:
     configure_options(parser)
     parser.add_argument(
         "--record", metavar="FILE", help="write to FILE what each step was made of, for `pybuild why --against`"
+    )
+    parser.add_argument(
+        "--exit-code", metavar="N", default="", help="status to end with where a RUN failed; default: the command's own"
+    )
+    parser.add_argument(
+        "--report",
+        metavar="FILE",
+        help="write to FILE.html a page about the build, or to FILE.md what fits the summary of a CI job",
     )
 
 
@@ -130,6 +141,11 @@ def run(args: argparse.Namespace) -> int:
     if args.load and outputs.loads_into_nothing():
         args.load = False
         notes.append(f"--load: neither Docker nor Podman runs here: {_OWN_STORE}")
+    failed = _status(args.exit_code)
+    if args.report:
+        from buildah_py.cli.report import check
+
+        check(args.report, "--report")
     request = read_request(args, record=args.record or "")
     call = "check" if args.check else args.call.replace(_LINT, "check", 1)
     if call != "build":
@@ -138,16 +154,18 @@ def run(args: argparse.Namespace) -> int:
     from buildah_py.progress.events import Warning as Told
 
     notes += _without_effect(request)
-    if request.platform and "," not in request.platform:
-        from buildah_py.image import platform
-
-        doubt = platform.doubt(platform.parse(request.platform))
-        notes += [f"--platform {request.platform}: {doubt}"] if doubt else []
     mode = "quiet" if args.quiet else args.progress
     with renderer(mode, err=sys.stderr, out=outputs.stdout(args), env=os.environ) as sink:
         for text in notes:
             sink(Told(text))
-        build(request, sink, lambda result: outputs.tell(args, result))
+        try:
+            if args.report:
+                _build_and_report(request, sink, args)
+            else:
+                build(request, sink, lambda result: outputs.tell(args, result))
+        except StepFailed as error:
+            error.exit_status = failed or error.exit_status
+            raise
     return 0
 
 
@@ -168,6 +186,23 @@ def docker_proxies(environ: Mapping[str, str]) -> dict[str, str]:
     from buildah_py.cli.docker_config import proxies
 
     return proxies(environ)
+
+
+def _build_and_report(request: BuildRequest, sink: Renderer, args: argparse.Namespace) -> None:
+    """Build, and report it, however it ends; what cannot be reported is warned of."""
+    from buildah_py.api.build import build
+    from buildah_py.cli.report import write
+
+    paths: list[str] = []
+    try:
+        build(request, sink, lambda result: outputs.tell(args, result), paths.append)
+    finally:
+        sink.close()
+        if paths:
+            try:
+                write(args.report, paths[0])
+            except PybuildError as error:
+                warn(f"there is no report of the build: {error.message}")
 
 
 def read_request(args: argparse.Namespace, *, record: str = "") -> BuildRequest:
@@ -230,6 +265,14 @@ def _names(tags: list[str]) -> tuple[str, ...]:
             if tag.startswith(place):
                 raise UsageError(f"-t {tag}: this is a place, and -t gives an image a name", hint=instead)
     return tuple(tags)
+
+
+def _status(text: str) -> int:
+    from buildah_py.image.numbers import decimal
+
+    if text and not 0 < decimal(text) <= _MOST_STATUS:
+        raise UsageError(f"--exit-code {text} is not a status of a failure", hint=f"from 1 to {_MOST_STATUS}")
+    return int(text or 0)
 
 
 def _jobs(text: str) -> int:

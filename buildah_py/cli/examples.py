@@ -51,6 +51,9 @@ EXAMPLES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
         ("pybuild prune --dry-run -a", "what everything would be"),
         ("pybuild prune --max-used-space 20GB", "the least recently used, down to a size"),
     ),
+    "builds": (("pybuild builds", "the last ones"), ("pybuild builds app", "the last of app, step by step")),
+    "logs": (("pybuild logs", "of the last build"), ("pybuild logs app 3", "one step of the last build of app")),
+    "report": (("pybuild report -o app.html app", "a page about the last build of app"),),
     "config": (
         ("pybuild config", "what holds, and where it comes from"),
         ("pybuild config set progress plain", "in this user's file"),

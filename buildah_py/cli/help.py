@@ -43,9 +43,14 @@ def topics() -> Mapping[str, str]:
     package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     for directory in (os.path.join(package, "docs"), os.path.join(os.path.dirname(package), "docs")):
         if os.path.isfile(os.path.join(directory, "configuration.md")):
-            names = sorted(name for name in os.listdir(directory) if name.endswith(".md"))
-            return {name.removesuffix(".md"): os.path.join(directory, name) for name in names}
+            return {**_pages(os.path.join(directory, "how-to")), **_pages(directory)}
     return {}
+
+
+def _pages(directory: str) -> dict[str, str]:
+    """Return the pages of a directory, {} where there is none."""
+    names = sorted(os.listdir(directory)) if os.path.isdir(directory) else []
+    return {name.removesuffix(".md"): os.path.join(directory, name) for name in names if name.endswith(".md")}
 
 
 def _section(text: str, wanted: str) -> str:

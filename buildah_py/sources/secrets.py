@@ -54,6 +54,14 @@ class Secret(NamedTuple):
             raise UsageError(f"secret {self.id}: {self.path} is larger than {MAX_BYTES >> 10} KiB")
         return value
 
+    def check(self) -> None:
+        """Raise NotFound where its file is not there."""
+        if self.path:
+            try:
+                os.stat(self.path)
+            except OSError as error:
+                raise NotFound(f"secret {self.id}: {self.path} cannot be read: {error.strerror}") from error
+
     def digest(self, value: bytes) -> str:
         """Give the text that stands for a value in keys, equal on every machine.
 
@@ -102,7 +110,12 @@ class SecretReaders(NamedTuple):
 def readers(
     secrets: Mapping[str, Secret], environ: Mapping[str, str], cancelled: Callable[[], bool] = lambda: False
 ) -> SecretReaders:
-    """Give what reads those secrets, each once, when it is first asked for: a pipe gives its value only once."""
+    """Give what reads those secrets, each once, when it is first asked for: a pipe gives its value only once.
+
+    Raises NotFound at once for a file that is not there, whether a step will ask for it or not.
+    """
+    for secret in secrets.values():
+        secret.check()
     values: dict[str, bytes] = {}
     lock = Lock()
 

@@ -58,6 +58,7 @@ def test_topics_and_their_sections(capsys: pytest.CaptureFixture[str]) -> None:
     assert said("caching").startswith("# ")
     assert said("language#pybuildsecretvalue").startswith("### PybuildSecretValue\n")
     assert "pybuildaptleftovers" not in said("language#pybuildsecretvalue").lower()
+    assert said("from-docker").startswith("# ")
     assert "did you mean caching?" in said("cachign", status=125)
     assert "the page has no section none" in said("caching#none", status=125)
     overview = said()

@@ -110,10 +110,3 @@ def offers(*texts: str | None) -> list[Platform | None]:
 )
 def test_choice(wanted: str, offered: list[str | None], position: int | None) -> None:
     assert platform.choose(platform.parse(wanted), offers(*offered)) == position
-
-
-def test_platforms_that_nobody_knows() -> None:
-    assert platform.doubt(platform.parse("linux/amd63")) == "amd63 is not a known architecture; did you mean amd64?"
-    assert platform.doubt(platform.parse("lunix/amd64")) == "lunix is not a known operating system; did you mean linux?"
-    assert platform.doubt(platform.parse("linux/quantum")) == "quantum is not a known architecture"
-    assert platform.doubt(platform.parse("linux/arm/v7")) == ""
