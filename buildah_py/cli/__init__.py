@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "build": "build an image from a build file (the word may be left out)",
     "run": "run a command in a container of an image",
-    "shell": "open a shell in a container of an image or of a stage of a build file",
+    "shell": "open a shell in an image, or in a stage of a build file",
     "login": "log in to a registry",
     "logout": "log out of a registry",
     "pull": "get images from a registry",
@@ -51,6 +51,8 @@ COMMANDS = {
     "check": "find mistakes in a build file",
     "fmt": "print a build file in canonical form",
     "context": "look at what the build context holds",
+    "help": "show help about a command or a topic",
+    "completion": "print a script that completes command lines in a shell",
     "config": "show the defaults that hold, and change them",
     "info": "show facts about the program and this machine",
     "version": "show the version",
@@ -106,7 +108,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if os.environ.get("PYBUILD_DEBUG", "") not in ("", "0"):
         debug.switch_on()
-    while arguments[:1] == ["--debug"]:
+    while arguments[:1] in (["--debug"], ["-D"]):
         del arguments[0]
         debug.switch_on()
     if sys.getfilesystemencoding() != "utf-8":
@@ -158,12 +160,14 @@ def _dispatch(arguments: list[str]) -> int:
         from buildah_py.cli.aliases import translate
         from buildah_py.cli.printing import warn
 
-        arguments = translate(arguments, (*COMMANDS, "help"), warn)
+        arguments = translate(arguments, COMMANDS, warn)
         first = arguments[0] if arguments else ""
-    if first in ("-h", "--help", "help"):
-        from buildah_py.cli.printing import say
+    if first == "help" and arguments[1:2] and arguments[1] in COMMANDS:
+        arguments, first = [arguments[1], "--help"], arguments[1]
+    if first in ("-h", "--help") or arguments == ["help"]:
+        from buildah_py.cli.help import say_overview
 
-        say(_overview())
+        say_overview(COMMANDS)
         return 0
     if first in ("-V", "--version") or arguments == ["-v"]:
         arguments, first = ["version"], "version"
@@ -211,21 +215,3 @@ def _log_start(name: str) -> None:
     system = os.uname()
     debug.log("pybuild %s, Python %s, %s %s %s", __version__, python, system.sysname, system.release, system.machine)
     debug.log("`%s` as user %d, process %d", name, os.geteuid(), os.getpid())
-
-
-def _overview() -> str:
-    width = max(map(len, COMMANDS))
-    lines = [f"  {name:<{width}}  {text}" for name, text in COMMANDS.items()]
-    return "\n".join(
-        [
-            "usage: pybuild [build] [-f FILE] [-t NAME[:TAG]] [OPTION…] CONTEXT",
-            "       pybuild [--debug] COMMAND [OPTION…] [ARGUMENT…]",
-            "",
-            "Builds OCI images from Dockerfiles: no daemon, root or not.",
-            "",
-            "commands:",
-            *lines,
-            "",
-            "`pybuild COMMAND --help` tells more about one of them; with --debug, each says what it does.",
-        ]
-    )

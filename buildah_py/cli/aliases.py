@@ -40,7 +40,7 @@ FOREIGN: Final[dict[str, tuple[str, str]]] = {
     "compose": ("reads no compose files", "build each service: `pybuild build -t NAME CONTEXT`"),
     "buildx imagetools": ("has `manifest` for that", "`pybuild manifest inspect`, `create` and `push`"),
     "imagetools": ("has `manifest` for that", "`pybuild manifest inspect`, `create` and `push`"),
-    "buildx history": ("keeps no list of builds under that name", "`pybuild why` tells about the cache of a build"),
+    "buildx history": ("has other words for that", "`pybuild builds`, `pybuild logs`, `pybuild report`"),
     "search": ("does not search registries", "`skopeo list-tags docker://NAME` lists an image's tags"),
     "scout": ("does not look for vulnerabilities", "have a scanner read what `pybuild save` writes"),
     "unshare": ("enters a user namespace by itself", "run the command as it is"),
@@ -50,7 +50,7 @@ FOREIGN: Final[dict[str, tuple[str, str]]] = {
     "copy": _OF_FILES,
     **dict.fromkeys(("buildx create", "buildx use", "buildx rm", "buildx stop", "buildx debug"), _OF_BUILDERS),
     **dict.fromkeys(
-        ("attach", "containers", "create", "exec", "kill", "logs", "pause", "port", "ps", "rename", "restart", "rm",
+        ("attach", "containers", "create", "exec", "kill", "pause", "port", "ps", "rename", "restart", "rm",
          "start", "stats", "stop", "top", "unpause", "update", "wait", "container"), _OF_CONTAINERS),
     **dict.fromkeys(
         ("events", "init", "machine", "network", "node", "plugin", "pod", "secret", "service", "stack", "swarm",

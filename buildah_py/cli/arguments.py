@@ -53,6 +53,35 @@ class Parser(argparse.ArgumentParser):
             help="say on standard error what the program does, and where errors come up",
         )
 
+    def format_usage(self) -> str:
+        """Say in one line what the command takes."""
+        if any(isinstance(action, argparse._SubParsersAction) for action in self._actions):  # noqa: SLF001
+            return super().format_usage()
+        return f"usage: {self.prog} [OPTION…]{self._taken()}\n"
+
+    def _taken(self) -> str:
+        found = ""
+        for action in self._get_positional_actions():
+            name = action.metavar if isinstance(action.metavar, str) else "|".join(map(str, action.choices or ()))
+            form = {"?": "[{}]", "*": "[{}…]", "+": "{}…", argparse.REMAINDER: "[{} …]"}.get(str(action.nargs), "{}")
+            found += f" {form.format(name)}"
+        return found
+
+    def format_help(self) -> str:
+        """Give the help: usage and examples before the options."""
+        from buildah_py.cli.examples import EXAMPLES, shown
+
+        self.usage = self.format_usage().removeprefix("usage: ").strip()
+        text = super().format_help()
+        examples = EXAMPLES.get(self.prog.removeprefix("pybuild "))
+        if not examples or not self.description:
+            return text
+        head, description, options = text.partition(self.description)
+        if not description:  # it was wrapped
+            head, _, options = text.partition("\n\n")
+            return f"{head}\n\n{shown(examples, _width())}\n\n{options}"
+        return f"{head}{description}\n\n{shown(examples, _width())}{options}"
+
     def knows(self, option: str) -> bool:
         """Whether an option is declared."""
         return option in self._option_string_actions
@@ -119,6 +148,17 @@ class Parser(argparse.ArgumentParser):
         if wanted is None:
             raise UsageError(f"{word}: this is neither true nor false", hint=f"write {name}, or {name}=false")
         return name if wanted else None
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Refuse a value that is not one of an argument's choices. Raises UsageError."""
+        if action.choices is None or value in action.choices:
+            return
+        from buildah_py.suggest import did_you_mean
+
+        choices = [str(choice) for choice in action.choices]
+        where = action.option_strings[-1] if action.option_strings else self.prog
+        hint = did_you_mean(str(value), choices) or f"there are {', '.join(choices)}"
+        raise UsageError(f"{where}: there is no {value}", hint=hint)
 
     def error(self, message: str) -> NoReturn:
         """Raise UsageError: with what was meant as the hint, or the command's own help."""

@@ -26,9 +26,17 @@ _PROGRESS = ("auto", "tty", "plain", "json", "quiet")
 _OF_OTHERS = ("BUILDX_", "BUILDKIT_", "BUILDAH_", "EXPERIMENTAL_BUILDKIT", "STORAGE_", "DOCKER_")
 """Beginnings of variables that steer other builders."""
 _INLINE_CACHE = "BUILDKIT_INLINE_CACHE"
+_PLACES = {
+    "oci-archive:": "-o type=oci,dest=FILE writes such an archive",
+    "docker-archive:": "-o type=docker,dest=FILE writes such an archive",
+    "docker-daemon:": "--load sends the image there",
+    "docker://": "leave docker:// out, and add --push",
+    "containers-storage:": "leave that out: the name is one in pybuild's own store",
+}
 _MOST_JOBS = 1000
 _MOST_STATUS = 255
 _LINT = "lint"
+_OWN_STORE = "the image is in pybuild's own store alone, for `pybuild run`"
 
 
 def configure(parser: Parser) -> None:
@@ -129,6 +137,10 @@ def run(args: argparse.Namespace) -> int:
     """Build; 0 or an error that knows its exit status."""
     from buildah_py.api.build import build
 
+    notes = list(getattr(args, "notes", ()))
+    if args.load and outputs.loads_into_nothing():
+        args.load = False
+        notes.append(f"--load: neither Docker nor Podman runs here: {_OWN_STORE}")
     failed = _status(args.exit_code)
     if args.report:
         from buildah_py.cli.report import check
@@ -139,12 +151,13 @@ def run(args: argparse.Namespace) -> int:
     if call != "build":
         return _look(call, request)
     from buildah_py.progress.choose import renderer
+    from buildah_py.progress.events import Warning as Told
 
-    for text in getattr(args, "notes", ()):
-        warn(text)
-    _warn_of_variables(request)
+    notes += _without_effect(request)
     mode = "quiet" if args.quiet else args.progress
     with renderer(mode, err=sys.stderr, out=outputs.stdout(args), env=os.environ) as sink:
+        for text in notes:
+            sink(Told(text))
         try:
             if args.report:
                 _build_and_report(request, sink, args)
@@ -156,13 +169,13 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _warn_of_variables(request: BuildRequest) -> None:
-    """Say what variables ask for that has no meaning here."""
-    if any(name.startswith(_OF_OTHERS) for name in (*request.environ, *request.build_args)):
-        from buildah_py.cli.environment import without_effect
+def _without_effect(request: BuildRequest) -> list[str]:
+    """Say what variables ask for that has no meaning here. Raises UsageError for a policy."""
+    if not any(name.startswith(_OF_OTHERS) for name in (*request.environ, *request.build_args)):
+        return []
+    from buildah_py.cli.environment import without_effect
 
-        for text in without_effect(request.environ, request.build_args):
-            warn(text)
+    return list(without_effect(request.environ, request.build_args))
 
 
 def docker_proxies(environ: Mapping[str, str]) -> dict[str, str]:
@@ -210,7 +223,7 @@ def read_request(args: argparse.Namespace, *, record: str = "") -> BuildRequest:
     return BuildRequest(
         context=args.context,
         file=args.file,
-        names=tuple(args.tag),
+        names=_names(args.tag),
         target=args.target,
         build_args=build_args,
         env=key_values(args.env, "--env", dict(os.environ)),
@@ -218,14 +231,14 @@ def read_request(args: argparse.Namespace, *, record: str = "") -> BuildRequest:
         reuse=cache_options.read_reuse(args),
         network=args.network,
         allow=frozenset(args.allow),
-        platform=args.platform,
+        platform="" if args.platform == "local" else args.platform,
         outputs=outputs.read(args),
         extensions=args.extensions,
         container=container.read(args),
         caching=cache_options.read_sharing(args),
         secrets=tuple(args.secret),
         ssh=tuple(args.ssh),
-        contexts=tuple(args.build_context),
+        contexts=tuple(map(_context, args.build_context)),
         sources=sources.read(args),
         epoch=epoch if isinstance(epoch, int) else None,
         epoch_of_context=epoch == EPOCH_OF_CONTEXT,
@@ -234,6 +247,24 @@ def read_request(args: argparse.Namespace, *, record: str = "") -> BuildRequest:
         **registry.read_pull(args),
         environ=dict(os.environ),
     )
+
+
+def _context(text: str) -> str:
+    """Return a further context, with buildah's words for an image in docker's spelling."""
+    name, equals, value = text.partition("=")
+    for scheme in ("container-image://", "docker://"):
+        if value.startswith(scheme):
+            value = f"docker-image://{value.removeprefix(scheme)}"
+    return f"{name}{equals}{value}"
+
+
+def _names(tags: list[str]) -> tuple[str, ...]:
+    """Return the names, none of which is one of buildah's places. Raises UsageError."""
+    for tag in tags:
+        for place, instead in _PLACES.items():
+            if tag.startswith(place):
+                raise UsageError(f"-t {tag}: this is a place, and -t gives an image a name", hint=instead)
+    return tuple(tags)
 
 
 def _status(text: str) -> int:

@@ -17,7 +17,9 @@ _ONE_BUILDER: Final = "there is one builder, and it is this process"
 NOTED: Final[dict[str, tuple[tuple[str, ...], str]]] = {
     "BUILDAH_LAYERS": (("true",), "each step is a layer, and is cached; --squash makes one layer"),
     "BUILDAH_RUNTIME": ((), _OWN_CONTAINERS),
+    "BUILDKIT_COLORS": ((), "colours are pybuild's own; NO_COLOR switches them off"),
     "BUILDKIT_HOST": ((), _ONE_BUILDER),
+    "BUILDKIT_TTY_LOG_LINES": (("6",), "the lines of the terminal are shared among the steps that are executed"),
     "BUILDX_BUILDER": (("default",), _ONE_BUILDER),
     "BUILDX_METADATA_PROVENANCE": (("disabled", "false"), _NO_ATTESTATIONS),
     "BUILDX_METADATA_WARNINGS": (("false",), "warnings are shown, and are not in the metadata file"),

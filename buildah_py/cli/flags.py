@@ -56,6 +56,8 @@ def _both(name: str, decision: str, text: str = "", instead: str = "", **more: A
 
 
 _NO_SBOM: Final = ("no list of an image's packages is made", "have a scanner read the image: `pybuild save` writes it")
+_SECRET: Final = ("cw", "decryption-key")
+"""Flags whose values may hold what nobody else is to see."""
 _PRIVATE: Final = ("", "private", "container")
 
 TABLE: Final = (
@@ -69,7 +71,7 @@ TABLE: Final = (
     _buildah("authfile", SAME),
     _both("build-arg", SAME),
     _buildah("build-arg-file", SAME, "lines `NAME=VALUE`; --build-arg comes before them", value="FILE"),
-    _both("build-context", DIFFERS, "buildah's `container-image://` and `docker://` are `docker-image://` here"),
+    _both("build-context", SAME),
     _docker("builder", NOTE, "there is one builder, and it is this process", value="NAME", fine=("", "default")),
     _both("cache-from", DIFFERS, "pybuild's own caches; a bare NAME is `type=registry,ref=NAME`"),
     _both("cache-to", DIFFERS, "pybuild's own caches; a bare NAME is `type=registry,ref=NAME`"),
@@ -138,7 +140,7 @@ TABLE: Final = (
              value="K=V"),
     _buildah("layers", NOTE, "each step is a layer, and is cached; --squash makes one layer, --no-cache executes all",
              fine=("true",)),
-    _docker("load", SAME),
+    _docker("load", DIFFERS, "where no engine runs, a warning says that the image is in pybuild's own store alone"),
     _buildah("logfile", REFUSED, "what a build shows goes to the standard error",
              "add --progress=plain and 2>FILE", value="FILE"),
     _buildah("logsplit", REFUSED, "each step's output is kept in a file of its own in the state directory",
@@ -161,10 +163,10 @@ TABLE: Final = (
              value="FEATURE", fine=("",)),
     _buildah("os-version", REFUSED, "a config gets no version of a system", "the base image's is kept",
              value="VERSION", fine=("",)),
-    _both("output", DIFFERS, "buildx's types and attributes, some more and some less: docs/outputs.md"),
+    _both("output", DIFFERS, "buildx's types and attributes, some more and less: see outputs.md"),
     _buildah("pid", REFUSED, "each container has a PID namespace of its own", "leave it out", value="HOW",
              fine=_PRIVATE),
-    _both("platform", DIFFERS, "one; several are built one by one, and joined with `pybuild manifest create`"),
+    _both("platform", DIFFERS, "one, or `local`; several are built one by one, and joined: `pybuild manifest create`"),
     _docker("policy", REFUSED, "no policies are evaluated", "check the build file with `opa` or `conftest` before",
             value="SPEC"),
     _docker("progress", DIFFERS, "auto, tty, plain, json (rawjson), quiet (none)"),
@@ -228,7 +230,9 @@ def declare(parser: Parser) -> None:
     from buildah_py.cli.spellings import declare as declare_spellings
 
     declare_spellings(parser)
-    group = parser.add_argument_group("of docker and buildah", "accepted with a note, or refused: see docs/flags.md")
+    group = parser.add_argument_group(
+        "of docker and buildah", "accepted with a note, or refused: see `pybuild help flags`"
+    )
     for flag in TABLE:
         if flag.decision not in (NOTE, REFUSED) or parser.knows(flag.option()):
             continue
@@ -250,7 +254,8 @@ class _Foreign(argparse.Action):
             raise UsageError(f"{option_string}={values} is neither true nor false")
         if ANYTHING in flag.fine or plain in flag.fine or (flag.name == "attest" and "disabled=true" in values):
             return
-        shown = f"{option_string}={values}" if flag.value or plain == "false" else option_string
+        said = (flag.value and flag.name not in _SECRET) or plain == "false"
+        shown = f"{option_string}={values}" if said else option_string
         if flag.decision == REFUSED:
             raise UsageError(f"{shown}: {flag.text}", hint=flag.instead)
         namespace.notes = [*namespace.notes, f"{shown} has no effect: {flag.text}"]

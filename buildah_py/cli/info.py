@@ -35,6 +35,9 @@ def run(args: argparse.Namespace) -> int:
     elif args.shape:
         say(_builder(facts, args.shape))
     else:
+        from buildah_py.cli.tables import human
+
+        facts["MemTotal"] = human(facts["MemTotal"])
         width = max(map(len, facts))
         for name, value in facts.items():
             say(f"{name + ':':<{width + 1}} {', '.join(value) if isinstance(value, list) else value}")

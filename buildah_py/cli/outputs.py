@@ -101,6 +101,20 @@ def _usual(args: argparse.Namespace) -> str:
     return ",".join(f"{key}={value}" for key, value in found.items() if value is not None)
 
 
+def loads_into_nothing() -> bool:
+    """Whether --load finds no engine where one usually is, and the environment names none."""
+    if os.environ.get("DOCKER_HOST") or os.environ.get("CONTAINER_HOST"):
+        return False
+    from buildah_py.errors import OutputError
+    from buildah_py.outputs.engine_api import find_engine
+
+    try:
+        find_engine(os.environ)
+    except OutputError:
+        return True
+    return False
+
+
 def stdout(args: argparse.Namespace) -> TextIO:
     """Where there is room for what the command prints: not where an output goes to the standard output itself."""
     if args.output:

@@ -1,4 +1,4 @@
-"""What the environment, and docker's configuration, ask of a build."""
+"""Wishes of the environment, and of docker's configuration."""
 
 from __future__ import annotations
 

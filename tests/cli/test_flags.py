@@ -140,6 +140,7 @@ def test_other_spellings_say_the_same(tmp_path: Any, monkeypatch: pytest.MonkeyP
     assert request("--cpu-quota=150000", "-c5").container == request("--cpus=1.5", "--cpu-shares=5").container
     assert request("--isolation=oci", "--security-opt=label=disable").container == request().container
     assert request("--network=pasta").network == "default"
+    assert request("--build-context=a=container-image://x:1").contexts == ("a=docker-image://x:1",)
     usual = request("--format=docker", "--compression-format=gzip", "--compression-level=9").outputs.usual
     assert usual == "oci-mediatypes=false,compression=gzip,compression-level=9"
     with pytest.raises(UsageError, match="did you mean memory-swap"):
@@ -157,6 +158,14 @@ def test_other_spellings_say_the_same(tmp_path: Any, monkeypatch: pytest.MonkeyP
         (["--compresion-format=zstd", "."], "unknown option --compresion-format", "did you mean --compression-format?"),
         (["--nothing-like-it", "."], "unknown option --nothing-like-it", "`pybuild build --help` lists what it takes"),
         ([".", "other"], "other is one argument too many", "`pybuild build --help` lists what it takes"),
+        (["--progress=plian", "."], "--progress: there is no plian", "did you mean plain?"),
+        (["--network=somewhere", "."], "--network: there is no somewhere", "there are default, none, host"),
+        (
+            ["-t", "oci-archive:x.tar", "."],
+            "-t oci-archive:x.tar: this is a place, and -t gives an image a name",
+            "-o type=oci,dest=FILE writes such an archive",
+        ),
+        (["manifest", "psuh", "x"], "pybuild manifest: there is no psuh", "did you mean push?"),
         (["images", "--formt=json"], "unknown option --formt", "did you mean --format?"),
         (["run", "--rm=perhaps", "x"], "--rm=perhaps: this is neither true nor false", "write --rm, or --rm=false"),
     ],

@@ -441,7 +441,12 @@ def test_looking_instead_of_building(busybox: Pybuild) -> None:
 
 
 def test_checks_are_shown_with_a_build(busybox: Pybuild) -> None:
-    context = busybox.context("FROM busybox\nRUN true\nCMD a b\n")
+    context = busybox.context('FROM busybox\nRUN true\nCMD ["a"]\n')
+    assert "JSONArgsRecommended" not in busybox.build(context).shown
+    (context / "Buildfile").write_text("FROM busybox\nRUN true\nCMD a b\n")
+    built = busybox.build(context)
+    assert built.outcomes() == ["HIT"]
+    assert "JSONArgsRecommended" in built.shown
     assert "JSONArgsRecommended" in busybox.build(context).shown
 
 
