@@ -33,6 +33,7 @@ _VERSION: Final = 1
 _RECORD: Final = "build.json"
 _MOST_STEPS: Final = 2000
 _MOST_LINES: Final = 100  # warnings and notes
+_MOST_TRANSFERS: Final = 500
 _MOST_TEXT: Final = 4000
 _TRIMMED_FROM: Final = 150  # builds
 
@@ -51,6 +52,7 @@ class BuildHistory:
         self._warnings: list[tuple[int, str]] = []
         self._notes: list[tuple[float, int, str]] = []
         self._caches: list[dict[str, Any]] = []
+        self._transfers: dict[tuple[int, str], dict[str, Any]] = {}
 
     def __call__(self, event: Event) -> None:
         """Hear of an event, and pass it on."""
@@ -70,7 +72,24 @@ class BuildHistory:
             self.begin("steps")
         elif isinstance(event, events.CacheRead | events.CacheSent):
             self._caches.append({**event._asdict(), "cache": redact(event.cache)})
+        elif hasattr(event, "what"):
+            self._heard(event)
         self._emit(event)
+
+    def _heard(self, event: Any) -> None:
+        """Take note of how far a transfer is: `what` of step `id` has taken `seconds` for `done` of the `unit`."""
+        key = event.id, event.what
+        if key in self._transfers or len(self._transfers) < _MOST_TRANSFERS:
+            end = self._now()
+            start = round(max(0.0, end - event.seconds), 4)
+            self._transfers[key] = {
+                "step": event.id,
+                "what": _bounded(event.what),
+                "start": start,
+                "end": round(end, 4),
+                "done": event.done,
+                "unit": event.unit,
+            }
 
     def begin(self, phase: str) -> None:
         """Count the time from now on as that phase's."""
@@ -128,6 +147,7 @@ class BuildHistory:
                 )
             ],
             "caches": self._caches,
+            "transfers": list(self._transfers.values()),
             "warnings": [{"step": step, "text": text} for step, text in self._warnings],
             "notes": [{"at": round(at, 4), "step": step, "text": text} for at, step, text in self._notes],
         }

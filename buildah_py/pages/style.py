@@ -129,7 +129,8 @@ section, .tiles li { box-shadow: none; break-inside: avoid; }
 """
 
 _COLOURS: Final = """
-.pb { color-scheme: light dark; --ink: #1b2027; --dim: #626c79; --paper: #f5f6f8; --card: #ffffff; --well: #f0f2f5; --line: #e2e6eb;
+.pb { color: var(--ink); font-family: system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", sans-serif;
+color-scheme: light dark; --ink: #1b2027; --dim: #626c79; --paper: #f5f6f8; --card: #ffffff; --well: #f0f2f5; --line: #e2e6eb;
 --link: #2358c9; --hit: #4c9f7c; --ran: #3d6fdd; --failed: #cf3f3a; --none: #9aa4af; --pull: #8a5fd0; --export: #bb7a1c;
 --critical: #e2570b; --layer-0: #3f6fb5; --layer-1: #2f8f83; --layer-2: #8a63b8; --layer-3: #b5763a; --layer-4: #4f8a45; --layer-5: #b0557a;
 --layer-6: #5a6f86; --layer-7: #937d2c; --edge: #a9b3bf; --mark: #ffe08a; --shadow: 0 1px 2px rgb(20 30 50 / 5%), 0 6px 18px rgb(20 30 50 / 4%); }
