@@ -38,6 +38,15 @@ _MOST_TEXT: Final = 4000
 _TRIMMED_FROM: Final = 150  # builds
 
 
+_KINDS: Final = {
+    "BaseStep": "from",
+    "RunStep": "run",
+    "CaptureStep": "capture",
+    "CopyStep": "copy",
+    "WorkdirStep": "workdir",
+}
+
+
 class BuildHistory:
     """Sink of a build's events, which passes them on to `emit`. `nodes` are those of its plan, once there is one."""
 
@@ -163,26 +172,28 @@ class BuildHistory:
         for node in self.nodes[:_MOST_STEPS]:
             start, end, done = self._steps.get(node.index + 1, (0.0, 0.0, None))
             own = layers.get(node.index, ())
-            yield {
+            described: dict[str, object] = {
                 "id": node.index + 1,
                 "stage": node.stage,
                 "number": node.number,
                 "total": totals[node.stage],
                 "text": _bounded(node.text),
                 "line": int(line) if (line := node.place.rpartition(":")[2]).isdecimal() else 0,
-                "kind": "from" if isinstance(node.step, BaseStep) else str(node.step.canonical()["op"]),
+                "kind": _KINDS[type(node.step).__name__],
                 "depends": [index + 1 for index in node.needs],
                 "outcome": done.outcome if done else "",
-                "reason": _bounded(done.reason) if done else "",
-                "same": bool(done and done.same),
-                "source": redact(done.source) if done else "",
                 "start": round(start, 4),
                 "end": round(end, 4),
-                "cpu": round(done.cpu, 3) if done else 0.0,
-                "memory": done.memory if done else 0,
                 "bytes": sum(sizes[one].size for one in own if one in sizes),
                 "layer": own[-1] if own else "",
             }
+            if done is not None and (done.outcome != events.HIT or done.source):
+                described["reason"] = _bounded(done.reason)
+                described["same"] = done.same
+                described["source"] = redact(done.source)
+                described["cpu"] = round(done.cpu, 3)
+                described["memory"] = done.memory
+            yield described
 
     def _write(self, store: Store, record: Mapping[str, object]) -> str:
         """Write the record beside the steps' output; with many builds, remove the oldest ones."""

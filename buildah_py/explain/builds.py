@@ -35,15 +35,15 @@ class PastStep(NamedTuple):
     kind: str
     depends: tuple[int, ...]
     outcome: str
-    reason: str
-    same: bool
-    source: str
     start: float
     end: float
-    cpu: float
-    memory: int
     bytes: int
     layer: str
+    reason: str = ""
+    same: bool = False
+    source: str = ""
+    cpu: float = 0.0
+    memory: int = 0
 
     @property
     def seconds(self) -> float:

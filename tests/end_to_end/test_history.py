@@ -50,6 +50,10 @@ def test_builds_and_their_logs(busybox: Pybuild) -> None:
     assert "clean" in busybox.run("fsck").stdout
     kept = [path for path in (busybox.root / "logs").rglob("*") if path.name != "logs"]
     assert {stat.S_IMODE(path.stat().st_mode) for path in kept} == {0o700, 0o600}
+    (context / "Buildfile").write_text("FROM busybox\nRUN --mount=type=secret,id=a cat /run/secrets/a; echo =\n")
+    (busybox.work / "secret").write_text("one hidden line\nanother\n")
+    assert "another" in busybox.build(context, "--secret", "id=a,src=secret").shown
+    assert busybox.run("logs", "^0", "2").stdout == "***\n=\n"
     busybox.run("prune", "--all", "--force")
     assert len(busybox.run("builds").stdout.splitlines()) == 1
     assert "no build is remembered here" in busybox.run("logs", status=125).stderr
