@@ -159,7 +159,8 @@ def facts_of(step: PastStep, critical: Iterable[int] = ()) -> list[str]:
 def _drawn(build: PastBuild, *, links: bool) -> Iterator[str]:
     found = lanes(build.steps)
     total = max([build.seconds, 0.001, *(step.end for lane in found for step in lane.steps)])
-    path = critical_path(build.steps)
+    known = {step.id: step for step in build.steps}
+    path = [one for one in critical_path(build.steps) if known[one].kind != "from" or _is_long(known[one], total)]
     first = _HEAD + _LANE * (2 if build.transfers else 1)
     height = first + len(found) * _LANE
     bars = place(found, total, first)
@@ -191,6 +192,10 @@ def _drawn(build: PastBuild, *, links: bool) -> Iterator[str]:
         for step in lane.steps:
             yield _bar(step, bars[step.id], path, links=links)
     yield "</svg>\n"
+
+
+def _is_long(step: PastStep, total: float) -> bool:
+    return 100 * step.seconds >= _LEAST * total
 
 
 def _way(path: Sequence[int], bars: Mapping[int, Bar]) -> Iterator[str]:
