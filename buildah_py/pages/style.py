@@ -25,7 +25,7 @@ section { background: var(--card); border: 1px solid var(--line); border-radius:
 .tiles li { background: var(--card); border: 1px solid var(--line); border-radius: .9rem; padding: .8rem 1rem .75rem; box-shadow: var(--shadow); }
 .tiles b { display: block; font-size: 1.42rem; line-height: 1.2; letter-spacing: -.02em; font-weight: 650; font-variant-numeric: tabular-nums; }
 .tiles span { font-size: .82rem; color: var(--dim); }
-.facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 15rem), 1fr)); gap: .55rem 1.5rem; margin: 0; font-size: .9rem; }
+.facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 15rem), 1fr)); gap: .55rem 1.5rem; margin: .9rem 0 0; font-size: .9rem; }
 .facts dt { color: var(--dim); font-size: .78rem; }
 .facts dd { margin: 0; overflow-wrap: anywhere; }
 code, pre, .code { font: .87em/1.5 ui-monospace, SFMono-Regular, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace; }
