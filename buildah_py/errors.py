@@ -94,15 +94,40 @@ class BuildFileError(PybuildError):
 class StepFailed(PybuildError):
     """A RUN ended with `status` (1 to 255; 128 + signal number when a signal ended it).
 
-    For those who use the library, `step` is the `buildah_py.BuildStep` that failed, and `output` the end of what
-    it wrote.
+    `number` is the step's in the build, `short` the status in a word, `place` the instruction's file and line,
+    `excerpt` its lines, numbered and marked, `last_lines` those of the output. For programs that use the
+    library, `step` is the `buildah_py.BuildStep` that failed, and `output` the end of what it wrote.
     """
 
-    def __init__(self, message: str, status: int, *, hint: str = "") -> None:
+    def __init__(
+        self,
+        message: str,
+        status: int,
+        *,
+        hint: str = "",
+        short: str = "",
+        number: int = 0,
+        place: tuple[str, int] = ("", 0),
+        excerpt: str = "",
+        last_lines: tuple[str, ...] = (),
+    ) -> None:
         super().__init__(message, hint=hint)
         self.exit_status = status
+        self.short = short
+        self.number = number
+        self.place = place
+        self.excerpt = excerpt
+        self.last_lines = last_lines
         self.step: Any = None
         self.output = ""
+
+    def __str__(self) -> str:
+        shown = [
+            self.message,
+            *([self.excerpt] if self.excerpt else []),
+            *([f"  hint: {self.hint}"] if self.hint else []),
+        ]
+        return "\n".join(shown)
 
 
 class Interrupted(PybuildError):

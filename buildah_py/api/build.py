@@ -57,6 +57,11 @@ def build(
     started = time.monotonic()
     given = tuple(dict.fromkeys(map(full_name, request.names)))
     outputs = read_outputs(request.outputs, names=given, epoch=request.epoch)
+    if request.allow or outputs:
+        from buildah_py.api.rights import check_rights, refuse_deletion
+
+        check_rights(request.allow)
+        refuse_deletion(outputs, request)
     names = names_in_store(given, outputs)
     registries = meant_for_pushes(request.registries, outputs, given)
     emit = history = BuildHistory(request, emit)

@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from buildah_py.cli.printing import say, say_json
-from buildah_py.cli.tables import FORMATS, human, one_line, short, table
+from buildah_py.cli.tables import FORMATS, WIDTH, human, one_line, room, short, table
 
 if TYPE_CHECKING:
     import argparse
-
-_WIDTH = 50
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -56,11 +54,11 @@ def run(args: argparse.Namespace) -> int:
             str(layer.changed),
             str(layer.removed),
             human(layer.wasted),
-            one_line(layer.created_by, 0 if args.no_trunc else _WIDTH),
+            one_line(layer.created_by),
         )
         for place, layer in enumerate(report.layers)
     ]
-    say(table(rows))
+    say(table(rows, cut=8, width=0 if args.no_trunc else room(WIDTH)))
     if report.largest:
         say("\nlargest files (with their layers)")
         for file in report.largest:

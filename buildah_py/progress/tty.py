@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from buildah_py.progress import events
 from buildah_py.progress.plain import outcome, shared, summary
 from buildah_py.progress.renderer import Renderer
-from buildah_py.progress.text import Lines, clean, fit, label
+from buildah_py.progress.text import Lines, clean, fit, label, last_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -127,7 +127,9 @@ class Tty(Renderer):
             self._picture = None
         failed, self._failed = self._failed, []
         for step in failed:
-            self._write("".join(f"{line}\n" for line in ["", self._painted(_RED, step.label), *step.last, ""]))
+            place, *lines = last_words(step.label, list(step.last)) or [""]
+            if lines:
+                self._write("".join(f"{line}\n" for line in ["", self._painted(_RED, place), *lines, ""]))
 
     def close(self) -> None:
         """Leave the terminal as it was found, and wait for the ticking to end."""

@@ -175,6 +175,8 @@ def _refusal(event: tuple[Any, ...] | None) -> SandboxError:
         from buildah_py.layers.owner import HINT
 
         hint = HINT
+    elif what == "USER" and not number:
+        hint = "add the user in an earlier RUN, or write its number"
     return SandboxError(f"cannot run the container: {what}: {why}", hint=hint)
 
 
