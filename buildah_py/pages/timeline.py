@@ -26,7 +26,8 @@ _PHASES: Final = {
     "image": ("other", "image put together"),
     "outputs": ("export", "outputs written"),
     "durable": ("other", "written to the disk"),
-    "cache": ("export", "cache exported, room made"),
+    "cache": ("other", "room made in the store"),
+    "sent": ("export", "cache exported, room made in the store"),
 }
 _PULLS: Final = ("pulling", "fetching", "unpacking", "importing", "loading", "cloning", "adding")
 _EXPORTS: Final = ("writing", "pushing", "sending", "packing", "compressing", "exporting", "saving")
@@ -116,7 +117,7 @@ def timeline(build: PastBuild, *, links: bool = True) -> str:
 def legend(build: PastBuild) -> str:
     """Explain the colours that the timeline has."""
     kinds = {_kind(step) for step in build.steps if step.outcome}
-    exported = any(_PHASES.get(one.name, ("", ""))[0] == "export" and one.end - one.start > 0.0 for one in build.phases)
+    exported = any(_phase(build, one.name)[0] == "export" for one in build.phases)
     shown = [
         ("from", "base image, pulled", "from" in kinds or any(_moving(one.what) == "pull" for one in build.transfers)),
         ("hit", "cached", "hit" in kinds),
@@ -243,7 +244,7 @@ def _phases(build: PastBuild, total: float) -> Iterator[str]:
         f'<rect class="well" x="0" y="{_HEAD + _LABEL}" width="100%" height="{_BAR}" rx="4"/>\n'
     )
     for one in shown:
-        kind, text = _PHASES[one.name]
+        kind, text = _phase(build, one.name)
         share = 100 * (one.end - one.start) / total
         if kind and share >= 0.1:
             x = min(100 * one.start / total, 100 - share)
@@ -253,6 +254,12 @@ def _phases(build: PastBuild, total: float) -> Iterator[str]:
                 f'<rect class="{kind} of" x="{max(0.0, x):.3f}%" y="{_HEAD + _LABEL}" width="{width:.3f}%" '
                 f'height="{_BAR}" rx="4"/></g>\n'
             )
+
+
+def _phase(build: PastBuild, name: str) -> tuple[str, str]:
+    """Give the colour of a phase, and what it is called."""
+    sent = name == "cache" and any("blobs" in one for one in build.caches)
+    return _PHASES.get("sent" if sent else name, ("", name))
 
 
 def _transfers(build: PastBuild, total: float) -> Iterator[str]:
