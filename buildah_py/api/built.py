@@ -41,6 +41,7 @@ class Built(NamedTuple):
 
     `digest` is what the first output called it by, "" where it was only kept in the store. `steps` are all that the
     build needed, in the order in which they began. `root` is the state directory that was given, None for the user's.
+    `history` is the file of the build's record (docs/reports.md), "" where none is. A notebook shows its timeline.
     """
 
     id: str
@@ -50,6 +51,20 @@ class Built(NamedTuple):
     digest: str = ""
     steps: tuple[BuildStep, ...] = ()
     root: str | None = None
+    history: str = ""
+
+    def _repr_html_(self) -> str:
+        """Give what a notebook shows: the timeline, as long as the store remembers the build."""
+        from html import escape
+
+        from buildah_py.errors import NotFound
+        from buildah_py.explain.builds import read_build
+        from buildah_py.pages.report import timeline_part
+
+        try:
+            return timeline_part(read_build(self.history))
+        except NotFound:
+            return f"<code>{escape(' '.join([*self.names, self.id]))}</code>"
 
     def save(self, path: str, *, form: str = "docker-archive", compression: str | None = None) -> None:
         """Write the image to a file, or a directory with `form="oci-dir"`; see `buildah_py.save`."""

@@ -33,8 +33,18 @@ _VERSION: Final = 1
 _RECORD: Final = "build.json"
 _MOST_STEPS: Final = 2000
 _MOST_LINES: Final = 100  # warnings and notes
+_MOST_TRANSFERS: Final = 500
 _MOST_TEXT: Final = 4000
 _TRIMMED_FROM: Final = 150  # builds
+
+
+_KINDS: Final = {
+    "BaseStep": "from",
+    "RunStep": "run",
+    "CaptureStep": "capture",
+    "CopyStep": "copy",
+    "WorkdirStep": "workdir",
+}
 
 
 class BuildHistory:
@@ -51,6 +61,7 @@ class BuildHistory:
         self._warnings: list[tuple[int, str]] = []
         self._notes: list[tuple[float, int, str]] = []
         self._caches: list[dict[str, Any]] = []
+        self._transfers: dict[tuple[int, str], dict[str, Any]] = {}
 
     def __call__(self, event: Event) -> None:
         """Hear of an event, and pass it on."""
@@ -70,7 +81,24 @@ class BuildHistory:
             self.begin("steps")
         elif isinstance(event, events.CacheRead | events.CacheSent):
             self._caches.append({**event._asdict(), "cache": redact(event.cache)})
+        elif hasattr(event, "what"):
+            self._heard(event)
         self._emit(event)
+
+    def _heard(self, event: Any) -> None:
+        """Take note of how far a transfer is: `what` of step `id` has taken `seconds` for `done` of the `unit`."""
+        key = event.id, event.what
+        if key in self._transfers or len(self._transfers) < _MOST_TRANSFERS:
+            end = self._now()
+            start = round(max(0.0, end - event.seconds), 4)
+            self._transfers[key] = {
+                "step": event.id,
+                "what": _bounded(event.what),
+                "start": start,
+                "end": round(end, 4),
+                "done": event.done,
+                "unit": event.unit,
+            }
 
     def begin(self, phase: str) -> None:
         """Count the time from now on as that phase's."""
@@ -128,6 +156,7 @@ class BuildHistory:
                 )
             ],
             "caches": self._caches,
+            "transfers": list(self._transfers.values()),
             "warnings": [{"step": step, "text": text} for step, text in self._warnings],
             "notes": [{"at": round(at, 4), "step": step, "text": text} for at, step, text in self._notes],
         }
@@ -143,26 +172,28 @@ class BuildHistory:
         for node in self.nodes[:_MOST_STEPS]:
             start, end, done = self._steps.get(node.index + 1, (0.0, 0.0, None))
             own = layers.get(node.index, ())
-            yield {
+            described: dict[str, object] = {
                 "id": node.index + 1,
                 "stage": node.stage,
                 "number": node.number,
                 "total": totals[node.stage],
                 "text": _bounded(node.text),
                 "line": int(line) if (line := node.place.rpartition(":")[2]).isdecimal() else 0,
-                "kind": "from" if isinstance(node.step, BaseStep) else str(node.step.canonical()["op"]),
+                "kind": _KINDS[type(node.step).__name__],
                 "depends": [index + 1 for index in node.needs],
                 "outcome": done.outcome if done else "",
-                "reason": _bounded(done.reason) if done else "",
-                "same": bool(done and done.same),
-                "source": redact(done.source) if done else "",
                 "start": round(start, 4),
                 "end": round(end, 4),
-                "cpu": round(done.cpu, 3) if done else 0.0,
-                "memory": done.memory if done else 0,
                 "bytes": sum(sizes[one].size for one in own if one in sizes),
                 "layer": own[-1] if own else "",
             }
+            if done is not None and (done.outcome != events.HIT or done.source):
+                described["reason"] = _bounded(done.reason)
+                described["same"] = done.same
+                described["source"] = redact(done.source)
+                described["cpu"] = round(done.cpu, 3)
+                described["memory"] = done.memory
+            yield described
 
     def _write(self, store: Store, record: Mapping[str, object]) -> str:
         """Write the record beside the steps' output; with many builds, remove the oldest ones."""

@@ -95,7 +95,7 @@ def build(
         collector.complete(error)
         raise
     digest = result.descriptor.digest if result.descriptor is not None else ""
-    return Built(result.image, result.names, result.hits, result.ran, digest, collector.steps(), root)
+    return Built(result.image, result.names, result.hits, result.ran, digest, collector.steps(), root, result.history)
 
 
 def start_build(context: str | os.PathLike[str] | None = ".", **options: Any) -> Building:

@@ -106,7 +106,7 @@ def configure_options(parser: Parser) -> None:
         "--call",
         metavar="METHOD",
         default="build",
-        help="build, check, outline or targets; `,format=json` for programs",
+        help="build, check, outline, targets or graph; `,format=json` for programs, of a graph dot or mermaid too",
     )
     add("--check", action="store_true", help="the same as --call=check")
     sources.configure(parser)

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
     from buildah_py.explain.builds import PastBuild
 
-_NAME = 26
+_WIDTH = 80
+_NAME = 18
+_PLACE = 24
+_BESIDE = 36  # columns that the other cells of a step take
 _WORDS = {"hit": "CACHED", "ran": "DONE", "failed": "FAILED", "cancelled": "CANCELLED", "": "-"}
 
 
@@ -53,7 +56,7 @@ def _row(build: PastBuild) -> tuple[str, ...]:
         _took(build.seconds),
         f"{hits}/{hits + ran}",
         build.outcome.upper(),
-        one_line(name, _NAME),
+        _end_of(one_line(name)),
     )
 
 
@@ -63,19 +66,26 @@ def _say_steps(build: PastBuild) -> None:
     for what, text in (("image", build.image), ("names", " ".join(build.names)), ("file", build.file),
                        ("context", build.context), ("target", build.target), ("error", build.error)):  # fmt: skip
         if text:
-            say(f"  {what:<8} {one_line(text)}")
+            say(f"  {what:<8} {one_line(text.partition(chr(10))[0])}")
+    places = [one_line(f"{step.stage} {step.number}/{step.total}".strip(), _PLACE) for step in build.steps]
+    width = _WIDTH - max(map(len, places), default=0) - _BESIDE
     rows = [
         (
             f"#{step.id}",
-            f"{step.stage} {step.number}/{step.total}".strip(),
+            place,
             _WORDS.get(step.outcome, step.outcome),
             _took(step.seconds) if step.outcome else "",
-            one_line(" ".join(step.text.split()), 40),
+            one_line(" ".join(step.text.split()), width),
         )
-        for step in build.steps
+        for step, place in zip(build.steps, places, strict=True)
     ]
     if rows:
         say("\n" + table([("STEP", "PLACE", "OUTCOME", "TOOK", "TEXT"), *rows]))
+
+
+def _end_of(name: str) -> str:
+    """Cut a name where it says least: in front."""
+    return name if len(name) <= _NAME else f"…{name[1 - _NAME :]}"
 
 
 def _ago(build: PastBuild) -> str:

@@ -35,15 +35,15 @@ class PastStep(NamedTuple):
     kind: str
     depends: tuple[int, ...]
     outcome: str
-    reason: str
-    same: bool
-    source: str
     start: float
     end: float
-    cpu: float
-    memory: int
     bytes: int
     layer: str
+    reason: str = ""
+    same: bool = False
+    source: str = ""
+    cpu: float = 0.0
+    memory: int = 0
 
     @property
     def seconds(self) -> float:
@@ -57,6 +57,17 @@ class Phase(NamedTuple):
     name: str
     start: float
     end: float
+
+
+class PastTransfer(NamedTuple):
+    """Something that was moved for a step, or for none (0): `what` begins with a verb, `done` counts `unit` of it."""
+
+    step: int
+    what: str
+    start: float
+    end: float
+    done: int
+    unit: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +92,7 @@ class PastBuild:
     steps: tuple[PastStep, ...]
     phases: tuple[Phase, ...]
     caches: tuple[Mapping[str, Any], ...]
+    transfers: tuple[PastTransfer, ...]
     warnings: tuple[tuple[int, str], ...]
     notes: tuple[tuple[int, str], ...]
     directory: str = ""
@@ -175,6 +187,7 @@ def _read(raw: Mapping[str, Any], directory: str) -> PastBuild:
         steps=tuple(PastStep(**{**step, "depends": tuple(step["depends"])}) for step in raw["steps"]),
         phases=tuple(Phase(str(one["name"]), float(one["start"]), float(one["end"])) for one in raw["phases"]),
         caches=tuple(raw["caches"]),
+        transfers=tuple(PastTransfer(**one) for one in raw["transfers"]),
         warnings=tuple((int(one["step"]), str(one["text"])) for one in raw["warnings"]),
         notes=tuple((int(one["step"]), str(one["text"])) for one in raw["notes"]),
         directory=directory,
@@ -189,6 +202,7 @@ def as_data(build: PastBuild) -> dict[str, object]:
         "steps": [step._asdict() for step in build.steps],
         "phases": [phase._asdict() for phase in build.phases],
         "caches": list(build.caches),
+        "transfers": [one._asdict() for one in build.transfers],
         "warnings": [{"step": step, "text": text} for step, text in build.warnings],
         "notes": [{"step": step, "text": text} for step, text in build.notes],
     }

@@ -163,7 +163,7 @@ def _steps(build: PastBuild, path: Collection[int], output: Mapping[int, str]) -
             count(len(own), "image" if is_base else "step"),
             "" if is_base else "all cached" if all_cached else f"{hits} cached",
             seconds(sum(step.seconds for step in own)),
-            size(sum(step.bytes for step in own)),
+            size(made) if (made := sum(step.bytes for step in own)) else "",
         ]
         spans = "".join(f"<span>{one}</span>" for one in told if one)
         yield (

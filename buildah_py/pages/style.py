@@ -20,12 +20,12 @@ p { margin: .3rem 0; }
 .dim { color: var(--dim); }
 .small { font-size: .86rem; }
 section { background: var(--card); border: 1px solid var(--line); border-radius: .9rem; padding: 1.15rem 1.25rem 1.25rem; margin: 1rem 0; box-shadow: var(--shadow); }
-.pill { display: inline-block; font-size: .72rem; font-weight: 650; line-height: 1; padding: .32em .6em; border-radius: 1em; white-space: nowrap; color: var(--of); background: color-mix(in srgb, var(--of) 13%, transparent); }
+.pill { display: inline-block; font-size: .72rem; font-weight: 650; line-height: 1; padding: .32em .6em; border-radius: 1em; white-space: nowrap; color: color-mix(in srgb, var(--of) 72%, var(--ink)); background: color-mix(in srgb, var(--of) 13%, transparent); }
 .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(8.2rem, 1fr)); gap: .75rem; list-style: none; margin: 1.3rem 0 1rem; padding: 0; }
 .tiles li { background: var(--card); border: 1px solid var(--line); border-radius: .9rem; padding: .8rem 1rem .75rem; box-shadow: var(--shadow); }
 .tiles b { display: block; font-size: 1.42rem; line-height: 1.2; letter-spacing: -.02em; font-weight: 650; font-variant-numeric: tabular-nums; }
 .tiles span { font-size: .82rem; color: var(--dim); }
-.facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 15rem), 1fr)); gap: .55rem 1.5rem; margin: 0; font-size: .9rem; }
+.facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 15rem), 1fr)); gap: .55rem 1.5rem; margin: .9rem 0 0; font-size: .9rem; }
 .facts dt { color: var(--dim); font-size: .78rem; }
 .facts dd { margin: 0; overflow-wrap: anywhere; }
 code, pre, .code { font: .87em/1.5 ui-monospace, SFMono-Regular, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace; }
@@ -129,10 +129,11 @@ section, .tiles li { box-shadow: none; break-inside: avoid; }
 """
 
 _COLOURS: Final = """
-.pb { color-scheme: light dark; --ink: #1b2027; --dim: #626c79; --paper: #f5f6f8; --card: #ffffff; --well: #f0f2f5; --line: #e2e6eb;
---link: #2358c9; --hit: #4c9f7c; --ran: #3d6fdd; --failed: #cf3f3a; --none: #9aa4af; --pull: #8a5fd0; --export: #bb7a1c;
---critical: #e2570b; --layer-0: #3f6fb5; --layer-1: #2f8f83; --layer-2: #8a63b8; --layer-3: #b5763a; --layer-4: #4f8a45; --layer-5: #b0557a;
---layer-6: #5a6f86; --layer-7: #937d2c; --edge: #a9b3bf; --mark: #ffe08a; --shadow: 0 1px 2px rgb(20 30 50 / 5%), 0 6px 18px rgb(20 30 50 / 4%); }
+.pb { color: var(--ink); font-family: system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", sans-serif;
+color-scheme: light dark; --ink: #1b2027; --dim: #626c79; --paper: #f5f6f8; --card: #ffffff; --well: #f0f2f5; --line: #e2e6eb;
+--link: #2358c9; --hit: #3b8a69; --ran: #3d6fdd; --failed: #cf3f3a; --none: #9aa4af; --pull: #8a5fd0; --export: #bb7a1c;
+--critical: #e2570b; --layer-0: #3f6fb5; --layer-1: #28857a; --layer-2: #8a63b8; --layer-3: #a5682f; --layer-4: #4f8a45; --layer-5: #b0557a;
+--layer-6: #5a6f86; --layer-7: #83702a; --edge: #a9b3bf; --mark: #ffe08a; --shadow: 0 1px 2px rgb(20 30 50 / 5%), 0 6px 18px rgb(20 30 50 / 4%); }
 @media (prefers-color-scheme: dark) {
 .pb { --ink: #e6e9ee; --dim: #97a1ae; --paper: #0e1217; --card: #161b22; --well: #1f262f; --line: #29313b; --link: #8ab0ff;
 --hit: #41976f; --ran: #4f7fe6; --failed: #e5635c; --none: #6b7683; --pull: #9a74de; --export: #c58a35; --critical: #ff9350;

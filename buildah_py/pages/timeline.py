@@ -26,8 +26,11 @@ _PHASES: Final = {
     "image": ("other", "image put together"),
     "outputs": ("export", "outputs written"),
     "durable": ("other", "written to the disk"),
-    "cache": ("export", "cache exported, room made"),
+    "cache": ("other", "room made in the store"),
+    "sent": ("export", "cache exported, room made in the store"),
 }
+_PULLS: Final = ("pulling", "fetching", "unpacking", "importing", "loading", "cloning", "adding")
+_EXPORTS: Final = ("writing", "pushing", "sending", "packing", "compressing", "exporting", "saving")
 _HEAD: Final = 22  # pixels
 _LABEL: Final = 19
 _BAR: Final = 20
@@ -114,9 +117,9 @@ def timeline(build: PastBuild, *, links: bool = True) -> str:
 def legend(build: PastBuild) -> str:
     """Explain the colours that the timeline has."""
     kinds = {_kind(step) for step in build.steps if step.outcome}
-    exported = any(_PHASES.get(one.name, ("", ""))[0] == "export" and one.end - one.start > 0.0 for one in build.phases)
+    exported = any(_phase(build, one.name)[0] == "export" for one in build.phases)
     shown = [
-        ("from", "base image", "from" in kinds),
+        ("from", "base image, pulled", "from" in kinds or any(_moving(one.what) == "pull" for one in build.transfers)),
         ("hit", "cached", "hit" in kinds),
         ("ran", "executed (the dark part: CPU)", "ran" in kinds),
         ("failed", "failed", "failed" in kinds),
@@ -157,8 +160,9 @@ def facts_of(step: PastStep, critical: Iterable[int] = ()) -> list[str]:
 def _drawn(build: PastBuild, *, links: bool) -> Iterator[str]:
     found = lanes(build.steps)
     total = max([build.seconds, 0.001, *(step.end for lane in found for step in lane.steps)])
-    path = critical_path(build.steps)
-    first = _HEAD + _LANE
+    known = {step.id: step for step in build.steps}
+    path = [one for one in critical_path(build.steps) if known[one].kind != "from" or _is_long(known[one], total)]
+    first = _HEAD + _LANE * (2 if build.transfers else 1)
     height = first + len(found) * _LANE
     bars = place(found, total, first)
     yield (
@@ -172,6 +176,8 @@ def _drawn(build: PastBuild, *, links: bool) -> Iterator[str]:
         anchor = ' text-anchor="end"' if mark / total > 0.96 else ' text-anchor="middle"' if mark else ""
         yield f'<text class="faint" x="{x}" y="12"{anchor}>{_tick(mark, marks)}</text>\n'
     yield from _phases(build, total)
+    if build.transfers:
+        yield from _transfers(build, total)
     for row, lane in enumerate(found):
         top = first + row * _LANE
         is_base, hits = lane.steps[0].kind == "from", sum(step.outcome == "hit" for step in lane.steps)
@@ -187,6 +193,10 @@ def _drawn(build: PastBuild, *, links: bool) -> Iterator[str]:
         for step in lane.steps:
             yield _bar(step, bars[step.id], path, links=links)
     yield "</svg>\n"
+
+
+def _is_long(step: PastStep, total: float) -> bool:
+    return 100 * step.seconds >= _LEAST * total
 
 
 def _way(path: Sequence[int], bars: Mapping[int, Bar]) -> Iterator[str]:
@@ -234,7 +244,7 @@ def _phases(build: PastBuild, total: float) -> Iterator[str]:
         f'<rect class="well" x="0" y="{_HEAD + _LABEL}" width="100%" height="{_BAR}" rx="4"/>\n'
     )
     for one in shown:
-        kind, text = _PHASES[one.name]
+        kind, text = _phase(build, one.name)
         share = 100 * (one.end - one.start) / total
         if kind and share >= 0.1:
             x = min(100 * one.start / total, 100 - share)
@@ -244,6 +254,38 @@ def _phases(build: PastBuild, total: float) -> Iterator[str]:
                 f'<rect class="{kind} of" x="{max(0.0, x):.3f}%" y="{_HEAD + _LABEL}" width="{width:.3f}%" '
                 f'height="{_BAR}" rx="4"/></g>\n'
             )
+
+
+def _phase(build: PastBuild, name: str) -> tuple[str, str]:
+    """Give the colour of a phase, and what it is called."""
+    sent = name == "cache" and any("blobs" in one for one in build.caches)
+    return _PHASES.get("sent" if sent else name, ("", name))
+
+
+def _transfers(build: PastBuild, total: float) -> Iterator[str]:
+    """Draw what was moved, in a lane of its own: what is moved at once lies over each other."""
+    top = _HEAD + _LANE
+    moved = sum(one.done for one in build.transfers if one.unit == "bytes")
+    yield f'<text class="strong" x="0" y="{top + 13}">pulled, packed, sent</text>'
+    yield (
+        f'<text class="faint" x="100%" y="{top + 13}" text-anchor="end">{size(moved)}</text>'
+        f'<rect class="well" x="0" y="{top + _LABEL}" width="100%" height="{_BAR}" rx="4"/>\n'
+    )
+    for one in build.transfers:
+        width = min(100.0, max(_LEAST, 100 * (one.end - one.start) / total))
+        x = max(0.0, min(100 * one.start / total, 100 - width))
+        amount = f", {size(one.done)}" if one.unit == "bytes" else f", {one.done} {line(one.unit)}"
+        of = f" (for step {one.step})" if one.step else ""
+        yield (
+            f"<g><title>{line(one.what, 200)}{amount} in {seconds(one.end - one.start)}{of}</title>"
+            f'<rect class="{_moving(one.what)} of" x="{x:.3f}%" y="{top + _LABEL}" width="{width:.3f}%" '
+            f'height="{_BAR}" rx="4" opacity=".8"/></g>\n'
+        )
+
+
+def _moving(what: str) -> str:
+    verb = what.partition(" ")[0]
+    return "pull" if verb in _PULLS else "export" if verb in _EXPORTS else "other"
 
 
 def _kind(step: PastStep) -> str:

@@ -34,7 +34,6 @@ def test_builds_and_their_logs(busybox: Pybuild) -> None:
         ["3/3", "DONE", "test:latest"],
         ["0/3", "DONE", "test:latest"],
     ]
-    assert max(map(len, busybox.run("builds").stdout.splitlines())) <= 80
     assert busybox.run("logs", "^2", "make/1").stdout == "made\n"
     assert busybox.run("logs", "^2").stdout.count("\nhttps://me:word@host/\nover\n") == 1
     assert busybox.run("logs").stdout.endswith("RUN echo no; exit 3\nno\n")
@@ -50,6 +49,15 @@ def test_builds_and_their_logs(busybox: Pybuild) -> None:
     assert "clean" in busybox.run("fsck").stdout
     kept = [path for path in (busybox.root / "logs").rglob("*") if path.name != "logs"]
     assert {stat.S_IMODE(path.stat().st_mode) for path in kept} == {0o700, 0o600}
+    (context / "Buildfile").write_text("FROM busybox\nRUN --mount=type=secret,id=a cat /run/secrets/a; echo =\n")
+    (busybox.work / "secret").write_text("one hidden line\nanother\n")
+    assert "another" in busybox.build(context, "--secret", "id=a,src=secret").shown
+    assert busybox.run("logs", "^0", "2").stdout == "***\n=\n"
+    busybox.run("-q", "-t", "registry.example.org/a/team/app:1.42", "--secret", "id=a,src=secret", context)
+    shown = busybox.run("builds").stdout
+    assert "…g/a/team/app:1.42" in shown
+    steps = busybox.run("builds", "^2").stdout.partition("\nSTEP ")[2]
+    assert max(map(len, shown.splitlines() + steps.splitlines())) <= 80
     busybox.run("prune", "--all", "--force")
     assert len(busybox.run("builds").stdout.splitlines()) == 1
     assert "no build is remembered here" in busybox.run("logs", status=125).stderr

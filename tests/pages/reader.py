@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from html.parser import HTMLParser
 
-from buildah_py.explain.builds import PastBuild, PastStep, Phase
+from buildah_py.explain.builds import PastBuild, PastStep, PastTransfer, Phase
 from buildah_py.query.image import Hidden, LargeFile, LayerReport, LayersReport
 from buildah_py.query.space import Area
 
@@ -90,6 +90,7 @@ def build_of(*steps: PastStep, seconds: float = 10.0, **more: object) -> PastBui
         "image": f"sha256:{'5' * 64}",
         "phases": (Phase("prepare", 0.0, 0.2), Phase("steps", 0.2, 9.0), Phase("outputs", 9.0, seconds)),
         "caches": (),
+        "transfers": (PastTransfer(0, "pulling debian", 0.1, 0.4, 80_000_000, "bytes"),),
         "warnings": ((0, "Dockerfile:3: a `word` is not meant so"),),
         "notes": (),
     }

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from buildah_py.api.built import Built
+from buildah_py.api.history import BuildHistory
+from buildah_py.api.request import BuildRequest
 from buildah_py.cache.differences import Difference
 from buildah_py.cache.input_lists import FileDifference
+from buildah_py.explain.builds import PastTransfer, as_data, read_build
 from buildah_py.explain.report import Nearest, Report, StepReport
+from buildah_py.frozen import replace
 from buildah_py.layers.entry import DIR, FILE, WHITEOUT, Entry
 from buildah_py.layers.inventory import Inventory
 from buildah_py.pages.graph import StageNode, arcs, by_stage, stage_nodes
@@ -25,6 +31,9 @@ from buildah_py.pages.why import why_page
 from buildah_py.query.space import Area, areas_of
 from tests.pages.reader import EVIL, Page, build_of, large_build, layers_of, step
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 SHOWN = "</title></style><script>alert('x')</script><img src=x onerror=alert(1)>"
 
 
@@ -37,7 +46,10 @@ def hostile() -> tuple[Extras, str]:
     ]
     build = build_of(
         *steps, outcome="failed", error=EVIL, file=EVIL, context=EVIL, target=EVIL, names=(EVIL, EVIL), image=EVIL,
-        platform=EVIL, warnings=((0, EVIL),), caches=({"cache": EVIL, "hits": 1, "records": 2, "layers": 3},),
+        platform=EVIL,
+        warnings=((0, EVIL),),
+        transfers=(PastTransfer(2, EVIL, 0.0, 2.0, 5, EVIL),),
+        caches=({"cache": EVIL, "hits": 1, "records": 2, "layers": 3},),
     )  # fmt: skip
     report, areas = layers_of(EVIL)
     found = Extras(report, [[Area(EVIL, 5, 2)], *areas[1:]], {3: EVIL})
@@ -210,3 +222,32 @@ def test_numbers_as_people_read_them() -> None:
         "0 ms", "0 ms", "340 ms", "1.0 s", "1 min 00 s", "1 min 01 s", "2 h 01 min"
     ]  # fmt: skip
     assert [size(one) for one in (0, 999, 1000, 12_345_678)] == ["0 B", "999 B", "1 kB", "12.3 MB"]
+
+
+class Moved(NamedTuple):
+    id: int
+    what: str
+    done: int
+    unit: str
+    seconds: float
+
+
+def test_a_notebook_shows_the_timeline(tmp_path: Path) -> None:
+    path = tmp_path / "build.json"
+    path.write_text(json.dumps({"format": "pybuild build", "version": 1, **as_data(large_build())}))
+    assert read_build(str(path)) == replace(large_build(), directory=str(tmp_path))
+    built = Built("sha256:1", ("<app>",), 1, 2, history=str(path))
+    assert 'class="chart timeline"' in built._repr_html_()
+    path.unlink()
+    assert built._repr_html_() == "<code>&lt;app&gt; sha256:1</code>"
+
+
+def test_transfers_are_noted_as_they_go() -> None:
+    heard: list[object] = []
+    history = BuildHistory(BuildRequest(), heard.append)
+    for done, seconds_ in ((10, 0.0), (30, 0.1)):
+        history(Moved(1, "pulling https://me:word@host/x", done, "bytes", seconds_))  # type: ignore[arg-type]
+    (moved,) = history._transfers.values()
+    assert (moved["what"], moved["done"], moved["step"]) == ("pulling https://xxxxx@host/x", 30, 1)
+    assert moved["end"] >= moved["start"]
+    assert len(heard) == 2
