@@ -94,7 +94,8 @@ class StepFailed(PybuildError):
     """A RUN ended with `status` (1 to 255; 128 + signal number when a signal ended it).
 
     `step` is the step's number in the build, `short` the status in a word, `place` the instruction's file and line,
-    `excerpt` its lines, numbered and marked, `output` the last lines that the command said.
+    `excerpt` its lines, numbered and marked, `output` the last lines that the command said, `kept` the name under which
+    the store keeps what it left, "" for nothing.
     """
 
     def __init__(
@@ -108,6 +109,7 @@ class StepFailed(PybuildError):
         place: tuple[str, int] = ("", 0),
         excerpt: str = "",
         output: tuple[str, ...] = (),
+        kept: str = "",
     ) -> None:
         super().__init__(message, hint=hint)
         self.exit_status = status
@@ -116,14 +118,13 @@ class StepFailed(PybuildError):
         self.place = place
         self.excerpt = excerpt
         self.output = output
+        self.kept = kept
 
     def __str__(self) -> str:
-        shown = [
-            self.message,
-            *([self.excerpt] if self.excerpt else []),
-            *([f"  hint: {self.hint}"] if self.hint else []),
-        ]
-        return "\n".join(shown)
+        shown = [self.message, self.excerpt]
+        shown += [f"  hint: {self.hint}"] if self.hint else []
+        shown += ["  hint: `pybuild shell --failed` opens a shell in what it left"] if self.kept else []
+        return "\n".join(filter(None, shown))
 
 
 class Interrupted(PybuildError):

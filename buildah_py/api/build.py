@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from functools import partial
 from typing import TYPE_CHECKING
@@ -69,7 +70,7 @@ def build(
         engine = Engine(worker, policy=session.policy, observe=observe, jobs=request.jobs)
         steps = engine.runner
         try:
-            plan = _plan(request, session, engine)
+            plan = plan_build(request, session, engine)
             for warning in plan.warnings:
                 emit(events.Warning(warning))
             debug.log("plan: %d steps", len(plan.nodes))
@@ -107,6 +108,8 @@ def build(
 
             done, warnings = engine.run(plan.nodes, plan.stages, finish, layers_taken(ahead, plan))
             store.make_durable()
+            if os.path.isdir(store.path("failed")):
+                store.failures.forget(worker.build)
             export_cache(caches, plan, steps.records, names)
             if recorder is not None:
                 recorder.write(request.record, build_options(request, session), plan, done.image)
@@ -127,7 +130,7 @@ def build(
     return done
 
 
-def _plan(request: BuildRequest, session: BuildSession, engine: Engine) -> Plan:
+def plan_build(request: BuildRequest, session: BuildSession, engine: Engine) -> Plan:
     """Plan the target; steps that the plan depends on are executed on the way."""
     options = plan_options(request, session)
     values: list[str] = []

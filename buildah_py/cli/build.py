@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from buildah_py.cli import cache_options, container, docker, outputs, registry, sources
 from buildah_py.cli.arguments import key_values
 from buildah_py.cli.printing import warn
-from buildah_py.errors import BuildFileError, StepFailed, UsageError
+from buildah_py.errors import BuildFileError, PybuildError, StepFailed, UsageError
 
 if TYPE_CHECKING:
     import argparse
@@ -29,6 +29,12 @@ def configure(parser: Parser) -> None:
     configure_options(parser)
     parser.add_argument(
         "--record", metavar="FILE", help="write to FILE what each step was made of, for `pybuild why --against`"
+    )
+    parser.add_argument(
+        "--on-error",
+        choices=("stop", "shell"),
+        default="stop",
+        help="shell: where a RUN failed, open a shell in what it left, on the terminal or a script that comes in",
     )
     parser.add_argument(
         "--exit-code", metavar="N", default="", help="status to end with where a RUN failed; default: the command's own"
@@ -111,13 +117,32 @@ def run(args: argparse.Namespace) -> int:
     for text in docker.without_effect(args):
         warn(text)
     mode = "quiet" if args.quiet else args.progress
-    with renderer(mode, err=sys.stderr, out=outputs.stdout(args), env=os.environ) as sink:
-        try:
+    try:
+        with renderer(mode, err=sys.stderr, out=outputs.stdout(args), env=os.environ) as sink:
             build(request, sink, lambda result: outputs.tell(args, result))
-        except StepFailed as error:
-            error.exit_status = failed or error.exit_status
-            raise
+    except StepFailed as error:
+        error.exit_status = failed or error.exit_status
+        if args.on_error == "shell" and error.kept:
+            return _enter(error, request)
+        raise
     return 0
+
+
+def _enter(error: StepFailed, request: BuildRequest) -> int:
+    """Show what went wrong, and open a shell there; the status that the build ends with."""
+    from buildah_py.api.failed import FailedShell, failed_shell
+    from buildah_py.cli.failures import tell
+    from buildah_py.cli.printing import complain
+
+    name, error.kept = error.kept, ""
+    status = tell(error)
+    tty = os.isatty(0)
+    shell = FailedShell(name=name, tty=tty, secrets=request.secrets, environ=request.environ)
+    try:
+        failed_shell(shell, warn, complain)
+    except PybuildError as other:  # such as an image without a shell: the build's own failure stays what counts
+        tell(other)
+    return status
 
 
 def read_request(args: argparse.Namespace, *, record: str = "") -> BuildRequest:

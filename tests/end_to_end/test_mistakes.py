@@ -159,7 +159,8 @@ ROWS = {
             "\na\n",
             r"Buildfile:2: the command ended with status 127: `nope` \(line 3\) is not in the image's PATH\n"
             r"  1 \|     FROM busybox\n  2 \| >>> RUN --network=none echo a && \\\n  3 \| >>>     nope -x && \\\n"
-            r"  4 \| >>>     echo c\n  5 \|     RUN true\n$",
+            r"  4 \| >>>     echo c\n  5 \|     RUN true\n"
+            r"  hint: `pybuild shell --failed` opens a shell in what it left\n$",
         ),
         127,
     ),
