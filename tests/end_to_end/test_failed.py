@@ -106,4 +106,6 @@ def test_a_shell_behind_a_step(busybox: Pybuild) -> None:
     assert re.search(r"^#2 (HIT|CACHED)", again, re.MULTILINE)
     wrong = busybox.run("shell", "--at", "app/9", context, status=2).stderr
     assert "there is no such step\n  hint: steps are app/1, app/2, app/3, base/1, app/4" in wrong
+    insecure = busybox.context("FROM busybox\nRUN --security=insecure true\n", "insecure")
+    assert "security.insecure, which is not allowed" in busybox.run("shell", "--at=2", insecure, status=2).stderr
     assert "mean different places" in busybox.run("shell", "--at", "2", "--failed", status=2).stderr
