@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from tests.foreign_images import Layout, tar_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -297,9 +299,12 @@ def test_a_full_disk_says_which(tmp_path: Path, pybuild: Pybuild) -> None:
             rf"no space left in {disk}/state: the file system at {disk} \(tmpfs, 8 MB\) has \d\.\d MB left",
             "hint: `pybuild du` shows what takes how much, `pybuild prune` frees some; PYBUILD_ROOT",
         )
-        for text in ("COPY big.bin /", "RUN --network=none cat /dev/zero > /big"):
+        layout = Layout(tmp_path / "layout")
+        layout.name(layout.image([layout.layer(tar_of({"big": "x" * (12 << 20)}), "")]), "big")
+        for text in ("COPY big.bin /", "RUN --network=none cat /dev/zero > /big", "FROM far\nRUN --network=none /big"):
             (context / "Buildfile").write_text(f"{BUSYBOX}{text}\n")
-            shown = pybuild.run("-q", context, status=125).stderr
-            assert missing(shown, ("Buildfile:2: ", *full)) == [], shown
+            options = ("-q", f"--build-context=far=oci-layout://{layout.path}:big")
+            shown = pybuild.run(*options, context, status=125).stderr
+            assert missing(shown, (r"Buildfile:\d: ", *full)) == [], shown
     finally:
         subprocess.run(["umount", disk], check=True)
