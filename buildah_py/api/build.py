@@ -14,6 +14,7 @@ from buildah_py.api.finishing import (
     compress_ahead,
     export_cache,
     layers_taken,
+    not_executable,
     shape_image,
     write_outputs,
 )
@@ -98,6 +99,8 @@ def build(
                     warnings, recorded = warned(store.images.build_of(image), put_down, look)
                 else:
                     warnings, recorded = look(), None
+                if steps.ran or store.images.raw(image) is None:
+                    warnings = [*warnings, *not_executable(worker, config, results[plan.target].layers)]
                 store.images.put(image, config.to_bytes(), config.diff_ids, names, recorded)
                 done = BuildResult(image, names, steps.hits, steps.ran)
                 if outputs:

@@ -100,9 +100,12 @@ def collect(store: Store, rules: Rules) -> Collected:
         store.layers.remove_orphans()
         store.blobs.remove_unneeded()
         freed += trim(store, living, everything=rules.named and rules.before is None)
-        freed += store.failures.remove_all()
+        if not rules.spare_own:
+            freed += store.failures.remove_all()
     usage = measure(store)
     goal = _goal(store, rules, usage.total)
+    if rules.spare_own and goal is not None and usage.total > goal and store.failures.remove_all():
+        usage = measure(store)  # a build keeps what failed steps left as long as there is room
     choice = _Choice(store, rules, limit, usage.total, goal)
     with store.database.transaction():
         choice.make()

@@ -150,6 +150,11 @@ ROWS = {
         told(r"`/plain.sh` is not executable \(mode 0644\)", "hint: copy it with `COPY --chmod=755`"),
         126,
     ),
+    "an ENTRYPOINT that is not executable": Row(
+        'COPY plain.sh /\nENTRYPOINT ["/plain.sh"]',
+        told(r"warning: ENTRYPOINT: `/plain.sh` is not executable \(mode 0644\)", "COPY --chmod=755"),
+        0,
+    ),
     "a program of another libc": Row(
         "COPY --chmod=755 program /\nRUN --network=none /program",
         told("`/program` needs the loader /lib.*, which is not in the image", "hint: it was built for glibc"),

@@ -65,6 +65,12 @@ def test_one_that_somebody_looks_at_stays(store: Store) -> None:
         assert path is not None
         assert os.path.exists(path)
     assert collect(store, Rules(dry_run=True)).freed == 0
+    collect(store, Rules(spare_own=True, keep=1 << 40))  # as after a build
+    assert left(store, name) == "a"
+    newer = fail(store, "b")
+    collect(store, Rules(spare_own=True, keep=1))
+    assert (left(store, name), left(store, newer)) == (None, None)
+    name = fail(store, "a")
     assert left(store, name) == "a"
     assert collect(store, Rules()).freed > 0
     assert left(store, name) is None
