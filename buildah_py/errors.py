@@ -95,8 +95,9 @@ class StepFailed(PybuildError):
     """A RUN ended with `status` (1 to 255; 128 + signal number when a signal ended it).
 
     `number` is the step's in the build, `short` the status in a word, `place` the instruction's file and line,
-    `excerpt` its lines, numbered and marked, `last_lines` those of the output. For programs that use the
-    library, `step` is the `buildah_py.BuildStep` that failed, and `output` the end of what it wrote.
+    `excerpt` its lines, numbered and marked, `last_lines` those of the output, `kept` the name under which the store
+    keeps what it left, "" for nothing. For programs that use the library, `step` is the `buildah_py.BuildStep` that
+    failed, and `output` the end of what it wrote.
     """
 
     def __init__(
@@ -110,6 +111,7 @@ class StepFailed(PybuildError):
         place: tuple[str, int] = ("", 0),
         excerpt: str = "",
         last_lines: tuple[str, ...] = (),
+        kept: str = "",
     ) -> None:
         super().__init__(message, hint=hint)
         self.exit_status = status
@@ -118,16 +120,15 @@ class StepFailed(PybuildError):
         self.place = place
         self.excerpt = excerpt
         self.last_lines = last_lines
+        self.kept = kept
         self.step: Any = None
         self.output = ""
 
     def __str__(self) -> str:
-        shown = [
-            self.message,
-            *([self.excerpt] if self.excerpt else []),
-            *([f"  hint: {self.hint}"] if self.hint else []),
-        ]
-        return "\n".join(shown)
+        shown = [self.message, self.excerpt]
+        shown += [f"  hint: {self.hint}"] if self.hint else []
+        shown += ["  hint: `pybuild shell --failed` opens a shell in what it left"] if self.kept else []
+        return "\n".join(filter(None, shown))
 
 
 class Interrupted(PybuildError):

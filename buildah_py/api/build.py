@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from functools import partial
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from buildah_py.api.finishing import (
     compress_ahead,
     export_cache,
     layers_taken,
+    not_executable,
     shape_image,
     write_outputs,
 )
@@ -80,7 +82,7 @@ def build(
         engine = Engine(worker, policy=session.policy, observe=observe, jobs=request.jobs)
         steps = engine.runner
         try:
-            plan = _plan(request, session, engine, history)
+            plan = plan_build(request, session, engine, history)
             for warning in plan.warnings:
                 emit(events.Warning(warning))
             debug.log("plan: %d steps", len(plan.nodes))
@@ -109,6 +111,8 @@ def build(
                     warnings, recorded = warned(store.images.build_of(image), put_down, look)
                 else:
                     warnings, recorded = look(), None
+                if steps.ran or store.images.raw(image) is None:
+                    warnings = [*warnings, *not_executable(worker, config, results[plan.target].layers)]
                 store.images.put(image, config.to_bytes(), config.diff_ids, names, recorded)
                 done = BuildResult(image, names, steps.hits, steps.ran)
                 if outputs:
@@ -121,6 +125,8 @@ def build(
             done, warnings = engine.run(plan.nodes, plan.stages, finish, layers_taken(ahead, plan))
             history.begin("durable")
             store.make_durable()
+            if os.path.isdir(store.path("failed")):
+                store.failures.forget(worker.build)
             history.begin("cache")
             export_cache(caches, plan, steps.records, names)
             if recorder is not None:
@@ -146,13 +152,16 @@ def build(
     return done
 
 
-def _plan(request: BuildRequest, session: BuildSession, engine: Engine, history: BuildHistory) -> Plan:
+def plan_build(
+    request: BuildRequest, session: BuildSession, engine: Engine, history: BuildHistory | None = None
+) -> Plan:
     """Plan the target; steps that the plan depends on are executed on the way."""
     options = plan_options(request, session)
     values: list[str] = []
     while True:
         plan = make_plan(session.build_file, options, values)
-        history.nodes = plan.nodes
+        if history is not None:
+            history.nodes = plan.nodes
         refuse_what_is_not_allowed(plan.nodes, request)
         if not isinstance(plan, NeedsValue):
             return plan

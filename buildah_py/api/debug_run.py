@@ -57,26 +57,26 @@ def debug_run(request: DebugRunRequest, warn: Callable[[str], None]) -> int:
         upper, work, init = (os.path.join(staged, name) for name in ("upper", "work", "init"))
         for path in (upper, work, init):
             os.mkdir(path)
-        _adopt(upper, *plan.root)
+        adopt(upper, *plan.root)
         variables = {"TERM": "xterm"} if request.tty else {}
         variables |= dict(entry.split("=", 1) for entry in plan.container.env) | dict(request.env)
         volumes = [BindMount(path, target, readonly, recursive=True) for path, target, readonly in request.volumes]
         container = replace(
             plan.container,
-            lowers=_layers(store, plan, warn),
+            lowers=layers(store, plan, warn),
             upper=upper,
             work=work,
             init=init,
             argv=request.command or plan.container.argv,
             env=tuple(f"{name}={value}" for name, value in variables.items()),
-            mounts=(*_mounts(store, plan, given, warn), *volumes),
+            mounts=(*mounts(store, plan, given, warn), *volumes),
             tty=request.tty,
             secrets=(*plan.container.secrets, *request.env),
         )
         return run_container(store, container, lambda spec: spec, warn, interactive=request.interactive)
 
 
-def _layers(store: Store, plan: ContainerPlan, warn: Callable[[str], None]) -> tuple[str, ...]:
+def layers(store: Store, plan: ContainerPlan, warn: Callable[[str], None]) -> tuple[str, ...]:
     """Give the directories that the container's root is mounted from. Raises NotFound where a layer is gone."""
     lowers = plan.container.lowers
     if not store.layers.use(_diff_ids(plan.store, lowers)):
@@ -87,7 +87,7 @@ def _layers(store: Store, plan: ContainerPlan, warn: Callable[[str], None]) -> t
     return tuple(path for path in lowers if path not in gone)
 
 
-def _mounts(store: Store, plan: ContainerPlan, given: set[str], warn: Callable[[str], None]) -> Iterator[Operation]:
+def mounts(store: Store, plan: ContainerPlan, given: set[str], warn: Callable[[str], None]) -> Iterator[Operation]:
     """Give the plan's mounts that can be made again, but for those that `given` has others for."""
     for operation in plan.container.mounts:
         sources: tuple[str, ...] = ()
@@ -103,7 +103,7 @@ def _mounts(store: Store, plan: ContainerPlan, given: set[str], warn: Callable[[
                 operation.upper, operation.work = store.stage(), store.stage()
                 if os.path.isdir(sources[0]):
                     seen = os.stat(sources[0])
-                    _adopt(operation.upper, stat.S_IMODE(seen.st_mode), seen.st_uid, seen.st_gid)
+                    adopt(operation.upper, stat.S_IMODE(seen.st_mode), seen.st_uid, seen.st_gid)
         if operation.target not in given:
             if all(map(os.path.lexists, sources)):
                 yield operation
@@ -111,7 +111,8 @@ def _mounts(store: Store, plan: ContainerPlan, given: set[str], warn: Callable[[
                 warn(f"{operation.describe()}: that is gone; -v SOURCE:{operation.target} gives something else")
 
 
-def _adopt(path: str, mode: int, uid: int, gid: int) -> None:
+def adopt(path: str, mode: int, uid: int, gid: int) -> None:
+    """Give a directory its mode and owner."""
     own = os.stat(path)
     if (own.st_uid, own.st_gid) != (uid, gid):
         os.chown(path, uid, gid)

@@ -128,3 +128,23 @@ def export_cache(caches: BuildCaches | None, plan: Plan, records: Mapping[int, R
         from buildah_py.sharing.exporting import export_all
 
         export_all(caches, plan, records, names)
+
+
+def not_executable(worker: Worker, config: ImageConfig, layers: Sequence[str]) -> list[str]:
+    """Warn where the program that the image starts is a file of it that nobody may execute.
+
+    Nothing is fetched for that: an image whose layers are not all here is not looked at.
+    """
+    from buildah_py.layers.entry import FILE
+    from buildah_py.layers.tree import resolve
+
+    command = config.entrypoint or config.cmd
+    if not command or not command[0].startswith("/") or worker.store.layers.missing(layers):
+        return []
+    view = worker.file_systems.view(tuple(layers))
+    entry = view.entry(resolve(view, command[0]))
+    if entry is None or entry.kind != FILE or entry.mode & 0o111:
+        return []
+    what = "ENTRYPOINT" if config.entrypoint else "CMD"
+    fault = f"{what}: `{command[0]}` is not executable (mode {entry.mode & 0o7777:04o})"
+    return [f"{fault}, so that the image cannot be run: copy it with `COPY --chmod=755`"]

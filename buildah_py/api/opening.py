@@ -112,7 +112,8 @@ def open_build(
             settled = settle_epoch(request, main, build_file, warn)
             sources = configured(request.sources, request.environ)
             contexts = Contexts(main, sources, store, named, reach, warn)
-            cache = _cache(store, shared, request, build_names(main, build_file, names))
+            own_names = build_names(main, build_file, names)
+            cache = _cache(store, shared, request, own_names)
             images = BaseImages(store, client, policy=request.pull, emit=emit)
             mounts = functools.cache(partial(_mounts, request, request.caching.backed(), store, shared, warn))
             caches = shared.of_build(store, cache, mounts, emit) if shared is not None else None
@@ -135,6 +136,7 @@ def open_build(
                 reach,
                 cache_directory,
                 restricted,
+                own_names.own[0],
             )
             if restricted and shared is not None:
                 reporter.note(

@@ -76,10 +76,14 @@ class BuildNames(NamedTuple):
 
 def build_names(main: MainContext, build_file: BuildFile, names: Sequence[str]) -> BuildNames:
     """Name a build by its build file's path; anywhere, by what that says and by what the image is called."""
-    path = main.build_file.path
-    if main.remote:
-        own = f"context {(main.lasting or '').partition('#')[0]} {main.lasting_file() or ''}"
-    else:
-        own = f"file {os.path.realpath(path)}" if path else f"context {os.path.realpath(main.directory)}"
+    own = own_name(main)
     text = hashlib.sha256(build_file.source.text.encode("utf-8", "surrogateescape")).hexdigest()
     return BuildNames((own,), (f"text {text}", *(f"name {name.rpartition(':')[0]}" for name in names)))
+
+
+def own_name(main: MainContext) -> str:
+    """Name a build on this machine."""
+    path = main.build_file.path
+    if main.remote:
+        return f"context {(main.lasting or '').partition('#')[0]} {main.lasting_file() or ''}"
+    return f"file {os.path.realpath(path)}" if path else f"context {os.path.realpath(main.directory)}"

@@ -47,6 +47,12 @@ def configure(parser: Parser) -> None:
         "--record", metavar="FILE", help="write to FILE what each step was made of, for `pybuild why --against`"
     )
     parser.add_argument(
+        "--on-error",
+        choices=("stop", "shell"),
+        default="stop",
+        help="shell: where a RUN failed, open a shell in what it left, on the terminal or a script that comes in",
+    )
+    parser.add_argument(
         "--exit-code", metavar="N", default="", help="status to end with where a RUN failed; default: the command's own"
     )
     parser.add_argument(
@@ -155,17 +161,19 @@ def run(args: argparse.Namespace) -> int:
 
     notes += _without_effect(request)
     mode = "quiet" if args.quiet else args.progress
-    with renderer(mode, err=sys.stderr, out=outputs.stdout(args), env=os.environ) as sink:
-        for text in notes:
-            sink(Told(text))
-        try:
+    try:
+        with renderer(mode, err=sys.stderr, out=outputs.stdout(args), env=os.environ) as sink:
+            for text in notes:
+                sink(Told(text))
             if args.report:
                 _build_and_report(request, sink, args)
             else:
                 build(request, sink, lambda result: outputs.tell(args, result))
-        except StepFailed as error:
-            error.exit_status = failed or error.exit_status
-            raise
+    except StepFailed as error:
+        error.exit_status = failed or error.exit_status
+        if args.on_error == "shell" and error.kept:
+            return _enter(error, request)
+        raise
     return 0
 
 
@@ -203,6 +211,23 @@ def _build_and_report(request: BuildRequest, sink: Renderer, args: argparse.Name
                 write(args.report, paths[0])
             except PybuildError as error:
                 warn(f"there is no report of the build: {error.message}")
+
+
+def _enter(error: StepFailed, request: BuildRequest) -> int:
+    """Show what went wrong, and open a shell there; the status that the build ends with."""
+    from buildah_py.api.failed import FailedShell, failed_shell
+    from buildah_py.cli.failures import tell
+    from buildah_py.cli.printing import complain
+
+    name, error.kept = error.kept, ""
+    status = tell(error)
+    tty = os.isatty(0)
+    shell = FailedShell(name=name, tty=tty, secrets=request.secrets, environ=request.environ)
+    try:
+        failed_shell(shell, warn, complain)
+    except PybuildError as other:  # such as an image without a shell: the build's own failure stays what counts
+        tell(other)
+    return status
 
 
 def read_request(args: argparse.Namespace, *, record: str = "") -> BuildRequest:

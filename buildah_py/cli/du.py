@@ -81,6 +81,7 @@ def _print(report: DiskUsage, *, verbose: bool) -> None:
         ("known files of contexts", human(parts.stat_cache), ""),
         ("database", human(parts.database), ""),
         ("unfinished", human(parts.staging), ""),
+        ("what failed steps left", human(parts.failed), human(parts.failed)),
         ("total", human(parts.total), ""),
     ]
     say(table(summary))

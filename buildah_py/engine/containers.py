@@ -53,10 +53,23 @@ class Containers:
                 self._sandbox = self._make_sandbox()
             return self._sandbox
 
-    def start(self, spec: ContainerSpec, *, stdin: int | None, stdout: int, stderr: int) -> Container:
-        """Start a container, which has to be `held` then. Raises SandboxError, and Interrupted once cancelled."""
+    def start(
+        self,
+        spec: ContainerSpec,
+        *,
+        stdin: int | None,
+        stdout: int,
+        stderr: int,
+        shaped: Callable[[ContainerSpec], object] = lambda _: None,
+    ) -> Container:
+        """Start a container, which has to be `held` then; `shaped` is told what it is like with all options.
+
+        Raises SandboxError, and Interrupted once cancelled.
+        """
         self._cancellation.check()
-        container = self._open().start_container(self._shape(spec), stdin=stdin, stdout=stdout, stderr=stderr)
+        spec = self._shape(spec)
+        shaped(spec)
+        container = self._open().start_container(spec, stdin=stdin, stdout=stdout, stderr=stderr)
         with self._lock:
             self._running.add(container)
             if self._cancellation.is_set():

@@ -56,7 +56,8 @@ class Worker(NamedTuple):
     """The pieces. `reach` gives secrets and agents, and says where fetching may lead.
 
     `cache_directory` is asked before a cache mount is used: for the directory that stands for it, None for the store's.
-    `restrictions` are those of containers here, as keys have them.
+    `restrictions` are those of containers here, as keys have them. `build` names the build on this machine, "" for one
+    whose failures nobody will look at.
     """
 
     store: Store
@@ -69,6 +70,7 @@ class Worker(NamedTuple):
     reach: Reach
     cache_directory: Callable[[CacheName], str | None]
     restrictions: str = ""
+    build: str = ""
 
     @property
     def machine(self) -> dict[str, str]:

@@ -29,12 +29,24 @@ class Input(NamedTuple):
     name: str = "the build context"
 
 
+class Around(NamedTuple):
+    """Variables, working directory and user of the commands behind a step."""
+
+    env: tuple[tuple[str, str], ...] = ()
+    cwd: str = "/"
+    user: str = ""
+
+
+NOTHING_AROUND = Around()
+
+
 @dataclass(frozen=True, slots=True)
 class Node:
     """A step with what it runs on and reads; indices point to earlier nodes of the plan.
 
     `stage` is the stage's name for people, `number` its place in there from 1, `text` the instruction, `place` where
-    that stands (`Buildfile:7`), `shown` the instruction with the values of its variables, `where` its lines.
+    that stands (`Buildfile:7`), `shown` the instruction with the values of its variables, `where` its lines,
+    `around` what a command behind it would see.
     """
 
     index: int
@@ -47,6 +59,7 @@ class Node:
     place: str
     shown: str = ""
     where: Where | None = None
+    around: Around = NOTHING_AROUND
 
     @property
     def needs(self) -> tuple[int, ...]:
@@ -114,11 +127,12 @@ class GraphBuilder:
         inputs: tuple[Input, ...] = (),
         shown: str = "",
         where: Where | None = None,
+        around: Around = NOTHING_AROUND,
     ) -> int:
         """Append a node; its index."""
         number = self.stages[stage] = self.stages.get(stage, 0) + 1
         index = len(self.nodes)
-        self.nodes.append(Node(index, step, parent, inputs, stage, number, text, place, shown or text, where))
+        self.nodes.append(Node(index, step, parent, inputs, stage, number, text, place, shown or text, where, around))
         return index
 
     def image(self, name: str, platform: str, stage: str, place: str) -> tuple[int, ImageConfig]:
@@ -131,7 +145,8 @@ class GraphBuilder:
             config = self._resolve(name, platform)
             image = config.digest()
         step = BaseStep(name, config.diff_ids, image)
-        node = self.add(step, parent=None, stage=stage, text=f"FROM {name}", place=place)
+        around = Around(tuple(config.environment().items()), config.working_dir or "/", config.user)
+        node = self.add(step, parent=None, stage=stage, text=f"FROM {name}", place=place, around=around)
         self.bases[name, platform] = node, config
         return node, config
 

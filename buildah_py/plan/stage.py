@@ -17,7 +17,7 @@ from buildah_py.buildfile.stage import Base, StageObserver
 from buildah_py.errors import BuildFileError, NotFound, UsageError
 from buildah_py.image.canonical import MAX_BYTES
 from buildah_py.image.config import HealthcheckConfig
-from buildah_py.plan.graph import HistoryItem, Input
+from buildah_py.plan.graph import Around, HistoryItem, Input
 from buildah_py.plan.steps import CaptureStep, CopyStep, InlineFile, MountStep, RunStep, WorkdirStep
 from buildah_py.sources.urls import redact
 
@@ -108,8 +108,14 @@ class StageFold(StageObserver):
             place=self.place(instruction.span),
             shown=self._shown(step, instruction.text),
             where=Where(self.stage.source, instruction.span),
+            around=self._around(step),
         )
         self._note(history, self.node)
+
+    def _around(self, step: Step) -> Around:
+        if isinstance(step, RunStep):
+            return Around(step.env, step.cwd, step.user)
+        return Around(tuple(self.stage.env.items()), self.stage.absolute(""), self.config.user)
 
     def _shown(self, step: Step, text: str) -> str:
         """Give an instruction with the values of its variables; those of a RUN are its shell's."""

@@ -64,6 +64,7 @@ class StoreUsage(NamedTuple):
     stat_cache: int
     database: int
     staging: int
+    failed: int
 
     @property
     def total(self) -> int:
@@ -82,6 +83,7 @@ def measure(store: Store) -> StoreUsage:
         stat_cache=disk_usage(store.path("stat-cache")),
         database=sum(disk_usage(store.path(name)) for name in ("state.db", "state.db-wal", "state.db-shm", "reserve")),
         staging=disk_usage(store.path("staging")),
+        failed=disk_usage(store.path("failed")),
     )
 
 
@@ -98,8 +100,12 @@ def collect(store: Store, rules: Rules) -> Collected:
         store.layers.remove_orphans()
         store.blobs.remove_unneeded()
         freed += trim(store, living, everything=rules.named and rules.before is None)
+        if not rules.spare_own:
+            freed += store.failures.remove_all()
     usage = measure(store)
     goal = _goal(store, rules, usage.total)
+    if rules.spare_own and goal is not None and usage.total > goal and store.failures.remove_all():
+        usage = measure(store)  # a build keeps what failed steps left as long as there is room
     choice = _Choice(store, rules, limit, usage.total, goal)
     with store.database.transaction():
         choice.make()

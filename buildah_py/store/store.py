@@ -6,6 +6,7 @@ blobs/sha256/   layers as they were pulled, or as they are sent
 reserve         space for removing things when there is none left
 logs/<build>/   the record of a build, and each step's output
 staging/<lease>/ what a living process has not finished
+failed/         what the last failed step of each build left
 leases/         one locked file for each living process
 locks/          one locked file for each step that is being executed
 """
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from buildah_py.layers.view import MergedView
     from buildah_py.store.blobs import StoredBlob
     from buildah_py.store.cache_mounts import CacheMounts
+    from buildah_py.store.failures import Failures
     from buildah_py.store.fetched import FetchedFiles
     from buildah_py.store.image_mounts import ImageMounts
     from buildah_py.store.images import RepoDigest
@@ -148,6 +150,13 @@ class Store:
         from buildah_py.store.fetched import FetchedFiles
 
         return FetchedFiles(self.path("fetched"), self.path("git"), self.lock)
+
+    @cached_property
+    def failures(self) -> Failures:
+        """What failed steps left."""
+        from buildah_py.store.failures import Failures
+
+        return Failures(self.path("failed"), self.lease.name, self.lock)
 
     @cached_property
     def trees(self) -> Trees:

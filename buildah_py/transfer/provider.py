@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING, Protocol, Self
 
 from buildah_py.cache.records import drop_lies
-from buildah_py.errors import Interrupted, LayersLost, PybuildError
+from buildah_py.errors import Interrupted, LayersLost, PybuildError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -164,7 +164,7 @@ class VerifiedProvider:
         self._promises.note_fetched({origin for diff_id in missing for origin in store.layers.origins(diff_id)})
         try:
             self._inner.ensure(store, diff_ids)
-        except Interrupted:
+        except (Interrupted, StoreError):  # a full disk has lost nothing
             raise
         except PybuildError as error:
             self._fetch_each(store, diff_ids, error)

@@ -217,7 +217,7 @@ def _not_had(store: Store, name: str, wanted: Platform, other: Platform | None, 
 
     A name can only be wrong where the registry was there and has no such image.
     """
-    kept = f"the one in the store is for {other}, not for {wanted}" if other else "the store has none of that name"
+    kept = f"the one in the store is for {other}, not for {wanted}" if other else "the store has no image of that name"
     if error.status == _UNKNOWN:
         return NotFound(
             f"there is no image `{name}`: {error.message}; {kept}", hint=how_to_get(store, name) or error.hint

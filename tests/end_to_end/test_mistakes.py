@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from tests.foreign_images import Layout, tar_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -148,6 +150,11 @@ ROWS = {
         told(r"`/plain.sh` is not executable \(mode 0644\)", "hint: copy it with `COPY --chmod=755`"),
         126,
     ),
+    "an ENTRYPOINT that is not executable": Row(
+        'COPY plain.sh /\nENTRYPOINT ["/plain.sh"]',
+        told(r"warning: ENTRYPOINT: `/plain.sh` is not executable \(mode 0644\)", "COPY --chmod=755"),
+        0,
+    ),
     "a program of another libc": Row(
         "COPY --chmod=755 program /\nRUN --network=none /program",
         told("`/program` needs the loader /lib.*, which is not in the image", "hint: it was built for glibc"),
@@ -159,7 +166,8 @@ ROWS = {
             "\na\n",
             r"Buildfile:2: the command ended with status 127: `nope` \(line 3\) is not in the image's PATH\n"
             r"  1 \|     FROM busybox\n  2 \| >>> RUN --network=none echo a && \\\n  3 \| >>>     nope -x && \\\n"
-            r"  4 \| >>>     echo c\n  5 \|     RUN true\n$",
+            r"  4 \| >>>     echo c\n  5 \|     RUN true\n"
+            r"  hint: `pybuild shell --failed` opens a shell in what it left\n$",
         ),
         127,
     ),
@@ -296,9 +304,12 @@ def test_a_full_disk_says_which(tmp_path: Path, pybuild: Pybuild) -> None:
             rf"no space left in {disk}/state: the file system at {disk} \(tmpfs, 8 MB\) has \d\.\d MB left",
             "hint: `pybuild du` shows what takes how much, `pybuild prune` frees some; PYBUILD_ROOT",
         )
-        for text in ("COPY big.bin /", "RUN --network=none cat /dev/zero > /big"):
+        layout = Layout(tmp_path / "layout")
+        layout.name(layout.image([layout.layer(tar_of({"big": "x" * (12 << 20)}), "")]), "big")
+        for text in ("COPY big.bin /", "RUN --network=none cat /dev/zero > /big", "FROM far\nRUN --network=none /big"):
             (context / "Buildfile").write_text(f"{BUSYBOX}{text}\n")
-            shown = pybuild.run("-q", context, status=125).stderr
-            assert missing(shown, ("Buildfile:2: ", *full)) == [], shown
+            options = ("-q", f"--build-context=far=oci-layout://{layout.path}:big")
+            shown = pybuild.run(*options, context, status=125).stderr
+            assert missing(shown, (r"Buildfile:\d: ", *full)) == [], shown
     finally:
         subprocess.run(["umount", disk], check=True)

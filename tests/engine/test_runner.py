@@ -284,7 +284,7 @@ def test_a_step_that_another_one_makes_meanwhile_is_done_once(builds: Callable[.
     [
         (PybuildError("is wrong"), "F:2: is wrong", "F:2: is wrong"),
         (StepFailed("F:2: ended\n  RUN x", 3), "F:2: ended\n  RUN x", "F:2: ended"),
-        (OSError(errno.ENOSPC, "No space left on device", "x"), "F:2: x: No space left on device", None),
+        (OSError(errno.EIO, "Input/output error", "x"), "F:2: x: Input/output error", None),
     ],
 )
 def test_a_step_that_fails_names_its_place(

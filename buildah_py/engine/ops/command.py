@@ -122,7 +122,9 @@ class Command:
         worker, pipes = self._worker, [os.pipe2(os.O_CLOEXEC) for _ in range(2 if keep else 1)]
         try:
             try:
-                container = worker.containers.start(self._spec, stdin=None, stdout=pipes[0][1], stderr=pipes[-1][1])
+                container = worker.containers.start(
+                    self._spec, stdin=None, stdout=pipes[0][1], stderr=pipes[-1][1], shaped=self._note
+                )
             finally:
                 for _, write in pipes:
                     os.close(write)
@@ -137,8 +139,15 @@ class Command:
         for warning in container.warnings:
             worker.reporter.warn(warning)
         if status.status != 0:
-            raise self._failed(status)
+            from buildah_py.engine.failed_state import keep as keep_state
+
+            failed = self._failed(status)
+            failed.kept = keep_state(self._task, self._step, self._shaped, self._staged, status.status)
+            raise failed
         return Usage(status.user_seconds + status.system_seconds, status.peak_memory or status.max_rss)
+
+    def _note(self, shaped: ContainerSpec) -> None:
+        self._shaped = shaped
 
     def _failed(self, ended: ExitStatus) -> StepFailed:
         """Give the error that says how it ended, where it stands, and why that may be."""

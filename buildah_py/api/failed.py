@@ -1,0 +1,154 @@
+"""A shell in what a failed RUN left; whatever it writes is thrown away, so that the next shell finds the same."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from buildah_py.errors import NotFound
+from buildah_py.frozen import dataclass, field, replace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from buildah_py.engine.failed_state import FailedStep
+    from buildah_py.sandbox import ContainerSpec, Operation
+    from buildah_py.sandbox.plan_file import ContainerPlan
+    from buildah_py.store import Store
+
+_HINT = "a RUN that failed is kept until its build succeeds, fails again, or `pybuild prune`"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedShell:
+    """Request for a shell in what a step left: of the newest failure, or of the build `build`, or the one of that name.
+
+    `secrets` are spelled as for a build; those that the step had are given again.
+    """
+
+    build: str | None = None
+    name: str = ""
+    command: tuple[str, ...] = ("/bin/sh",)
+    user: str = ""
+    tty: bool = False
+    secrets: tuple[str, ...] = ()
+    environ: Mapping[str, str] = field(default_factory=dict)
+
+
+def build_name(context: str | None, file: str | None, environ: Mapping[str, str]) -> str:
+    """Name the build of a context and a build file on this machine."""
+    from buildah_py.api.reuse import own_name
+    from buildah_py.api.state import opened
+
+    with opened(context, file, environ) as main:
+        return own_name(main)
+
+
+def failed_shell(request: FailedShell, warn: Callable[[str], None], tell: Callable[[str], object]) -> int:
+    """Run it on this process's own standard streams; its exit status. `tell` hears which step it is.
+
+    Raises NotFound where there is no failure, or layers have gone since, SandboxError.
+    """
+    from buildah_py.api.state import open_store
+    from buildah_py.engine import failed_state
+    from buildah_py.sandbox.plan_file import parse
+
+    if request.tty:
+        from buildah_py.sandbox.terminal import check_terminal
+
+        check_terminal()
+    with open_store(request.environ) as store:
+        name = request.name or store.failures.find(request.build)
+        if name is None:
+            raise NotFound("there is no failed step to open a shell in", hint=_HINT)
+        with store.failures.opened(name) as kept:
+            if kept is None:
+                raise NotFound("what the step left is gone", hint=_HINT)
+            plan_path, step_path = (os.path.join(kept, one) for one in (failed_state.PLAN, failed_state.STEP))
+            with open(plan_path, encoding="ascii") as file, open(step_path, encoding="ascii") as about:
+                plan, step = parse(file.read(), plan_path), failed_state.read(about.read())
+            tell(f"{step.place} as it was when it ended with status {step.status}; what is written here is thrown away")
+            return _run(request, store, plan, step, kept, warn)
+
+
+def _run(
+    request: FailedShell,
+    store: Store,
+    plan: ContainerPlan,
+    step: FailedStep,
+    kept: str,
+    warn: Callable[[str], None],
+) -> int:
+    from buildah_py.api.debug_run import adopt, layers, mounts
+    from buildah_py.api.run import run_container
+    from buildah_py.engine import failed_state
+
+    staged = store.stage()
+    upper, work, init = (os.path.join(staged, one) for one in ("upper", "work", "init"))
+    for path in (upper, work, init):
+        os.mkdir(path)
+    left = os.path.join(kept, failed_state.UPPER)
+    adopt(upper, *plan.root)
+    variables, files = _secrets(request, plan, step, warn)
+    own = replace(plan.container, mounts=tuple(failed_state.found(one, kept) for one in plan.container.mounts))
+    plan = plan._replace(container=own)
+    values = {"TERM": "xterm"} if request.tty else {}
+    values |= dict(entry.split("=", 1) for entry in plan.container.env) | variables
+    container = replace(
+        plan.container,
+        lowers=(left, *layers(store, plan, warn)),
+        upper=upper,
+        work=work,
+        init=init,
+        argv=request.command,
+        env=tuple(f"{one}={value}" for one, value in values.items()),
+        mounts=(*mounts(store, plan, set(), warn), *files),
+        user=request.user or plan.container.user,
+        tty=request.tty,
+        name="shell",
+    )
+    return run_container(store, container, _as_it_is(store), warn, interactive=True)
+
+
+def _as_it_is(store: Store) -> Callable[[ContainerSpec], ContainerSpec]:
+    from buildah_py import debug
+
+    if not debug.is_on():
+        return lambda spec: spec
+    from buildah_py.engine.plan_log import logged
+
+    return logged(store, lambda spec: spec)
+
+
+def _secrets(
+    request: FailedShell, plan: ContainerPlan, step: FailedStep, warn: Callable[[str], None]
+) -> tuple[dict[str, str], list[Operation]]:
+    """Give the secrets of a step as variables and files, as far as they are given again."""
+    from buildah_py.sandbox import FileMount
+    from buildah_py.sources.secrets import parse_secrets, readers
+
+    value = readers(parse_secrets(request.secrets, request.environ), request.environ).value
+    variables: dict[str, str] = {}
+    files: list[Operation] = []
+    known: set[str] = set()
+    told: set[str] = set()
+    for secret in step.secrets:
+        known |= {secret.target, secret.env}
+        given = value(secret.id)
+        if given is None:
+            had = {secret.target, secret.env}.intersection(plan.container.secrets)
+            if had and secret.id not in told:
+                told.add(secret.id)
+                warn(f"the secret `{secret.id}` is not kept: --secret id={secret.id},src=FILE gives it again")
+            continue
+        if secret.target:
+            files.append(FileMount(secret.target, given, secret.mode, secret.uid, secret.gid))
+        if secret.env:
+            variables[secret.env] = given.decode("utf-8", "surrogateescape")
+    for name in _others(plan, known):
+        warn(f"the value of {name} is not kept")
+    return variables, files
+
+
+def _others(plan: ContainerPlan, known: set[str]) -> Iterator[str]:
+    return (name for name in plan.container.secrets if name not in known)
