@@ -36,10 +36,12 @@ EXIT_INTERRUPTED = 130
 class PybuildError(Exception):
     """Base of the tree.
 
-    `message` says what was wrong and where, `hint` (may be empty) what to do about it. `str()` gives both.
+    `message` says what was wrong and where, `hint` (may be empty) what to do about it. `str()` gives both. `place` is
+    where in a build file that was, as FILE:LINE, if it was a step's fault.
     """
 
     exit_status = EXIT_BUILDER
+    place = ""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)

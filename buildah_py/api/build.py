@@ -23,6 +23,7 @@ from buildah_py.api.request import BuildRequest, BuildResult
 from buildah_py.engine import Engine
 from buildah_py.errors import UsageError
 from buildah_py.frozen import replace
+from buildah_py.meter import Listening
 from buildah_py.plan import NeedsValue, make_plan
 from buildah_py.plan.assemble import MadeLayer, finish_config
 from buildah_py.progress import events
@@ -54,7 +55,7 @@ def build(
     outputs = read_outputs(request.outputs, names=given, epoch=request.epoch)
     names = names_in_store(given, outputs)
     registries = meant_for_pushes(request.registries, outputs, given)
-    with open_build(request, names, emit, registries=registries) as session:
+    with Listening(emit), open_build(request, names, emit, registries=registries) as session:
         worker, caches = session.worker, session.caches
         store, epoch = worker.store, session.settled.epoch
         check_epoch(request.outputs, outputs, epoch)
@@ -73,7 +74,7 @@ def build(
             for warning in plan.warnings:
                 emit(events.Warning(warning))
             debug.log("plan: %d steps", len(plan.nodes))
-            emit(events.BuildStarted(len(plan.nodes)))
+            emit(events.BuildStarted(len(plan.nodes), store.lease.name))
             ahead = compress_ahead(outputs, store, request)
 
             def finish(results: Mapping[int, Result]) -> tuple[BuildResult, list[str]]:

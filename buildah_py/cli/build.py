@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
     from buildah_py.api.request import BuildRequest
     from buildah_py.cli.arguments import Parser
+    from buildah_py.progress.renderer import Renderer
 
 _NETWORKS = ("default", "none", "host")
-_PROGRESS = ("auto", "tty", "plain", "json", "quiet")
+_PROGRESS = ("auto", "tty", "plain", "json", "rawjson", "quiet")
 _MOST_JOBS = 1000
 
 
@@ -103,12 +104,34 @@ def run(args: argparse.Namespace) -> int:
         return _look(call, request)
     from buildah_py.progress.choose import renderer
 
-    for text in docker.without_effect(args):
-        warn(text)
     mode = "quiet" if args.quiet else args.progress
+    is_json = mode in ("json", "rawjson")
+    if not is_json:
+        for text in docker.without_effect(args):
+            warn(text)
     with renderer(mode, err=sys.stderr, out=outputs.stdout(args), env=os.environ) as sink:
-        build(request, sink, lambda result: outputs.tell(args, result))
+        if is_json:
+            _build_for_programs(args, request, sink)
+        else:
+            build(request, sink, lambda result: outputs.tell(args, result))
     return 0
+
+
+def _build_for_programs(args: argparse.Namespace, request: BuildRequest, sink: Renderer) -> None:
+    """Build, with nothing but events on the standard error, whatever happens."""
+    from buildah_py.api.build import build
+    from buildah_py.cli.failures import event_of
+    from buildah_py.progress.events import Warning as WarningEvent
+
+    for text in docker.without_effect(args):
+        sink(WarningEvent(text))
+    try:
+        build(request, sink, lambda result: outputs.tell(args, result))
+    except BrokenPipeError:
+        raise
+    except BaseException as error:
+        sink(event_of(error))
+        raise
 
 
 def read_request(args: argparse.Namespace, *, record: str = "") -> BuildRequest:

@@ -110,15 +110,16 @@ def test_a_build(terminals: Callable[..., Terminal]) -> None:
     )
     terminal.wait(lambda text: "1/2 steps" in text and "> [app 2/2] COPY a b" in text and text.count("\n") <= 2)
     lines = terminal.text().splitlines()
-    assert lines[0] == "\u2713 [app 1/2] RUN make  RUN 1.5s (Makefile changed)"
+    assert lines[0] == "\u2713 [app 1/2] RUN make  (Makefile changed)        DONE   1.5s"
     assert lines[1].startswith("building ")
     assert len(lines) == 3
     terminal.tell(events.StepDone(2, events.HIT), events.BuildDone("sha256:12", ("app",), 2.0, 1, 1))
     terminal.finish()
     assert terminal.text().splitlines() == [
-        "\u2713 [app 1/2] RUN make  RUN 1.5s (Makefile changed)",
-        "\u2713 [app 2/2] COPY a b  HIT",
-        "built sha256:12 as app in 2.0s: 1 from the cache, 1 executed",
+        "\u2713 [app 1/2] RUN make  (Makefile changed)        DONE   1.5s",
+        "\u2713 [app 2/2] COPY a b                          CACHED",
+        "built sha256:12 as app in 2.0s: 1 from the cache, 1",
+        "  executed",
         "prompt$",
     ]
 
@@ -134,7 +135,11 @@ def test_a_failed_step_says_its_last_words_at_the_end(terminals: Callable[..., T
     terminal.finish()
     lines = terminal.everything()
     end = lines.index("[app 1/2] RUN make")
-    assert lines[:end] == ["\u2717 [app 1/2] RUN make  ERROR: status 2", "\u2013 [other 1/1] RUN sleep  CANCELLED", ""]
+    assert lines[:end] == [
+        "\u2717 [app 1/2] RUN make  (status 2)              FAILED   0.5s",
+        "\u2013 [other 1/1] RUN sleep                    CANCELLED",
+        "",
+    ]
     assert lines[end + 1 :] == [f"word {number}" for number in range(150, 200)] + ["", "prompt$"]
 
 
@@ -176,7 +181,7 @@ def test_more_steps_than_lines(terminals: Callable[..., Terminal]) -> None:
     terminal.tell(*(events.StepDone(n, events.RAN) for n in range(1, 10)), events.BuildDone("sha256:1"))
     terminal.finish()
     assert [line for line in terminal.everything() if "building" in line] == []
-    assert sum("RUN 0.0s" in line for line in terminal.everything()) == 9
+    assert sum("DONE   0.0s" in line for line in terminal.everything()) == 9
 
 
 def test_a_window_that_changes(terminals: Callable[..., Terminal]) -> None:
@@ -195,4 +200,4 @@ def test_a_fast_build_draws_nothing(terminals: Callable[..., Terminal]) -> None:
     terminal = terminals()
     terminal.tell(*START, events.StepDone(1, events.HIT), events.BuildDone("sha256:1"))
     terminal.finish()
-    assert terminal.text().splitlines()[0] == "\u2713 [app 1/2] RUN make  HIT"
+    assert terminal.text().splitlines()[0].split() == ["\u2713", "[app", "1/2]", "RUN", "make", "CACHED"]
