@@ -85,7 +85,8 @@ class StepRunner:
         self._made: set[str] = set()
         self._lost: set[str] = set()
         self._met: list[tuple[Node, str]] = []
-        self._shown: set[int] = set()
+        self._shown: dict[int, Node] = {}
+        self._executing: set[int] = set()
         self._lock = threading.Lock()
 
     def begin(self, nodes: Sequence[Node], stages: Mapping[str, int]) -> None:
@@ -130,6 +131,8 @@ class StepRunner:
         started = time.monotonic()
         if isinstance(node.step, BaseStep):
             return self._base(node, node.step, started)
+        with self._lock:
+            self._executing.add(node.index)
         self._started(node)
         try:
             with self._listening(node) as listening:
@@ -181,6 +184,10 @@ class StepRunner:
     def cancel(self) -> None:
         """Kill what runs, and have interrupted whatever asks."""
         self._worker.containers.cancel()
+        with self._lock:
+            waiting = [node for index, node in self._shown.items() if index not in self._executing]
+        for node in waiting:  # those that were shown while they were looked up
+            self._done(node, events.CANCELLED, "", time.monotonic())
 
     # one step
 
@@ -358,7 +365,7 @@ class StepRunner:
         with self._lock:
             if node.index in self._shown:
                 return
-            self._shown.add(node.index)
+            self._shown[node.index] = node
         total = self._stages[node.stage]
         depends = tuple(index + 1 for index in node.needs)
         self._emit(events.StepStarted(node.index + 1, node.stage, node.number, total, node.shown, depends))
@@ -382,7 +389,8 @@ class StepRunner:
         same: bool = False,
     ) -> None:
         with self._lock:
-            self._shown.discard(node.index)
+            self._shown.pop(node.index, None)
+            self._executing.discard(node.index)
         seconds = time.monotonic() - started
         self._emit(events.StepDone(node.index + 1, outcome, reason, seconds, usage.cpu, usage.memory, source, same))
 

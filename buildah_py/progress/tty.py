@@ -87,10 +87,13 @@ class Screen(Ticking):
         self._picture: Picture | None = None
         self._size = size or self._window
         self._transfers = Transfers()
-        self._continued: Any = None
+        self._handlers: dict[int, Any] = {}
         super().__init__(err, out, clock=clock, ticks=ticks)
         if ticks and threading.current_thread() is threading.main_thread():
-            self._continued = signal.signal(signal.SIGCONT, self._forget)
+            ours = {signal.SIGCONT: self._forget, signal.SIGTSTP: self._make_way}
+            for number, handler in ours.items():
+                if signal.getsignal(number) == signal.SIG_DFL:
+                    self._handlers[number] = signal.signal(number, handler)
 
     def _window(self) -> tuple[int, int]:
         columns, rows = os.get_terminal_size(self._err.fileno())
@@ -102,12 +105,20 @@ class Screen(Ticking):
         if picture is not None:
             picture.is_torn = True
 
+    def _make_way(self, *_: object) -> None:
+        """Remove the picture before ^Z stops the process: the shell writes where it stands."""
+        with self._lock:
+            self._remove_picture()
+            signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGTSTP)  # here it stops, and goes on
+            signal.signal(signal.SIGTSTP, self._make_way)
+
     def close(self) -> None:
         """Leave the terminal as it was found, and wait for the ticking to end."""
         super().close()
-        if self._continued is not None and threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGCONT, self._continued)
-            self._continued = None
+        if threading.current_thread() is threading.main_thread():
+            while self._handlers:
+                signal.signal(*self._handlers.popitem())
 
     def _tick(self) -> None:
         if self._picture is None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import signal
 import sys
@@ -11,6 +12,7 @@ import pexpect
 import pytest
 
 from buildah_py.progress import events
+from buildah_py.progress.tty import Tty
 
 pyte = pytest.importorskip("pyte", reason="needs pyte, a terminal emulator")
 
@@ -57,13 +59,14 @@ class Terminal:
         while not seen(self.text()):
             assert self.read(), f"the build ended; the screen was:\n{self.text()}"
 
-    def resize(self, rows: int, columns: int) -> None:
-        """Change the window between two pictures."""
+    def resize(self, rows: int, columns: int, meanwhile: bytes = b"") -> None:
+        """Stop the build, have others write to the terminal, change the window, and go on."""
         os.kill(self.child.pid, signal.SIGSTOP)
         os.waitpid(self.child.pid, os.WUNTRACED)
         with contextlib.suppress(pexpect.TIMEOUT):
             while True:
                 self.stream.feed(self.child.read_nonblocking(65536, timeout=0))
+        self.stream.feed(meanwhile)
         self.child.setwinsize(rows, columns)
         self.screen.resize(rows, columns)
         os.kill(self.child.pid, signal.SIGCONT)
@@ -194,6 +197,45 @@ def test_a_window_that_changes(terminals: Callable[..., Terminal]) -> None:
     terminal.finish()
     assert "building" not in terminal.text()
     assert "zz" not in terminal.text()
+
+
+def test_a_terminal_that_was_given_back(terminals: Callable[..., Terminal]) -> None:
+    """A build that was stopped and goes on draws one whole picture below what others have written meanwhile."""
+    terminal = terminals()
+    terminal.tell(*START, events.StepOutput(1, events.STDOUT, b"compiling\n"))
+    terminal.wait(lambda text: "compiling" in text)
+    terminal.resize(rows=20, columns=60, meanwhile=b"^Z\r\n[1]+  Stopped\r\n$ fg\r\npybuild build .\r\n")
+    terminal.tell(events.StepOutput(1, events.STDOUT, b"linking\n"))
+    terminal.wait(lambda text: "linking" in text)
+    lines = terminal.text().splitlines()
+    assert [line.split()[0] for line in lines[1:4]] == ["[1]+", "$", "pybuild"]
+    assert [line.split()[0] for line in lines[4:]] == ["building", ">", "compiling", "linking"]
+    terminal.finish()
+
+
+def test_a_picture_makes_way_for_the_shell(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Written(io.StringIO):
+        encoding = "utf-8"
+
+    def stop(process: int, number: int) -> None:
+        assert (process, number) == (os.getpid(), signal.SIGTSTP)
+        stopped.append(err.getvalue())
+
+    err, stopped = Written(newline=""), list[str]()
+    monkeypatch.setattr(os, "kill", stop)
+    before = signal.getsignal(signal.SIGTSTP)
+    with Tty(err, err, size=lambda: (60, 20)) as sink:
+        monkeypatch.setattr(sink, "_ticks", False)
+        sink(START[0])
+        sink(START[1])
+        sink.tick()
+        assert "building" in err.getvalue()
+        signal.raise_signal(signal.SIGTSTP)
+        assert stopped[0].endswith("\r\x1b[J")
+        sink.tick()
+        assert "building" in err.getvalue()[len(stopped[0]) :]
+        assert signal.getsignal(signal.SIGTSTP) == sink._make_way
+    assert signal.getsignal(signal.SIGTSTP) == before
 
 
 def test_a_fast_build_draws_nothing(terminals: Callable[..., Terminal]) -> None:
