@@ -33,7 +33,8 @@ class Moved(NamedTuple):
     """How far something is that moves bytes or works through items, `total` of them, or 0 where nobody knows.
 
     `id` is the step that waits for it, 0 where none does. `what` begins with a verb: `pulling debian:12`; with `id` it
-    tells one transfer from another. `seconds` is how long it has taken, and `ended` its last event.
+    tells one transfer from another. `seconds` is how long it has taken, and `ended` its last event. With `apart` that
+    time is not counted as the step's.
     """
 
     id: int
@@ -43,6 +44,7 @@ class Moved(NamedTuple):
     unit: str = BYTES
     seconds: float = 0.0
     ended: bool = False
+    apart: bool = False
 
 
 class _Readable(Protocol):
@@ -197,7 +199,9 @@ class _Counting(Meter):
         listener = self._listener
         self._next = now + listener.interval
         seconds = max(0.0, now - self._began)
-        listener.tell(Moved(listener.step, self._what, self._done, self._total, self._unit, seconds, ended))
+        listener.tell(
+            Moved(listener.step, self._what, self._done, self._total, self._unit, seconds, ended, self._apart)
+        )
 
 
 class Portion:

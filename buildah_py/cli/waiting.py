@@ -58,7 +58,7 @@ class Waiting:
             from buildah_py.progress.waiting import Bars, SparseLines
 
             if self._has_bars:
-                self._shown = self._bars = Bars(self._stderr, self._stderr)
+                self._shown = self._bars = Bars(self._stderr, self._stderr).__enter__()
             else:
                 told: Any = Uncommanded(self._stderr) if is_read_for_commands(self._env) else self._stderr
                 self._shown = SparseLines(told, told)

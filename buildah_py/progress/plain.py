@@ -140,6 +140,8 @@ class PlainText(Ticking):
         if self._transfers is None:
             self._transfers = Transfers()
         moving = self._transfers.follow(event, self._clock())
+        if event.ended and event.apart and event.id in self._started:
+            self._started[event.id] += event.seconds
         if not event.ended or event.seconds < 1:
             return ""
         told = ", ".join(filter(None, [result(event), f"{event.seconds:.1f}s"]))

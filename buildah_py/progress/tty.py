@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from buildah_py import meter
 from buildah_py.progress import events
@@ -89,11 +89,14 @@ class Screen(Ticking):
         self._transfers = Transfers()
         self._handlers: dict[int, Any] = {}
         super().__init__(err, out, clock=clock, ticks=ticks)
-        if ticks and threading.current_thread() is threading.main_thread():
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
             ours = {signal.SIGCONT: self._forget, signal.SIGTSTP: self._make_way}
             for number, handler in ours.items():
                 if signal.getsignal(number) == signal.SIG_DFL:
                     self._handlers[number] = signal.signal(number, handler)
+        return self
 
     def _window(self) -> tuple[int, int]:
         columns, rows = os.get_terminal_size(self._err.fileno())
@@ -211,6 +214,8 @@ class Tty(Screen):
     def _transfer(self, event: meter.Moved) -> None:
         self._tick_from_now_on()
         self._transfers.follow(event, self._clock())
+        if event.ended and event.apart and event.id in self._running:
+            self._running[event.id].started += event.seconds
         if event.ended and event.seconds >= 1:
             columns = self._size()[0] - 1
             room = max(columns - _RIGHT - 2, 1)
@@ -276,9 +281,8 @@ class Tty(Screen):
         filled = size * done // self._total if self._total else 0
         blocks = self._full * filled + self._empty * (size - filled)
         right = _clock_text(self._clock() - self._started)
-        return _between(
-            fit(f"building {blocks} {done}/{self._total} steps", columns - len(right) - 2), right, columns - 1
-        )
+        text = f"building {blocks} {done}/{self._total} steps" if self._total else "preparing"
+        return _between(fit(text, columns - len(right) - 2), right, columns - 1)
 
     def _lines(self, columns: int, rows: int) -> list[str]:
         """Return the running steps, the oldest first, each with its transfers and its last output.

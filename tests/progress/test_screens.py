@@ -35,7 +35,8 @@ MB = 1_000_000
 
 
 def moved(step: int, what: str, mb: float, total: float, seconds: float, *, ended: bool = False) -> Moved:
-    return Moved(step, what, int(mb * MB), int(total * MB), seconds=seconds, ended=ended)
+    apart = what.startswith("pulling")
+    return Moved(step, what, int(mb * MB), int(total * MB), seconds=seconds, ended=ended, apart=apart)
 
 
 RUNNING: Scene = [
@@ -66,6 +67,7 @@ TRANSFERS: Scene = [
     (0.0, events.StepStarted(2, "", 2, 2, "RUN make")),
     (0.0, moved(2, "pulling debian:12", 0, 630, 0)),
     (4.4, moved(2, "pulling debian:12", 630, 630, 4.4, ended=True)),
+    (4.6, events.StepOutput(2, events.STDOUT, b"made\n")),
     (5.0, events.StepDone(2, events.RAN, events.FIRST_BUILD, 0.6)),
     (5.0, moved(0, "pushing registry.example.org/team/application:1.2.3", 0, 629, 0)),
     (5.0, moved(0, "compressing 2 layers", 0, 700, 0)),
