@@ -25,6 +25,7 @@ from __future__ import annotations
 TYPE_CHECKING = False  # without `typing`: the small processes of the sandbox load this too
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
     from buildah_py.buildfile.source import Source, Span
 
@@ -37,11 +38,11 @@ class PybuildError(Exception):
     """Base of the tree.
 
     `message` says what was wrong and where, `hint` (may be empty) what to do about it. `str()` gives both. `place` is
-    where in a build file that was, as FILE:LINE, if it was a step's fault.
+    where in a build file that was, its name and the line, if it was a step's fault.
     """
 
     exit_status = EXIT_BUILDER
-    place = ""
+    place: tuple[str, int] = ("", 0)
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
@@ -93,11 +94,42 @@ class BuildFileError(PybuildError):
 
 
 class StepFailed(PybuildError):
-    """A RUN ended with `status` (1 to 255; 128 + signal number when a signal ended it)."""
+    """A RUN ended with `status` (1 to 255; 128 + signal number when a signal ended it).
 
-    def __init__(self, message: str, status: int, *, hint: str = "") -> None:
+    `number` is the step's in the build, `short` the status in a word, `place` the instruction's file and line,
+    `excerpt` its lines, numbered and marked, `last_lines` those of the output. For programs that use the
+    library, `step` is the `buildah_py.BuildStep` that failed, and `output` the end of what it wrote.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        status: int,
+        *,
+        hint: str = "",
+        short: str = "",
+        number: int = 0,
+        place: tuple[str, int] = ("", 0),
+        excerpt: str = "",
+        last_lines: tuple[str, ...] = (),
+    ) -> None:
         super().__init__(message, hint=hint)
         self.exit_status = status
+        self.short = short
+        self.number = number
+        self.place = place
+        self.excerpt = excerpt
+        self.last_lines = last_lines
+        self.step: Any = None
+        self.output = ""
+
+    def __str__(self) -> str:
+        shown = [
+            self.message,
+            *([self.excerpt] if self.excerpt else []),
+            *([f"  hint: {self.hint}"] if self.hint else []),
+        ]
+        return "\n".join(shown)
 
 
 class Interrupted(PybuildError):

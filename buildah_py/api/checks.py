@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from buildah_py.buildfile.checks import find
+from buildah_py.buildfile.rules import RULES
 from buildah_py.buildfile.stage import Base
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def check_build(
         bases=base,
         ignored=ignored_by(ignore),
     )
-    return [warning for warning in findings.warnings if warning.level == "warning"]
+    return [warning for warning in findings.warnings if warning.level == "warning" or RULES[warning.rule].told]
 
 
 def ignored_by(patterns: IgnorePatterns | None) -> Callable[[str], bool] | None:

@@ -249,7 +249,7 @@ def plan_options(request: BuildRequest, session: BuildSession) -> PlanOptions:
             f"--platform {request.platform}: a build is for one platform",
             hint="build for each, and join the images: `pybuild manifest create NAME IMAGE…`",
         )
-    platform = str(platforms.parse(request.platform)) if request.platform else host
+    platform = str(platforms.asked_for(request.platform)) if request.platform else host
 
     return PlanOptions(
         resolve=functools.cache(session.images.resolve),  # the same one whenever the file is planned again

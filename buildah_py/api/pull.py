@@ -36,7 +36,7 @@ def pull(
         if isinstance(event, events.Note | events.Warning):
             tell(event.text)
 
-    wanted = platforms.parse(platform) if platform else platforms.host()
+    wanted = platforms.asked_for(platform) if platform else platforms.host()
     reference = references.parse(name)
     names = [name]
     if all_tags:

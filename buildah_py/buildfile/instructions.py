@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from buildah_py.buildfile import tree
 from buildah_py.buildfile.copying import add, copy
@@ -66,15 +66,28 @@ def build(statement: Statement, common: Common) -> Instruction:
     raise _unknown(statement)
 
 
+_COMMANDS: Final = (
+    " apk apt apt-get awk bash bundle cargo cat cd chgrp chmod chown cmake composer cp curl dnf dpkg echo exit export "
+    "find gem git go grep groupadd gunzip gzip install java ln ls make microdnf mkdir mv node npm pip pip3 pnpm printf "
+    "python python3 rm rmdir sed set sh sudo tar tee test touch unzip uv wget xargs yarn yum zypper "
+)
+"""Commands of shells, some of which look like misspelt instructions."""
+_NO_WORD: Final = r"(?:\.{0,2}/|&&|\|\||[-\[$]).*"
+
+
 def _unknown(statement: Statement) -> BuildFileError:
     known = KEYWORDS + EXTENSION_KEYWORDS if statement.extensions else KEYWORDS
     from buildah_py.suggest import did_you_mean
 
-    hint = did_you_mean(statement.name, known)
+    first = statement.line.pieces[0].line
+    if f" {statement.keyword} " in _COMMANDS or re.fullmatch(_NO_WORD, statement.keyword):
+        hint = "is RUN missing before it" + (f", or a `{statement.escape}` on the line above?" if first > 1 else "?")
+    else:
+        hint = did_you_mean(statement.name, known)
     if not hint and statement.name in EXTENSION_KEYWORDS:
         hint = f"{statement.name} is an extension: start the file with `# syntax=pybuild/1` to use it"
-    elif not hint and statement.line.pieces[0].line > 1:
-        hint = "if this line belongs to the instruction above, that one has to end in the escape character"
+    elif not hint and first > 1:
+        hint = f"is RUN missing before it, or a `{statement.escape}` on the line above?"
     end = statement.start + len(statement.keyword)
     return statement.error(f"unknown instruction: {statement.keyword}", statement.start, end, hint=hint)
 

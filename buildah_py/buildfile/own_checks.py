@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from buildah_py.buildfile import tree
+from buildah_py.buildfile.arrays import array_fault
 from buildah_py.buildfile.check_options import options_of_comments
 from buildah_py.buildfile.front_end import foreign_front_end
 from buildah_py.buildfile.tree import every
@@ -44,9 +45,13 @@ def own_checks(file: BuildFile, report: ReportFinding) -> None:
         _base(stage, names, report)
         _errexit(stage, report)
         _order(stage, report)
+        _global_arguments(file, stage, report)
         for instruction in every(stage.instructions):
             if isinstance(instruction, tree.Run):
                 _apt(instruction, report)
+                if why := array_fault(instruction.command):
+                    message = f"{instruction.keyword} looks like a JSON array, and is run by the shell: {why}"
+                    _say(report, "PybuildJSONArgs", instruction, message)
     for instruction in _all(file):
         _credentials(instruction, report)
 
@@ -89,6 +94,30 @@ def _errexit(stage: Stage, report: ReportFinding) -> None:
             continue
         message = "only the last line's failure fails this step; begin the heredoc with `set -e`"
         _say(report, "PybuildHeredocErrexit", instruction, message)
+
+
+def _global_arguments(file: BuildFile, stage: Stage, report: ReportFinding) -> None:
+    """Report ARGs before the first FROM that a RUN uses, whose stage has to declare them again."""
+    known = {argument.name for arg in file.arguments for argument in arg.arguments}
+    if not known or stage.base.image.text.lower() in {one.name for one in file.stages}:
+        return  # a stage that this one begins with may have declared it
+    for instruction in every(stage.instructions):
+        if isinstance(instruction, tree.Arg):
+            known -= {argument.name for argument in instruction.arguments}
+        elif isinstance(instruction, tree.Env):
+            known -= {key.text for key, _ in instruction.pairs}
+        elif isinstance(instruction, tree.EnvFromRun):
+            known.discard(instruction.name)
+        elif isinstance(instruction, tree.Run):
+            text = _text(instruction)
+            for name in sorted(known):
+                used = re.search(rf"\$(?:{name}\b|\{{{name}[}}\[:/#%^,@])", text)
+                if used and not re.search(rf"\b{name}\+?=|\b(?:for|read(?:\s+-\S+)*)\s+{name}\b", text):
+                    message = (
+                        f"{name} is declared before the first FROM only, and empty here: repeat `ARG {name}` below FROM"
+                    )
+                    _say(report, "PybuildGlobalArg", instruction, message)
+                    known.discard(name)
 
 
 def _order(stage: Stage, report: ReportFinding) -> None:

@@ -9,13 +9,17 @@ _OWN_URL = "docs/language.md#"
 
 
 class CheckRule(NamedTuple):
-    """A check. `own` ones are pybuild's and not subject to `error=true`; `experimental` ones have to be asked for."""
+    """A check. `own` ones are pybuild's and not subject to `error=true`; `experimental` ones have to be asked for.
+
+    A build warns of what `told` ones find, as of all that are not `own`.
+    """
 
     name: str
     description: str
     url: str
     experimental: bool = False
     own: bool = False
+    told: bool = False
 
 
 def _rule(name: str, page: str, description: str, *, experimental: bool = False) -> CheckRule:
@@ -88,6 +92,20 @@ _OWN = (
         "the front end that `# syntax=` names is the one that reads the file",
         f"{_OWN_URL}pybuildforeignsyntax",
         own=True,
+    ),
+    CheckRule(
+        "PybuildJSONArgs",
+        "a RUN that looks like a JSON array is one",
+        f"{_OWN_URL}pybuildjsonargs",
+        own=True,
+        told=True,
+    ),
+    CheckRule(
+        "PybuildGlobalArg",
+        "a stage declares the global ARGs that it uses",
+        f"{_OWN_URL}pybuildglobalarg",
+        own=True,
+        told=True,
     ),
     CheckRule("PybuildUnpinnedBase", "a base image has a tag or digest", f"{_OWN_URL}pybuildunpinnedbase", own=True),
 )

@@ -7,6 +7,9 @@ from typing import NamedTuple
 
 from buildah_py.frozen import dataclass
 
+_HEAD, _TAIL = 16, 4
+"""Lines of a long instruction that a listing shows, of its beginning and its end."""
+
 
 class Position(NamedTuple):
     """A character in a text: line and column, both from 1."""
@@ -62,6 +65,41 @@ class Source:
         end = span.end.column - 1 if span.end.line == span.start.line else len(text)
         lead = "".join("\t" if char == "\t" else " " for char in text[:begin])
         return f"  {text}\n  {lead}{'^' * max(1, end - begin)}"
+
+    def listing(self, span: Span, around: int = 1) -> str:
+        """Return the lines of `span` with their numbers and `>>>`, and `around` them as many as that of the same file.
+
+        Of an instruction with very many lines some in the middle are left out.
+        """
+        first, last = span.start.line, max(span.start.line, span.end.line)
+        name = self.place(first)[0]
+        count = len(_lines(self.text)) - self.text.endswith("\n")
+        numbers = [
+            number
+            for number in range(max(1, first - around), min(count, last + around) + 1)
+            if self.place(number)[0] == name
+        ]
+        width = len(str(self.place(numbers[-1])[1])) if numbers else 1
+        shown = []
+        for number in numbers:
+            if first + _HEAD <= number <= last - _TAIL:
+                if number == first + _HEAD:
+                    shown.append(f"  {'':{width}} | ... {last - _TAIL - number + 1} more lines")
+                continue
+            mark = ">>>" if first <= number <= last else "   "
+            shown.append(f"  {self.place(number)[1]:{width}} | {mark} {self.line(number)}".rstrip())
+        return "\n".join(shown)
+
+
+class Where(NamedTuple):
+    """Place of an instruction in the text that it was read from."""
+
+    source: Source
+    span: Span
+
+    def listing(self) -> str:
+        """Return its lines, numbered and marked, with one before and one behind them."""
+        return self.source.listing(self.span)
 
 
 @lru_cache(maxsize=4)

@@ -224,7 +224,7 @@ class Walk:
         if not text:
             raise self.error(f"empty platform value from expression {word.text}", word.span)
         try:
-            return str(platforms.parse(text))
+            return str(platforms.asked_for(text))
         except UsageError as error:
             raise self.error(error.message, word.span, error.hint) from None
 
@@ -247,6 +247,9 @@ class Walk:
         """Return a hint at the stage that was perhaps meant; its very name where only the case was wrong."""
         from buildah_py.suggest import did_you_mean
 
+        if (stage := self._names.get(name)) is not None:
+            line = self.file.source.place(stage.tree.base.span.start.line)[1]
+            return f"the stage {name} begins only in line {line}: move it in front of this one"
         return did_you_mean(name, self._names, fold=True)
 
     def _check_names(self) -> None:

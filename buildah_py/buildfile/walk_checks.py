@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from buildah_py.buildfile import tree
+from buildah_py.buildfile.arrays import array_fault
 from buildah_py.buildfile.check_options import options_of_comments
 from buildah_py.buildfile.expand import ExpansionError, trace
 from buildah_py.buildfile.remote import kind_of
@@ -231,10 +232,13 @@ class StageChecks(StageObserver):
             case tree.Cmd() | tree.Entrypoint():
                 self._counts_once(instruction)
                 if isinstance(instruction.command, tree.ShellForm) and not self.has_shell:
-                    self._warn(
-                        "JSONArgsRecommended",
-                        f"{instruction.keyword} in shell form keeps signals from the program; write a JSON array",
+                    why = array_fault(instruction.command)
+                    told = (
+                        f"looks like a JSON array, and is run by the shell: {why}"
+                        if why
+                        else "in shell form keeps signals from the program; write a JSON array"
                     )
+                    self._warn("JSONArgsRecommended", f"{instruction.keyword} {told}")
             case tree.Healthcheck():
                 self._counts_once(instruction)
             case tree.Shell():

@@ -31,6 +31,9 @@ COMMANDS = {
     "inspect": "show an image's config",
     "history": "show how an image came about",
     "layers": "show what each layer of an image does, and what is wasted",
+    "builds": "list the builds that the store remembers",
+    "logs": "print what the steps of a build have printed",
+    "report": "write a page about a build: timeline, stages, layers",
     "diff": "show what differs between two images",
     "why": "tell why steps of a build would hit or miss the cache",
     "verify": "build an image again without the cache, and show what differs",
@@ -48,6 +51,9 @@ COMMANDS = {
     "check": "find mistakes in a build file",
     "fmt": "print a build file in canonical form",
     "context": "look at what the build context holds",
+    "config": "show the defaults that hold, and change them",
+    "info": "show facts about the program and this machine",
+    "version": "show the version",
     "doctor": "tell what this machine allows and what is missing",
     "debug-run": "run a container again as `--debug` has written it down",
 }
@@ -77,6 +83,15 @@ PRIVILEGED = (
 )
 """Commands that make containers, or files of any owner. For others than root they run in a user namespace."""
 
+
+_WITH_DEFAULTS = ("build", "why", "check", "verify", "pull", "push", "run", "shell")
+"""Commands that have options whose defaults can be configured."""
+
+GLOBAL = (
+    "--config", "--registries-conf", "--host", "-H", "--storage-driver", "--storage-opt", "--log-level", "--context",
+    "--root", "--runroot",
+)  # fmt: skip
+"""Options of docker and buildah before the command."""
 
 _COLLECT_AFTER = 100_000
 """Objects after which the interpreter looks for cycles: a build makes many that live to its end, and few cycles."""
@@ -139,17 +154,19 @@ def own_command(arguments: list[str]) -> list[str]:
 
 def _dispatch(arguments: list[str]) -> int:
     first = arguments[0] if arguments else ""
+    if first not in COMMANDS and (first[:1].isalnum() or first.partition("=")[0] in GLOBAL):
+        from buildah_py.cli.aliases import translate
+        from buildah_py.cli.printing import warn
+
+        arguments = translate(arguments, (*COMMANDS, "help"), warn)
+        first = arguments[0] if arguments else ""
     if first in ("-h", "--help", "help"):
         from buildah_py.cli.printing import say
 
         say(_overview())
         return 0
-    if first in ("-V", "--version", "version"):
-        from buildah_py.cli.printing import say
-        from buildah_py.version import __version__
-
-        say(f"pybuild {__version__}")
-        return 0
+    if first in ("-V", "--version") or arguments == ["-v"]:
+        arguments, first = ["version"], "version"
     name = first if first in COMMANDS else "build"
     rest = arguments[1:] if first in COMMANDS else arguments
     from importlib import import_module
@@ -162,6 +179,10 @@ def _dispatch(arguments: list[str]) -> int:
     # Two optional words with options between them: only parsing it intermixed keeps them apart.
     parse = parser.parse_intermixed_args if name == "why" else parser.parse_args
     args = parse(rest)
+    if name in _WITH_DEFAULTS:
+        from buildah_py.cli.arguments import fill
+
+        fill(args, parser.given, name, os.environ)
     if getattr(args, "debug", False):
         debug.switch_on()
     if debug.is_on():

@@ -6,21 +6,29 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from buildah_py.cli import cache_options, container, docker, outputs, registry, sources
+from buildah_py.cli import cache_options, container, outputs, registry, sources
 from buildah_py.cli.arguments import key_values
 from buildah_py.cli.printing import warn
-from buildah_py.errors import BuildFileError, UsageError
+from buildah_py.errors import BuildFileError, PybuildError, StepFailed, UsageError
+from buildah_py.image.numbers import boolean
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable, Mapping
 
     from buildah_py.api.request import BuildRequest
     from buildah_py.cli.arguments import Parser
     from buildah_py.progress.renderer import Renderer
 
-_NETWORKS = ("default", "none", "host")
+NETWORKS = ("default", "none", "host")
+_USUAL_NETWORKS = ("bridge", "private", "pasta", "slirp4netns")
 _PROGRESS = ("auto", "tty", "plain", "json", "rawjson", "quiet")
+_OF_OTHERS = ("BUILDX_", "BUILDKIT_", "BUILDAH_", "EXPERIMENTAL_BUILDKIT", "STORAGE_", "DOCKER_")
+"""Beginnings of variables that steer other builders."""
+_INLINE_CACHE = "BUILDKIT_INLINE_CACHE"
 _MOST_JOBS = 1000
+_MOST_STATUS = 255
+_LINT = "lint"
 
 
 def configure(parser: Parser) -> None:
@@ -29,6 +37,14 @@ def configure(parser: Parser) -> None:
     configure_options(parser)
     parser.add_argument(
         "--record", metavar="FILE", help="write to FILE what each step was made of, for `pybuild why --against`"
+    )
+    parser.add_argument(
+        "--exit-code", metavar="N", default="", help="status to end with where a RUN failed; default: the command's own"
+    )
+    parser.add_argument(
+        "--report",
+        metavar="FILE",
+        help="write to FILE.html a page about the build, or to FILE.md what fits the summary of a CI job",
     )
 
 
@@ -57,7 +73,7 @@ def configure_options(parser: Parser) -> None:
         default=[],
         help="variable of the image and of its steps, whatever ENV says; `K` alone takes it from the environment",
     )
-    add("--network", choices=_NETWORKS, default="default", help="network of RUN steps; default: %(default)s")
+    add("--network", type=network, choices=NETWORKS, default="default", help="network of RUN steps; default: default")
     add(
         "--allow",
         metavar="RIGHT",
@@ -77,7 +93,7 @@ def configure_options(parser: Parser) -> None:
     add("--ssh", metavar="SPEC", action="append", default=[], help="default or ID=SOCKET, for RUN --mount=type=ssh")
     add("--jobs", metavar="N", default="", help="steps to execute at once; default: four and four for each processor")
     add("-q", "--quiet", action="store_true", help="print nothing but the image's id")
-    add("--progress", choices=_PROGRESS, default="auto", help="how to show the build; default: %(default)s")
+    add("--progress", type=_progress, choices=_PROGRESS, default="auto", help="how to show the build; default: auto")
     add(
         "--call",
         metavar="METHOD",
@@ -90,48 +106,111 @@ def configure_options(parser: Parser) -> None:
     cache_options.configure_reuse(parser)
     container.configure(parser)
     cache_options.configure_sharing(parser)
-    docker.configure_build(parser)
+    parser.further = _declare_further
     add("--extensions", action="store_true", help="allow pybuild's extensions of the language")
+
+
+def _declare_further(parser: Parser) -> None:
+    from buildah_py.cli.flags import declare
+
+    declare(parser)
+
+
+def network(text: str) -> str:
+    """Give docker's and buildah's names of the usual network the one that it has here."""
+    return "default" if text.partition(":")[0] in _USUAL_NETWORKS else text
+
+
+def _progress(text: str) -> str:
+    return {"none": "quiet", "rawjson": "json"}.get(text, text)
 
 
 def run(args: argparse.Namespace) -> int:
     """Build; 0 or an error that knows its exit status."""
     from buildah_py.api.build import build
 
+    failed = _status(args.exit_code)
+    if args.report:
+        from buildah_py.cli.report import check
+
+        check(args.report, "--report")
     request = read_request(args, record=args.record or "")
-    call = "check" if args.check else args.call
+    call = "check" if args.check else args.call.replace(_LINT, "check", 1)
     if call != "build":
         return _look(call, request)
     from buildah_py.progress.choose import renderer
+    from buildah_py.progress.events import Warning as WarningEvent
 
     mode = "quiet" if args.quiet else args.progress
     is_json = mode in ("json", "rawjson")
+    notes = [*getattr(args, "notes", ()), *_of_variables(request)]
     if not is_json:
-        for text in docker.without_effect(args):
+        for text in notes:
             warn(text)
     with renderer(mode, err=sys.stderr, out=outputs.stdout(args), env=os.environ) as sink:
+        tell: Callable[[str], None] = (lambda text: sink(WarningEvent(text))) if is_json else warn
         if is_json:
-            _build_for_programs(args, request, sink)
-        else:
-            build(request, sink, lambda result: outputs.tell(args, result))
+            for text in notes:
+                tell(text)
+        try:
+            if args.report:
+                _build_and_report(request, sink, args, tell)
+            else:
+                build(request, sink, lambda result: outputs.tell(args, result))
+        except StepFailed as error:
+            error.exit_status = failed or error.exit_status
+            _tell_programs(error, sink, is_json=is_json)
+            raise
+        except BaseException as error:
+            _tell_programs(error, sink, is_json=is_json)
+            raise
     return 0
 
 
-def _build_for_programs(args: argparse.Namespace, request: BuildRequest, sink: Renderer) -> None:
-    """Build, with nothing but events on the standard error, whatever happens."""
-    from buildah_py.api.build import build
-    from buildah_py.cli.failures import event_of
-    from buildah_py.progress.events import Warning as WarningEvent
+def _tell_programs(error: BaseException, sink: Renderer, *, is_json: bool) -> None:
+    """Have an error be the last event for who reads these, as nothing else is on the standard error."""
+    if is_json and not isinstance(error, BrokenPipeError):
+        from buildah_py.cli.failures import event_of
 
-    for text in docker.without_effect(args):
-        sink(WarningEvent(text))
-    try:
-        build(request, sink, lambda result: outputs.tell(args, result))
-    except BrokenPipeError:
-        raise
-    except BaseException as error:
         sink(event_of(error))
-        raise
+
+
+def _of_variables(request: BuildRequest) -> list[str]:
+    """Say what variables ask for that has no meaning here."""
+    if not any(name.startswith(_OF_OTHERS) for name in (*request.environ, *request.build_args)):
+        return []
+    from buildah_py.cli.environment import without_effect
+
+    return list(without_effect(request.environ, request.build_args))
+
+
+def docker_proxies(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the proxies that docker's configuration names, for RUN steps and containers. Raises UsageError."""
+    home = environ.get("DOCKER_CONFIG") or os.path.join(environ.get("HOME", "/"), ".docker")
+    if not os.path.exists(os.path.join(home, "config.json")):
+        return {}
+    from buildah_py.cli.docker_config import proxies
+
+    return proxies(environ)
+
+
+def _build_and_report(
+    request: BuildRequest, sink: Renderer, args: argparse.Namespace, tell: Callable[[str], None]
+) -> None:
+    """Build, and report it, however it ends; what cannot be reported is warned of."""
+    from buildah_py.api.build import build
+    from buildah_py.cli.report import write
+
+    paths: list[str] = []
+    try:
+        build(request, sink, lambda result: outputs.tell(args, result), paths.append)
+    finally:
+        sink.close()
+        if paths:
+            try:
+                write(args.report, paths[0])
+            except PybuildError as error:
+                tell(f"there is no report of the build: {error.message}")
 
 
 def read_request(args: argparse.Namespace, *, record: str = "") -> BuildRequest:
@@ -140,7 +219,12 @@ def read_request(args: argparse.Namespace, *, record: str = "") -> BuildRequest:
     from buildah_py.api.request import BuildRequest
     from buildah_py.buildfile.variables import EPOCH, EPOCH_OF_CONTEXT
 
+    if settle := getattr(args, "settle", None):
+        settle(args)
     build_args = key_values(args.build_arg, "--build-arg", dict(os.environ))
+    build_args = docker_proxies(os.environ) | build_args
+    if boolean(build_args.get(_INLINE_CACHE, "").lower()) and not any("type=inline" in one for one in args.cache_to):
+        args.cache_to = [*args.cache_to, "type=inline"]
     epoch = None if args.timestamp else read_epoch(args.source_date_epoch, build_args, os.environ)
     if epoch is not None:
         build_args.setdefault(EPOCH, str(epoch))
@@ -171,6 +255,14 @@ def read_request(args: argparse.Namespace, *, record: str = "") -> BuildRequest:
         **registry.read_pull(args),
         environ=dict(os.environ),
     )
+
+
+def _status(text: str) -> int:
+    from buildah_py.image.numbers import decimal
+
+    if text and not 0 < decimal(text) <= _MOST_STATUS:
+        raise UsageError(f"--exit-code {text} is not a status of a failure", hint=f"from 1 to {_MOST_STATUS}")
+    return int(text or 0)
 
 
 def _jobs(text: str) -> int:

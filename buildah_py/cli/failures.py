@@ -57,10 +57,8 @@ def event_of(error: BaseException) -> Error:
     file, line, column = "", 0, 0
     if isinstance(error, BuildFileError):
         (file, line), column = error.source.place(error.span.start.line), error.span.start.column
-    elif isinstance(error, PybuildError) and error.place:
-        name, _, number = error.place.rpartition(":")
-        if number.isdecimal():
-            file, line = name, int(number)
+    elif isinstance(error, PybuildError):
+        file, line = error.place
     error.was_told = True  # type: ignore[attr-defined]
     return Error(message, hint, file, line, column, status)
 

@@ -247,7 +247,21 @@ def missing(tree: SourceTree, argument: str, path: str, where: str) -> NotFound:
             f"{argument}: {shown} in {where} is a symbolic link to {entry.link}, which leads to nothing inside of it",
             hint="links cannot lead out of where they are copied from: copy the file itself",
         )
+    if _leads_out(argument):
+        out = "take a directory above as the context, or name another one with --build-context"
+        why = f"{argument}: `..` cannot leave {where}, and it has no {shown}"
+        return NotFound(why, hint=out if where == "the build context" else _did_you_mean(tree, path))
     return NotFound(f"{argument}: {where} has no {shown}", hint=_did_you_mean(tree, path))
+
+
+def _leads_out(argument: str) -> bool:
+    """Whether a path's `..` would leave the directory that it is relative to."""
+    depth = 0
+    for name in argument.split("/"):
+        depth += {"": 0, ".": 0, "..": -1}.get(name, 1)
+        if depth < 0:
+            return True
+    return False
 
 
 def _did_you_mean(tree: SourceTree, path: str) -> str:

@@ -146,10 +146,7 @@ class StepRunner:
             self._failed(node, error, started)
             raise
         except OSError as error:
-            from buildah_py.linux.failures import describe as describe_failure
-
-            text, hint = describe_failure(error)
-            told = PybuildError(text, hint=hint)
+            told = self._told(error)
             self._failed(node, told, started)
             raise told from error
         except Exception as error:
@@ -347,6 +344,16 @@ class StepRunner:
 
     # telling
 
+    def _told(self, error: OSError) -> PybuildError:
+        """Make of an error of the system one for a person."""
+        from buildah_py.linux.failures import describe as describe_failure
+        from buildah_py.store.reserve import is_full, no_space
+
+        text, hint = describe_failure(error)
+        if is_full(error) and (error.filename is None or str(error.filename).startswith(f"{self._store.root}/")):
+            return no_space(self._store.root)
+        return PybuildError(text, hint=hint)
+
     def _watch(self, step: _Keyed, record: Record, outcome: str, reason: str) -> None:
         if self._observe is not None:
             ingredients = self._ingredients(step, record.content)
@@ -372,10 +379,14 @@ class StepRunner:
 
     def _failed(self, node: Node, error: PybuildError, started: float) -> None:
         """Say that a step failed, and have the error name the place in the build file."""
-        error.place = node.place
-        if not isinstance(error, StepFailed):
+        if isinstance(error, StepFailed):
+            reason = error.short or error.message.partition("\n")[0]
+        else:
+            name, _, line = node.place.rpartition(":")
+            error.place = (name, int(line)) if line.isdecimal() else ("", 0)
             error.message = f"{node.place}: {error.message}"
-        self._done(node, events.FAILED, error.message.partition("\n")[0], started)
+            reason = error.message.partition("\n")[0]
+        self._done(node, events.FAILED, reason, started)
 
     def _done(
         self,

@@ -67,6 +67,23 @@ _ARCHITECTURE_NAMES = {
     "loongarch64": ("loong64", ""),
     "ppc64el": ("ppc64le", ""),
 }
+# Architectures that Go or its registries have names for, and nobody builds images for.
+_FURTHER = frozenset(
+    (
+        "amd64p32",
+        "arm64be",
+        "armbe",
+        "mips64p32",
+        "mips64p32le",
+        "ppc",
+        "riscv",
+        "riscv32",
+        "s390",
+        "sparc",
+        "sparc64",
+        "unknown",
+    )
+)
 # The variant that a name without one means is left out, or for arm written down.
 _PLAIN_VARIANTS = {"amd64": "v1", "arm64": "v8"}
 _PART = re.compile(r"[A-Za-z0-9_.-]+")
@@ -125,6 +142,25 @@ def parse(text: str, default: Platform | None = None) -> Platform:
     return Platform(system[1], others[0], others[1] if len(others) == 2 else "", system[2] or "").normalised()
 
 
+def asked_for(text: str) -> Platform:
+    """Read what a person asks for, as `parse` does, and question what is most likely a slip of the pen.
+
+    What is like nothing that is known may exist. Raises UsageError.
+    """
+    found = parse(text)
+    system, architecture = found.os, found.architecture
+    for kind, name, known in (
+        ("operating system", system.lower(), _SYSTEMS | _SYSTEM_NAMES.keys()),
+        ("architecture", architecture.lower(), _ARCHITECTURES | _ARCHITECTURE_NAMES.keys() | _FURTHER),
+    ):
+        if name and name not in known:
+            from buildah_py.suggest import did_you_mean
+
+            if hint := did_you_mean(name, sorted(known)):
+                raise UsageError(f"`{text}` is not a platform: there is no {kind} `{name}`", hint=hint)
+    return found
+
+
 def _parse_single(text: str, name: str, version: str, default: Platform) -> Platform:
     lowered = name.lower()
     if _SYSTEM_NAMES.get(lowered, lowered) in _SYSTEMS:
@@ -132,9 +168,12 @@ def _parse_single(text: str, name: str, version: str, default: Platform) -> Plat
     alone = Platform(default.os, lowered).normalised()
     if alone.architecture in _ARCHITECTURES and not version:
         return alone
+    from buildah_py.suggest import did_you_mean
+
+    hint = did_you_mean(lowered, sorted(_SYSTEMS | _ARCHITECTURES | _ARCHITECTURE_NAMES.keys()))
     raise UsageError(
         f"`{text}` is neither an operating system nor an architecture",
-        hint="platforms look like linux/amd64, linux/arm64 or linux/arm/v7",
+        hint=hint or "platforms look like linux/amd64, linux/arm64 or linux/arm/v7",
     )
 
 

@@ -6,10 +6,10 @@ import errno
 import os
 from typing import Final
 
-_SPACE: Final = "`pybuild prune` frees space; PYBUILD_ROOT names a state directory on another disk"
+SPACE: Final = "`pybuild prune` frees space; PYBUILD_ROOT names a state directory on another disk"
 _HINTS: Final = {
-    errno.ENOSPC: _SPACE,
-    errno.EDQUOT: _SPACE,
+    errno.ENOSPC: SPACE,
+    errno.EDQUOT: SPACE,
     errno.EROFS: "name a state directory that can be written with PYBUILD_ROOT",
     errno.EMFILE: "allow more open files: `ulimit -n 65536`",
     errno.ENFILE: "the machine's table of open files is full: see the sysctl fs.file-max",

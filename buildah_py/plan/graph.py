@@ -13,6 +13,7 @@ from buildah_py.plan.steps import BaseStep
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from buildah_py.buildfile.source import Where
     from buildah_py.image.config import ImageConfig
     from buildah_py.plan.steps import Step
 
@@ -33,7 +34,7 @@ class Node:
     """A step with what it runs on and reads; indices point to earlier nodes of the plan.
 
     `stage` is the stage's name for people, `number` its place in there from 1, `text` the instruction, `place` where
-    that stands (`Buildfile:7`), `shown` the instruction with the values of its variables.
+    that stands (`Buildfile:7`), `shown` the instruction with the values of its variables, `where` its lines.
     """
 
     index: int
@@ -45,6 +46,7 @@ class Node:
     text: str
     place: str
     shown: str = ""
+    where: Where | None = None
 
     @property
     def needs(self) -> tuple[int, ...]:
@@ -111,11 +113,13 @@ class GraphBuilder:
         place: str,
         inputs: tuple[Input, ...] = (),
         shown: str = "",
+        where: Where | None = None,
     ) -> int:
         """Append a node; its index."""
         number = self.stages[stage] = self.stages.get(stage, 0) + 1
-        self.nodes.append(Node(len(self.nodes), step, parent, inputs, stage, number, text, place, shown or text))
-        return len(self.nodes) - 1
+        index = len(self.nodes)
+        self.nodes.append(Node(index, step, parent, inputs, stage, number, text, place, shown or text, where))
+        return index
 
     def image(self, name: str, platform: str, stage: str, place: str) -> tuple[int, ImageConfig]:
         """Append the node of a base image, once for each image; its index and the image's config."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from buildah_py.buildfile import tree
 from buildah_py.buildfile.expand import fill_in
+from buildah_py.buildfile.source import Where
 from buildah_py.buildfile.stage import Base, StageObserver
 from buildah_py.errors import BuildFileError, NotFound, UsageError
 from buildah_py.image.canonical import MAX_BYTES
@@ -106,6 +107,7 @@ class StageFold(StageObserver):
             text=redact(instruction.text),
             place=self.place(instruction.span),
             shown=self._shown(step, instruction.text),
+            where=Where(self.stage.source, instruction.span),
         )
         self._note(history, self.node)
 
@@ -317,6 +319,7 @@ class StageFold(StageObserver):
             stage=self.name,
             text=instruction.text,
             place=self.place(instruction.span),
+            where=Where(self.stage.source, instruction.span),
         )
         value = self._graph.value()
         self._note(_pairs_text("ENV", [(instruction.name, value)]))

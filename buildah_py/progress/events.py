@@ -22,7 +22,7 @@ STDERR: Final = 2
 
 
 class BuildStarted(NamedTuple):
-    """First of all. `total` is the number of steps that the build needs, `build` what its logs are kept under."""
+    """First of all. `total` is the number of steps that the build needs, `build` its id."""
 
     total: int
     build: str = ""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from buildah_py.progress import events
 from buildah_py.progress.renderer import Renderer
-from buildah_py.progress.text import Lines, clean, label
+from buildah_py.progress.text import Lines, clean, label, last_words
 
 if TYPE_CHECKING:
     from collections import deque
@@ -55,5 +55,6 @@ class Quiet(Renderer):
             if lines:
                 last += lines.flush()
         if event.outcome == events.FAILED:
-            self._err.write("".join(f"{line}\n" for line in [text, *(clean(line, colour=False) for line in last)]))
+            shown = last_words(text, [clean(line, colour=False) for line in last])
+            self._err.write("".join(f"{line}\n" for line in shown))
             self._err.flush()

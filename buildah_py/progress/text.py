@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import TextIO
 
     from buildah_py.progress.events import StepStarted
@@ -112,6 +112,12 @@ def label(step: StepStarted) -> str:
     text = clean(text, colour=False)
     place = " ".join(part for part in (step.stage, f"{step.number}/{step.total}" if step.number else "") if part)
     return f"[{place}] {text}" if place else text
+
+
+def last_words(title: str, lines: Sequence[str]) -> list[str]:
+    """Return a failed step's last output, if any, below its place: its text stands in the error that follows."""
+    place = f"{title.partition('] ')[0]}]" if title.startswith("[") and "] " in title else title
+    return [place, *lines] if lines else []
 
 
 def width(text: str) -> int:

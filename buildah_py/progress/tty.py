@@ -12,7 +12,7 @@ from buildah_py import meter
 from buildah_py.progress import events
 from buildah_py.progress.plain import WORDS, Reasons, shared, summary, usage, why
 from buildah_py.progress.renderer import Ticking
-from buildah_py.progress.text import Lines, clean, fit, label, seconds_text, width, wrapped
+from buildah_py.progress.text import Lines, clean, fit, label, last_words, seconds_text, width, wrapped
 from buildah_py.progress.transfers import Transfers, bar, result
 
 if TYPE_CHECKING:
@@ -267,7 +267,9 @@ class Tty(Screen):
         super()._finish()
         failed, self._failed = self._failed, []
         for step in failed:
-            self._write("".join(f"{line}\n" for line in ["", self._painted(_RED, step.label), *step.last, ""]))
+            place, *lines = last_words(step.label, list(step.last)) or [""]
+            if lines:
+                self._write("".join(f"{line}\n" for line in ["", self._painted(_RED, place), *lines, ""]))
 
     def _is_worth_a_picture(self) -> bool:
         return bool(self._running or self._transfers)

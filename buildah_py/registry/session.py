@@ -262,11 +262,17 @@ class Session:
         text = describe(response)
         newly = self._authorization(challenge, scopes, stale=given.partition(" ")[2] if given else "")
         if not newly or newly == given:
-            hint = hint_for(401, self.endpoint.registry)
-            if given:
-                hint = f"the credentials for {self.endpoint.registry} are not right; {hint}"
-            raise RegistryError(f"{self.what}: {self.endpoint.host} answered {text}", hint=hint, status=401)
-        return self._request(method, url, _with(headers, newly), body, silence, led_by)
+            raise self._refused(text, given)
+        response = self._request(method, url, _with(headers, newly), body, silence, led_by)
+        if response.status == 401 and challenge.scheme == "basic":
+            raise self._refused(describe(response), newly)
+        return response
+
+    def _refused(self, text: str, given: str) -> RegistryError:
+        hint = hint_for(401, self.endpoint.registry)
+        if given:
+            hint = f"the credentials for {self.endpoint.registry} are not right; {hint}"
+        return RegistryError(f"{self.what}: {self.endpoint.host} answered {text}", hint=hint, status=401)
 
     def _authorization(self, challenge: Challenge | None, scopes: tuple[str, ...], stale: str = "") -> str:
         if challenge is None:

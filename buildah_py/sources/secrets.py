@@ -54,6 +54,14 @@ class Secret(NamedTuple):
             raise UsageError(f"secret {self.id}: {self.path} is larger than {MAX_BYTES >> 10} KiB")
         return value
 
+    def check(self) -> None:
+        """Raise NotFound where its file is not there."""
+        if self.path:
+            try:
+                os.stat(self.path)
+            except OSError as error:
+                raise NotFound(f"secret {self.id}: {self.path} cannot be read: {error.strerror}") from error
+
     def digest(self, value: bytes) -> str:
         """Give the text that stands for a value in keys, equal on every machine.
 
@@ -102,7 +110,12 @@ class SecretReaders(NamedTuple):
 def readers(
     secrets: Mapping[str, Secret], environ: Mapping[str, str], cancelled: Callable[[], bool] = lambda: False
 ) -> SecretReaders:
-    """Give what reads those secrets, each once, when it is first asked for: a pipe gives its value only once."""
+    """Give what reads those secrets, each once, when it is first asked for: a pipe gives its value only once.
+
+    Raises NotFound at once for a file that is not there, whether a step will ask for it or not.
+    """
+    for secret in secrets.values():
+        secret.check()
     values: dict[str, bytes] = {}
     lock = Lock()
 
@@ -128,8 +141,8 @@ def parse_secrets(specs: Iterable[str], environ: Mapping[str, str]) -> dict[str,
 
     Without a source it is the variable or else the file called ID.
 
-
-    Raises UsageError that names the faulty part.
+    Raises UsageError that names the faulty part, NotFound for a file that is not there, whether or not a step
+    would read it.
     """
     found: dict[str, Secret] = {}
     for spec in specs:
@@ -155,6 +168,11 @@ def parse_secrets(specs: Iterable[str], environ: Mapping[str, str]) -> dict[str,
         if not source and not variable:
             variable, source = (name, "") if kind == "env" or (kind == "" and name in environ) else ("", name)
         path = "" if variable else os.path.abspath(source)
+        if path and not os.path.exists(path):
+            raise NotFound(
+                f"secret {name}: {path} cannot be read: there is no such file",
+                hint=f"--secret id={name},src=FILE or env=NAME",
+            )
         found[name] = Secret(name, path, variable, in_key)
     return found
 

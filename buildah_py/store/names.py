@@ -82,12 +82,12 @@ def _may_be_id(name: str) -> bool:
     return len(text) >= 4 and all(char in "0123456789abcdef" for char in text)
 
 
-def how_to_get(store: Store, name: str) -> str:
-    """Say what else may have been meant, or how the image can be made here; "" where nothing is known."""
+def how_to_get(store: Store, name: str, *, similar: bool = True) -> str:
+    """Say how the image can be made here, with `similar` what else may have been meant; "" where nothing is known."""
     from buildah_py.suggest import did_you_mean
 
     known = [familiar_name(full).removesuffix(":latest") for image in store.images.all() for full in image.names]
-    if hint := did_you_mean(name, known):
+    if similar and (hint := did_you_mean(name, known)):
         return hint
     stem = name.partition(":")[0]
     return f"`pybuild bootstrap {name}` makes it without a registry" if stem in ("busybox", "debian") else ""

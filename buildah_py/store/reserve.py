@@ -23,8 +23,29 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def no_space(place: str) -> StoreError:
-    """Say that there is no space left."""
-    return StoreError(f"no space left in {place}", hint="free some, for example with `pybuild prune`")
+    """Say that there is no space left: on which file system, and what helps."""
+    return StoreError(
+        f"no space left in {place}{_file_system(place)}",
+        hint="`pybuild du` shows what takes how much, `pybuild prune` frees some; PYBUILD_ROOT names a state directory "
+        "on another disk",
+    )
+
+
+def _file_system(place: str) -> str:
+    """Describe the file system of a directory: where it is mounted, its kind and size; "" where it is not there."""
+    try:
+        status, device = os.statvfs(place), os.stat(place).st_dev
+        above = os.path.realpath(place)
+        while above != "/" and os.stat(os.path.dirname(above)).st_dev == device:
+            above = os.path.dirname(above)
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+            kinds = {words[4]: words[words.index("-") + 1] for words in map(str.split, file) if "-" in words}
+    except OSError:
+        return ""
+    size, free = (number * status.f_frsize / 1e6 for number in (status.f_blocks, status.f_bavail))
+    kind = f"{kinds[above]}, " if above in kinds else ""
+    inodes = ", no file can be made any more" if status.f_files and not status.f_favail else ""
+    return f": the file system at {above} ({kind}{size:,.0f} MB) has {free:,.1f} MB left{inodes}"
 
 
 def is_full(error: OSError) -> bool:

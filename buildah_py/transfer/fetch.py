@@ -16,6 +16,7 @@ from buildah_py.layers.entry import BLOCK, CHAR
 from buildah_py.layers.view import LayerTree
 from buildah_py.linux.identity import has_single_id, in_user_namespace
 from buildah_py.store.lowers import chain_name, describes_all
+from buildah_py.store.reserve import is_full, no_space
 from buildah_py.transfer.unpack import Arrived, keep, receive, unpack_blob, verified
 
 if TYPE_CHECKING:
@@ -175,7 +176,10 @@ class Fetch:
             except Interrupted:
                 raise
             except OSError as error:
-                failed.append(ArchiveError(f"{origin.location}: {error.filename or 'it'}: {error.strerror}"))
+                if is_full(error):
+                    raise no_space(self._store.root) from error
+                where = f"{error.filename}: " if error.filename else ""
+                failed.append(ArchiveError(f"a layer of {origin.location} cannot be kept: {where}{error.strerror}"))
             except PybuildError as error:
                 failed.append(error)
         if not failed:

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from buildah_py.store import Store, StoredImage
 
 
+_UNKNOWN = 404
+
+
 class RegistryPlace:
     """A repository of a registry, as a place that images come from."""
 
@@ -98,7 +101,7 @@ class Bases:
             return self._pull(reference, wanted, local)
         except RegistryError as error:
             if local is None:
-                raise _not_here(self._store, name, wanted, other, error.message, error.hint) from error
+                raise _not_had(self._store, name, wanted, other, error) from error
             if self._policy == "always":
                 raise
             self._emit(events.Warning(f"{error.message}; the image in the store is used"))
@@ -216,7 +219,22 @@ def _is_id(store: Store, local: Pulled, name: str) -> bool:
     return image is not None and full not in image.names and local.id.removeprefix("sha256:").startswith(name)
 
 
-def _not_here(store: Store, name: str, wanted: Platform, other: Platform | None, why: str, hint: str = "") -> NotFound:
+def _not_had(store: Store, name: str, wanted: Platform, other: Platform | None, error: RegistryError) -> NotFound:
+    """Say why a registry did not give an image, and that the store has none; what helps depends on the cause.
+
+    A name can only be wrong where the registry was there and has no such image.
+    """
+    kept = f"the one in the store is for {other}, not for {wanted}" if other else "the store has none of that name"
+    if error.status == _UNKNOWN:
+        return NotFound(
+            f"there is no image `{name}`: {error.message}; {kept}", hint=how_to_get(store, name) or error.hint
+        )
+    hint = how_to_get(store, name, similar=False) if other is None else ""
+    told = (" " if error.hint.endswith("?") else "; ").join(filter(None, (error.hint, hint)))
+    return NotFound(f"the image `{name}` cannot be had: {error.message}; {kept}", hint=told)
+
+
+def _not_here(store: Store, name: str, wanted: Platform, other: Platform | None, why: str) -> NotFound:
     if other is not None:
-        return NotFound(f"the image `{name}` in the store is for {other}, not for {wanted}: {why}", hint=hint)
-    return NotFound(f"there is no image `{name}` in the store: {why}", hint=how_to_get(store, name) or hint)
+        return NotFound(f"the image `{name}` in the store is for {other}, not for {wanted}: {why}")
+    return NotFound(f"there is no image `{name}` in the store: {why}", hint=how_to_get(store, name))

@@ -37,7 +37,7 @@ def test_json_of_a_build_that_succeeds_and_of_one_that_fails(busybox: Pybuild, w
     assert names[-1] == "build-done"
     assert {"warning", "build-started", "step-started", "step-output", "step-done", "transfer"} <= set(names)
     (build,) = {one["build"] for one in told[names.index("build-started") :]}
-    assert (busybox.root / "logs" / build).is_dir()
+    assert "out\n" in busybox.run("logs", build).stdout
     assert [one["depends"] for one in told if one["event"] == "step-started"] == [[], [1], [2]]
     moved = [one for one in told if one["event"] == "transfer" and one["id"] == 2 and one["what"].startswith("downlo")]
     assert (moved[0]["done"], moved[-1]["done"], moved[-1]["total"], moved[-1]["ended"]) == (0, 100_000, 100_000, True)

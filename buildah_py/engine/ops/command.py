@@ -14,6 +14,7 @@ from buildah_py.image import platform as platforms
 from buildah_py.layers.entry import DIR, Entry
 from buildah_py.layers.stamps import NO_STAMPS, window
 from buildah_py.progress import events
+from buildah_py.sources.urls import redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 _NOT_KEPT = {"/etc/hosts": "--add-host adds lines", "/etc/resolv.conf": "--dns names servers"}
 """Files that are a container's own, and what to do instead of changing them."""
 _PIECE = 64 * 1024
+_KEPT = 16 << 10
+_SHOWN = 50
+"""Bytes and lines of the last output that an error knows."""
 _SINGLE_ID = "if it was about another user: only root exists here, and `pybuild doctor` tells what is missing"
 
 
@@ -49,6 +53,7 @@ class Command:
         self._step = step
         self._staged = staged
         self._held = ExitStack()
+        self._last = bytearray()
 
     def __enter__(self) -> Self:
         check_runnable(self._step.platform)
@@ -129,11 +134,32 @@ class Command:
         for warning in container.warnings:
             worker.reporter.warn(warning)
         if status.status != 0:
-            hint = "" if worker.file_systems.owners else _SINGLE_ID
-            raise StepFailed(
-                f"{self._node.place}: {_how(status)}\n  {_first_line(self._node.text)}", status.status, hint=hint
-            )
+            raise self._failed(status)
         return Usage(status.user_seconds + status.system_seconds, status.peak_memory or status.max_rss)
+
+    def _failed(self, ended: ExitStatus) -> StepFailed:
+        """Give the error that says how it ended, where it stands, and why that may be."""
+        from buildah_py.engine.ops.failure import Failure, explain, status_text
+        from buildah_py.layers.looking import ShownRoot
+
+        node, file_systems = self._node, self._worker.file_systems
+        said = self._last.decode("utf-8", "backslashreplace")
+        roots = (self._spec.upper, *self._spec.lowers)
+        cause = explain(
+            Failure(self._step, ended, said, node.where), lambda: ShownRoot(roots, userxattr=file_systems.userxattr)
+        )
+        how = f"ended with status {ended.status}" if ended.signal is None else f"was ended by {status_text(ended)}"
+        name, _, line = node.place.rpartition(":")
+        return StepFailed(
+            f"{node.place}: the command {how}{f': {cause.what}' if cause.what else ''}",
+            ended.status,
+            hint=cause.hint or ("" if file_systems.owners else _SINGLE_ID),
+            short=status_text(ended),
+            number=node.index + 1,
+            place=(name, int(line)) if line.isdecimal() else (node.place, 0),
+            excerpt=f"  {_first_line(node.text)}" if node.where is None else redact(node.where.listing()),
+            last_lines=tuple(said.splitlines()[-_SHOWN:]),
+        )
 
     def _show(self, stream: int) -> Callable[[bytes], None]:
         return lambda data: self._worker.reporter.emit(events.StepOutput(self._node.index + 1, stream, data))
@@ -155,6 +181,8 @@ class Command:
                         left -= 1
                         continue
                     log.add(data)
+                    self._last += data[-_KEPT:]
+                    del self._last[:-_KEPT]
                     streams[descriptor](data)
 
     def captured(self) -> tuple[Captured, str]:
@@ -225,18 +253,3 @@ def check_runnable(platform: str) -> None:
 def _first_line(text: str) -> str:
     line, newline, _ = text.partition("\n")
     return f"{line} …" if newline else line
-
-
-def _how(ended: ExitStatus) -> str:
-    limit = ", out of memory: its limit was reached (--memory)" if ended.out_of_memory else ""
-    signal = ended.signal
-    if signal is None:
-        hint = {126: " (found, but it cannot be executed)", 127: " (command not found)"}.get(ended.status, "")
-        return f"the command ended with status {ended.status}{hint}{limit}"
-    from signal import Signals
-
-    try:
-        name = Signals(signal).name
-    except ValueError:
-        name = f"signal {signal}"
-    return f"the command was ended by {name}{limit}"

@@ -59,18 +59,20 @@ def make_mounts(task: Task, mounts: Sequence[MountStep], staged: str, held: Exit
         elif mount.type == "bind":
             yield MadeMount((_bind(task, mount, staged),))
         elif mount.type == "secret":
-            yield _secret(task.worker.reach, mount)
+            yield _secret(task, mount)
         else:
             yield _agent(task.worker.reach, mount, staged, number, held)
 
 
-def _secret(reach: Reach, mount: MountStep) -> MadeMount:
-    value = reach.secret(mount.id)
+def _secret(task: Task, mount: MountStep) -> MadeMount:
+    value = task.worker.reach.secret(mount.id)
     if value is None:
         if mount.required:
             raise NotFound(
                 f"the secret `{mount.id}` is required and was not given", hint=f"add --secret id={mount.id},src=FILE"
             )
+        how = f"--secret id={mount.id},src=FILE gives it"
+        task.worker.reporter.warn(f"{task.node.place}: the secret `{mount.id}` was not given: {how}")
         return MadeMount()
     mode = 0o400 if mount.mode is None else mount.mode
     files = (FileMount(mount.target, value, mode, mount.uid, mount.gid),) if mount.target else ()
