@@ -37,10 +37,12 @@ EXIT_INTERRUPTED = 130
 class PybuildError(Exception):
     """Base of the tree.
 
-    `message` says what was wrong and where, `hint` (may be empty) what to do about it. `str()` gives both.
+    `message` says what was wrong and where, `hint` (may be empty) what to do about it. `str()` gives both. `place` is
+    where in a build file that was, its name and the line, if it was a step's fault.
     """
 
     exit_status = EXIT_BUILDER
+    place: tuple[str, int] = ("", 0)
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)

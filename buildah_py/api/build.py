@@ -18,7 +18,7 @@ from buildah_py.api.finishing import (
     shape_image,
     write_outputs,
 )
-from buildah_py.api.history import BuildHistory
+from buildah_py.api.history import BuildHistory, build_id
 from buildah_py.api.opening import open_build, plan_options, refuse_what_is_not_allowed
 from buildah_py.api.output_options import check_epoch, meant_for_pushes, names_in_store, read_outputs
 from buildah_py.api.recorded import record, warned
@@ -26,6 +26,7 @@ from buildah_py.api.request import BuildRequest, BuildResult
 from buildah_py.engine import Engine
 from buildah_py.errors import UsageError
 from buildah_py.frozen import replace
+from buildah_py.meter import Listening
 from buildah_py.plan import NeedsValue, make_plan
 from buildah_py.plan.assemble import MadeLayer, finish_config
 from buildah_py.progress import events
@@ -67,7 +68,7 @@ def build(
     names = names_in_store(given, outputs)
     registries = meant_for_pushes(request.registries, outputs, given)
     emit = history = BuildHistory(request, emit)
-    with open_build(request, names, emit, registries=registries) as session:
+    with Listening(emit), open_build(request, names, emit, registries=registries) as session:
         worker, caches = session.worker, session.caches
         store, epoch = worker.store, session.settled.epoch
         check_epoch(request.outputs, outputs, epoch)
@@ -86,7 +87,7 @@ def build(
             for warning in plan.warnings:
                 emit(events.Warning(warning))
             debug.log("plan: %d steps", len(plan.nodes))
-            emit(events.BuildStarted(len(plan.nodes)))
+            emit(events.BuildStarted(len(plan.nodes), build_id(store.lease.name)))
             ahead = compress_ahead(outputs, store, request)
 
             def finish(results: Mapping[int, Result]) -> tuple[BuildResult, list[str]]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from buildah_py import debug
 from buildah_py.errors import Interrupted, StoreError
+from buildah_py.meter import Moved
 from buildah_py.plan.steps import BaseStep
 from buildah_py.progress import events
 from buildah_py.sources.urls import redact
@@ -48,7 +49,10 @@ _KINDS: Final = {
 
 
 class BuildHistory:
-    """Sink of a build's events, which passes them on to `emit`. `nodes` are those of its plan, once there is one."""
+    """Sink of a build's events, which passes them on to `emit`.
+
+    `nodes` are those of its plan, once there is one, and `transfers` what moved bytes.
+    """
 
     def __init__(self, request: BuildRequest, emit: Callable[[Event], None]) -> None:
         self.nodes: Sequence[Node] = ()
@@ -61,7 +65,7 @@ class BuildHistory:
         self._warnings: list[tuple[int, str]] = []
         self._notes: list[tuple[float, int, str]] = []
         self._caches: list[dict[str, Any]] = []
-        self._transfers: dict[tuple[int, str], dict[str, Any]] = {}
+        self.transfers: dict[tuple[int, str], dict[str, Any]] = {}
 
     def __call__(self, event: Event) -> None:
         """Hear of an event, and pass it on."""
@@ -81,17 +85,17 @@ class BuildHistory:
             self.begin("steps")
         elif isinstance(event, events.CacheRead | events.CacheSent):
             self._caches.append({**event._asdict(), "cache": redact(event.cache)})
-        elif hasattr(event, "what"):
+        elif isinstance(event, Moved):
             self._heard(event)
         self._emit(event)
 
-    def _heard(self, event: Any) -> None:
+    def _heard(self, event: Moved) -> None:
         """Take note of how far a transfer is: `what` of step `id` has taken `seconds` for `done` of the `unit`."""
         key = event.id, event.what
-        if key in self._transfers or len(self._transfers) < _MOST_TRANSFERS:
+        if key in self.transfers or len(self.transfers) < _MOST_TRANSFERS:
             end = self._now()
             start = round(max(0.0, end - event.seconds), 4)
-            self._transfers[key] = {
+            self.transfers[key] = {
                 "step": event.id,
                 "what": _bounded(event.what),
                 "start": start,
@@ -156,7 +160,7 @@ class BuildHistory:
                 )
             ],
             "caches": self._caches,
-            "transfers": list(self._transfers.values()),
+            "transfers": list(self.transfers.values()),
             "warnings": [{"step": step, "text": text} for step, text in self._warnings],
             "notes": [{"at": round(at, 4), "step": step, "text": text} for at, step, text in self._notes],
         }

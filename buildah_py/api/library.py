@@ -275,6 +275,7 @@ def _why(request: tuple[BuildRequest, str], _on_event: OnEvent) -> Report:
 def _pull(request: tuple[str, str, bool, Mapping[str, str]], on_event: OnEvent) -> list[str]:
     from buildah_py.api.pull import pull as get
     from buildah_py.api.state import open_store
+    from buildah_py.meter import Listening
     from buildah_py.progress.events import Note
     from buildah_py.transfer.provider import Registries
 
@@ -284,20 +285,21 @@ def _pull(request: tuple[str, str, bool, Mapping[str, str]], on_event: OnEvent) 
         on_event(Note(text))
 
     registries = Registries(environ)
-    with open_store(environ, registries, tell=tell) as store:
+    with Listening(on_event), open_store(environ, registries, tell=tell) as store:
         return list(get(store, registries, name, platform=platform, all_tags=all_tags, tell=tell))
 
 
 def _push(request: tuple[str, str, bool, str | None, Mapping[str, str]], on_event: OnEvent) -> str:
     from buildah_py.api.push import PushRequest, push_stored
     from buildah_py.api.state import open_store
+    from buildah_py.meter import Listening
     from buildah_py.registry import RegistryOptions
     from buildah_py.transfer.provider import Registries
 
     name, destination, all_tags, compression, environ = request
     options = RegistryOptions.from_environment(environ)
     wanted = PushRequest(name=name, destination=destination, all_tags=all_tags, compression=compression)
-    with open_store(environ, Registries(environ, lambda: options)) as store:
+    with Listening(on_event), open_store(environ, Registries(environ, lambda: options)) as store:
         return push_stored(store, wanted, options, on_event).digest
 
 

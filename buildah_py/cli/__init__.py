@@ -205,7 +205,12 @@ def _dispatch(arguments: list[str]) -> int:
             if os.geteuid() != 0:
                 raise
             # A root who may mount nothing can do all that takes no container.
-    return int(module.run(args))
+    if name == "build" or getattr(args, "quiet", False):
+        return int(module.run(args))
+    from buildah_py.cli.waiting import watched
+
+    with watched():
+        return int(module.run(args))
 
 
 def _log_start(name: str) -> None:

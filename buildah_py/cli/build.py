@@ -14,7 +14,7 @@ from buildah_py.image.numbers import boolean
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from buildah_py.api.request import BuildRequest
     from buildah_py.cli.arguments import Parser
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 NETWORKS = ("default", "none", "host")
 _USUAL_NETWORKS = ("bridge", "private", "pasta", "slirp4netns")
-_PROGRESS = ("auto", "tty", "plain", "json", "quiet")
+_PROGRESS = ("auto", "tty", "plain", "json", "rawjson", "quiet")
 _OF_OTHERS = ("BUILDX_", "BUILDKIT_", "BUILDAH_", "EXPERIMENTAL_BUILDKIT", "STORAGE_", "DOCKER_")
 """Beginnings of variables that steer other builders."""
 _INLINE_CACHE = "BUILDKIT_INLINE_CACHE"
@@ -159,25 +159,39 @@ def run(args: argparse.Namespace) -> int:
     from buildah_py.progress.choose import renderer
     from buildah_py.progress.events import Warning as Told
 
-    notes += _without_effect(request)
+    notes += _of_variables(request)
     mode = "quiet" if args.quiet else args.progress
+    is_json = mode in ("json", "rawjson")
     try:
         with renderer(mode, err=sys.stderr, out=outputs.stdout(args), env=os.environ) as sink:
             for text in notes:
                 sink(Told(text))
-            if args.report:
-                _build_and_report(request, sink, args)
-            else:
-                build(request, sink, lambda result: outputs.tell(args, result))
+            try:
+                if args.report:
+                    _build_and_report(request, sink, args, (lambda text: sink(Told(text))) if is_json else warn)
+                else:
+                    build(request, sink, lambda result: outputs.tell(args, result))
+            except BaseException as error:
+                if isinstance(error, StepFailed):
+                    error.exit_status = failed or error.exit_status
+                _tell_programs(error, sink, is_json=is_json)
+                raise
     except StepFailed as error:
-        error.exit_status = failed or error.exit_status
         if args.on_error == "shell" and error.kept:
             return _enter(error, request)
         raise
     return 0
 
 
-def _without_effect(request: BuildRequest) -> list[str]:
+def _tell_programs(error: BaseException, sink: Renderer, *, is_json: bool) -> None:
+    """Have an error be the last event for who reads these, as nothing else is on the standard error."""
+    if is_json and not isinstance(error, BrokenPipeError):
+        from buildah_py.cli.failures import event_of
+
+        sink(event_of(error))
+
+
+def _of_variables(request: BuildRequest) -> list[str]:
     """Say what variables ask for that has no meaning here. Raises UsageError for a policy."""
     if not any(name.startswith(_OF_OTHERS) for name in (*request.environ, *request.build_args)):
         return []
@@ -196,7 +210,9 @@ def docker_proxies(environ: Mapping[str, str]) -> dict[str, str]:
     return proxies(environ)
 
 
-def _build_and_report(request: BuildRequest, sink: Renderer, args: argparse.Namespace) -> None:
+def _build_and_report(
+    request: BuildRequest, sink: Renderer, args: argparse.Namespace, tell: Callable[[str], None]
+) -> None:
     """Build, and report it, however it ends; what cannot be reported is warned of."""
     from buildah_py.api.build import build
     from buildah_py.cli.report import write
@@ -210,7 +226,7 @@ def _build_and_report(request: BuildRequest, sink: Renderer, args: argparse.Name
             try:
                 write(args.report, paths[0])
             except PybuildError as error:
-                warn(f"there is no report of the build: {error.message}")
+                tell(f"there is no report of the build: {error.message}")
 
 
 def _enter(error: StepFailed, request: BuildRequest) -> int:

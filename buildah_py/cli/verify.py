@@ -24,7 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--ca-bundle", metavar="FILE|host", default="", help="default: as the build was given it")
     add(
         "--progress",
-        choices=("auto", "tty", "plain", "json", "quiet"),
+        choices=("auto", "tty", "plain", "json", "rawjson", "quiet"),
         default="auto",
         help="how to show the build; default: %(default)s",
     )

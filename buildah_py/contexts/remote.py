@@ -6,6 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
+from buildah_py import meter
 from buildah_py.errors import ArchiveError, SourceError
 from buildah_py.layers.entry import SECOND
 from buildah_py.sources.urls import redact
@@ -62,18 +63,19 @@ def from_git(store: Store, url: str, reach: Reach, *, keep_git_dir: bool = False
     from buildah_py.sources import git, git_url
 
     source = git_url.parse(url)
-    return git.checkout(
-        source,
-        store.path("git"),
-        _room(store),
-        keep_git_dir=keep_git_dir,
-        authorization=git.authorization_from(reach.secret, source.remote),
-        lock=lambda name: store.lock(f"git {name}", reach.cancelled),
-        local_redirects=reach.local_redirects,
-        own_access=True,
-        agent=reach.agent,
-        cancelled=reach.cancelled,
-    )
+    with meter.start(f"fetching {redact(url)}", waits=True):
+        return git.checkout(
+            source,
+            store.path("git"),
+            _room(store),
+            keep_git_dir=keep_git_dir,
+            authorization=git.authorization_from(reach.secret, source.remote),
+            lock=lambda name: store.lock(f"git {name}", reach.cancelled),
+            local_redirects=reach.local_redirects,
+            own_access=True,
+            agent=reach.agent,
+            cancelled=reach.cancelled,
+        )
 
 
 def fetch(store: Store, url: str, reach: Reach) -> Fetched:

@@ -7,6 +7,7 @@ import posixpath
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from buildah_py import meter
 from buildah_py.errors import ArchiveError, SourceChanged
 from buildah_py.layers.apply import Sparse, link_target
 from buildah_py.layers.compression import decompress
@@ -97,23 +98,38 @@ def unpack(
     damaged or leads outside, SourceChanged for one that is not what `archive` says.
     """
     descriptor = tree.open(archive.path)
+    name = posixpath.basename(archive.path)
     try:
-        file = _File(descriptor)
-        reader = TarReader(decompress(file).read, limits, check)
-        unpacking = _Unpacking(layout, writer, reader, _Below(layout, into), chown, archive.path, warn)
-        try:
-            for member in reader:
-                unpacking.add(member)
-            reader.drain()
-        except ArchiveError as error:
-            raise ArchiveError(f"/{archive.path}: {error.message}", hint=error.hint) from error
-        if file.digest(check) != archive.digest:
-            raise SourceChanged(
-                f"/{archive.path} changed while it was unpacked",
-                hint="let whatever writes there finish, then build again",
-            )
+        with meter.start(f"unpacking {name}", archive.size) as moved:
+            _unpack(layout, writer, moved.reading(_File(descriptor)), archive, into, chown, limits, warn, check)
     finally:
         os.close(descriptor)
+
+
+def _unpack(
+    layout: Layout,
+    writer: LayerWriter,
+    file: _File,
+    archive: Entry,
+    into: str,
+    chown: tuple[int, int] | None,
+    limits: ArchiveLimits,
+    warn: Callable[[str], None],
+    check: Callable[[], object],
+) -> None:
+    reader = TarReader(decompress(file).read, limits, check)
+    unpacking = _Unpacking(layout, writer, reader, _Below(layout, into), chown, archive.path, warn)
+    try:
+        for member in reader:
+            unpacking.add(member)
+        reader.drain()
+    except ArchiveError as error:
+        raise ArchiveError(f"/{archive.path}: {error.message}", hint=error.hint) from error
+    if file.digest(check) != archive.digest:
+        raise SourceChanged(
+            f"/{archive.path} changed while it was unpacked",
+            hint="let whatever writes there finish, then build again",
+        )
 
 
 class _Unpacking:

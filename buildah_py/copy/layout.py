@@ -6,6 +6,7 @@ import os
 from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 
+from buildah_py import meter
 from buildah_py.errors import SourceChanged, SourceError
 from buildah_py.layers.entry import DIR, FILE, SECOND, SYMLINK, Entry, sort_key
 from buildah_py.layers.stamps import CLOCK, CONTENT, all_given_but, classify, seconds_of
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from buildah_py.layers.sink import LayerSink
     from buildah_py.layers.stamps import Stamps
     from buildah_py.layers.tree import FileReader, FirstReader, SourceTree, Tree
+
+
+_LARGE = 1 << 20
+"""Bytes of files from which on it is worth a word how far their copying is."""
 
 
 class FileBytes(NamedTuple):
@@ -195,7 +200,14 @@ class Layout:
         more is planned or asked.
         """
         names: dict[tuple[int, str], str] = {}
-        files = _Files(writer)
+        size = sum(entry.size for entry, *_ in self._planned.values() if entry.kind == FILE)
+        with meter.start("copying", size) if size > _LARGE else meter.NOTHING as moved:
+            self._write(writer, _Files(writer, moved), names, last=last)
+        # Attributes and digests that came to light while files were read are of no interest to what is planned later.
+        self._written.update((path, entry) for path, (entry, *_) in self._planned.items())
+        self._planned.clear()
+
+    def _write(self, writer: LayerSink, files: _Files, names: dict[tuple[int, str], str], *, last: bool) -> None:
         try:
             for path in sorted(self._planned, key=sort_key):
                 entry, origin, source = self._planned.pop(path) if last else self._planned[path]
@@ -217,16 +229,14 @@ class Layout:
                     writer.add_node(path, kind, entry.mode, entry.uid, entry.gid, entry.device, entry.mtime)
         finally:
             files.close()
-        # Attributes and digests that came to light while files were read are of no interest to what is planned later.
-        self._written.update((path, entry) for path, (entry, *_) in self._planned.items())
-        self._planned.clear()
 
 
 class _Files:
     """Writes files, and sees to it that their bytes are those that were selected."""
 
-    def __init__(self, writer: LayerSink) -> None:
+    def __init__(self, writer: LayerSink, moved: meter.Meter) -> None:
         self._writer = writer
+        self._moved = moved
         self._tree: SourceTree | None = None
         self._reader: FileReader | None = None
         self._first: FirstReader | None = None
@@ -240,6 +250,7 @@ class _Files:
             self._write_unread(entry, tree, path)
             return
         if self._writer.reuse(entry):
+            self._moved.add(entry.size)
             return
         reader = self._reader
         if reader is None or tree is not self._tree:
@@ -251,12 +262,20 @@ class _Files:
         data = reader.read(path, size)
         if len(data) != size or "sha256:" + sha256(data).hexdigest() != entry.digest:
             raise _changed(origin, path)
+        self._moved.add(size)
         self._writer.add_small_file(entry, data)
 
     def _write_large(self, entry: Entry, origin: FileBytes, descriptor: int, path: str) -> None:
         try:
             written = self._writer.add_file(
-                entry.path, descriptor, entry.mode, entry.uid, entry.gid, entry.xattrs, entry.mtime
+                entry.path,
+                descriptor,
+                entry.mode,
+                entry.uid,
+                entry.gid,
+                entry.xattrs,
+                entry.mtime,
+                moved=self._moved,
             )
         except EOFError:
             written = None
@@ -281,9 +300,12 @@ class _Files:
                 digest = "sha256:" + sha256(data).hexdigest()
                 reader.end(reading, digest)
                 written = Entry(new, FILE, mode, uid, gid, len(data), digest, "", (0, 0), xattrs, mtime)
+                self._moved.add(len(data))
                 self._writer.add_small_file(written, data)
             else:
-                written = self._writer.add_file(new, reading.descriptor, mode, uid, gid, xattrs, mtime)
+                written = self._writer.add_file(
+                    new, reading.descriptor, mode, uid, gid, xattrs, mtime, moved=self._moved
+                )
                 reader.end(reading, written.digest)
         except EOFError:
             raise reader.changed(path) from None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from buildah_py import meter
 from buildah_py.buildfile.ignore import IgnorePatterns, clean
-from buildah_py.copy import wildcard
 from buildah_py.copy.selection import SelectedSource, Selection
 from buildah_py.errors import NotFound
 from buildah_py.layers.entry import DIR, FILE, SYMLINK, sort_key
@@ -86,7 +86,12 @@ def select_path(tree: SourceTree, path: str, *, where: str) -> Selection:
 
 def _plain(tree: SourceTree, argument: str, excluded: IgnorePatterns | None, where: str) -> Iterable[SelectedSource]:
     path = _inside(argument)
-    base, pattern = wildcard.split(path)
+    if any(character in path for character in "*?["):
+        from buildah_py.copy import wildcard
+
+        base, pattern = wildcard.split(path)
+    else:
+        base, pattern = path, ""
     if not pattern:
         yield _source(tree, argument, path, excluded, where)
         return
@@ -117,6 +122,8 @@ def _source(tree: SourceTree, argument: str, path: str, excluded: IgnorePatterns
 def _with_parents(
     tree: SourceTree, argument: str, excluded: IgnorePatterns | None, where: str
 ) -> Iterable[SelectedSource]:
+    from buildah_py.copy import wildcard
+
     before, pivot, after = argument.partition("/./")
     pattern = _inside(after if pivot else argument)
     included = IgnorePatterns([pattern] if pattern else ["**"], name="COPY --parents", flag=True)
@@ -131,6 +138,8 @@ def _with_parents(
 
 def _pivots(tree: SourceTree, argument: str, path: str, where: str) -> Iterable[Entry]:
     """Find the directories that the part in front of `/./` means."""
+    from buildah_py.copy import wildcard
+
     above, pattern = wildcard.split(path)
     root = tree.entry(resolve(tree, above))
     if root is None or root.kind != DIR:
@@ -153,6 +162,17 @@ def _walk(
     tree: SourceTree, root: Entry, included: IgnorePatterns | None, excluded: IgnorePatterns | None
 ) -> tuple[list[Entry], frozenset[str]]:
     """List what is below `root`, parents first, names in order, with a stack of our own: trees may be deep."""
+    with meter.start("scanning", 0, meter.ITEMS) as moved:
+        return _walked(tree, root, included, excluded, moved)
+
+
+def _walked(
+    tree: SourceTree,
+    root: Entry,
+    included: IgnorePatterns | None,
+    excluded: IgnorePatterns | None,
+    moved: meter.Meter,
+) -> tuple[list[Entry], frozenset[str]]:
     entries = [root]
     implied: set[str] = set()
     cut = len(root.path) + 1 if root.path else 0
@@ -180,7 +200,9 @@ def _walk(
                 if excluded is not None and excluded.matches(relative) and not excluded.may_contain_included(relative):
                     continue
                 waiting.append(entry)
-            stack += reversed(tree.children(path))
+            inner = tree.children(path)
+            moved.add(len(inner))
+            stack += reversed(inner)
     return entries, frozenset(implied)
 
 

@@ -13,6 +13,7 @@ from buildah_py.cache.records import ALL, drop_lies
 from buildah_py.engine.ops import NOTHING_USED, Task, make_op
 from buildah_py.engine.results import NOTHING, base_result, chain_below, result_of
 from buildah_py.errors import Interrupted, LayersLost, NotFound, PybuildError, SourceChanged, StepFailed
+from buildah_py.meter import Listening
 from buildah_py.plan.steps import BaseStep, CaptureStep, CopyStep, RunStep
 from buildah_py.progress import events
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from buildah_py.engine.results import Result
     from buildah_py.engine.worker import Worker
     from buildah_py.layers.inventory import Captured
+    from buildah_py.meter import Moved
     from buildah_py.plan import Node
 
 _TRIES = 3
@@ -83,6 +85,8 @@ class StepRunner:
         self._made: set[str] = set()
         self._lost: set[str] = set()
         self._met: list[tuple[Node, str]] = []
+        self._shown: dict[int, Node] = {}
+        self._executing: set[int] = set()
         self._lock = threading.Lock()
 
     def begin(self, nodes: Sequence[Node], stages: Mapping[str, int]) -> None:
@@ -108,8 +112,9 @@ class StepRunner:
         if self._policy.forbids(node.stage) or self._is_new(node):
             return None
         try:
-            step = self._keyed(node, needed)
-            found = self._find(step)
+            with self._listening(node):
+                step = self._keyed(node, needed)
+                found = self._find(step)
         except LayersLost:
             raise
         except PybuildError as error:
@@ -126,9 +131,12 @@ class StepRunner:
         started = time.monotonic()
         if isinstance(node.step, BaseStep):
             return self._base(node, node.step, started)
+        with self._lock:
+            self._executing.add(node.index)
         self._started(node)
         try:
-            return self._make(node, needed, started)
+            with self._listening(node) as listening:
+                return self._make(node, needed, started, listening)
         except Interrupted:
             self._done(node, events.CANCELLED, "", started)
             raise
@@ -173,6 +181,10 @@ class StepRunner:
     def cancel(self) -> None:
         """Kill what runs, and have interrupted whatever asks."""
         self._worker.containers.cancel()
+        with self._lock:
+            waiting = [node for index, node in self._shown.items() if index not in self._executing]
+        for node in waiting:  # those that were shown while they were looked up
+            self._done(node, events.CANCELLED, "", time.monotonic())
 
     # one step
 
@@ -222,7 +234,7 @@ class StepRunner:
         self._done(step.task.node, events.HIT, "", started, source=record.source)
         return self._result(step, record)
 
-    def _make(self, node: Node, needed: Mapping[int, Result], started: float) -> Result:
+    def _make(self, node: Node, needed: Mapping[int, Result], started: float, listening: Listening) -> Result:
         cancellation = self._worker.cancellation
         tell = partial(
             self._worker.reporter.note, "waiting for another build, which executes the same step", node.index + 1
@@ -254,7 +266,7 @@ class StepRunner:
         same, reason = why.nearest is not None and why.nearest.about.chain == result.chain, why.reason
         if same:
             reason += "; same content as before" + ("" if self._policy.no_cache else ": later steps can hit")
-        self._done(node, events.RAN, reason, started, step.op.usage, same=same)
+        self._done(node, events.RAN, reason, started + listening.apart, step.op.usage, same=same)
         return result
 
     def _explain(self, step: _Keyed) -> Explanation:
@@ -347,15 +359,31 @@ class StepRunner:
             ingredients = self._ingredients(step, record.content)
             self._observe(Observed(step.task.node, ingredients, record, step.lists, outcome, reason))
 
+    def _listening(self, node: Node) -> Listening:
+        """Have what is measured in this thread told as the step's, which is shown before the first of that."""
+
+        def tell(transfer: Moved) -> None:
+            self._started(node)
+            self._emit(transfer)
+
+        return Listening(tell, node.index + 1)
+
     def _started(self, node: Node) -> None:
+        with self._lock:
+            if node.index in self._shown:
+                return
+            self._shown[node.index] = node
         total = self._stages[node.stage]
-        self._emit(events.StepStarted(node.index + 1, node.stage, node.number, total, node.shown))
+        depends = tuple(index + 1 for index in node.needs)
+        self._emit(events.StepStarted(node.index + 1, node.stage, node.number, total, node.shown, depends))
 
     def _failed(self, node: Node, error: PybuildError, started: float) -> None:
         """Say that a step failed, and have the error name the place in the build file."""
         if isinstance(error, StepFailed):
             reason = error.short or error.message.partition("\n")[0]
         else:
+            name, _, line = node.place.rpartition(":")
+            error.place = (name, int(line)) if line.isdecimal() else ("", 0)
             error.message = f"{node.place}: {error.message}"
             reason = error.message.partition("\n")[0]
         self._done(node, events.FAILED, reason, started)
@@ -371,6 +399,9 @@ class StepRunner:
         source: str = "",
         same: bool = False,
     ) -> None:
+        with self._lock:
+            self._shown.pop(node.index, None)
+            self._executing.discard(node.index)
         seconds = time.monotonic() - started
         self._emit(events.StepDone(node.index + 1, outcome, reason, seconds, usage.cpu, usage.memory, source, same))
 

@@ -16,6 +16,7 @@ from buildah_py.layers.inventory import Captured, Inventory
 from buildah_py.layers.pack_file import PackFile
 from buildah_py.layers.packed import Delta
 from buildah_py.layers.stream import PIECE
+from buildah_py.meter import NOTHING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from buildah_py.layers.pack_file import PatchBase
     from buildah_py.layers.xattrs import Xattrs
+    from buildah_py.meter import Meter
 
 _LARGEST_DELTA: Final = 0.3  # of a layer's entries: one of which more differ had better have a tree of its own
 
@@ -71,17 +73,26 @@ class LayerPacker:
         self._record(Entry(path, DIR, mode, uid, gid, 0, "", "", (0, 0), kept, mtime, implied=implied))
 
     def add_file(
-        self, path: str, source: int | bytes, mode: int, uid: int, gid: int, xattrs: Xattrs, mtime: int
+        self,
+        path: str,
+        source: int | bytes,
+        mode: int,
+        uid: int,
+        gid: int,
+        xattrs: Xattrs,
+        mtime: int,
+        *,
+        moved: Meter = NOTHING,
     ) -> Entry:
         """Add a regular file of some bytes or an open file, and return its entry with size and digest.
 
-        Raises EOFError where the file gets shorter meanwhile.
+        `moved` counts the bytes. Raises EOFError where the file gets shorter meanwhile.
         """
         size = len(source) if isinstance(source, bytes) else os.fstat(source).st_size
         entry = Entry(path, FILE, mode, uid, gid, size, "", "", (0, 0), attributes.kept(xattrs), mtime)
         self._record(entry)
         hashed = hashlib.sha256()
-        for piece in [source] if isinstance(source, bytes) else read_pieces(source, size):
+        for piece in moved.counted([source] if isinstance(source, bytes) else read_pieces(source, size)):
             hashed.update(piece)
             self._add(bytes(piece))
         self._add(padding(size))

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from buildah_py.layers.entry import Entry
     from buildah_py.layers.inventory import Captured
     from buildah_py.layers.xattrs import Xattrs
+    from buildah_py.meter import Meter
 
 
 class LayerSink(Protocol):
@@ -31,11 +32,20 @@ class LayerSink(Protocol):
         ...
 
     def add_file(
-        self, path: str, source: int | bytes, mode: int, uid: int, gid: int, xattrs: Xattrs, mtime: int
+        self,
+        path: str,
+        source: int | bytes,
+        mode: int,
+        uid: int,
+        gid: int,
+        xattrs: Xattrs,
+        mtime: int,
+        *,
+        moved: Meter = ...,
     ) -> Entry:
         """Add a regular file of some bytes or an open file, and return its entry with size and digest.
 
-        Raises EOFError where the file gets shorter meanwhile.
+        `moved` counts the bytes. Raises EOFError where the file gets shorter meanwhile.
         """
         ...
 

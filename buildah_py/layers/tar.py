@@ -6,6 +6,7 @@ import hashlib
 import os
 from typing import TYPE_CHECKING, Final
 
+from buildah_py import meter
 from buildah_py.errors import ArchiveError
 from buildah_py.layers.entry import FILE, SECOND, WHITEOUT
 from buildah_py.layers.files import read_pieces
@@ -71,9 +72,12 @@ def measure(inventory: Inventory, fs: str) -> tuple[str, int]:
 
     def count(data: ReadableBuffer) -> None:
         nonlocal size
-        size += memoryview(data).nbytes
+        length = memoryview(data).nbytes
+        size += length
+        moved.add(length)
 
-    return pack(inventory, fs, count), size
+    with meter.start("reading a layer", sum(entry.size for entry in inventory.entries)) as moved:
+        return pack(inventory, fs, count), size
 
 
 def pass_on(packed: PackedTar, write: Callable[[ReadableBuffer], object], diff_id: str) -> str:

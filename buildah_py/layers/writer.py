@@ -18,13 +18,15 @@ from buildah_py.layers.spool import FileSpool
 from buildah_py.layers.stream import PIECE, ZEROS, BackgroundHash, TarStream
 from buildah_py.layers.tar import pack, tar_key
 from buildah_py.linux.paths import open_beneath
+from buildah_py.meter import NOTHING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from types import TracebackType
     from typing import Self
 
     from buildah_py.layers.xattrs import Xattrs
+    from buildah_py.meter import Meter
 
     FileSource = int | bytes | Callable[[int], bytes | memoryview]
 
@@ -141,12 +143,13 @@ class LayerWriter:
         mtime: int = 0,
         *,
         size: int | None = None,
+        moved: Meter = NOTHING,
     ) -> Entry:
         """Write a regular file and return its entry with size and digest.
 
         `source` is its bytes, a descriptor open for reading (from its beginning, whatever its position; holes are
         kept), or a function that returns up to that many of `size` bytes at each call. Raises EOFError where it
-        gives fewer.
+        gives fewer. `moved` counts the bytes of a descriptor.
         """
         entry = Entry(path, FILE, mode, uid, gid, 0, "", "", (0, 0), attributes.kept(xattrs), mtime)
         if isinstance(source, bytes):
@@ -154,8 +157,9 @@ class LayerWriter:
         if isinstance(source, int):
             size = os.fstat(source).st_size if size is None else size
             if size > SMALL:
-                return self._pieces(entry, size, read_pieces(source, size))
+                return self._pieces(entry, size, moved.counted(read_pieces(source, size)))
             data = os.pread(source, size, 0) if size else b""
+            moved.add(len(data))
         else:
             assert size is not None
             if size > SMALL:
@@ -297,7 +301,7 @@ class LayerWriter:
         self.add_small_file(entry, data)
         return entry
 
-    def _pieces(self, entry: Entry, size: int, pieces: Iterator[bytes | memoryview]) -> Entry:
+    def _pieces(self, entry: Entry, size: int, pieces: Iterable[bytes | memoryview]) -> Entry:
         entry = entry._replace(size=size)
         parent, name = self._place(entry.path, self._entries.get(entry.path))
         descriptor = os.open(name, CREATE, 0o600, dir_fd=parent)
@@ -311,7 +315,7 @@ class LayerWriter:
         self._entries[entry.path] = entry
         return entry
 
-    def _copy(self, descriptor: int, size: int, pieces: Iterator[bytes | memoryview]) -> str:
+    def _copy(self, descriptor: int, size: int, pieces: Iterable[bytes | memoryview]) -> str:
         stream = self._stream
         position = started = 0
         with BackgroundHash() as hashed:

@@ -12,6 +12,7 @@ import struct
 import zlib
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
+from buildah_py import meter
 from buildah_py.errors import ArchiveError, OutputError
 from buildah_py.image.media_types import COMPRESSIONS, GZIP, UNCOMPRESSED
 
@@ -94,6 +95,10 @@ class LayerStreams:
         self._slots = Semaphore(2 * self._threads + 2)
         self._stopped = False
         self._pool = ThreadPoolExecutor(self._threads + 1, thread_name_prefix="compress")
+        word = "packing" if compression == UNCOMPRESSED else "compressing"
+        many = "1 layer" if len(sources) == 1 else f"{len(sources)} layers"
+        known = all(source.size for source in sources)
+        self._packed = meter.start(f"{word} {many}", sum(source.size for source in sources) if known else 0)
         self._producer = self._pool.submit(self._produce)
 
     def pieces(self) -> Iterator[bytes]:
@@ -121,15 +126,17 @@ class LayerStreams:
 
     def _produce(self) -> None:
         try:
-            for source in self._sources:
-                form = self._form(self._pool.submit, self._put)
-                found = source.write_tar(form.write)
-                form.finish()
-                if found != source.diff_id:
-                    raise ArchiveError(
-                        f"a layer's tar is not what the image says: its digest is {found}, expected {source.diff_id}"
-                    )
-                self._queue.put(_LAYER)
+            with self._packed:
+                for source in self._sources:
+                    form = self._form(self._pool.submit, self._put)
+                    found = source.write_tar(self._packed.writing(form.write))
+                    form.finish()
+                    if found != source.diff_id:
+                        raise ArchiveError(
+                            f"a layer's tar is not what the image says: its digest is {found}, "
+                            f"expected {source.diff_id}"
+                        )
+                    self._queue.put(_LAYER)
         except Stopped:
             return
         finally:

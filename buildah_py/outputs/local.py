@@ -10,6 +10,7 @@ import os
 import stat
 from typing import TYPE_CHECKING, Final
 
+from buildah_py import meter
 from buildah_py.errors import ArchiveError, OutputError, UsageError
 from buildah_py.layers.entry import BLOCK, CHAR, DIR, FIFO, FILE, HARDLINK, SYMLINK
 from buildah_py.layers.files import ranges
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_AT_ONCE: Final = 1 << 25
 _CAPABILITY: Final = "security.capability"
 _LENT: Final = stat.S_ISUID | stat.S_ISGID
 """Bits that let others act as a file's owner or group."""
@@ -50,7 +52,8 @@ def write_local(dest: str, tree: Tree, *, delete: bool = False, warn: Callable[[
     try:
         writer = _Writer(root, dest, fresh=new)
         try:
-            writer.fill(tree, delete=delete)
+            with meter.start(f"writing {dest}") as moved:
+                writer.fill(tree, moved, delete=delete)
             writer.tell(warn)
         finally:
             writer.close()
@@ -77,7 +80,7 @@ class _Writer:
         self._keeps_owners = not in_user_namespace()  # else everything here belongs to the user outside
         self._nodes: list[str] = []
 
-    def fill(self, tree: Tree, *, delete: bool) -> None:
+    def fill(self, tree: Tree, moved: meter.Meter, *, delete: bool) -> None:
         if delete:
             with target.naming(self._dest):
                 self._clear(tree, "")
@@ -90,7 +93,7 @@ class _Writer:
                     if delete:
                         self._clear(tree, entry.path)
                 else:
-                    self._place(tree, entry)
+                    self._place(tree, entry, moved)
             except OSError as error:
                 raise OutputError(
                     f"{os.path.join(self._dest, entry.path)} cannot be written: {error.strerror or error}",
@@ -131,18 +134,18 @@ class _Writer:
         finally:
             os.close(descriptor)
 
-    def _place(self, tree: Tree, entry: Entry) -> None:
+    def _place(self, tree: Tree, entry: Entry, moved: meter.Meter) -> None:
         if entry.kind in (CHAR, BLOCK) or (entry.kind == HARDLINK and entry.link in self._nodes):
             self._nodes.append(entry.path)
             return
         parent, fresh = self._stack[-1]
         name = os.path.basename(entry.path)
         if fresh:
-            self._make(tree, entry, parent, name)
+            self._make(tree, entry, parent, name, moved)
             return
         part = target.beside(name)
         try:
-            self._make(tree, entry, parent, part)
+            self._make(tree, entry, parent, part, moved)
             kind = _kind(parent, name)
             if kind is not None and stat.S_ISDIR(kind):
                 _remove(parent, name)
@@ -152,9 +155,9 @@ class _Writer:
             if _kind(parent, part) is not None:
                 os.unlink(part, dir_fd=parent)
 
-    def _make(self, tree: Tree, entry: Entry, parent: int, name: str) -> None:
+    def _make(self, tree: Tree, entry: Entry, parent: int, name: str, moved: meter.Meter) -> None:
         if entry.kind == FILE:
-            self._make_file(tree, entry, parent, name)
+            self._make_file(tree, entry, parent, name, moved)
         elif entry.kind == HARDLINK:
             os.link(entry.link, name, src_dir_fd=self._stack[0][0], dst_dir_fd=parent, follow_symlinks=False)
         elif entry.kind == SYMLINK:
@@ -166,12 +169,12 @@ class _Writer:
             os.chmod(name, entry.mode, dir_fd=parent)
             os.utime(name, ns=(entry.mtime, entry.mtime), dir_fd=parent, follow_symlinks=False)
 
-    def _make_file(self, tree: Tree, entry: Entry, parent: int, name: str) -> None:
+    def _make_file(self, tree: Tree, entry: Entry, parent: int, name: str, moved: meter.Meter) -> None:
         source = tree.open(entry.path)
         try:
             out = os.open(name, _CREATE, 0o600, dir_fd=parent)
             try:
-                _copy(source, out, entry)
+                _copy(source, out, entry, moved)
                 self._finish(out, entry)
             finally:
                 os.close(out)
@@ -199,20 +202,22 @@ class _Writer:
         return self._keeps_owners and (status.st_uid, status.st_gid) == (entry.uid, entry.gid)
 
 
-def _copy(source: int, out: int, entry: Entry) -> None:
+def _copy(source: int, out: int, entry: Entry, moved: meter.Meter) -> None:
     """Copy within the kernel, or share blocks where the file system can; holes stay holes."""
     if os.fstat(source).st_size != entry.size:
         raise _damaged(entry)
     os.ftruncate(out, entry.size)
     for is_data, start, end in ranges(source, entry.size):
         position = start if is_data else end
+        moved.add(position - start)
         os.lseek(source, position, os.SEEK_SET)
         os.lseek(out, position, os.SEEK_SET)
         while position < end:
-            sent = os.sendfile(out, source, None, min(end - position, 1 << 30))
+            sent = os.sendfile(out, source, None, min(end - position, _AT_ONCE))
             if not sent:
                 raise _damaged(entry)
             position += sent
+            moved.add(sent)
 
 
 def _damaged(entry: Entry) -> ArchiveError:

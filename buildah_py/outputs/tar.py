@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
+from buildah_py import meter
 from buildah_py.errors import ArchiveError
 from buildah_py.layers.entry import FILE, HARDLINK, SECOND
 from buildah_py.layers.files import read_pieces
@@ -25,8 +26,8 @@ def write_tar(dest: str, tree: Tree, *, clamp_mtime: int | None = None, stdout: 
     The same tree gives the same bytes. Later mtimes than `clamp_mtime` (seconds since 1970) become that. Raises
     OutputError that names `dest`, ArchiveError where a file is not as long as the tree says.
     """
-    with target.opened(dest, stdout=stdout) as out:
-        held = _Held(out, dest)
+    with target.opened(dest, stdout=stdout) as out, meter.start(f"writing {dest}") as moved:
+        held = _Held(out, dest, moved)
         for entry, before in walk(tree):
             if not before:
                 continue
@@ -46,9 +47,10 @@ def write_tar(dest: str, tree: Tree, *, clamp_mtime: int | None = None, stdout: 
 class _Held:
     """Gathers small pieces into large writes."""
 
-    def __init__(self, out: int, dest: str) -> None:
+    def __init__(self, out: int, dest: str, moved: meter.Meter) -> None:
         self._out = out
         self._dest = dest
+        self._moved = moved
         self._parts: list[bytes | memoryview] = []
         self._size = 0
 
@@ -61,6 +63,7 @@ class _Held:
     def flush(self) -> None:
         with target.naming(self._dest):
             target.write(self._out, b"".join(self._parts))
+        self._moved.add(self._size)
         self._parts = []
         self._size = 0
 

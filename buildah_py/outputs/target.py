@@ -7,12 +7,14 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from buildah_py import meter
 from buildah_py.errors import ArchiveError, OutputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 STDOUT = "-"
+_AT_ONCE = 1 << 25
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -103,12 +105,14 @@ def copy(path: str, descriptor: int, size: int, dest: str) -> None:
         if found != size:
             raise ArchiveError(f"{path} is damaged: it has {found} bytes instead of {size}")
         left = size
-        with naming(dest):
+        shown = "the standard output" if dest == STDOUT else dest
+        with naming(dest), meter.start(f"writing {shown}", size) as moved:
             while left:
                 sent = _send(descriptor, source, left)
                 if not sent:
                     raise ArchiveError(f"{path} became shorter while it was read")
                 left -= sent
+                moved.add(sent)
     finally:
         os.close(source)
 
@@ -116,7 +120,7 @@ def copy(path: str, descriptor: int, size: int, dest: str) -> None:
 def _send(descriptor: int, source: int, length: int) -> int:
     """Copy some bytes within the kernel; through a buffer where the target (opened for appending) does not allow it."""
     try:
-        return os.sendfile(descriptor, source, None, min(length, 1 << 30))
+        return os.sendfile(descriptor, source, None, min(length, _AT_ONCE))
     except OSError as error:
         if error.errno != errno.EINVAL:
             raise

@@ -14,17 +14,19 @@ if TYPE_CHECKING:
 
     from buildah_py.progress.renderer import Renderer
 
-MODES = ("auto", "tty", "plain", "json", "quiet")
+MODES = ("auto", "tty", "plain", "json", "rawjson", "quiet")
+JSON = ("json", "rawjson")
 
 
 def renderer(mode: str, *, err: TextIO, out: TextIO, env: Mapping[str, str]) -> Renderer:
     """Make the renderer of that name, a context manager and a sink; `auto` is tty where `err` is a terminal.
 
     With --debug `auto` is plain, or log and progress would be written over each other. `env` is asked for NO_COLOR,
-    FORCE_COLOR, TERM and GITHUB_ACTIONS. Raises UsageError for a mode that does not exist, and for tty without a
-    terminal.
+    FORCE_COLOR, TERM, GITHUB_ACTIONS and GITLAB_CI. Raises UsageError for a mode that does not exist, and for tty
+    without a terminal.
     """
-    if is_read_for_commands(env) and mode != "json":
+    raw = err
+    if is_read_for_commands(env) and mode not in JSON:
         err = cast("TextIO", Uncommanded(err))
     terminal = err.isatty()
     dumb = env.get("TERM", "dumb") in ("", "dumb")
@@ -37,6 +39,10 @@ def renderer(mode: str, *, err: TextIO, out: TextIO, env: Mapping[str, str]) -> 
 
         plain = PlainText(err, out)
         plain.colour = colour
+        if is_read_for_commands(env) or env.get("GITLAB_CI"):
+            from buildah_py.progress.folding import folding
+
+            plain.folding = folding(raw, env)
         return plain
     if mode == "tty":
         if not terminal:
@@ -47,7 +53,7 @@ def renderer(mode: str, *, err: TextIO, out: TextIO, env: Mapping[str, str]) -> 
         from buildah_py.progress.tty import Tty
 
         return Tty(err, out, colour=colour)
-    if mode == "json":
+    if mode in JSON:
         from buildah_py.progress.jsonlines import JsonLines
 
         return JsonLines(err, out)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from buildah_py import meter
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -12,21 +14,26 @@ RAN: Final = "ran"
 FAILED: Final = "failed"
 CANCELLED: Final = "cancelled"
 
+FIRST_BUILD: Final = "no record: first build"
+"""The reason of each step of a first build: people are told of it once."""
+
 STDOUT: Final = 1
 STDERR: Final = 2
 
 
 class BuildStarted(NamedTuple):
-    """First of all. `total` is the number of steps that the build needs."""
+    """First of all. `total` is the number of steps that the build needs, `build` its id."""
 
     total: int
+    build: str = ""
 
 
 class StepStarted(NamedTuple):
     """A step was taken up: looked up first, executed if need be.
 
     `id` counts the steps of a build from 1. `stage` is the stage's name (or number, or `""`), `number` of `total` the
-    step's place in it (0 for steps without one, such as loading a context), `text` the instruction as written.
+    step's place in it (0 for steps without one, such as loading a context), `text` the instruction as written,
+    `depends` the ids of the steps that it runs on and takes from.
     """
 
     id: int
@@ -34,6 +41,7 @@ class StepStarted(NamedTuple):
     number: int
     total: int
     text: str
+    depends: tuple[int, ...] = ()
 
 
 class StepOutput(NamedTuple):
@@ -91,7 +99,7 @@ class CacheRead(NamedTuple):
 
 
 class CacheSent(NamedTuple):
-    """Transfer to a shared cache: blobs and bytes that were sent, and blobs that it had already."""
+    """Moved to a shared cache: blobs and bytes that were sent, and blobs that it had already."""
 
     cache: str
     blobs: int
@@ -110,9 +118,24 @@ class BuildDone(NamedTuple):
 
 
 class BuildFailed(NamedTuple):
-    """Last of all, if it did not succeed. The error itself is raised, and shown by the program's edge."""
+    """The build did not succeed. The error itself is raised, and shown by the program's edge."""
 
     seconds: float = 0.0
+
+
+class Error(NamedTuple):
+    """What ended the build, for who has nothing but the events: the program's edge makes it, last of all.
+
+    `file`, `line` and `column` (from 1) say where in a build file that was, as far as it is known; `status` is the
+    exit status.
+    """
+
+    message: str
+    hint: str = ""
+    file: str = ""
+    line: int = 0
+    column: int = 0
+    status: int = 125
 
 
 Event = (
@@ -120,12 +143,14 @@ Event = (
     | StepStarted
     | StepOutput
     | StepDone
+    | meter.Moved
     | Note
     | Warning
     | CacheRead
     | CacheSent
     | BuildDone
     | BuildFailed
+    | Error
 )
 
 if TYPE_CHECKING:

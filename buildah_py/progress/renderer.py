@@ -65,3 +65,51 @@ class Renderer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+class Ticking(Renderer):
+    """A renderer that shows something by itself as time goes by: from `_tick_from_now_on` until `_stop_ticking`."""
+
+    period = 1.0
+    """Seconds from one tick to the next."""
+
+    def __init__(
+        self, err: TextIO, out: TextIO, *, clock: Callable[[], float] = time.monotonic, ticks: bool = True
+    ) -> None:
+        self._stop = threading.Event()
+        self._ticker: threading.Thread | None = None
+        self._ticks = ticks
+        super().__init__(err, out, clock=clock)
+
+    def tick(self) -> None:
+        """Show what there is to show now. With `ticks` a thread calls it."""
+        with self._lock:
+            if not self._stop.is_set() and not self._broken:
+                self._tick()
+
+    def _tick(self) -> None:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Leave the terminal as it was found, and wait for the ticking to end."""
+        self._stop_ticking()
+        super().close()
+        ticker = self._ticker
+        if ticker is not None and ticker is not threading.current_thread():
+            ticker.join()
+
+    def _tick_from_now_on(self) -> None:
+        if self._ticks and self._ticker is None and not self._stop.is_set():
+            self._ticker = threading.Thread(target=self._run, name="progress", daemon=True)
+            self._ticker.start()
+
+    def _stop_ticking(self) -> None:
+        self._stop.set()
+
+    def _run(self) -> None:
+        while not self._stop.wait(self.period):
+            try:
+                self.tick()
+            except OSError:
+                # Nobody could hear of it here: the next event meets the same error and raises it.
+                return

@@ -144,3 +144,51 @@ def _columns(character: str) -> int:
     if category(character) in ("Mn", "Me", "Cf"):
         return 0
     return 2 if east_asian_width(character) in "WF" else 1
+
+
+def size_text(size: float) -> str:
+    """Return a number of bytes as people write it: `12 kB`, `1.2 MB`, `630 MB`."""
+    if size < 1000:
+        return f"{size:.0f} B"
+    for unit in ("kB", "MB", "GB", "TB"):
+        size /= 1000
+        if size < 9.95:
+            return f"{size:.1f} {unit}"
+        if size < 999.5 or unit == "TB":
+            break
+    return f"{size:.0f} {unit}"
+
+
+def seconds_text(seconds: float) -> str:
+    """Return a time as people write it: `1.2s`, `42s`, `3m 20s`, `2h 5m`."""
+    if seconds < 9.95:
+        return f"{seconds:.1f}s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m {whole % 60}s"
+    return f"{whole // 3600}h {whole % 3600 // 60}m"
+
+
+def wrapped(text: str, columns: int, indent: str = "") -> list[str]:
+    """Return `text` in lines of at most that many columns, all but the first with `indent` before them."""
+    indent = indent if len(indent) < columns // 2 else ""
+    lines: list[str] = []
+    line = ""
+    for word in text.split(" "):
+        before = f"{line} " if line.strip() else line
+        if width(before + word) <= columns:
+            line = before + word
+            continue
+        if line.strip():
+            lines.append(line)
+            line = indent
+        while word and width(line + word) > columns:  # a word that is longer than a line
+            cut = max(columns - width(line), 1)
+            while cut > 1 and width(word[:cut]) > columns - width(line):
+                cut -= 1
+            lines.append(line + word[:cut])
+            word, line = word[cut:], indent
+        line += word
+    return [*lines, line]

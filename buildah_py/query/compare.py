@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from buildah_py import meter
 from buildah_py.layers.entry import DIR, FILE, SECOND, SYMLINK, sort_key
 
 if TYPE_CHECKING:
@@ -48,9 +49,15 @@ _PROPERTIES: Final[tuple[tuple[str, Callable[[Entry], object]], ...]] = (
 
 def compare_files(before: Tree, now: Tree, *, times: bool = False) -> Iterator[Change]:
     """Give the paths that differ, in order; with `times`, files that differ in nothing but their mtime too."""
+    with meter.start("comparing files", 0, meter.ITEMS) as moved:
+        yield from _compare_files(before, now, moved, times=times)
+
+
+def _compare_files(before: Tree, now: Tree, moved: meter.Meter, *, times: bool) -> Iterator[Change]:
     todo = [""]
     while todo:
         path = todo.pop()
+        moved.add(1)
         old, new = before.entry(path), now.entry(path)
         if old is None or new is None:
             if old is not new:

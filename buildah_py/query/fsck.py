@@ -6,6 +6,7 @@ import json
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
+from buildah_py import meter
 from buildah_py.cache.keys import step_key
 from buildah_py.errors import ImageError, StoreError
 from buildah_py.image import config as image_config
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from buildah_py.layers.inventory import Inventory
-    from buildah_py.store import StoredImage, StoredRecord
+    from buildah_py.store import StoredBlob, StoredImage, StoredLayer, StoredRecord
 
 
 class Fault(NamedTuple):
@@ -76,13 +77,19 @@ class _Check:
         self.layer_count = self.image_count = self.record_count = 0
 
     def blobs(self) -> None:
-        for blob in self._store.blobs.all():
-            if problem := self._store.blobs.problem(blob):
-                if self._store.blobs.get(blob.digest) is None:
-                    continue  # it was collected meanwhile
-                if self._repair:
-                    self._store.blobs.remove(blob.digest)
-                self._fault("blob", blob.digest, problem, "removed")
+        blobs = list(self._store.blobs.all())
+        with meter.start("checking blobs", len(blobs), meter.ITEMS, waits=True) as moved:
+            for blob in blobs:
+                self._look_at_blob(blob)
+                moved.add(1)
+
+    def _look_at_blob(self, blob: StoredBlob) -> None:
+        problem = self._store.blobs.problem(blob)
+        if not problem or self._store.blobs.get(blob.digest) is None:
+            return  # in the second case it was collected meanwhile
+        if self._repair:
+            self._store.blobs.remove(blob.digest)
+        self._fault("blob", blob.digest, problem, "removed")
 
     def layers(self) -> None:
         layers = self._store.layers
@@ -90,15 +97,22 @@ class _Check:
             for name in layers.orphans():
                 if adopt(layers, name):
                     self._fault("layer", f"sha256:{name}", "the database did not know it", "taken back")
-        for layer in layers.all():
-            # One that is collected meanwhile has no row any more, and thereby no problems.
-            problems = problems_of_layer(layers, layer.diff_id)
-            if layer.absent and not layers.can_be_had(layer.diff_id) and layers.missing([layer.diff_id]):
-                problems = ["it is not here, and nothing says where it can be had"]
-            self.layer_count += 1
-            if problems:
-                done = self._mend(layer.diff_id) if self._repair else ""
-                self.faults += [Fault("layer", layer.diff_id, problem, done) for problem in problems]
+        everything = list(layers.all())
+        with meter.start("checking layers", len(everything), meter.ITEMS, waits=True) as moved:
+            for layer in everything:
+                self._look_at_layer(layer)
+                moved.add(1)
+
+    def _look_at_layer(self, layer: StoredLayer) -> None:
+        layers = self._store.layers
+        # One that is collected meanwhile has no row any more, and thereby no problems.
+        problems = problems_of_layer(layers, layer.diff_id)
+        if layer.absent and not layers.can_be_had(layer.diff_id) and layers.missing([layer.diff_id]):
+            problems = ["it is not here, and nothing says where it can be had"]
+        self.layer_count += 1
+        if problems:
+            done = self._mend(layer.diff_id) if self._repair else ""
+            self.faults += [Fault("layer", layer.diff_id, problem, done) for problem in problems]
 
     def _mend(self, diff_id: str) -> str:
         if repair_size(self._store.layers, diff_id):
@@ -143,12 +157,14 @@ class _Check:
             return None
 
     def records(self) -> None:
-        for record in self._store.records.all():
-            self.record_count += 1
-            if problem := "".join(_record_problems(record, self._inventory)):
-                if self._repair:
-                    self._store.records.remove(record.key)
-                self._fault("record", record.key, problem, "removed")
+        with meter.start("checking records", 0, meter.ITEMS) as moved:
+            for record in self._store.records.all():
+                self.record_count += 1
+                moved.add(1)
+                if problem := "".join(_record_problems(record, self._inventory)):
+                    if self._repair:
+                        self._store.records.remove(record.key)
+                    self._fault("record", record.key, problem, "removed")
 
     def _fault(self, what: str, name: str, problem: str, done: str) -> None:
         self.faults.append(Fault(what, name, problem, done if self._repair else ""))

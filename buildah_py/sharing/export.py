@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, NamedTuple
 
+from buildah_py import meter
 from buildah_py.image import descriptor
 from buildah_py.sharing import artifact, records
 from buildah_py.sharing.artifact import Signature
@@ -96,12 +97,18 @@ def send_blobs(backend: Backend, blobs: Iterable[Descriptor], source: Callable[[
 
     def one(blob: Descriptor) -> bool:
         if backend.has(blob):
+            moved.expect(-blob.size)
             return False
-        backend.put(blob, source(blob))
+        open_blob, part = source(blob), moved.part()
+        backend.put(blob, lambda: part.reading(open_blob()))
         return True
 
     unique = list({blob.digest: blob for blob in blobs}.values())
-    with ThreadPoolExecutor(_THREADS, thread_name_prefix="cache-to") as pool:
+    size = sum(blob.size for blob in unique)
+    with (
+        meter.start(f"sending the cache to {backend.name}", size, waits=True) as moved,
+        ThreadPoolExecutor(_THREADS, thread_name_prefix="cache-to") as pool,
+    ):
         futures = [(blob, pool.submit(one, blob)) for blob in unique]
         try:
             sent = [blob.size for blob, future in futures if future.result()]

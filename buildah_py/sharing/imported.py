@@ -7,6 +7,7 @@ import binascii
 import threading
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from buildah_py import meter
 from buildah_py.errors import CacheError, ImageError
 from buildah_py.image import canonical, config, media_types
 from buildah_py.image.digest import sha256_of
@@ -143,7 +144,8 @@ class ImportedCache:
         with self._opening:
             if not self._opened:
                 try:
-                    self._book = self._read()
+                    with meter.start(f"reading the records of {self.backend.name}", waits=True):
+                        self._book = self._read()
                 except CacheError as error:
                     self._warn(f"the cache is not used: {error}")
                 self._opened = True

@@ -176,7 +176,7 @@ class DirectoryContext(SourceTree):
         for _ in range(_TRIES):
             hashed_at = now()
             again: list[tuple[str, int]] = []
-            for path, result in hash_files(self._root, missing):
+            for path, result in hash_files(self._root, missing, self.name):
                 if isinstance(result, OSError):
                     raise self.unreadable(path, result) from result
                 if result is None:

@@ -9,6 +9,7 @@ import resource
 import stat
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from buildah_py import meter
 from buildah_py.layers import xattrs as attributes
 from buildah_py.layers.files import read_pieces
 from buildah_py.linux.paths import open_beneath
@@ -31,40 +32,43 @@ class Hashed(NamedTuple):
     xattrs: tuple[tuple[str, bytes], ...]
 
 
-def hash_files(root: int, files: Sequence[tuple[str, int]]) -> Iterator[tuple[str, Hashed | OSError | None]]:
+def hash_files(
+    root: int, files: Sequence[tuple[str, int]], name: str = "the build context"
+) -> Iterator[tuple[str, Hashed | OSError | None]]:
     """Hash regular files, given as path and likely size; in any order.
 
     None stands for a file that changed meanwhile, an OSError for one that cannot be read. No path is followed through a
-    symbolic link, nor out of the directory that `root` is open on.
+    symbolic link, nor out of the directory that `root` is open on. `name` is what progress calls it.
     """
     # Threads pay where the interpreter is let go: while large files are hashed, and while a disk is waited for.
     large = [[path] for path, size in files if size > _LARGE]
     small = [path for path, size in files if size <= _LARGE]
     batches = [small[start : start + _BATCH] for start in range(0, len(small), _BATCH)]
     workers = min(os.cpu_count() or 1, 8)
-    if workers > 1 and len(large) > 1:
-        yield from _in_threads(root, large + batches, workers)
-        return
-    for number, batch in enumerate(large + batches):
-        before = resource.getrusage(resource.RUSAGE_THREAD).ru_inblock
-        yield from _hash_batch(root, batch)
-        waited = resource.getrusage(resource.RUSAGE_THREAD).ru_inblock > before
-        if waited and workers > 1 and len(large) + len(batches) - number > 2:
-            yield from _in_threads(root, (large + batches)[number + 1 :], workers)
+    with meter.start(f"reading {name}", sum(size for _, size in files)) as moved:
+        if workers > 1 and len(large) > 1:
+            yield from _in_threads(root, large + batches, workers, moved)
             return
+        for number, batch in enumerate(large + batches):
+            before = resource.getrusage(resource.RUSAGE_THREAD).ru_inblock
+            yield from _hash_batch(root, batch, moved)
+            waited = resource.getrusage(resource.RUSAGE_THREAD).ru_inblock > before
+            if waited and workers > 1 and len(large) + len(batches) - number > 2:
+                yield from _in_threads(root, (large + batches)[number + 1 :], workers, moved)
+                return
 
 
 def _in_threads(
-    root: int, batches: Sequence[Sequence[str]], workers: int
+    root: int, batches: Sequence[Sequence[str]], workers: int, moved: meter.Meter
 ) -> Iterator[tuple[str, Hashed | OSError | None]]:
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(workers) as pool:
-        for results in pool.map(lambda batch: _hash_batch(root, batch), batches):
+        for results in pool.map(lambda batch: _hash_batch(root, batch, moved), batches):
             yield from results
 
 
-def _hash_batch(root: int, paths: Sequence[str]) -> list[tuple[str, Hashed | OSError | None]]:
+def _hash_batch(root: int, paths: Sequence[str], moved: meter.Meter) -> list[tuple[str, Hashed | OSError | None]]:
     results: list[tuple[str, Hashed | OSError | None]] = []
     opened = ""
     directory = -1
@@ -78,7 +82,7 @@ def _hash_batch(root: int, paths: Sequence[str]) -> list[tuple[str, Hashed | OSE
                         directory = -1
                     directory = open_beneath(root, parent, _DIRECTORY)
                     opened = parent
-                results.append((path, _hash(directory, name)))
+                results.append((path, _hash(directory, name, moved)))
             except OSError as error:
                 results.append((path, error))
     finally:
@@ -87,7 +91,7 @@ def _hash_batch(root: int, paths: Sequence[str]) -> list[tuple[str, Hashed | OSE
     return results
 
 
-def _hash(directory: int, name: str) -> Hashed | None:
+def _hash(directory: int, name: str, moved: meter.Meter) -> Hashed | None:
     descriptor = os.open(name, _FILE, dir_fd=directory)
     try:
         status = os.fstat(descriptor)
@@ -98,11 +102,13 @@ def _hash(directory: int, name: str) -> Hashed | None:
             data = os.read(descriptor, size + 1)
             digest = hashlib.sha256(data)
             whole = len(data) == size
+            moved.add(len(data))
         else:
             digest = hashlib.sha256()
             try:
                 for piece in read_pieces(descriptor, size):
                     digest.update(piece)
+                    moved.add(len(piece))
                 whole = True
             except EOFError:
                 whole = False

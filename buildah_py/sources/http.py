@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from buildah_py import meter
 from buildah_py.errors import SourceError
 from buildah_py.http.response import again
 from buildah_py.http.retry import DEFAULT, RETRIED, Waiter
@@ -76,7 +77,9 @@ def fetch(
     waiter = Waiter(reach.tell, reach.cancelled)
     with Client(os.environ if environ is None else environ, policy=policy, waiter=waiter) as client:
         retries = client.retries(redact(url), _error)
-        fetched = retries.run(lambda: _attempt(client, url, key, known, reach))
+        with meter.start(f"{'downloading' if known is None else 'checking'} {redact(url)}", waits=True) as moved:
+            part = moved.part()
+            fetched = retries.run(lambda: _attempt(client, url, key, known, reach, part))
     if checksum and fetched.digest != checksum:
         raise SourceError(
             f"{redact(url)} has the digest {fetched.digest}, and --checksum says {checksum}",
@@ -164,7 +167,12 @@ def _error(message: str, hint: str, _status: int) -> SourceError:
 
 
 def _attempt(
-    client: Client, url: str, key: str, known: tuple[Fetched, Mapping[str, str]] | None, reach: Reach
+    client: Client,
+    url: str,
+    key: str,
+    known: tuple[Fetched, Mapping[str, str]] | None,
+    reach: Reach,
+    part: meter.Portion,
 ) -> Fetched:
     extra = known[1] if known is not None else {}
     authorization = authorization_from(reach.secret)
@@ -176,10 +184,10 @@ def _attempt(
         if response.status != 200:
             hint = "give credentials with --secret id=HTTP_AUTH_TOKEN_<host>" if response.status in (401, 403) else ""
             raise SourceError(f"{redact(url)}: the server answered {response.status} {response.reason}", hint=hint)
-        return _save(url, key, response, reach.limits)
+        return _save(url, key, response, reach.limits, part)
 
 
-def _save(url: str, key: str, response: Response, limits: ArchiveLimits) -> Fetched:
+def _save(url: str, key: str, response: Response, limits: ArchiveLimits, part: meter.Portion) -> Fetched:
     import json
     from email.utils import parsedate_to_datetime
     from hashlib import sha256
@@ -191,7 +199,9 @@ def _save(url: str, key: str, response: Response, limits: ArchiveLimits) -> Fetc
         hashed, size = sha256(), 0
         with open(descriptor, "wb") as file:
             _refuse_large(url, response.length, limits)
-            while data := response.read(_PIECE):
+            part.expect(response.length)
+            stream = part.reading(response)
+            while data := stream.read(_PIECE):
                 _refuse_large(url, size + len(data), limits)
                 file.write(data)
                 hashed.update(data)

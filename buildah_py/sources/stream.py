@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
+from buildah_py import meter
 from buildah_py.errors import SourceError
 from buildah_py.layers.compression import decompress, detect
 from buildah_py.layers.limits import DEFAULT_LIMITS, ArchiveLimits
@@ -47,6 +48,11 @@ def read_stream(
     `dest` is the context. Anything else is a build file without a context, whose bytes come back. Raises ArchiveError
     for a damaged or hostile archive, SourceError for what is neither. `warn` is told of device nodes that are left out.
     """
+    with meter.start(f"reading {name}", waits=True) as moved:
+        return _read(moved.reading(stream), dest, name, warn, limits)
+
+
+def _read(stream: Readable, dest: str, name: str, warn: Callable[[str], object], limits: ArchiveLimits) -> bytes | None:
     start = b""
     while len(start) < _START and (data := stream.read(_START - len(start))):
         start += data

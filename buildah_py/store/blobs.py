@@ -12,6 +12,7 @@ import os
 import time
 from typing import TYPE_CHECKING, NamedTuple, cast
 
+from buildah_py import meter
 from buildah_py.store.layers import boot_id
 
 if TYPE_CHECKING:
@@ -115,11 +116,13 @@ class Blobs:
             there = self._there()  # before the rows: what is added in between has one
             known = {blob.digest for blob in self.all()}
             digests = [digest for digest in there if digest not in known]
-        for digest in digests:
-            with self._database.transaction():
-                if self.get(digest) is None:
-                    with contextlib.suppress(FileNotFoundError):
-                        os.unlink(self.path(digest))
+        with meter.start("removing blobs", len(digests), meter.ITEMS) as moved:
+            for digest in digests:
+                with self._database.transaction():
+                    if self.get(digest) is None:
+                        with contextlib.suppress(FileNotFoundError):
+                            os.unlink(self.path(digest))
+                moved.add(1)
 
     def in_flight(self) -> list[StoredBlob]:
         """Blobs of an earlier boot that were never known to be on the disk."""

@@ -7,6 +7,7 @@ import os
 import stat
 from typing import TYPE_CHECKING, NamedTuple
 
+from buildah_py import meter
 from buildah_py.errors import ArchiveError, StoreError
 from buildah_py.layers import xattrs
 from buildah_py.layers.entry import BLOCK, CHAR, DIR, FIFO, FILE, HARDLINK, SYMLINK, WHITEOUT
@@ -123,8 +124,8 @@ def _look_at(layers: Layers, diff_id: str, inventory: Inventory) -> LayerCheck:
             return look(inventory, layers.fs(diff_id))
         hashed = hashlib.sha256()
         size = 0
-        with packed:
-            for piece in packed.pieces():
+        with packed, meter.start("reading a layer") as moved:
+            for piece in moved.counted(packed.pieces()):
                 hashed.update(piece)
                 size += len(piece)
     except ArchiveError as error:

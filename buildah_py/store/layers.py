@@ -14,6 +14,7 @@ import os
 import time
 from typing import TYPE_CHECKING, NamedTuple, cast
 
+from buildah_py import meter
 from buildah_py.errors import ArchiveError
 from buildah_py.layers import PATCH, TAR
 from buildah_py.store.disk_usage import disk_usage, remove_tree
@@ -408,15 +409,20 @@ class Layers:
 
     def remove_trees(self, diff_ids: Sequence[str]) -> None:
         """Remove trees whose rows are gone, but for those that another process has added again meanwhile."""
-        for diff_id in diff_ids:
-            home = self.home(diff_id)
-            trash = f"{home}.{time.time_ns()}.removed"
-            with self._database.transaction():
-                row = self.get(diff_id)
-                if (row is not None and not row.absent) or not os.path.lexists(home):
-                    continue
-                os.rename(home, trash)
-            remove_tree(trash)
+        with meter.start("removing layers", len(diff_ids), meter.ITEMS, waits=bool(diff_ids)) as moved:
+            for diff_id in diff_ids:
+                self._remove_tree(diff_id)
+                moved.add(1)
+
+    def _remove_tree(self, diff_id: str) -> None:
+        home = self.home(diff_id)
+        trash = f"{home}.{time.time_ns()}.removed"
+        with self._database.transaction():
+            row = self.get(diff_id)
+            if (row is not None and not row.absent) or not os.path.lexists(home):
+                return
+            os.rename(home, trash)
+        remove_tree(trash)
 
     def orphans(self) -> list[str]:
         """Names below layers/ that no row stands for, which a crash can leave; patches come last."""

@@ -18,7 +18,7 @@ import os
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol, Self
 
-from buildah_py import debug
+from buildah_py import debug, meter
 from buildah_py.errors import StoreError
 from buildah_py.store import reserve
 from buildah_py.store.blobs import Blobs
@@ -241,7 +241,8 @@ class Store:
 
         descriptor = os.open(self.path("layers"), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            syncfs(descriptor)
+            with meter.start("writing to the disk", waits=True):
+                syncfs(descriptor)
         finally:
             os.close(descriptor)
         self.layers.settle(layers)

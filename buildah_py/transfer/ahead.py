@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+from buildah_py import meter
 from buildah_py.image.media_types import UNCOMPRESSED
 from buildah_py.transfer.layer_blobs import LayerBlobs, form_of
 
@@ -63,7 +64,7 @@ class Ahead:
                 from concurrent.futures import ThreadPoolExecutor
 
                 self._pool = ThreadPoolExecutor(1, thread_name_prefix="ahead")
-            self._pool.submit(self._compress, blobs, diff_id)
+            self._pool.submit(meter.carried(self._compress), blobs, diff_id)
 
     def _compress(self, blobs: LayerBlobs, diff_id: str) -> None:
         for _ in blobs.make([blobs.source(diff_id)], lambda: self._stopped):

@@ -7,6 +7,7 @@ import os
 import posixpath
 from typing import TYPE_CHECKING, NamedTuple
 
+from buildah_py import meter
 from buildah_py.errors import ArchiveError
 from buildah_py.image import canonical
 from buildah_py.layers.compression import decompress
@@ -31,13 +32,17 @@ class Extracted(NamedTuple):
 class ImageArchive:
     """The files of an archive, unpacked into the empty directory `directory`, where they are called by numbers.
 
-    Raises ArchiveError where `stream` is not a tar, compressed or not.
+    `size` is that of `stream`, where it is known. Raises ArchiveError where it is not a tar, compressed or not.
     """
 
-    def __init__(self, stream: Readable, directory: str, name: str) -> None:
+    def __init__(self, stream: Readable, directory: str, name: str, size: int = 0) -> None:
         self.name = name
         self._files: dict[str, Extracted] = {}
         self._links: dict[str, str] = {}
+        with meter.start(f"reading {name}", size, waits=True) as moved:
+            self._unpack(moved.reading(stream), directory)
+
+    def _unpack(self, stream: Readable, directory: str) -> None:
         reader = TarReader(decompress(stream).read)
         try:
             for number, member in enumerate(reader):
@@ -49,7 +54,7 @@ class ImageArchive:
                     base = posixpath.dirname(path) if member.kind == SYMLINK else ""
                     self._links[path] = posixpath.normpath(f"/{base}/{link}").lstrip("/")
         except ArchiveError as error:
-            error.message = f"{name}: {error.message}"
+            error.message = f"{self.name}: {error.message}"
             raise
 
     def __contains__(self, path: str) -> bool:

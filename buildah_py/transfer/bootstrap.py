@@ -8,6 +8,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, TypedDict
 
+from buildah_py import meter
 from buildah_py.errors import NotFound, PybuildError, SourceError, UsageError
 from buildah_py.image import config as image_config
 from buildah_py.image import platform as platforms
@@ -88,13 +89,18 @@ def import_rootfs(
     """
     staged = os.path.join(store.stage(), "fs")
     if os.path.isdir(rootfs):
-        captured = _copy_directory(rootfs, staged)
+        with meter.start(f"copying {rootfs}", waits=True):
+            captured = _copy_directory(rootfs, staged)
     elif rootfs == "-":
-        captured = _unpack(sys.stdin.buffer, staged, limits)
+        with meter.start("unpacking the standard input", waits=True) as moved:
+            captured = _unpack(moved.reading(sys.stdin.buffer), staged, limits)
     else:
         try:
-            with open(rootfs, "rb") as file:
-                captured = _unpack(file, staged, limits)
+            with (
+                open(rootfs, "rb") as file,
+                meter.start(f"unpacking {os.path.basename(rootfs)}", os.fstat(file.fileno()).st_size) as moved,
+            ):
+                captured = _unpack(moved.reading(file), staged, limits)
         except FileNotFoundError as error:
             raise SourceError(f"{rootfs}: there is no such file or directory") from error
     return _keep(store, staged, captured, name, platform, f"IMPORT {os.path.basename(os.path.abspath(rootfs))}")
@@ -107,7 +113,8 @@ def bootstrap(store: Store, what: str, name: str = "") -> str:
         return _busybox(store, name or "busybox")
     if distribution == "debian":
         suite = suite or _own_suite()
-        return _debian(store, suite, name or f"debian:{suite}")
+        with meter.start(f"bootstrapping debian:{suite}", waits=True) as moved:
+            return _debian(store, suite, name or f"debian:{suite}", moved)
     raise UsageError(f"`{what}` cannot be bootstrapped", hint="busybox and debian[:SUITE] can")
 
 
@@ -157,7 +164,7 @@ def _has_interpreter(elf: bytes) -> bool:
     return any(number(start + index * size, 4) == 3 for index in range(count))
 
 
-def _debian(store: Store, suite: str, name: str) -> str:
+def _debian(store: Store, suite: str, name: str, moved: meter.Meter) -> str:
     from shutil import which
 
     if which("mmdebstrap") is None:
@@ -174,7 +181,7 @@ def _debian(store: Store, suite: str, name: str) -> str:
         process.stdin.close()
         staged = os.path.join(store.stage(), "fs")
         try:
-            captured = _unpack(process.stdout, staged)
+            captured = _unpack(moved.reading(process.stdout), staged)
         except PybuildError:
             process.stdout.close()
             if process.wait() == 0:

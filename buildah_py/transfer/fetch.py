@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
-from buildah_py import debug
+from buildah_py import debug, meter
 from buildah_py.errors import ArchiveError, Interrupted, NotFound, PybuildError
 from buildah_py.image import reference as references
 from buildah_py.image.descriptor import Descriptor
@@ -20,7 +20,7 @@ from buildah_py.store.reserve import is_full, no_space
 from buildah_py.transfer.unpack import Arrived, keep, receive, unpack_blob, verified
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from concurrent.futures import Future
 
     from buildah_py.image.blob import Stream
@@ -62,6 +62,7 @@ class Fetch:
         self._tell = tell
         self._cancelled = cancelled
         self._stop = False
+        self._moved = meter.NOTHING
         self._urls: dict[str, tuple[str, ...]] = {}
         self._openers = {"registry": self._open_registry, "layout": _open_layout, **openers}
 
@@ -78,7 +79,8 @@ class Fetch:
             missing = self._store.layers.missing(diff_ids)
             if missing:
                 self._announce(missing)
-                self._fetch(tuple(diff_ids), missing)
+                with self._measured(missing):
+                    self._fetch(tuple(diff_ids), missing)
 
     def blob(self, diff_id: str) -> StoredBlob:
         """Return a blob of the layer as it was pulled; it is fetched where the store has none, without unpacking."""
@@ -89,17 +91,32 @@ class Fetch:
             for blob in self._store.blobs.of(diff_id):
                 if not blob.compressor and self._store.blobs.use(blob.digest):
                     return blob
-            return self._from_origins(
-                diff_id, lambda origin, stream: keep(self._store, diff_id, origin, stream, stopped=self._stopped)
-            )
+            with self._measured([diff_id]):
+                return self._from_origins(
+                    diff_id, lambda origin, stream: keep(self._store, diff_id, origin, stream, stopped=self._stopped)
+                )
 
     def _announce(self, missing: Sequence[str]) -> None:
         if self._announced.issuperset(missing):
             return
         self._announced.update(missing)
         size = sum(layer.size for layer in map(self._store.layers.get, missing) if layer)
-        many = "1 layer" if len(missing) == 1 else f"{len(missing)} layers"
-        self._tell(f"fetching {many}, {size / 1e6:.1f} MB")
+        self._tell(f"fetching {_count(missing)}, {size / 1e6:.1f} MB")
+
+    @contextmanager
+    def _measured(self, missing: Sequence[str]) -> Iterator[None]:
+        """Count the bytes of layers while they come: by themselves, not as a part of the step that needs them."""
+        sizes = 0
+        places: set[str] = set()
+        for diff_id in missing:
+            here = next((blob.size for blob in self._store.blobs.of(diff_id)), None)
+            origins = self._store.layers.origins(diff_id) if here is None else ()
+            sizes += here if here is not None else origins[0].size if origins else 0
+            places.update(_shown(origin) for origin in origins[:1])
+        what = f"pulling {', '.join(sorted(places))}" if places else f"unpacking {_count(missing)}"
+        with meter.start(what, sizes, waits=True, apart=True) as self._moved:
+            yield
+        self._moved = meter.NOTHING
 
     def _fetch(self, chain: tuple[str, ...], missing: Sequence[str]) -> None:
         """Get layers, several at once; each goes into the store when those below it are there."""
@@ -131,7 +148,7 @@ class Fetch:
         for blob in self._store.blobs.of(diff_id):
             try:
                 self._store.blobs.use(blob.digest)
-                return unpack_blob(self._store, blob, stopped=self._stopped)
+                return unpack_blob(self._store, blob, stopped=self._stopped, moved=self._moved)
             except (ArchiveError, FileNotFoundError):
                 if not self._store.layers.origins(diff_id):
                     raise
@@ -143,6 +160,7 @@ class Fetch:
     def _from_origins(self, diff_id: str, take: Callable[[Origin, Stream], _T]) -> _T:
         """Try one place after the other; the last error, if none has it."""
         failed: list[PybuildError] = []
+        part = self._moved.part()
         origins = self._store.layers.origins(diff_id)
         for origin in origins:
             if origin.kind == URL:
@@ -154,7 +172,7 @@ class Fetch:
             debug.log("layer %s: from %s %s", diff_id, origin.kind, origin.location)
             try:
                 with closing(opener(origin)) as stream:
-                    return take(origin, stream if origin.kind == "registry" else verified(stream, origin))
+                    return take(origin, part.reading(stream if origin.kind == "registry" else verified(stream, origin)))
             except Interrupted:
                 raise
             except OSError as error:
@@ -205,6 +223,17 @@ class Fetch:
         name = references.parse(origin.location)
         urls = self._urls.get(origin.digest, ())
         return self._registry().open_blob(name, Descriptor(origin.media_type, origin.digest, origin.size, urls=urls))
+
+
+def _count(layers: Sequence[str]) -> str:
+    return "1 layer" if len(layers) == 1 else f"{len(layers)} layers"
+
+
+def _shown(origin: Origin) -> str:
+    """Say where a layer comes from, as people call that."""
+    if origin.kind == "registry":
+        return references.parse(origin.location).familiar
+    return origin.location or f"a cache ({origin.kind})"
 
 
 def _open_layout(origin: Origin) -> Stream:

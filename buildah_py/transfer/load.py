@@ -81,7 +81,7 @@ def _open(store: Store, source: str) -> ImageArchive:
         return ImageArchive(sys.stdin.buffer, directory, "the standard input")
     try:
         with open(source, "rb", buffering=0) as file:
-            return ImageArchive(file, directory, source)
+            return ImageArchive(file, directory, source, os.fstat(file.fileno()).st_size)
     except FileNotFoundError as error:
         raise SourceError(f"{source}: there is no such file or directory") from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from buildah_py import meter
 from buildah_py.errors import ImageError, NotFound, PybuildError, RegistryError
 from buildah_py.image import config as image_config
 from buildah_py.image import platform as platforms
@@ -133,7 +134,8 @@ class Bases:
 
     def _pull(self, reference: Reference, wanted: Platform, local: Pulled | None) -> Pulled:
         if local is not None:
-            now = self._registry().resolve(reference).digest
+            with _asking(reference):
+                now = self._registry().resolve(reference).digest
             known = {one.digest for one in self._store.images.repo_digests(local.id) if one.name == reference.name}
             if now in known:
                 return local._replace(digest=now)
@@ -149,19 +151,20 @@ class Bases:
         fetch: Callable[[Sequence[str]], None] | None = None,
     ) -> Pulled:
         registry = self._registry()
-        raw = registry.manifest(reference)
         own = names_digest(reference)
         shown = reference.familiar
-        admitted = ingest(
-            self._store,
-            RegistryPlace(registry, reference),
-            raw.descriptor,
-            raw.data,
-            wanted,
-            f"the image `{shown}`",
-            names=[own] if take_name and fetch is None else (),
-            repository=reference.name,
-        )
+        with _asking(reference):
+            raw = registry.manifest(reference)
+            admitted = ingest(
+                self._store,
+                RegistryPlace(registry, reference),
+                raw.descriptor,
+                raw.data,
+                wanted,
+                f"the image `{shown}`",
+                names=[own] if take_name and fetch is None else (),
+                repository=reference.name,
+            )
         if fetch is not None:
             with self._store.images.kept_if_whole(admitted.id):
                 fetch(admitted.config.diff_ids)
@@ -169,6 +172,10 @@ class Bases:
         if not take_name or platforms.choose(wanted, [admitted.config.platform]) is None:
             self._store.images.set_platform_name(own, str(wanted.normalised()), admitted.id)
         return Pulled(admitted.id, admitted.config, raw.descriptor.digest)
+
+
+def _asking(reference: Reference) -> meter.Meter:
+    return meter.start(f"asking for {reference.familiar}", waits=True)
 
 
 def find_local(store: Store, name: str, wanted: Platform) -> tuple[StoredImage | None, bool]:

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from typing import TYPE_CHECKING, NamedTuple
 
+from buildah_py import meter
 from buildah_py.errors import RegistryError, UsageError
 from buildah_py.image import descriptor as descriptors
 from buildah_py.progress import events
@@ -52,7 +53,8 @@ def push_image(
     pushing = _Pushing(image, registry)
     for name in dict.fromkeys(reference.name for reference in references):
         same = [reference for reference in references if reference.name == name]
-        sent = pushing.push_blobs(same[0])
+        with meter.start(f"pushing {same[0].familiar}", waits=True) as moved:
+            sent = pushing.push_blobs(same[0], moved)
         assembled = pushing.assembled()
         for reference in [same[0]._replace(tag=None)] if by_digest else same:
             pushing.push_manifests(reference, assembled)
@@ -76,7 +78,7 @@ class _Pushing:
     def assembled(self) -> Assembled:
         return self._image.assembled([_known(self._layers[diff_id]) for diff_id in self._image.diff_ids])
 
-    def push_blobs(self, reference: Reference) -> list[Sent]:
+    def push_blobs(self, reference: Reference, moved: meter.Meter) -> list[Sent]:
         """Bring config and layers into a repository; how each layer came there."""
         self._is_there = None not in self._layers.values() and self._has_manifest(reference)
         if self._is_there:
@@ -85,11 +87,13 @@ class _Pushing:
         try:
             known = {diff_id: layer for diff_id, layer in self._layers.items() if layer is not None}
             missing = [diff_id for diff_id in self._layers if diff_id not in known]
-            futures = [pool.submit(self._push_layer, reference, diff_id, known[diff_id]) for diff_id in known]
+            moved.expect(sum(layer.size for layer in known.values()))
+            futures = [pool.submit(self._push_layer, reference, diff_id, known[diff_id], moved) for diff_id in known]
             for diff_id, blob in zip(missing, self._image.make(missing), strict=True):
                 self._made[diff_id] = blob
                 self._layers[diff_id] = layer = self._image.blobs.describe(blob)
-                futures.append(pool.submit(self._push_layer, reference, diff_id, layer))
+                moved.expect(layer.size)
+                futures.append(pool.submit(self._push_layer, reference, diff_id, layer, moved))
             config = self._image.config_bytes
             own = descriptors.of("", config)
             last = pool.submit(self._registry.push_blob, reference, own, lambda: _memory(config))
@@ -122,13 +126,18 @@ class _Pushing:
             return False
         return True
 
-    def _push_layer(self, reference: Reference, diff_id: str, layer: Descriptor) -> Sent:
+    def _push_layer(self, reference: Reference, diff_id: str, layer: Descriptor, moved: meter.Meter) -> Sent:
+        part = moved.part()
+
         def open_blob() -> BinaryIO:
             blob = self._made.get(diff_id) or self._image.blob(diff_id)
-            return open(blob.path, "rb", buffering=0)
+            return part.reading(open(blob.path, "rb", buffering=0))
 
         mounts = self._image.blobs.mountable(diff_id, layer.digest)
-        return Sent(self._registry.push_blob(reference, layer, open_blob, mounts), layer.size)
+        how = self._registry.push_blob(reference, layer, open_blob, mounts)
+        if how != "uploaded":
+            moved.expect(-layer.size)
+        return Sent(how, layer.size)
 
 
 def _known(layer: Descriptor | None) -> Descriptor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
+from buildah_py import meter
 from buildah_py.errors import ArchiveError, Interrupted
 from buildah_py.image.blob import VerifiedStream
 from buildah_py.layers.apply import unpack
@@ -96,7 +97,12 @@ def keep(store: Store, diff_id: str, origin: Origin, stream: Stream, *, stopped:
 
 
 def unpack_blob(
-    store: Store, blob: StoredBlob, *, below: Tree | None = None, stopped: Callable[[], bool] = lambda: False
+    store: Store,
+    blob: StoredBlob,
+    *,
+    below: Tree | None = None,
+    stopped: Callable[[], bool] = lambda: False,
+    moved: meter.Meter = meter.NOTHING,
 ) -> Arrived:
     """Unpack a layer from a blob of the store; see `unpack` for `below`. Raises ArchiveError where it is damaged."""
     from buildah_py.store import Origin
@@ -104,7 +110,7 @@ def unpack_blob(
     origin = Origin("blob", blob.path, blob.digest, blob.media_type, blob.size)
     fs = os.path.join(store.stage(), "fs")
     with verified(open(blob.path, "rb", buffering=0), origin) as stream:
-        return Arrived(fs, _unpack(_Kept(stream, None, stopped), fs, blob.diff_id, "the store", below))
+        return Arrived(fs, _unpack(_Kept(moved.reading(stream), None, stopped), fs, blob.diff_id, "the store", below))
 
 
 def _unpack(stream: _Kept, fs: str, diff_id: str, where: str, below: Tree | None = None) -> Captured:

@@ -99,8 +99,8 @@ class Built:
             number, _, rest = line.partition(" ")
             if rest.startswith("["):
                 names[number] = rest
-            elif rest.startswith(("HIT", "RUN ")) and "] FROM " not in names[number]:
-                found.append("HIT" if rest.startswith("HIT") else "RAN")
+            elif rest.startswith(("CACHED", "DONE ")) and "] FROM " not in names[number]:
+                found.append("HIT" if rest.startswith("CACHED") else "RAN")
         return found
 
 

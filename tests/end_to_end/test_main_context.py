@@ -84,7 +84,7 @@ def test_a_tar_on_stdin(pybuild: Pybuild) -> None:
     plain = packed(Dockerfile=BUILD_FILE, a_txt=b"a", secret_key=b"s", _dockerignore=b"secret.key\n.dockerignore\n")
     for pack in PACKINGS:
         shown = feed(pybuild, pack(plain), "-t", "test", "-")
-        assert ("HIT\n" in shown.split("COPY")[1]) == (pack is not bytes)
+        assert ("CACHED\n" in shown.split("COPY")[1]) == (pack is not bytes)
     assert files_of(pybuild) == ["all/Dockerfile", "all/a.txt"]
     assert "standard input" in pybuild.run("verify", "test", status=125).stderr
     assert "a.txt" in feed(pybuild, plain, "context", "ls", "-")

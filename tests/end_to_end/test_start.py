@@ -94,7 +94,7 @@ def test_a_build_of_hits_imports_few_modules(busybox: Pybuild) -> None:
     code = "import sys; sys.argv[0] = 'pybuild'; from buildah_py.cli import main; print(main(), *sys.modules)"
     command = [sys.executable, "-c", code, "--progress=plain", "-t", "test", str(context)]
     ran = subprocess.run(command, check=True, capture_output=True, text=True, env=busybox.environ(), timeout=60)
-    assert ran.stderr.count(" HIT") == 4, ran.stderr
+    assert ran.stderr.count(" CACHED") == 4, ran.stderr
     status, *modules = ran.stdout.splitlines()[-1].split()
     assert status == "0"
     ours = sorted(name for name in modules if name.partition(".")[0] == "buildah_py")

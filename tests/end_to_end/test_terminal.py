@@ -43,7 +43,7 @@ def test_a_build_on_a_terminal(busybox: Pybuild) -> None:
     again = spawn(busybox, "-t", "test", context)
     again.expect(pexpect.EOF)
     again.close()
-    assert "HIT" in _CONTROL.sub("", again.before or "")
+    assert "CACHED" in _CONTROL.sub("", again.before or "")
 
 
 def test_a_failure_on_a_terminal_shows_the_output(busybox: Pybuild) -> None:

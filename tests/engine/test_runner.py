@@ -6,11 +6,13 @@ import errno
 import os
 import threading
 from dataclasses import dataclass, field
+from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from buildah_py import meter
 from buildah_py.cache import Cache, step_key
 from buildah_py.cache.apart import IsolatedCache
 from buildah_py.cache.records import ALL, CachePolicy
@@ -22,6 +24,7 @@ from buildah_py.engine.runner import StepRunner
 from buildah_py.engine.worker import Reporter, Worker
 from buildah_py.errors import Interrupted, LayersLost, NotFound, PybuildError, SourceChanged, StepFailed
 from buildah_py.layers.writer import LayerWriter
+from buildah_py.meter import Listening
 from buildah_py.plan.graph import Input, Node
 from buildah_py.plan.steps import BaseStep, WorkdirStep
 from buildah_py.progress import events
@@ -184,6 +187,54 @@ def test_a_build_and_the_next_one(builds: Callable[..., Build]) -> None:
     assert (second.engine.runner.hits, second.engine.runner.ran) == (2, 0)
     assert [one.outcome for one in second.observed] == [events.HIT] * 2
     assert [one.record.key for one in second.observed] == [second.engine.runner.records[index].key for index in (1, 2)]
+
+
+class Fetching(Op):
+    """Fetches something before it is known what its key is."""
+
+    def inputs(self) -> Mapping[str, str]:
+        with meter.start("downloading", waits=True):
+            return super().inputs()
+
+
+def test_a_step_is_shown_before_its_look_up_waits_for_others(builds: Callable[..., Build]) -> None:
+    builds({"/a": Op(), "/b": Op()}).run(chain("/a", "/b"))
+    build = builds({"/a": Fetching(), "/b": Fetching("sha256:other")})
+    build.run(chain("/a", "/b"))
+    moved = [("Moved", 2)] * 2
+    assert build.told()[2:6] == [("StepStarted", 2), *moved, (2, events.HIT, "")]
+    assert build.told()[6:9] == [("StepStarted", 3), ("Moved", 3), ("Moved", 3)]
+    assert [one for one in build.told()[9:] if one[0] == "StepStarted"] == []
+    assert build.told()[-1][:2] == (3, events.RAN)
+
+
+def test_a_step_that_was_shown_and_is_not_executed_is_cancelled(builds: Callable[..., Build]) -> None:
+    build = builds({"/a": Fetching("sha256:new")})
+    nodes, steps = chain("/a"), StepRunner(build.worker)
+    steps.begin(nodes, {"s": len(nodes)})
+    base = steps.look_up(nodes[0], {})
+    assert base is not None
+    assert steps.look_up(nodes[1], {0: base}) is None
+    steps.cancel()
+    steps.cancel()
+    assert build.told()[-1] == (2, events.CANCELLED, "")
+    assert build.told().count((2, events.CANCELLED, "")) == 1
+
+
+def test_time_that_goes_into_pulling_is_not_the_steps(
+    builds: Callable[..., Build], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pull(_: Result) -> None:
+        with meter.start("pulling", apart=True):
+            pass
+
+    times = iter(range(0, -10_000, -1000))  # so that what is left out makes the rest longer
+    monkeypatch.setattr(runner, "Listening", partial(Listening, clock=lambda: next(times)))
+    build = builds({"/a": Op(before=pull)})
+    build.run(chain("/a"))
+    done = build.events[-1]
+    assert isinstance(done, events.StepDone)
+    assert done.seconds > 999
 
 
 def test_a_key_is_made_of_parent_step_and_inputs(builds: Callable[..., Build]) -> None:

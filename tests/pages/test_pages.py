@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -20,6 +20,7 @@ from buildah_py.explain.report import Nearest, Report, StepReport
 from buildah_py.frozen import replace
 from buildah_py.layers.entry import DIR, FILE, WHITEOUT, Entry
 from buildah_py.layers.inventory import Inventory
+from buildah_py.meter import Moved
 from buildah_py.pages.graph import StageNode, arcs, by_stage, stage_nodes
 from buildah_py.pages.layers import layers_page
 from buildah_py.pages.markdown import summary
@@ -224,14 +225,6 @@ def test_numbers_as_people_read_them() -> None:
     assert [size(one) for one in (0, 999, 1000, 12_345_678)] == ["0 B", "999 B", "1 kB", "12.3 MB"]
 
 
-class Moved(NamedTuple):
-    id: int
-    what: str
-    done: int
-    unit: str
-    seconds: float
-
-
 def test_a_notebook_shows_the_timeline(tmp_path: Path) -> None:
     path = tmp_path / "build.json"
     path.write_text(json.dumps({"format": "pybuild build", "version": 1, **as_data(large_build())}))
@@ -246,8 +239,8 @@ def test_transfers_are_noted_as_they_go() -> None:
     heard: list[object] = []
     history = BuildHistory(BuildRequest(), heard.append)
     for done, seconds_ in ((10, 0.0), (30, 0.1)):
-        history(Moved(1, "pulling https://me:word@host/x", done, "bytes", seconds_))  # type: ignore[arg-type]
-    (moved,) = history._transfers.values()
+        history(Moved(1, "pulling https://me:word@host/x", done, seconds=seconds_))
+    (moved,) = history.transfers.values()
     assert (moved["what"], moved["done"], moved["step"]) == ("pulling https://xxxxx@host/x", 30, 1)
     assert moved["end"] >= moved["start"]
     assert len(heard) == 2

@@ -63,15 +63,15 @@ def test_plain() -> None:
 note: the context is empty
 
 #1 [base 1/3] FROM busybox
-#1 HIT
+#1 CACHED
 
 #2 [base 2/3] RUN make
 #2 0.500 one
 #2 1.000 oops
 #2 1.500 two
 #2 warning: JSONArgsRecommended
-#2 2.500 h\u00e9 \\xff
-#2 RUN 0.2s (Makefile changed)
+#2 2.000 h\u00e9 \\xff
+#2 DONE 0.2s (Makefile changed)
 
 #3 [base 3/3] COPY a b
 #3 CANCELLED
@@ -94,7 +94,7 @@ FAILED: list[events.Event] = [
 def test_plain_shows_a_failure_whole() -> None:
     err, _ = shown(PlainText, FAILED)
     assert all(f" line {number}\n" in err for number in range(300))
-    assert err.endswith(" the end\n#1 ERROR: it ended with the status 3\n")
+    assert err.endswith(" the end\n#1 FAILED: it ended with the status 3\n")
 
 
 def test_quiet() -> None:
@@ -118,7 +118,8 @@ def test_json() -> None:
     assert [one["event"] for one in told][:4] == ["build-started", "note", "step-started", "step-done"]
     assert told[2]["text"] == "FROM busybox"
     assert told[-1] == {
-        "event": "build-done", "time": told[-1]["time"], "image": IMAGE, "names": ["docker.io/library/app:latest"],
+        "event": "build-done", "schema": 1, "time": told[-1]["time"], "at": told[-1]["at"], "image": IMAGE,
+        "names": ["docker.io/library/app:latest"],
         "seconds": 1.25, "hits": 1, "ran": 1,
     }  # fmt: skip
     output = "".join(one["text"] for one in told if one["event"] == "step-output" and one["stream"] == "stdout")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import signal
 import sys
@@ -11,6 +12,7 @@ import pexpect
 import pytest
 
 from buildah_py.progress import events
+from buildah_py.progress.tty import Tty
 
 pyte = pytest.importorskip("pyte", reason="needs pyte, a terminal emulator")
 
@@ -57,13 +59,14 @@ class Terminal:
         while not seen(self.text()):
             assert self.read(), f"the build ended; the screen was:\n{self.text()}"
 
-    def resize(self, rows: int, columns: int) -> None:
-        """Change the window between two pictures."""
+    def resize(self, rows: int, columns: int, meanwhile: bytes = b"") -> None:
+        """Stop the build, have others write to the terminal, change the window, and go on."""
         os.kill(self.child.pid, signal.SIGSTOP)
         os.waitpid(self.child.pid, os.WUNTRACED)
         with contextlib.suppress(pexpect.TIMEOUT):
             while True:
                 self.stream.feed(self.child.read_nonblocking(65536, timeout=0))
+        self.stream.feed(meanwhile)
         self.child.setwinsize(rows, columns)
         self.screen.resize(rows, columns)
         os.kill(self.child.pid, signal.SIGCONT)
@@ -110,15 +113,16 @@ def test_a_build(terminals: Callable[..., Terminal]) -> None:
     )
     terminal.wait(lambda text: "1/2 steps" in text and "> [app 2/2] COPY a b" in text and text.count("\n") <= 2)
     lines = terminal.text().splitlines()
-    assert lines[0] == "\u2713 [app 1/2] RUN make  RUN 1.5s (Makefile changed)"
+    assert lines[0] == "\u2713 [app 1/2] RUN make  (Makefile changed)        DONE   1.5s"
     assert lines[1].startswith("building ")
     assert len(lines) == 3
     terminal.tell(events.StepDone(2, events.HIT), events.BuildDone("sha256:12", ("app",), 2.0, 1, 1))
     terminal.finish()
     assert terminal.text().splitlines() == [
-        "\u2713 [app 1/2] RUN make  RUN 1.5s (Makefile changed)",
-        "\u2713 [app 2/2] COPY a b  HIT",
-        "built sha256:12 as app in 2.0s: 1 from the cache, 1 executed",
+        "\u2713 [app 1/2] RUN make  (Makefile changed)        DONE   1.5s",
+        "\u2713 [app 2/2] COPY a b                          CACHED",
+        "built sha256:12 as app in 2.0s: 1 from the cache, 1",
+        "  executed",
         "prompt$",
     ]
 
@@ -134,7 +138,11 @@ def test_a_failed_step_says_its_last_words_at_the_end(terminals: Callable[..., T
     terminal.finish()
     lines = terminal.everything()
     end = lines.index("[app 1/2]")
-    assert lines[:end] == ["\u2717 [app 1/2] RUN make  ERROR: status 2", "\u2013 [other 1/1] RUN sleep  CANCELLED", ""]
+    assert lines[:end] == [
+        "\u2717 [app 1/2] RUN make  (status 2)              FAILED   0.5s",
+        "\u2013 [other 1/1] RUN sleep                    CANCELLED",
+        "",
+    ]
     assert lines[end + 1 :] == [f"word {number}" for number in range(150, 200)] + ["", "prompt$"]
 
 
@@ -176,7 +184,7 @@ def test_more_steps_than_lines(terminals: Callable[..., Terminal]) -> None:
     terminal.tell(*(events.StepDone(n, events.RAN) for n in range(1, 10)), events.BuildDone("sha256:1"))
     terminal.finish()
     assert [line for line in terminal.everything() if "building" in line] == []
-    assert sum("RUN 0.0s" in line for line in terminal.everything()) == 9
+    assert sum("DONE   0.0s" in line for line in terminal.everything()) == 9
 
 
 def test_a_window_that_changes(terminals: Callable[..., Terminal]) -> None:
@@ -191,8 +199,47 @@ def test_a_window_that_changes(terminals: Callable[..., Terminal]) -> None:
     assert "zz" not in terminal.text()
 
 
+def test_a_terminal_that_was_given_back(terminals: Callable[..., Terminal]) -> None:
+    """A build that was stopped and goes on draws one whole picture below what others have written meanwhile."""
+    terminal = terminals()
+    terminal.tell(*START, events.StepOutput(1, events.STDOUT, b"compiling\n"))
+    terminal.wait(lambda text: "compiling" in text)
+    terminal.resize(rows=20, columns=60, meanwhile=b"^Z\r\n[1]+  Stopped\r\n$ fg\r\npybuild build .\r\n")
+    terminal.tell(events.StepOutput(1, events.STDOUT, b"linking\n"))
+    terminal.wait(lambda text: "linking" in text)
+    lines = terminal.text().splitlines()
+    assert [line.split()[0] for line in lines[1:4]] == ["[1]+", "$", "pybuild"]
+    assert [line.split()[0] for line in lines[4:]] == ["building", ">", "compiling", "linking"]
+    terminal.finish()
+
+
+def test_a_picture_makes_way_for_the_shell(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Written(io.StringIO):
+        encoding = "utf-8"
+
+    def stop(process: int, number: int) -> None:
+        assert (process, number) == (os.getpid(), signal.SIGTSTP)
+        stopped.append(err.getvalue())
+
+    err, stopped = Written(newline=""), list[str]()
+    monkeypatch.setattr(os, "kill", stop)
+    before = signal.getsignal(signal.SIGTSTP)
+    with Tty(err, err, size=lambda: (60, 20)) as sink:
+        monkeypatch.setattr(sink, "_ticks", False)
+        sink(START[0])
+        sink(START[1])
+        sink.tick()
+        assert "building" in err.getvalue()
+        signal.raise_signal(signal.SIGTSTP)
+        assert stopped[0].endswith("\r\x1b[J")
+        sink.tick()
+        assert "building" in err.getvalue()[len(stopped[0]) :]
+        assert signal.getsignal(signal.SIGTSTP) == sink._make_way
+    assert signal.getsignal(signal.SIGTSTP) == before
+
+
 def test_a_fast_build_draws_nothing(terminals: Callable[..., Terminal]) -> None:
     terminal = terminals()
     terminal.tell(*START, events.StepDone(1, events.HIT), events.BuildDone("sha256:1"))
     terminal.finish()
-    assert terminal.text().splitlines()[0] == "\u2713 [app 1/2] RUN make  HIT"
+    assert terminal.text().splitlines()[0].split() == ["\u2713", "[app", "1/2]", "RUN", "make", "CACHED"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from buildah_py import meter
 from buildah_py.buildfile.remote import kind_of
 from buildah_py.copy.select import select_path
 from buildah_py.sources import git, git_url, http
@@ -32,17 +33,18 @@ def fetch(store: Store, reach: Reach, step: CopyStep, url: str) -> tuple[Selecti
         source = source._replace(commit=step.checksum)
     destination = os.path.join(store.stage(), "checkout")
     os.mkdir(destination)
-    checkout = git.checkout(
-        source,
-        store.path("git"),
-        destination,
-        keep_git_dir=step.keep_git_dir,
-        authorization=git.authorization_from(reach.secret, source.remote),
-        lock=lambda name: store.lock(f"git {name}", reach.cancelled),
-        local_redirects=reach.local_redirects,
-        agent=reach.agent,
-        cancelled=reach.cancelled,
-    )
+    with meter.start(f"fetching {shown}", waits=True):
+        checkout = git.checkout(
+            source,
+            store.path("git"),
+            destination,
+            keep_git_dir=step.keep_git_dir,
+            authorization=git.authorization_from(reach.secret, source.remote),
+            lock=lambda name: store.lock(f"git {name}", reach.cancelled),
+            local_redirects=reach.local_redirects,
+            agent=reach.agent,
+            cancelled=reach.cancelled,
+        )
     tree = DirectoryContext(checkout.path, name=shown)
     # The files that git keeps for itself hold times of this checkout.
     identity = f"git {checkout.commit} {source.subdir}" if step.keep_git_dir or source.keep_git_dir else ""
