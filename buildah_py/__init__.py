@@ -9,7 +9,8 @@ Nothing is imported before it is used.
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from buildah_py.api.library import Built, build, images, pull, push, remove, run, why
+    from buildah_py.api.built import Building, BuildStep, Built, save
+    from buildah_py.api.library import build, images, pull, push, remove, run, start_build, why
     from buildah_py.errors import (
         BuildFileError,
         Interrupted,
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BuildFileError",
+    "BuildStep",
+    "Building",
     "Built",
     "Interrupted",
     "NotFound",
@@ -37,10 +40,16 @@ __all__ = [
     "push",
     "remove",
     "run",
+    "save",
+    "start_build",
     "why",
 ]
 
-_ERRORS = frozenset({name for name in __all__ if name[0].isupper()} - {"Built"})
+_HOMES = {
+    **{name: "errors" for name in __all__ if name[0].isupper()},
+    **dict.fromkeys(("BuildStep", "Building", "Built", "save"), "api.built"),
+    "__version__": "version",
+}
 
 
 def __getattr__(name: str) -> object:
@@ -48,8 +57,7 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    module = "version" if name == "__version__" else "errors" if name in _ERRORS else "api.library"
-    return getattr(import_module(f"{__name__}.{module}"), name)
+    return getattr(import_module(f"{__name__}.{_HOMES.get(name, 'api.library')}"), name)
 
 
 def __dir__() -> list[str]:

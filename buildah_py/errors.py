@@ -25,6 +25,7 @@ from __future__ import annotations
 TYPE_CHECKING = False  # without `typing`: the small processes of the sandbox load this too
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
     from buildah_py.buildfile.source import Source, Span
 
@@ -93,9 +94,10 @@ class BuildFileError(PybuildError):
 class StepFailed(PybuildError):
     """A RUN ended with `status` (1 to 255; 128 + signal number when a signal ended it).
 
-    `step` is the step's number in the build, `short` the status in a word, `place` the instruction's file and line,
-    `excerpt` its lines, numbered and marked, `output` the last lines that the command said, `kept` the name under which
-    the store keeps what it left, "" for nothing.
+    `number` is the step's in the build, `short` the status in a word, `place` the instruction's file and line,
+    `excerpt` its lines, numbered and marked, `last_lines` those of the output, `kept` the name under which the store
+    keeps what it left, "" for nothing. For programs that use the library, `step` is the `buildah_py.BuildStep` that
+    failed, and `output` the end of what it wrote.
     """
 
     def __init__(
@@ -105,20 +107,22 @@ class StepFailed(PybuildError):
         *,
         hint: str = "",
         short: str = "",
-        step: int = 0,
+        number: int = 0,
         place: tuple[str, int] = ("", 0),
         excerpt: str = "",
-        output: tuple[str, ...] = (),
+        last_lines: tuple[str, ...] = (),
         kept: str = "",
     ) -> None:
         super().__init__(message, hint=hint)
         self.exit_status = status
         self.short = short
-        self.step = step
+        self.number = number
         self.place = place
         self.excerpt = excerpt
-        self.output = output
+        self.last_lines = last_lines
         self.kept = kept
+        self.step: Any = None
+        self.output = ""
 
     def __str__(self) -> str:
         shown = [self.message, self.excerpt]

@@ -18,6 +18,7 @@ from buildah_py.api.finishing import (
     shape_image,
     write_outputs,
 )
+from buildah_py.api.history import BuildHistory
 from buildah_py.api.opening import open_build, plan_options, refuse_what_is_not_allowed
 from buildah_py.api.output_options import check_epoch, meant_for_pushes, names_in_store, read_outputs
 from buildah_py.api.recorded import record, warned
@@ -44,18 +45,28 @@ if TYPE_CHECKING:
 
 
 def build(
-    request: BuildRequest, emit: Callable[[Event], None], tell: Callable[[BuildResult], None] = lambda _: None
+    request: BuildRequest,
+    emit: Callable[[Event], None],
+    tell: Callable[[BuildResult], None] = lambda _: None,
+    remember: Callable[[str], object] = lambda _: None,
 ) -> BuildResult:
     """Build the target; events go to `emit`.
 
-    `tell` is told of an image that is in the store, also where it could not be written or its cache not be sent then.
+    `tell` is told of an image that is in the store, also where it could not be written or its cache not be sent then;
+    `remember` of the file that the store's history has of the build, however it ended.
     Raises BuildFileError, NotFound, StepFailed with the command's status, Interrupted, StoreError, SandboxError.
     """
     started = time.monotonic()
     given = tuple(dict.fromkeys(map(full_name, request.names)))
     outputs = read_outputs(request.outputs, names=given, epoch=request.epoch)
+    if request.allow or outputs:
+        from buildah_py.api.rights import check_rights, refuse_deletion
+
+        check_rights(request.allow)
+        refuse_deletion(outputs, request)
     names = names_in_store(given, outputs)
     registries = meant_for_pushes(request.registries, outputs, given)
+    emit = history = BuildHistory(request, emit)
     with open_build(request, names, emit, registries=registries) as session:
         worker, caches = session.worker, session.caches
         store, epoch = worker.store, session.settled.epoch
@@ -71,7 +82,7 @@ def build(
         engine = Engine(worker, policy=session.policy, observe=observe, jobs=request.jobs)
         steps = engine.runner
         try:
-            plan = plan_build(request, session, engine)
+            plan = plan_build(request, session, engine, history)
             for warning in plan.warnings:
                 emit(events.Warning(warning))
             debug.log("plan: %d steps", len(plan.nodes))
@@ -81,6 +92,7 @@ def build(
             def finish(results: Mapping[int, Result]) -> tuple[BuildResult, list[str]]:
                 """Make the image and write it out; what there is to say of it in the end, and the last warnings."""
                 nonlocal done
+                history.begin("image")
                 worker.containers.release()
                 made = {
                     index: MadeLayer(result.layers[-1], result.created)
@@ -104,15 +116,18 @@ def build(
                 store.images.put(image, config.to_bytes(), config.diff_ids, names, recorded)
                 done = BuildResult(image, names, steps.hits, steps.ran)
                 if outputs:
+                    history.begin("outputs")
                     clamp = clamp_of(request, epoch, base_layers, stamps)
                     written = write_outputs(outputs, store, config, given, session.registries(), clamp, emit, ahead)
                     done = replace(done, descriptor=written)
                 return done, warnings
 
             done, warnings = engine.run(plan.nodes, plan.stages, finish, layers_taken(ahead, plan))
+            history.begin("durable")
             store.make_durable()
             if os.path.isdir(store.path("failed")):
                 store.failures.forget(worker.build)
+            history.begin("cache")
             export_cache(caches, plan, steps.records, names)
             if recorder is not None:
                 recorder.write(request.record, build_options(request, session), plan, done.image)
@@ -120,9 +135,13 @@ def build(
                 _make_room(store, request, emit)
             for text in warnings:
                 emit(events.Warning(text))
-        except BaseException:
+            done = replace(done, history=history.write(session, steps.records, done.image, names))
+            remember(done.history)
+        except BaseException as error:
             if ahead is not None:
                 ahead.stop()
+            image, own = (done.image, names) if done is not None else ("", ())
+            remember(history.write(session, steps.records, image, own, error))
             emit(events.BuildFailed(time.monotonic() - started))
             if done is not None:
                 tell(done)
@@ -133,12 +152,16 @@ def build(
     return done
 
 
-def plan_build(request: BuildRequest, session: BuildSession, engine: Engine) -> Plan:
+def plan_build(
+    request: BuildRequest, session: BuildSession, engine: Engine, history: BuildHistory | None = None
+) -> Plan:
     """Plan the target; steps that the plan depends on are executed on the way."""
     options = plan_options(request, session)
     values: list[str] = []
     while True:
         plan = make_plan(session.build_file, options, values)
+        if history is not None:
+            history.nodes = plan.nodes
         refuse_what_is_not_allowed(plan.nodes, request)
         if not isinstance(plan, NeedsValue):
             return plan

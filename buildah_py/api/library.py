@@ -7,9 +7,11 @@ enters a user namespace; events arrive in the calling thread, or for root in tho
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from buildah_py.linux.identity import needs_user_namespace
+from buildah_py.api.built import Building, Built, StepCollector
+from buildah_py.api.child import call_as_needed, child_started, environ_of
+from buildah_py.errors import StepFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,19 +23,6 @@ if TYPE_CHECKING:
     from buildah_py.query.images import ListedImage
 
     OnEvent = Callable[[Event], None]
-
-
-class Built(NamedTuple):
-    """An image that was built: its id, its full names, how many steps were hits, and how many were executed.
-
-    `digest` is what the first output called it by, "" where it was only kept in the store.
-    """
-
-    id: str
-    names: tuple[str, ...]
-    hits: int
-    ran: int
-    digest: str = ""
 
 
 def build(
@@ -72,8 +61,8 @@ def build(
     on the command line. `root` is the state directory, else the user's. `on_event` is called with each event of
     `buildah_py.progress.events`.
 
-    Raises UsageError, BuildFileError, NotFound, StepFailed with the command's status in `exit_status`, and others of
-    PybuildError.
+    Raises UsageError, BuildFileError, NotFound, StepFailed with the command's status in `exit_status`, its `step` and
+    the end of its `output`, and others of PybuildError.
     """
     request = _request(
         context,
@@ -99,9 +88,27 @@ def build(
         jobs=jobs,
         extensions=extensions,
     )
-    result = _call("buildah_py.api.build:build", request, request.environ, on_event)
+    collector = StepCollector(on_event)
+    try:
+        result = call_as_needed("buildah_py.api.build:build", request, request.environ, collector)
+    except StepFailed as error:
+        collector.complete(error)
+        raise
     digest = result.descriptor.digest if result.descriptor is not None else ""
-    return Built(result.image, result.names, result.hits, result.ran, digest)
+    return Built(result.image, result.names, result.hits, result.ran, digest, collector.steps(), root, result.history)
+
+
+def start_build(context: str | os.PathLike[str] | None = ".", **options: Any) -> Building:
+    """Begin a build in a child process, with the options of `build`, but for `on_event`.
+
+    Iterate over its events, then ask for its `result()`, which raises what `build` raises.
+    """
+
+    def work(on_event: OnEvent, started: Callable[[int], object]) -> Built:
+        child_started.set(started)
+        return build(context, **options, on_event=on_event)
+
+    return Building(work)
 
 
 def why(
@@ -141,7 +148,7 @@ def why(
         platform=platform,
         extensions=extensions,
     )
-    found: Report = _call("buildah_py.api.library:_why", (request, against), request.environ, lambda _: None)
+    found: Report = call_as_needed("buildah_py.api.library:_why", (request, against), request.environ, lambda _: None)
     return select(found, step)
 
 
@@ -154,8 +161,10 @@ def pull(
     on_event: OnEvent = lambda _: None,
 ) -> list[str]:
     """Get an image, or all tags of a repository, from a registry; their ids. Raises NotFound, RegistryError."""
-    environ = _environ(root)
-    ids: list[str] = _call("buildah_py.api.library:_pull", (name, platform, all_tags, environ), environ, on_event)
+    environ = environ_of(root)
+    ids: list[str] = call_as_needed(
+        "buildah_py.api.library:_pull", (name, platform, all_tags, environ), environ, on_event
+    )
     return ids
 
 
@@ -172,9 +181,9 @@ def push(
 
     Raises NotFound, RegistryError, OutputError.
     """
-    environ = _environ(root)
+    environ = environ_of(root)
     request = (name, destination, all_tags, compression, environ)
-    digest: str = _call("buildah_py.api.library:_push", request, environ, on_event)
+    digest: str = call_as_needed("buildah_py.api.library:_push", request, environ, on_event)
     return digest
 
 
@@ -196,7 +205,7 @@ def run(
     """
     from buildah_py.api.child import call
 
-    environ = _environ(root)
+    environ = environ_of(root)
     request = (image, tuple(command), dict(env or {}), user, cwd, network, interactive)
     status: int = call("buildah_py.api.library:_run", request, environ, on_event)  # it changes signals
     return status
@@ -207,7 +216,7 @@ def images(name: str | None = None, *, root: str | None = None) -> list[ListedIm
     from buildah_py.api.state import open_store
     from buildah_py.query.images import list_images
 
-    with open_store(_environ(root)) as store:
+    with open_store(environ_of(root)) as store:
         return list_images(store, name, warn=lambda _: None)
 
 
@@ -216,16 +225,12 @@ def remove(name: str, *, force: bool = False, root: str | None = None) -> list[s
     from buildah_py.api.images import remove_image
     from buildah_py.api.state import open_store
 
-    with open_store(_environ(root)) as store:
+    with open_store(environ_of(root)) as store:
         return remove_image(store, name, force=force)
 
 
 def _specs(contexts: Mapping[str, str] | None) -> tuple[str, ...]:
     return tuple(f"{name}={value}" for name, value in (contexts or {}).items())
-
-
-def _environ(root: str | None) -> dict[str, str]:
-    return {**os.environ, **({"PYBUILD_ROOT": root} if root is not None else {})}
 
 
 def _request(
@@ -253,21 +258,9 @@ def _request(
         reuse=ReuseOptions(no_cache=no_cache),
         caching=CacheOptions(*caching),
         outputs=OutputOptions(specs=specs, push=push_, load=load),
-        environ={**_environ(root), **variables},
+        environ={**environ_of(root), **variables},
         **options,
     )
-
-
-def _call(function: str, request: Any, environ: Mapping[str, str], on_event: OnEvent) -> Any:
-    """Call a function of this package here, or where this process may not make containers in a child."""
-    if needs_user_namespace(environ):
-        from buildah_py.api.child import call
-
-        return call(function, request, _environ(environ.get("PYBUILD_ROOT")), on_event)
-    from importlib import import_module
-
-    module, _, name = function.partition(":")
-    return getattr(import_module(module), name)(request, on_event)
 
 
 # Called with (request, on_event), here or in a child.

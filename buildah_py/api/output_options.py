@@ -38,7 +38,8 @@ class ShapeOptions:
 class OutputOptions:
     """`specs` are `--output`s; `push` and `load` add one each. `annotations` are for all outputs that can have them.
 
-    `rewrite_timestamp` has file times changed in all that is written out.
+    `rewrite_timestamp` has file times changed in all that is written out. `usual` are attributes of media types and
+    compression, spelled as in an output, for all outputs that do not say them.
     """
 
     specs: tuple[str, ...] = ()
@@ -46,6 +47,7 @@ class OutputOptions:
     load: bool = False
     annotations: tuple[str, ...] = ()
     rewrite_timestamp: bool = False
+    usual: str = ""
     shape: ShapeOptions = field(default_factory=ShapeOptions)
 
 
@@ -82,6 +84,9 @@ def read_outputs(options: OutputOptions, *, names: Sequence[str] = (), epoch: in
         outputs = [
             replace(one, annotations=given + one.annotations) if one.type in spec.ANNOTATED else one for one in outputs
         ]
+    if options.usual:
+        usual = spec.parse(f"type=image,{options.usual}")
+        outputs = [spec.with_usual(one, usual) for one in outputs]
     check_outputs(outputs, names=names)
     return outputs
 

@@ -62,7 +62,8 @@ class BuildRequest:
 class BuildResult:
     """The image's id, its full names, and how many steps were hits and how many ran.
 
-    `descriptor` is what the first output called the image by, None where none wrote it as one.
+    `descriptor` is what the first output called the image by, None where none wrote it as one. `history` is the file of
+    the build's record in the store's history, "" where it could not be written.
     """
 
     image: str
@@ -70,3 +71,4 @@ class BuildResult:
     hits: int
     ran: int
     descriptor: Descriptor | None = None
+    history: str = ""

@@ -26,7 +26,7 @@ def split_flags(text: str, offset: int, escape: str) -> tuple[tuple[Flag, ...], 
             return (), text[lead:], offset + lead
         text = text[lead:]
         offset += lead
-    simple = _split_simple(text, offset, escape)
+    simple = split_simple(text, offset, escape)
     if simple is not None:
         return simple
     _, nodes = driver("arguments").parse(swap_escape(text, escape), "flags")
@@ -46,7 +46,7 @@ def split_flags(text: str, offset: int, escape: str) -> tuple[tuple[Flag, ...], 
     return tuple(flags), rest, rest_offset
 
 
-def _split_simple(text: str, offset: int, escape: str) -> tuple[tuple[Flag, ...], str, int] | None:
+def split_simple(text: str, offset: int, escape: str) -> tuple[tuple[Flag, ...], str, int] | None:
     """Split as the grammar would where there are no quotes and escapes in the flags; return None where there are."""
     flags = []
     position = 0

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _HEREDOC_KEYWORDS = ("RUN", "COPY", "ADD")
 
 
-def _simple_json(text: str) -> list[str] | None:
+def simple_json(text: str) -> list[str] | None:
     """Return the strings of an array without escapes, or None: then the grammar has to look at it."""
     parts = text.split('"')
     between = [part.strip(" ") for part in parts[::2]]
@@ -170,7 +170,7 @@ class Statement:
         if not args.startswith("["):
             return None
         if "\\" not in args and args.isprintable():
-            simple = _simple_json(args)
+            simple = simple_json(args)
             if simple is not None:
                 return simple
         try:

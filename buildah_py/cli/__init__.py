@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "build": "build an image from a build file (the word may be left out)",
     "run": "run a command in a container of an image",
-    "shell": "open a shell in a container of an image or of a stage of a build file",
+    "shell": "open a shell in an image, or in a stage of a build file",
     "login": "log in to a registry",
     "logout": "log out of a registry",
     "pull": "get images from a registry",
@@ -31,6 +31,9 @@ COMMANDS = {
     "inspect": "show an image's config",
     "history": "show how an image came about",
     "layers": "show what each layer of an image does, and what is wasted",
+    "builds": "list the builds that the store remembers",
+    "logs": "print what the steps of a build have printed",
+    "report": "write a page about a build: timeline, stages, layers",
     "diff": "show what differs between two images",
     "why": "tell why steps of a build would hit or miss the cache",
     "verify": "build an image again without the cache, and show what differs",
@@ -48,6 +51,11 @@ COMMANDS = {
     "check": "find mistakes in a build file",
     "fmt": "print a build file in canonical form",
     "context": "look at what the build context holds",
+    "help": "show help about a command or a topic",
+    "completion": "print a script that completes command lines in a shell",
+    "config": "show the defaults that hold, and change them",
+    "info": "show facts about the program and this machine",
+    "version": "show the version",
     "doctor": "tell what this machine allows and what is missing",
     "debug-run": "run a container again as `--debug` has written it down",
 }
@@ -78,6 +86,15 @@ PRIVILEGED = (
 """Commands that make containers, or files of any owner. For others than root they run in a user namespace."""
 
 
+_WITH_DEFAULTS = ("build", "why", "check", "verify", "pull", "push", "run", "shell")
+"""Commands that have options whose defaults can be configured."""
+
+GLOBAL = (
+    "--config", "--registries-conf", "--host", "-H", "--storage-driver", "--storage-opt", "--log-level", "--context",
+    "--root", "--runroot",
+)  # fmt: skip
+"""Options of docker and buildah before the command."""
+
 _COLLECT_AFTER = 100_000
 """Objects after which the interpreter looks for cycles: a build makes many that live to its end, and few cycles."""
 
@@ -91,7 +108,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if os.environ.get("PYBUILD_DEBUG", "") not in ("", "0"):
         debug.switch_on()
-    while arguments[:1] == ["--debug"]:
+    while arguments[:1] in (["--debug"], ["-D"]):
         del arguments[0]
         debug.switch_on()
     if sys.getfilesystemencoding() != "utf-8":
@@ -139,17 +156,21 @@ def own_command(arguments: list[str]) -> list[str]:
 
 def _dispatch(arguments: list[str]) -> int:
     first = arguments[0] if arguments else ""
-    if first in ("-h", "--help", "help"):
-        from buildah_py.cli.printing import say
+    if first not in COMMANDS and (first[:1].isalnum() or first.partition("=")[0] in GLOBAL):
+        from buildah_py.cli.aliases import translate
+        from buildah_py.cli.printing import warn
 
-        say(_overview())
-        return 0
-    if first in ("-V", "--version", "version"):
-        from buildah_py.cli.printing import say
-        from buildah_py.version import __version__
+        arguments = translate(arguments, COMMANDS, warn)
+        first = arguments[0] if arguments else ""
+    if first == "help" and arguments[1:2] and arguments[1] in COMMANDS:
+        arguments, first = [arguments[1], "--help"], arguments[1]
+    if first in ("-h", "--help") or arguments == ["help"]:
+        from buildah_py.cli.help import say_overview
 
-        say(f"pybuild {__version__}")
+        say_overview(COMMANDS)
         return 0
+    if first in ("-V", "--version") or arguments == ["-v"]:
+        arguments, first = ["version"], "version"
     name = first if first in COMMANDS else "build"
     rest = arguments[1:] if first in COMMANDS else arguments
     from importlib import import_module
@@ -162,6 +183,10 @@ def _dispatch(arguments: list[str]) -> int:
     # Two optional words with options between them: only parsing it intermixed keeps them apart.
     parse = parser.parse_intermixed_args if name == "why" else parser.parse_args
     args = parse(rest)
+    if name in _WITH_DEFAULTS:
+        from buildah_py.cli.arguments import fill
+
+        fill(args, parser.given, name, os.environ)
     if getattr(args, "debug", False):
         debug.switch_on()
     if debug.is_on():
@@ -190,21 +215,3 @@ def _log_start(name: str) -> None:
     system = os.uname()
     debug.log("pybuild %s, Python %s, %s %s %s", __version__, python, system.sysname, system.release, system.machine)
     debug.log("`%s` as user %d, process %d", name, os.geteuid(), os.getpid())
-
-
-def _overview() -> str:
-    width = max(map(len, COMMANDS))
-    lines = [f"  {name:<{width}}  {text}" for name, text in COMMANDS.items()]
-    return "\n".join(
-        [
-            "usage: pybuild [build] [-f FILE] [-t NAME[:TAG]] [OPTION…] CONTEXT",
-            "       pybuild [--debug] COMMAND [OPTION…] [ARGUMENT…]",
-            "",
-            "Builds OCI images from Dockerfiles: no daemon, root or not.",
-            "",
-            "commands:",
-            *lines,
-            "",
-            "`pybuild COMMAND --help` tells more about one of them; with --debug, each says what it does.",
-        ]
-    )

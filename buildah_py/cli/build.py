@@ -6,21 +6,37 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from buildah_py.cli import cache_options, container, docker, outputs, registry, sources
+from buildah_py.cli import cache_options, container, outputs, registry, sources
 from buildah_py.cli.arguments import key_values
 from buildah_py.cli.printing import warn
 from buildah_py.errors import BuildFileError, PybuildError, StepFailed, UsageError
+from buildah_py.image.numbers import boolean
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Mapping
 
     from buildah_py.api.request import BuildRequest
     from buildah_py.cli.arguments import Parser
+    from buildah_py.progress.renderer import Renderer
 
-_NETWORKS = ("default", "none", "host")
+NETWORKS = ("default", "none", "host")
+_USUAL_NETWORKS = ("bridge", "private", "pasta", "slirp4netns")
 _PROGRESS = ("auto", "tty", "plain", "json", "quiet")
+_OF_OTHERS = ("BUILDX_", "BUILDKIT_", "BUILDAH_", "EXPERIMENTAL_BUILDKIT", "STORAGE_", "DOCKER_")
+"""Beginnings of variables that steer other builders."""
+_INLINE_CACHE = "BUILDKIT_INLINE_CACHE"
+_PLACES = {
+    "oci-archive:": "-o type=oci,dest=FILE writes such an archive",
+    "docker-archive:": "-o type=docker,dest=FILE writes such an archive",
+    "docker-daemon:": "--load sends the image there",
+    "docker://": "leave docker:// out, and add --push",
+    "containers-storage:": "leave that out: the name is one in pybuild's own store",
+}
 _MOST_JOBS = 1000
 _MOST_STATUS = 255
+_LINT = "lint"
+_OWN_STORE = "the image is in pybuild's own store alone, for `pybuild run`"
 
 
 def configure(parser: Parser) -> None:
@@ -38,6 +54,11 @@ def configure(parser: Parser) -> None:
     )
     parser.add_argument(
         "--exit-code", metavar="N", default="", help="status to end with where a RUN failed; default: the command's own"
+    )
+    parser.add_argument(
+        "--report",
+        metavar="FILE",
+        help="write to FILE.html a page about the build, or to FILE.md what fits the summary of a CI job",
     )
 
 
@@ -66,7 +87,7 @@ def configure_options(parser: Parser) -> None:
         default=[],
         help="variable of the image and of its steps, whatever ENV says; `K` alone takes it from the environment",
     )
-    add("--network", choices=_NETWORKS, default="default", help="network of RUN steps; default: %(default)s")
+    add("--network", type=network, choices=NETWORKS, default="default", help="network of RUN steps; default: default")
     add(
         "--allow",
         metavar="RIGHT",
@@ -86,12 +107,12 @@ def configure_options(parser: Parser) -> None:
     add("--ssh", metavar="SPEC", action="append", default=[], help="default or ID=SOCKET, for RUN --mount=type=ssh")
     add("--jobs", metavar="N", default="", help="steps to execute at once; default: four and four for each processor")
     add("-q", "--quiet", action="store_true", help="print nothing but the image's id")
-    add("--progress", choices=_PROGRESS, default="auto", help="how to show the build; default: %(default)s")
+    add("--progress", type=_progress, choices=_PROGRESS, default="auto", help="how to show the build; default: auto")
     add(
         "--call",
         metavar="METHOD",
         default="build",
-        help="build, check, outline or targets; `,format=json` for programs",
+        help="build, check, outline, targets or graph; `,format=json` for programs, of a graph dot or mermaid too",
     )
     add("--check", action="store_true", help="the same as --call=check")
     sources.configure(parser)
@@ -99,33 +120,97 @@ def configure_options(parser: Parser) -> None:
     cache_options.configure_reuse(parser)
     container.configure(parser)
     cache_options.configure_sharing(parser)
-    docker.configure_build(parser)
+    parser.further = _declare_further
     add("--extensions", action="store_true", help="allow pybuild's extensions of the language")
+
+
+def _declare_further(parser: Parser) -> None:
+    from buildah_py.cli.flags import declare
+
+    declare(parser)
+
+
+def network(text: str) -> str:
+    """Give docker's and buildah's names of the usual network the one that it has here."""
+    return "default" if text.partition(":")[0] in _USUAL_NETWORKS else text
+
+
+def _progress(text: str) -> str:
+    return {"none": "quiet", "rawjson": "json"}.get(text, text)
 
 
 def run(args: argparse.Namespace) -> int:
     """Build; 0 or an error that knows its exit status."""
     from buildah_py.api.build import build
 
+    notes = list(getattr(args, "notes", ()))
+    if args.load and outputs.loads_into_nothing():
+        args.load = False
+        notes.append(f"--load: neither Docker nor Podman runs here: {_OWN_STORE}")
     failed = _status(args.exit_code)
+    if args.report:
+        from buildah_py.cli.report import check
+
+        check(args.report, "--report")
     request = read_request(args, record=args.record or "")
-    call = "check" if args.check else args.call
+    call = "check" if args.check else args.call.replace(_LINT, "check", 1)
     if call != "build":
         return _look(call, request)
     from buildah_py.progress.choose import renderer
+    from buildah_py.progress.events import Warning as Told
 
-    for text in docker.without_effect(args):
-        warn(text)
+    notes += _without_effect(request)
     mode = "quiet" if args.quiet else args.progress
     try:
         with renderer(mode, err=sys.stderr, out=outputs.stdout(args), env=os.environ) as sink:
-            build(request, sink, lambda result: outputs.tell(args, result))
+            for text in notes:
+                sink(Told(text))
+            if args.report:
+                _build_and_report(request, sink, args)
+            else:
+                build(request, sink, lambda result: outputs.tell(args, result))
     except StepFailed as error:
         error.exit_status = failed or error.exit_status
         if args.on_error == "shell" and error.kept:
             return _enter(error, request)
         raise
     return 0
+
+
+def _without_effect(request: BuildRequest) -> list[str]:
+    """Say what variables ask for that has no meaning here. Raises UsageError for a policy."""
+    if not any(name.startswith(_OF_OTHERS) for name in (*request.environ, *request.build_args)):
+        return []
+    from buildah_py.cli.environment import without_effect
+
+    return list(without_effect(request.environ, request.build_args))
+
+
+def docker_proxies(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the proxies that docker's configuration names, for RUN steps and containers. Raises UsageError."""
+    home = environ.get("DOCKER_CONFIG") or os.path.join(environ.get("HOME", "/"), ".docker")
+    if not os.path.exists(os.path.join(home, "config.json")):
+        return {}
+    from buildah_py.cli.docker_config import proxies
+
+    return proxies(environ)
+
+
+def _build_and_report(request: BuildRequest, sink: Renderer, args: argparse.Namespace) -> None:
+    """Build, and report it, however it ends; what cannot be reported is warned of."""
+    from buildah_py.api.build import build
+    from buildah_py.cli.report import write
+
+    paths: list[str] = []
+    try:
+        build(request, sink, lambda result: outputs.tell(args, result), paths.append)
+    finally:
+        sink.close()
+        if paths:
+            try:
+                write(args.report, paths[0])
+            except PybuildError as error:
+                warn(f"there is no report of the build: {error.message}")
 
 
 def _enter(error: StepFailed, request: BuildRequest) -> int:
@@ -151,14 +236,19 @@ def read_request(args: argparse.Namespace, *, record: str = "") -> BuildRequest:
     from buildah_py.api.request import BuildRequest
     from buildah_py.buildfile.variables import EPOCH, EPOCH_OF_CONTEXT
 
+    if settle := getattr(args, "settle", None):
+        settle(args)
     build_args = key_values(args.build_arg, "--build-arg", dict(os.environ))
+    build_args = docker_proxies(os.environ) | build_args
+    if boolean(build_args.get(_INLINE_CACHE, "").lower()) and not any("type=inline" in one for one in args.cache_to):
+        args.cache_to = [*args.cache_to, "type=inline"]
     epoch = None if args.timestamp else read_epoch(args.source_date_epoch, build_args, os.environ)
     if epoch is not None:
         build_args.setdefault(EPOCH, str(epoch))
     return BuildRequest(
         context=args.context,
         file=args.file,
-        names=tuple(args.tag),
+        names=_names(args.tag),
         target=args.target,
         build_args=build_args,
         env=key_values(args.env, "--env", dict(os.environ)),
@@ -166,14 +256,14 @@ def read_request(args: argparse.Namespace, *, record: str = "") -> BuildRequest:
         reuse=cache_options.read_reuse(args),
         network=args.network,
         allow=frozenset(args.allow),
-        platform=args.platform,
+        platform="" if args.platform == "local" else args.platform,
         outputs=outputs.read(args),
         extensions=args.extensions,
         container=container.read(args),
         caching=cache_options.read_sharing(args),
         secrets=tuple(args.secret),
         ssh=tuple(args.ssh),
-        contexts=tuple(args.build_context),
+        contexts=tuple(map(_context, args.build_context)),
         sources=sources.read(args),
         epoch=epoch if isinstance(epoch, int) else None,
         epoch_of_context=epoch == EPOCH_OF_CONTEXT,
@@ -182,6 +272,24 @@ def read_request(args: argparse.Namespace, *, record: str = "") -> BuildRequest:
         **registry.read_pull(args),
         environ=dict(os.environ),
     )
+
+
+def _context(text: str) -> str:
+    """Return a further context, with buildah's words for an image in docker's spelling."""
+    name, equals, value = text.partition("=")
+    for scheme in ("container-image://", "docker://"):
+        if value.startswith(scheme):
+            value = f"docker-image://{value.removeprefix(scheme)}"
+    return f"{name}{equals}{value}"
+
+
+def _names(tags: list[str]) -> tuple[str, ...]:
+    """Return the names, none of which is one of buildah's places. Raises UsageError."""
+    for tag in tags:
+        for place, instead in _PLACES.items():
+            if tag.startswith(place):
+                raise UsageError(f"-t {tag}: this is a place, and -t gives an image a name", hint=instead)
+    return tuple(tags)
 
 
 def _status(text: str) -> int:

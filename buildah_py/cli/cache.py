@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from buildah_py.cli.printing import complain, say, say_json
-from buildah_py.cli.tables import FORMATS, count, human, one_line, short, table
+from buildah_py.cli.tables import FORMATS, count, human, one_line, short, since, table
 
 if TYPE_CHECKING:
     import argparse
@@ -53,7 +53,7 @@ def _list(args: argparse.Namespace) -> int:
         return 0
     rows = [("ID", "ON DISK", "LAST USED")]
     for mount in mounts:
-        used = time.strftime("%Y-%m-%d %H:%M", time.localtime(mount.used // 1_000_000_000))
+        used = since(mount.used, time.time())
         rows.append((one_line(mount.id.shown) or short(mount.name), human(mount.disk), used))
     say(table(rows))
     return 0

@@ -40,7 +40,7 @@ def read_reuse(args: argparse.Namespace) -> ReuseOptions:
 
 def configure_sharing(parser: argparse.ArgumentParser) -> None:
     """Declare those that share the cache with other machines; spelled as `docker buildx build` spells them."""
-    group = parser.add_argument_group("shared caches", "see docs/caching.md")
+    group = parser.add_argument_group("shared caches", "see `pybuild help caching`")
     add = group.add_argument
     add(
         "--cache-to",

@@ -1,9 +1,10 @@
-"""`pybuild build --call=check|outline|targets`: look at a build file instead of building it."""
+"""`pybuild build --call=check|outline|targets|graph`: look at a build file instead of building it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from buildah_py.cli.call_graph import FORMATS as GRAPH_FORMATS
 from buildah_py.cli.printing import say, say_json
 from buildah_py.cli.tables import table
 from buildah_py.errors import BuildFileError, UsageError
@@ -12,9 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from buildah_py.buildfile.named import NamedContext
+    from buildah_py.buildfile.stage import Settings
     from buildah_py.buildfile.tree import BuildFile
 
-METHODS = ("check", "outline", "targets")
+METHODS = ("check", "outline", "targets", "graph")
 
 
 class Asked(NamedTuple):
@@ -39,6 +41,8 @@ def run_call(call: str, file: BuildFile, asked: Asked) -> int:
     if method == "check":
         return _check(form, file, asked)
     try:
+        if method == "graph":
+            return _graph(form, file, asked)
         value = _outline(file, asked) if method == "outline" else _targets(file)
     except BuildFileError as error:
         from buildah_py.cli.check import report_fault
@@ -65,8 +69,11 @@ def _read(call: str) -> tuple[str, str]:
     form = "text"
     for option in options:
         key, _, value = option.partition("=")
-        if key != "format" or value not in ("text", "json"):
-            raise UsageError(f"--call={call}: {option} means nothing", hint="the one option is format=json")
+        forms = GRAPH_FORMATS if method == "graph" else ("text", "json")
+        if key != "format" or value not in forms:
+            raise UsageError(
+                f"--call={call}: {option} means nothing", hint=f"the one option is format={'|'.join(forms[1:])}"
+            )
         form = value
     return method, form
 
@@ -83,6 +90,30 @@ def _check(form: str, file: BuildFile, asked: Asked) -> int:
     else:
         print_text(file, findings)
     return EXIT_FINDINGS if findings.fails else 0
+
+
+def _graph(form: str, file: BuildFile, asked: Asked) -> int:
+    from buildah_py.buildfile.stage_graph import stage_graph
+    from buildah_py.cli.call_graph import as_data, lines
+
+    found = stage_graph(file, _settings(asked))
+    if form == "json":
+        say_json(as_data(found))
+    else:
+        say("\n".join(lines(found, form)))
+    return 0
+
+
+def _settings(asked: Asked) -> Settings:
+    from buildah_py.buildfile.checks import settings_of
+
+    return settings_of(
+        build_args=asked.build_args,
+        target=asked.target,
+        platform=asked.platform,
+        contexts=asked.contexts,
+        env=asked.env,
+    )
 
 
 def _targets(file: BuildFile) -> dict[str, Any]:
@@ -111,17 +142,9 @@ def _description(doc: tuple[str, ...], name: str) -> str:
 
 
 def _outline(file: BuildFile, asked: Asked) -> dict[str, Any]:
-    from buildah_py.buildfile.checks import settings_of
     from buildah_py.buildfile.outline import outline
 
-    settings = settings_of(
-        build_args=asked.build_args,
-        target=asked.target,
-        platform=asked.platform,
-        contexts=asked.contexts,
-        env=asked.env,
-    )
-    found = outline(file, settings)
+    found = outline(file, _settings(asked))
     return {
         "name": found.name,
         "description": _description(found.doc, found.name),

@@ -125,6 +125,11 @@ def report_fault(error: BuildFileError, form: str) -> int:
     return EXIT_FINDINGS
 
 
+def _reachable(url: str) -> str:
+    """Give a place that whoever has no checkout can look at."""
+    return f"`pybuild help {url[5:].replace('.md', '')}`" if url.startswith("docs/") else url
+
+
 def print_text(file: BuildFile, findings: Findings) -> None:
     """Print the findings for people."""
     name = file.source.name
@@ -135,6 +140,6 @@ def print_text(file: BuildFile, findings: Findings) -> None:
     count = len(findings.warnings)
     if count:
         urls = dict.fromkeys(warning.url for warning in findings.warnings if warning.url)
-        say("\n".join(["", "see", *(f"  {url}" for url in urls)]))
+        say("\n".join(["", "see", *(f"  {_reachable(url)}" for url in urls)]))
     verdict = "no findings" if not count else f"{count} finding{'s' if count > 1 else ''}"
     say(f"{name}: {verdict}" + (", which count as errors (check=error=true)" if findings.fails else ""))

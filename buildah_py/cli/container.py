@@ -54,13 +54,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("-m", "--memory", metavar="SIZE", default="", help="limit of memory, such as 512m")
     add("--memory-swap", metavar="SIZE", default="", help="limit of memory and swap together; -1 for no limit of swap")
     add("--cpus", metavar="NUMBER", type=float, default=0.0, help="limit of CPU time, such as 1.5")
-    add("--cpu-shares", metavar="NUMBER", type=int, default=0, help="weight against other containers")
+    add("-c", "--cpu-shares", metavar="NUMBER", type=int, default=0, help="weight against other containers")
     add("--cpuset-cpus", metavar="LIST", default="", help="CPUs to use, such as 0-1")
     add("--pids-limit", metavar="NUMBER", type=int, default=0, help="limit of processes")
     add("--cgroup-parent", metavar="PATH", default="", help="cgroup below which containers get theirs")
     add("--device", metavar="PATH[:TARGET][:rwm]", action="append", default=[], help="device node of the host")
     add(
         "--isolation",
+        type=_isolation,
         choices=("container", "chroot"),
         default="container",
         help="chroot does with less where a machine allows less: no new root is pivoted, the network is the host's",
@@ -73,6 +74,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default="",
         help="certificates to trust besides the image's own; never in the image",
     )
+
+
+def _isolation(text: str) -> str:
+    """Read buildah's names too: it isolates by a runtime, or as an ordinary user; both is what a container is here."""
+    return "container" if text in ("oci", "rootless") else text
 
 
 def read(args: argparse.Namespace) -> ContainerOptions:
@@ -227,7 +233,7 @@ def _security(items: list[str]) -> tuple[str, bool]:
             seccomp = _policy(value)
         elif name == "no-new-privileges" and value in ("", "true", "false"):
             no_new_privileges = value != "false"
-        else:
+        elif (name, value) not in (("label", "disable"), ("apparmor", "unconfined")):  # that they are
             raise UsageError(f"--security-opt {item} is not known", hint="known are seccomp=… and no-new-privileges")
     return seccomp, no_new_privileges
 

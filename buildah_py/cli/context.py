@@ -32,7 +32,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     listing.add_argument("--ignored", action="store_true", help="list what is ignored, with the line that decides")
     listing.add_argument("--depth", metavar="N", type=int, help="list N levels; directories with all that is in them")
-    listing.add_argument("--json", action="store_true", help="print JSON")
+    listing.add_argument("--format", choices=("text", "json"), default="text", help="default: %(default)s")
+    listing.add_argument("--json", action="store_const", const="json", dest="format", help="the same as --format=json")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -45,10 +46,10 @@ def run(args: argparse.Namespace) -> int:
         ignore = main.ignore(args.ignorefile or "")
         with DirectoryContext(main.directory, ignore) as context:
             if args.why:
-                return _why(context, args.why, as_json=args.json)
+                return _why(context, args.why, as_json=args.format == "json")
             if args.ignored:
-                return _list_ignored(context, as_json=args.json)
-            return _list(context, args.depth, as_json=args.json)
+                return _list_ignored(context, as_json=args.format == "json")
+            return _list(context, args.depth, as_json=args.format == "json")
 
 
 def _why(context: DirectoryContext, paths: list[str], *, as_json: bool) -> int:

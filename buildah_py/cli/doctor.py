@@ -27,7 +27,8 @@ class Diagnosis(NamedTuple):
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("--json", action="store_true", help="print the findings as JSON")
+    parser.add_argument("--format", choices=("text", "json"), default="text", help="default: %(default)s")
+    parser.add_argument("--json", action="store_const", const="json", dest="format", help="the same as --format=json")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -43,8 +44,8 @@ def run(args: argparse.Namespace) -> int:
         try:
             userns.reexec_in_user_namespace(own_command(sys.argv[1:]), os.environ)
         except SandboxError as error:
-            return _report([Diagnosis("user namespace", False, error.message, error.hint)], json=args.json)
-    return _report(list(examine()), json=args.json)
+            return _report([Diagnosis("user namespace", False, error.message, error.hint)], json=args.format == "json")
+    return _report(list(examine()), json=args.format == "json")
 
 
 def examine() -> Iterator[Diagnosis]:

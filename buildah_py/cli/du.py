@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from buildah_py.cli.printing import say, say_json, warn
-from buildah_py.cli.tables import FORMATS, human, one_line, short, table
+from buildah_py.cli.tables import FORMATS, human, one_line, room, short, since, table
 
 if TYPE_CHECKING:
     import argparse
@@ -62,7 +62,7 @@ def _print(report: DiskUsage, *, verbose: bool) -> None:
             )
             for image in report.images
         ]
-        say(table(rows) + "\n")
+        say(table(rows, cut=0, width=0 if verbose else room(), tail=True) + "\n")
     if verbose and report.cache_mounts:
         lines = [("CACHE MOUNT", "ON DISK", "LAST USED")]
         lines += [
@@ -95,4 +95,4 @@ def _named(names: Sequence[str], *, verbose: bool) -> str:
 
 
 def _when(moment: int) -> str:
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(moment // 1_000_000_000))
+    return since(moment, time.time())

@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from buildah_py.cli.printing import say, say_json, warn
-from buildah_py.cli.tables import FORMATS, ago, human, short, table
+from buildah_py.cli.printing import say, say_exactly, say_json, warn
+from buildah_py.cli.tables import ago, check_format, human, is_template, room, short, table
 
 if TYPE_CHECKING:
     import argparse
+
+    from buildah_py.query.images import ListedImage
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -26,7 +28,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="dangling=true|false, label=KEY[=VALUE], reference=PATTERN; may be repeated",
     )
     parser.add_argument("--no-trunc", action="store_true", help="print whole ids and times")
-    parser.add_argument("--format", choices=FORMATS, default="table", help="default: %(default)s")
+    parser.add_argument(
+        "--format", metavar="FORMAT", default="table", help="table (default), json, or a template: '{{.Repository}}'"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -36,6 +40,12 @@ def run(args: argparse.Namespace) -> int:
 
     with open_store() as store:
         found = list_images(store, args.name, args.filter, warn=warn)
+    check_format(args.format)
+    if is_template(args.format):
+        from buildah_py.cli.template_rows import render_rows
+
+        say_exactly(render_rows(args.format, [_row(image) for image in found]))
+        return 0
     if args.format == "json":
         say_json([image._asdict() for image in found])
         return 0
@@ -49,5 +59,18 @@ def run(args: argparse.Namespace) -> int:
         name = image.id if args.no_trunc else short(image.id)
         created = image.created if args.no_trunc else ago(image.created, time.time())
         rows.append((image.repository, image.tag, *known, name, created, human(image.size)))
-    say(table(rows))
+    say(table(rows, cut=0, width=0 if args.no_trunc else room(), tail=True))
     return 0
+
+
+def _row(image: ListedImage) -> dict[str, str]:
+    """Give an image the names that templates of docker's users have."""
+    return {
+        "ID": short(image.id),
+        "Repository": image.repository,
+        "Tag": image.tag,
+        "Digest": image.digest or "<none>",
+        "CreatedSince": ago(image.created, time.time()),
+        "CreatedAt": image.created,
+        "Size": human(image.size),
+    }

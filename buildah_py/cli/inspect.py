@@ -30,7 +30,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print what is known of the images: a JSON array, a filled in template for each, or raw bytes."""
+    """Print what is known of the images: a JSON array, a filled in template for each, or raw bytes.
+
+    What JSON and templates say has docker's names; `Pybuild` in JSON is the image's config as it is, with its layers.
+    """
     from buildah_py.cli.stores import open_store
 
     if args.raw and (args.format or len(args.name) > 1):
@@ -53,14 +56,16 @@ def run(args: argparse.Namespace) -> int:
 def _shown(store: Store, name: str, kind: str, *, template: bool) -> Any:
     if kind != "image":
         return json.loads(_raw(store, name, kind))
+    from buildah_py.query.describe import describe_image
+
     if template:
         from buildah_py.cli.template import freed
-        from buildah_py.query.describe import describe_image
 
         return freed(describe_image(store, name), ("Labels", "ExposedPorts", "Volumes"))
     from buildah_py.query.images import inspect_image
 
-    return inspect_image(store, name)
+    shown = {key: value for key, value in describe_image(store, name).items() if key != "OCIv1"}
+    return {**shown, "Pybuild": inspect_image(store, name)}
 
 
 def _raw(store: Store, name: str, kind: str) -> bytes:

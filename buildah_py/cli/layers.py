@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from buildah_py.cli.printing import say, say_json
-from buildah_py.cli.tables import FORMATS, human, one_line, short, table
+from buildah_py.cli.tables import FORMATS, WIDTH, human, one_line, room, short, table
 
 if TYPE_CHECKING:
     import argparse
-
-_WIDTH = 50
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -20,6 +18,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--most", metavar="N", type=int, default=10, help="how many files to list; default: %(default)s"
     )
     parser.add_argument("--no-trunc", action="store_true", help="cut nothing short")
+    parser.add_argument(
+        "--html", metavar="FILE", help="write a page to FILE: what takes the space, and what is in vain"
+    )
     parser.add_argument("--format", choices=FORMATS, default="table", help="default: %(default)s")
 
 
@@ -29,9 +30,18 @@ def run(args: argparse.Namespace) -> int:
     from buildah_py.query.image import open_image, report_layers
 
     with open_store() as store:
-        report = report_layers(store, open_image(store, args.name), most=args.most)
+        image = open_image(store, args.name)
+        report = report_layers(store, image, most=args.most)
+        if args.html:
+            from buildah_py.pages.layers import layers_page
+            from buildah_py.pages.page import write_page
+            from buildah_py.query.space import areas
+
+            write_page(args.html, layers_page(args.name, image.id, report, areas(store, image)))
     if args.format == "json":
         say_json({name: [one._asdict() for one in items] for name, items in report._asdict().items()})
+        return 0
+    if args.html:
         return 0
     rows = [("#", "LAYER", "SIZE", "ON DISK", "ADDED", "CHANGED", "REMOVED", "WASTED", "CREATED BY")]
     rows += [
@@ -44,11 +54,11 @@ def run(args: argparse.Namespace) -> int:
             str(layer.changed),
             str(layer.removed),
             human(layer.wasted),
-            one_line(layer.created_by, 0 if args.no_trunc else _WIDTH),
+            one_line(layer.created_by),
         )
         for place, layer in enumerate(report.layers)
     ]
-    say(table(rows))
+    say(table(rows, cut=8, width=0 if args.no_trunc else room(WIDTH)))
     if report.largest:
         say("\nlargest files (with their layers)")
         for file in report.largest:

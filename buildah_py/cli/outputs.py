@@ -66,7 +66,7 @@ def read(args: argparse.Namespace) -> OutputOptions:
 
     if args.timestamp is not None and args.source_date_epoch is not None:
         raise UsageError("--timestamp and --source-date-epoch both say what time it is", hint="give one of them")
-    for file in (args.iidfile, args.metadata_file):
+    for file in (args.iidfile, args.metadata_file, getattr(args, "iidfile_raw", None)):
         if file:
             _forget(file)
     return OutputOptions(
@@ -75,6 +75,7 @@ def read(args: argparse.Namespace) -> OutputOptions:
         load=args.load,
         annotations=tuple(args.annotation),
         rewrite_timestamp=args.rewrite_timestamp,
+        usual=_usual(args),
         shape=ShapeOptions(
             squash=SQUASH_ALL if args.squash_all else SQUASH_NEW if args.squash else "",
             omit_history=args.omit_history,
@@ -84,6 +85,34 @@ def read(args: argparse.Namespace) -> OutputOptions:
             timestamp=_seconds(args.timestamp),
         ),
     )
+
+
+def _usual(args: argparse.Namespace) -> str:
+    """Return the attributes that all outputs have which say nothing else themselves."""
+    form, compression, level, force = (
+        getattr(args, name, None) for name in ("format", "compression_format", "compression_level", "force_compression")
+    )
+    found = {
+        "oci-mediatypes": {"oci": "true", "docker": "false"}.get(form or ""),
+        "compression": compression or None,
+        "compression-level": None if level is None else str(level),
+        "force-compression": "true" if force else None,
+    }
+    return ",".join(f"{key}={value}" for key, value in found.items() if value is not None)
+
+
+def loads_into_nothing() -> bool:
+    """Whether --load finds no engine where one usually is, and the environment names none."""
+    if os.environ.get("DOCKER_HOST") or os.environ.get("CONTAINER_HOST"):
+        return False
+    from buildah_py.errors import OutputError
+    from buildah_py.outputs.engine_api import find_engine
+
+    try:
+        find_engine(os.environ)
+    except OutputError:
+        return True
+    return False
 
 
 def stdout(args: argparse.Namespace) -> TextIO:
@@ -101,6 +130,8 @@ def tell(args: argparse.Namespace, result: BuildResult) -> None:
     """Write the files that tell about the image; each is whole or not there. Raises OutputError."""
     if args.iidfile:
         write_whole(args.iidfile, result.image.encode("ascii"))
+    if raw := getattr(args, "iidfile_raw", None):
+        write_whole(raw, result.image.removeprefix("sha256:").encode("ascii"))
     if args.metadata_file:
         import json
 

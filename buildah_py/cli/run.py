@@ -17,6 +17,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     import argparse
 
     from buildah_py.cli import container, docker
+    from buildah_py.cli.build import NETWORKS, network
 
     container.configure(parser)
     add = parser.add_argument
@@ -38,7 +39,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=None,
         help="run this instead of the image's entry point; empty for none",
     )
-    add("--network", choices=("default", "none", "host"), default="default", help="default: %(default)s")
+    add("--network", "--net", type=network, choices=NETWORKS, default="default", help="default: %(default)s")
     docker.configure_run(parser)
     add("image", metavar="IMAGE", help="name or id")
     add("command", metavar="COMMAND", nargs=argparse.REMAINDER, help="instead of the image's own command")
@@ -65,10 +66,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def environment(args: argparse.Namespace) -> dict[str, str]:
-    """Return the variables of --env-file and --env. Raises UsageError."""
+    """Return the proxies of docker's configuration, and the variables of --env-file and --env. Raises UsageError."""
     from buildah_py.cli.arguments import key_values
+    from buildah_py.cli.build import docker_proxies
 
-    found: dict[str, str] = {}
+    found = docker_proxies(os.environ)
     for path in args.env_file:
         try:
             with open(path, encoding="utf-8", errors="surrogateescape") as file:

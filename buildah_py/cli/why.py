@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from buildah_py.cli import build as building
 from buildah_py.cli.printing import say, say_json
-from buildah_py.errors import OutputError, UsageError
-from buildah_py.sources.urls import context_url
+from buildah_py.errors import UsageError
+from buildah_py.sources.urls import context_url, redact
 
 if TYPE_CHECKING:
     import argparse
@@ -42,13 +42,10 @@ def run(args: argparse.Namespace) -> int:
     step, args.context = _words(args.words)
     report = select(why(building.read_request(args), against=args.against or "", fetch=args.fetch), step)
     if args.html:
-        from buildah_py.cli.why_page import page
+        from buildah_py.pages.page import write_page
+        from buildah_py.pages.why import why_page
 
-        try:
-            with open(args.html, "w", encoding="utf-8") as file:
-                file.write(page(report))
-        except OSError as error:
-            raise OutputError(f"the page cannot be written to {args.html}: {error.strerror}") from error
+        write_page(args.html, why_page(report, _about(args)))
     if args.format == "json":
         say_json(as_data(report))
     elif not args.html:
@@ -70,6 +67,17 @@ def _words(words: list[str]) -> tuple[str, str]:
     if os.path.isdir(word) or word == "-" or context_url(word):
         return "all", word
     return word, "."
+
+
+def _about(args: argparse.Namespace) -> list[tuple[str, str]]:
+    """Say what build it is that was looked at."""
+    return [
+        ("build file", redact(args.file or "")),
+        ("context", redact(args.context if context_url(args.context) else os.path.abspath(args.context))),
+        ("image", " ".join(args.tag)),
+        ("target", args.target),
+        ("build arguments", " ".join(one.partition("=")[0] for one in args.build_arg)),
+    ]
 
 
 def as_data(report: Report) -> dict[str, object]:

@@ -338,7 +338,7 @@ class StepRunner:
         from buildah_py.store.reserve import is_full, no_space
 
         text, hint = describe_failure(error)
-        if is_full(error):
+        if is_full(error) and (error.filename is None or str(error.filename).startswith(f"{self._store.root}/")):
             return no_space(self._store.root)
         return PybuildError(text, hint=hint)
 

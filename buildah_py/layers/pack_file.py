@@ -7,9 +7,10 @@ import os
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from buildah_py.errors import StoreError
+from buildah_py.layers import TAR
 from buildah_py.layers.create import write_all
 from buildah_py.layers.files import start_write_back
-from buildah_py.layers.packed import TAR, Segment, trailer
+from buildah_py.layers.packed import Segment, trailer
 from buildah_py.layers.stream import PIECE
 
 if TYPE_CHECKING:

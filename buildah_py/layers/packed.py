@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import TracebackType
 
-TAR: Final = "tar"
-PATCH: Final = "patch"
 MAGIC: Final = b"pybuild patch 1\n"
 _LENGTH: Final = 8
 _PIECE: Final = 1 << 20

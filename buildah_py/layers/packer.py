@@ -7,13 +7,14 @@ import os
 from typing import TYPE_CHECKING, Final, NoReturn, Self
 
 from buildah_py.errors import ArchiveError
+from buildah_py.layers import PATCH, TAR
 from buildah_py.layers import xattrs as attributes
 from buildah_py.layers.entry import DIR, FILE, HARDLINK, SECOND, SYMLINK, Entry, sort_key
 from buildah_py.layers.files import read_pieces
 from buildah_py.layers.header import BLOCK_SIZE, END, check_path, header, header_size, padding
 from buildah_py.layers.inventory import Captured, Inventory
 from buildah_py.layers.pack_file import PackFile
-from buildah_py.layers.packed import PATCH, TAR, Delta
+from buildah_py.layers.packed import Delta
 from buildah_py.layers.stream import PIECE
 
 if TYPE_CHECKING:

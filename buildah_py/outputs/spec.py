@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from buildah_py import attributes
 from buildah_py.attributes import wrong
-from buildah_py.frozen import dataclass
+from buildah_py.frozen import dataclass, replace
 from buildah_py.outputs.annotations import LEVELS, Annotation
 
 if TYPE_CHECKING:
@@ -79,6 +79,19 @@ def parse(text: str) -> Output:
             raise wrong(where, f"`{name}` is given twice")
         values[name] = value
     return _output(where, values)
+
+
+def with_usual(output: Output, usual: Output) -> Output:
+    """Give an output the media types and the compression of another one, as far as it says nothing of them."""
+    if output.type not in ANNOTATED:
+        return output
+    return replace(
+        output,
+        compression=output.compression or usual.compression,
+        level=usual.level if output.level is None and output.compression is None else output.level,
+        force_compression=output.force_compression or usual.force_compression,
+        oci_media_types=usual.oci_media_types if output.oci_media_types is None else output.oci_media_types,
+    )
 
 
 def _output(where: str, values: dict[str, str]) -> Output:

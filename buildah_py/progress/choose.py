@@ -21,13 +21,15 @@ def renderer(mode: str, *, err: TextIO, out: TextIO, env: Mapping[str, str]) -> 
     """Make the renderer of that name, a context manager and a sink; `auto` is tty where `err` is a terminal.
 
     With --debug `auto` is plain, or log and progress would be written over each other. `env` is asked for NO_COLOR,
-    TERM and GITHUB_ACTIONS. Raises UsageError for a mode that does not exist, and for tty where there is no terminal.
+    FORCE_COLOR, TERM and GITHUB_ACTIONS. Raises UsageError for a mode that does not exist, and for tty without a
+    terminal.
     """
     if is_read_for_commands(env) and mode != "json":
         err = cast("TextIO", Uncommanded(err))
     terminal = err.isatty()
     dumb = env.get("TERM", "dumb") in ("", "dumb")
-    colour = terminal and not dumb and not env.get("NO_COLOR")
+    forced = env.get("FORCE_COLOR", "") not in ("", "0", "false")
+    colour = (forced or (terminal and not dumb)) and not env.get("NO_COLOR")
     if mode == "auto":
         mode = "tty" if terminal and not dumb and not debug.is_on() else "plain"
     if mode == "plain":

@@ -181,17 +181,20 @@ def _refusal(event: tuple[Any, ...] | None) -> SandboxError:
 
 
 class Sandbox:
-    """Makes containers. The helper process is started by `start`, or with the first container."""
+    """Makes containers. The helper process is started by `start`, or with the first container.
+
+    `helper` is its process id, 0 where there is none; `networks` makes the networks.
+    """
 
     def __init__(self, state_dir: str, *, path: str = os.defpath) -> None:
         """Keep locks in `state_dir` where there is no /run; `path` is where programs are looked for."""
         self._lock = threading.Lock()
         self._control: _socket.socket | None = None
-        self._helper = 0
+        self.helper = 0
         self._unprivileged = in_user_namespace()
         directory = RUN_DIRECTORY if os.access("/run", os.W_OK) else f"{state_dir}/network"
         tool, self._no_network = user_network_tool(path) if self._unprivileged else ("", "")
-        self._networks = Networks(tuple(servers()), directory, tool=tool)
+        self.networks = Networks(tuple(servers()), directory, tool=tool)
         self._single_id = has_single_id()
 
     def __enter__(self) -> Self:
@@ -212,10 +215,10 @@ class Sandbox:
                 hint="a container around us has to allow user namespaces, or give CAP_SYS_ADMIN; see `pybuild doctor`",
             )
         if network and not self._no_network:
-            self._networks.start()
+            self.networks.start()
         with self._lock:
             if self._control is None:
-                self._control, self._helper = spawn("buildah_py.sandbox.helper", "main(3)")
+                self._control, self.helper = spawn("buildah_py.sandbox.helper", "main(3)")
 
     def start_container(
         self, container: ContainerSpec, *, stdin: int | None = None, stdout: int = 1, stderr: int = 2
@@ -242,7 +245,7 @@ class Sandbox:
         given = [(place, stream) for place, stream in streams if stream is not None]
         limits = asdict(container.limits) if container.limits != ResourceLimits() else None
         filtered = container.seccomp == "default" and container.security == "sandbox"
-        lease = self._networks.take() if container.network == "default" else None
+        lease = self.networks.take() if container.network == "default" else None
         ours, theirs = wire.pair()
         memory = os.memfd_create("container", os.MFD_CLOEXEC)
         try:
@@ -266,7 +269,7 @@ class Sandbox:
         except BaseException:
             ours.close()
             if lease:
-                self._networks.give(lease, reusable=True)
+                self.networks.give(lease, reusable=True)
             raise
         finally:
             theirs.close()
@@ -276,7 +279,7 @@ class Sandbox:
 
         def done() -> None:
             if lease:
-                self._networks.give(lease, reusable=reusable)
+                self.networks.give(lease, reusable=reusable)
 
         return Container(ours, done, warnings)
 
@@ -293,7 +296,7 @@ class Sandbox:
 
     def release(self) -> None:
         """Begin to end everything, without waiting: worth calling once no container will be started any more."""
-        self._networks.release()
+        self.networks.release()
         with self._lock:
             control, self._control = self._control, None
         if control is not None:
@@ -302,10 +305,10 @@ class Sandbox:
     def close(self) -> None:
         """End the helper with whatever still runs, and wait until no process of a container is left."""
         self.release()
-        if self._helper:
-            os.waitpid(self._helper, 0)
-            self._helper = 0
-        self._networks.close()
+        if self.helper:
+            os.waitpid(self.helper, 0)
+            self.helper = 0
+        self.networks.close()
 
     def _send(self, request: dict[str, Any], descriptors: list[int]) -> None:
         assert self._control is not None

@@ -59,16 +59,17 @@ class NetworkLease:
 class Networks:
     """The process that makes networks, started by `start` and asked by `take`; safe with threads.
 
-    With `tool` (the path of pasta or slirp4netns) networks are made without root.
+    With `tool` (the path of pasta or slirp4netns) networks are made without root. Builds of this machine meet in
+    `directory`. `process` is the id of that process, 0 where there is none, and `bridge` the name of its bridge.
     """
 
     def __init__(self, servers: tuple[str, ...], directory: str, *, tool: str = "") -> None:
         self._tool = tool
         self._servers = servers
-        self._directory = directory
+        self.directory = directory
         self._lock = threading.Lock()
         self._control: _socket.socket | None = None
-        self._process = 0
+        self.process = 0
         self.bridge = ""
 
     def start(self) -> None:
@@ -78,10 +79,10 @@ class Networks:
                 reap_ended()
                 if self._tool:
                     call = f"main(3, {self._tool!r}, {self._servers!r})"
-                    self._control, self._process = spawn("buildah_py.sandbox.user_network_helper", call)
+                    self._control, self.process = spawn("buildah_py.sandbox.user_network_helper", call)
                 else:
-                    call = f"main(3, {self._directory!r}, {self._servers!r})"
-                    self._control, self._process = spawn("buildah_py.sandbox.network_helper", call, packages=True)
+                    call = f"main(3, {self.directory!r}, {self._servers!r})"
+                    self._control, self.process = spawn("buildah_py.sandbox.network_helper", call, packages=True)
 
     def take(self) -> NetworkLease:
         """Get a namespace that nobody else uses. Raises SandboxError where no network can be made."""
@@ -114,13 +115,13 @@ class Networks:
         In a container this process may be the last that matters, and when the first one ends the kernel kills the rest.
         """
         self.release()
-        if self._process:
+        if self.process:
             if os.readlink("/proc/self/ns/pid") == _FIRST_PIDS:
-                _ending.append(self._process)
+                _ending.append(self.process)
                 reap_ended()
             else:
-                os.waitpid(self._process, 0)
-            self._process = 0
+                os.waitpid(self.process, 0)
+            self.process = 0
 
     def _answer(self, kind: str) -> tuple[tuple[Any, ...], list[int]]:
         assert self._control is not None

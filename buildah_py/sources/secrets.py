@@ -141,8 +141,8 @@ def parse_secrets(specs: Iterable[str], environ: Mapping[str, str]) -> dict[str,
 
     Without a source it is the variable or else the file called ID.
 
-
-    Raises UsageError that names the faulty part.
+    Raises UsageError that names the faulty part, NotFound for a file that is not there, whether or not a step
+    would read it.
     """
     found: dict[str, Secret] = {}
     for spec in specs:
@@ -168,6 +168,11 @@ def parse_secrets(specs: Iterable[str], environ: Mapping[str, str]) -> dict[str,
         if not source and not variable:
             variable, source = (name, "") if kind == "env" or (kind == "" and name in environ) else ("", name)
         path = "" if variable else os.path.abspath(source)
+        if path and not os.path.exists(path):
+            raise NotFound(
+                f"secret {name}: {path} cannot be read: there is no such file",
+                hint=f"--secret id={name},src=FILE or env=NAME",
+            )
         found[name] = Secret(name, path, variable, in_key)
     return found
 

@@ -7,7 +7,7 @@ import os
 import time
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from buildah_py.store.disk_usage import MAX_LOGS, MAX_STAT_CACHES, disk_usage, trim_files, trim_logs
+from buildah_py.store.disk_usage import MAX_LOG_AGE, MAX_LOGS, MAX_STAT_CACHES, disk_usage, trim_files, trim_logs
 from buildah_py.store.locks import living_leases
 
 if TYPE_CHECKING:
@@ -125,7 +125,8 @@ def collect(store: Store, rules: Rules) -> Collected:
 
 def trim(store: Store, living: dict[str, int], *, everything: bool = False) -> int:
     """Keep the logs and what is remembered of contexts within bounds, or remove them; the bytes freed."""
-    freed = trim_logs(store.path("logs"), living, most=0 if everything else MAX_LOGS)
+    oldest = time.time_ns() - MAX_LOG_AGE
+    freed = trim_logs(store.path("logs"), living, most=0 if everything else MAX_LOGS, oldest=oldest)
     store.selections.trim()
     return freed + trim_files(store.path("stat-cache"), most=0 if everything else MAX_STAT_CACHES)
 

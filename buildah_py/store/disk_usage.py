@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 MAX_LOGS = 100
 MAX_LOG_BYTES = 256 << 20
+MAX_LOG_AGE = 90 * 86_400 * 10**9  # ns
 MAX_STAT_CACHES = 100
 _MOST_OPEN = 64
 _MOST_TRIES = 1000
@@ -167,18 +168,27 @@ def _children(descriptor: int) -> list[tuple[str, os.stat_result]]:
     return found
 
 
-def trim_logs(directory: str, living: Container[str], *, most: int = MAX_LOGS, most_bytes: int = MAX_LOG_BYTES) -> int:
+def trim_logs(
+    directory: str,
+    living: Container[str],
+    *,
+    most: int = MAX_LOGS,
+    most_bytes: int = MAX_LOG_BYTES,
+    oldest: int = 0,
+) -> int:
     """Remove the oldest builds' logs above a number and a size, but those of living builds; the bytes freed.
 
-    Names begin with the start of their build, in digits of one length.
+    Those of builds that began before `oldest` (ns since 1970) go too. Names begin with the start of their build, in
+    digits of one length.
     """
+    too_old = f"{oldest:019d}"
     freed = 0
     total = 0
     for place, name in enumerate(sorted(os.listdir(directory), reverse=True)):
         path = os.path.join(directory, name)
         size = disk_usage(path)
         total += size
-        if name not in living and (place >= most or total > most_bytes):
+        if name not in living and (place >= most or total > most_bytes or name < too_old):
             with contextlib.suppress(FileNotFoundError):
                 remove_tree(path)
             total -= size

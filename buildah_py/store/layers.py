@@ -15,7 +15,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from buildah_py.errors import ArchiveError
-from buildah_py.layers.packed import PATCH, TAR, PackedTar
+from buildah_py.layers import PATCH, TAR
 from buildah_py.store.disk_usage import disk_usage, remove_tree
 from buildah_py.store.inventories import INVENTORY, Inventories, write
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from buildah_py.layers.inventory import Inventory
+    from buildah_py.layers.packed import PackedTar
     from buildah_py.store.database import Database
 
 
@@ -83,11 +84,11 @@ class Layers:
 
     def home(self, diff_id: str) -> str:
         """Return the directory of the layer."""
-        return os.path.join(self._directory, diff_id.removeprefix("sha256:"))
+        return f"{self._directory}/{diff_id.removeprefix('sha256:')}"
 
     def fs(self, diff_id: str) -> str:
         """Name the directory that holds the layer in overlay form; `Store.trees` makes it where only a tar is there."""
-        return os.path.join(self.home(diff_id), "fs")
+        return f"{self.home(diff_id)}/fs"
 
     def tar(self, diff_id: str) -> str:
         """Return the file that holds the layer's whole tar, where it is kept so."""
@@ -98,6 +99,10 @@ class Layers:
 
         Raises ArchiveError where it is damaged.
         """
+        if not self.is_packed(diff_id):
+            return None
+        from buildah_py.layers.packed import PackedTar
+
         home = self.home(diff_id)
         if os.path.lexists(f"{home}/{TAR}"):
             return PackedTar(f"{home}/{TAR}")

@@ -4,7 +4,7 @@ state.db        layers, records, image configs, names
 layers/<hex>/   inventory, and fs/ in overlay form, or the tar, or a patch of another layer's tar
 blobs/sha256/   layers as they were pulled, or as they are sent
 reserve         space for removing things when there is none left
-logs/<build>/   each step's whole output
+logs/<build>/   the record of a build, and each step's output
 staging/<lease>/ what a living process has not finished
 failed/         what the last failed step of each build left
 leases/         one locked file for each living process

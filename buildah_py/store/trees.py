@@ -50,7 +50,10 @@ class Trees:
 
     def over(self, diff_id: str, below: Sequence[str]) -> tuple[str, ...]:
         """Return the directories, top-most first, that show a layer above the layers `below` (lowest first)."""
-        patch = self._patch(diff_id)
+        fs = self.layers.fs(diff_id)
+        if os.path.isdir(fs):  # as nearly all are: a step on many layers looks at each of them
+            return (fs,)
+        patch = _patch(self.layers, diff_id)
         if patch is None:
             return (self.whole(diff_id, below),)
         delta, base = patch

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from buildah_py.buildfile import parse
+from buildah_py.buildfile.stage_graph import GraphedEdge, GraphedStage, StageGraph
 from buildah_py.cli import main
 from buildah_py.cli.call import Asked, run_call
+from buildah_py.cli.call_graph import lines
 from buildah_py.errors import UsageError
 
 if TYPE_CHECKING:
@@ -166,6 +168,62 @@ def test_outline(capsys: pytest.CaptureFixture[str]) -> None:
     assert outline["secrets"] == [{"name": "key", "required": True, "line": 6}]
     assert outline["ssh"] == [{"name": "default", "required": False, "line": 6}]
     assert call("outline", capsys, "base")["description"] == "does it all"
+
+
+GRAPH = """\
+FROM debian AS base
+FROM base AS make
+RUN --mount=type=bind,from=tools,target=/t true
+COPY --from=golang:1.22 /go /go
+FROM scratch
+COPY --from=make /x /x
+COPY --from=make /y /y
+"""
+
+
+def test_graph(capsys: pytest.CaptureFixture[str]) -> None:
+    file = parse(GRAPH, "Dockerfile")
+    assert run_call("graph", file, Asked()) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "base: 0 steps",
+        "  FROM  debian",
+        "make: 2 steps",
+        "  FROM  base",
+        "  mount tools",
+        "  COPY  golang:1.22",
+        "stage-2 (target): 2 steps",
+        "  COPY  make",
+    ]
+    assert run_call("graph,format=json", file, Asked(target="base")) == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "nodes": [
+            {"kind": "image", "name": "debian", "line": 0, "steps": 0, "target": False},
+            {"kind": "stage", "name": "base", "line": 1, "steps": 0, "target": True},
+        ],
+        "edges": [{"source": 0, "target": 1, "kind": "from"}],
+    }
+    assert run_call("graph,format=mermaid", file, Asked()) == 0
+    mermaid = capsys.readouterr().out.splitlines()
+    assert (mermaid[0], mermaid[1], mermaid[-1]) == (
+        "flowchart LR",
+        '    n0[("debian")]',
+        "    style n5 stroke-width:3px",
+    )
+    assert '    n2("make<br>line 2, 2 steps")' in [line.replace("n4", "n2") for line in mermaid]
+    assert sum(" -. COPY .-> " in line for line in mermaid) == 2
+    with pytest.raises(UsageError, match="format=svg means nothing"):
+        run_call("graph,format=svg", file, Asked())
+
+
+def test_names_in_a_graph_end_no_string() -> None:
+    graph = StageGraph((GraphedStage("image", 'a"b\\'), GraphedStage("stage", "x", 1, 1)), (GraphedEdge(0, 1, "copy"),))
+    assert lines(graph, "dot")[3:] == [
+        '  n0 [label="a\\"b\\\\", shape=cylinder, style=solid];',
+        '  n1 [label="x\\nline 1, 1 step"];',
+        '  n0 -> n1 [style=dashed, label="COPY"];',
+        "}",
+    ]
+    assert lines(graph, "mermaid")[1] == '    n0[("a#34;b#92;")]'
 
 
 def test_call_as_text(capsys: pytest.CaptureFixture[str]) -> None:

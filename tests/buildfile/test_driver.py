@@ -100,7 +100,7 @@ def whole(text: str) -> statement.Statement:
 @settings(max_examples=300, deadline=None)
 def test_simple_flags_are_split_as_the_grammar_splits_them(text: str) -> None:
     text = text.strip()
-    quick = flags._split_simple(text, 0, "\\")
+    quick = flags.split_simple(text, 0, "\\")
     if quick is None:
         return
     _, nodes = driver("arguments").parse(text, "flags")
@@ -118,7 +118,7 @@ def test_simple_flags_are_split_as_the_grammar_splits_them(text: str) -> None:
 @example('["a"]"b"]')
 @settings(max_examples=300, deadline=None)
 def test_simple_arrays_are_those_of_the_grammar(text: str) -> None:
-    quick = statement._simple_json(text) if "\\" not in text and text.isprintable() else None
+    quick = statement.simple_json(text) if "\\" not in text and text.isprintable() else None
     if quick is None:
         return
     _, nodes = driver("json").parse(text, "array")

@@ -59,7 +59,7 @@ def test_a_tar_of_others_is_saved_uncompressed(pybuild: Pybuild, tmp_path: Path)
         tar.addfile(tarfile.TarInfo("etc/hi"))
     pybuild.run("import", tmp_path / "rootfs.tar", "-t", "one")
     pybuild.run("save", "--compression=uncompressed", "-o", tmp_path / "saved", "one")
-    (image,) = json.loads(pybuild.run("inspect", "one").stdout)
+    image = json.loads(pybuild.run("inspect", "one").stdout)[0]["Pybuild"]
     with tarfile.open(tmp_path / "saved") as tar:
         (manifest,) = json.load(cast("IO[bytes]", tar.extractfile("manifest.json")))
         assert [tar.getmember(name).size for name in manifest["Layers"]] == [layer["size"] for layer in image["layers"]]

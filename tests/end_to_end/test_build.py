@@ -91,9 +91,9 @@ def test_equal_content_lets_later_steps_hit(busybox: Pybuild) -> None:
 def test_no_cache_runs_everything_and_gives_the_same_image(busybox: Pybuild) -> None:
     context = busybox.context("FROM busybox\nRUN echo 1 > /x\nRUN echo 2 > /y\n")
     busybox.build(context)
-    first = json.loads(busybox.run("inspect", "test").stdout)[0]["id"]
+    first = json.loads(busybox.run("inspect", "test").stdout)[0]["Pybuild"]["id"]
     assert busybox.build(context, "--no-cache").outcomes() == ["RAN", "RAN"]
-    assert json.loads(busybox.run("inspect", "test").stdout)[0]["id"] == first
+    assert json.loads(busybox.run("inspect", "test").stdout)[0]["Pybuild"]["id"] == first
 
 
 def test_stages(busybox: Pybuild) -> None:
@@ -155,7 +155,7 @@ def test_the_image_config(busybox: Pybuild) -> None:
         "ONBUILD RUN echo triggered > /tmp/t\nMAINTAINER me\n"
     )
     busybox.build(context)
-    image = json.loads(busybox.run("inspect", "test").stdout)[0]
+    image = json.loads(busybox.run("inspect", "test").stdout)[0]["Pybuild"]
     config = image["config"]
     assert config["Labels"] == {"a": "1", "b": "2 3"}
     assert config["ExposedPorts"] == {"80/tcp": {}, "53/udp": {}}
@@ -174,7 +174,7 @@ def test_the_image_config(busybox: Pybuild) -> None:
         busybox.sh("cat /tmp/t; stat -c %u:%g /tmp/t; stat -c %u:%a /srv/x", "child")
         == "triggered\n1000:1000\n1000:755\n"
     )
-    assert "OnBuild" not in json.loads(busybox.run("inspect", "child").stdout)[0]["config"]
+    assert "OnBuild" not in json.loads(busybox.run("inspect", "child").stdout)[0]["Pybuild"]["config"]
 
 
 def test_deleted_and_replaced_files(busybox: Pybuild) -> None:
@@ -198,7 +198,7 @@ def test_nothing_of_the_sandbox_gets_into_a_layer(busybox: Pybuild) -> None:
         name, _, option = path.partition("; ")
         assert f"Buildfile:2: what the step did to /etc/{name} is not kept" in shown
         assert f"each container gets its own; {option}" in shown
-    layers = json.loads(busybox.run("inspect", "test").stdout)[0]["layers"]
+    layers = json.loads(busybox.run("inspect", "test").stdout)[0]["Pybuild"]["layers"]
     # /etc, in which something came and went, tmp and tmp/kept
     assert layers[-1]["entries"] == 3
     assert busybox.sh("grep -c 1.2.3.4 /etc/hosts; ls -d /mnt /.dockerenv 2>&1; ls /tmp").endswith("kept\n")
@@ -318,7 +318,7 @@ def test_a_base_that_is_scratch(busybox: Pybuild) -> None:
     )
     busybox.build(context)
     assert busybox.run("run", "test").stdout == "made\n"
-    image = json.loads(busybox.run("inspect", "test").stdout)[0]
+    image = json.loads(busybox.run("inspect", "test").stdout)[0]["Pybuild"]
     assert sum(layer["entries"] for layer in image["layers"]) == 2
 
 
@@ -410,7 +410,7 @@ def test_the_extensions_of_the_language(busybox: Pybuild) -> None:
         busybox.sh("cat /tool /size /count; ls /thrown-away 2>/dev/null; echo [$OLD] $COUNT")
         == "tool\nsmall\n2\n[] 2\n"
     )
-    image = json.loads(busybox.run("inspect", "test").stdout)[0]
+    image = json.loads(busybox.run("inspect", "test").stdout)[0]["Pybuild"]
     assert "Labels" not in image["config"]
     assert set(busybox.build(context).outcomes()) == {"HIT"}
     busybox.build(context, "--build-arg", "MODE=big")
@@ -441,7 +441,12 @@ def test_looking_instead_of_building(busybox: Pybuild) -> None:
 
 
 def test_checks_are_shown_with_a_build(busybox: Pybuild) -> None:
-    context = busybox.context("FROM busybox\nRUN true\nCMD a b\n")
+    context = busybox.context('FROM busybox\nRUN true\nCMD ["a"]\n')
+    assert "JSONArgsRecommended" not in busybox.build(context).shown
+    (context / "Buildfile").write_text("FROM busybox\nRUN true\nCMD a b\n")
+    built = busybox.build(context)
+    assert built.outcomes() == ["HIT"]
+    assert "JSONArgsRecommended" in built.shown
     assert "JSONArgsRecommended" in busybox.build(context).shown
 
 
@@ -488,7 +493,7 @@ def test_variables_from_the_command_line(busybox: Pybuild) -> None:
     context = busybox.context(text)
     busybox.build(context, "--env=A=1", "--env", "B", B="outer")
     assert busybox.sh("cat /said; echo $A $B $C").split() == ["1-outer", "outer-file", "1", "outer", "file"]
-    (image,) = json.loads(busybox.run("inspect", "test").stdout)
+    image = json.loads(busybox.run("inspect", "test").stdout)[0]["Pybuild"]
     assert image["config"]["Env"][1:] == ["A=1", "B=outer", "C=file"]
     assert busybox.build(context, "--env=A=1", "--env=B=outer").outcomes() == ["HIT", "HIT"]
     assert busybox.build(context, "--env=A=1", "--env=B=other").outcomes() == ["RAN", "RAN"]

@@ -57,6 +57,6 @@ def test_c_static(debian: Pybuild) -> None:
     debian.run("--progress=plain", "-t", "primes", EXAMPLES / "c-static")
     assert debian.run("run", "--network=none", "primes").stdout == "2 3 5 7 11 13 17 19 23 29 31 37 41 43 47 \n"
     assert debian.run("run", "--network=none", "primes", "10").stdout == "2 3 5 7 \n"
-    image = json.loads(debian.run("inspect", "primes").stdout)[0]
+    image = json.loads(debian.run("inspect", "primes").stdout)[0]["Pybuild"]
     assert len(image["layers"]) == 1
     assert image["size"] < 2_000_000

@@ -21,7 +21,22 @@ def test_inspect(busybox: Pybuild) -> None:
     def shown(template: str, *options: str) -> str:
         return busybox.run("inspect", "-f", template, *options, "test").stdout
 
-    image = json.loads(busybox.run("inspect", "test").stdout)[0]["id"]
+    image = json.loads(busybox.run("inspect", "test").stdout)[0]["Pybuild"]["id"]
+    (docker,) = json.loads(busybox.run("inspect", "--type=image", "test").stdout)
+    assert (docker["Id"], docker["RepoTags"], docker["Os"]) == (image, ["test:latest"], "linux")
+    assert docker["RepoDigests"] == []
+    assert docker["Config"]["Env"][-1] == "A=1 2"
+    assert docker["Config"]["Labels"] == {"a.b": "c"}
+    assert docker["Config"]["ExposedPorts"] == {"80/tcp": {}}
+    assert docker["RootFS"] == {"Type": "layers", "Layers": docker["Pybuild"]["rootfs"]["diff_ids"]}
+    assert docker["Size"] > 0
+    assert docker["Created"] == docker["Pybuild"]["created"]
+    rows = busybox.run("images", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}").stdout.splitlines()
+    assert f"test:latest {image[7:19]}" in rows
+    steps = busybox.run("history", "--format", "{{.CreatedBy}}", "test").stdout
+    assert "RUN /bin/sh -c echo 1 >/x" in steps
+    for command in (["du"], ["history", "test"], ["layers", "test"], ["images"]):
+        assert max(map(len, busybox.run(*command).stdout.splitlines())) <= 80
     assert shown("{{.Id}} {{.RepoTags}}") == f"{image} [test:latest]\n"
     assert shown("{{index .Config.Env 1}}{{range .Config.Labels}}-{{.}}{{end}}") == "A=1 2-c\n"
     assert shown("{{.Os}}/{{.Architecture}} {{len .RootFS.Layers}} {{len .OCIv1.RootFS.DiffIDs}}").endswith(" 2 2\n")

@@ -7,6 +7,8 @@ import json
 import pickle
 import subprocess
 import sys
+import tarfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -55,8 +57,10 @@ print(json.dumps([first, second, sorted({{type(one).__name__ for one in events}}
 """,
     )
     first, second, events, reasons, gone, images = found
-    assert first[2:] == [0, 2, ""]
+    assert first[2:5] == [0, 2, ""]
     assert second[:4] == [first[0], first[1], 2, 0]
+    assert [step[3] for step in (*first[5], *second[5])] == ["hit", "ran", "ran", "hit", "hit", "hit"]
+    assert first[5][2][:3] == ["", 3, 'RUN echo "$WORD" >/said']
     assert {"BuildStarted", "StepStarted", "StepDone", "BuildDone"} <= set(events)
     assert reasons[:2] == [["hit", ""], ["hit", ""]]
     assert reasons[2][0] == "miss"
@@ -118,6 +122,73 @@ print(json.dumps(made))
     )
     assert found == [1, 1, 1]
     assert [busybox.run("cat", f"t{n}:/n").stdout for n in range(3)] == ["0\n", "1\n", "2\n"]
+
+
+@pytest.mark.either_user
+def test_the_page_on_the_library_is_true(busybox: Pybuild) -> None:
+    page = Path(__file__).parents[2] / "docs" / "python.md"
+    found = script(
+        busybox,
+        f"""
+import doctest, json
+flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+print(json.dumps(doctest.testfile({str(page)!r}, module_relative=False, optionflags=flags)))
+""",
+    )
+    assert found[0] == 0
+    assert found[1] >= 10
+    with tarfile.open(busybox.work / "app.tar") as archive:
+        assert "manifest.json" in archive.getnames()
+
+
+def test_a_build_is_watched_by_a_task_and_stopped(busybox: Pybuild) -> None:
+    found = script(
+        busybox,
+        """
+import asyncio, json, buildah_py as pybuild
+async def watch():
+    seen = []
+    with pybuild.start_build(None, text="FROM busybox\\nRUN echo begun; sleep 100\\n") as building:
+        async for event in building:
+            seen.append(type(event).__name__)
+            if getattr(event, "data", b"") == b"begun\\n":
+                building.stop()
+    try:
+        building.result()
+    except pybuild.Interrupted as error:
+        return [seen[0], seen[-1], error.exit_status]
+print(json.dumps(asyncio.run(watch())))
+""",
+    )
+    assert found[:2] == ["BuildStarted", "BuildFailed"]
+    assert found[2] == 130
+
+
+def test_the_fixture_builds_once_and_shows_what_failed(busybox: Pybuild) -> None:
+    (busybox.work / "test_it.py").write_text("""
+import buildah_py, pytest
+TEXT = "FROM busybox\\nRUN echo 1 >/x\\n"
+@pytest.mark.parametrize("again", [0, 1])
+def test_it(pybuild_image, again):
+    image = pybuild_image(None, text=TEXT)
+    assert image.ran == 1
+    assert image is pybuild_image(None, text=TEXT)
+def test_no(pybuild_image):
+    pybuild_image(None, text="FROM busybox\\nRUN echo this is why; exit 3\\n")
+""")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "test_it.py"]
+    if (
+        "pybuild_image"
+        not in subprocess.run(
+            [*command, "--fixtures"], capture_output=True, text=True, cwd=busybox.work, check=False
+        ).stdout
+    ):
+        command[3:3] = ["-p", "buildah_py.pytest_plugin"]  # installed before there was the entry point
+    result = subprocess.run(
+        command, check=False, capture_output=True, text=True, env=busybox.environ(), cwd=busybox.work, timeout=200
+    )
+    assert "2 passed, 1 error" in result.stdout or "1 failed, 2 passed" in result.stdout, result.stdout
+    assert "this is why" in result.stdout
 
 
 def test_importing_the_library_imports_nothing_else() -> None:

@@ -41,7 +41,7 @@ def read_json(pybuild: Pybuild, *arguments: object, status: int = 0) -> object:
 
 def test_history_has_a_line_for_each_instruction_the_newest_first(built: Pybuild) -> None:
     lines = built.run("history", "test").stdout.splitlines()
-    assert [line.split("   ")[-1].strip().split()[0] for line in lines] == [
+    assert [line.rsplit("  ", 1)[-1].split()[0] for line in lines] == [
         "CREATED", "LABEL", "ENV", "RUN", "RUN", "COPY", "WORKDIR", "BOOTSTRAP",
     ]  # fmt: skip
     assert "…" in lines[4]

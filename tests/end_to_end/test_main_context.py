@@ -114,7 +114,7 @@ def test_a_lone_build_file_on_stdin(pybuild: Pybuild) -> None:
 
 def test_the_time_of_the_context(pybuild: Pybuild, server: str, repo: Path) -> None:
     def epoch() -> tuple[str, str]:
-        (image,) = json.loads(pybuild.run("inspect", "test").stdout)
+        image = json.loads(pybuild.run("inspect", "test").stdout)[0]["Pybuild"]
         return image["created"], image["config"]["Labels"].get("when", "")
 
     text = b"FROM scratch\nARG SOURCE_DATE_EPOCH\nLABEL when=$SOURCE_DATE_EPOCH\nCOPY a.txt /\n"
@@ -137,9 +137,9 @@ def test_a_default_of_the_build_file_is_the_epoch(pybuild: Pybuild) -> None:
         "ARG E=1_6\nARG SOURCE_DATE_EPOCH=${E/_/}00000000\nFROM scratch\nCOPY a.txt /\n", a_txt="a"
     )
     pybuild.build(context, "--rewrite-timestamp", "-o", "type=oci,dest=out.tar")
-    assert json.loads(pybuild.run("inspect", "test").stdout)[0]["created"] == "2020-09-13T12:26:40Z"
+    assert json.loads(pybuild.run("inspect", "test").stdout)[0]["Pybuild"]["created"] == "2020-09-13T12:26:40Z"
     pybuild.build(context, "--source-date-epoch=1500000000")
-    assert json.loads(pybuild.run("inspect", "test").stdout)[0]["created"] == "2017-07-14T02:40:00Z"
+    assert json.loads(pybuild.run("inspect", "test").stdout)[0]["Pybuild"]["created"] == "2017-07-14T02:40:00Z"
     wrong = pybuild.context("ARG SOURCE_DATE_EPOCH=yesterday\nFROM scratch\n", "wrong")
     shown = pybuild.build(wrong, status=125).shown
     assert "Buildfile:1:23: SOURCE_DATE_EPOCH is `yesterday`" in shown

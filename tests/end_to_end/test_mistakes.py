@@ -129,7 +129,7 @@ ROWS = {
     ),
     "a secret that is not there, and a step that hits": Row(
         "RUN --network=none --mount=type=secret,id=hit true",
-        told("secret hit: /nonesuch cannot be read: No such file"),
+        told("secret hit: /nonesuch cannot be read: there is no such file"),
         options=("--secret", "id=hit,src=/nonesuch"),
     ),
     "a script with CRLF": Row(

@@ -51,7 +51,7 @@ def forms(pybuild: Pybuild) -> list[str]:
 
 
 def diff_ids(pybuild: Pybuild, image: str = "test") -> list[str]:
-    return [layer["diff_id"] for layer in json.loads(pybuild.run("inspect", image).stdout)[0]["layers"]]
+    return [layer["diff_id"] for layer in json.loads(pybuild.run("inspect", image).stdout)[0]["Pybuild"]["layers"]]
 
 
 def afresh(pybuild: Pybuild, context: Path, root: Path) -> Pybuild:

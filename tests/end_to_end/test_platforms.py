@@ -26,7 +26,7 @@ COPY --from=tools /told /
 
 def test_a_stage_of_this_machine_makes_an_image_for_another(busybox: Pybuild) -> None:
     busybox.build(busybox.context(CROSS), "--platform=linux/arm/v7", "-o", "out")
-    config = json.loads(busybox.run("inspect", "test").stdout)[0]
+    config = json.loads(busybox.run("inspect", "test").stdout)[0]["Pybuild"]
     assert (config["os"], config["architecture"], config["variant"]) == ("linux", "arm", "v7")
     host = platforms.host()
     assert (busybox.work / "out/told").read_text() == f"{host} for linux/arm/v7: arm v7\n"

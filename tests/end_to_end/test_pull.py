@@ -78,7 +78,7 @@ def test_a_base_image_is_pulled_when_something_runs_on_it(pybuild: Pybuild, layo
     context = pybuild.context(f"FROM {name}\nENV A=b\n")
     pybuild.build(context)
     assert layers_asked(proxy, layout) == set()
-    config = json.loads(pybuild.run("inspect", "test").stdout)[0]
+    config = json.loads(pybuild.run("inspect", "test").stdout)[0]["Pybuild"]
     assert config["config"]["Env"] == ["PATH=/bin", "A=b"]
 
     context = pybuild.context(f"FROM {name}\nENV A=b\nRUN cat /etc/one > /got\n")
@@ -113,7 +113,7 @@ def test_policies(pybuild: Pybuild, layout: Layout, proxy: FaultProxy) -> None:
 
     def label(*options: str) -> str:
         pybuild.build(context, *options)
-        return str(json.loads(pybuild.run("inspect", "test").stdout)[0]["config"]["Labels"]["a"])
+        return str(json.loads(pybuild.run("inspect", "test").stdout)[0]["Pybuild"]["config"]["Labels"]["a"])
 
     assert label() == "old"
     layout.push(proxy.upstream, "app", base(layout, config={"Labels": {"a": "new"}}))
@@ -233,7 +233,7 @@ def test_docker_images_and_digests(pybuild: Pybuild, layout: Layout, proxy: Faul
     before = len(proxy.requests)
     pybuild.build(pybuild.context(f"FROM {name}\nRUN cat /etc/one > /got\n"), "--pull")
     assert len(proxy.requests) == before
-    assert json.loads(pybuild.run("inspect", name).stdout)[0]["repo_digests"] == [name]
+    assert json.loads(pybuild.run("inspect", name).stdout)[0]["Pybuild"]["repo_digests"] == [name]
     wrong = name[:-3] + ("000" if not name.endswith("000") else "111")
     assert "wrong" not in pybuild.build(pybuild.context(f"FROM {wrong}\n"), status=125).shown
     pybuild.run("rmi", name)
@@ -448,7 +448,7 @@ def test_what_a_layer_holds_is_called_the_same_on_every_machine(
     pybuild.run("-q", "--push", "-t", name, f"--build-context=base=oci-layout://{layout.path}", context)
 
     def layers() -> list[object]:
-        return list(json.loads(pybuild.run("inspect", name).stdout)[0]["layers"])
+        return list(json.loads(pybuild.run("inspect", name).stdout)[0]["Pybuild"]["layers"])
 
     before = layers()
     pybuild.run("rmi", name)

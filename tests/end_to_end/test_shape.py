@@ -54,8 +54,8 @@ def test_squash(busybox: Pybuild, option: str, tmp_path: Path) -> None:
     context = busybox.context(TEXT)
     busybox.build(context)
     expected = busybox.sh(LIST)
-    base = json.loads(busybox.run("inspect", "busybox").stdout)[0]["rootfs"]["diff_ids"]
-    plain = json.loads(busybox.run("inspect", "test").stdout)[0]
+    base = json.loads(busybox.run("inspect", "busybox").stdout)[0]["Pybuild"]["rootfs"]["diff_ids"]
+    plain = json.loads(busybox.run("inspect", "test").stdout)[0]["Pybuild"]
     busybox.build(context, option, "-o", "type=oci,dest=out,tar=false")
     _, manifest, config = read_layout(busybox.work / "out")
     kept = len(base) if option == "--squash" else 0
@@ -78,7 +78,7 @@ def test_squash(busybox: Pybuild, option: str, tmp_path: Path) -> None:
     assert (bundle / "rootfs/keep/1/link").is_symlink()
     again = busybox.build(context, option)
     assert set(again.outcomes()) == {"HIT"}
-    assert json.loads(busybox.run("inspect", "test").stdout)[0]["rootfs"] == config["rootfs"]
+    assert json.loads(busybox.run("inspect", "test").stdout)[0]["Pybuild"]["rootfs"] == config["rootfs"]
 
 
 def test_an_opaque_directory_stays_opaque(busybox: Pybuild) -> None:
@@ -94,7 +94,7 @@ def test_config(busybox: Pybuild) -> None:
     text = "FROM lower\nENV B=2\nLABEL own=1\n"
     options = ("--unsetenv=FROM_BASE", "--unsetenv=PATH", "--unsetlabel=from", "--unsetlabel=mine", "--label=mine=2")
     busybox.build(busybox.context(text), *options, "--identity-label", "--omit-history")
-    config = json.loads(busybox.run("inspect", "test").stdout)[0]
+    config = json.loads(busybox.run("inspect", "test").stdout)[0]["Pybuild"]
     assert config["config"]["Env"] == ["A=1", "B=2"]
     version = busybox.run("--version").stdout.split()[1]
     assert config["config"]["Labels"] == {"io.pybuild.version": version, "mine": "2", "own": "1"}
@@ -151,7 +151,7 @@ def test_files_that_tell(busybox: Pybuild) -> None:
     told, image = busybox.work / "metadata.json", busybox.work / "id"
     busybox.build(context, "--metadata-file", told, "--iidfile", image)
     found = json.loads(told.read_bytes())
-    expected = json.loads(busybox.run("inspect", "test").stdout)[0]["id"]
+    expected = json.loads(busybox.run("inspect", "test").stdout)[0]["Pybuild"]["id"]
     assert image.read_text() == expected
     name = "docker.io/library/test:latest"
     digests = {"containerimage.config.digest": expected, "containerimage.digest": expected, "image.name": name}
@@ -168,6 +168,6 @@ def test_files_that_tell(busybox: Pybuild) -> None:
     assert not image.exists()
     nowhere = "--cache-to=type=local,dest=/dev/null/cache"
     busybox.run(context, "-t", "test", nowhere, "--metadata-file", told, "--iidfile", image, status=125)
-    (made,) = json.loads(busybox.run("inspect", "test").stdout)
+    made = json.loads(busybox.run("inspect", "test").stdout)[0]["Pybuild"]
     assert image.read_text() == json.loads(told.read_text())["containerimage.digest"] == made["id"]
     assert "there is no directory" in busybox.run(context, "--iidfile", "missing/x", status=125).stderr

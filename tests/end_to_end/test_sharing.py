@@ -100,7 +100,7 @@ def _build(pybuild: Pybuild, context: Path, *options: object, **environ: Any) ->
 
 
 def _id(pybuild: Pybuild) -> str:
-    return str(json.loads(pybuild.run("inspect", "test").stdout)[0]["id"])
+    return str(json.loads(pybuild.run("inspect", "test").stdout)[0]["Pybuild"]["id"])
 
 
 def test_another_machine_hits_all_and_fetches_no_layer(ci: Pybuild, busybox: Pybuild, place: Place) -> None:

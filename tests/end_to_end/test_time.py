@@ -73,7 +73,7 @@ def test_no_time_is_later_and_the_base_is_left_alone(busybox: Pybuild) -> None:
     index = json.loads((out / "index.json").read_text())
     manifest = json.loads(blob(index["manifests"][0]).read_text())
     config = json.loads(blob(manifest["config"]).read_text())
-    base = json.loads(busybox.run("inspect", "busybox").stdout)[0]
+    base = json.loads(busybox.run("inspect", "busybox").stdout)[0]["Pybuild"]
     assert config["rootfs"]["diff_ids"][0] == base["layers"][0]["diff_id"]
     limit = "2020-09-13T12:26:40Z"
     assert config["created"] == limit
@@ -91,7 +91,7 @@ def test_an_image_is_as_old_as_the_newest_result_of_its_steps(busybox: Pybuild) 
     """Empty layers are there once, and may be much older than the steps that share them."""
 
     def times(name: str) -> tuple[list[str], str]:
-        (image,) = json.loads(busybox.run("inspect", name).stdout)
+        image = json.loads(busybox.run("inspect", name).stdout)[0]["Pybuild"]
         return [entry["created"] for entry in image["history"]], image["created"]
 
     busybox.build(busybox.context("FROM busybox\nRUN true\n"))
@@ -199,7 +199,7 @@ def test_an_equivalent_result_leaves_the_earlier_layer(busybox: Pybuild) -> None
 
     def layers(text: str, content: str, *options: str) -> list[str]:
         busybox.build(busybox.context(f"FROM busybox\nCOPY a /a\n{text}", a=content), *options)
-        return [layer["diff_id"] for layer in json.loads(busybox.run("inspect", "test").stdout)[0]["layers"]]
+        return [layer["diff_id"] for layer in json.loads(busybox.run("inspect", "test").stdout)[0]["Pybuild"]["layers"]]
 
     text = "RUN mkdir /d && head -c 5 /a > /d/f && touch -d @100 /d/g\n"
     first = layers(text, "same\n1")

@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from buildah_py.errors import ArchiveError, StoreError
+from buildah_py.layers import PATCH, TAR
 from buildah_py.layers.capture import capture
 from buildah_py.layers.entry import DIR, FILE, HARDLINK, SYMLINK
 from buildah_py.layers.pack_file import PatchBase, Reading
-from buildah_py.layers.packed import PATCH, TAR, PackedTar
+from buildah_py.layers.packed import PackedTar
 from buildah_py.layers.packer import LayerPacker
 from buildah_py.layers.spread import entries_of, spread, spread_delta
 from buildah_py.layers.tar import pack

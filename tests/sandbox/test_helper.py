@@ -29,7 +29,7 @@ def groups() -> Path:
 
 def test_a_control_group_that_stays_busy(bench: Bench, groups: Path) -> None:
     assert bench.sh("true").status == 0
-    group = groups / name_of(bench.sandbox._helper, 1)
+    group = groups / name_of(bench.sandbox.helper, 1)
     reading, writing = os.pipe()
     container = bench.sandbox.start_container(
         bench.spec("sh", "-c", "echo up; sleep 1000", limits=ResourceLimits(pids=50)), stdout=writing
@@ -52,7 +52,7 @@ def test_a_process_that_cannot_be_made(bench: Bench, groups: Path) -> None:
     group.mkdir(parents=True)
     try:
         (group / "pids.max").write_text("1")
-        (group / "cgroup.procs").write_text(str(bench.sandbox._helper))
+        (group / "cgroup.procs").write_text(str(bench.sandbox.helper))
         with pytest.raises(SandboxError, match="making a process"):
             bench.sh("true")
         (group / "pids.max").write_text("max")

@@ -92,7 +92,7 @@ def test_hundreds_of_containers_leave_nothing_behind(bench: Bench) -> None:
 
     assert bench.sandbox.run(spec).status == 0
     together(0, 100)  # whatever is made once and kept is there now
-    pids = {"main": os.getpid(), "helper": bench.sandbox._helper, "network": bench.sandbox._networks._process}
+    pids = {"main": os.getpid(), "helper": bench.sandbox.helper, "network": bench.sandbox.networks.process}
     before = {name: (_mounts(pid), _descriptors(pid)) for name, pid in pids.items()}
     memory = {name: _rss(pid) for name, pid in pids.items() if name != "main"}
     blocks = _blocks()

@@ -28,7 +28,7 @@ def _controllers(bench: Bench) -> Iterator[None]:
     yield
     parents = [parent for parent, _ in known.values() if os.path.isdir(parent)]
     groups = [name for parent in parents for name in os.listdir(parent)]
-    assert [name for name in groups if name.startswith(f"pybuild-{bench.sandbox._helper}-")] == []
+    assert [name for name in groups if name.startswith(f"pybuild-{bench.sandbox.helper}-")] == []
 
 
 def test_more_memory_than_the_limit_is_killed(bench: Bench) -> None:

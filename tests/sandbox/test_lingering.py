@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -122,6 +123,21 @@ def test_a_file_that_stays_open_for_writing_fails_its_step(bench: Bench, shared:
         with pytest.raises(SandboxError, match="still open for writing"):
             passing.wait(seal=True)
         assert holder.attack() == "changed"
+    finally:
+        holder.close()
+
+
+def test_a_file_that_is_let_go_of_in_time_fails_nothing(bench: Bench, shared: Path) -> None:
+    holder = Holder(bench, shared, "os.close(descriptor)")
+    said: list[str] = []
+    letting_go = threading.Timer(0.05, lambda: said.append(holder.attack()))
+    letting_go.daemon = True
+    try:
+        passing = holder.be_passed('"/d/file", os.O_RDWR')
+        letting_go.start()
+        assert passing.wait(seal=True).status == 0
+        letting_go.join()
+        assert said == ["changed"]
     finally:
         holder.close()
 

@@ -51,7 +51,7 @@ def test_address_route_and_isolation_from_the_host(bench: Bench) -> None:
     assert "inet 10." in result.out
     assert "default via 10." in result.out
     assert "reached" not in result.out
-    bridge = bench.sandbox._networks.bridge
+    bridge = bench.sandbox.networks.bridge
     assert sorted(interfaces(bridge)) == [bridge, f"{bridge}.1"]
     bench.sandbox.close()
     assert wait_until(lambda: not os.path.exists(f"{RUN_DIRECTORY}/{bridge}"))
@@ -176,7 +176,7 @@ def test_a_killed_build_leaves_nothing(bench: Bench, victim: str) -> None:
         "spec = ContainerSpec(lowers=(lower,), upper=upper, work=work, init=init, argv=argv)\n"
         "sandbox = Sandbox('/nowhere')\n"
         "container = sandbox.start_container(spec)\n"
-        "print(sandbox._networks._process, sandbox._networks.bridge, file=sys.stderr, flush=True)\n"
+        "print(sandbox.networks.process, sandbox.networks.bridge, file=sys.stderr, flush=True)\n"
         "container.wait()\n"
     )
     spec = bench.spec("unused")
@@ -253,7 +253,7 @@ def test_ipv6(bench: Bench) -> None:
     """Outside is reached through translated addresses; the host is not; settings are put back."""
     if shutil.which("ip") is None or not os.path.exists("/proc/net/if_inet6"):
         pytest.skip("needs ip (Debian: iproute2) and IPv6")
-    bench.sandbox._networks._directory = str(bench.path / "run")  # builds beside this test keep nothing switched for us
+    bench.sandbox.networks.directory = str(bench.path / "run")  # builds beside this test keep nothing switched for us
     name = f"pt{os.getpid()}"
     settings = "/proc/sys/net/ipv6/conf"
     watched = [f"{settings}/{of}/{key}" for of in ("all", name) for key in ("forwarding", "accept_ra")]
@@ -329,7 +329,7 @@ def _address_of(interface: str) -> str:
 def test_a_step_that_speaks_as_a_router(bench: Bench) -> None:
     """CVE-2020-13401. The machine neither believes it nor lets it in; of the three messages only the ping is let in."""
     bench.sh("true", network="default")
-    bridge = bench.sandbox._networks.bridge
+    bridge = bench.sandbox.networks.bridge
     claimed = _address_of(bridge).rpartition(".")[0] + ".77"
     with socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, bridge.encode())
@@ -371,7 +371,7 @@ for kind, rest in ((5, own), (3, bytes(4))):  # a redirect, and "there is no suc
 def test_a_step_that_redirects(bench: Bench) -> None:
     """What concerns a connection of the machine's own is let in, but for advice on other ways."""
     bench.sh("true", network="default")
-    bridge = bench.sandbox._networks.bridge
+    bridge = bench.sandbox.networks.bridge
     reading, writing = os.pipe()
     spec = bench.python_spec(REDIRECT, network="default")
     with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as listener, os.fdopen(reading) as said:
@@ -501,21 +501,21 @@ lower, upper, work, init, run = sys.argv[1:]
 spec = ContainerSpec(lowers=(lower,), upper=upper, work=work, init=init,
                      argv=("/bin/sh", "-c", "nc -w 5 198.51.100.2 7000 < /dev/null"))
 sandbox = Sandbox(run)
-sandbox._networks._directory = run
+sandbox.networks.directory = run
 try:
     sandbox.run(spec)
-    network, bridge = sandbox._networks._process, sandbox._networks.bridge
+    network, bridge = sandbox.networks.process, sandbox.networks.bridge
     sys.stdout.flush()
     assert rules().count(f'comment "{bridge}"') == 4
     if os.environ["KILLED"]:
         os.kill(network, signal.SIGKILL)
         os.waitpid(network, 0)
-        sandbox._networks._process = 0
+        sandbox.networks.process = 0
         assert bridge in rules()
         again = Sandbox(run)
-        again._networks._directory = run
+        again.networks.directory = run
         again.start(network=True)
-        again._networks.take()
+        again.networks.take()
         assert bridge not in rules()
         again.close()
 finally:

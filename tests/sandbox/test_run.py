@@ -342,7 +342,7 @@ def test_nothing_survives_a_kill(bench: Bench, victim: str) -> None:
         f" argv={spec.argv!r}, network='none')\n"
         "sandbox = Sandbox('/nowhere')\n"
         "container = sandbox.start_container(spec)\n"
-        "print(sandbox._helper, file=sys.stderr, flush=True)\n"
+        "print(sandbox.helper, file=sys.stderr, flush=True)\n"
         "container.wait()\n"
     )
     process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE)

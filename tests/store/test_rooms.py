@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from buildah_py.store.disk_usage import disk_usage, remove_tree
+from buildah_py.store.disk_usage import disk_usage, remove_tree, trim_logs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,3 +95,17 @@ def test_a_tree_that_is_filled_while_it_is_emptied(tmp_path: Path, monkeypatch: 
     remove_tree(str(tmp_path / "tree"))
     assert os.listdir(tmp_path) == []
     assert len(filled) == 3
+
+
+def test_records_and_logs_of_builds_go_by_number_size_and_age(tmp_path: Path) -> None:
+    names = [f"179600000000000000{number}-1-1" for number in range(10)]
+    for name in names:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.log").write_bytes(b"x" * 9000)
+    trim_logs(str(tmp_path), {names[0]}, oldest=1796000000000000003)
+    assert sorted(os.listdir(tmp_path)) == [names[0], *names[3:]]
+    trim_logs(str(tmp_path), {names[0]}, most=5)
+    assert sorted(os.listdir(tmp_path)) == [names[0], *names[5:]]
+    trim_logs(str(tmp_path), (), most_bytes=30_000)
+    assert max(os.listdir(tmp_path)) == names[9]
+    assert len(os.listdir(tmp_path)) <= 3

@@ -53,6 +53,7 @@ class Command:
         self._step = step
         self._staged = staged
         self._held = ExitStack()
+        self._secrets: list[bytes] = []
         self._last = bytearray()
 
     def __enter__(self) -> Self:
@@ -92,6 +93,8 @@ class Command:
                 mounts += made.operations
                 environment.update(made.variables)
                 if made.secret:
+                    self._secrets += (one.content for one in made.operations if isinstance(one, FileMount))
+                    self._secrets += (value.encode("utf-8", "surrogateescape") for _, value in made.variables)
                     secrets += (operation.target for operation in made.operations)
                     secrets += (name for name, _ in made.variables)
         return ContainerSpec(
@@ -164,10 +167,10 @@ class Command:
             ended.status,
             hint=cause.hint or ("" if file_systems.owners else _SINGLE_ID),
             short=status_text(ended),
-            step=node.index + 1,
+            number=node.index + 1,
             place=(name, int(line)) if line.isdecimal() else (node.place, 0),
             excerpt=f"  {_first_line(node.text)}" if node.where is None else redact(node.where.listing()),
-            output=tuple(said.splitlines()[-_SHOWN:]),
+            last_lines=tuple(said.splitlines()[-_SHOWN:]),
         )
 
     def _show(self, stream: int) -> Callable[[bytes], None]:
@@ -181,7 +184,7 @@ class Command:
         for descriptor in streams:
             poll.register(descriptor, select.POLLIN)
         left = len(streams)
-        with StepLog(lambda: open_log(self._worker.store, self._node.index + 1)) as log:
+        with StepLog(lambda: open_log(self._worker.store, self._node.index + 1), secrets=self._secrets) as log:
             while left:
                 for descriptor, _ in poll.poll():
                     data = os.read(descriptor, _PIECE)

@@ -1,4 +1,4 @@
-"""The output of a step, kept in a file: all of it, up to a size that only a mistake or an attack exceeds."""
+"""The output of a step, kept in a file: all of it but secrets, up to a size that only mistakes and attacks exceed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Final, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from types import TracebackType
 
     from buildah_py.store import Store
@@ -14,13 +14,18 @@ if TYPE_CHECKING:
 MOST: Final = 128 << 20
 """Bytes of a step's output that are kept."""
 _END: Final = 64 << 10
+_SHORTEST: Final = 6  # bytes of a secret: shorter ones are in ordinary words too
 
 
 class StepLog:
-    """Written as output comes; `open_file` is called with the first. Behind MOST, only the end is kept."""
+    """Written as output comes; `open_file` is called with the first. Behind MOST, only the end is kept.
 
-    def __init__(self, open_file: Callable[[], int], most: int = MOST) -> None:
+    Where the output has one of the `secrets` in it, or a line of one, asterisks are kept instead.
+    """
+
+    def __init__(self, open_file: Callable[[], int], most: int = MOST, secrets: Iterable[bytes] = ()) -> None:
         self._open_file = open_file
+        self._mask = _Mask(secrets)
         self._most = most
         self._descriptor = -1
         self._size = 0
@@ -35,6 +40,7 @@ class StepLog:
     ) -> None:
         if self._descriptor >= 0:
             try:
+                self._keep(self._mask.rest())
                 if self._end:
                     left = self._left_out - len(self._end)
                     self._write(b"\n[%d bytes are left out]\n" % left if left else b"")
@@ -46,6 +52,9 @@ class StepLog:
         """Keep output. Raises OSError."""
         if self._descriptor < 0:
             self._descriptor = self._open_file()
+        self._keep(self._mask.masked(data))
+
+    def _keep(self, data: bytes) -> None:
         kept = data[: max(0, self._most - self._size)]
         self._size += len(kept)
         self._write(kept)
@@ -59,6 +68,35 @@ class StepLog:
         view = memoryview(data)
         while view:
             view = view[os.write(self._descriptor, view) :]
+
+
+class _Mask:
+    """Puts asterisks in the place of secrets, however output is cut into pieces; what may begin one is held back."""
+
+    def __init__(self, secrets: Iterable[bytes]) -> None:
+        parts = {part.strip() for secret in secrets for part in (secret, *secret.split(b"\n"))}
+        self._parts = sorted((part for part in parts if len(part) >= _SHORTEST), key=len, reverse=True)
+        self._held = b""
+
+    def masked(self, data: bytes) -> bytes:
+        """Return what can be kept by now."""
+        if not self._parts:
+            return data
+        data = self._replaced(self._held + data)
+        longest = min(len(data), len(self._parts[0]) - 1)
+        held = next((n for n in range(longest, 0, -1) if any(part.startswith(data[-n:]) for part in self._parts)), 0)
+        self._held = data[len(data) - held :]
+        return data[: len(data) - held]
+
+    def rest(self) -> bytes:
+        """Return what was held back, once no more comes."""
+        held, self._held = self._held, b""
+        return held
+
+    def _replaced(self, data: bytes) -> bytes:
+        for part in self._parts:
+            data = data.replace(part, b"***")
+        return data
 
 
 def open_log(store: Store, number: int) -> int:

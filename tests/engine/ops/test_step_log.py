@@ -2,10 +2,14 @@ from __future__ import annotations
 
 import errno
 import os
+import tempfile
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from buildah_py.engine.containers import Cancellation, Containers
 from buildah_py.engine.ops import Task
@@ -18,7 +22,6 @@ from buildah_py.plan.steps import RunStep
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from buildah_py.progress.events import Event
 
@@ -106,3 +109,20 @@ def test_a_container_whose_output_cannot_be_kept_is_ended(tmp_path: Path, failin
     assert container.calls == ["kill", "wait"]
     containers.cancel()
     assert container.calls == ["kill", "wait"], "what has ended is not known any more"
+
+
+_words = st.sampled_from([b"word", b"hidden", b" ", b"hid", b"den", b"\n", b"line two", b"line", b"two"])
+
+
+@settings(max_examples=60)
+@given(st.lists(_words, max_size=20), st.integers(1, 7))
+def test_no_secret_is_kept_however_output_is_cut(words: list[bytes], size: int) -> None:
+    whole = b"".join(words)
+    secrets = [b"hidden\n", b"first\nline two\n", b"ab"]
+    with tempfile.TemporaryDirectory() as directory:
+        path = os.path.join(directory, "log")
+        with StepLog(lambda: os.open(path, os.O_WRONLY | os.O_CREAT), secrets=secrets) as log:
+            for place in range(0, len(whole), size):
+                log.add(whole[place : place + size])
+        kept = Path(path).read_bytes() if whole else b""
+    assert kept == whole.replace(b"line two", b"***").replace(b"hidden", b"***")

@@ -1,0 +1,224 @@
+"""Record of a build in the store's history: heard of its events, and written beside the output of its steps.
+
+docs/reports.md describes the file. Whatever stands in its way is logged: it never fails a build.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from buildah_py import debug
+from buildah_py.errors import Interrupted, StoreError
+from buildah_py.plan.steps import BaseStep
+from buildah_py.progress import events
+from buildah_py.sources.urls import redact
+from buildah_py.store.names import familiar_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from buildah_py.api.opening import BuildSession
+    from buildah_py.api.request import BuildRequest
+    from buildah_py.cache import Record
+    from buildah_py.plan import Node
+    from buildah_py.progress.events import Event
+    from buildah_py.store import Store
+
+_FORMAT: Final = "pybuild build"  # read by explain/builds.py, with the names below
+_VERSION: Final = 1
+_RECORD: Final = "build.json"
+_MOST_STEPS: Final = 2000
+_MOST_LINES: Final = 100  # warnings and notes
+_MOST_TRANSFERS: Final = 500
+_MOST_TEXT: Final = 4000
+_TRIMMED_FROM: Final = 150  # builds
+
+
+_KINDS: Final = {
+    "BaseStep": "from",
+    "RunStep": "run",
+    "CaptureStep": "capture",
+    "CopyStep": "copy",
+    "WorkdirStep": "workdir",
+}
+
+
+class BuildHistory:
+    """Sink of a build's events, which passes them on to `emit`. `nodes` are those of its plan, once there is one."""
+
+    def __init__(self, request: BuildRequest, emit: Callable[[Event], None]) -> None:
+        self.nodes: Sequence[Node] = ()
+        self._request = request
+        self._emit = emit
+        self._created = time.time()
+        self._began = time.monotonic()
+        self._steps: dict[int, tuple[float, float, events.StepDone | None]] = {}
+        self._phases: list[tuple[str, float]] = [("prepare", 0.0)]
+        self._warnings: list[tuple[int, str]] = []
+        self._notes: list[tuple[float, int, str]] = []
+        self._caches: list[dict[str, Any]] = []
+        self._transfers: dict[tuple[int, str], dict[str, Any]] = {}
+
+    def __call__(self, event: Event) -> None:
+        """Hear of an event, and pass it on."""
+        if isinstance(event, events.StepDone):
+            end = self._now()
+            start = min(end - event.seconds, self._steps.get(event.id, (end,))[0])
+            self._steps[event.id] = max(0.0, start), end, event
+        elif isinstance(event, events.StepStarted):
+            self._steps[event.id] = self._now(), 0.0, None
+        elif isinstance(event, events.Warning):
+            if len(self._warnings) < _MOST_LINES:
+                self._warnings.append((event.id, _bounded(event.text)))
+        elif isinstance(event, events.Note):
+            if len(self._notes) < _MOST_LINES:
+                self._notes.append((self._now(), event.id, _bounded(event.text)))
+        elif isinstance(event, events.BuildStarted):
+            self.begin("steps")
+        elif isinstance(event, events.CacheRead | events.CacheSent):
+            self._caches.append({**event._asdict(), "cache": redact(event.cache)})
+        elif hasattr(event, "what"):
+            self._heard(event)
+        self._emit(event)
+
+    def _heard(self, event: Any) -> None:
+        """Take note of how far a transfer is: `what` of step `id` has taken `seconds` for `done` of the `unit`."""
+        key = event.id, event.what
+        if key in self._transfers or len(self._transfers) < _MOST_TRANSFERS:
+            end = self._now()
+            start = round(max(0.0, end - event.seconds), 4)
+            self._transfers[key] = {
+                "step": event.id,
+                "what": _bounded(event.what),
+                "start": start,
+                "end": round(end, 4),
+                "done": event.done,
+                "unit": event.unit,
+            }
+
+    def begin(self, phase: str) -> None:
+        """Count the time from now on as that phase's."""
+        self._phases.append((phase, self._now()))
+
+    def write(
+        self,
+        session: BuildSession,
+        records: Mapping[int, Record],
+        image: str,
+        names: Iterable[str],
+        error: BaseException | None = None,
+    ) -> str:
+        """Write the record; its path, "" where that cannot be done. `error` is what the build failed of."""
+        store = session.worker.store
+        try:
+            return self._write(store, self._described(session, records, image, names, error))
+        except (OSError, StoreError) as fault:
+            debug.log("the record of the build cannot be written: %s", fault)
+            return ""
+
+    def _now(self) -> float:
+        return time.monotonic() - self._began
+
+    def _described(
+        self,
+        session: BuildSession,
+        records: Mapping[int, Record],
+        image: str,
+        names: Iterable[str],
+        error: BaseException | None,
+    ) -> dict[str, object]:
+        store, request, main = session.worker.store, self._request, session.main
+        seconds = self._now()
+        stopped = isinstance(error, Interrupted) or (error is not None and not isinstance(error, Exception))
+        return {
+            "format": _FORMAT,
+            "version": _VERSION,
+            "id": build_id(store.lease.name),
+            "created": round(self._created, 3),
+            "seconds": round(seconds, 4),
+            "outcome": "done" if error is None else events.CANCELLED if stopped else events.FAILED,
+            "error": "" if error is None else _bounded(str(error)),
+            "file": redact(session.build_file.source.name),
+            "context": redact(main.lasting or ""),
+            "target": request.target,
+            "platform": request.platform,
+            "names": [familiar_name(name) for name in names],
+            "image": image,
+            "steps": list(self._described_steps(store, records)),
+            "phases": [
+                {"name": name, "start": round(start, 4), "end": round(end, 4)}
+                for (name, start), end in zip(
+                    self._phases, [*(start for _, start in self._phases[1:]), seconds], strict=True
+                )
+            ],
+            "caches": self._caches,
+            "transfers": list(self._transfers.values()),
+            "warnings": [{"step": step, "text": text} for step, text in self._warnings],
+            "notes": [{"at": round(at, 4), "step": step, "text": text} for at, step, text in self._notes],
+        }
+
+    def _described_steps(self, store: Store, records: Mapping[int, Record]) -> Iterable[dict[str, object]]:
+        layers: dict[int, tuple[str, ...]] = {index: (record.diff_id,) for index, record in records.items()}
+        totals: dict[str, int] = {}
+        for node in self.nodes:
+            totals[node.stage] = totals.get(node.stage, 0) + 1
+            if isinstance(node.step, BaseStep):
+                layers[node.index] = node.step.diff_ids
+        sizes = store.layers.several([one for some in layers.values() for one in some])
+        for node in self.nodes[:_MOST_STEPS]:
+            start, end, done = self._steps.get(node.index + 1, (0.0, 0.0, None))
+            own = layers.get(node.index, ())
+            described: dict[str, object] = {
+                "id": node.index + 1,
+                "stage": node.stage,
+                "number": node.number,
+                "total": totals[node.stage],
+                "text": _bounded(node.text),
+                "line": int(line) if (line := node.place.rpartition(":")[2]).isdecimal() else 0,
+                "kind": _KINDS[type(node.step).__name__],
+                "depends": [index + 1 for index in node.needs],
+                "outcome": done.outcome if done else "",
+                "start": round(start, 4),
+                "end": round(end, 4),
+                "bytes": sum(sizes[one].size for one in own if one in sizes),
+                "layer": own[-1] if own else "",
+            }
+            if done is not None and (done.outcome != events.HIT or done.source):
+                described["reason"] = _bounded(done.reason)
+                described["same"] = done.same
+                described["source"] = redact(done.source)
+                described["cpu"] = round(done.cpu, 3)
+                described["memory"] = done.memory
+            yield described
+
+    def _write(self, store: Store, record: Mapping[str, object]) -> str:
+        """Write the record beside the steps' output; with many builds, remove the oldest ones."""
+        from buildah_py.store.disk_usage import trim_logs
+
+        logs = store.path("logs")
+        directory = os.path.join(logs, store.lease.name)
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+        path = os.path.join(directory, _RECORD)
+        descriptor = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with open(descriptor, "w", encoding="ascii") as file:
+            file.write(json.dumps(record))
+        os.replace(f"{path}.new", path)
+        if len(os.listdir(logs)) > _TRIMMED_FROM:
+            from buildah_py.store.locks import living_leases
+
+            trim_logs(logs, living_leases(store.path("leases")))
+        return path
+
+
+def build_id(name: str) -> str:
+    """Return the id of a build, by the name of its directory of logs; it begins with a letter, as no step's number."""
+    return f"b{hashlib.sha256(name.encode()).hexdigest()[:9]}"
+
+
+def _bounded(text: str) -> str:
+    """Give a text without credentials in URLs, and not too long."""
+    return redact(text[:_MOST_TEXT])

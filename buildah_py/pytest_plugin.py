@@ -1,0 +1,34 @@
+"""A fixture for pytest: images that tests need, built once for all of them. Its entry point is `pytest11`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from buildah_py.api.built import Built
+
+
+@pytest.fixture(scope="session")
+def pybuild_image() -> Callable[..., Built]:
+    """Give a function that takes what `buildah_py.build` takes, and builds each image once in a session.
+
+    A build that fails is an error of the test, with the end of the failed step's output.
+    """
+    from buildah_py import StepFailed, build
+
+    made: dict[str, Built] = {}
+
+    def image(context: Any = ".", **options: Any) -> Built:
+        key = repr((str(context), sorted(options.items(), key=lambda one: one[0])))
+        if key not in made:
+            try:
+                made[key] = build(context, **options)
+            except StepFailed as error:
+                pytest.fail(f"{error}\n\n{error.output}", pytrace=False)
+        return made[key]
+
+    return image

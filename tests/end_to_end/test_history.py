@@ -1,0 +1,107 @@
+"""What builds leave behind: records, what steps printed, and the pages that are made of them."""
+
+from __future__ import annotations
+
+import json
+import stat
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.pages.reader import Page
+
+if TYPE_CHECKING:
+    from tests.end_to_end.conftest import Pybuild
+
+TEXT = """FROM busybox AS make
+RUN echo made; echo x >/x
+FROM busybox
+COPY --from=make /x /x
+RUN echo https://me:word@host/ </x; cat /run/secrets/none 2>/dev/null; echo over >&2
+"""
+
+
+@pytest.mark.either_user
+def test_builds_and_their_logs(busybox: Pybuild) -> None:
+    context = busybox.context(TEXT)
+    busybox.build(context)
+    busybox.build(context)
+    (context / "Buildfile").write_text(TEXT + "RUN echo no; exit 3\n")
+    busybox.build(context, status=3)
+    failed, hits, first = busybox.run("builds").stdout.splitlines()[1:]
+    assert [line.split()[-3:] for line in (failed, hits, first)] == [
+        ["3/3", "FAILED", "-"],
+        ["3/3", "DONE", "test:latest"],
+        ["0/3", "DONE", "test:latest"],
+    ]
+    assert busybox.run("logs", "^2", "make/1").stdout == "made\n"
+    assert busybox.run("logs", "^2").stdout.count("\nhttps://me:word@host/\nover\n") == 1
+    assert busybox.run("logs").stdout.endswith("RUN echo no; exit 3\nno\n")
+    assert "printed nothing" in busybox.run("logs", "test").stderr
+    (shown,) = json.loads(busybox.run("builds", "^2", "--format=json").stdout)["builds"]
+    assert (shown["outcome"], shown["names"], shown["error"]) == ("done", ["test:latest"], "")
+    made, copied, ran = (step for step in shown["steps"] if step["kind"] != "from")
+    assert (made["stage"], made["outcome"], made["reason"]) == ("make", "ran", "no record: first build")
+    assert (copied["depends"], ran["depends"]) == ([1, made["id"]], [copied["id"]])
+    assert "https://xxxxx@host/" in ran["text"]
+    assert 0 < made["start"] < made["end"] <= copied["start"] < ran["end"] < shown["seconds"]
+    assert min(made["bytes"], ran["bytes"], ran["memory"]) > 0
+    assert "clean" in busybox.run("fsck").stdout
+    kept = [path for path in (busybox.root / "logs").rglob("*") if path.name != "logs"]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in kept} == {0o700, 0o600}
+    (context / "Buildfile").write_text("FROM busybox\nRUN --mount=type=secret,id=a cat /run/secrets/a; echo =\n")
+    (busybox.work / "secret").write_text("one hidden line\nanother\n")
+    assert "another" in busybox.build(context, "--secret", "id=a,src=secret").shown
+    assert busybox.run("logs", "^0", "2").stdout == "***\n=\n"
+    busybox.run("-q", "-t", "registry.example.org/a/team/app:1.42", "--secret", "id=a,src=secret", context)
+    shown = busybox.run("builds").stdout
+    assert "…g/a/team/app:1.42" in shown
+    steps = busybox.run("builds", "^2").stdout.partition("\nSTEP ")[2]
+    assert max(map(len, shown.splitlines() + steps.splitlines())) <= 80
+    busybox.run("prune", "--all", "--force")
+    assert len(busybox.run("builds").stdout.splitlines()) == 1
+    assert "no build is remembered here" in busybox.run("logs", status=125).stderr
+
+
+def test_reports_of_builds(busybox: Pybuild) -> None:
+    context = busybox.context(TEXT + "RUN rm /x; echo '<b>bold</b>'\nCMD /x\n")
+    busybox.build(context, "--report", "report.html", "-o", "type=oci,dest=image.tar")
+    page = Page((busybox.work / "report.html").read_text())
+    for told in (
+        "test:latest",
+        "0 of 4 steps cached",
+        "RUN rm /x; echo '<b>bold</b>'",
+        "exported",
+        "critical path",
+        "base images",
+        "1 warning",
+        "Where the bytes are",
+        "Largest files",
+        "/bin/busybox",
+        "In vain",
+    ):
+        assert told in page.text, told
+    assert "wrote the report" in busybox.run("report", "test", "-o", "again.md").stdout
+    assert "```mermaid\ngantt\n" in (busybox.work / "again.md").read_text()
+    assert busybox.run("report", "-o", "-").stdout.startswith("<!DOCTYPE html>")
+    busybox.run("layers", "test", "--html", "layers.html")
+    assert "/bin/busybox" in Page((busybox.work / "layers.html").read_text()).text
+    (context / "Buildfile").write_text(TEXT + "RUN echo alas; exit 3\n")
+    failed = busybox.build(context, "--report", "failed.html", status=3)
+    assert "warning" not in failed.shown
+    page = Page((busybox.work / "failed.html").read_text())
+    assert page.text.count("alas") > 2
+    assert "Failed after" in page.text
+    assert "there is no report" in busybox.build(context, "--report", "none/x.html", status=3).shown
+    assert "FILE.html or FILE.md" in busybox.build(context, "--report", "x.pdf", status=2).shown
+
+
+@pytest.mark.root
+def test_a_record_that_cannot_be_written_fails_no_build(busybox: Pybuild) -> None:
+    context = busybox.context("FROM busybox\nWORKDIR /srv\n")
+    busybox.build(context)
+    (busybox.root / "logs").rename(busybox.root / "elsewhere")
+    (busybox.root / "logs").write_text("")
+    assert busybox.build(context).outcomes() == ["HIT"]
+    (busybox.root / "logs").unlink()
+    assert len(busybox.run("builds").stdout.splitlines()) == 1

@@ -1,0 +1,196 @@
+"""The pages of docs/how-to, done as they stand: files are written, commands run in order, and what they print compared.
+
+In a page, indented lines are a file where a line such as "`Buildfile`:" stands above them, and a session where they
+begin with `$ `: lines behind a command are what it prints, `…` stands for anything. Other blocks are not tried.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+
+from tests.end_to_end.conftest import PYBUILD
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.end_to_end.conftest import OrdinaryUser, Pybuild
+
+PAGES = Path(__file__).parents[2] / "docs" / "how-to"
+REGISTRY = """version: 0.1
+storage: {{filesystem: {{rootdirectory: {directory}/registry}}}}
+http: {{addr: "127.0.0.1:5000"}}
+{auth}
+"""
+HTPASSWD = "anna:$2y$05$abcdefghijklmnopqrstuuLK7U1u6pVRmL7L1BBM2aS35PSZnDXlK\n"  # s3cret
+SESSION = r"""set -u
+ip link set lo up
+docker-registry serve {directory}/registry.yml >{directory}/registry.log 2>&1 &
+registry=$!
+trap 'kill $registry' EXIT
+for n in $(seq 200); do (exec 3<>/dev/tcp/127.0.0.1/5000) 2>/dev/null && break; sleep 0.05; done
+shopt -s expand_aliases
+{commands}
+"""
+_MARK = "--- {number} ---"
+
+
+class Command(NamedTuple):
+    """A line of a session, and what it prints."""
+
+    text: str
+    output: list[str]
+
+
+def blocks(page: str) -> Iterator[tuple[str, list[str]]]:
+    """Give the indented blocks of a page, each with the line above it."""
+    above, block = "", list[str]()
+    for line in [*page.split("\n"), "end"]:
+        begins = line.startswith("    $ ") and block and not block[0].startswith("$ ")
+        if not begins and (line.startswith("    ") or (block and not line)):
+            block.append(line[4:])
+        else:
+            if block:
+                while not block[-1]:
+                    block.pop()
+                yield above, block
+                block = [line[4:]] if begins else []
+            above = line or above
+
+
+def read(page: str) -> tuple[dict[str, str], list[Command]]:
+    """Give the files of a page, and the commands of its sessions."""
+    files, commands = {}, []
+    for above, block in blocks(page):
+        named = re.fullmatch(r"`([\w./-]+)`:", above)
+        if block[0].startswith("$ "):
+            for line in block:
+                if line.startswith("$ "):
+                    commands.append(Command(line[2:], []))
+                else:
+                    commands[-1].output.append(line)
+        elif named:
+            files[named[1]] = "\n".join(block) + "\n"
+    return files, commands
+
+
+def pattern(lines: list[str]) -> str:
+    """Make a regular expression of lines in which `…` stands for anything, alone on a line for any lines."""
+    return "".join(
+        r"(?:.*\n)*?" if line == "…" else ".*".join(map(re.escape, line.split("…"))) + r"\n" for line in lines
+    )
+
+
+def session(
+    pybuild: Pybuild,
+    place: Path,
+    files: dict[str, str],
+    commands: list[str],
+    *,
+    passwords: bool = False,
+    user: OrdinaryUser | None = None,
+    environ: dict[str, str] | None = None,
+) -> str:
+    """Run commands in a directory with these files, beside a registry, in a network of their own; what they print."""
+    work, own = place / "page", place / "own"
+    for directory in (work, own, own / "bin", own / "home"):
+        directory.mkdir()
+    for name, text in files.items():
+        (work / name).parent.mkdir(exist_ok=True)
+        (work / name).write_text(text)
+    (own / "htpasswd").write_text(HTPASSWD)
+    auth = f'auth: {{htpasswd: {{realm: r, path: "{own}/htpasswd"}}}}' if passwords else ""
+    (own / "registry.yml").write_text(REGISTRY.format(directory=own, auth=auth))
+    program = shlex.join(user.command if user else (PYBUILD,))
+    (own / "bin" / "pybuild").write_text(f'#!/bin/sh\nexec {program} "$@"\n')
+    (own / "bin" / "pybuild").chmod(0o755)
+    environment = {
+        **pybuild.environ(),
+        "PATH": f"{own}/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
+        "HOME": str(own / "home"),
+        "COLUMNS": "120",
+        **(environ or {}),
+    }
+    text = SESSION.format(directory=own, commands="\n".join(commands))
+    if user is not None:
+        environment["PYBUILD_ROOT"] = str(own / "state")
+        (own / "state").mkdir()
+        os.chown(own / "state", user.uid, user.uid)
+        text = text.replace("shopt", "pybuild bootstrap busybox >/dev/null\nshopt")
+    return subprocess.run(
+        ["unshare", "--net", "bash", "-c", text],
+        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=work,
+        env=environment,
+        timeout=200,
+    ).stdout
+
+
+CI_VARIABLES = {
+    "github": {"IMAGE": "localhost:5000/team/app", "GITHUB_ACTOR": "anna", "GITHUB_SHA": "1234", "PASSWORD": "s3cret"},
+    "gitlab": {
+        "IMAGE": "localhost:5000/team/app",
+        "CI_REGISTRY": "localhost:5000",
+        "CI_REGISTRY_USER": "anna",
+        "CI_REGISTRY_PASSWORD": "s3cret",
+        "CI_COMMIT_SHA": "1234",
+    },
+}
+
+
+def scripts(value: Any) -> Iterator[str]:
+    """Give the commands of a CI's file in their order."""
+    if isinstance(value, dict):
+        for name, part in value.items():
+            if name in ("run", "script", "before_script"):
+                yield from [part] if isinstance(part, str) else part
+            else:
+                yield from scripts(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from scripts(part)
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("name", CI_VARIABLES)
+def test_commands_of_a_ci_run_and_the_next_job_hits(busybox: Pybuild, tmp_path: Path, name: str) -> None:
+    import yaml
+
+    text = (PAGES.parents[1] / "examples" / "ci" / f"{name}.yml").read_text()
+    found = [line for line in scripts(yaml.safe_load(text)) if line.startswith(("pybuild", "echo"))]
+    assert len(found) == 2
+    files = {"Buildfile": "FROM busybox\nRUN echo 1 >/x\n"}
+    again = ["export PYBUILD_ROOT=$PWD/other", "pybuild bootstrap busybox"]
+    report = "ls build.json report.* | wc -l"
+    shown = session(
+        busybox, tmp_path, files, [*found, report, *again, *found], passwords=True, environ=CI_VARIABLES[name]
+    )
+    first, second = re.findall(r"(\d+) from the cache, (\d+) executed", shown)
+    assert (first, second) == (("0", "1"), ("1", "0")), shown
+    assert "\n2\n" in shown
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("page", sorted(path.stem for path in PAGES.glob("*.md")))
+def test_a_page_is_true(busybox: Pybuild, tmp_path: Path, page: str, request: pytest.FixtureRequest) -> None:
+    if not all(map(shutil.which, ("docker-registry", "unshare", "ip", "bash"))):
+        pytest.skip("needs docker-registry, unshare, ip and bash")
+    files, commands = read((PAGES / f"{page}.md").read_text())
+    lines = [f"{one.text}\necho '{_MARK.format(number=number)}'" for number, one in enumerate(commands)]
+    user = request.getfixturevalue("ordinary_user") if page == "rootless" else None
+    shown = session(busybox, tmp_path, files, lines, passwords=page == "private-registry", user=user)
+    for number, one in enumerate(commands):
+        printed, mark, shown = shown.partition(_MARK.format(number=number) + "\n")
+        assert mark, (one.text, printed)
+        assert re.fullmatch(pattern(one.output), printed), f"{one.text}\n{printed}"
+    assert commands
