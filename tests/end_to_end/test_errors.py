@@ -1,4 +1,7 @@
-"""What bad input gets: one clear message, the right exit status, nothing left over, a store that works next time."""
+"""What bad input gets: one clear message, the right exit status, nothing left over, a store that works next time.
+
+The words for each mistake that people make are in test_mistakes.py.
+"""
 
 from __future__ import annotations
 
@@ -88,12 +91,9 @@ def test_a_syntax_error_names_its_place(clean: Pybuild) -> None:
         ("", "", "no instructions|empty|no FROM|no build stage"),
         ("RUN true\n", "1:1", "FROM"),
         ("FROM busybox\nCOPY a\n", "2:", "COPY"),
-        ("FROM busybox\nRUN --mount=type=nope true\n", "2:", "nope"),
-        ("FROM busybox\nCOPY --frm=x a b\n", "2:", "--frm"),
         ("FROM busybox\nENV a=${b\n", "2:", ""),
         ("FROM nowhere:1\n", "1:6", "nowhere:1"),
         ("FROM busybox\nCOPY --from=nostage /a /b\n", "2:", "nostage"),
-        ("FROM busybox\nEXPOSE 99999999\n", "2:", "99999999"),
         ("FROM busybox\nSTOPSIGNAL SIGNONE\n", "2:12", "SIGNONE"),
         ("FROM busybox AS a\nCOPY --from=a /x /y\n", "2:", "itself"),
     ],
@@ -108,11 +108,8 @@ def test_mistakes_in_the_file(clean: Pybuild, text: str, place: str, words: str)
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("FROM busybox\nCOPY missing.txt /\n", "missing.txt"),
         ("FROM busybox\nCOPY ../outside /\n", "outside"),
         ("FROM busybox\nWORKDIR /etc/passwd\n", "/etc/passwd"),
-        ("FROM busybox\nUSER nobody-knows\nRUN true\n", "nobody-knows"),
-        ("FROM busybox\nCOPY --chown=nobody-knows Buildfile /\n", "nobody-knows"),
         ("FROM busybox\nCOPY Buildfile /etc/passwd/\n", "passwd"),
     ],
 )
@@ -122,9 +119,7 @@ def test_mistakes_that_only_execution_shows(clean: Pybuild, text: str, words: st
     assert words in clean.build(context, status=125).shown
 
 
-@pytest.mark.parametrize(
-    ("command", "status"), [("exit 3", 3), ("kill -9 $$", 137), ("/etc/passwd", 126), ("nope", 127)]
-)
+@pytest.mark.parametrize(("command", "status"), [("exit 3", 3), ("kill -9 $$", 137)])
 def test_the_status_of_run_becomes_ours(clean: Pybuild, command: str, status: int) -> None:
     context = clean.context(f"FROM busybox\nRUN echo before >&2; {command}\n")
     shown = clean.build(context, status=status).shown
