@@ -33,7 +33,7 @@ PARTS = [
 
 @pytest.mark.parametrize("command", [*([name] for name in COMMANDS), *PARTS], ids=" ".join)
 def test_every_command_knows_it(pybuild: Pybuild, command: list[str]) -> None:
-    assert re.search(r"^  --debug +say on standard error", pybuild.run(*command, "--help").stdout, re.MULTILINE)
+    assert re.search(r"^  -D, --debug +say on standard error", pybuild.run(*command, "--help").stdout, re.MULTILINE)
 
 
 def log(shown: str) -> str:

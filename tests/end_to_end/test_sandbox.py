@@ -209,7 +209,7 @@ def test_policies_that_are_refused(busybox: Pybuild, tmp_path: Path) -> None:
     [
         "--cap-add=CAP_FLY",
         "--cap-drop=nothing",
-        "--security-opt=apparmor=unconfined",
+        "--security-opt=apparmor=docker-default",
         "--security-opt=no-new-privileges=perhaps",
         "--ulimit=files=3",
         "--ulimit=nofile=2:1",

@@ -16,7 +16,7 @@ from buildah_py.sandbox.client import _refusal
         ("making /etc/hosts", errno.ENOSPC, "`pybuild prune` frees space"),
         ("making a process", errno.ENOSPC, "`pybuild doctor` tells what this machine allows"),
         ("USER", errno.EINVAL, "give this user more ids"),
-        ("USER", 0, ""),
+        ("USER", 0, "add the user in an earlier RUN"),
         ("mounting /proc", errno.EPERM, "`pybuild doctor` tells what this machine allows"),
     ],
 )
