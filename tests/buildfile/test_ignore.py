@@ -189,7 +189,7 @@ def slow_ignored(lines: list[str], path: str) -> bool:
     return result
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=600, deadline=None)
 @given(st.lists(PATTERNS, max_size=5), st.lists(PATHS, min_size=1, max_size=6))
 def test_agrees_with_the_slow_reading(lines: list[str], paths: list[str]) -> None:
     try:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
-_CONTAINERS, _THREADS = 500, 2
+_CONTAINERS, _THREADS = 300, 2
 _GROWTH = 4 << 20
 
 
