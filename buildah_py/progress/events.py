@@ -124,7 +124,7 @@ class BuildFailed(NamedTuple):
 
 
 class Error(NamedTuple):
-    """What ended the build, for who has nothing but the events: the program's edge makes it, last of all.
+    """Error that ended the build, for those who have nothing but the events: the program's edge makes it, last of all.
 
     `file`, `line` and `column` (from 1) say where in a build file that was, as far as it is known; `status` is the
     exit status.

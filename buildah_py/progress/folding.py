@@ -1,6 +1,6 @@
 """Sections that a CI's page folds: GitHub's groups, GitLab's sections. One is open at a time, as both want it.
 
-What steps print cannot begin or end one: it reaches the log without control characters, which GitLab's have, and as
+Output of steps cannot begin or end one: it reaches the log without control characters, which GitLab's have, and as
 lines that GitHub's runner does not obey (`text.without_command`).
 """
 

@@ -179,7 +179,7 @@ class PlainText(Ticking):
 
 
 class Reasons:
-    """What was said already of why steps are executed: that a build is the first is said once."""
+    """Reasons that were said already: that a build is the first is said once."""
 
     def __init__(self) -> None:
         self._first_was_told = False

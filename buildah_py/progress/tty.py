@@ -62,7 +62,7 @@ class _Running:
 
 
 class Screen(Ticking):
-    """What renderers on a terminal share: a picture at its lower end, and lines above it that stay.
+    """Base of renderers on a terminal: a picture at its lower end, and lines above it that stay.
 
     The terminal's modes are never changed and the cursor is never hidden, so that even a killed build leaves a usable
     terminal. A window that changes its size gets a fresh picture, and so does one that was given back by `fg`. No line

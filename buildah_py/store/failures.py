@@ -1,4 +1,4 @@
-"""What failed steps left: one for each build, so that somebody can have a look; never a layer, never a hit.
+"""Remains of failed steps: one for each build, so that somebody can have a look; never a layer, never a hit.
 
 failed/<build>.<time>-<lease>-<step>/  the step's staging directory as the command left it, and what describes it
 

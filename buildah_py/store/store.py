@@ -153,7 +153,7 @@ class Store:
 
     @cached_property
     def failures(self) -> Failures:
-        """What failed steps left."""
+        """Remains of failed steps."""
         from buildah_py.store.failures import Failures
 
         return Failures(self.path("failed"), self.lease.name, self.lock)
