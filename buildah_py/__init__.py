@@ -9,8 +9,6 @@ Nothing is imported before it is used.
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from buildah_py.api.built import Building, BuildStep, Built, save
-    from buildah_py.api.library import build, images, pull, push, remove, run, start_build, why
     from buildah_py.errors import (
         BuildFileError,
         Interrupted,
@@ -20,6 +18,8 @@ if TYPE_CHECKING:
         StepFailed,
         UsageError,
     )
+    from buildah_py.library.built import Building, BuildStep, Built, save
+    from buildah_py.library.calls import build, images, pull, push, remove, run, start_build, why
     from buildah_py.version import __version__
 
 __all__ = [
@@ -47,7 +47,7 @@ __all__ = [
 
 _HOMES = {
     **{name: "errors" for name in __all__ if name[0].isupper()},
-    **dict.fromkeys(("BuildStep", "Building", "Built", "save"), "api.built"),
+    **dict.fromkeys(("BuildStep", "Building", "Built", "save"), "library.built"),
     "__version__": "version",
 }
 
@@ -57,7 +57,7 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f"{__name__}.{_HOMES.get(name, 'api.library')}"), name)
+    return getattr(import_module(f"{__name__}.{_HOMES.get(name, 'library.calls')}"), name)
 
 
 def __dir__() -> list[str]:

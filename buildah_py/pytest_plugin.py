@@ -9,7 +9,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from buildah_py.api.built import Built
+    from buildah_py.library.built import Built
 
 
 @pytest.fixture(scope="session")

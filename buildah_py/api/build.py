@@ -18,7 +18,6 @@ from buildah_py.api.finishing import (
     shape_image,
     write_outputs,
 )
-from buildah_py.api.history import BuildHistory, build_id
 from buildah_py.api.opening import open_build, plan_options, refuse_what_is_not_allowed
 from buildah_py.api.output_options import check_epoch, meant_for_pushes, names_in_store, read_outputs
 from buildah_py.api.recorded import record, warned
@@ -26,6 +25,7 @@ from buildah_py.api.request import BuildRequest, BuildResult
 from buildah_py.engine import Engine
 from buildah_py.errors import UsageError
 from buildah_py.frozen import replace
+from buildah_py.history.recording import BuildHistory, build_id
 from buildah_py.meter import Listening
 from buildah_py.plan import NeedsValue, make_plan
 from buildah_py.plan.assemble import MadeLayer, finish_config

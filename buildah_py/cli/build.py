@@ -231,9 +231,9 @@ def _build_and_report(
 
 def _enter(error: StepFailed, request: BuildRequest) -> int:
     """Show what went wrong, and open a shell there; the status that the build ends with."""
-    from buildah_py.api.failed import FailedShell, failed_shell
     from buildah_py.cli.failures import tell
     from buildah_py.cli.printing import complain
+    from buildah_py.running.failed import FailedShell, failed_shell
 
     name, error.kept = error.kept, ""
     status = tell(error)

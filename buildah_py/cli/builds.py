@@ -12,7 +12,7 @@ from buildah_py.cli.tables import FORMATS, ago, one_line, short, table
 if TYPE_CHECKING:
     import argparse
 
-    from buildah_py.explain.builds import PastBuild
+    from buildah_py.history.builds import PastBuild
 
 _WIDTH = 80
 _NAME = 18
@@ -32,7 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """List the builds that the store remembers, the latest first."""
     from buildah_py.api.state import own_root
-    from buildah_py.explain.builds import as_data, builds, find_build
+    from buildah_py.history.builds import as_data, builds, find_build
 
     root = own_root()
     found = [find_build(root, args.build)] if args.build else list(islice(builds(root), max(0, args.last)))

@@ -31,9 +31,9 @@ def run(args: argparse.Namespace) -> int:
     """Run the container; the command's exit status."""
     import os
 
-    from buildah_py.api.debug_run import DebugRunRequest, debug_run
     from buildah_py.cli.arguments import key_values
     from buildah_py.cli.container import volume
+    from buildah_py.running.plan import DebugRunRequest, debug_run
 
     return debug_run(
         DebugRunRequest(

@@ -27,7 +27,7 @@ def run(args: argparse.Namespace) -> int:
     """Print what the steps of a build have printed."""
     from buildah_py.api.state import own_root
     from buildah_py.errors import UsageError
-    from buildah_py.explain.builds import find_build, find_step, is_step
+    from buildah_py.history.builds import find_build, find_step, is_step
 
     words = list(args.words)
     if len(words) > 2:

@@ -31,13 +31,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write the report of a build."""
     from buildah_py.api.state import own_root
-    from buildah_py.explain.builds import find_build
+    from buildah_py.history.builds import find_build
 
     if args.output != "-":
         check(args.output, "-o")
     build = find_build(own_root(), args.build)
-    from buildah_py.api.report import build_report
     from buildah_py.cli.stores import open_store
+    from buildah_py.pages.build_report import build_report
 
     with open_store() as store:
         text = build_report(build, store, markdown=args.output.endswith(".md"))
@@ -59,9 +59,9 @@ def check(path: str, option: str) -> None:
 
 def write(path: str, record: str) -> None:
     """Write the report of the build whose record is that file. Raises OutputError."""
-    from buildah_py.api.report import build_report
     from buildah_py.cli.stores import open_store
-    from buildah_py.explain.builds import read_build
+    from buildah_py.history.builds import read_build
+    from buildah_py.pages.build_report import build_report
     from buildah_py.pages.page import write_page
 
     if not record:

@@ -47,8 +47,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run a container; the command's exit status."""
-    from buildah_py.api.run import RunRequest, run_image
     from buildah_py.cli import container
+    from buildah_py.running.image import RunRequest, run_image
 
     request = RunRequest(
         image=args.image,

@@ -53,8 +53,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run a shell on this terminal, or on a script that comes in; its exit status. No file that it writes is kept."""
-    from buildah_py.api.run import RunRequest, run_image
     from buildah_py.cli import container
+    from buildah_py.running.image import RunRequest, run_image
 
     ways = [name for name in ("stage", "at", "failed") if getattr(args, name) not in (None, False)]
     if len(ways) > 1 and ways != ["stage", "at"]:
@@ -65,10 +65,10 @@ def run(args: argparse.Namespace) -> int:
     image = args.what
     if ways:
         from buildah_py.api.build import build
-        from buildah_py.api.reached import reach, run_reached
         from buildah_py.api.request import BuildRequest
         from buildah_py.cli.arguments import key_values
         from buildah_py.progress.choose import renderer
+        from buildah_py.running.step import reach, run_reached
 
         request = BuildRequest(
             context=args.what or ".",
@@ -102,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _failed(args: argparse.Namespace) -> int:
-    from buildah_py.api.failed import FailedShell, build_name, failed_shell
+    from buildah_py.running.failed import FailedShell, build_name, failed_shell
 
     environ = dict(os.environ)
     one = args.what is not None or args.file is not None

@@ -9,7 +9,7 @@ from buildah_py.pages.text import count, line, seconds, size
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from buildah_py.explain.builds import PastBuild, PastStep
+    from buildah_py.history.builds import PastBuild, PastStep
 
 BASE: Final = "base"
 UNNAMED: Final = "the image"

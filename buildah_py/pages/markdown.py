@@ -13,7 +13,7 @@ from buildah_py.pages.timeline import WORDS, critical_path, lanes
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    from buildah_py.explain.builds import PastBuild, PastStep
+    from buildah_py.history.builds import PastBuild, PastStep
     from buildah_py.pages.report import Extras
 
 _MOST_ROWS: Final = 100

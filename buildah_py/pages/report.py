@@ -12,7 +12,7 @@ from buildah_py.pages.timeline import WORDS, critical_path, facts_of, legend, ti
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
-    from buildah_py.explain.builds import PastBuild, PastStep
+    from buildah_py.history.builds import PastBuild, PastStep
     from buildah_py.query.image import LayersReport
     from buildah_py.query.space import Area
 

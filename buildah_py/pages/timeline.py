@@ -11,7 +11,7 @@ from buildah_py.pages.text import count, line, seconds, size
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from buildah_py.explain.builds import PastBuild, PastStep
+    from buildah_py.history.builds import PastBuild, PastStep
 
 WORDS: Final = {
     "hit": "cached",

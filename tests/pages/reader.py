@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from html.parser import HTMLParser
 
-from buildah_py.explain.builds import PastBuild, PastStep, PastTransfer, Phase
+from buildah_py.history.builds import PastBuild, PastStep, PastTransfer, Phase
 from buildah_py.query.image import Hidden, LargeFile, LayerReport, LayersReport
 from buildah_py.query.space import Area
 

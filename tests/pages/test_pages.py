@@ -10,16 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buildah_py.api.built import Built
-from buildah_py.api.history import BuildHistory
 from buildah_py.api.request import BuildRequest
 from buildah_py.cache.differences import Difference
 from buildah_py.cache.input_lists import FileDifference
-from buildah_py.explain.builds import PastTransfer, as_data, read_build
 from buildah_py.explain.report import Nearest, Report, StepReport
 from buildah_py.frozen import replace
+from buildah_py.history.builds import PastTransfer, as_data, read_build
+from buildah_py.history.recording import BuildHistory
 from buildah_py.layers.entry import DIR, FILE, WHITEOUT, Entry
 from buildah_py.layers.inventory import Inventory
+from buildah_py.library.built import Built
 from buildah_py.meter import Moved
 from buildah_py.pages.graph import StageNode, arcs, by_stage, stage_nodes
 from buildah_py.pages.layers import layers_page

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from buildah_py.errors import NotFound, UsageError
+from buildah_py.errors import UsageError
 from buildah_py.frozen import replace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from buildah_py.api.request import BuildRequest
     from buildah_py.plan import Node
@@ -121,10 +121,8 @@ def run_reached(
     request: BuildRequest, reached: Reached, command: tuple[str, ...], user: str, warn: Callable[[str], object]
 ) -> int:
     """Run a command there on this process's own standard streams; its exit status."""
-    from buildah_py.api.run import run_container
     from buildah_py.api.state import open_store
-    from buildah_py.engine.file_systems import FileSystems
-    from buildah_py.sandbox import ContainerSpec
+    from buildah_py.running.container import container_on, run_container, variables
 
     tty = os.isatty(0)
     if tty:
@@ -132,25 +130,13 @@ def run_reached(
 
         check_terminal()
     with open_store(request.environ) as store:
-        store.need(reached.layers)
-        if not store.layers.use(reached.layers):
-            raise NotFound("layers of the step have gone meanwhile", hint="try again")
-        staged = store.stage()
-        upper, work, init = (os.path.join(staged, name) for name in ("upper", "work", "init"))
-        FileSystems(store).make_root(upper, reached.layers)
-        os.mkdir(work)
-        os.mkdir(init)
-        values: Mapping[str, str] = {"TERM": "xterm", **dict(reached.env)} if tty else dict(reached.env)
-        spec = ContainerSpec(
-            lowers=store.lowers(reached.layers),
-            upper=upper,
-            work=work,
-            init=init,
+        spec = container_on(
+            store,
+            reached.layers,
             argv=command,
-            env=tuple(f"{name}={value}" for name, value in values.items()),
+            env=variables(dict(reached.env), tty=tty),
             cwd=reached.cwd,
             user=user or reached.user,
-            hostname="pybuild",
             network=request.network,
             tty=tty,
             name="shell",

@@ -6,7 +6,7 @@ import os
 import threading
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
-from buildah_py.api.child import call_as_needed, environ_of
+from buildah_py.library.child import call_as_needed, environ_of
 from buildah_py.progress import events
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Built(NamedTuple):
         from html import escape
 
         from buildah_py.errors import NotFound
-        from buildah_py.explain.builds import read_build
+        from buildah_py.history.builds import read_build
         from buildah_py.pages.report import timeline_part
 
         try:
@@ -86,7 +86,7 @@ def save(
     """
     environ = environ_of(root)
     request = ([names] if isinstance(names, str) else list(names), os.fspath(path), form, compression, environ)
-    call_as_needed("buildah_py.api.built:_save", request, environ, lambda _: None)
+    call_as_needed("buildah_py.library.built:_save", request, environ, lambda _: None)
 
 
 def _save(request: tuple[list[str], str, str, str | None, Mapping[str, str]], _on_event: object) -> None:

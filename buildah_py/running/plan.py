@@ -36,7 +36,7 @@ def debug_run(request: DebugRunRequest, warn: Callable[[str], None]) -> int:
 
     Raises UsageError for what is not a plan, NotFound where layers have gone since, SandboxError.
     """
-    from buildah_py.api.run import run_container
+    from buildah_py.running.container import run_container, scratch, variables
     from buildah_py.store import Store
 
     try:
@@ -53,27 +53,26 @@ def debug_run(request: DebugRunRequest, warn: Callable[[str], None]) -> int:
             if name not in given:
                 how = f"-v FILE:{name}:ro" if name.startswith("/") else f"-e {name}=VALUE"
                 warn(f"the value of {name} is not in the plan; {how} gives one")
-        staged = store.stage()
-        upper, work, init = (os.path.join(staged, name) for name in ("upper", "work", "init"))
-        for path in (upper, work, init):
-            os.mkdir(path)
-        adopt(upper, *plan.root)
-        variables = {"TERM": "xterm"} if request.tty else {}
-        variables |= dict(entry.split("=", 1) for entry in plan.container.env) | dict(request.env)
+        made = scratch(store)
+        os.mkdir(made.upper)
+        adopt(made.upper, *plan.root)
         volumes = [BindMount(path, target, readonly, recursive=True) for path, target, readonly in request.volumes]
         container = replace(
             plan.container,
             lowers=layers(store, plan, warn),
-            upper=upper,
-            work=work,
-            init=init,
+            **made._asdict(),
             argv=request.command or plan.container.argv,
-            env=tuple(f"{name}={value}" for name, value in variables.items()),
+            env=variables(environment(plan), request.env, tty=request.tty),
             mounts=(*mounts(store, plan, given, warn), *volumes),
             tty=request.tty,
             secrets=(*plan.container.secrets, *request.env),
         )
         return run_container(store, container, lambda spec: spec, warn, interactive=request.interactive)
+
+
+def environment(plan: ContainerPlan) -> dict[str, str]:
+    """Return the variables of a plan's command."""
+    return dict(entry.split("=", 1) for entry in plan.container.env)
 
 
 def layers(store: Store, plan: ContainerPlan, warn: Callable[[str], None]) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from buildah_py.progress.events import Event
     from buildah_py.store import Store
 
-_FORMAT: Final = "pybuild build"  # read by explain/builds.py, with the names below
+_FORMAT: Final = "pybuild build"  # read by history/builds.py, with the names below
 _VERSION: Final = 1
 _RECORD: Final = "build.json"
 _MOST_STEPS: Final = 2000

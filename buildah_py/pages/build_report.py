@@ -9,7 +9,7 @@ from buildah_py.errors import NotFound
 from buildah_py.pages.report import Extras, report_page
 
 if TYPE_CHECKING:
-    from buildah_py.explain.builds import PastBuild
+    from buildah_py.history.builds import PastBuild
     from buildah_py.store import Store
 
 _MOST_FILES = 15

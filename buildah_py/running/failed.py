@@ -79,29 +79,23 @@ def _run(
     kept: str,
     warn: Callable[[str], None],
 ) -> int:
-    from buildah_py.api.debug_run import adopt, layers, mounts
-    from buildah_py.api.run import run_container
     from buildah_py.engine import failed_state
+    from buildah_py.running.container import run_container, scratch, variables
+    from buildah_py.running.plan import adopt, environment, layers, mounts
 
-    staged = store.stage()
-    upper, work, init = (os.path.join(staged, one) for one in ("upper", "work", "init"))
-    for path in (upper, work, init):
-        os.mkdir(path)
+    made = scratch(store)
     left = os.path.join(kept, failed_state.UPPER)
-    adopt(upper, *plan.root)
-    variables, files = _secrets(request, plan, step, warn)
+    os.mkdir(made.upper)
+    adopt(made.upper, *plan.root)
+    values, files = _secrets(request, plan, step, warn)
     own = replace(plan.container, mounts=tuple(failed_state.found(one, kept) for one in plan.container.mounts))
     plan = plan._replace(container=own)
-    values = {"TERM": "xterm"} if request.tty else {}
-    values |= dict(entry.split("=", 1) for entry in plan.container.env) | variables
     container = replace(
         plan.container,
         lowers=(left, *layers(store, plan, warn)),
-        upper=upper,
-        work=work,
-        init=init,
+        **made._asdict(),
         argv=request.command,
-        env=tuple(f"{one}={value}" for one, value in values.items()),
+        env=variables(environment(plan), values, tty=request.tty),
         mounts=(*mounts(store, plan, set(), warn), *files),
         user=request.user or plan.container.user,
         tty=request.tty,

@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from buildah_py.api.built import Building, Built, StepCollector
-from buildah_py.api.child import call_as_needed, child_started, environ_of
 from buildah_py.errors import StepFailed
+from buildah_py.library.built import Building, Built, StepCollector
+from buildah_py.library.child import call_as_needed, child_started, environ_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -148,7 +148,7 @@ def why(
         platform=platform,
         extensions=extensions,
     )
-    found: Report = call_as_needed("buildah_py.api.library:_why", (request, against), request.environ, lambda _: None)
+    found: Report = call_as_needed("buildah_py.library.calls:_why", (request, against), request.environ, lambda _: None)
     return select(found, step)
 
 
@@ -163,7 +163,7 @@ def pull(
     """Get an image, or all tags of a repository, from a registry; their ids. Raises NotFound, RegistryError."""
     environ = environ_of(root)
     ids: list[str] = call_as_needed(
-        "buildah_py.api.library:_pull", (name, platform, all_tags, environ), environ, on_event
+        "buildah_py.library.calls:_pull", (name, platform, all_tags, environ), environ, on_event
     )
     return ids
 
@@ -183,7 +183,7 @@ def push(
     """
     environ = environ_of(root)
     request = (name, destination, all_tags, compression, environ)
-    digest: str = call_as_needed("buildah_py.api.library:_push", request, environ, on_event)
+    digest: str = call_as_needed("buildah_py.library.calls:_push", request, environ, on_event)
     return digest
 
 
@@ -203,11 +203,11 @@ def run(
 
     `interactive` passes standard input on. Raises NotFound, UsageError, SandboxError.
     """
-    from buildah_py.api.child import call
+    from buildah_py.library.child import call
 
     environ = environ_of(root)
     request = (image, tuple(command), dict(env or {}), user, cwd, network, interactive)
-    status: int = call("buildah_py.api.library:_run", request, environ, on_event)  # it changes signals
+    status: int = call("buildah_py.library.calls:_run", request, environ, on_event)  # it changes signals
     return status
 
 
@@ -304,9 +304,9 @@ def _push(request: tuple[str, str, bool, str | None, Mapping[str, str]], on_even
 
 
 def _run(request: tuple[str, tuple[str, ...], Mapping[str, str], str, str, str, bool], on_event: OnEvent) -> int:
-    from buildah_py.api.run import RunRequest, run_image
     from buildah_py.progress.events import Note
     from buildah_py.progress.events import Warning as WarningEvent
+    from buildah_py.running.image import RunRequest, run_image
 
     image, command, env, user, cwd, network, interactive = request
     wanted = RunRequest(

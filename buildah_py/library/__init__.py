@@ -1,0 +1,1 @@
+"""pybuild as a library: what `import buildah_py` gives."""
