@@ -45,6 +45,7 @@ def variables(*given: Mapping[str, str], tty: bool) -> tuple[str, ...]:
 def container_on(
     store: Store,
     layers: Sequence[str],
+    what: str,
     *,
     argv: Sequence[str],
     env: Sequence[str],
@@ -55,12 +56,12 @@ def container_on(
     name: str = "",
     secrets: Iterable[str] = (),
 ) -> ContainerSpec:
-    """Plan a container on layers of the store, by their diff_ids. Raises NotFound where one is gone."""
+    """Plan a container on layers of the store, by their diff_ids. Raises NotFound, of `what`, where one is gone."""
     from buildah_py.sandbox import ContainerSpec
 
     store.need(layers)
     if not store.layers.use(layers):
-        raise NotFound("layers that the container is to run on are missing", hint="build or pull the image again")
+        raise NotFound(f"layers of {what} are missing", hint="build or import it again")
     made = scratch(store)
     FileSystems(store).make_root(made.upper, layers)
     return ContainerSpec(

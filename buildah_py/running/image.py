@@ -58,6 +58,7 @@ def _run(store: Store, registries: Registries, request: RunRequest, warn: Callab
     spec = container_on(
         store,
         config.diff_ids,
+        f"the image `{request.image}`",
         argv=command_of(config, request),
         env=variables(config.environment(), request.env, tty=request.tty),
         cwd=request.cwd or config.working_dir,

@@ -133,6 +133,7 @@ def run_reached(
         spec = container_on(
             store,
             reached.layers,
+            reached.place,
             argv=command,
             env=variables(dict(reached.env), tty=tty),
             cwd=reached.cwd,
