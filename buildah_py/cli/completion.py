@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,14 +12,17 @@ from buildah_py.cli.printing import say_exactly
 from buildah_py.errors import PybuildError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 SHELLS: Final = ("bash", "zsh", "fish")
-_LISTS: Final = ("images", "stages")
-_OF_IMAGES: Final = ("IMAGE", "IMAGE|CONTEXT")
+_LISTS: Final = ("images", "stages", "topics")
+_OF_IMAGES: Final = ("IMAGE", "IMAGE|CONTEXT", "A", "B")
 _FILES: Final = ("FILE", "SOURCE", "ARCHIVE")
 _DIRECTORIES: Final = ("CONTEXT", "DIR")
 _STAGES: Final = ("STAGE", "STAGE[,STAGE]")
+_TOPICS: Final = ("COMMAND|TOPIC[#SECTION]",)
+_LONG_OF_ZSH: Final = re.compile(r'^(  (?:"\*")?(?:"\*?|\{[\w,-]+,))(--[\w-]+)(?=\[|\}"\[)(?=.*\]:)', re.MULTILINE)
+"""A long option that takes a value, in the script for zsh."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     """Print the script, or what it asks for."""
     if args.list:
         try:
-            names = _images() if args.list == "images" else _stages()
+            names = {"images": _images, "stages": _stages, "topics": _topics}[args.list]()
         except PybuildError:  # nobody can be told while a line is typed
             return 0
         say_exactly("\n".join(names))
@@ -51,7 +55,8 @@ def script(shell: str, commands: Mapping[str, str]) -> str:
     except ImportError as error:
         raise UsageError("shtab, which makes such scripts, is not installed", hint="pip install shtab") from error
     found: str = shtab.complete(_program(commands), shell)
-    return found
+    # zsh takes `--option=VALUE` only where the script says so, and shtab does not.
+    return _LONG_OF_ZSH.sub(r"\1\2=", found) if shell == "zsh" else found
 
 
 def _program(commands: Mapping[str, str]) -> argparse.ArgumentParser:
@@ -60,14 +65,26 @@ def _program(commands: Mapping[str, str]) -> argparse.ArgumentParser:
 
     from buildah_py.cli.arguments import Parser
 
-    asked = {name: shtab.cmd(f"pybuild completion --list {name} 2>/dev/null") for name in _LISTS}
-    program = argparse.ArgumentParser(prog="pybuild", add_help=True, allow_abbrev=False)
+    asked = {name: _asking(shtab.cmd, f"pybuild completion --list {name} 2>/dev/null") for name in _LISTS}
+    program = Parser(prog="pybuild", allow_abbrev=False)
+    _configure("build", program)  # whose word may be left out
+    program._actions[:] = [action for action in program._actions if action.option_strings]  # noqa: SLF001
     below = program.add_subparsers(parser_class=Parser)
     for name, description in commands.items():
         parser: Any = below.add_parser(name, help=description, description=description, allow_abbrev=False)
-        import_module(f"buildah_py.cli.{'import_' if name == 'import' else name.replace('-', '_')}").configure(parser)
-        _mark(parser, asked, shtab.FILE, shtab.DIRECTORY)
+        _configure(name, parser)
+    _mark(program, asked, shtab.FILE, shtab.DIRECTORY)
     return program
+
+
+def _asking(cmd: Callable[[str], dict[str, Any]], command: str) -> dict[str, Any]:
+    """Say how each shell asks a command for words: zsh not before it needs them, where shtab's own does at once."""
+    return {**cmd(command), "zsh": rf"{{compadd -- \$({command})}}"}
+
+
+def _configure(name: str, parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of a command."""
+    import_module(f"buildah_py.cli.{'import_' if name == 'import' else name.replace('-', '_')}").configure(parser)
 
 
 def _mark(parser: argparse.ArgumentParser, asked: Mapping[str, Any], file: Any, directory: Any) -> None:
@@ -79,14 +96,25 @@ def _mark(parser: argparse.ArgumentParser, asked: Mapping[str, Any], file: Any, 
             continue
         metavar = action.metavar if isinstance(action.metavar, str) else ""
         marked: Any = action
+        marked.metavar = metavar.replace(":", r"\:") or action.metavar  # zsh takes a colon for the end of it
         if metavar in _STAGES:
             marked.complete = asked["stages"]
+        elif metavar in _TOPICS:
+            marked.complete = asked["topics"]
         elif metavar in _OF_IMAGES and not action.option_strings:
             marked.complete = asked["images"]
         elif metavar in _FILES:
             marked.complete = file
         elif metavar in _DIRECTORIES:
             marked.complete = directory
+
+
+def _topics() -> Iterable[str]:
+    """Name what `pybuild help` can be asked about."""
+    from buildah_py.cli import COMMANDS
+    from buildah_py.cli.help import topics
+
+    return [*COMMANDS, *topics()]
 
 
 def _images() -> Iterable[str]:

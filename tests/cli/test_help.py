@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import subprocess
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -76,36 +75,3 @@ def test_findings_lead_to_pages(tmp_path: Path, capsys: pytest.CaptureFixture[st
     shown = capsys.readouterr().out
     assert "`pybuild help language#pybuildsecretvalue`" in shown
     assert main(["help", "language#pybuildsecretvalue"]) == 0
-
-
-def test_completion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("shtab")
-    scripts = {}
-    for shell in ("bash", "zsh", "fish"):
-        assert main(["completion", shell]) == 0
-        scripts[shell] = capsys.readouterr().out
-        assert "pybuild completion --list images" in scripts[shell]
-        assert "pybuild completion --list stages" in scripts[shell]
-    (tmp_path / "script").write_text(scripts["bash"])
-    asked = (
-        'complete() { :; }; . ./script; COMP_WORDS=(pybuild $1); COMP_CWORD=1; _shtab_pybuild; echo "${COMPREPLY[@]}"'
-    )
-    for typed, expected in (("ima", {"images"}), ("man", {"manifest"})):
-        command = ["bash", "-c", asked, "bash", typed]
-        ran = subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path)
-        assert set(ran.stdout.split()) == expected, ran.stderr
-    assert main(["completion"]) == 2
-    assert "there are bash, zsh, fish" in capsys.readouterr().err
-
-
-def test_names_that_completion_asks_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "Buildfile").write_text("FROM scratch AS one\nFROM one AS two\nFROM two\n")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PYBUILD_ROOT", str(tmp_path / "state"))
-    assert main(["completion", "--list=stages"]) == 0
-    assert capsys.readouterr().out == "one\ntwo\n"
-    (tmp_path / "Buildfile").write_text("FORM\n")
-    assert main(["completion", "--list=stages"]) == 0
-    assert capsys.readouterr().out == ""

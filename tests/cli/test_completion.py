@@ -1,0 +1,122 @@
+"""What shells complete: the scripts in bash, zsh and fish themselves."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pexpect
+import pytest
+
+from buildah_py.cli import main
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TYPED = {
+    "ima": "images",
+    "manifest anno": "annotate",
+    "build --targ": "--target",
+    "build -t app:1 --target tw": "two",
+    "build --target=tw": "--target=two",
+    "--progress pl": "plain",
+    "-t app:1 --targ": "--target",
+    "shell --stage on": "one",
+    "-f Build": "Buildfile",
+    "help why-": "why-did-ci-miss",
+}
+"""Words behind `pybuild`, and what the last one becomes."""
+ZSHRC = """
+fpath=($PWD/functions $fpath)
+autoload -Uz compinit && compinit -u -D
+complete-and-show() { zle complete-word; print -rn -- "<<$BUFFER>>"; BUFFER= }
+zle -N complete-and-show
+bindkey '^T' complete-and-show
+PROMPT='ready> '
+"""
+
+
+def of_bash(place: Path, environ: dict[str, str], typed: str) -> str:
+    """Give what bash makes of the last word."""
+    asked = (
+        "complete() { :; }; . ./bash; COMP_WORDS=(pybuild $1); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); "
+        '_shtab_pybuild; echo "${COMPREPLY[@]}"'
+    )
+    command = ["bash", "-c", asked, "bash", typed]
+    return subprocess.run(command, check=True, capture_output=True, text=True, cwd=place, env=environ).stdout.strip()
+
+
+def of_fish(place: Path, environ: dict[str, str], typed: str) -> str:
+    """Give what fish offers for the last word."""
+    command = ["fish", "-c", 'source ./fish; complete -C "pybuild $argv"', "--", *typed.split(" ")]
+    found = subprocess.run(command, check=True, capture_output=True, text=True, cwd=place, env=environ).stdout
+    return " ".join(line.split("\t")[0] for line in found.splitlines())
+
+
+@pytest.fixture
+def scripts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
+    """Write the scripts into a directory with a build file; the environment in which `pybuild` is this one."""
+    for shell in ("bash", "zsh", "fish"):
+        assert main(["completion", shell]) == 0
+        (tmp_path / shell).write_text(capsys.readouterr().out)
+    (tmp_path / "Buildfile").write_text("FROM scratch AS one\nFROM one AS two\nFROM two\n")
+    (tmp_path / "functions").mkdir()
+    (tmp_path / "zsh").rename(tmp_path / "functions/_pybuild")
+    (tmp_path / ".zshrc").write_text(ZSHRC)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/pybuild").write_text(f'#!/bin/sh\nexec {sys.executable} -m buildah_py "$@"\n')
+    (tmp_path / "bin/pybuild").chmod(0o755)
+    own = {"HOME": str(tmp_path), "ZDOTDIR": str(tmp_path), "PYBUILD_ROOT": str(tmp_path / "state"), "TERM": "dumb"}
+    return {
+        **os.environ,
+        **own,
+        "PATH": f"{tmp_path}/bin:{os.environ['PATH']}",
+        "PYTHONPATH": os.pathsep.join(sys.path),
+    }
+
+
+def test_bash(tmp_path: Path, scripts: dict[str, str]) -> None:
+    expected = {typed: word for typed, word in TYPED.items() if "=" not in typed}  # there a word ends, for bash
+    assert {typed: of_bash(tmp_path, scripts, typed) for typed in expected} == expected
+
+
+def test_fish(tmp_path: Path, scripts: dict[str, str]) -> None:
+    if shutil.which("fish") is None:
+        pytest.skip("needs fish")
+    assert {typed: of_fish(tmp_path, scripts, typed) for typed in TYPED} == TYPED
+
+
+def test_zsh(tmp_path: Path, scripts: dict[str, str]) -> None:
+    if shutil.which("zsh") is None:
+        pytest.skip("needs zsh")
+    shell = pexpect.spawn("zsh", ["-i"], cwd=str(tmp_path), env=scripts, encoding="utf-8", timeout=20)
+    found = {}
+    for typed in TYPED:
+        shell.expect_exact("ready> ")
+        shell.send(f"pybuild {typed}\x14")
+        shell.expect(r"<<(.*?)>>")
+        found[typed] = shell.match[1].strip().split(" ")[-1].removesuffix("=")
+        shell.send("\r")
+    shell.close(force=True)
+    assert found == TYPED
+
+
+def test_a_shell_has_to_be_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["completion"]) == 2
+    assert "there are bash, zsh, fish" in capsys.readouterr().err
+
+
+def test_names_that_completion_asks_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "Buildfile").write_text("FROM scratch AS one\nFROM one AS two\nFROM two\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYBUILD_ROOT", str(tmp_path / "state"))
+    assert main(["completion", "--list=stages"]) == 0
+    assert capsys.readouterr().out == "one\ntwo\n"
+    (tmp_path / "Buildfile").write_text("FORM\n")
+    assert main(["completion", "--list=stages"]) == 0
+    assert capsys.readouterr().out == ""
