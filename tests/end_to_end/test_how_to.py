@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
@@ -35,7 +35,7 @@ http: {{addr: "127.0.0.1:5000"}}
 HTPASSWD = "anna:$2y$05$abcdefghijklmnopqrstuuLK7U1u6pVRmL7L1BBM2aS35PSZnDXlK\n"  # s3cret
 SESSION = r"""set -u
 ip link set lo up
-docker-registry serve {directory}/registry.yml >{directory}/registry.log 2>&1 &
+env -u REGISTRY_AUTH_FILE docker-registry serve {directory}/registry.yml >{directory}/registry.log 2>&1 &
 registry=$!
 trap 'kill $registry $others' EXIT
 others=
@@ -155,50 +155,6 @@ def session(
         env=environment,
         timeout=200,
     ).stdout
-
-
-CI_VARIABLES = {
-    "github": {"IMAGE": "localhost:5000/team/app", "GITHUB_ACTOR": "anna", "GITHUB_SHA": "1234", "PASSWORD": "s3cret"},
-    "gitlab": {
-        "IMAGE": "localhost:5000/team/app",
-        "CI_REGISTRY": "localhost:5000",
-        "CI_REGISTRY_USER": "anna",
-        "CI_REGISTRY_PASSWORD": "s3cret",
-        "CI_COMMIT_SHA": "1234",
-    },
-}
-
-
-def scripts(value: Any) -> Iterator[str]:
-    """Give the commands of a CI's file in their order."""
-    if isinstance(value, dict):
-        for name, part in value.items():
-            if name in ("run", "script", "before_script"):
-                yield from [part] if isinstance(part, str) else part
-            else:
-                yield from scripts(part)
-    elif isinstance(value, list):
-        for part in value:
-            yield from scripts(part)
-
-
-@pytest.mark.root
-@pytest.mark.parametrize("name", CI_VARIABLES)
-def test_commands_of_a_ci_run_and_the_next_job_hits(busybox: Pybuild, tmp_path: Path, name: str) -> None:
-    import yaml
-
-    text = (PAGES.parents[1] / "examples" / "ci" / f"{name}.yml").read_text()
-    found = [line for line in scripts(yaml.safe_load(text)) if line.startswith(("pybuild", "echo"))]
-    assert len(found) == 2
-    files = {"Buildfile": "FROM busybox\nRUN echo 1 >/x\n"}
-    again = ["export PYBUILD_ROOT=$PWD/other", "pybuild bootstrap busybox"]
-    report = "ls build.json report.* | wc -l"
-    shown = session(
-        busybox, tmp_path, files, [*found, report, *again, *found], passwords=True, environ=CI_VARIABLES[name]
-    )
-    first, second = re.findall(r"(\d+) from the cache, (\d+) executed", shown)
-    assert (first, second) == (("0", "1"), ("1", "0")), shown
-    assert "\n2\n" in shown
 
 
 def a_git_server(pybuild: Pybuild, own: Path) -> str:
