@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from buildah_py import meter
 from buildah_py.progress import events
 from buildah_py.progress.renderer import Ticking
-from buildah_py.progress.text import Lines, clean, label
+from buildah_py.progress.text import Lines, clean, label, prefixed
 
 if TYPE_CHECKING:
     from buildah_py.progress.events import CacheRead, CacheSent, Event, StepDone, StepOutput, StepStarted
@@ -102,20 +102,19 @@ class PlainText(Ticking):
         lines = self._lines.get((event.id, event.stream))
         if lines is None:
             lines = self._lines[event.id, event.stream] = Lines()
-        return self._prefixed(event.id, lines.feed(event.data))
+        return self._prefixed(event.id, lines.text(event.data))
 
-    def _prefixed(self, step: int, lines: list[str]) -> str:
+    def _prefixed(self, step: int, lines: str) -> str:
         if not lines:
             return ""
         now = self._clock()
         self._said[step] = now
-        prefix = f"#{step} {now - self._started[step]:.3f} "
-        return "".join(f"{prefix}{clean(line, colour=self.colour)}".rstrip() + "\n" for line in lines)
+        return prefixed(f"#{step} {now - self._started[step]:.3f} ", lines, colour=self.colour)
 
     def _last_lines(self, step: int) -> str:
         """Return what a step has written without a line's end."""
         return "".join(
-            self._prefixed(step, self._lines.pop((step, stream)).flush())
+            self._prefixed(step, "".join(f"{line}\n" for line in self._lines.pop((step, stream)).flush()))
             for stream in (events.STDOUT, events.STDERR)
             if (step, stream) in self._lines
         )

@@ -36,7 +36,7 @@ class Quiet(Renderer):
                 self._labels[event.id] = label(event)
             case events.StepOutput():
                 lines = self._lines.setdefault((event.id, event.stream), Lines())
-                self._last.setdefault(event.id, deque(maxlen=LAST_LINES)).extend(lines.feed(event.data))
+                self._last.setdefault(event.id, deque(maxlen=LAST_LINES)).extend(lines.feed(event.data, LAST_LINES))
             case events.StepDone():
                 self._done(event)
             case events.Warning():

@@ -25,6 +25,7 @@ _RESET = "\x1b[0m"
 # Characters that turn the direction of writing, and so can make a line show what it does not say.
 _BIDI = "[\u200e\u200f\u202a-\u202e\u2066-\u2069]"
 _COMMAND = "[\\s\u00ad\u180e\u200b-\u200f\u2060\ufeff]*::"
+_CONTROLS = bytes({*range(0x20), 0x7F} - {0x0A})
 _WHITE = r"\s*\\?\n\s*"
 
 
@@ -37,22 +38,35 @@ class Lines:
         self._rest = b""
         self._returned = False
 
-    def feed(self, data: bytes) -> list[str]:
-        """Return the lines that `data` completes."""
+    def feed(self, data: bytes, most: int = 0) -> list[str]:
+        """Return the lines that `data` completes, or the last `most` of them; those before cost next to nothing."""
+        completed = self._completed(data)
+        if not completed:
+            return []
+        lines = completed[:-1]
+        pieces = lines.rsplit(b"\n", most)[-most:] if most else lines.split(b"\n")
+        return [_decoded(piece) for piece in pieces]
+
+    def text(self, data: bytes) -> str:
+        """Return the lines that `data` completes as one text, each with a line feed at its end."""
+        return _decoded(self._completed(data))
+
+    def _completed(self, data: bytes) -> bytes:
         if data:
             if self._returned:
                 data = data.removeprefix(b"\n")  # the second half of "\r\n"
             self._returned = data.endswith(b"\r")
-        pieces = (self._rest + data).replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
-        rest = pieces.pop()
+        text = (self._rest + data).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        end = text.rfind(b"\n") + 1
+        lines, rest = text[:end], text[end:]
         while len(rest) > MAX_LINE:
             cut = MAX_LINE
             while cut > MAX_LINE - 4 and rest[cut] & 0xC0 == 0x80:
                 cut -= 1  # not within a character
-            pieces.append(rest[:cut])
+            lines += rest[:cut] + b"\n"
             rest = rest[cut:]
         self._rest = rest
-        return [_decoded(piece) for piece in pieces]
+        return lines
 
     def flush(self) -> list[str]:
         """Return the last line where it had no end."""
@@ -73,6 +87,16 @@ def clean(line: str, *, colour: bool) -> str:
         return re.sub(_COMMANDS, "", line)
     kept = re.sub(_COMMANDS, lambda match: match[0] if re.fullmatch(_COLOUR, match[0]) else "", line)
     return kept + _RESET if "\x1b" in kept and not kept.endswith((_RESET, "\x1b[m")) else kept
+
+
+def prefixed(prefix: str, lines: str, *, colour: bool) -> str:
+    """Return lines, of which each has its end, cleaned, with that before each and no blanks at their ends."""
+    if lines.isascii() and len(lines.encode().translate(None, _CONTROLS)) == len(lines):
+        found = prefix + lines[:-1].replace("\n", f"\n{prefix}") + "\n"
+        if " \n" not in found:  # nor an empty line, as the prefix ends with a blank
+            return found
+    parts = lines[:-1].split("\n")
+    return "".join(f"{prefix}{clean(line, colour=colour)}".rstrip() + "\n" for line in parts)
 
 
 def is_read_for_commands(env: Mapping[str, str]) -> bool:

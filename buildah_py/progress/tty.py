@@ -54,7 +54,7 @@ class _Running:
         self.last: deque[str] = deque(maxlen=KEPT_LINES)
 
     def feed(self, stream: int, data: bytes) -> None:
-        self.last.extend(clean(line, colour=False) for line in self.lines[stream].feed(data))
+        self.last.extend(clean(line, colour=False) for line in self.lines[stream].feed(data, KEPT_LINES))
 
     def flush(self) -> None:
         for lines in self.lines.values():

@@ -25,6 +25,19 @@ def test_lines_do_not_depend_on_how_they_arrive(pieces: list[bytes]) -> None:
     assert cut(pieces) == cut([whole]) == expected
 
 
+@given(st.lists(_bytes, max_size=5), st.integers(1, 4))
+def test_the_last_lines_are_the_last_of_all(pieces: list[bytes], most: int) -> None:
+    whole, last = Lines(), Lines()
+    assert [last.feed(piece, most) for piece in pieces] == [whole.feed(piece)[-most:] for piece in pieces]
+    assert last.flush() == whole.flush()
+
+
+@given(st.lists(st.text(" aé\t\x1b[31m"), min_size=1), st.booleans())
+def test_lines_behind_a_prefix(lines: list[str], colour: bool) -> None:
+    expected = "".join(f"#1 {text.clean(line, colour=colour)}".rstrip() + "\n" for line in lines)
+    assert text.prefixed("#1 ", "".join(f"{line}\n" for line in lines), colour=colour) == expected
+
+
 def test_a_line_is_there_as_soon_as_it_ends() -> None:
     lines = Lines()
     assert [lines.feed(piece) for piece in (b"\r", b"\n", b"\n")] == [[""], [], [""]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Self
 
 from buildah_py.engine.ops.op import Usage
@@ -27,11 +27,22 @@ if TYPE_CHECKING:
 
 _NOT_KEPT = {"/etc/hosts": "--add-host adds lines", "/etc/resolv.conf": "--dns names servers"}
 """Files that are a container's own, and what to do instead of changing them."""
-_PIECE = 64 * 1024
+_PIECE = 64 << 10
+_CAPACITY = 1 << 20
 _KEPT = 16 << 10
 _SHOWN = 50
 """Bytes and lines of the last output that an error knows."""
 _SINGLE_ID = "if it was about another user: only root exists here, and `pybuild doctor` tells what is missing"
+
+
+def _pipe() -> tuple[int, int]:
+    """Make a pipe that takes much at once, so that a command which writes in bursts need not wait for its reader."""
+    import fcntl
+
+    read, write = os.pipe2(os.O_CLOEXEC)
+    with suppress(PermissionError):  # pipe(7): the machine's limit is lower, or this user has many; the usual size does
+        fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, _CAPACITY)
+    return read, write
 
 
 def now_on(directory: str) -> tuple[int, int]:
@@ -119,7 +130,7 @@ class Command:
 
         Raises StepFailed with its status where that is not 0.
         """
-        worker, pipes = self._worker, [os.pipe2(os.O_CLOEXEC) for _ in range(2 if keep else 1)]
+        worker, pipes = self._worker, [_pipe() for _ in range(2 if keep else 1)]
         try:
             try:
                 container = worker.containers.start(
