@@ -17,18 +17,24 @@ if TYPE_CHECKING:
     from buildah_py.contexts.main import MainContext
 
 
+OBSERVE = ("auto", "on", "off")
+"""Those for which that costs little; all; none."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReuseOptions:
     """`no_cache` executes every step, `no_cache_filter` those of some stages, by names or numbers.
 
     A step older than `cache_ttl`, a duration such as `24h`, is executed again. `apart` is for a build that is to show
     what it leads to by itself: nothing of earlier ones counts, not even their layers, and later ones do not see it.
+    `observe` says of which RUNs it is noted what they learn of files: one of OBSERVE.
     """
 
     no_cache: bool = False
     no_cache_filter: tuple[str, ...] = ()
     cache_ttl: str = ""
     apart: bool = False
+    observe: str = "auto"
 
     def policy(self, build_file: BuildFile) -> CachePolicy:
         """Say which records may be used. Raises UsageError."""

@@ -30,6 +30,10 @@ class IsolatedCache(Cache):
         """Return the record of `key`, if this build has made it."""
         return self._made.get(key)
 
+    def observed(self, plain_key: str) -> list[Record]:  # noqa: ARG002
+        """Find none."""
+        return []
+
     def save(
         self,
         ingredients: Ingredients,
@@ -40,6 +44,7 @@ class IsolatedCache(Cache):
         created: int | None = None,
         source: str = "",
         signer: str = "",
+        learned: tuple[str, bytes] | None = None,  # noqa: ARG002 - for later builds
     ) -> Record:
         """Say what a step led to. Its layer must be in the store."""
         assert ingredients.parent is not None

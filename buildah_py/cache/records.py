@@ -72,6 +72,7 @@ class Record:
     `created` is when the step first had this result, `made` when it was executed last, in nanoseconds since 1970;
     `seconds` what that took. `metadata` is read by `ingredients.read_about`. `source` names the cache that the record
     came from, "" for this machine's own; `signer` is the public key that it was signed with, as far as that was asked.
+    `observed` is the digest of what it learned of the files before it, "" where that is not known.
     """
 
     key: str
@@ -88,6 +89,7 @@ class Record:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     source: str = ""
     signer: str = ""
+    observed: str = ""
 
     @property
     def result(self) -> Made:
@@ -186,11 +188,12 @@ class Cache:
         created: int | None = None,
         source: str = "",
         signer: str = "",
+        learned: tuple[str, bytes] | None = None,
     ) -> Record:
         """Say what a step led to. Its layer must be in the store, or be known to it.
 
         `lists` give what its inputs held, by the digests in the key, as `Selection.packed` does. `created`, `source`
-        and `signer` are for records that come from elsewhere.
+        and `signer` are for records that come from elsewhere. `learned` is an observation, with the step's plain key.
         """
         assert ingredients.parent is not None
         about = ingredients.about if source else replace(ingredients.about, builds=self._builds)
@@ -204,9 +207,12 @@ class Cache:
             "content": made.content,
             "stamps": made.stamps.to_data(),
             "seconds": seconds,
-            "created": created or made.created or self._first_made(key, made.content),
+            "created": made.created or created or self._first_made(key, made.content),
             "about": about.to_data(),
         }
+        if learned is not None:
+            data["observed"] = digest = f"sha256:{hashlib.sha256(learned[1]).hexdigest()}"
+            lists = {**(lists or {}), digest: lambda: learned[1]}
         if source:
             data |= {"source": source, "signer": signer}
         names = about.builds if source else (*self._own, *self._builds)
@@ -214,6 +220,7 @@ class Cache:
             self._is_met()
             self._kept.add(key)
         where = [*places(names, about, ingredients.kind), *map(build_place, names)]
+        where += [observed_place(learned[0])] if learned is not None else []
         self._store.records.save(key, made.diff_id, canonical_json(data), places=where, inputs=lists, created=created)
         row = self._store.records.get(key)
         assert row is not None
@@ -249,6 +256,10 @@ class Cache:
                     if row.key not in found and row.key not in self._kept:
                         found[row.key] = (_record(row), own)
         return list(found.values())
+
+    def observed(self, plain_key: str) -> list[Record]:
+        """Find the records of a step of which it is known what it learned, the last one first."""
+        return [_record(row) for row in self._store.records.near(observed_place(plain_key), NEAR)]
 
     def is_first_build(self) -> bool:
         """Whether nothing of this build was known when it began."""
@@ -312,6 +323,7 @@ def _record(row: StoredRecord) -> Record:
         metadata=data.get("about", {}),
         source=data.get("source", ""),
         signer=data.get("signer", ""),
+        observed=data.get("observed", ""),
     )
 
 
@@ -328,6 +340,11 @@ def places(builds: Iterable[str], about: About, kind: str) -> list[str]:
 def build_place(name: str) -> str:
     """Name the place of all of a build's steps."""
     return _place(["of", name])
+
+
+def observed_place(plain_key: str) -> str:
+    """Name the place of what is known by a step's plain key."""
+    return _place(["observed", plain_key])
 
 
 def _place(what: list[object]) -> str:

@@ -28,6 +28,13 @@ def configure_reuse(parser: argparse.ArgumentParser) -> None:
         default="",
         help="execute again what was executed longer than that ago, such as 24h or 90m",
     )
+    add(
+        "--observe",
+        choices=("auto", "on", "off"),
+        default="auto",
+        help="note what each RUN reads of copied files, so that it is a hit while nothing of that changes; "
+        "default: %(default)s",
+    )
 
 
 def read_reuse(args: argparse.Namespace) -> ReuseOptions:
@@ -35,7 +42,7 @@ def read_reuse(args: argparse.Namespace) -> ReuseOptions:
     from buildah_py.api.reuse import ReuseOptions
 
     stages = tuple(name.strip() for text in args.no_cache_filter for name in text.split(",") if name.strip())
-    return ReuseOptions(no_cache=args.no_cache, no_cache_filter=stages, cache_ttl=args.cache_ttl)
+    return ReuseOptions(no_cache=args.no_cache, no_cache_filter=stages, cache_ttl=args.cache_ttl, observe=args.observe)
 
 
 def configure_sharing(parser: argparse.ArgumentParser) -> None:

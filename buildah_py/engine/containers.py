@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from buildah_py.sandbox import Container, ContainerSpec, Sandbox
+    from buildah_py.sandbox.spec import Observed
 
 
 class Cancellation(threading.Event):
@@ -61,15 +62,20 @@ class Containers:
         stdout: int,
         stderr: int,
         shaped: Callable[[ContainerSpec], object] = lambda _: None,
+        observed: Callable[[ContainerSpec], Observed | None] = lambda _: None,
     ) -> Container:
         """Start a container, which has to be `held` then; `shaped` is told what it is like with all options.
+
+        `observed` says what is to be observed of it.
 
         Raises SandboxError, and Interrupted once cancelled.
         """
         self._cancellation.check()
         spec = self._shape(spec)
         shaped(spec)
-        container = self._open().start_container(spec, stdin=stdin, stdout=stdout, stderr=stderr)
+        container = self._open().start_container(
+            spec, stdin=stdin, stdout=stdout, stderr=stderr, observed=observed(spec)
+        )
         with self._lock:
             self._running.add(container)
             if self._cancellation.is_set():

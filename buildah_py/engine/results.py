@@ -24,7 +24,8 @@ class Result:
 
     `stamps` tells for each layer which of its times are not content; all of a base image's are. `ancestry` stands for
     the keys of all steps that led here, those of stages that they copied or mounted from among them. `created` is when
-    the top-most layer was first made, in nanoseconds since 1970.
+    the top-most layer was first made, in nanoseconds since 1970. `slots` are the places of layers of which it can be
+    observed what a RUN learns, and `plain` is the chain digest without their contents.
     """
 
     chain: str
@@ -32,14 +33,17 @@ class Result:
     stamps: tuple[Stamps, ...] = ()
     ancestry: str = ""
     created: int = 0
+    plain: str = ""
+    slots: tuple[int, ...] = ()
 
 
 def base_result(diff_ids: Sequence[str]) -> Result:
     """Give the file system of an image, or without layers that of scratch."""
     chain = base_chain(diff_ids)
-    return Result(chain, tuple(diff_ids), (NO_STAMPS,) * len(diff_ids), chain)
+    return Result(chain, tuple(diff_ids), (NO_STAMPS,) * len(diff_ids), chain, plain=chain)
 
 
+_SLOT = "slot"
 NOTHING = base_result(())
 """The file system of scratch."""
 
@@ -49,9 +53,12 @@ def result_of(step: Step, on: Result, inputs: Iterable[Result], record: Record) 
     chain = chain_above(step, on.chain, record.content)
     ancestry = next_ancestry(record.key, [on.ancestry, *(one.ancestry for one in inputs)])
     if isinstance(step, CaptureStep):
-        return Result(chain, (record.diff_id,), (record.stamps,), ancestry, record.created)
+        return Result(chain, (record.diff_id,), (record.stamps,), ancestry, record.created, chain)
     layers, stamps = (*on.layers, record.diff_id), (*on.stamps, record.stamps)
-    return Result(chain, layers, stamps, ancestry, record.created)
+    plain, slots = next_chain(on.plain, record.content), on.slots
+    if isinstance(step, CopyStep):
+        plain, slots = next_chain(on.plain, _SLOT), (*slots, len(on.layers))
+    return Result(chain, layers, stamps, ancestry, record.created, plain, slots)
 
 
 def before(on: Result | None, inputs: Iterable[Result | None]) -> str | None:

@@ -87,6 +87,7 @@ class StepRunner:
         self._met: list[tuple[Node, str]] = []
         self._shown: dict[int, Node] = {}
         self._executing: set[int] = set()
+        self._read: dict[int, str] = {}
         self._lock = threading.Lock()
 
     def begin(self, nodes: Sequence[Node], stages: Mapping[str, int]) -> None:
@@ -212,9 +213,38 @@ class StepRunner:
         record = self._cache.lookup(step.key)
         found = "no record" if record is None else "a record"
         debug.log("step %d: %s for the key %s", step.task.node.index + 1, found, step.key)
-        if record is None or (not made and self._policy.is_too_old(record.made)):
+        if record is None:
+            return self._find_observed(step)
+        if not made and self._policy.is_too_old(record.made):
             return None
         return record if self._store.layers.use([record.diff_id]) else None
+
+    def _find_observed(self, step: _Keyed) -> Record | None:
+        """Look for the same step on other files, of which it has learned nothing; then it has this key as well."""
+        index, wanted = step.task.node.index, step.task.node.step
+        if not isinstance(wanted, RunStep) or not self._worker.observes or not step.task.parent.slots:
+            return None
+        from buildah_py.engine.observing import Asked, plain_key
+
+        key = plain_key(step.task, wanted, step.op.inputs())
+        if not key:
+            return None
+        asked = Asked(step.task, key)
+        self._read[index] = asked.unlike
+        if asked.same is None:
+            return None
+        record = asked.same.record
+        if record.key in self._lost or self._policy.is_too_old(record.made):
+            return None
+        if not self._store.layers.use([record.diff_id]):
+            return None
+        debug.log("step %d: as the step of the key %s: %s", index + 1, record.key, asked.same.text)
+        self._read[index] = asked.same.text
+        ingredients = self._ingredients(step, record.content)
+        learned = key, asked.same.observation
+        return self._cache.save(
+            ingredients, record.result, record.seconds, lists=step.lists, created=record.made, learned=learned
+        )
 
     def _base(self, node: Node, step: BaseStep, started: float) -> Result:
         self._started(node)
@@ -231,7 +261,7 @@ class StepRunner:
             self.hits += 1
             self._met.append((step.task.node, step.key))
         self._watch(step, record, events.HIT, "")
-        self._done(step.task.node, events.HIT, "", started, source=record.source)
+        self._done(step.task.node, events.HIT, self._read.pop(step.task.node.index, ""), started, source=record.source)
         return self._result(step, record)
 
     def _make(self, node: Node, needed: Mapping[int, Result], started: float, listening: Listening) -> Result:
@@ -248,6 +278,8 @@ class StepRunner:
                     if found is not None:
                         return self._hit(step, found, started)
                     why = self._explain(step)
+                    if unlike := self._read.pop(node.index, ""):
+                        why = why._replace(reason=unlike)
                     debug.log("step %d: executed, %s", node.index + 1, why.reason)
                     record = self._execute(step, why)
             except SourceChanged as error:
@@ -297,7 +329,8 @@ class StepRunner:
         else:
             self._store.discard(staged)
         seconds = round(time.monotonic() - began, 3)
-        return self._cache.save(self._ingredients(step, made.content), older or made, seconds, lists=step.lists)
+        ingredients, learned = self._ingredients(step, made.content), step.op.learned
+        return self._cache.save(ingredients, older or made, seconds, lists=step.lists, learned=learned)
 
     def _add(self, captured: Captured, staged: str) -> None:
         layers = self._store.layers

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import _socket
     from collections.abc import Callable
 
-    from buildah_py.sandbox.spec import ContainerSpec
+    from buildah_py.sandbox.spec import ContainerSpec, Observed
 
 _SIGKILL = 9
 _TRIES = 10
@@ -45,6 +45,8 @@ class Container:
         self._ended: ExitStatus | SandboxError | None = None
         self._root = -1
         self.terminal = -1
+        self.unobserved = False
+        """Whether the process that observed it has ended before it, so that files were missing; known after `wait`."""
         self.warnings = warnings
         """Things that this machine could not do for the container; complete after `wait`."""
 
@@ -95,10 +97,12 @@ class Container:
         """Give the next message, but for warnings and the root, which are kept."""
         while True:
             message, descriptors = wire.receive(self._channel)
-            if message is None or message[0] not in {"warning", "root"}:
+            if message is None or message[0] not in {"warning", "unobserved", "root"}:
                 return message, descriptors
             if message[0] == "warning":
                 self.warnings.append(message[1])
+            elif message[0] == "unobserved":
+                self.unobserved = True
             else:
                 (self._root,) = descriptors
 
@@ -221,9 +225,18 @@ class Sandbox:
                 self._control, self.helper = spawn("buildah_py.sandbox.helper", "main(3)")
 
     def start_container(
-        self, container: ContainerSpec, *, stdin: int | None = None, stdout: int = 1, stderr: int = 2
+        self,
+        container: ContainerSpec,
+        *,
+        stdin: int | None = None,
+        stdout: int = 1,
+        stderr: int = 2,
+        observed: Observed | None = None,
     ) -> Container:
-        """Start a command on the given descriptors (no stdin is /dev/null; with a tty they are not used)."""
+        """Start a command on the given descriptors (no stdin is /dev/null; with a tty they are not used).
+
+        With `observed`, note what it learns of some layers, where the machine can.
+        """
         plan.check(container)
         warnings = []
         if container.network == "default" and container.isolation == "chroot":
@@ -239,7 +252,7 @@ class Sandbox:
             )
         self.start(network=container.network == "default")
         description, descriptors = plan.description(
-            container, unprivileged=self._unprivileged, single_id=self._single_id
+            container, observed, unprivileged=self._unprivileged, single_id=self._single_id
         )
         streams = [] if container.tty else [(0, stdin), (1, stdout), (2, stderr)]
         given = [(place, stream) for place, stream in streams if stream is not None]
@@ -261,10 +274,11 @@ class Sandbox:
                 "limits": limits,
                 "id_maps": description["id_maps"] if container.uid_map else None,
                 "unprivileged": self._unprivileged,
+                "observed": observed is not None,
                 "filter": (description["capabilities"], self._single_id) if filtered else None,
             }
             sent = [theirs.fileno(), memory, *(stream for _, stream in given)]
-            sent += [*([lease.descriptor] if lease else []), *descriptors]
+            sent += [*([lease.descriptor] if lease else []), *([observed.report] if observed else []), *descriptors]
             self._send(request, sent)
         except BaseException:
             ours.close()

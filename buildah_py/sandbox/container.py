@@ -21,7 +21,7 @@ from buildah_py.image import users
 from buildah_py.linux import keys, mounts, namespaces, process
 from buildah_py.linux.mounts import MOUNT_ATTR_RDONLY
 from buildah_py.linux.paths import read_regular
-from buildah_py.sandbox import command, confine, idmap, rlimits
+from buildah_py.sandbox import command, confine, idmap, observer, rlimits
 from buildah_py.sandbox.initlayer import InitLayer
 from buildah_py.sandbox.netns import loopback_up, open_to_all_users
 from buildah_py.sandbox.operations import Operation, StubFile, from_wire
@@ -46,10 +46,14 @@ def main(
     given: tuple[int, ...],
     result: int,
     user_namespace: int = -1,
+    ends: tuple[int, int] = (-1, -1),
 ) -> NoReturn:
-    """Be process 1 of a container, which writes how the command ended to `result`; never returns."""
+    """Be process 1 of a container, which writes how the command ended to `result`; never returns.
+
+    With `ends`, somebody observes it, and serves some of its layers over the first of them; see `_observed`.
+    """
     try:
-        _run(container, channel, streams, network, given, result, user_namespace)
+        _run(container, channel, streams, network, given, result, user_namespace, ends)
     except Exception as error:  # noqa: BLE001 (the edge of this process: whoever waits must hear of it)
         report(channel, error)
     finally:
@@ -64,6 +68,7 @@ def _run(
     given: tuple[int, ...],
     result: int,
     user_namespace: int,
+    ends: tuple[int, int],
 ) -> None:
     if user_namespace != -1:
         idmap.make_files_as_root(*container["id_maps"])  # before what follows, which a change of ids undoes
@@ -90,7 +95,10 @@ def _run(
             paths = (*container["lowers"], container["upper"], container["work"], container["init"])
             idmap.map_directories(paths, user_namespace)
     _prepare(operations, root, of_host=False)
-    who = _mount_all(container, root, operations)
+    lowers, place = _observed(container, *ends)
+    who = _mount_all(container, lowers, root, operations)
+    if place:
+        mounts.umount2(place, mounts.MNT_DETACH)
     with Doing("entering the new root"):
         _enter(root, pivot=container["isolation"] == "container")
     sys.meta_path.clear()  # whatever was imported from now on would be a file of the image
@@ -160,9 +168,30 @@ def _prepare(operations: list[Operation], root: Root, *, of_host: bool) -> None:
                 operation.prepare(root)
 
 
-def _mount_all(container: dict[str, Any], root: Root, operations: list[Operation]) -> users.ExecUser:
+def _observed(container: dict[str, Any], device: int, told: int) -> tuple[tuple[str, ...], str]:
+    """Mount what somebody observes, where this machine can; gives the lowers, and where it was mounted or "".
+
+    He serves over `device` once `told` is closed.
+    """
+    if device == -1:
+        return container["lowers"], ""
+    lowers, _, place = container["observed"]
+    try:
+        mount = observer.mount(device)
+    except OSError:  # then nothing is noted, as is seen from the report
+        return container["lowers"], ""
+    finally:
+        os.close(device)
+        os.close(told)
+    mounts.move_mount(mount, mounts.AT_FDCWD, place)
+    os.close(mount)
+    return tuple(one if isinstance(one, str) else f"{place}/{one}" for one in lowers), place
+
+
+def _mount_all(
+    container: dict[str, Any], lowers: tuple[str, ...], root: Root, operations: list[Operation]
+) -> users.ExecUser:
     """Make the root; gives who the command runs as, looked up before anything but layers is mounted."""
-    lowers: tuple[str, ...] = container["lowers"]
     init: str = container["init"]
     chain = -1
     if lowers:

@@ -13,7 +13,7 @@ import os
 import select
 
 from buildah_py.linux import namespaces, process
-from buildah_py.sandbox import capabilities, cgroups, confine, container, idmap, seccomp, wire
+from buildah_py.sandbox import capabilities, cgroups, confine, container, idmap, observer, seccomp, wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,15 +28,65 @@ _WORSE, _WORST = 100, 1000
 class _Running:
     """A container that lives: its first process and the socket over which the main process hears of it."""
 
-    __slots__ = ("channel", "group", "listening", "pid", "pidfd", "result")
+    __slots__ = ("channel", "group", "listening", "observer", "pid", "pidfd", "result")
 
-    def __init__(self, pid: int, channel: _socket.socket, result: int, group: cgroups.Group | None) -> None:
+    def __init__(
+        self, pid: int, channel: _socket.socket, result: int, group: cgroups.Group | None, observer: _Observer | None
+    ) -> None:
         self.group = group
+        self.observer = observer
         self.result = result
         self.pid = pid
         self.pidfd = os.pidfd_open(pid)
         self.channel = channel
         self.listening = True
+
+
+class _Observer:
+    """The process that notes what a container learns of some layers, and the device over which it hears of that."""
+
+    __slots__ = ("_held", "_pid", "ends")
+
+    def __init__(self, device: int, memory: int, size: int, report: int) -> None:
+        """Fork it. Raises OSError."""
+        ended, self._held = os.pipe2(os.O_CLOEXEC)
+        mounted, told = os.pipe2(os.O_CLOEXEC)
+        self.ends = device, told
+        """The device, and a pipe that a container closes once it has mounted what is served over it."""
+        try:
+            self._pid = os.fork()
+        except OSError:
+            for descriptor in (ended, self._held, mounted, told):
+                os.close(descriptor)
+            raise
+        if self._pid == 0:
+            try:
+                _close_all_but(device, mounted, ended, report, memory)
+                slots = wire.unpack(os.pread(memory, size, 0))["observed"][1]
+                os.close(memory)
+                observer.main(device, mounted, ended, report, slots)
+            finally:
+                os._exit(125)
+        os.close(ended)
+        os.close(mounted)
+
+    def close_ends(self) -> None:
+        """Leave the ends to the container."""
+        for descriptor in self.ends:
+            os.close(descriptor)
+
+    def end(self) -> bool:
+        """Have it end, and wait for that; whether it has served until now."""
+        os.close(self._held)
+        _, status = os.waitpid(self._pid, 0)
+        return status == 0
+
+
+def _close_all_but(*descriptors: int) -> None:
+    wanted = sorted({0, 1, 2, *descriptors})
+    for below, above in zip(wanted, [*wanted[1:], 1 << 31], strict=True):
+        if above - below > 1:
+            process.close_range(below + 1, above - 1)
 
 
 def main(control: int) -> None:
@@ -181,6 +231,7 @@ class Helper:
                 wire.send(channel, ("error", "setting limits", f"{error.strerror}{where}", error.errno or 0))
                 channel.close()
                 return
+        observing = self._observe(request, descriptors) if request["observed"] else None
         ready = user_namespace = -1
         result, ended = os.pipe2(os.O_CLOEXEC)
         try:
@@ -199,20 +250,41 @@ class Helper:
             os.close(result)
             os.close(ended)
             self._remove(group)
+            self._let_go(observing)
             return
         if pid == 0:
             try:
                 if ready != -1:
                     os.read(ready, 1)
                     os.close(ready)
-                self._child(channel, request, descriptors, program, group, ended, user_namespace)
+                ends = (-1, -1) if observing is None else observing.ends
+                self._child(channel, request, descriptors, program, group, ended, user_namespace, ends)
             finally:
                 os._exit(125)
         os.close(ended)
-        running = _Running(pid, channel, result, group)
+        if observing is not None:
+            observing.close_ends()
+        running = _Running(pid, channel, result, group, observing)
         for descriptor in (running.pidfd, channel.fileno()):
             self._running[descriptor] = running
             self._poll.register(descriptor, select.EPOLLIN)
+
+    def _observe(self, request: dict[str, Any], descriptors: list[int]) -> _Observer | None:
+        """Start what observes a container; None where that cannot be, and nothing is noted."""
+        place = 1 + len(request["streams"]) + request["network"]
+        device = observer.open_device()
+        if device == -1:
+            return None
+        try:
+            return _Observer(device, descriptors[0], request["size"], descriptors[place])
+        except OSError:
+            os.close(device)
+            return None
+
+    def _let_go(self, observing: _Observer | None) -> None:
+        if observing is not None:
+            observing.close_ends()
+            observing.end()
 
     def _fork(self) -> int:
         """Fork a first process of a new pid namespace. Raises OSError."""
@@ -234,15 +306,14 @@ class Helper:
         group: cgroups.Group | None,
         ended: int,
         user_namespace: int,
+        ends: tuple[int, int],
     ) -> None:
         if group:
             group.join()
         with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
             file.write(self._badness)
-        wanted = sorted({0, 1, 2, channel.fileno(), ended, *descriptors, *({user_namespace} - {-1})})
-        for below, above in zip(wanted, [*wanted[1:], 1 << 31], strict=True):
-            if above - below > 1:
-                process.close_range(below + 1, above - 1)
+        kept = {channel.fileno(), ended, *descriptors, user_namespace, *ends} - {-1}
+        _close_all_but(*kept)
         memory, *rest = descriptors
         description = wire.unpack(os.pread(memory, request["size"], 0))
         os.close(memory)
@@ -253,8 +324,10 @@ class Helper:
         for place in request["streams"]:
             streams[place] = rest.pop(0)
         network = rest.pop(0) if request["network"] else -1
+        if request["observed"]:
+            os.close(rest.pop(0))
         three = streams[0], streams[1], streams[2]
-        container.main(description, channel, three, network, tuple(rest), ended, user_namespace)
+        container.main(description, channel, three, network, tuple(rest), ended, user_namespace, ends)
 
     def _told(self, running: _Running) -> None:
         message, _ = wire.receive(running.channel)
@@ -272,8 +345,11 @@ class Helper:
             peak, killed = running.group.measured()
             self._remove(running.group)
         record = _last_words(running.result)
+        observed = running.observer is None or running.observer.end()
         if running.listening:
             self._poll.unregister(running.channel.fileno())
+            if not observed:
+                wire.send(running.channel, ("unobserved",))
             if len(record) == container.ENDED.size:
                 code, number, user, system, largest = container.ENDED.unpack(record)
                 seconds = user / 1_000_000, system / 1_000_000

@@ -22,7 +22,7 @@ from buildah_py.sandbox.operations import (
 from buildah_py.sandbox.resolver import hosts_file, resolver_file
 
 if TYPE_CHECKING:
-    from buildah_py.sandbox.spec import ContainerSpec
+    from buildah_py.sandbox.spec import ContainerSpec, Observed
 
 MASKED = (
     "/proc/acpi",
@@ -161,7 +161,9 @@ def _environment(env: tuple[str, ...]) -> tuple[str, ...]:
     return env if has_path else (*env, f"PATH={DEFAULT_PATH}")
 
 
-def description(container: ContainerSpec, *, unprivileged: bool, single_id: bool) -> tuple[dict[str, Any], list[int]]:
+def description(
+    container: ContainerSpec, observed: Observed | None = None, *, unprivileged: bool, single_id: bool
+) -> tuple[dict[str, Any], list[int]]:
     """Give what is sent to the helper, and the descriptors that its bind mounts count from 0."""
     operations = []
     descriptors: list[int] = []
@@ -182,6 +184,7 @@ def description(container: ContainerSpec, *, unprivileged: bool, single_id: bool
         "operations": tuple(operations),
         "files": files,
         "lowers": container.lowers,
+        "observed": None if observed is None else (observed.lowers, tuple(map(tuple, observed.slots)), observed.place),
         "upper": container.upper,
         "work": container.work,
         "init": container.init,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from buildah_py.frozen import dataclass, field
 
@@ -27,6 +27,29 @@ class ResourceLimits:
     pids: int = 0
     cgroup_parent: str = ""
     """The control group below which the container's is made; pybuild's own, where there is none."""
+
+
+class Slot(NamedTuple):
+    """A layer of which is noted what a container learns: its directories, top-most first.
+
+    Of `gone` the lower ones show nothing.
+    """
+
+    directories: tuple[str, ...]
+    gone: tuple[str, ...] = ()
+
+
+class Observed(NamedTuple):
+    """What is observed of a container: the lowers of its root once more, where a number stands for one of `slots`.
+
+    `place` is an empty directory. What was learned is written to the open file `report` as a marshalled tuple of a
+    dictionary for each slot, of flags (`observer`) by paths, as bytes; nothing where not all was noted.
+    """
+
+    lowers: tuple[str | int, ...]
+    slots: tuple[Slot, ...]
+    place: str
+    report: int
 
 
 @dataclass(kw_only=True, frozen=True, slots=True)

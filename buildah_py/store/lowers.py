@@ -4,40 +4,58 @@ from __future__ import annotations
 
 import hashlib
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from buildah_py.layers.entry import DIR
 from buildah_py.layers.writer import LayerWriter
 from buildah_py.linux.identity import has_single_id, in_user_namespace
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from buildah_py.layers.inventory import Inventory
     from buildah_py.layers.view import MergedView
     from buildah_py.store.trees import Trees
 
 
-def lowers(trees: Trees, diff_ids: Sequence[str]) -> tuple[str, ...]:
-    """Return the directories of layers (given lowest first) for an overlay, the top-most first.
+class Shown(NamedTuple):
+    """A layer in an overlay, by its place among the layers: its directories, the top-most first.
 
-    Left out are layers without entries, those below one whose root hides them, as overlayfs looks at no mark of a root,
-    and the lower of two that are the same: whatever it holds, the upper one shows or hides. The kernel refuses to mount
-    a directory twice. Above a layer with directories that the layers below describe may lie a directory with nothing
-    but these.
+    Of `gone` the lower ones show nothing. What describes directories for a layer has the place -1.
     """
-    found: list[str] = []
+
+    place: int
+    directories: tuple[str, ...]
+    gone: tuple[str, ...] = ()
+
+
+def lowers(shown: Iterable[Shown]) -> tuple[str, ...]:
+    """Return the directories of an overlay, top-most first.
+
+    Of two that are the same the lower one is left out: whatever it holds, the upper one shows or hides. The kernel
+    refuses to mount a directory twice.
+    """
+    return tuple(dict.fromkeys(path for one in shown for path in one.directories))
+
+
+def stack(trees: Trees, diff_ids: Sequence[str]) -> list[Shown]:
+    """Return what an overlay of layers (given lowest first) consists of, the top-most first.
+
+    Left out are layers without entries, and those below one whose root hides them, as overlayfs looks at no mark of a
+    root. Above a layer with directories that the layers below describe may lie a directory with nothing but these.
+    """
+    found: list[Shown] = []
     rows = trees.layers.several(diff_ids)
     for place in range(len(diff_ids) - 1, -1, -1):
         diff_id = diff_ids[place]
         layer = rows.get(diff_id)
         if layer is not None and layer.adopted is not None and layer.adopted != chain_name(diff_ids[:place]):
-            found.append(_parents(trees, diff_ids[: place + 1]))
+            found.append(Shown(-1, (_parents(trees, diff_ids[: place + 1]),)))
         if layer is None or layer.entries:
-            found += trees.over(diff_id, diff_ids[:place])
+            found.append(Shown(place, *trees.over(diff_id, diff_ids[:place])))
         if layer is not None and layer.opaque:
             break
-    return tuple(dict.fromkeys(found))
+    return found
 
 
 def chain_name(diff_ids: Sequence[str]) -> str:

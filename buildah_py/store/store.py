@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from buildah_py.store.image_mounts import ImageMounts
     from buildah_py.store.images import RepoDigest
     from buildah_py.store.layers import Origin
+    from buildah_py.store.lowers import Shown
     from buildah_py.store.manifest_lists import ManifestLists
     from buildah_py.store.trees import Trees
 
@@ -311,8 +312,14 @@ class Store:
         """
         from buildah_py.store.lowers import lowers
 
+        return lowers(self.stack(diff_ids))
+
+    def stack(self, diff_ids: Sequence[str]) -> list[Shown]:
+        """Return what an overlay of layers consists of, top-most first. Layers that are not here are fetched."""
+        from buildah_py.store.lowers import stack
+
         self.need(diff_ids)
-        return lowers(self.trees, diff_ids)
+        return stack(self.trees, diff_ids)
 
     def _provided(self, diff_ids: Sequence[str]) -> LayerProvider:
         if self._provider is None:

@@ -48,20 +48,23 @@ class Trees:
             self._make(diff_id, fs, None, below)
         return fs
 
-    def over(self, diff_id: str, below: Sequence[str]) -> tuple[str, ...]:
-        """Return the directories, top-most first, that show a layer above the layers `below` (lowest first)."""
+    def over(self, diff_id: str, below: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return the directories, top-most first, that show a layer above the layers `below` (lowest first).
+
+        With them, what of the lower directory is not the layer's, where nothing of `below` has these paths.
+        """
         fs = self.layers.fs(diff_id)
         if os.path.isdir(fs):  # as nearly all are: a step on many layers looks at each of them
-            return (fs,)
+            return (fs,), ()
         patch = _patch(self.layers, diff_id)
         if patch is None:
-            return (self.whole(diff_id, below),)
+            return (self.whole(diff_id, below),), ()
         delta, base = patch
         if delta.gone and below:
             view = self.view(below)
             if any(view.entry(path) is not None for path in delta.gone):  # which the layer does not hide
-                return (self.whole(diff_id, below),)
-        return (self._delta_directory(diff_id, delta, below), self.whole(base, below))
+                return (self.whole(diff_id, below),), ()
+        return (self._delta_directory(diff_id, delta, below), self.whole(base, below)), delta.gone
 
     def of_file(self, diff_id: str, path: str) -> str:
         """Return the directory that holds the file `path` of a layer."""

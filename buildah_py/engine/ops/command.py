@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import TracebackType
 
+    from buildah_py.cache.observations import Observation
+    from buildah_py.engine.observing import Observing
     from buildah_py.engine.ops.op import Task
     from buildah_py.layers.inventory import Captured
     from buildah_py.plan.steps import RunStep
@@ -54,10 +56,17 @@ def now_on(directory: str) -> tuple[int, int]:
     return os.stat(directory).st_mtime_ns, time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
 
-class Command:
-    """The command of `step` in the empty directory `staged`; what it needs meanwhile is there while this is entered."""
+class UnobservedError(PybuildError):
+    """What showed a container its files has ended before it: whatever came of the command means nothing."""
 
-    def __init__(self, task: Task, step: RunStep, staged: str) -> None:
+
+class Command:
+    """The command of `step` in the empty directory `staged`; what it needs meanwhile is there while this is entered.
+
+    With `observed`, what it learns of the files of COPY steps is noted.
+    """
+
+    def __init__(self, task: Task, step: RunStep, staged: str, *, observed: bool = False) -> None:
         self._task = task
         self._worker = task.worker
         self._node = task.node
@@ -66,6 +75,12 @@ class Command:
         self._held = ExitStack()
         self._secrets: list[bytes] = []
         self._last = bytearray()
+        self._observing: Observing | None = None
+        if observed:
+            from buildah_py.engine.observing import Observing
+
+            self._observing = Observing(task, staged)
+            self._held.callback(self._observing.close)
 
     def __enter__(self) -> Self:
         check_runnable(self._step.platform)
@@ -134,7 +149,12 @@ class Command:
         try:
             try:
                 container = worker.containers.start(
-                    self._spec, stdin=None, stdout=pipes[0][1], stderr=pipes[-1][1], shaped=self._note
+                    self._spec,
+                    stdin=None,
+                    stdout=pipes[0][1],
+                    stderr=pipes[-1][1],
+                    shaped=self._note,
+                    observed=self._observing.of if self._observing is not None else lambda _: None,
                 )
             finally:
                 for _, write in pipes:
@@ -147,6 +167,8 @@ class Command:
             for read, _ in pipes:
                 os.close(read)
         worker.cancellation.check()
+        if container.unobserved:
+            raise UnobservedError("the process that notes what the command reads has ended before it")
         for warning in container.warnings:
             worker.reporter.warn(warning)
         if status.status != 0:
@@ -232,6 +254,10 @@ class Command:
         for path in captured.skipped:
             warn(f"{place}: the socket /{path} is left out, as no layer can hold one")
         return captured, spec.upper
+
+    def learned(self, captured: Captured) -> Observation | None:
+        """Give what the command learned of files, once it has ended; None where that is not known."""
+        return None if self._observing is None else self._observing.result(captured)
 
     def _below(self) -> Callable[[str], Entry | None]:
         """Give what the layers show that steps have made; nothing of a base image has a time that is not content."""

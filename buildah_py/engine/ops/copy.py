@@ -49,6 +49,7 @@ class CopyOp:
     """
 
     usage = NOTHING_USED
+    learned = None
 
     def __init__(self, task: Task, step: CopyStep, *, ahead: bool = False, opened: bool = True) -> None:
         self._task = task

@@ -68,6 +68,10 @@ class Op(Protocol):
     def usage(self) -> Usage:
         """Resources that executing it took; zeros where there was no command."""
 
+    @property
+    def learned(self) -> tuple[str, bytes] | None:
+        """The plain key of a step that was executed, and what it learned, as `Cache.save` takes them."""
+
     def inputs(self) -> Mapping[str, str]:
         """Return the digests of what the step reads, by names that mean something to a person."""
 

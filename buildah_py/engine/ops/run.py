@@ -27,6 +27,7 @@ class RunOp:
         self._digests: dict[str, str] | None = None
         self._lists: dict[str, InputList] = {}
         self.usage = NOTHING_USED
+        self.learned: tuple[str, bytes] | None = None
 
     def inputs(self) -> Mapping[str, str]:
         """Return the content that bind mounts show; of secrets and agents that may be missing, whether they are there.
@@ -78,12 +79,22 @@ class RunOp:
 
     def execute(self, staged: str, _near: str | None = None) -> tuple[Captured, str]:
         """Run the command. Raises StepFailed with its status where that is not 0."""
-        from buildah_py.engine.ops.command import Command
+        from buildah_py.engine.observing import plain_key
+        from buildah_py.engine.ops.command import Command, UnobservedError
 
         self._confirm()
-        with Command(self._task, self._step, staged) as command:
-            self.usage = command.run()
-        return command.captured()
+        key = plain_key(self._task, self._step, self.inputs())
+        try:
+            with Command(self._task, self._step, staged, observed=bool(key)) as command:
+                self.usage = command.run()
+        except UnobservedError as error:
+            self._worker.reporter.warn(f"{self._task.node.place}: {error.message}; it is executed again")
+            with Command(self._task, self._step, self._worker.store.stage()) as command:
+                self.usage = command.run()
+        captured, tree = command.captured()
+        if (observation := command.learned(captured)) is not None:
+            self.learned = key, observation.pack()
+        return captured, tree
 
     def _confirm(self) -> None:
         """Look at what only a shared cache has said. Raises SourceChanged where that is not so."""

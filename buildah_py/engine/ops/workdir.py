@@ -25,6 +25,7 @@ class WorkdirOp:
     """Makes the directory and its parents, 0755 and owned by the stage's user, as BuildKit does."""
 
     usage = NOTHING_USED
+    learned = None
 
     def __init__(self, task: Task, step: WorkdirStep) -> None:
         self._task = task

@@ -1,0 +1,157 @@
+"""Hits of a RUN whose key is new, because nothing that it learned of the files before it has changed."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+from buildah_py import debug
+from buildah_py.cache import step_key
+from buildah_py.cache.keys import digest_of
+from buildah_py.cache.observations import EXISTS, READ, Observation, Slot, observe, unpack
+from buildah_py.errors import CacheError
+from buildah_py.layers.entry import FILE
+from buildah_py.layers.inventory import count_files
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from buildah_py.cache import Record
+    from buildah_py.engine.ops import Task
+    from buildah_py.layers.inventory import Captured
+    from buildah_py.plan.steps import RunStep
+    from buildah_py.sandbox import ContainerSpec
+    from buildah_py.sandbox.spec import Observed
+
+_TELLING = frozenset(("ALL", "SYS_ADMIN", "DAC_READ_SEARCH", "SYS_PTRACE", "SYS_RAWIO", "BPF"))
+"""Capabilities with which a command may learn of files by other ways than their names."""
+
+
+class Same(NamedTuple):
+    """A record that holds though its key is another: the observation, and in words what it had to say of how much."""
+
+    record: Record
+    observation: bytes
+    text: str
+
+
+def plain_key(task: Task, step: RunStep, inputs: Mapping[str, str]) -> str:
+    """Name a RUN by all but what the slots below it hold; "" where nothing is to be observed of it."""
+    if not task.worker.observes or not task.parent.slots or step.reads_state or step.security != "sandbox":
+        return ""
+    return digest_of(["observed", step_key(task.parent.plain, step.canonical(), inputs)])
+
+
+def slots_of(task: Task) -> list[Slot]:
+    """Give the slots below a step, as the store knows them."""
+    inventories, parent = task.worker.store.layers.inventories, task.parent
+    return [Slot(inventories.get(parent.layers[place]), parent.stamps[place]) for place in parent.slots]
+
+
+class Asked:
+    """Answer to whether a RUN has done the same before: `same`, or `unlike`: what it would be told otherwise."""
+
+    def __init__(self, task: Task, key: str) -> None:
+        self.same: Same | None = None
+        self.unlike = ""
+        slots: list[Slot] | None = None
+        for record in task.worker.cache.observed(key):
+            data = task.worker.cache.input_list(record.observed)
+            if data is None:
+                continue
+            try:
+                observation = unpack(data)
+            except CacheError as error:
+                debug.log("step %d: %s", task.node.index + 1, error.message)
+                continue
+            slots = slots or slots_of(task)
+            unlike = observation.unlike(slots)
+            if unlike is None:
+                self.same = Same(record, data, _shown(task, observation))
+                return
+            if not self.unlike:
+                self.unlike = unlike.text + (f", and {unlike.number - 1} more" if unlike.number > 1 else "")
+
+
+def _shown(task: Task, observation: Observation) -> str:
+    store, parent = task.worker.store, task.parent
+    of = sum(count_files(store.layers.inventories.raw(parent.layers[place])) for place in parent.slots)
+    return f"nothing it read has changed: {observation.read:,} of {of:,} files"
+
+
+class Observing:
+    """Observation of one container of a step: what the sandbox is told, and what came of it.
+
+    `staged` is a directory of the step's own.
+    """
+
+    def __init__(self, task: Task, staged: str) -> None:
+        self._task = task
+        self._place = os.path.join(staged, "observed")
+        self._seen: list[int | None] = []
+        self._report = -1
+        self._data = b""
+
+    def of(self, spec: ContainerSpec) -> Observed | None:
+        """Say what is observed of a container; None where that would not be whole."""
+        from buildah_py.sandbox.spec import Observed
+        from buildah_py.sandbox.spec import Slot as ShownSlot
+
+        added = {name.upper().removeprefix("CAP_") for name in spec.cap_add}
+        if spec.isolation != "container" or spec.uid_map or added & _TELLING or spec.seccomp != "default":
+            return None
+        parent = self._task.parent
+        shown = self._task.worker.store.stack(parent.layers)
+        if any(one.place < 0 for one in shown):
+            return None
+        observable = {place for place, slot in zip(parent.slots, slots_of(self._task), strict=True) if slot.observable}
+        lowers: list[str | int] = []
+        slots: list[ShownSlot] = []
+        numbers: dict[int, int] = {}
+        for one in shown:
+            if one.place in observable:
+                numbers[one.place] = len(slots)
+                lowers.append(len(slots))
+                slots.append(ShownSlot(one.directories, one.gone))
+            else:
+                lowers += one.directories
+        if not slots:
+            return None
+        self._seen = [numbers.get(place) for place in parent.slots]
+        os.mkdir(self._place)
+        self._report = os.memfd_create("observed", os.MFD_CLOEXEC)
+        return Observed(tuple(dict.fromkeys(lowers)), tuple(slots), self._place, self._report)
+
+    def result(self, captured: Captured) -> Observation | None:
+        """Give what was learned, for a layer that came of it; None where not all was noted."""
+        if not self._data:
+            return None
+        from buildah_py.sandbox import wire
+
+        seen = [_texts(flags) for flags in wire.unpack(self._data)]
+        slots = slots_of(self._task)
+        found = [None if number is None else seen[number] for number in self._seen]
+        _add_compared(slots, found, captured)
+        return observe(slots, found)
+
+    def close(self) -> None:
+        """Take the report of a container that is gone."""
+        if self._report != -1:
+            with open(self._report, "rb") as file:
+                self._report = -1
+                file.seek(0)
+                self._data = file.read()
+
+
+def _texts(flags: Mapping[bytes, int]) -> dict[str, int]:
+    return {path.decode("utf-8", "surrogateescape"): known for path, known in flags.items()}
+
+
+def _add_compared(slots: Sequence[Slot], seen: Sequence[dict[str, int] | None], captured: Captured) -> None:
+    """Count as read what was found to be as before and left out of the layer: the command may not have read it."""
+    for path in captured.unneeded:
+        for slot, flags in zip(slots, seen, strict=True):
+            if flags is not None and flags.get(path, 0) & EXISTS:
+                entry = slot.inventory.get(path)
+                if entry is not None and entry.kind == FILE:
+                    flags[path] |= READ
