@@ -57,6 +57,7 @@ class Op:
     mtime: Callable[[], int] = lambda: 0
     before: Callable[[Result], object] = lambda _: None
     usage: Usage = USED
+    learned: None = None
     parent: Result = NOTHING
     nears: list[str | None] = field(default_factory=list)
 

@@ -23,19 +23,21 @@ def main() -> int:
     parser.add_argument("--edits", type=int, default=5, help="at most in a history; default: %(default)s")
     parser.add_argument("--no-shrink", action="store_true", help="print what fails as it was found")
     parser.add_argument("--known", default="", metavar="REGEX", help="pass over faults in which this is found")
+    parser.add_argument("--watched", action="store_true", help="edit little but files: hits are of what steps read")
     options = parser.parse_args()
     started = time.monotonic()
     seeds = range(options.seed, options.seed - (-options.histories // BLOCK))
-    builds = failed = 0
-    work = [(seed, Manner(options.edits, not options.no_shrink, options.known)) for seed in seeds]
+    builds = hits = failed = 0
+    work = [(seed, Manner(options.edits, not options.no_shrink, options.known, options.watched)) for seed in seeds]
     with multiprocessing.get_context("spawn").Pool(options.jobs, maxtasksperchild=20) as pool:
-        for done, (seed, compared, found) in enumerate(pool.imap(block, work), 1):
+        for done, (seed, compared, observed, found) in enumerate(pool.imap(block, work), 1):
             builds += compared
+            hits += observed
             if found:
                 failed += 1
                 print(f"seed {seed}:\n{found}\n", flush=True)
             if done % 4 == 0 or done == len(work):
-                count = f"{done * BLOCK} histories, {builds} builds, {failed} blocks with faults"
+                count = f"{done * BLOCK} histories, {builds} builds, {hits} observed hits, {failed} blocks with faults"
                 print(f"{count}, {time.monotonic() - started:.0f} s; next --seed {seed + 1}", flush=True)
     return 1 if failed else 0
 

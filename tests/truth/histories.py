@@ -438,3 +438,80 @@ def _projects(draw: st.DrawFn) -> Project:
 def histories(turns: int) -> st.SearchStrategy[History]:
     """Give histories of at most so many edits."""
     return st.builds(History, _projects(), st.lists(_turn(), min_size=1, max_size=turns).map(tuple))
+
+
+# Histories in which steps stay and files change: most hits are those of what was read
+
+
+_LOOKS = (
+    "[ -e {p} ] && echo yes > /r",
+    "cat {p} > /r",
+    "test -x {p} && echo yes > /d/r",
+    "readlink {p} > /r",
+    "cd {d} && ls > /r",
+    "for f in {d}/*; do echo $f; done > /r",
+    "cmp {p} {q} > /r",
+    "cp {p} /w/k; cat /w/k {q} > /dev/null",
+    "cat {d}/*.txt > /r",
+    "sh {p}; ln {p} {q}",
+    ": > {p}; cp -p {q} {p}",
+    "rm -r {d}; mkdir {d}; echo 1 > {d}/n",
+    "mv {d} /e; mv /e/* /w",
+    "chmod -R g+w {d}",
+)
+
+
+@st.composite
+def _look(draw: st.DrawFn) -> Plain:
+    commands = []
+    for _ in range(draw(st.integers(1, 2))):
+        if draw(st.booleans()):
+            commands.append(draw(_command()))
+        else:
+            text = draw(st.sampled_from(_LOOKS))
+            commands.append(text.format(p=draw(_FILE), q=draw(_FILE), d=draw(_DIRECTORY)))
+    return Plain(f"RUN {{ {'; '.join(commands)}; }} 2>/dev/null; true")
+
+
+_WATCHED = (
+    "COPY . /",
+    "COPY . /w/",
+    "COPY dir /d",
+    "COPY dir/ /w/",
+    "COPY a b /d/",
+    "COPY --chown=7:8 . /d/",
+    "ADD . /",
+)
+_watched_step = st.one_of(
+    _look(),
+    _look(),
+    _look(),
+    st.sampled_from(_WATCHED).map(Plain),
+    _copy(),
+    st.sampled_from(("WORKDIR /w", "WORKDIR /d/e", "USER 1000", "USER daemon", "ENV A=1")).map(Plain),
+)
+
+
+@st.composite
+def _watched_stage(draw: st.DrawFn) -> Stage:
+    first = Plain(draw(st.sampled_from(_WATCHED)))
+    steps = draw(st.lists(_watched_step, min_size=1, max_size=4))
+    return Stage((first, *steps), draw(st.sampled_from((BASE, BASE, 0))))
+
+
+_file_edits = st.one_of(
+    _changes,
+    st.builds(Put, st.sampled_from((*_NAMES, "dir/new", "new.txt", "dir/sub/deep/er", "d/x", "w", "dir/e")), _nodes),
+)
+_watched_turn = st.builds(
+    Turn,
+    st.lists(_file_edits, min_size=1, max_size=2).map(tuple),
+    st.sampled_from((0, 0, 0, 0, 1)),
+    st.one_of(st.just(Event()), st.just(Event()), _event()),
+)
+
+
+def watched_histories(turns: int) -> st.SearchStrategy[History]:
+    """Give histories in which files are edited and hardly anything else, of at most so many edits."""
+    projects = st.lists(_watched_stage(), min_size=1, max_size=2).map(lambda stages: Project(tuple(stages)))
+    return st.builds(History, projects, st.lists(_watched_turn, min_size=1, max_size=turns).map(tuple))

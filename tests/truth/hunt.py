@@ -8,7 +8,7 @@ from typing import NamedTuple
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import seed as seeded
 
-from .histories import History
+from .histories import History, watched_histories
 from .histories import histories as random_histories
 from .world import World, WrongError
 
@@ -17,11 +17,15 @@ BLOCK = 50
 
 
 class Manner(NamedTuple):
-    """How to hunt: with at most so many edits, make what fails short, pass over what a regular expression finds."""
+    """How to hunt: with at most so many edits, make what fails short, pass over what a regular expression finds.
+
+    With `watched`, little but files is edited.
+    """
 
     turns: int = 3
     shrink: bool = True
     known: str = ""
+    watched: bool = False
 
 
 def hunt(world: World, seed: int, *, histories: int, manner: Manner | None = None) -> None:
@@ -46,15 +50,16 @@ def hunt(world: World, seed: int, *, histories: int, manner: Manner | None = Non
         report_multiple_bugs=False,
         print_blob=False,
     )
-    seeded(seed)(chosen(given(random_histories(manner.turns))(play)))()
+    chosen_histories = (watched_histories if manner.watched else random_histories)(manner.turns)
+    seeded(seed)(chosen(given(chosen_histories)(play)))()
 
 
-def block(work: tuple[int, Manner]) -> tuple[int, int, str]:
-    """Hunt with a seed: the seed, how many builds were compared, and what went wrong."""
+def block(work: tuple[int, Manner]) -> tuple[int, int, int, str]:
+    """Hunt with a seed: the seed, how many builds were compared, how many hits were observed, what went wrong."""
     seed, manner = work
     with World() as world:
         try:
             hunt(world, seed, histories=BLOCK, manner=manner)
         except WrongError as error:
-            return seed, world.builds, str(error)
-        return seed, world.builds, ""
+            return seed, world.builds, world.observed, str(error)
+        return seed, world.builds, world.observed, ""

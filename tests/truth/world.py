@@ -98,6 +98,8 @@ class World:
         self._held = contextlib.ExitStack()
         self.builds = 0
         """How many builds were compared."""
+        self.observed = 0
+        """How many hits there were because of what steps were seen to read."""
 
     def __enter__(self) -> Self:
         self._held.callback(shutil.rmtree, self._root)
@@ -213,22 +215,32 @@ class World:
             from_=tuple(f"type=local,src={path}" for path in imported),
         )
         archived = what.rewrite or bool(imported)  # layers that are elsewhere come with the archive
+
+        def hear(event: events.Event) -> None:
+            if isinstance(event, events.StepDone) and event.outcome == events.HIT and event.reason:
+                self.observed += 1
+            emit(event)
+
         try:
             if what.base:
-                build(self._request(root, what.base, "onb"), emit)
+                build(self._request(root, what.base, "onb"), hear)
             request = replace(
                 self._request(root, what.text, "it"),
                 caching=caching,
                 target=what.target,
                 build_args=_arguments(what),
                 epoch=what.epoch,
-                reuse=ReuseOptions(no_cache=what.no_cache, no_cache_filter=what.no_cache_filter),
+                reuse=ReuseOptions(
+                    no_cache=what.no_cache,
+                    no_cache_filter=what.no_cache_filter,
+                    observe="off" if root == self._empty else "on",
+                ),
                 outputs=OutputOptions(
                     specs=(f"type=oci,dest={archive},compression=uncompressed",) if archived else (),
                     rewrite_timestamp=what.rewrite,
                 ),
             )
-            result = build(request, emit)
+            result = build(request, hear)
         except StepFailed as error:
             return Failure(str(error), error.exit_status == NOT_AS_PROMISED)
         except (BuildFileError, NotFound, SourceError, Interrupted) as error:

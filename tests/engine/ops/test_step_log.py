@@ -50,6 +50,7 @@ class Ended:
     def __init__(self) -> None:
         self.calls: list[str] = []
         self.warnings: list[str] = []
+        self.unobserved = False
 
     def kill(self) -> None:
         self.calls.append("kill")
@@ -64,7 +65,7 @@ class Sandbox:
     def __init__(self, container: Ended) -> None:
         self._container = container
 
-    def start_container(self, _spec: object, *, stdin: None, stdout: int, stderr: int) -> Ended:
+    def start_container(self, _spec: object, *, stdin: None, stdout: int, stderr: int, **_observed: object) -> Ended:
         assert (stdin, stdout) == (None, stderr)
         os.write(stdout, b"something")
         return self._container
