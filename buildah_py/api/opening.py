@@ -137,7 +137,7 @@ def open_build(
                 cache_directory,
                 restricted,
                 own_names.own[0],
-                request.reuse.observe != "off",
+                request.reuse.observe,
             )
             if restricted and shared is not None:
                 reporter.note(

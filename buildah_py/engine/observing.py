@@ -27,6 +27,14 @@ _TELLING = frozenset(("ALL", "SYS_ADMIN", "DAC_READ_SEARCH", "SYS_PTRACE", "SYS_
 """Capabilities with which a command may learn of files by other ways than their names."""
 
 
+_REQUEST = 25e-6
+"""Seconds that a request to the observing file system takes, as measured: benchmarks/RESULTS.md."""
+_LEAST = 0.06
+_SHARE = 0.02
+_UNKNOWN = 10.0
+"""Seconds that a step is taken to last of which nothing is known."""
+
+
 class Same(NamedTuple):
     """A record that holds though its key is another: the observation, and in words what it had to say of how much."""
 
@@ -37,7 +45,7 @@ class Same(NamedTuple):
 
 def plain_key(task: Task, step: RunStep, inputs: Mapping[str, str]) -> str:
     """Name a RUN by all but what the slots below it hold; "" where nothing is to be observed of it."""
-    if not task.worker.observes or not task.parent.slots or step.reads_state or step.security != "sandbox":
+    if task.worker.observe == "off" or not task.parent.slots or step.reads_state or step.security != "sandbox":
         return ""
     return digest_of(["observed", step_key(task.parent.plain, step.canonical(), inputs)])
 
@@ -82,11 +90,12 @@ def _shown(task: Task, observation: Observation) -> str:
 class Observing:
     """Observation of one container of a step: what the sandbox is told, and what came of it.
 
-    `staged` is a directory of the step's own.
+    `staged` is a directory of the step's own, `key` its plain key.
     """
 
-    def __init__(self, task: Task, staged: str) -> None:
+    def __init__(self, task: Task, staged: str, key: str) -> None:
         self._task = task
+        self._key = key
         self._place = os.path.join(staged, "observed")
         self._seen: list[int | None] = []
         self._report = -1
@@ -120,7 +129,14 @@ class Observing:
         self._seen = [numbers.get(place) for place in parent.slots]
         os.mkdir(self._place)
         self._report = os.memfd_create("observed", os.MFD_CLOEXEC)
-        return Observed(tuple(dict.fromkeys(lowers)), tuple(slots), self._place, self._report)
+        return Observed(tuple(dict.fromkeys(lowers)), tuple(slots), self._place, self._report, self._most())
+
+    def _most(self) -> int:
+        """Say how many requests may be answered: as many as take 60 ms or 2 % of the time that the step took last."""
+        if self._task.worker.observe == "on":
+            return 0
+        last = next((record.seconds for record in self._task.worker.cache.observed(self._key)), _UNKNOWN)
+        return round(max(_LEAST, _SHARE * last) / _REQUEST)
 
     def result(self, captured: Captured) -> Observation | None:
         """Give what was learned, for a layer that came of it; None where not all was noted."""

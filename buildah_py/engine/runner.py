@@ -222,7 +222,7 @@ class StepRunner:
     def _find_observed(self, step: _Keyed) -> Record | None:
         """Look for the same step on other files, of which it has learned nothing; then it has this key as well."""
         index, wanted = step.task.node.index, step.task.node.step
-        if not isinstance(wanted, RunStep) or not self._worker.observes or not step.task.parent.slots:
+        if not isinstance(wanted, RunStep) or self._worker.observe == "off" or not step.task.parent.slots:
             return None
         from buildah_py.engine.observing import Asked, plain_key
 

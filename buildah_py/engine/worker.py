@@ -57,7 +57,8 @@ class Worker(NamedTuple):
 
     `cache_directory` is asked before a cache mount is used: for the directory that stands for it, None for the store's.
     `restrictions` are those of containers here, as keys have them. `build` names the build on this machine, "" for one
-    whose failures nobody will look at. `observes` says that what a RUN learns of files is noted, and gives hits.
+    whose failures nobody will look at. `observe` says of which RUNs it is noted what they learn of files: one of
+    `reuse.OBSERVE`.
     """
 
     store: Store
@@ -71,7 +72,7 @@ class Worker(NamedTuple):
     cache_directory: Callable[[CacheName], str | None]
     restrictions: str = ""
     build: str = ""
-    observes: bool = False
+    observe: str = "off"
 
     @property
     def machine(self) -> dict[str, str]:

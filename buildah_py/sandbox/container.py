@@ -175,7 +175,7 @@ def _observed(container: dict[str, Any], device: int, told: int) -> tuple[tuple[
     """
     if device == -1:
         return container["lowers"], ""
-    lowers, _, place = container["observed"]
+    lowers, _, place, _ = container["observed"]
     try:
         mount = observer.mount(device)
     except OSError:  # then nothing is noted, as is seen from the report

@@ -62,9 +62,9 @@ class _Observer:
         if self._pid == 0:
             try:
                 _close_all_but(device, mounted, ended, report, memory)
-                slots = wire.unpack(os.pread(memory, size, 0))["observed"][1]
+                _, slots, _, most = wire.unpack(os.pread(memory, size, 0))["observed"]
                 os.close(memory)
-                observer.main(device, mounted, ended, report, slots)
+                observer.main(device, mounted, ended, report, slots, most)
             finally:
                 os._exit(125)
         os.close(ended)

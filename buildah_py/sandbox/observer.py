@@ -42,10 +42,11 @@ _GETXATTR_IN = struct.Struct("<II")
 _INIT_IN = struct.Struct("<IIII")
 
 _LOOKUP, _FORGET, _GETATTR, _READLINK, _OPEN, _READ, _STATFS = 1, 2, 3, 5, 14, 15, 17
-_GETXATTR, _LISTXATTR, _INIT, _OPENDIR, _READDIR, _INTERRUPT, _DESTROY, _BATCH_FORGET = 22, 23, 26, 27, 28, 36, 38, 42
+_GETXATTR, _LISTXATTR, _INIT, _READDIR, _INTERRUPT, _BATCH_FORGET, _READDIRPLUS = 22, 23, 26, 28, 36, 42, 44
 
-# Reads ahead of need, look-ups in a directory at once, large reads, links kept, neither open nor opendir asked.
-_WANTED = 1 << 0 | 1 << 17 | 1 << 18 | 1 << 22 | 1 << 23 | 1 << 24
+# Reads ahead of need, listings with look-ups, look-ups in a directory at once, large reads, links kept, neither open
+# nor opendir asked.
+_WANTED = 1 << 0 | 1 << 13 | 1 << 17 | 1 << 18 | 1 << 22 | 1 << 23 | 1 << 24
 _FOR_EVER = 1 << 30
 _PAGES = 256
 _REQUESTS = 1 << 16
@@ -54,6 +55,7 @@ _OPEN_FILES = 64
 _DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _BLOCK = 4096
 _LINK, _DIRECTORY, _KIND = 0o120000, 0o040000, 0o170000
+_NOT_TOLD = bytes(_ENTRY.size + _ATTR.size)
 _GONE = _ENTRY.pack(0, 0, _FOR_EVER, 0, 0, 0) + bytes(_ATTR.size)
 
 
@@ -79,9 +81,9 @@ class _Slot:
                 continue
         return None
 
-    def names(self, path: bytes) -> dict[bytes, tuple[int, int]]:
-        """Give kind and inode of what is in a directory."""
-        found: dict[bytes, tuple[int, int]] = {}
+    def names(self, path: bytes) -> dict[bytes, os.stat_result]:
+        """Give what is in a directory."""
+        found: dict[bytes, os.stat_result] = {}
         for place, root in enumerate(self.roots):
             try:
                 directory = os.open(path or b".", _DIRECTORY_FLAGS, dir_fd=root)
@@ -93,8 +95,7 @@ class _Slot:
                     inside = path + b"/" + name if path else name
                     if name in found or (place and inside in self.gone):
                         continue
-                    known = os.stat(name, dir_fd=directory, follow_symlinks=False)
-                    found[name] = (known.st_mode & _KIND) >> 12, known.st_ino
+                    found[name] = os.stat(name, dir_fd=directory, follow_symlinks=False)
             finally:
                 os.close(directory)
         return found
@@ -130,8 +131,10 @@ def _attributes(known: os.stat_result) -> bytes:
 class Observer:
     """Server of one file system: nodes are numbered as they are looked up, and each is a slot and a path in it."""
 
-    def __init__(self, device: int, slots: list[_Slot]) -> None:
+    def __init__(self, device: int, slots: list[_Slot], most: int = 0) -> None:
+        """Note what is learned by `most` requests, 0 for any number; with more, nobody counts, and all goes faster."""
         self._device = device
+        self._requests = most
         self._slots = slots
         self._nodes: list[tuple[_Slot | None, bytes]] = [(None, b""), (None, b"")]
         self._numbers: dict[tuple[int, bytes], int] = {}
@@ -146,7 +149,7 @@ class Observer:
             _GETATTR: self._get_attributes,
             _READLINK: self._read_link,
             _READ: self._read,
-            _READDIR: self._read_names,
+            _READDIRPLUS: self._read_names,
             _STATFS: self._statistics,
             _GETXATTR: self._attribute,
             _LISTXATTR: self._attribute_names,
@@ -175,6 +178,9 @@ class Observer:
 
     def _answer(self, request: bytes) -> None:
         _, kind, number, node, *_ = _REQUEST.unpack_from(request)
+        if self.whole:
+            self._requests -= 1
+            self.whole = self._requests != 0
         if kind in {_FORGET, _BATCH_FORGET, _INTERRUPT}:  # nothing is forgotten, and nothing takes long
             return
         handler = self._handlers.get(kind)
@@ -232,7 +238,10 @@ class Observer:
         self._note(slot, path, ABSENT if found is None else EXISTS)
         if found is None:
             return _GONE
-        return _ENTRY.pack(self._node(slot, path), 0, _FOR_EVER, _FOR_EVER, 0, 0) + _attributes(found[1])
+        return self._entry(slot, path, found[1])
+
+    def _entry(self, slot: _Slot, path: bytes, known: os.stat_result) -> bytes:
+        return _ENTRY.pack(self._node(slot, path), 0, _FOR_EVER, _FOR_EVER, 0, 0) + _attributes(known)
 
     def _get_attributes(self, node: int, _request: bytes) -> bytes:
         return _KEPT.pack(_FOR_EVER, 0, 0) + _attributes(self._known(node)[1])
@@ -263,15 +272,20 @@ class Observer:
         return os.pread(file, size, offset)
 
     def _read_names(self, node: int, request: bytes) -> bytearray:
+        """List a directory; look-ups come with that once nobody counts any more."""
         _, offset, size = _READ_IN.unpack_from(request, _REQUEST.size)
         slot, path = self._nodes[node]
         if slot is None:
             raise OSError(errno.EACCES, os.strerror(errno.EACCES))
         if not offset or node not in self._names:
             self._note(slot, path, LISTED)
+            prefix = path + b"/" if path else b""
             self._names[node] = [
-                _DIRENT.pack(inode, place, len(name), kind) + name + bytes(-len(name) % 8)
-                for place, (name, (kind, inode)) in enumerate(sorted(slot.names(path).items()), 1)
+                (_NOT_TOLD if self.whole else self._entry(slot, prefix + name, known))
+                + _DIRENT.pack(known.st_ino, place, len(name), (known.st_mode & _KIND) >> 12)
+                + name
+                + bytes(-len(name) % 8)
+                for place, (name, known) in enumerate(sorted(slot.names(path).items()), 1)
             ]
         found = bytearray()
         for record in self._names[node][offset:]:
@@ -338,12 +352,17 @@ def mount(device: int) -> int:
 
 
 def main(
-    device: int, mounted: int, ended: int, report: int, slots: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]
+    device: int,
+    mounted: int,
+    ended: int,
+    report: int,
+    slots: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...],
+    most: int,
 ) -> NoReturn:
     """Serve `slots`, each of which is directories and what of the lower ones does not show; never returns.
 
     That begins when the other end of the pipe `mounted` is closed, whether it was mounted or not. What was learned is
-    written to `report` once that of `ended` is: nothing, unless all of it was noted.
+    written to `report` once that of `ended` is: nothing, unless all of it was noted, in at most `most` requests.
     """
     try:
         process.set_parent_death_signal(9)
@@ -355,7 +374,7 @@ def main(
         _, permitted, _ = process.capget()
         process.capset(kept & permitted, kept & permitted, 0)
         process.set_no_new_privileges()
-        observer = Observer(device, opened)
+        observer = Observer(device, opened, most)
         os.read(mounted, 1)
         observer.serve(ended)
         if observer.begun and observer.whole:

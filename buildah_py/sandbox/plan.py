@@ -184,7 +184,9 @@ def description(
         "operations": tuple(operations),
         "files": files,
         "lowers": container.lowers,
-        "observed": None if observed is None else (observed.lowers, tuple(map(tuple, observed.slots)), observed.place),
+        "observed": None
+        if observed is None
+        else (observed.lowers, tuple(map(tuple, observed.slots)), observed.place, observed.most),
         "upper": container.upper,
         "work": container.work,
         "init": container.init,

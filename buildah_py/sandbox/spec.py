@@ -42,14 +42,16 @@ class Slot(NamedTuple):
 class Observed(NamedTuple):
     """What is observed of a container: the lowers of its root once more, where a number stands for one of `slots`.
 
-    `place` is an empty directory. What was learned is written to the open file `report` as a marshalled tuple of a
-    dictionary for each slot, of flags (`observer`) by paths, as bytes; nothing where not all was noted.
+    `place` is an empty directory; after `most` requests, where that is not 0, nothing is noted any more.
+    What was learned is written to the open file `report` as a marshalled tuple of a dictionary for each slot, of flags
+    (`observer`) by paths, as bytes; nothing where not all was noted.
     """
 
     lowers: tuple[str | int, ...]
     slots: tuple[Slot, ...]
     place: str
     report: int
+    most: int = 0
 
 
 @dataclass(kw_only=True, frozen=True, slots=True)

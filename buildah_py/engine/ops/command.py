@@ -63,10 +63,10 @@ class UnobservedError(PybuildError):
 class Command:
     """The command of `step` in the empty directory `staged`; what it needs meanwhile is there while this is entered.
 
-    With `observed`, what it learns of the files of COPY steps is noted.
+    With `observed`, its plain key, what it learns of the files of COPY steps is noted.
     """
 
-    def __init__(self, task: Task, step: RunStep, staged: str, *, observed: bool = False) -> None:
+    def __init__(self, task: Task, step: RunStep, staged: str, *, observed: str = "") -> None:
         self._task = task
         self._worker = task.worker
         self._node = task.node
@@ -79,7 +79,7 @@ class Command:
         if observed:
             from buildah_py.engine.observing import Observing
 
-            self._observing = Observing(task, staged)
+            self._observing = Observing(task, staged, observed)
             self._held.callback(self._observing.close)
 
     def __enter__(self) -> Self:

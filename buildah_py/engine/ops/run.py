@@ -85,7 +85,7 @@ class RunOp:
         self._confirm()
         key = plain_key(self._task, self._step, self.inputs())
         try:
-            with Command(self._task, self._step, staged, observed=bool(key)) as command:
+            with Command(self._task, self._step, staged, observed=key) as command:
                 self.usage = command.run()
         except UnobservedError as error:
             self._worker.reporter.warn(f"{self._task.node.place}: {error.message}; it is executed again")
