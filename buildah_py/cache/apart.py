@@ -9,7 +9,7 @@ from buildah_py.cache.keys import step_key
 from buildah_py.cache.records import Cache, Record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from buildah_py.cache.ingredients import Ingredients
     from buildah_py.cache.records import Made
@@ -30,9 +30,9 @@ class IsolatedCache(Cache):
         """Return the record of `key`, if this build has made it."""
         return self._made.get(key)
 
-    def observed(self, plain_key: str) -> list[Record]:  # noqa: ARG002
-        """Find none."""
-        return []
+    def observed(self, plain_key: str) -> Iterator[tuple[str, bytes]]:  # noqa: ARG002
+        """Give none."""
+        return iter(())
 
     def save(
         self,
@@ -45,6 +45,7 @@ class IsolatedCache(Cache):
         source: str = "",
         signer: str = "",
         learned: tuple[str, bytes] | None = None,  # noqa: ARG002 - for later builds
+        here: bool | None = None,  # noqa: ARG002
     ) -> Record:
         """Say what a step led to. Its layer must be in the store."""
         assert ingredients.parent is not None

@@ -12,6 +12,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from buildah_py.cache.keys import canonical_json
 from buildah_py.errors import CacheError
 from buildah_py.layers.entry import DIR, FILE, SECOND, SYMLINK, Entry
 
@@ -108,7 +109,7 @@ class Observation(NamedTuple):
     def pack(self) -> bytes:
         """Return the form that is kept."""
         slots = [one.whole or {path: list(known) for path, known in sorted(one.paths.items())} for one in self.slots]
-        return json.dumps({"version": _VERSION, "slots": slots}, separators=(",", ":")).encode("ascii")
+        return canonical_json({"version": _VERSION, "slots": slots})
 
 
 def unpack(data: bytes) -> Observation:

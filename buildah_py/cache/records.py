@@ -18,7 +18,7 @@ from buildah_py.frozen import dataclass, field, replace
 from buildah_py.layers.stamps import NO_STAMPS, read_stamps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from buildah_py.cache.ingredients import About, Ingredients
     from buildah_py.layers.stamps import Stamps
@@ -72,7 +72,8 @@ class Record:
     `created` is when the step first had this result, `made` when it was executed last, in nanoseconds since 1970;
     `seconds` what that took. `metadata` is read by `ingredients.read_about`. `source` names the cache that the record
     came from, "" for this machine's own; `signer` is the public key that it was signed with, as far as that was asked.
-    `observed` is the digest of what it learned of the files before it, "" where that is not known.
+    `observed` are the step's plain key and the digest of what it learned of the files before it, "" where that is not
+    known.
     """
 
     key: str
@@ -89,7 +90,7 @@ class Record:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     source: str = ""
     signer: str = ""
-    observed: str = ""
+    observed: tuple[str, str] = ("", "")
 
     @property
     def result(self) -> Made:
@@ -120,6 +121,7 @@ class Offer(NamedTuple):
     created: int
     source: str
     signer: str
+    learned: tuple[str, bytes] | None = None
 
 
 class RemoteCache(AnsweringCache, Protocol):
@@ -127,6 +129,10 @@ class RemoteCache(AnsweringCache, Protocol):
 
     def find(self, store: Store, key: str) -> Offer | None:
         """Give the record of a key, None where none is known."""
+        ...
+
+    def find_observed(self, plain_key: str) -> Iterable[tuple[str, bytes]]:
+        """Give keys of a step with what it learned under each, packed."""
         ...
 
 
@@ -168,6 +174,7 @@ class Cache:
             created=offer.created,
             source=offer.source,
             signer=offer.signer,
+            learned=offer.learned,
         )
 
     def known(self, key: str) -> tuple[Record, bool] | None:
@@ -189,14 +196,18 @@ class Cache:
         source: str = "",
         signer: str = "",
         learned: tuple[str, bytes] | None = None,
+        here: bool | None = None,
     ) -> Record:
         """Say what a step led to. Its layer must be in the store, or be known to it.
 
         `lists` give what its inputs held, by the digests in the key, as `Selection.packed` does. `created`, `source`
         and `signer` are for records that come from elsewhere. `learned` is an observation, with the step's plain key.
+        `here`
+        says that the step is one of this build, as it is without a source.
         """
         assert ingredients.parent is not None
-        about = ingredients.about if source else replace(ingredients.about, builds=self._builds)
+        own = not source if here is None else here
+        about = replace(ingredients.about, builds=self._builds) if own else ingredients.about
         parent, canonical, inputs = ingredients.parent, ingredients.canonical, _known(ingredients.inputs)
         key = step_key(parent, canonical, inputs, version=ingredients.version)
         data = {
@@ -211,12 +222,13 @@ class Cache:
             "about": about.to_data(),
         }
         if learned is not None:
-            data["observed"] = digest = f"sha256:{hashlib.sha256(learned[1]).hexdigest()}"
+            digest = f"sha256:{hashlib.sha256(learned[1]).hexdigest()}"
+            data["observed"] = [learned[0], digest]
             lists = {**(lists or {}), digest: lambda: learned[1]}
         if source:
             data |= {"source": source, "signer": signer}
-        names = about.builds if source else (*self._own, *self._builds)
-        if not source:
+        names = (*self._own, *self._builds) if own else about.builds
+        if own:
             self._is_met()
             self._kept.add(key)
         where = [*places(names, about, ingredients.kind), *map(build_place, names)]
@@ -257,9 +269,16 @@ class Cache:
                         found[row.key] = (_record(row), own)
         return list(found.values())
 
-    def observed(self, plain_key: str) -> list[Record]:
-        """Find the records of a step of which it is known what it learned, the last one first."""
-        return [_record(row) for row in self._store.records.near(observed_place(plain_key), NEAR)]
+    def observed(self, plain_key: str) -> Iterator[tuple[str, bytes]]:
+        """Give keys of a step with what it learned under each, packed: the last one first, shared caches after all."""
+        known = set()
+        for row in self._store.records.near(observed_place(plain_key), NEAR):
+            digest = _record(row).observed[1]
+            if digest not in known and (data := self.input_list(digest)) is not None:
+                known.add(digest)
+                yield row.key, data
+        if self.remote is not None:
+            yield from self.remote.find_observed(plain_key)
 
     def is_first_build(self) -> bool:
         """Whether nothing of this build was known when it began."""
@@ -323,7 +342,7 @@ def _record(row: StoredRecord) -> Record:
         metadata=data.get("about", {}),
         source=data.get("source", ""),
         signer=data.get("signer", ""),
-        observed=data.get("observed", ""),
+        observed=tuple(data.get("observed", ("", ""))),
     )
 
 

@@ -14,7 +14,7 @@ from buildah_py.layers.entry import FILE
 from buildah_py.layers.inventory import count_files
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from buildah_py.cache import Record
     from buildah_py.engine.ops import Task
@@ -57,16 +57,16 @@ def slots_of(task: Task) -> list[Slot]:
 
 
 class Asked:
-    """Answer to whether a RUN has done the same before: `same`, or `unlike`: what it would be told otherwise."""
+    """Answer to whether a RUN has done the same before: `same`, or `unlike`: what it would be told otherwise.
 
-    def __init__(self, task: Task, key: str) -> None:
+    `allows` says whether a record may be used.
+    """
+
+    def __init__(self, task: Task, key: str, allows: Callable[[Record], bool]) -> None:
         self.same: Same | None = None
         self.unlike = ""
         slots: list[Slot] | None = None
-        for record in task.worker.cache.observed(key):
-            data = task.worker.cache.input_list(record.observed)
-            if data is None:
-                continue
+        for other, data in task.worker.cache.observed(key):
             try:
                 observation = unpack(data)
             except CacheError as error:
@@ -75,9 +75,11 @@ class Asked:
             slots = slots or slots_of(task)
             unlike = observation.unlike(slots)
             if unlike is None:
-                self.same = Same(record, data, _shown(task, observation))
-                return
-            if not self.unlike:
+                record = task.worker.cache.lookup(other)
+                if record is not None and allows(record):
+                    self.same = Same(record, data, _shown(task, observation))
+                    return
+            elif not self.unlike:
                 self.unlike = unlike.text + (f", and {unlike.number - 1} more" if unlike.number > 1 else "")
 
 
@@ -135,7 +137,9 @@ class Observing:
         """Say how many requests may be answered: as many as take 60 ms or 2 % of the time that the step took last."""
         if self._task.worker.observe == "on":
             return 0
-        last = next((record.seconds for record in self._task.worker.cache.observed(self._key)), _UNKNOWN)
+        cache = self._task.worker.cache
+        known = (cache.known(key) for key, _ in cache.observed(self._key))
+        last = next((one[0].seconds for one in known if one is not None), _UNKNOWN)
         return round(max(_LEAST, _SHARE * last) / _REQUEST)
 
     def result(self, captured: Captured) -> Observation | None:

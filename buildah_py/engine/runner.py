@@ -229,21 +229,30 @@ class StepRunner:
         key = plain_key(step.task, wanted, step.op.inputs())
         if not key:
             return None
-        asked = Asked(step.task, key)
+
+        def allows(record: Record) -> bool:
+            too_old = record.key in self._lost or self._policy.is_too_old(record.made)
+            return not too_old and self._store.layers.use([record.diff_id])
+
+        asked = Asked(step.task, key, allows)
         self._read[index] = asked.unlike
         if asked.same is None:
             return None
         record = asked.same.record
-        if record.key in self._lost or self._policy.is_too_old(record.made):
-            return None
-        if not self._store.layers.use([record.diff_id]):
-            return None
         debug.log("step %d: as the step of the key %s: %s", index + 1, record.key, asked.same.text)
         self._read[index] = asked.same.text
         ingredients = self._ingredients(step, record.content)
         learned = key, asked.same.observation
         return self._cache.save(
-            ingredients, record.result, record.seconds, lists=step.lists, created=record.made, learned=learned
+            ingredients,
+            record.result,
+            record.seconds,
+            lists=step.lists,
+            created=record.made,
+            source=record.source,
+            signer=record.signer,
+            learned=learned,
+            here=True,
         )
 
     def _base(self, node: Node, step: BaseStep, started: float) -> Result:

@@ -45,9 +45,8 @@ def inline_property(caches: BuildCaches, plan: Plan, records: Mapping[int, Recor
     from buildah_py.sharing.export import Content, inline
 
     found = _allowed(_steps_of(plan, records).records, place, caches.shared)
-    content = Content(
-        [_shared(one) for one in found], [_layer(one, None) for one in found], selections=caches.selections(place)
-    )
+    layers = [_layer(one, None) for one in found]
+    content = Content([_shared(one, caches) for one in found], layers, selections=caches.selections(place))
     return inline(content, place.sign)
 
 
@@ -111,7 +110,7 @@ def _export(
         return carried.sources.get(blob.digest) or packing.open(blob)
 
     content = Content(
-        [_shared(one) for one in records],
+        [_shared(one, caches) for one in records],
         list(layers.values()),
         carried.mounts,
         [*blobs.values(), *carried.blobs],
@@ -144,7 +143,9 @@ def _allowed(records: Iterable[Record], place: CacheSpec, shared: SharedCaches) 
     return found
 
 
-def _shared(record: Record) -> SharedRecord:
+def _shared(record: Record, caches: BuildCaches) -> SharedRecord:
+    plain, learned = record.observed
+    data = caches.cache.input_list(learned) if learned else None
     return SharedRecord(
         record.key,
         record.parent,
@@ -156,6 +157,7 @@ def _shared(record: Record) -> SharedRecord:
         record.seconds,
         record.metadata or None,
         record.created,
+        (plain, data) if data is not None else None,
     )
 
 

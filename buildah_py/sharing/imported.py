@@ -93,6 +93,16 @@ class ImportedCache:
             self._warn(error.message)
             return None
 
+    def observed(self, plain_key: str) -> list[tuple[str, bytes]]:
+        """Return keys of a step with what it learned under each, packed."""
+        book = self._open()
+        try:
+            found = [] if book is None else [book.record(key) for key in book.observed(plain_key)]
+            return [(one.key, one.observed[1]) for one in found if one is not None and one.observed is not None]
+        except CacheError as error:
+            self._warn(error.message)
+            return []
+
     def count_hit(self) -> None:
         """Count a record that was of use."""
         with self._lock:

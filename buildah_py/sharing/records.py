@@ -17,7 +17,7 @@ from buildah_py.image.descriptor import Descriptor, from_dict
 from buildah_py.layers.stamps import read_stamps
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from buildah_py.layers.stamps import Stamps
 
@@ -27,6 +27,7 @@ MAX_BYTES: Final = 1 << 28
 MAX_LINE: Final = 1 << 24
 _MAX_TIME: Final = 1 << 62
 _MAX_ABOUT: Final = 1 << 16
+_MAX_OBSERVATION: Final = 1 << 20
 
 
 class SharedLayer(NamedTuple):
@@ -45,7 +46,8 @@ class SharedRecord(NamedTuple):
     """The result of a step with that key, and the ingredients of the key; `about` is what helps to explain a miss.
 
     `content` is the digest of the layer but for its times that are not content, the `stamps`.
-    `created` is when the step first had this result (ns), None where only the layer's time is known.
+    `created` is when the step first had this result (ns), None where only the layer's time is known. `observed` are its
+    plain key and what it learned of files, packed.
     """
 
     key: str
@@ -58,6 +60,7 @@ class SharedRecord(NamedTuple):
     seconds: float
     about: object = None
     created: int | None = None
+    observed: tuple[str, bytes] | None = None
 
 
 class SharedMount(NamedTuple):
@@ -107,10 +110,11 @@ class Book:
                 about = None
         except (ValueError, RecursionError) as error:  # numbers without end, lists without bottom
             raise CacheError(f"{what} is malformed: {error}") from error
+        observed = self._learned(raw.get("observed"))
         seconds = raw.get("seconds")
         if not isinstance(seconds, (int, float)) or not 0 <= seconds < _MAX_TIME:
             raise CacheError(f"{what} took {seconds!r} seconds")
-        return SharedRecord(key, parent, step, inputs, diff_id, content, stamps, seconds, about, created)
+        return SharedRecord(key, parent, step, inputs, diff_id, content, stamps, seconds, about, created, observed)
 
     def layer(self, diff_id: str) -> SharedLayer | None:
         """Return a layer. Raises CacheError where what is said of it is malformed."""
@@ -153,6 +157,23 @@ class Book:
         keys = [line[10:].decode("ascii", "replace") for line in self._lines if line.startswith(b"selection ")]
         return {key: found for key in keys if (found := self.selection(key)) is not None}
 
+    def observed(self, plain_key: str) -> list[str]:
+        """Return the keys of a step under which it is known what it learned. Raises CacheError for anything else."""
+        keys = (self._get("observed", plain_key) or {}).get("records", [])
+        if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
+            raise CacheError(f"{self._what}: the keys of {plain_key} are no texts")
+        return keys
+
+    def _learned(self, said: object) -> tuple[str, bytes] | None:
+        """Find what a record says that its step learned; nothing for what is not as its digest says."""
+        if not isinstance(said, list) or len(said) != 2 or not all(isinstance(one, str) for one in said):
+            return None
+        plain, name = said
+        learned = self._lines.get(f"learned {name}".encode())
+        if learned is None or len(learned) > _MAX_OBSERVATION or digest.sha256_of(learned) != name:
+            return None
+        return plain, learned
+
     def records(self) -> list[str]:
         """Return the keys of all records."""
         return [line[7:].decode("ascii", "replace") for line in self._lines if line.startswith(b"record ")]
@@ -180,7 +201,7 @@ class Book:
 
 
 def to_bytes(
-    records: Iterable[SharedRecord],
+    records: Sequence[SharedRecord],
     layers: Iterable[SharedLayer],
     mounts: Iterable[SharedMount] = (),
     selections: Mapping[str, str] | None = None,
@@ -190,10 +211,21 @@ def to_bytes(
         *(("layer", layer.diff_id, _layer(layer)) for layer in layers),
         *(("mount", _quoted(mount.id), mount.snapshot.to_dict()) for mount in mounts),
         *(("record", record.key, _record(record)) for record in records),
+        *(("observed", plain, {"records": sorted(keys)}) for plain, keys in _observed(records).items()),
         *(("selection", key, {"digest": found}) for key, found in (selections or {}).items()),
     ]
-    text = sorted(f"{kind} {name} ".encode() + canonical_json(value) + b"\n" for kind, name, value in lines)
-    return FORMAT + b"".join(text)
+    text = [f"{kind} {name} ".encode() + canonical_json(value) + b"\n" for kind, name, value in lines]
+    learned = {one.observed[1] for one in records if one.observed is not None}
+    text += [f"learned {digest.sha256_of(data)} ".encode() + data + b"\n" for data in learned]
+    return FORMAT + b"".join(sorted(text))
+
+
+def _observed(records: Iterable[SharedRecord]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for record in records:
+        if record.observed is not None:
+            found.setdefault(record.observed[0], []).append(record.key)
+    return found
 
 
 def _layer(layer: SharedLayer) -> dict[str, object]:
@@ -216,6 +248,7 @@ def _record(record: SharedRecord) -> dict[str, object]:
         "seconds": record.seconds,
         "about": record.about,
         **({} if record.created is None else {"created": record.created}),
+        **({} if (one := record.observed) is None else {"observed": [one[0], digest.sha256_of(one[1])]}),
     }
 
 

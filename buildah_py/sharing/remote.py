@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from buildah_py.progress import events
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from buildah_py.cache import Cache, Record
     from buildah_py.cache.records import Offer
@@ -63,6 +63,11 @@ class SharedCaches:
                 return offer
         return None
 
+    def find_observed(self, plain_key: str) -> Iterator[tuple[str, bytes]]:
+        """Give keys of a step with what it learned under each, packed, as the caches say."""
+        for one in self.imports:
+            yield from one.observed(plain_key)
+
     def find_selection(self, key: str) -> tuple[str, str] | None:
         """Give what the first cache that knows says of a selection, and who has signed that."""
         return next(((said, one.signer) for one in self.imports if (said := one.selection(key)) is not None), None)
@@ -95,6 +100,7 @@ class SharedCaches:
             said.created if record.created is None else record.created,
             one.backend.name,
             found.signer,
+            record.observed,
         )
 
     # fetching
