@@ -49,6 +49,8 @@ def why(request: BuildRequest, *, against: str = "", fetch: bool = False) -> Rep
     names, stay = [full_name(name) for name in request.names], LayersStay()
     with open_build(request, names, lambda _: None, registries=request.registries, provider=stay) as session:
         worker, policy = session.worker, session.policy
+        if other is not None:  # keys are compared, whatever else would hit here
+            worker = worker._replace(observe="off")
         cache = worker.cache
         dry_run = DryRun(worker, _finder(worker.store, cache, policy, other), fetch=fetch)
         nodes, totals, note = _plan(request, session, dry_run)
@@ -147,7 +149,7 @@ def _report(
     if one.ingredients is None:
         return head
     if one.record is not None:
-        return head._replace(nearest=_nearest(one.record))
+        return head._replace(nearest=_nearest(one.record), reason=one.read)
     found = explain_miss(cache, policy, one.ingredients, one.key, one.lists, texts)
     report = head._replace(
         verdict=MISS,
@@ -155,6 +157,8 @@ def _report(
         nearest=_nearest(found.nearest) if found.nearest else None,
         differences=found.differences,
     )
+    if one.read:
+        return report._replace(reason=one.read)
     if one.key is not None or policy.forbids(one.node.stage) or found.nearest is None:
         return report
     if any(difference.kind != UNKNOWN for difference in found.differences):

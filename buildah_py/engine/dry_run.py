@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn
 from buildah_py.buildfile.remote import kind_of
 from buildah_py.cache import step_key
 from buildah_py.cache.keys import BEFORE
+from buildah_py.cache.observations import Slot
 from buildah_py.engine.describe import describe
+from buildah_py.engine.observing import Asked, plain_key, slots_of
 from buildah_py.engine.ops import Task, make_op
-from buildah_py.engine.results import NOTHING, Result, base_result, before, chain_below, result_of
-from buildah_py.errors import NotFound
+from buildah_py.engine.results import NOTHING, Result, base_result, before, chain_below, plain_above, result_of
+from buildah_py.errors import NotFound, PybuildError
 from buildah_py.frozen import replace
 from buildah_py.plan.steps import BaseStep, CaptureStep, CopyStep, RunStep
 from buildah_py.sources.urls import redact
@@ -38,7 +40,8 @@ class DryStep(NamedTuple):
 
     `ingredients` is None for a base image. `key` is None where it depends on what has to run or to be fetched first:
     `roots` are the indices of the steps that it waits for, `unknown` says what else is not known. `record` is that of
-    the key. `lists` give what inputs hold by their digests; `chain` is the file system that the step leads to.
+    the key. `lists` give what inputs hold by their digests; `chain` is the file system that the step leads to. `read`
+    says of a step whose key is not known yet why it hits all the same, or what it reads that has changed.
     """
 
     node: Node
@@ -49,6 +52,14 @@ class DryStep(NamedTuple):
     unknown: str = ""
     lists: Mapping[str, Callable[[], bytes]] = {}
     chain: str | None = None
+    read: str = ""
+
+
+class _View(NamedTuple):
+    """A file system without its chain digest: that without what slots hold, and what these would hold."""
+
+    plain: str
+    slots: Callable[[], tuple[Slot, ...]]
 
 
 class DryRun:
@@ -65,12 +76,15 @@ class DryRun:
         self._fetch = fetch
         self._results: dict[int, Result | None] = {}
         self._roots: dict[int, tuple[int, ...]] = {}
+        self._views: dict[int, _View] = {}
         self.steps: list[DryStep] = []
 
     def look(self, nodes: Sequence[Node]) -> list[DryStep]:
         """Look at the nodes that were not looked at yet; all of them."""
         for node in nodes[len(self.steps) :]:
             found = self._base(node, node.step) if isinstance(node.step, BaseStep) else self._step(node, nodes)
+            if found.record is None and found.ingredients is not None:
+                found = self._without_key(node, found)
             self.steps.append(found)
             if found.record is None and found.ingredients is not None:
                 self._results[node.index] = None
@@ -79,6 +93,53 @@ class DryRun:
                 self._results[node.index] = None
                 self._roots[node.index] = () if node.parent is None else self._roots.get(node.parent, ())
         return self.steps
+
+    def _view(self, index: int) -> _View | None:
+        """Give what is known of the file system of a node."""
+        result = self._here(self._results[index])
+        if result is None:
+            return self._views.get(index)
+        return _View(result.plain, lambda: tuple(slots_of(self._worker, result)))
+
+    def _without_key(self, node: Node, found: DryStep) -> DryStep:
+        """Look whether a step whose key is new, or not known yet, hits because of what it reads."""
+        assert found.ingredients is not None
+        view = None if node.parent is None else self._view(node.parent)
+        inputs = found.ingredients.inputs
+        if view is None or None in inputs.values():
+            return found
+        if isinstance(node.step, CopyStep):
+            if (planned := self._planned(node)) is not None:
+                slots, above = view.slots, plain_above(node.step, view.plain, "")
+                self._views[node.index] = _View(above, lambda: (*slots(), planned))
+        elif isinstance(node.step, RunStep):
+            known = {name: digest for name, digest in inputs.items() if digest is not None}
+            key = plain_key(self._worker, view.plain, node.step, known)
+            if not key:
+                return found
+            asked = Asked(self._worker.cache, key, view.slots, lambda record: self._find(node, record.key) is not None)
+            if asked.same is None:
+                return found._replace(read=asked.unlike)
+            record = asked.same.record
+            self._views[node.index] = _View(plain_above(node.step, view.plain, record.content), view.slots)
+            return found._replace(record=record, read=asked.same.text)
+        return found
+
+    def _planned(self, node: Node) -> Slot | None:
+        """Give what a COPY would make, where all that it depends on is known."""
+        assert node.parent is not None
+        on = self._here(self._results[node.parent])
+        trees = [None if one.node is None else self._here(self._results[one.node]) for one in node.inputs]
+        blind = any(tree is None and one.node is not None for one, tree in zip(node.inputs, trees, strict=True))
+        if on is None or blind or not isinstance(node.step, CopyStep):
+            return None
+        from buildah_py.engine.ops.copy import CopyOp
+
+        try:
+            planned = CopyOp(Task(self._worker, node, on, trees), node.step).planned()
+        except PybuildError:  # it will be met again, and told, when it is built
+            return None
+        return None if planned is None else Slot(*planned)
 
     def result(self, node: Node) -> Result | None:
         """Return the file system that a node leads to, where that is known."""

@@ -11,13 +11,14 @@ from buildah_py.cache.keys import digest_of
 from buildah_py.cache.observations import EXISTS, READ, Observation, Slot, observe, unpack
 from buildah_py.errors import CacheError
 from buildah_py.layers.entry import FILE
-from buildah_py.layers.inventory import count_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from buildah_py.cache import Record
+    from buildah_py.cache import Cache, Record
     from buildah_py.engine.ops import Task
+    from buildah_py.engine.results import Result
+    from buildah_py.engine.worker import Worker
     from buildah_py.layers.inventory import Captured
     from buildah_py.plan.steps import RunStep
     from buildah_py.sandbox import ContainerSpec
@@ -43,50 +44,51 @@ class Same(NamedTuple):
     text: str
 
 
-def plain_key(task: Task, step: RunStep, inputs: Mapping[str, str]) -> str:
-    """Name a RUN by all but what the slots below it hold; "" where nothing is to be observed of it."""
-    if task.worker.observe == "off" or not task.parent.slots or step.reads_state or step.security != "sandbox":
+def plain_key(worker: Worker, plain: str, step: RunStep, inputs: Mapping[str, str]) -> str:
+    """Name a RUN by all but what the slots below it hold; "" where nothing is to be observed of it.
+
+    `plain` is the chain digest of what is below without that.
+    """
+    if worker.observe == "off" or step.reads_state or step.security != "sandbox":
         return ""
-    return digest_of(["observed", step_key(task.parent.plain, step.canonical(), inputs)])
+    return digest_of(["observed", step_key(plain, step.canonical(), inputs)])
 
 
-def slots_of(task: Task) -> list[Slot]:
-    """Give the slots below a step, as the store knows them."""
-    inventories, parent = task.worker.store.layers.inventories, task.parent
-    return [Slot(inventories.get(parent.layers[place]), parent.stamps[place]) for place in parent.slots]
+def slots_of(worker: Worker, on: Result) -> list[Slot]:
+    """Give the slots of a file system, as the store knows them."""
+    inventories = worker.store.layers.inventories
+    return [Slot(inventories.get(on.layers[place]), on.stamps[place]) for place in on.slots]
 
 
 class Asked:
     """Answer to whether a RUN has done the same before: `same`, or `unlike`: what it would be told otherwise.
 
-    `allows` says whether a record may be used.
+    `slots` gives those below it, `allows` says whether a record may be used.
     """
 
-    def __init__(self, task: Task, key: str, allows: Callable[[Record], bool]) -> None:
+    def __init__(
+        self, cache: Cache, key: str, slots: Callable[[], Sequence[Slot]], allows: Callable[[Record], bool]
+    ) -> None:
         self.same: Same | None = None
         self.unlike = ""
-        slots: list[Slot] | None = None
-        for other, data in task.worker.cache.observed(key):
+        below: Sequence[Slot] = ()
+        for other, data in cache.observed(key):
             try:
                 observation = unpack(data)
             except CacheError as error:
-                debug.log("step %d: %s", task.node.index + 1, error.message)
+                debug.log("%s: %s", other, error.message)
                 continue
-            slots = slots or slots_of(task)
-            unlike = observation.unlike(slots)
+            below = below or slots()
+            unlike = observation.unlike(below)
             if unlike is None:
-                record = task.worker.cache.lookup(other)
+                record = cache.lookup(other)
                 if record is not None and allows(record):
-                    self.same = Same(record, data, _shown(task, observation))
+                    files = sum(slot.inventory.files for slot in below)
+                    text = f"nothing it read has changed: {observation.read:,} of {files:,} files"
+                    self.same = Same(record, data, text)
                     return
             elif not self.unlike:
                 self.unlike = unlike.text + (f", and {unlike.number - 1} more" if unlike.number > 1 else "")
-
-
-def _shown(task: Task, observation: Observation) -> str:
-    store, parent = task.worker.store, task.parent
-    of = sum(count_files(store.layers.inventories.raw(parent.layers[place])) for place in parent.slots)
-    return f"nothing it read has changed: {observation.read:,} of {of:,} files"
 
 
 class Observing:
@@ -115,7 +117,11 @@ class Observing:
         shown = self._task.worker.store.stack(parent.layers)
         if any(one.place < 0 for one in shown):
             return None
-        observable = {place for place, slot in zip(parent.slots, slots_of(self._task), strict=True) if slot.observable}
+        observable = {
+            place
+            for place, slot in zip(parent.slots, slots_of(self._task.worker, parent), strict=True)
+            if slot.observable
+        }
         lowers: list[str | int] = []
         slots: list[ShownSlot] = []
         numbers: dict[int, int] = {}
@@ -149,7 +155,7 @@ class Observing:
         from buildah_py.sandbox import wire
 
         seen = [_texts(flags) for flags in wire.unpack(self._data)]
-        slots = slots_of(self._task)
+        slots = slots_of(self._task.worker, self._task.parent)
         found = [None if number is None else seen[number] for number in self._seen]
         _add_compared(slots, found, captured)
         return observe(slots, found)

@@ -55,10 +55,13 @@ def result_of(step: Step, on: Result, inputs: Iterable[Result], record: Record) 
     if isinstance(step, CaptureStep):
         return Result(chain, (record.diff_id,), (record.stamps,), ancestry, record.created, chain)
     layers, stamps = (*on.layers, record.diff_id), (*on.stamps, record.stamps)
-    plain, slots = next_chain(on.plain, record.content), on.slots
-    if isinstance(step, CopyStep):
-        plain, slots = next_chain(on.plain, _SLOT), (*slots, len(on.layers))
-    return Result(chain, layers, stamps, ancestry, record.created, plain, slots)
+    slots = (*on.slots, len(on.layers)) if isinstance(step, CopyStep) else on.slots
+    return Result(chain, layers, stamps, ancestry, record.created, plain_above(step, on.plain, record.content), slots)
+
+
+def plain_above(step: Step, on: str, content: str) -> str:
+    """Give the chain digest of what a step leads to without what slots hold: of a COPY it is known before."""
+    return next_chain(on, _SLOT if isinstance(step, CopyStep) else content)
 
 
 def before(on: Result | None, inputs: Iterable[Result | None]) -> str | None:

@@ -104,6 +104,12 @@ class Inventory:
         return sum(entry.size for entry in self.entries)
 
     @property
+    def files(self) -> int:
+        """How many regular files there are."""
+        data = self._data
+        return count_files(data) if data else sum(entry.kind == FILE for entry in self.entries)
+
+    @property
     def layer_digest(self) -> str:
         """`sha256:<hex>` of everything but the mtimes."""
         if not self._digest:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from buildah_py.copy.mode import Mode
     from buildah_py.copy.selection import Selection
     from buildah_py.engine.ops.op import Task
-    from buildah_py.layers.inventory import Captured
+    from buildah_py.layers.inventory import Captured, Inventory
     from buildah_py.layers.packer import LayerPacker
     from buildah_py.layers.sink import LayerSink
     from buildah_py.layers.stamps import Stamps
@@ -110,6 +110,16 @@ class CopyOp:
                 if not one.identity
             }
         return self._lists
+
+    def planned(self) -> tuple[Inventory, Stamps] | None:
+        """Tell what the layer would hold, without making it; None where that is not known before."""
+        if self._step.add:
+            return None
+        from buildah_py.layers.listed import LayerList
+
+        sink = LayerList()
+        stamps = self._write(self._select(), sink)
+        return sink.finish().inventory, stamps
 
     def execute(self, staged: str, near: str | None) -> tuple[Captured, str]:
         """Copy into a layer. Raises SourceChanged where a file is no longer what its digest in the key says."""

@@ -83,7 +83,8 @@ class RunOp:
         from buildah_py.engine.ops.command import Command, UnobservedError
 
         self._confirm()
-        key = plain_key(self._task, self._step, self.inputs())
+        on = self._task.parent
+        key = plain_key(self._worker, on.plain, self._step, self.inputs()) if on.slots else ""
         try:
             with Command(self._task, self._step, staged, observed=key) as command:
                 self.usage = command.run()
