@@ -52,8 +52,8 @@ def why(request: BuildRequest, *, against: str = "", fetch: bool = False) -> Rep
         if other is not None:  # keys are compared, whatever else would hit here
             worker = worker._replace(observe="off")
         cache = worker.cache
-        dry_run = DryRun(worker, _finder(worker.store, cache, policy, other), fetch=fetch)
-        nodes, totals, note = _plan(request, session, dry_run)
+        dry_run = DryRun(worker, record_finder(worker.store, cache, policy, other), fetch=fetch)
+        nodes, totals, note = plan_unexecuted(request, session, dry_run)
         steps = dry_run.look(nodes)
         if other is not None:
             from buildah_py.explain.against import compare
@@ -89,7 +89,7 @@ def _is_place(one: StepReport, stage: str, number: int) -> bool:
 # planning without executing
 
 
-def _plan(
+def plan_unexecuted(
     request: BuildRequest, session: BuildSession, dry_run: DryRun
 ) -> tuple[Sequence[Node], Mapping[str, int], str]:
     """Plan as far as that can be known; the nodes, how many each stage has, and why there are no more."""
@@ -109,7 +109,7 @@ def _plan(
         values.append(read_output(store, result))
 
 
-def _finder(
+def record_finder(
     store: Store, cache: Cache, policy: CachePolicy, other: BuildRecord | None
 ) -> Callable[[Node, str], Record | None]:
     """Give what finds the record of a key that a build would use; or else that of the other build."""

@@ -36,6 +36,7 @@ COMMANDS = {
     "report": "write a page about a build: timeline, stages, layers",
     "diff": "show what differs between two images",
     "why": "tell why steps of a build would hit or miss the cache",
+    "advice": "tell what a build file could do better, from what its steps read",
     "verify": "build an image again without the cache, and show what differs",
     "cat": "print a file of an image",
     "cp": "copy files out of an image",
@@ -73,6 +74,7 @@ PRIVILEGED = (
     "fsck",
     "verify",
     "why",
+    "advice",
     "cat",
     "cp",
     "diff",
@@ -86,7 +88,7 @@ PRIVILEGED = (
 """Commands that make containers, or files of any owner. For others than root they run in a user namespace."""
 
 
-_WITH_DEFAULTS = ("build", "why", "check", "verify", "pull", "push", "run", "shell")
+_WITH_DEFAULTS = ("build", "why", "advice", "check", "verify", "pull", "push", "run", "shell")
 """Commands that have options whose defaults can be configured."""
 
 GLOBAL = (

@@ -46,6 +46,7 @@ EXAMPLES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
         ("pybuild why -t app build/3 .", "one step of the stage build"),
         ("pybuild why --against ci.record .", "against the build that wrote that record"),
     ),
+    "advice": (("pybuild advice .", "what the steps of ./Dockerfile need, and what they are given"),),
     "prune": (
         ("pybuild prune", "what no named image needs"),
         ("pybuild prune --dry-run -a", "what everything would be"),

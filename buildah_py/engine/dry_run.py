@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from buildah_py.cache import Record
     from buildah_py.cache.ingredients import Ingredients
     from buildah_py.engine.ops import InputList, Op
+    from buildah_py.engine.ops.copy import CopyOp
     from buildah_py.engine.worker import Worker
     from buildah_py.plan import Node
     from buildah_py.store import Store
@@ -127,19 +128,27 @@ class DryRun:
 
     def _planned(self, node: Node) -> Slot | None:
         """Give what a COPY would make, where all that it depends on is known."""
-        assert node.parent is not None
-        on = self._here(self._results[node.parent])
+        try:
+            planned = None if (op := self._copy(node)) is None else op.planned()
+        except PybuildError:  # it will be met again, and told, when it is built
+            return None
+        return None if planned is None else Slot(*planned)
+
+    def _copy(self, node: Node) -> CopyOp | None:
+        """Make the operation of a COPY, where all that it depends on is known."""
+        on = None if node.parent is None else self._here(self._results[node.parent])
         trees = [None if one.node is None else self._here(self._results[one.node]) for one in node.inputs]
         blind = any(tree is None and one.node is not None for one, tree in zip(node.inputs, trees, strict=True))
         if on is None or blind or not isinstance(node.step, CopyStep):
             return None
         from buildah_py.engine.ops.copy import CopyOp
 
-        try:
-            planned = CopyOp(Task(self._worker, node, on, trees), node.step).planned()
-        except PybuildError:  # it will be met again, and told, when it is built
-            return None
-        return None if planned is None else Slot(*planned)
+        return CopyOp(Task(self._worker, node, on, trees), node.step)
+
+    def origins(self, node: Node) -> Mapping[str, str] | None:
+        """Tell of the files that a COPY brings which they are in its context, by their paths in the image."""
+        op = self._copy(node)
+        return None if op is None else op.origins()
 
     def result(self, node: Node) -> Result | None:
         """Return the file system that a node leads to, where that is known."""

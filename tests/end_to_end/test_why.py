@@ -97,13 +97,14 @@ class Project:
         self.options["container"] = ContainerOptions(**values)
 
     def reuse(self, **values: Any) -> None:
-        self.options["reuse"] = ReuseOptions(**values)
+        self.options["reuse"] = ReuseOptions(observe="off", **values)
 
     def environ(self, **values: str) -> None:
         self.options["environ"] = {**self.options["environ"], **values}
 
     def request(self, **changes: Any) -> BuildRequest:
-        return replace(BuildRequest(context=str(self.path), **self.options), **changes)
+        options = {"reuse": ReuseOptions(observe="off"), **self.options}
+        return replace(BuildRequest(context=str(self.path), **options), **changes)
 
 
 @pytest.fixture(scope="module")
@@ -680,7 +681,7 @@ def test_a_step_that_makes_something_else_each_time(project: Project, tmp_path: 
     project.write("Buildfile", "FROM start\nRUN cat /proc/sys/kernel/random/uuid > /made\nRUN cp /made /again\n")
     record = tmp_path / "record.json"
     build(project.request(record=str(record)), lambda _: None)
-    build(project.request(reuse=ReuseOptions(no_cache=True)), lambda _: None)
+    build(project.request(reuse=ReuseOptions(no_cache=True, observe="off")), lambda _: None)
     found = against(project, record)
     assert found["/2"] == "the same key, and yet another result: the step does not make the same each time"
     assert found["/3"] == "parent step 2 changed"

@@ -121,6 +121,26 @@ class CopyOp:
         stamps = self._write(self._select(), sink)
         return sink.finish().inventory, stamps
 
+    def origins(self) -> Mapping[str, str] | None:
+        """Tell of the files that the layer would hold which they are among the sources; None where that is not known.
+
+        They are told apart by their content and by how much of their paths is the same.
+        """
+        planned = self.planned()
+        if planned is None:
+            return None
+        sources: dict[str, list[str]] = {}
+        for one in self._select():
+            for source in one.selection.sources:
+                for entry in source.entries:
+                    if entry.digest:
+                        sources.setdefault(entry.digest, []).append(entry.path)
+        found = {}
+        for entry in planned[0]:
+            if candidates := sources.get(entry.digest) if entry.digest else None:
+                found[entry.path] = max(candidates, key=partial(_common_end, entry.path))
+        return found
+
     def execute(self, staged: str, near: str | None) -> tuple[Captured, str]:
         """Copy into a layer. Raises SourceChanged where a file is no longer what its digest in the key says."""
         selected = self._select()
@@ -255,6 +275,16 @@ class CopyOp:
             timed=self._origin is not None,
         )
         return [Selected(selection, step.add and step.unpack is not False)]
+
+
+def _common_end(one: str, other: str) -> int:
+    """Count the last components that two paths have in common."""
+    count = 0
+    for left, right in zip(reversed(one.split("/")), reversed(other.split("/")), strict=False):
+        if left != right:
+            break
+        count += 1
+    return count
 
 
 def _mode(chmod: str) -> Mode | None:
