@@ -118,7 +118,10 @@ class DryRun:
             key = plain_key(self._worker, view.plain, node.step, known)
             if not key:
                 return found
-            asked = Asked(self._worker.cache, key, view.slots, lambda record: self._find(node, record.key) is not None)
+            try:
+                asked = Asked(self._worker.cache, key, view.slots, lambda one: self._find(node, one.key) is not None)
+            except _NotHere:
+                return found
             if asked.same is None:
                 return found._replace(read=asked.unlike)
             record = asked.same.record

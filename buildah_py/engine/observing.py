@@ -55,7 +55,8 @@ def plain_key(worker: Worker, plain: str, step: RunStep, inputs: Mapping[str, st
 
 
 def slots_of(worker: Worker, on: Result) -> list[Slot]:
-    """Give the slots of a file system, as the store knows them."""
+    """Give the slots of a file system. Their layers are fetched where they are not here."""
+    worker.store.need([on.layers[place] for place in on.slots])
     inventories = worker.store.layers.inventories
     return [Slot(inventories.get(on.layers[place]), on.stamps[place]) for place in on.slots]
 
