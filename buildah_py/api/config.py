@@ -62,6 +62,8 @@ SETTINGS: Final = (
     Setting("memory", "limit of memory of each step", "", kind="size", commands=_PLANNED),
     Setting("min-free-space", "what has to stay free of the store's file system", "", kind="size"),
     Setting("network", "network of RUN steps", "default", choices=("default", "none", "host"), commands=_PLANNED),
+    Setting("observe", "steps of which is noted what they read", "auto", choices=("auto", "on", "off"),
+            commands=("build", "why", "advice")),
     Setting("platform", "platform of images", "", "DOCKER_DEFAULT_PLATFORM", kind="platform",
             commands=("build", "why", "check", "pull")),
     Setting("progress", "how a build is shown", "auto", "BUILDKIT_PROGRESS",

@@ -54,6 +54,7 @@ def examine() -> Iterator[Diagnosis]:
     yield from _identity()
     yield from _kernel()
     yield _container()
+    yield _observing()
     yield _network()
     yield from _user_namespaces()
     yield _seccomp()
@@ -145,6 +146,25 @@ def _container() -> Diagnosis:
     except SandboxError as error:
         return Diagnosis("container", False, error.message, error.hint or "see the kernel's log (dmesg)")
     return Diagnosis("container", status == _NO_COMMAND, "namespaces, overlay, /proc, /dev and pivot_root work")
+
+
+def _observing() -> Diagnosis:
+    from buildah_py.sandbox import observer
+
+    subject, remedy = "observing", "modprobe fuse, and let everybody read and write /dev/fuse, as udev does"
+    try:
+        device = os.open(observer.DEVICE, os.O_RDWR | os.O_CLOEXEC)
+    except OSError as error:
+        return Diagnosis(subject, False, f"{observer.DEVICE}: {error.strerror}", remedy, needed=False)
+    try:
+        os.close(observer.mount(device))
+    except OSError as error:
+        return Diagnosis(
+            subject, False, f"a file system over {observer.DEVICE}: {error.strerror}", remedy, needed=False
+        )
+    finally:
+        os.close(device)
+    return Diagnosis(subject, True, "what steps read of copied files is noted")
 
 
 _NO_COMMAND = 127
