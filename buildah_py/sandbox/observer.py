@@ -16,6 +16,7 @@ import select
 import struct
 
 from buildah_py.linux import mounts, process
+from buildah_py.linux.paths import open_beneath
 from buildah_py.sandbox import capabilities
 from buildah_py.sandbox.wire import pack
 
@@ -54,6 +55,8 @@ _REQUESTS = 1 << 16
 _OPEN_FILES = 64
 _DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _BLOCK = 4096
+_UNSIGNED = (1 << 64) - 1
+_NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 _LINK, _DIRECTORY, _KIND = 0o120000, 0o040000, 0o170000
 _NOT_TOLD = bytes(_ENTRY.size + _ATTR.size)
 _GONE = _ENTRY.pack(0, 0, _FOR_EVER, 0, 0, 0) + bytes(_ATTR.size)
@@ -72,30 +75,40 @@ class _Slot:
 
     def find(self, path: bytes) -> tuple[int, os.stat_result] | None:
         """Give the directory that shows a path, and what is there."""
+        if path in self.gone:
+            return None
         for place, root in enumerate(self.roots):
-            if place and path in self.gone:
-                return None
             try:
-                return root, os.stat(path or b".", dir_fd=root, follow_symlinks=False)
-            except (FileNotFoundError, NotADirectoryError):
+                if not place:
+                    return root, os.stat(path or b".", dir_fd=root, follow_symlinks=False)
+                # What is a directory here may be a link there.
+                file = open_beneath(root, path, os.O_PATH | os.O_NOFOLLOW)
+            except OSError as error:
+                if error.errno not in _NOT_THERE:
+                    raise
                 continue
+            try:
+                return root, os.fstat(file)
+            finally:
+                os.close(file)
         return None
 
     def names(self, path: bytes) -> dict[bytes, os.stat_result]:
         """Give what is in a directory."""
         found: dict[bytes, os.stat_result] = {}
-        for place, root in enumerate(self.roots):
+        for root in self.roots:
             try:
-                directory = os.open(path or b".", _DIRECTORY_FLAGS, dir_fd=root)
-            except (FileNotFoundError, NotADirectoryError):
+                directory = open_beneath(root, path, _DIRECTORY_FLAGS)
+            except OSError as error:
+                if error.errno not in _NOT_THERE:
+                    raise
                 continue
             try:
                 for text in os.listdir(directory):
                     name = os.fsencode(text)
                     inside = path + b"/" + name if path else name
-                    if name in found or (place and inside in self.gone):
-                        continue
-                    found[name] = os.stat(name, dir_fd=directory, follow_symlinks=False)
+                    if name not in found and inside not in self.gone:
+                        found[name] = os.stat(name, dir_fd=directory, follow_symlinks=False)
             finally:
                 os.close(directory)
         return found
@@ -107,14 +120,15 @@ def _attributes(known: os.stat_result) -> bytes:
         size, links = _BLOCK, 1
     else:
         links = known.st_nlink
+    blocks = 0 if mode & _KIND == _LINK else -(-size // _BLOCK)
     atime, mtime, ctime = known.st_atime_ns, known.st_mtime_ns, known.st_ctime_ns
     return _ATTR.pack(
         known.st_ino,
         size,
-        (size + 511) // 512,
-        atime // 10**9,
-        mtime // 10**9 & 0xFFFFFFFFFFFFFFFF,
-        ctime // 10**9,
+        blocks * (_BLOCK // 512),
+        atime // 10**9 & _UNSIGNED,
+        mtime // 10**9 & _UNSIGNED,
+        ctime // 10**9 & _UNSIGNED,
         atime % 10**9,
         mtime % 10**9,
         ctime % 10**9,
@@ -193,7 +207,7 @@ class Observer:
                 data = handler(node, request)
             except OSError as error:
                 fault = error.errno or errno.EIO
-                if fault not in {errno.ENOENT, errno.ENODATA, errno.ERANGE, errno.ENOSYS}:
+                if fault not in {errno.ENOENT, errno.ENODATA, errno.ERANGE, errno.ENOSYS, errno.ENOTSUP}:
                     self.whole = False
         try:
             os.writev(self._device, (_REPLY.pack(_REPLY.size + len(data), -fault, number), data))
@@ -303,21 +317,26 @@ class Observer:
         (wanted, _), name = _GETXATTR_IN.unpack_from(request, _REQUEST.size), request[_REQUEST.size + 8 : -1]
         if name.startswith((b"trusted.overlay.", b"user.overlay.")):
             raise OSError(errno.ENODATA, os.strerror(errno.ENODATA))
-        return _sized(os.getxattr(self._path(node), name, follow_symlinks=False), wanted)
+        file = self._open(node)
+        try:
+            return _sized(os.getxattr(f"/proc/self/fd/{file}", name), wanted)
+        finally:
+            os.close(file)
 
     def _attribute_names(self, node: int, request: bytes) -> bytes:
         wanted, _ = _GETXATTR_IN.unpack_from(request, _REQUEST.size)
-        names = [
-            os.fsencode(name) + b"\0"
-            for name in os.listxattr(self._path(node), follow_symlinks=False)
-            if not name.startswith(("trusted.overlay.", "user.overlay."))
-        ]
-        return _sized(b"".join(names), wanted)
+        file = self._open(node)
+        try:
+            names = os.listxattr(f"/proc/self/fd/{file}")
+        finally:
+            os.close(file)
+        shown = [name for name in names if not name.startswith(("trusted.overlay.", "user.overlay."))]
+        return _sized(b"".join(os.fsencode(name) + b"\0" for name in shown), wanted)
 
-    def _path(self, node: int) -> bytes:
-        """Name a node for calls that take no descriptor of a directory."""
-        root, _ = self._known(node)
-        return b"/proc/self/fd/%d/%s" % (root, self._nodes[node][1] or b".")
+    def _open(self, node: int) -> int:
+        """Open a node for calls that take paths alone, and not the longest; for a link itself, not where it leads."""
+        flags = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+        return os.open(self._nodes[node][1] or b".", flags, dir_fd=self._known(node)[0])
 
 
 def _sized(data: bytes, wanted: int) -> bytes:
