@@ -10,9 +10,10 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 from unittest import mock
 
+from buildah_py.api import build as build_api
 from buildah_py.api import opening
 from buildah_py.api.build import build
 from buildah_py.api.images import remove_image
@@ -21,6 +22,7 @@ from buildah_py.api.request import BuildRequest
 from buildah_py.api.reuse import ReuseOptions
 from buildah_py.errors import BuildFileError, Interrupted, NotFound, PybuildError, SourceError, StepFailed
 from buildah_py.frozen import replace
+from buildah_py.layers.entry import SECOND
 from buildah_py.progress import events
 from buildah_py.query.fsck import fsck
 from buildah_py.sandbox import Sandbox
@@ -43,9 +45,10 @@ from .images import (
 from .inputs import Build, Dir, File, Link, Move, Node, Prune, Stop, Tar, source
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from types import TracebackType
 
+    from buildah_py.engine.runner import Observed
     from buildah_py.layers.entry import Entry
 
     from .inputs import Action
@@ -59,6 +62,7 @@ RUN mkdir -p -m 700 /d/e && mkdir -p /w && for f in a b d/x d/e/y; do echo $f > 
 """
 """The image `base`, where there is something to change."""
 _KEPT = 500
+_NO_CONFIG: dict[str, Any] = {"rootfs": {"diff_ids": []}}
 
 
 class WrongError(AssertionError):
@@ -67,6 +71,24 @@ class WrongError(AssertionError):
     def __init__(self, found: list[str], actions: tuple[Action, ...]) -> None:
         super().__init__("\n".join([*found[:12], source(actions)]))
         self.found = found
+
+
+class _Steps:
+    """A recorder that writes nothing down."""
+
+    def __init__(self) -> None:
+        self.found: list[Observed] = []
+        self.reasons: dict[int, str] = {}
+
+    def hear(self, event: events.Event) -> None:
+        if isinstance(event, events.StepDone):
+            self.reasons[event.id - 1] = event.reason
+
+    def observe(self, seen: Observed) -> None:
+        self.found.append(seen)
+
+    def write(self, *_what: object) -> None:
+        pass
 
 
 class _LastingSandbox(Sandbox):
@@ -113,8 +135,11 @@ class World:
             assert image is not None
             self.bottom: tuple[Entry, ...] = read_image(store, image.id, 0, epoch=None).layers[0]
             """What the layer of `busybox` holds."""
-        build(self._request(self._empty, BASE, "base"), lambda _: None)
+        base = build(self._request(self._empty, BASE, "base"), lambda _: None)
         with Store(self._empty) as store:
+            files = merged((), read_image(store, base.image, 0, epoch=None))
+            self.base: tuple[Entry, ...] = tuple(entry for entry, _ in files.values())
+            """What `base` shows."""
             for used in ("logs", "stat-cache"):
                 for path in _inside(store.path(used)):
                     shutil.rmtree(path)
@@ -177,6 +202,39 @@ class World:
         if found:
             raise WrongError(found, tuple(self._played))
         return isinstance(there, Image)
+
+    def steps(self, what: Build, *, fresh: bool = False) -> list[Observed]:
+        """Build in the store that lasts, or unobserved in an empty one, and tell how each step went. Raises WrongError.
+
+        Those of base images are left out.
+        """
+        self._write_context(what.files)
+        root = self._lasting
+        if fresh:
+            self._clear(root := self._empty)
+        heard = _Steps()
+        with mock.patch.object(build_api, "_recorder", return_value=heard):
+            outcome = self._build(root, what, heard.hear)
+        if isinstance(outcome, Failure):
+            raise WrongError([outcome.error], (what,))
+        return [one._replace(reason=heard.reasons[one.node.index]) for one in heard.found]
+
+    def stages(self, steps: Iterable[Observed], *, fresh: bool = False) -> dict[str, Image]:
+        """Give what the stages of a build have above their bases, by their names, of what `steps` told."""
+        nodes = {one.node.index: one for one in steps}
+        tops = {one.node.stage: one.node for _, one in sorted(nodes.items())}
+        found = {}
+        with Store(self._empty if fresh else self._lasting) as store:
+            for stage, node in tops.items():
+                layers: list[tuple[Entry, ...]] = []
+                while (told := nodes.get(node.index)) is not None:
+                    inventory = store.layers.inventories.get(told.record.diff_id)
+                    layers.insert(0, tuple(entry._replace(mtime=entry.mtime // SECOND) for entry in inventory))
+                    if told.node.parent not in nodes:
+                        break
+                    node = nodes[told.node.parent].node
+                found[stage] = without_arbitrary(Image(tuple(layers), _NO_CONFIG), epoch=None)
+        return found
 
     @property
     def context(self) -> Path:
@@ -386,7 +444,7 @@ def _write(path: str, node: Node) -> None:
             os.unlink(path)
         os.symlink(node.target, path)
         return
-    data = node.to_bytes() if isinstance(node, Tar) else node.data.encode()
+    data = node.to_bytes() if isinstance(node, Tar) else node.data.encode("utf-8", "surrogateescape")
     with open(path, "wb") as file:
         file.write(data)
     os.chmod(path, node.mode)
