@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from buildah_py.cache.keys import canonical_json
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 EXISTS, ABSENT, LISTED, READ = 1, 2, 4, 8
 """What was learned of a path; flags of `sandbox.observer`."""
+TIMED = 16
+"""Its time counts, even one that is not content: the step may have set it to what it was."""
 
 _VERSION: Final = 1
 _HALF: Final = 16  # bytes of a token's digest
@@ -58,7 +61,7 @@ class Slot(NamedTuple):
         if entry is None and path:
             return _ABSENT
         entry = entry or Entry("", DIR, implied=True)
-        parts = [_digest(self._described(entry))]
+        parts = [_digest(self._described(entry, timed=flags & TIMED > 0))]
         if flags & READ:
             parts.append(entry.digest)
         if flags & LISTED:
@@ -67,10 +70,12 @@ class Slot(NamedTuple):
             parts.append(_digest([[name, _kind(self.inventory.get(prefix + name))] for name in names]))
         return " ".join(parts)
 
-    def _described(self, entry: Entry) -> list[object]:
+    def _described(self, entry: Entry, *, timed: bool) -> list[object]:
         if entry.implied:
             return ["implied"]
         time = None if self.stamps.of(entry.mtime) else entry.mtime // SECOND
+        if timed:
+            time = entry.mtime
         attributes = [[name, value.hex()] for name, value in entry.xattrs]
         return [entry.kind, entry.mode, entry.uid, entry.gid, entry.size, entry.link, attributes, time]
 
@@ -119,14 +124,16 @@ def unpack(data: bytes) -> Observation:
         if raw["version"] != _VERSION:
             raise CacheError("an observation is of another version of pybuild")
         return Observation(tuple(map(_learned, raw["slots"])))
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         raise CacheError("an observation is damaged") from error
 
 
 def _learned(raw: Any) -> Learned:
     if isinstance(raw, str):
         return Learned({}, raw)
-    return Learned({str(path): (int(flags), str(token)) for path, (flags, token) in raw.items()})
+    for path in raw:
+        os.fsencode(path)  # as inventories have it
+    return Learned({path: (int(flags), str(token)) for path, (flags, token) in raw.items()})
 
 
 def observe(slots: Sequence[Slot], seen: Sequence[Mapping[str, int] | None]) -> Observation:
@@ -161,10 +168,10 @@ def _told(path: str, flags: int, before: Sequence[str], now: Sequence[str]) -> s
         return f"{path} appeared, which it looked for"
     if now == [_ABSENT]:
         return f"{path} is gone, which it looked at"
-    if flags & READ and before[1] != now[1]:
+    if flags & READ and before[1:2] != now[1:2]:
         return f"{path} changed, which it read"
     if before[0] != now[0]:
-        return f"{path} changed in size, mode, owner or kind, which it looked at"
+        return f"{path} changed in size, mode, owner, kind or time, which it looked at"
     return f"the names in {path} differ, which it listed"
 
 

@@ -6,6 +6,7 @@ position, and its text. So a search looks at a few dozen records at most, howeve
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import threading
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from buildah_py.cache.keys import KEY_VERSION, canonical_json, step_key
 from buildah_py.cache.selections import AnsweringCache, Selections
+from buildah_py.errors import CacheError
 from buildah_py.frozen import dataclass, field, replace
 from buildah_py.layers.stamps import NO_STAMPS, read_stamps
 
@@ -274,9 +276,10 @@ class Cache:
         known = set()
         for row in self._store.records.near(observed_place(plain_key), NEAR):
             digest = _record(row).observed[1]
-            if digest not in known and (data := self.input_list(digest)) is not None:
-                known.add(digest)
-                yield row.key, data
+            with contextlib.suppress(CacheError):  # a damaged one is as good as none
+                if digest not in known and (data := self.input_list(digest)) is not None:
+                    known.add(digest)
+                    yield row.key, data
         if self.remote is not None:
             yield from self.remote.find_observed(plain_key)
 

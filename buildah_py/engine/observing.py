@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from buildah_py import debug
 from buildah_py.cache import step_key
 from buildah_py.cache.keys import digest_of
-from buildah_py.cache.observations import EXISTS, READ, Observation, Slot, observe, unpack
+from buildah_py.cache.observations import EXISTS, READ, TIMED, Observation, Slot, observe, unpack
 from buildah_py.errors import CacheError
 from buildah_py.layers.entry import FILE
 
@@ -175,10 +175,12 @@ def _texts(flags: Mapping[bytes, int]) -> dict[str, int]:
 
 
 def _add_compared(slots: Sequence[Slot], seen: Sequence[dict[str, int] | None], captured: Captured) -> None:
-    """Count as read what was found to be as before and left out of the layer: the command may not have read it."""
+    """Count as read what was found to be as before, times too, and left out of the layer: the command may have made it.
+
+    It need not have read what it wrote again.
+    """
     for path in captured.unneeded:
         for slot, flags in zip(slots, seen, strict=True):
             if flags is not None and flags.get(path, 0) & EXISTS:
                 entry = slot.inventory.get(path)
-                if entry is not None and entry.kind == FILE:
-                    flags[path] |= READ
+                flags[path] |= TIMED | (READ if entry is not None and entry.kind == FILE else 0)

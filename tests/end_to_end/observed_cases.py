@@ -360,6 +360,18 @@ WRITTEN = {
     "opened for writing, and nothing written": Case(MISS, "exec 3<> /c/f; echo 1 > /r", F),
     "written over with what it was": Case(MISS, "printf 'f\\n' > /c/f; touch -d @1420000000 /c/f", F),
     "written over with what it was, by cp -p": Case(MISS, "cp -p /c/h /c/f", F, {"h": File("f\n")}),
+    "given the time that it had": Case(
+        MISS,
+        "touch -d @50000 /c/f",
+        {**G, "f": File("its own\n", mtime=60_000)},
+        {"f": File("its own\n", mtime=50_000)},
+    ),
+    "a link given the time that it had": Case(
+        MISS,
+        made("cp /x/g .; ln -s g l; cp /x/n n; touch -h -d @$(cat n) l; :", "touch -h -d @50000 /c/l"),
+        {**G, "n": File("60000")},
+        {"n": File("50000")},
+    ),
     "written over, by cp -p": Case(HIT, "cp -p /c/g /c/f", F),
     "written over with what another was": Case(HIT, "cp -p /c/g /c/f", {"f": File("g\n")}),
     "removed, and again what it was": Case(MISS, "rm /c/f; cp -p /c/h /c/f", F, {"h": File("f\n")}),
