@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from buildah_py.cache.keys import canonical_json
 from buildah_py.errors import CacheError
-from buildah_py.layers.entry import DIR, FILE, SECOND, SYMLINK, Entry
+from buildah_py.layers.entry import DIR, SECOND, Entry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -31,7 +31,6 @@ TIMED = 16
 _VERSION: Final = 1
 _HALF: Final = 16  # bytes of a token's digest
 _ABSENT: Final = "-"
-_FOREIGN: Final = ("system.", "trusted.")
 
 
 class Slot(NamedTuple):
@@ -39,17 +38,6 @@ class Slot(NamedTuple):
 
     inventory: Inventory
     stamps: Stamps
-
-    @property
-    def observable(self) -> bool:
-        """Whether its directory shows nothing but what an inventory says of each path by itself."""
-        return all(
-            entry.kind in (FILE, DIR, SYMLINK)
-            and not entry.opaque
-            and not (entry.implied and entry.path)
-            and not any(name.startswith(_FOREIGN) for name, _ in entry.xattrs)
-            for entry in self.inventory
-        )
 
     def whole(self) -> str:
         """Give the digest of all its content."""
@@ -153,7 +141,7 @@ def _differing(learned: Learned, slot: Slot) -> Iterator[str]:
         if slot.whole() != learned.whole:
             yield "files that count as a whole have changed"
         return
-    if not slot.observable:
+    if not slot.inventory.is_plain:
         yield "a COPY holds links, special files or marks that cannot be observed"
         return
     for path, (flags, token) in learned.paths.items():

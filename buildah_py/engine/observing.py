@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from buildah_py.plan.steps import RunStep
     from buildah_py.sandbox import ContainerSpec
     from buildah_py.sandbox.spec import Observed
+    from buildah_py.store.lowers import Shown
 
 _TELLING = frozenset(("ALL", "SYS_ADMIN", "DAC_READ_SEARCH", "SYS_PTRACE", "SYS_RAWIO", "BPF"))
 """Capabilities with which a command may learn of files by other ways than their names."""
@@ -106,23 +107,19 @@ class Observing:
         self._report = -1
         self._data = b""
 
-    def of(self, spec: ContainerSpec) -> Observed | None:
-        """Say what is observed of a container; None where that would not be whole."""
+    def of(self, spec: ContainerSpec, shown: Sequence[Shown]) -> Observed | None:
+        """Say what is observed of a container on layers that are shown so; None where that would not be whole."""
         from buildah_py.sandbox.spec import Observed
         from buildah_py.sandbox.spec import Slot as ShownSlot
 
         added = {name.upper().removeprefix("CAP_") for name in spec.cap_add}
         if spec.isolation != "container" or spec.uid_map or added & _TELLING or spec.seccomp != "default":
             return None
-        parent = self._task.parent
-        shown = self._task.worker.store.stack(parent.layers)
         if any(one.place < 0 for one in shown):
             return None
-        observable = {
-            place
-            for place, slot in zip(parent.slots, slots_of(self._task.worker, parent), strict=True)
-            if slot.observable
-        }
+        places = self._task.parent.slots
+        slots_here = zip(places, slots_of(self._task.worker, self._task.parent), strict=True)
+        observable = {place for place, slot in slots_here if slot.inventory.is_plain}
         lowers: list[str | int] = []
         slots: list[ShownSlot] = []
         numbers: dict[int, int] = {}
@@ -135,7 +132,7 @@ class Observing:
                 lowers += one.directories
         if not slots:
             return None
-        self._seen = [numbers.get(place) for place in parent.slots]
+        self._seen = [numbers.get(place) for place in places]
         os.mkdir(self._place)
         self._report = os.memfd_create("observed", os.MFD_CLOEXEC)
         return Observed(tuple(dict.fromkeys(lowers)), tuple(slots), self._place, self._report, self._most())

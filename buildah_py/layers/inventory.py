@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from itertools import repeat
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from buildah_py.errors import ArchiveError
@@ -22,6 +23,10 @@ _FEW: Final = 64  # questions after which making all entries costs less
 _HEAD: Final = re.compile(rb"(?:file|dir|symlink|hardlink|fifo|char|block|whiteout)\0[0-7]+\0[0-9]+\0[0-9]+\0")
 _FILE: Final = re.compile(rb"\0(sha256:[0-9a-f]{64})\0[^\0]*\0[^\0]*\0[^\0]*\0(-?[0-9]+)\0")
 _OPAQUE: Final = re.compile(rb"\0oi?-?[0-9]+\0")
+_FOREIGN: Final = ("system.", "trusted.")
+_FOREIGN_HEX: Final = [name.encode().hex().encode() for name in _FOREIGN]
+_ODD: Final = re.compile(rb"\0(?:hardlink|fifo|char|block|whiteout|[oi]{1,2}-?[0-9]+)\0")
+_LOOKS: Final = itemgetter(1, 9, 11, 12)  # kind, xattrs, opaque, implied
 _KINDS: Final = {kind: kind for kind in (FILE, DIR, SYMLINK, HARDLINK, FIFO, CHAR, BLOCK, WHITEOUT)}
 _FLAGS: Final = {(False, False): "", (True, False): "o", (False, True): "i", (True, True): "oi"}
 _FLAGS_BACK: Final = {text: flags for flags, text in _FLAGS.items()}
@@ -49,7 +54,7 @@ class Captured(NamedTuple):
 class Inventory:
     """Entries of a layer, sorted by path components as bytes, parents before children. Immutable."""
 
-    __slots__ = ("_asked", "_by_path", "_children", "_data", "_digest", "_entries", "_links")
+    __slots__ = ("_asked", "_by_path", "_children", "_data", "_digest", "_entries", "_files", "_links", "_plain")
 
     def __init__(self, entries: Iterable[Entry] = ()) -> None:
         self._entries: Sequence[Entry] | None = sorted(entries, key=_entry_key)
@@ -59,6 +64,8 @@ class Inventory:
         self._children: dict[str, list[str]] | None = None
         self._links: dict[str, list[str]] | None = None
         self._digest = ""
+        self._files = -1
+        self._plain: bool | None = None
 
     @classmethod
     def of_sorted(cls, entries: Sequence[Entry]) -> Self:
@@ -105,9 +112,23 @@ class Inventory:
 
     @property
     def files(self) -> int:
-        """How many regular files there are."""
-        data = self._data
-        return count_files(data) if data else sum(entry.kind == FILE for entry in self.entries)
+        """How many of its entries are regular files."""
+        if self._files < 0:
+            data = self._data
+            self._files = count_files(data) if data else sum(entry.digest != "" for entry in self.entries)
+        return self._files
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether a directory of these entries shows nothing but what each of them says by itself.
+
+        So there are no links that share a file, special files, marks of overlayfs, undescribed directories (but the
+        root), nor attributes that are not a file's own.
+        """
+        if self._plain is None:
+            data = self._data
+            self._plain = bool(data and _surely_plain(data)) or _is_plain(self.entries)
+        return self._plain
 
     @property
     def layer_digest(self) -> str:
@@ -235,6 +256,29 @@ def some_files(data: bytes, most: int) -> list[tuple[str, int]]:
 def count_files(data: bytes) -> int:
     """Count what has a digest in the form kept on disk."""
     return data.count(b"\0sha256:")
+
+
+def _is_plain(entries: Sequence[Entry]) -> bool:
+    if entries and not entries[0].path and not entries[0].opaque:
+        entries = entries[1:]  # the root may be implied
+    return all(
+        kind in (FILE, DIR, SYMLINK) and not opaque and not implied and not any(map(_is_foreign, xattrs))
+        for kind, xattrs, opaque, implied in set(map(_LOOKS, entries))  # a few
+    )
+
+
+def _surely_plain(data: bytes) -> bool:
+    """Whether nothing in the form kept on disk looks as what is not plain; a name may, by chance."""
+    start = len(_MAGIC)
+    if data.startswith(b"\0", start):  # the root, which may be implied
+        for _ in range(_FIELDS - 1):
+            start = data.index(b"\0", start) + 1
+        start = data.index(b"\0", start) if data.startswith(b"i", start) else start - 1
+    return _ODD.search(data, start) is None and not any(name in data for name in _FOREIGN_HEX)
+
+
+def _is_foreign(attribute: tuple[str, bytes]) -> bool:
+    return attribute[0].startswith(_FOREIGN)
 
 
 def hides(data: bytes) -> bool:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from buildah_py.layers.inventory import Captured
     from buildah_py.plan.steps import RunStep
     from buildah_py.sandbox import ContainerSpec, ExitStatus, Operation
+    from buildah_py.sandbox.spec import Observed
 
 _NOT_KEPT = {"/etc/hosts": "--add-host adds lines", "/etc/resolv.conf": "--dns names servers"}
 """Files that are a container's own, and what to do instead of changing them."""
@@ -105,6 +106,7 @@ class Command:
 
     def _make_spec(self, upper: str, work: str, init: str) -> ContainerSpec:
         from buildah_py.sandbox import ContainerSpec, FileMount
+        from buildah_py.store.lowers import lowers
 
         step = self._step
         mounts: list[Operation] = [
@@ -123,8 +125,9 @@ class Command:
                     self._secrets += (value.encode("utf-8", "surrogateescape") for _, value in made.variables)
                     secrets += (operation.target for operation in made.operations)
                     secrets += (name for name, _ in made.variables)
+        self._stack = self._worker.store.stack(self._task.parent.layers)
         return ContainerSpec(
-            lowers=self._worker.store.lowers(self._task.parent.layers),
+            lowers=lowers(self._stack),
             upper=upper,
             work=work,
             init=init,
@@ -154,7 +157,7 @@ class Command:
                     stdout=pipes[0][1],
                     stderr=pipes[-1][1],
                     shaped=self._note,
-                    observed=self._observing.of if self._observing is not None else lambda _: None,
+                    observed=self._observed,
                 )
             finally:
                 for _, write in pipes:
@@ -181,6 +184,9 @@ class Command:
 
     def _note(self, shaped: ContainerSpec) -> None:
         self._shaped = shaped
+
+    def _observed(self, shaped: ContainerSpec) -> Observed | None:
+        return None if self._observing is None else self._observing.of(shaped, self._stack)
 
     def _failed(self, ended: ExitStatus) -> StepFailed:
         """Give the error that says how it ended, where it stands, and why that may be."""
