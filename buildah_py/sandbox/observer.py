@@ -10,9 +10,10 @@ What a directory's size and number of links would tell of its names is not shown
 
 from __future__ import annotations
 
+import _thread
 import errno
+import gc
 import os
-import select
 import struct
 
 from buildah_py.linux import mounts, process
@@ -31,13 +32,14 @@ MOST_PATHS = 20_000
 EXISTS, ABSENT, LISTED, READ = 1, 2, 4, 8
 """What a container learned of a path: that it is there and what like, that it is not, its names, its content."""
 
-_REQUEST = struct.Struct("<IIQQIIIHH")  # fuse_in_header
+_HEADER = 40  # bytes of fuse_in_header
+_REQUEST = struct.Struct("<4xIQQ")  # what we want of it
 _REPLY = struct.Struct("<IiQ")  # fuse_out_header
-_ATTR = struct.Struct("<QQQQQQIIIIIIIIII")  # fuse_attr
+_ATTR = struct.Struct("<QQQqqqIIIIIIIIII")  # fuse_attr
 _ENTRY = struct.Struct("<QQQQII")  # fuse_entry_out, without its attributes
+_FOUND = struct.Struct(f"<{_ENTRY.format[1:]}{_ATTR.format[1:]}")
 _KEPT = struct.Struct("<QII")  # fuse_attr_out, without its attributes
 _DIRENT = struct.Struct("<QQII")
-_TWO_LONG = struct.Struct("<QQ")
 _READ_IN = struct.Struct("<QQI")
 _GETXATTR_IN = struct.Struct("<II")
 _INIT_IN = struct.Struct("<IIII")
@@ -50,28 +52,30 @@ _GETXATTR, _LISTXATTR, _INIT, _READDIR, _INTERRUPT, _BATCH_FORGET, _READDIRPLUS 
 _WANTED = 1 << 0 | 1 << 13 | 1 << 17 | 1 << 18 | 1 << 22 | 1 << 23 | 1 << 24
 _FOR_EVER = 1 << 30
 _PAGES = 256
-_REQUESTS = 1 << 16
-"""More bytes than a request can have, as nothing is written."""
+_LEAST_REQUEST = 8192
+"""Bytes that the kernel wants to have room for; as nothing is written, no request has more."""
+_SECOND = 1_000_000_000
 _OPEN_FILES = 64
-_DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_BLOCK = 4096
 _UNSIGNED = (1 << 64) - 1
 _NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
-_LINK, _DIRECTORY, _KIND = 0o120000, 0o040000, 0o170000
-_NOT_TOLD = bytes(_ENTRY.size + _ATTR.size)
+_DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_BLOCK = 4096
+_LINK, _FILE, _DIRECTORY, _KIND = 0o120000, 0o100000, 0o040000, 0o170000
+_NOT_TOLD = bytes(_FOUND.size)
 _GONE = _ENTRY.pack(0, 0, _FOR_EVER, 0, 0, 0) + bytes(_ATTR.size)
 
 
 class _Slot:
     """A layer: its directories, top-most first, and what of the lower ones does not show. `seen` are flags by paths."""
 
-    __slots__ = ("gone", "roots", "seen")
+    __slots__ = ("gone", "numbers", "roots", "seen")
 
     def __init__(self, roots: tuple[str, ...], gone: tuple[str, ...]) -> None:
         flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
         self.roots = [os.open(root, flags) for root in roots]
         self.gone = frozenset(map(os.fsencode, gone))
         self.seen: dict[bytes, int] = {}
+        self.numbers: dict[bytes, int] = {}
 
     def find(self, path: bytes) -> tuple[int, os.stat_result] | None:
         """Give the directory that shows a path, and what is there."""
@@ -93,9 +97,19 @@ class _Slot:
                 os.close(file)
         return None
 
-    def names(self, path: bytes) -> dict[bytes, os.stat_result]:
-        """Give what is in a directory."""
-        found: dict[bytes, os.stat_result] = {}
+    def open(self, path: bytes, flags: int) -> int:
+        """Open what is at a path that was found; of a link itself, not where it leads. Raises OSError."""
+        for root in self.roots:
+            try:
+                return open_beneath(root, path, flags | os.O_NOFOLLOW)
+            except OSError as error:
+                if error.errno not in _NOT_THERE:
+                    raise
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def names(self, path: bytes) -> dict[bytes, tuple[int, int]]:
+        """Give what is in a directory: number and kind by name."""
+        found: dict[bytes, tuple[int, int]] = {}
         for root in self.roots:
             try:
                 directory = open_beneath(root, path, _DIRECTORY_FLAGS)
@@ -104,42 +118,31 @@ class _Slot:
                     raise
                 continue
             try:
-                for text in os.listdir(directory):
-                    name = os.fsencode(text)
-                    inside = path + b"/" + name if path else name
-                    if name not in found and inside not in self.gone:
-                        found[name] = os.stat(name, dir_fd=directory, follow_symlinks=False)
+                with os.scandir(directory) as entries:
+                    for entry in entries:
+                        name = os.fsencode(entry.name)
+                        inside = path + b"/" + name if path else name
+                        if name not in found and inside not in self.gone:
+                            kind = _LINK if entry.is_symlink() else _DIRECTORY if entry.is_dir() else _FILE
+                            found[name] = entry.inode(), kind
             finally:
                 os.close(directory)
         return found
 
 
-def _attributes(known: os.stat_result) -> bytes:
-    mode, size = known.st_mode, known.st_size
-    if mode & _KIND == _DIRECTORY:
-        size, links = _BLOCK, 1
-    else:
-        links = known.st_nlink
-    blocks = 0 if mode & _KIND == _LINK else -(-size // _BLOCK)
-    atime, mtime, ctime = known.st_atime_ns, known.st_mtime_ns, known.st_ctime_ns
-    return _ATTR.pack(
-        known.st_ino,
-        size,
-        blocks * (_BLOCK // 512),
-        atime // 10**9 & _UNSIGNED,
-        mtime // 10**9 & _UNSIGNED,
-        ctime // 10**9 & _UNSIGNED,
-        atime % 10**9,
-        mtime % 10**9,
-        ctime % 10**9,
-        mode,
-        links,
-        known.st_uid,
-        known.st_gid,
-        0,
-        _BLOCK,
-        0,
-    )
+def _attributes(
+    known: os.stat_result,
+) -> tuple[int, int, int, int, int, int, int, int, int, int, int, int, int, int, int, int]:
+    """Give the fields of fuse_attr; times that no image keeps are that of the last change."""
+    mode = known.st_mode
+    size, links = (_BLOCK, 1) if mode & _KIND == _DIRECTORY else (known.st_size, known.st_nlink)
+    second, part = divmod(known.st_mtime_ns, _SECOND)
+    owner, group = known.st_uid, known.st_gid
+    blocks = 0 if mode & _KIND == _LINK else -(-size // _BLOCK) * (_BLOCK // 512)
+    second &= _UNSIGNED
+    return (
+        known.st_ino, size, blocks, second, second, second, part, part, part, mode, links, owner, group, 0, _BLOCK, 0
+    )  # fmt: skip
 
 
 class Observer:
@@ -150,8 +153,8 @@ class Observer:
         self._device = device
         self._requests = most
         self._slots = slots
-        self._nodes: list[tuple[_Slot | None, bytes]] = [(None, b""), (None, b"")]
-        self._numbers: dict[tuple[int, bytes], int] = {}
+        self._places: list[_Slot | None] = [None, None]
+        self._paths = [b"", b""]
         self._names: dict[int, list[bytes]] = {}
         self._files: dict[int, int] = {}
         self._left = MOST_PATHS
@@ -170,18 +173,11 @@ class Observer:
             _INIT: self._begin,
         }
 
-    def serve(self, ended: int) -> None:
-        """Serve until the other end of the pipe `ended` is closed, or the file system is gone."""
-        poll = select.poll()
-        poll.register(self._device, select.POLLIN)
-        poll.register(ended, select.POLLIN)
+    def serve(self) -> None:
+        """Serve until the file system is gone."""
         while True:
             try:
-                request = os.read(self._device, _REQUESTS)
-            except BlockingIOError:
-                if any(descriptor == ended for descriptor, _ in poll.poll()):
-                    return
-                continue
+                request = os.read(self._device, _LEAST_REQUEST)
             except OSError as error:
                 if error.errno in {errno.EINTR, errno.ENOENT}:  # the request was interrupted
                     continue
@@ -191,16 +187,16 @@ class Observer:
             self._answer(request)
 
     def _answer(self, request: bytes) -> None:
-        _, kind, number, node, *_ = _REQUEST.unpack_from(request)
+        kind, number, node = _REQUEST.unpack_from(request)
         if self.whole:
             self._requests -= 1
             self.whole = self._requests != 0
-        if kind in {_FORGET, _BATCH_FORGET, _INTERRUPT}:  # nothing is forgotten, and nothing takes long
-            return
         handler = self._handlers.get(kind)
         fault = 0
         data: bytes | bytearray = b""
         if handler is None:
+            if kind in {_FORGET, _BATCH_FORGET, _INTERRUPT}:  # nothing is forgotten, and nothing takes long
+                return
             fault = errno.ENOSYS
         else:
             try:
@@ -227,79 +223,73 @@ class Observer:
             slot.seen[path] = known | flag
 
     def _begin(self, _node: int, request: bytes) -> bytes:
-        major, minor, ahead, flags = _INIT_IN.unpack_from(request, _REQUEST.size)
+        major, minor, ahead, flags = _INIT_IN.unpack_from(request, _HEADER)
         self.begun = True
         return struct.pack(
             "<IIIIHHIIHH8I", major, min(minor, 31), ahead, flags & _WANTED, 64, 48, _BLOCK, 1, _PAGES, 0, *([0] * 8)
         )
 
-    def _node(self, slot: _Slot, path: bytes) -> int:
-        key = id(slot), path
-        number = self._numbers.get(key)
-        if number is None:
-            number = self._numbers[key] = len(self._nodes)
-            self._nodes.append((slot, path))
-        return number
-
     def _look_up(self, node: int, request: bytes) -> bytes:
-        slot, path = self._nodes[node]
-        name = request[_REQUEST.size : -1]
+        slot, path = self._places[node], self._paths[node]
+        name = request[_HEADER:-1]
         if slot is None:
-            slot, path = self._slots[int(name)], b""
+            slot = self._slots[int(name)]
         else:
             path = path + b"/" + name if path else name
         found = slot.find(path)
-        self._note(slot, path, ABSENT if found is None else EXISTS)
         if found is None:
+            self._note(slot, path, ABSENT)
             return _GONE
+        self._note(slot, path, EXISTS)
         return self._entry(slot, path, found[1])
 
     def _entry(self, slot: _Slot, path: bytes, known: os.stat_result) -> bytes:
-        return _ENTRY.pack(self._node(slot, path), 0, _FOR_EVER, _FOR_EVER, 0, 0) + _attributes(known)
+        number = slot.numbers.get(path)
+        if number is None:
+            number = slot.numbers[path] = len(self._paths)
+            self._paths.append(path)
+            self._places.append(slot)
+        return _FOUND.pack(number, 0, _FOR_EVER, _FOR_EVER, 0, 0, *_attributes(known))
 
     def _get_attributes(self, node: int, _request: bytes) -> bytes:
-        return _KEPT.pack(_FOR_EVER, 0, 0) + _attributes(self._known(node)[1])
+        return _KEPT.pack(_FOR_EVER, 0, 0) + _ATTR.pack(*_attributes(self._known(node)[1]))
 
     def _known(self, node: int) -> tuple[int, os.stat_result]:
-        slot, path = self._nodes[node]
+        slot = self._places[node]
         if slot is None:
             return self._slots[0].roots[0], os.stat(self._slots[0].roots[0])
-        found = slot.find(path)
+        found = slot.find(self._paths[node])
         if found is None:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         return found
 
     def _read_link(self, node: int, _request: bytes) -> bytes:
-        return os.fsencode(os.readlink(self._nodes[node][1], dir_fd=self._known(node)[0]))
+        return os.fsencode(os.readlink(self._paths[node], dir_fd=self._known(node)[0]))
 
     def _read(self, node: int, request: bytes) -> bytes:
-        _, offset, size = _READ_IN.unpack_from(request, _REQUEST.size)
+        _, offset, size = _READ_IN.unpack_from(request, _HEADER)
         file = self._files.get(node)
         if file is None:
-            slot, path = self._nodes[node]
-            assert slot is not None
+            slot, path = self._shown(node)
             self._note(slot, path, READ)
             if len(self._files) >= _OPEN_FILES:
                 os.close(self._files.pop(next(iter(self._files))))
-            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-            file = self._files[node] = os.open(path, flags, dir_fd=self._known(node)[0])
+            file = self._files[node] = slot.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
         return os.pread(file, size, offset)
 
     def _read_names(self, node: int, request: bytes) -> bytearray:
         """List a directory; look-ups come with that once nobody counts any more."""
-        _, offset, size = _READ_IN.unpack_from(request, _REQUEST.size)
-        slot, path = self._nodes[node]
-        if slot is None:
-            raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+        _, offset, size = _READ_IN.unpack_from(request, _HEADER)
         if not offset or node not in self._names:
+            slot, path = self._shown(node)
             self._note(slot, path, LISTED)
             prefix = path + b"/" if path else b""
             self._names[node] = [
-                (_NOT_TOLD if self.whole else self._entry(slot, prefix + name, known))
-                + _DIRENT.pack(known.st_ino, place, len(name), (known.st_mode & _KIND) >> 12)
+                (_NOT_TOLD if self.whole else self._told(slot, prefix + name))
+                + _DIRENT.pack(number, place, len(name), kind >> 12)
                 + name
                 + bytes(-len(name) % 8)
-                for place, (name, known) in enumerate(sorted(slot.names(path).items()), 1)
+                for place, (name, (number, kind)) in enumerate(sorted(slot.names(path).items()), 1)
             ]
         found = bytearray()
         for record in self._names[node][offset:]:
@@ -310,11 +300,21 @@ class Observer:
             del self._names[node]
         return found
 
+    def _told(self, slot: _Slot, path: bytes) -> bytes:
+        found = slot.find(path)
+        return _NOT_TOLD if found is None else self._entry(slot, path, found[1])
+
+    def _shown(self, node: int) -> tuple[_Slot, bytes]:
+        slot = self._places[node]
+        if slot is None:
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+        return slot, self._paths[node]
+
     def _statistics(self, _node: int, _request: bytes) -> bytes:
         return struct.pack("<QQQQQIIII24x", 0, 0, 0, 0, 0, _BLOCK, 255, _BLOCK, 0)
 
     def _attribute(self, node: int, request: bytes) -> bytes:
-        (wanted, _), name = _GETXATTR_IN.unpack_from(request, _REQUEST.size), request[_REQUEST.size + 8 : -1]
+        (wanted, _), name = _GETXATTR_IN.unpack_from(request, _HEADER), request[_HEADER + 8 : -1]
         if name.startswith((b"trusted.overlay.", b"user.overlay.")):
             raise OSError(errno.ENODATA, os.strerror(errno.ENODATA))
         file = self._open(node)
@@ -324,7 +324,7 @@ class Observer:
             os.close(file)
 
     def _attribute_names(self, node: int, request: bytes) -> bytes:
-        wanted, _ = _GETXATTR_IN.unpack_from(request, _REQUEST.size)
+        wanted, _ = _GETXATTR_IN.unpack_from(request, _HEADER)
         file = self._open(node)
         try:
             names = os.listxattr(f"/proc/self/fd/{file}")
@@ -334,9 +334,9 @@ class Observer:
         return _sized(b"".join(os.fsencode(name) + b"\0" for name in shown), wanted)
 
     def _open(self, node: int) -> int:
-        """Open a node for calls that take paths alone, and not the longest; for a link itself, not where it leads."""
-        flags = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
-        return os.open(self._nodes[node][1] or b".", flags, dir_fd=self._known(node)[0])
+        """Open a node for calls that take paths alone, and not the longest."""
+        slot, path = self._shown(node)
+        return slot.open(path, os.O_PATH)
 
 
 def _sized(data: bytes, wanted: int) -> bytes:
@@ -351,7 +351,7 @@ def _sized(data: bytes, wanted: int) -> bytes:
 def open_device() -> int:
     """Open the device that a file system is served over; -1 where there is none, or none for us."""
     try:
-        return os.open(DEVICE, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        return os.open(DEVICE, os.O_RDWR | os.O_CLOEXEC)
     except OSError:
         return -1
 
@@ -368,6 +368,18 @@ def mount(device: int) -> int:
         return mounts.fsmount(context, mounts.MOUNT_ATTR_RDONLY | mounts.MOUNT_ATTR_NODEV)
     finally:
         os.close(context)
+
+
+def _serve(observer: Observer, mounted: int) -> None:
+    """Serve in a thread, so that nobody has to look at two descriptors for each request."""
+    failed = True
+    try:
+        os.read(mounted, 1)
+        observer.serve()
+        failed = False
+    finally:
+        if failed:
+            os._exit(125)
 
 
 def main(
@@ -394,8 +406,9 @@ def main(
         process.capset(kept & permitted, kept & permitted, 0)
         process.set_no_new_privileges()
         observer = Observer(device, opened, most)
-        os.read(mounted, 1)
-        observer.serve(ended)
+        gc.disable()
+        _thread.start_new_thread(_serve, (observer, mounted))
+        os.read(ended, 1)
         if observer.begun and observer.whole:
             view = memoryview(pack(tuple(slot.seen for slot in opened)))
             while view:
