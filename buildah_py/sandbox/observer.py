@@ -56,7 +56,6 @@ _LEAST_REQUEST = 8192
 """Bytes that the kernel wants to have room for; as nothing is written, no request has more."""
 _SECOND = 1_000_000_000
 _OPEN_FILES = 64
-_UNSIGNED = (1 << 64) - 1
 _NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 _DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _BLOCK = 4096
@@ -139,7 +138,6 @@ def _attributes(
     second, part = divmod(known.st_mtime_ns, _SECOND)
     owner, group = known.st_uid, known.st_gid
     blocks = 0 if mode & _KIND == _LINK else -(-size // _BLOCK) * (_BLOCK // 512)
-    second &= _UNSIGNED
     return (
         known.st_ino, size, blocks, second, second, second, part, part, part, mode, links, owner, group, 0, _BLOCK, 0
     )  # fmt: skip
