@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from buildah_py.sandbox import Container, ContainerSpec, Sandbox
-    from buildah_py.sandbox.spec import Observed
+    from buildah_py.sandbox.spec import ObservedLayers
 
 
 class Cancellation(threading.Event):
@@ -62,7 +62,7 @@ class Containers:
         stdout: int,
         stderr: int,
         shaped: Callable[[ContainerSpec], object] = lambda _: None,
-        observed: Callable[[ContainerSpec], Observed | None] = lambda _: None,
+        observed: Callable[[ContainerSpec], ObservedLayers | None] = lambda _: None,
     ) -> Container:
         """Start a container, which has to be `held` then; `shaped` is told what it is like with all options.
 

@@ -9,7 +9,7 @@ from buildah_py.cache import step_key
 from buildah_py.cache.keys import BEFORE
 from buildah_py.cache.observations import Slot
 from buildah_py.engine.describe import describe
-from buildah_py.engine.observing import Asked, plain_key, slots_of
+from buildah_py.engine.observing import AskedObservations, plain_key, slots_of
 from buildah_py.engine.ops import Task, make_op
 from buildah_py.engine.results import NOTHING, Result, base_result, before, chain_below, plain_above, result_of
 from buildah_py.errors import NotFound, PybuildError
@@ -119,7 +119,9 @@ class DryRun:
             if not key:
                 return found
             try:
-                asked = Asked(self._worker.cache, key, view.slots, lambda one: self._find(node, one.key) is not None)
+                asked = AskedObservations(
+                    self._worker.cache, key, view.slots, lambda one: self._find(node, one.key) is not None
+                )
             except _NotHere:
                 return found
             if asked.same is None:

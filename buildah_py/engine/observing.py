@@ -2,42 +2,24 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from buildah_py import debug
 from buildah_py.cache import step_key
 from buildah_py.cache.keys import digest_of
-from buildah_py.cache.observations import EXISTS, READ, TIMED, Observation, Slot, observe, unpack
+from buildah_py.cache.observations import Slot, unpack
 from buildah_py.errors import CacheError
-from buildah_py.layers.entry import FILE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from buildah_py.cache import Cache, Record
-    from buildah_py.engine.ops import Task
     from buildah_py.engine.results import Result
     from buildah_py.engine.worker import Worker
-    from buildah_py.layers.inventory import Captured
     from buildah_py.plan.steps import RunStep
-    from buildah_py.sandbox import ContainerSpec
-    from buildah_py.sandbox.spec import Observed
-    from buildah_py.store.lowers import Shown
-
-_TELLING = frozenset(("ALL", "SYS_ADMIN", "DAC_READ_SEARCH", "SYS_PTRACE", "SYS_RAWIO", "BPF"))
-"""Capabilities with which a command may learn of files by other ways than their names."""
 
 
-_REQUEST = 25e-6
-"""Seconds that a request to the observing file system takes, as measured: benchmarks/RESULTS.md."""
-_LEAST = 0.06
-_SHARE = 0.02
-_UNKNOWN = 10.0
-"""Seconds that a step is taken to last of which nothing is known."""
-
-
-class Same(NamedTuple):
+class SameRecord(NamedTuple):
     """A record that holds though its key is another: the observation, and in words what it had to say of how much."""
 
     record: Record
@@ -62,7 +44,7 @@ def slots_of(worker: Worker, on: Result) -> list[Slot]:
     return [Slot(inventories.get(on.layers[place]), on.stamps[place]) for place in on.slots]
 
 
-class Asked:
+class AskedObservations:
     """Answer to whether a RUN has done the same before: `same`, or `unlike`: what it would be told otherwise.
 
     `slots` gives those below it, `allows` says whether a record may be used.
@@ -71,7 +53,7 @@ class Asked:
     def __init__(
         self, cache: Cache, key: str, slots: Callable[[], Sequence[Slot]], allows: Callable[[Record], bool]
     ) -> None:
-        self.same: Same | None = None
+        self.same: SameRecord | None = None
         self.unlike = ""
         below: Sequence[Slot] = ()
         for other, data in cache.observed(key):
@@ -87,97 +69,7 @@ class Asked:
                 if record is not None and allows(record):
                     files = sum(slot.inventory.files for slot in below)
                     text = f"nothing it read has changed: {observation.read:,} of {files:,} files"
-                    self.same = Same(record, data, text)
+                    self.same = SameRecord(record, data, text)
                     return
             elif not self.unlike:
                 self.unlike = unlike.text + (f", and {unlike.number - 1} more" if unlike.number > 1 else "")
-
-
-class Observing:
-    """Observation of one container of a step: what the sandbox is told, and what came of it.
-
-    `staged` is a directory of the step's own, `key` its plain key.
-    """
-
-    def __init__(self, task: Task, staged: str, key: str) -> None:
-        self._task = task
-        self._key = key
-        self._place = os.path.join(staged, "observed")
-        self._seen: list[int | None] = []
-        self._report = -1
-        self._data = b""
-
-    def of(self, spec: ContainerSpec, shown: Sequence[Shown]) -> Observed | None:
-        """Say what is observed of a container on layers that are shown so; None where that would not be whole."""
-        from buildah_py.sandbox.spec import Observed
-        from buildah_py.sandbox.spec import Slot as ShownSlot
-
-        added = {name.upper().removeprefix("CAP_") for name in spec.cap_add}
-        if spec.isolation != "container" or spec.uid_map or added & _TELLING or spec.seccomp != "default":
-            return None
-        if any(one.place < 0 for one in shown):
-            return None
-        places = self._task.parent.slots
-        slots_here = zip(places, slots_of(self._task.worker, self._task.parent), strict=True)
-        observable = {place for place, slot in slots_here if slot.inventory.is_plain}
-        lowers: list[str | int] = []
-        slots: list[ShownSlot] = []
-        numbers: dict[int, int] = {}
-        for one in shown:
-            if one.place in observable:
-                numbers[one.place] = len(slots)
-                lowers.append(len(slots))
-                slots.append(ShownSlot(one.directories, one.gone))
-            else:
-                lowers += one.directories
-        if not slots:
-            return None
-        self._seen = [numbers.get(place) for place in places]
-        os.mkdir(self._place)
-        self._report = os.memfd_create("observed", os.MFD_CLOEXEC)
-        return Observed(tuple(dict.fromkeys(lowers)), tuple(slots), self._place, self._report, self._most())
-
-    def _most(self) -> int:
-        """Say how many requests may be answered: as many as take 60 ms or 2 % of the time that the step took last."""
-        if self._task.worker.observe == "on":
-            return 0
-        cache = self._task.worker.cache
-        known = (cache.known(key) for key, _ in cache.observed(self._key))
-        last = next((one[0].seconds for one in known if one is not None), _UNKNOWN)
-        return round(max(_LEAST, _SHARE * last) / _REQUEST)
-
-    def result(self, captured: Captured) -> Observation | None:
-        """Give what was learned, for a layer that came of it; None where not all was noted."""
-        if not self._data:
-            return None
-        from buildah_py.sandbox import wire
-
-        seen = [_texts(flags) for flags in wire.unpack(self._data)]
-        slots = slots_of(self._task.worker, self._task.parent)
-        found = [None if number is None else seen[number] for number in self._seen]
-        _add_compared(slots, found, captured)
-        return observe(slots, found)
-
-    def close(self) -> None:
-        """Take the report of a container that is gone."""
-        if self._report != -1:
-            with open(self._report, "rb") as file:
-                self._report = -1
-                file.seek(0)
-                self._data = file.read()
-
-
-def _texts(flags: Mapping[bytes, int]) -> dict[str, int]:
-    return {path.decode("utf-8", "surrogateescape"): known for path, known in flags.items()}
-
-
-def _add_compared(slots: Sequence[Slot], seen: Sequence[dict[str, int] | None], captured: Captured) -> None:
-    """Count as read what was found to be as before, times too, and left out of the layer: the command may have made it.
-
-    It need not have read what it wrote again.
-    """
-    for path in captured.unneeded:
-        for slot, flags in zip(slots, seen, strict=True):
-            if flags is not None and flags.get(path, 0) & EXISTS:
-                entry = slot.inventory.get(path)
-                flags[path] |= TIMED | (READ if entry is not None and entry.kind == FILE else 0)

@@ -224,7 +224,7 @@ class StepRunner:
         index, wanted = step.task.node.index, step.task.node.step
         if not isinstance(wanted, RunStep) or self._worker.observe == "off" or not step.task.parent.slots:
             return None
-        from buildah_py.engine.observing import Asked, plain_key, slots_of
+        from buildah_py.engine.observing import AskedObservations, plain_key, slots_of
 
         on = step.task.parent
         key = plain_key(self._worker, on.plain, wanted, step.op.inputs())
@@ -235,7 +235,7 @@ class StepRunner:
             too_old = record.key in self._lost or self._policy.is_too_old(record.made)
             return not too_old and self._store.layers.use([record.diff_id])
 
-        asked = Asked(self._cache, key, lambda: slots_of(self._worker, on), allows)
+        asked = AskedObservations(self._cache, key, lambda: slots_of(self._worker, on), allows)
         self._read[index] = asked.unlike
         if asked.same is None:
             return None

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import _socket
     from collections.abc import Callable
 
-    from buildah_py.sandbox.spec import ContainerSpec, Observed
+    from buildah_py.sandbox.spec import ContainerSpec, ObservedLayers
 
 _SIGKILL = 9
 _TRIES = 10
@@ -231,7 +231,7 @@ class Sandbox:
         stdin: int | None = None,
         stdout: int = 1,
         stderr: int = 2,
-        observed: Observed | None = None,
+        observed: ObservedLayers | None = None,
     ) -> Container:
         """Start a command on the given descriptors (no stdin is /dev/null; with a tty they are not used).
 

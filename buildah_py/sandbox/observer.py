@@ -143,7 +143,7 @@ def _attributes(
     )  # fmt: skip
 
 
-class Observer:
+class ObservingServer:
     """Server of one file system: nodes are numbered as they are looked up, and each is a slot and a path in it."""
 
     def __init__(self, device: int, slots: list[_Slot], most: int = 0) -> None:
@@ -368,7 +368,7 @@ def mount(device: int) -> int:
         os.close(context)
 
 
-def _serve(observer: Observer, mounted: int) -> None:
+def _serve(observer: ObservingServer, mounted: int) -> None:
     """Serve in a thread, so that nobody has to look at two descriptors for each request."""
     failed = True
     try:
@@ -403,7 +403,7 @@ def main(
         _, permitted, _ = process.capget()
         process.capset(kept & permitted, kept & permitted, 0)
         process.set_no_new_privileges()
-        observer = Observer(device, opened, most)
+        observer = ObservingServer(device, opened, most)
         gc.disable()
         _thread.start_new_thread(_serve, (observer, mounted))
         os.read(ended, 1)

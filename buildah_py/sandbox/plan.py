@@ -22,7 +22,7 @@ from buildah_py.sandbox.operations import (
 from buildah_py.sandbox.resolver import hosts_file, resolver_file
 
 if TYPE_CHECKING:
-    from buildah_py.sandbox.spec import ContainerSpec, Observed
+    from buildah_py.sandbox.spec import ContainerSpec, ObservedLayers
 
 MASKED = (
     "/proc/acpi",
@@ -162,7 +162,7 @@ def _environment(env: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def description(
-    container: ContainerSpec, observed: Observed | None = None, *, unprivileged: bool, single_id: bool
+    container: ContainerSpec, observed: ObservedLayers | None = None, *, unprivileged: bool, single_id: bool
 ) -> tuple[dict[str, Any], list[int]]:
     """Give what is sent to the helper, and the descriptors that its bind mounts count from 0."""
     operations = []

@@ -29,7 +29,7 @@ class ResourceLimits:
     """The control group below which the container's is made; pybuild's own, where there is none."""
 
 
-class Slot(NamedTuple):
+class ShownLayer(NamedTuple):
     """A layer of which is noted what a container learns: its directories, top-most first.
 
     Of `gone` the lower ones show nothing.
@@ -39,7 +39,7 @@ class Slot(NamedTuple):
     gone: tuple[str, ...] = ()
 
 
-class Observed(NamedTuple):
+class ObservedLayers(NamedTuple):
     """What is observed of a container: the lowers of its root once more, where a number stands for one of `slots`.
 
     `place` is an empty directory; after `most` requests, where that is not 0, nothing is noted any more.
@@ -48,7 +48,7 @@ class Observed(NamedTuple):
     """
 
     lowers: tuple[str | int, ...]
-    slots: tuple[Slot, ...]
+    slots: tuple[ShownLayer, ...]
     place: str
     report: int
     most: int = 0

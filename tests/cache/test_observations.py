@@ -97,8 +97,8 @@ def test_times_that_are_not_content() -> None:
 )
 def test_what_counts_as_a_whole(odd: Entry) -> None:
     """Of these a path tells something that is not of it alone; so does a layer that gets one."""
-    assert slot().observable
-    assert not slot(odd).observable
+    assert slot().inventory.is_plain
+    assert not slot(odd).inventory.is_plain
     whole = unpack(observe([slot(odd)], [None]).pack())
     assert whole.unlike([slot(odd)]) is None
     assert whole.unlike([slot(odd, entry("d/f", digest="sha256:bb"))]) is not None

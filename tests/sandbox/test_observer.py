@@ -12,7 +12,7 @@ import pytest
 from buildah_py.linux.paths import open_beneath
 from buildah_py.sandbox import capabilities, wire
 from buildah_py.sandbox.observer import ABSENT, EXISTS, LISTED, READ
-from buildah_py.sandbox.spec import Observed, Slot
+from buildah_py.sandbox.spec import ObservedLayers, ShownLayer
 from tests.sandbox.conftest import Result
 
 if TYPE_CHECKING:
@@ -42,9 +42,9 @@ class Seen:
         return [{os.fsdecode(path): flags for path, flags in one.items()} for one in wire.unpack(self.report)]
 
 
-def observe(bench: Bench, spec: ContainerSpec, *slots: Slot | Path, most: int = 0) -> Seen:
+def observe(bench: Bench, spec: ContainerSpec, *slots: ShownLayer | Path, most: int = 0) -> Seen:
     """Run a container on slots, the top-most first, above the bench's base."""
-    shown = [one if isinstance(one, Slot) else Slot((str(one),)) for one in slots]
+    shown = [one if isinstance(one, ShownLayer) else ShownLayer((str(one),)) for one in slots]
     place = bench.path / f"observed{bench.count}"
     place.mkdir()
     report = os.memfd_create("report")
@@ -54,7 +54,7 @@ def observe(bench: Bench, spec: ContainerSpec, *slots: Slot | Path, most: int = 
             spec,
             stdout=out.fileno(),
             stderr=out.fileno(),
-            observed=Observed(lowers, tuple(shown), str(place), report, most),
+            observed=ObservedLayers(lowers, tuple(shown), str(place), report, most),
         )
         status = container.wait()
         out.seek(0)
@@ -63,7 +63,7 @@ def observe(bench: Bench, spec: ContainerSpec, *slots: Slot | Path, most: int = 
         return Seen(bench, result, file.read(), unobserved=container.unobserved)
 
 
-def observe_sh(bench: Bench, script: str, *slots: Slot | Path, most: int = 0) -> Seen:
+def observe_sh(bench: Bench, script: str, *slots: ShownLayer | Path, most: int = 0) -> Seen:
     return observe(bench, bench.spec("/bin/sh", "-c", script), *slots, most=most)
 
 
@@ -109,7 +109,7 @@ def test_a_patch_hides_what_is_gone_and_follows_no_link(bench: Bench, tmp_path: 
     (above / "c/dir").mkdir()
     os.mknod(above / "c/gone", 0o20000, 0)
     os.mknod(above / "c/dir/gone", 0o20000, 0)
-    slot = Slot((str(above), str(below)), ("c/gone", "c/dir/gone"))
+    slot = ShownLayer((str(above), str(below)), ("c/gone", "c/dir/gone"))
     script = "cat /c/link/s /c/link/in/s 2> /dev/null; echo /c/link/* /c/link/in/*; echo /c/* /c/dir/*; ls /c/gone"
     seen = observe_sh(bench, script, slot)
     assert seen.result.out.splitlines()[:-1] == ["/c/link/in /c/link/in/*", "/c/dir /c/link /c/dir/there"]
@@ -242,7 +242,7 @@ def waiting(bench: Bench, slot: Path) -> Iterator[tuple[Container, int]]:
             held.callback(os.close, descriptor)
         told, tell, ours, theirs = ends
         spec = bench.spec("/bin/sh", "-c", "echo ready; read line; cat /c/f 2> /dev/null; true")
-        observed = Observed((0, *spec.lowers), (Slot((str(slot),)),), str(place), report)
+        observed = ObservedLayers((0, *spec.lowers), (ShownLayer((str(slot),)),), str(place), report)
         container = bench.sandbox.start_container(spec, stdin=told, stdout=theirs, observed=observed)
         assert os.read(ours, 6) == b"ready\n"
         (observer,) = observers(bench.sandbox.helper)

@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from buildah_py.cache.observations import Observation
-    from buildah_py.engine.observing import Observing
+    from buildah_py.engine.ops.observe import Observing
     from buildah_py.engine.ops.op import Task
     from buildah_py.layers.inventory import Captured
     from buildah_py.plan.steps import RunStep
     from buildah_py.sandbox import ContainerSpec, ExitStatus, Operation
-    from buildah_py.sandbox.spec import Observed
+    from buildah_py.sandbox.spec import ObservedLayers
 
 _NOT_KEPT = {"/etc/hosts": "--add-host adds lines", "/etc/resolv.conf": "--dns names servers"}
 """Files that are a container's own, and what to do instead of changing them."""
@@ -78,7 +78,7 @@ class Command:
         self._last = bytearray()
         self._observing: Observing | None = None
         if observed:
-            from buildah_py.engine.observing import Observing
+            from buildah_py.engine.ops.observe import Observing
 
             self._observing = Observing(task, staged, observed)
             self._held.callback(self._observing.close)
@@ -185,7 +185,7 @@ class Command:
     def _note(self, shaped: ContainerSpec) -> None:
         self._shaped = shaped
 
-    def _observed(self, shaped: ContainerSpec) -> Observed | None:
+    def _observed(self, shaped: ContainerSpec) -> ObservedLayers | None:
         return None if self._observing is None else self._observing.of(shaped, self._stack)
 
     def _failed(self, ended: ExitStatus) -> StepFailed:
