@@ -9,7 +9,7 @@ from buildah_py.cache import step_key
 from buildah_py.cache.keys import BEFORE
 from buildah_py.cache.observations import Slot
 from buildah_py.engine.describe import describe
-from buildah_py.engine.observing import AskedObservations, plain_key, slots_of
+from buildah_py.engine.observing import AskedObservations, plain_key, slots_of, slots_of_mounts
 from buildah_py.engine.ops import Task, make_op
 from buildah_py.engine.results import NOTHING, Result, base_result, before, chain_below, plain_above, result_of
 from buildah_py.errors import NotFound, PybuildError
@@ -115,12 +115,17 @@ class DryRun:
                 self._views[node.index] = _View(above, lambda: (*slots(), planned))
         elif isinstance(node.step, RunStep):
             known = {name: digest for name, digest in inputs.items() if digest is not None}
-            key = plain_key(self._worker, view.plain, node.step, known)
+            task = Task(self._worker, node, _NOWHERE, [None] * len(node.inputs))
+            key = plain_key(task, view.plain, known)
             if not key:
                 return found
+
+            def slots() -> tuple[Slot, ...]:
+                return (*view.slots(), *slots_of_mounts(task))
+
             try:
                 asked = AskedObservations(
-                    self._worker.cache, key, view.slots, lambda one: self._find(node, one.key) is not None
+                    self._worker.cache, key, slots, lambda one: self._find(node, one.key) is not None
                 )
             except _NotHere:
                 return found

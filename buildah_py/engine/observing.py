@@ -9,14 +9,17 @@ from buildah_py.cache import step_key
 from buildah_py.cache.keys import digest_of
 from buildah_py.cache.observations import Slot, unpack
 from buildah_py.errors import CacheError
+from buildah_py.plan.steps import RunStep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from buildah_py.cache import Cache, Record
+    from buildah_py.engine.ops.op import Task
     from buildah_py.engine.results import Result
     from buildah_py.engine.worker import Worker
-    from buildah_py.plan.steps import RunStep
+    from buildah_py.plan import Node
+    from buildah_py.plan.steps import MountStep
 
 
 class SameRecord(NamedTuple):
@@ -27,14 +30,37 @@ class SameRecord(NamedTuple):
     text: str
 
 
-def plain_key(worker: Worker, plain: str, step: RunStep, inputs: Mapping[str, str]) -> str:
-    """Name a RUN by all but what the slots below it hold; "" where nothing is to be observed of it.
+def plain_key(task: Task, plain: str, inputs: Mapping[str, str]) -> str:
+    """Name a RUN by all but what slots hold, those below it and those of its mounts; "" where nothing is observed.
 
     `plain` is the chain digest of what is below without that.
     """
-    if worker.observe == "off" or step.reads_state or step.security != "sandbox":
+    step = task.node.step
+    assert isinstance(step, RunStep)
+    if task.worker.observe == "off" or step.reads_state or step.security != "sandbox":
         return ""
-    return digest_of(["observed", step_key(plain, step.canonical(), inputs)])
+    shown = {f"mount {mount.target}" for mount in observed_mounts(task.node)}
+    rest = {name: digest for name, digest in inputs.items() if name not in shown}
+    return digest_of(["observed", step_key(plain, step.canonical(), rest)])
+
+
+def observed_mounts(node: Node) -> list[MountStep]:
+    """Give the mounts of a RUN that are slots: those that show a build context."""
+    step = node.step
+    mounts = step.mounts if isinstance(step, RunStep) else ()
+    return [
+        one for one in mounts if one.type == "bind" and one.input is not None and node.inputs[one.input].node is None
+    ]
+
+
+def slots_of_mounts(task: Task) -> list[Slot]:
+    """Give the slots of a RUN's mounts as they would be now."""
+    mounts = observed_mounts(task.node)
+    if not mounts:
+        return []
+    from buildah_py.engine.ops.run_mounts import planned_bind
+
+    return [planned_bind(task, mount) for mount in mounts]
 
 
 def slots_of(worker: Worker, on: Result) -> list[Slot]:

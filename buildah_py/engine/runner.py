@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from buildah_py.cache import Record
     from buildah_py.cache.explain import Explanation
     from buildah_py.cache.ingredients import Ingredients
+    from buildah_py.cache.observations import Slot
     from buildah_py.cache.records import CachePolicy
     from buildah_py.engine.ops import Op, Usage
     from buildah_py.engine.results import Result
@@ -221,21 +222,25 @@ class StepRunner:
 
     def _find_observed(self, step: _Keyed) -> Record | None:
         """Look for the same step on other files, of which it has learned nothing; then it has this key as well."""
-        index, wanted = step.task.node.index, step.task.node.step
-        if not isinstance(wanted, RunStep) or self._worker.observe == "off" or not step.task.parent.slots:
+        index, task, on = step.task.node.index, step.task, step.task.parent
+        if not isinstance(task.node.step, RunStep) or self._worker.observe == "off":
             return None
-        from buildah_py.engine.observing import AskedObservations, plain_key, slots_of
+        if not on.slots and not task.node.step.mounts:
+            return None
+        from buildah_py.engine.observing import AskedObservations, plain_key, slots_of, slots_of_mounts
 
-        on = step.task.parent
-        key = plain_key(self._worker, on.plain, wanted, step.op.inputs())
+        key = plain_key(task, on.plain, step.op.inputs())
         if not key:
             return None
+
+        def slots() -> list[Slot]:
+            return [*slots_of(self._worker, on), *slots_of_mounts(task)]
 
         def allows(record: Record) -> bool:
             too_old = record.key in self._lost or self._policy.is_too_old(record.made)
             return not too_old and self._store.layers.use([record.diff_id])
 
-        asked = AskedObservations(self._cache, key, lambda: slots_of(self._worker, on), allows)
+        asked = AskedObservations(self._cache, key, slots, allows)
         self._read[index] = asked.unlike
         if asked.same is None:
             return None

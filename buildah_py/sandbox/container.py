@@ -94,8 +94,8 @@ def _run(
         with Doing("mapping the ids of layers (--userns)"):
             paths = (*container["lowers"], container["upper"], container["work"], container["init"])
             idmap.map_directories(paths, user_namespace)
+    lowers, root.slots, place = _observed(container, *ends)
     _prepare(operations, root, of_host=False)
-    lowers, place = _observed(container, *ends)
     who = _mount_all(container, lowers, root, operations)
     if place:
         mounts.umount2(place, mounts.MNT_DETACH)
@@ -168,24 +168,28 @@ def _prepare(operations: list[Operation], root: Root, *, of_host: bool) -> None:
                 operation.prepare(root)
 
 
-def _observed(container: dict[str, Any], device: int, told: int) -> tuple[tuple[str, ...], str]:
-    """Mount what somebody observes, where this machine can; gives the lowers, and where it was mounted or "".
+def _observed(container: dict[str, Any], device: int, told: int) -> tuple[tuple[str, ...], tuple[str, ...], str]:
+    """Mount what somebody observes, where this machine can: he serves over `device` once `told` is closed.
 
-    He serves over `device` once `told` is closed.
+    Gives the lowers, the directories of slots by their numbers, and where it was mounted; "" where it was not, and
+    nothing is noted, as is seen from the report.
     """
+    if container["observed"] is None:
+        return container["lowers"], (), ""
+    lowers, slots, place, _ = container["observed"]
     if device == -1:
-        return container["lowers"], ""
-    lowers, _, place, _ = container["observed"]
+        return container["lowers"], tuple(directories[0] for directories, _ in slots), ""
     try:
         mount = observer.mount(device)
-    except OSError:  # then nothing is noted, as is seen from the report
-        return container["lowers"], ""
+    except OSError:
+        return container["lowers"], tuple(directories[0] for directories, _ in slots), ""
     finally:
         os.close(device)
         os.close(told)
     mounts.move_mount(mount, mounts.AT_FDCWD, place)
     os.close(mount)
-    return tuple(one if isinstance(one, str) else f"{place}/{one}" for one in lowers), place
+    shown = tuple(f"{place}/{number}" for number in range(len(slots)))
+    return tuple(one if isinstance(one, str) else shown[one] for one in lowers), shown, place
 
 
 def _mount_all(

@@ -14,6 +14,7 @@ from buildah_py.sandbox.operations import (
     DeviceTree,
     Mask,
     Operation,
+    OverlayMount,
     ProcMount,
     ReadOnlyPaths,
     StubFile,
@@ -167,11 +168,15 @@ def description(
     """Give what is sent to the helper, and the descriptors that its bind mounts count from 0."""
     operations = []
     descriptors: list[int] = []
+    shown = dict(observed.mounts) if observed is not None else {}
     for operation in mount_plan(container):
         if isinstance(operation, BindMount) and isinstance(operation.source, int):
             descriptors.append(operation.source)
             kind, _, *rest = operation.wire()
             operations.append((kind, len(descriptors) - 1, *rest))
+        elif isinstance(operation, OverlayMount) and operation.target in shown:
+            kind, _, *rest = operation.wire()
+            operations.append((kind, (shown[operation.target],), *rest))
         else:
             operations.append(operation.wire())
     host = container.network == "host"

@@ -30,6 +30,7 @@ class Root:
         "id_maps",
         "null",
         "scratch",
+        "slots",
         "terminal",
         "unprivileged",
         "user_namespace",
@@ -50,12 +51,17 @@ class Root:
         self.null = -1  # the null device, opened before a build file's mounts were there
         self.terminal: tuple[int, int] | None = None  # master and slave of a new one, likewise
         self.scratch = scratch  # a directory of the host; a tmpfs on it is seen by this mount namespace alone
+        self.slots: tuple[str, ...] = ()  # directories of what is observed, by their numbers
         self.unprivileged = unprivileged
         self.devices = devices  # device nodes work wherever they are, not only the usual ones in /dev
         self.user_namespace = user_namespace  # of the container, where it has one that is not ours
         self.id_maps = id_maps
         self._scratch = -1
         self._files = 0
+
+    def lower(self, layer: str | int) -> str:
+        """Give the directory of a layer, which may be named by the number of its slot."""
+        return layer if isinstance(layer, str) else self.slots[layer]
 
     def open_target(self, target: str, directory: bool) -> int:
         """Open a mount target inside the root; in what was mounted there just now, it is made when missing."""

@@ -42,7 +42,8 @@ class ShownLayer(NamedTuple):
 class ObservedLayers(NamedTuple):
     """What is observed of a container: the lowers of its root once more, where a number stands for one of `slots`.
 
-    `place` is an empty directory; after `most` requests, where that is not 0, nothing is noted any more.
+    `mounts` are targets of overlay mounts that show the slots with these numbers. `place` is an empty directory; after
+    `most` requests, where that is not 0, nothing is noted any more.
     What was learned is written to the open file `report` as a marshalled tuple of a dictionary for each slot, of flags
     (`observer`) by paths, as bytes; nothing where not all was noted.
     """
@@ -51,6 +52,7 @@ class ObservedLayers(NamedTuple):
     slots: tuple[ShownLayer, ...]
     place: str
     report: int
+    mounts: tuple[tuple[str, int], ...] = ()
     most: int = 0
 
 

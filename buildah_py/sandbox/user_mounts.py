@@ -100,7 +100,8 @@ class OverlayMount(Operation):
 
     def prepare(self, root: Root) -> None:
         """Mount the chain out of sight and take the wanted path of it."""
-        self._mount = overlay(self.lowers, self.upper, self.work, root, anchor=root.scratch)
+        lowers = tuple(map(root.lower, self.lowers))
+        self._mount = overlay(lowers, self.upper, self.work, root, anchor=root.scratch)
         if self.path.strip("/") not in {"", "."}:
             whole = self._mount
             found = openat2(whole, self.path, os.O_PATH)

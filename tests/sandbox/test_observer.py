@@ -54,7 +54,7 @@ def observe(bench: Bench, spec: ContainerSpec, *slots: ShownLayer | Path, most: 
             spec,
             stdout=out.fileno(),
             stderr=out.fileno(),
-            observed=ObservedLayers(lowers, tuple(shown), str(place), report, most),
+            observed=ObservedLayers(lowers, tuple(shown), str(place), report, most=most),
         )
         status = container.wait()
         out.seek(0)

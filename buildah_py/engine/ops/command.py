@@ -119,6 +119,8 @@ class Command:
 
             for made in make_mounts(self._task, step.mounts, self._staged, self._held):
                 mounts += made.operations
+                if made.copy is not None and self._observing is not None:
+                    self._observing.add_mount(made.operations[0].target, *made.copy)
                 environment.update(made.variables)
                 if made.secret:
                     self._secrets += (one.content for one in made.operations if isinstance(one, FileMount))

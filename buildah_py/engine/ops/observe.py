@@ -38,9 +38,14 @@ class Observing:
         self._task = task
         self._key = key
         self._place = os.path.join(staged, "observed")
+        self._mounts: list[tuple[str, str, Slot]] = []
         self._seen: list[int | None] = []
         self._report = -1
         self._data = b""
+
+    def add_mount(self, target: str, directory: str, slot: Slot) -> None:
+        """Have a mount observed that shows a copy of a context, which lies in a directory."""
+        self._mounts.append((target, directory, slot))
 
     def of(self, spec: ContainerSpec, shown: Sequence[Shown]) -> ObservedLayers | None:
         """Say what is observed of a container on layers that are shown so; None where that would not be whole."""
@@ -64,12 +69,20 @@ class Observing:
                 slots.append(ShownLayer(one.directories, one.gone))
             else:
                 lowers += one.directories
+        self._seen = [numbers.get(place) for place in places]
+        mounts: list[tuple[str, int]] = []
+        for target, directory, slot in self._mounts:
+            plain = slot.inventory.is_plain
+            self._seen.append(len(slots) if plain else None)
+            if plain:
+                mounts.append((target, len(slots)))
+                slots.append(ShownLayer((directory,)))
         if not slots:
             return None
-        self._seen = [numbers.get(place) for place in places]
         os.mkdir(self._place)
         self._report = os.memfd_create("observed", os.MFD_CLOEXEC)
-        return ObservedLayers(tuple(dict.fromkeys(lowers)), tuple(slots), self._place, self._report, self._most())
+        kept = tuple(dict.fromkeys(lowers))
+        return ObservedLayers(kept, tuple(slots), self._place, self._report, tuple(mounts), self._most())
 
     def _most(self) -> int:
         """Say how many requests may be answered: as many as take 60 ms or 2 % of the time that the step took last."""
@@ -87,10 +100,10 @@ class Observing:
         from buildah_py.sandbox import wire
 
         seen = [_texts(flags) for flags in wire.unpack(self._data)]
-        slots = slots_of(self._task.worker, self._task.parent)
+        below = slots_of(self._task.worker, self._task.parent)
         found = [None if number is None else seen[number] for number in self._seen]
-        _add_compared(slots, found, captured)
-        return observe(slots, found)
+        _add_compared(below, found[: len(below)], captured)
+        return observe([*below, *(slot for _, _, slot in self._mounts)], found)
 
     def close(self) -> None:
         """Take the report of a container that is gone."""

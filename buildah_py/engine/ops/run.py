@@ -79,12 +79,12 @@ class RunOp:
 
     def execute(self, staged: str, _near: str | None = None) -> tuple[Captured, str]:
         """Run the command. Raises StepFailed with its status where that is not 0."""
-        from buildah_py.engine.observing import plain_key
+        from buildah_py.engine.observing import observed_mounts, plain_key
         from buildah_py.engine.ops.command import Command, UnobservedError
 
         self._confirm()
-        on = self._task.parent
-        key = plain_key(self._worker, on.plain, self._step, self.inputs()) if on.slots else ""
+        slots = self._task.parent.slots or observed_mounts(self._task.node)
+        key = plain_key(self._task, self._task.parent.plain, self.inputs()) if slots else ""
         try:
             with Command(self._task, self._step, staged, observed=key) as command:
                 self.usage = command.run()

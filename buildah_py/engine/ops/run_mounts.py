@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
+from buildah_py.cache.observations import Slot
 from buildah_py.copy.materialise import materialise
 from buildah_py.copy.select import select
 from buildah_py.errors import NotFound
+from buildah_py.layers.stamps import ALL_GIVEN
 from buildah_py.layers.tree import resolve
 from buildah_py.sandbox import BindMount, FileMount, OverlayMount, TmpfsMount
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
     from buildah_py.copy.selection import Selection
     from buildah_py.engine.ops.op import Task
+    from buildah_py.layers.sink import LayerSink
     from buildah_py.plan.steps import MountStep
     from buildah_py.sandbox import Operation
     from buildah_py.sources.reach import Reach
@@ -25,12 +28,13 @@ if TYPE_CHECKING:
 class MadeMount(NamedTuple):
     """Outcome of a mount: operations of the sandbox, and variables that the command sees and the key does not.
 
-    A `secret` one is written down nowhere.
+    A `secret` one is written down nowhere. `copy` is where what it shows of a context lies, and what that is.
     """
 
     operations: tuple[Operation, ...] = ()
     variables: tuple[tuple[str, str], ...] = ()
     secret: bool = False
+    copy: tuple[str, Slot] | None = None
 
 
 def shown(task: Task, mount: MountStep) -> Selection:
@@ -57,7 +61,7 @@ def make_mounts(task: Task, mounts: Sequence[MountStep], staged: str, held: Exit
         elif mount.type == "tmpfs":
             yield MadeMount((TmpfsMount(mount.target, mount.size or 0),))
         elif mount.type == "bind":
-            yield MadeMount((_bind(task, mount, staged),))
+            yield _bind(task, mount, staged)
         elif mount.type == "secret":
             yield _secret(task, mount)
         else:
@@ -97,12 +101,9 @@ def _agent(reach: Reach, mount: MountStep, staged: str, number: int, held: ExitS
     return MadeMount((BindMount(socket.path, target, readonly=False, mapped=True),), (("SSH_AUTH_SOCK", target),))
 
 
-def _bind(task: Task, mount: MountStep, staged: str) -> Operation:
+def _bind(task: Task, mount: MountStep, staged: str) -> MadeMount:
     assert mount.input is not None
-    tree, shown = task.trees[mount.input], task.open(mount.input)
-    path = resolve(shown, mount.source)
-    if path and shown.entry(path) is None:
-        raise NotFound(f"--mount={mount.target}: `{mount.source}` is not in {task.called(mount.input)}")
+    tree, path, copy = task.trees[mount.input], _path(task, mount), None
     if tree is not None:
         lowers = task.worker.store.lowers(tree.layers)
     else:
@@ -110,13 +111,38 @@ def _bind(task: Task, mount: MountStep, staged: str) -> Operation:
         directory = os.path.join(staged, f"bind-{mount.input}")
         os.mkdir(directory)
         with task.worker.file_systems.writer(directory) as writer:
-            copied = select(shown, [path or "/"], where=task.called(mount.input), parents=bool(path))
-            materialise([copied], "/", shown, writer, link=True)
-            writer.finish()
+            _copy(task, mount, path, writer)
+            copy = directory, Slot(writer.finish().inventory, ALL_GIVEN)
         lowers = (directory,)
     if mount.readonly:
-        return OverlayMount(lowers, mount.target, path)
+        return MadeMount((OverlayMount(lowers, mount.target, path),), copy=copy)
     upper, work = (os.path.join(staged, f"{name}-{mount.input}") for name in ("upper", "work"))
     os.mkdir(upper)
     os.mkdir(work)
-    return OverlayMount(lowers, mount.target, path, upper, work)
+    return MadeMount((OverlayMount(lowers, mount.target, path, upper, work),), copy=copy)
+
+
+def planned_bind(task: Task, mount: MountStep) -> Slot:
+    """Give what the copy that a mount shows of a context would hold, without making it."""
+    from buildah_py.layers.listed import LayerList
+
+    sink = LayerList()
+    _copy(task, mount, _path(task, mount), sink)
+    return Slot(sink.finish().inventory, ALL_GIVEN)
+
+
+def _path(task: Task, mount: MountStep) -> str:
+    """Find the source of a mount, free of links. Raises NotFound."""
+    assert mount.input is not None
+    tree = task.open(mount.input)
+    path = resolve(tree, mount.source)
+    if path and tree.entry(path) is None:
+        raise NotFound(f"--mount={mount.target}: `{mount.source}` is not in {task.called(mount.input)}")
+    return path
+
+
+def _copy(task: Task, mount: MountStep, path: str, sink: LayerSink) -> None:
+    assert mount.input is not None
+    tree = task.open(mount.input)
+    copied = select(tree, [path or "/"], where=task.called(mount.input), parents=bool(path))
+    materialise([copied], "/", tree, sink, link=True)
