@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # `signal` itself takes 3 ms for its enums
 import _socket
+import errno
 import os
 import select
 
 from buildah_py.linux import namespaces, process
-from buildah_py.sandbox import capabilities, cgroups, confine, container, idmap, seccomp, wire
+from buildah_py.sandbox import capabilities, cgroups, confine, container, idmap, joining, seccomp, watcher, wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,9 +29,13 @@ _WORSE, _WORST = 100, 1000
 class _Running:
     """A container that lives: its first process and the socket over which the main process hears of it."""
 
-    __slots__ = ("channel", "group", "listening", "pid", "pidfd", "result")
+    __slots__ = ("channel", "group", "joined", "listening", "number", "pid", "pidfd", "result")
 
-    def __init__(self, pid: int, channel: _socket.socket, result: int, group: cgroups.Group | None) -> None:
+    def __init__(
+        self, number: int, pid: int, channel: _socket.socket, result: int, group: cgroups.Group | None, *, joined: bool
+    ) -> None:
+        self.number = number
+        self.joined = joined
         self.group = group
         self.result = result
         self.pid = pid
@@ -89,7 +94,7 @@ def _last_words(result: int) -> bytes:
     """Read what a first process has left behind, which a step may have got at: it may be anything, or held open."""
     os.set_blocking(result, False)
     try:
-        return os.read(result, container.ENDED.size)
+        return os.read(result, watcher.ENDED.size)
     except BlockingIOError:
         return b""
     finally:
@@ -171,34 +176,35 @@ class Helper:
         program, missing = self._filter(*request["filter"]) if request["filter"] is not None else (b"", "")
         if missing:
             wire.send(channel, ("warning", f"system calls are not filtered: {missing}"))
-        group = None
-        if request["limits"]:
-            try:
-                self._groups += 1
-                group = cgroups.Group(request["limits"], cgroups.name_of(os.getpid(), self._groups))
-            except OSError as error:
-                where = f": {error.filename}" if error.filename else ""
-                wire.send(channel, ("error", "setting limits", f"{error.strerror}{where}", error.errno or 0))
-                channel.close()
-                return
+        join = request.get("join")
+        try:
+            group = self._group(request) if join is None else self._group_of(join)
+        except OSError as error:
+            where = f": {error.filename}" if error.filename else ""
+            what = "setting limits" if join is None else "joining the container"
+            wire.send(channel, ("error", what, f"{error.strerror}{where}", error.errno or 0))
+            channel.close()
+            return
         ready = user_namespace = -1
         result, ended = os.pipe2(os.O_CLOEXEC)
         try:
-            if request["id_maps"] is not None:
+            if join is None and request["id_maps"] is not None:
                 user_namespace = self._user_namespace(request["id_maps"])
-            if request["unprivileged"]:
+            if join is not None:
+                pid = os.fork()
+            elif request["unprivileged"]:
                 pid, ready = _fork_twice()
             else:
                 pid = self._fork()
         except OSError as error:
-            what = (
-                "making a process" if user_namespace != -1 or request["id_maps"] is None else "making a user namespace"
-            )
+            maps = join is None and request["id_maps"] is not None
+            what = "making a user namespace" if maps and user_namespace == -1 else "making a process"
             wire.send(channel, ("error", what, error.strerror, error.errno))
             channel.close()
             os.close(result)
             os.close(ended)
-            self._remove(group)
+            if join is None:
+                self._remove(group)
             return
         if pid == 0:
             try:
@@ -209,10 +215,24 @@ class Helper:
             finally:
                 os._exit(125)
         os.close(ended)
-        running = _Running(pid, channel, result, group)
+        running = _Running(request["number"], pid, channel, result, group, joined=join is not None)
         for descriptor in (running.pidfd, channel.fileno()):
             self._running[descriptor] = running
             self._poll.register(descriptor, select.EPOLLIN)
+
+    def _group(self, request: dict[str, Any]) -> cgroups.Group | None:
+        """Make the group of a container that has limits. Raises OSError."""
+        if not request["limits"]:
+            return None
+        self._groups += 1
+        return cgroups.Group(request["limits"], cgroups.name_of(os.getpid(), self._groups))
+
+    def _group_of(self, number: int) -> cgroups.Group | None:
+        """Give the group of a container that runs. Raises OSError where it has ended."""
+        for running in self._running.values():
+            if running.number == number:
+                return running.group
+        raise ProcessLookupError(errno.ESRCH, "it has ended")
 
     def _fork(self) -> int:
         """Fork a first process of a new pid namespace. Raises OSError."""
@@ -252,8 +272,10 @@ class Helper:
         streams = [-1, -1, -1]
         for place in request["streams"]:
             streams[place] = rest.pop(0)
-        network = rest.pop(0) if request["network"] else -1
         three = streams[0], streams[1], streams[2]
+        if "join" in request:
+            joining.main(description, channel, three, tuple(rest), ended)
+        network = rest.pop(0) if request["network"] else -1
         container.main(description, channel, three, network, tuple(rest), ended, user_namespace)
 
     def _told(self, running: _Running) -> None:
@@ -268,14 +290,14 @@ class Helper:
     def _ended(self, running: _Running) -> None:
         _, status = os.waitpid(running.pid, 0)
         peak, killed = 0, 0
-        if running.group:
+        if running.group and not running.joined:
             peak, killed = running.group.measured()
             self._remove(running.group)
         record = _last_words(running.result)
         if running.listening:
             self._poll.unregister(running.channel.fileno())
-            if len(record) == container.ENDED.size:
-                code, number, user, system, largest = container.ENDED.unpack(record)
+            if len(record) == watcher.ENDED.size:
+                code, number, user, system, largest = watcher.ENDED.unpack(record)
                 seconds = user / 1_000_000, system / 1_000_000
                 wire.send(running.channel, ("exit", code & 0xFF, number & 0x7F, *seconds, largest))
             wire.send(running.channel, ("gone", status, peak, killed))

@@ -194,6 +194,8 @@ def description(container: ContainerSpec, *, unprivileged: bool, single_id: bool
         "network": container.network,
         "tty": container.tty,
         "readonly": container.readonly,
+        "reaper": container.reaper,
+        "joinable": container.joinable,
         "umask": container.umask,
         "capabilities": capability_mask(container),
         "seccomp": _profile(container),
