@@ -82,6 +82,7 @@ def _print(report: DiskUsage, *, verbose: bool) -> None:
         ("database", human(parts.database), ""),
         ("unfinished", human(parts.staging), ""),
         ("what failed steps left", human(parts.failed), human(parts.failed)),
+        ("logs of containers", human(parts.containers), human(parts.containers)),
         ("total", human(parts.total), ""),
     ]
     say(table(summary))

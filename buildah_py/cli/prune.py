@@ -80,6 +80,8 @@ def run(args: argparse.Namespace) -> int:
         removed, freed, are = ("would remove", "free", "would be") if args.dry_run else ("removed", "freed", "are")
         for name in images:
             say(f"{removed} the image {name}")
+        if done.containers:
+            say(f"{removed} the status and log of {count(done.containers, 'container')} that had ended")
         say(
             f"{removed} {count(len(images), 'image')}, {count(done.layers, 'layer')} and "
             f"{count(done.cache_mounts, 'cache mount')}, {freed} {human(done.freed)}; {human(done.used)} {are} in use"

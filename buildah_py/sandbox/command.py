@@ -102,16 +102,27 @@ def _make_directories(root: int, path: str) -> None:
         above += f"{name}/"
 
 
-def give_streams(streams: tuple[int, ...], uid: int, *, terminal: bool) -> None:
-    """Let the command's user own its pipes and its own terminal, so that it can open /dev/stdout, as runtimes do.
+def nameless(streams: tuple[int, ...], *, terminal: bool) -> tuple[int, ...]:
+    """Give those of a command's streams that it may own: pipes that have no name on the machine, its own terminal."""
+    found = [
+        stream
+        for stream in {*streams}
+        if terminal or (stat.S_ISFIFO(os.fstat(stream).st_mode) and _is_pipe(f"/proc/self/fd/{stream}"))
+    ]
+    return tuple(found)
 
-    Nothing that has a name on the machine is given away, and what belongs to somebody who does not exist in our user
-    namespace stays his.
+
+def _is_pipe(path: str) -> bool:
+    return os.readlink(path).startswith("pipe:")
+
+
+def give(streams: tuple[int, ...], uid: int) -> None:
+    """Let the command's user own them, so that it can open /dev/stdout, as runtimes do.
+
+    What belongs to somebody who does not exist in our user namespace stays his.
     """
-    for stream in {*streams}:
-        kind = os.fstat(stream)
-        pipe = stat.S_ISFIFO(kind.st_mode) and os.readlink(f"/proc/self/fd/{stream}").startswith("pipe:")
-        if kind.st_uid != uid and (pipe or terminal):
+    for stream in streams:
+        if os.fstat(stream).st_uid != uid:
             try:
                 os.fchown(stream, uid, -1)
             except OSError as error:
@@ -162,8 +173,12 @@ def execute(container: dict[str, Any], environment: dict[str, str], failed: int)
         name = "".join(filter(str.isprintable, container["argv"][0]))  # an image's, and this may be a terminal
         said = f"{name}: {why}".encode()
         os.write(2, b"pybuild: " + said + b"\n")
-        if failed != -1:
-            os.write(failed, said)
+        _signal.signal(_signal.SIGPIPE, _signal.SIG_IGN)
+        try:
+            if failed != -1:
+                os.write(failed, bytes([status]) + said)
+        except BrokenPipeError:  # who started it does not wait for that
+            os._exit(status)
         os._exit(status)
 
 

@@ -113,7 +113,8 @@ def _run(
     streams = tuple(root.null if stream == -1 else stream for stream in streams)  # type: ignore[assignment]
     rlimits.reset(container["usual_rlimits"])
     rlimits.raise_hard(container["rlimits"])
-    command.give_streams(streams, idmap.outside(container["id_maps"][0], who.uid), terminal=container["tty"])
+    ours = command.nameless(streams, terminal=container["tty"])
+    command.give(ours, idmap.outside(container["id_maps"][0], who.uid))
     tell(channel, ("root",), root.descriptor)  # whoever wants the layer makes it read-only in the end
     child = os.fork() if container["reaper"] else 0
     if child == 0:

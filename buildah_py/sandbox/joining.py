@@ -78,6 +78,7 @@ def _run(
     process.set_dumpable(False)
     _signal.pthread_sigmask(_signal.SIG_BLOCK, command.FORWARDED)
     parent = os.getppid()
+    ours = () if container["tty"] else command.nameless(streams, terminal=False)
     with Doing("making a session keyring"):
         keys.join_new_session_keyring()
     rlimits.reset(container["usual_rlimits"])
@@ -91,7 +92,7 @@ def _run(
     root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     who = _user(root, container["user"])
     if not container["tty"]:
-        command.give_streams(streams, who.uid, terminal=False)
+        command.give(ours, who.uid)
     with Doing(f"working directory {container['cwd']}"):
         command.enter_directory(root, container["cwd"], make=False)
     environment = command.environment_of(container, who)

@@ -92,8 +92,8 @@ class Container:
             raise self._ended
         return self._ended
 
-    def executed(self) -> str:
-        """Wait until the command of a joinable container is executed; why it could not be, or nothing.
+    def executed(self) -> tuple[int, str]:
+        """Wait until the command of a joinable container is executed; (0, ""), or its status and why it could not be.
 
         Raises SandboxError where the container could not be made.
         """
@@ -102,7 +102,7 @@ class Container:
             self._early.append((message, descriptors))
             if message is not None and message[0] == "error":
                 raise _refusal(message)
-            return ""
+            return 0, ""
         with open(descriptors[0], "rb") as pipe:
             failure = pipe.read(_WORDS)
         # What stood in the way before the command was executed has been said by now.
@@ -110,7 +110,7 @@ class Container:
             self._early.append(self._receive())
             if self._early[-1][0] is not None and self._early[-1][0][0] == "error":
                 raise _refusal(self._early[-1][0])
-        return failure.decode(errors="backslashreplace")
+        return (failure[0], failure[1:].decode(errors="backslashreplace")) if failure else (0, "")
 
     def _receive(self) -> tuple[Any, list[int]]:
         """Give the next message, but for warnings, the root and the namespaces, which are kept."""

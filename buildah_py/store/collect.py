@@ -7,6 +7,7 @@ import os
 import time
 from typing import TYPE_CHECKING, NamedTuple, cast
 
+from buildah_py.store.containers import remove_ended
 from buildah_py.store.disk_usage import MAX_LOG_AGE, MAX_LOGS, MAX_STAT_CACHES, disk_usage, trim_files, trim_logs
 from buildah_py.store.locks import living_leases
 
@@ -51,6 +52,7 @@ class Collected(NamedTuple):
     freed: int
     used: int
     goal: int | None
+    containers: int = 0
 
 
 class StoreUsage(NamedTuple):
@@ -65,6 +67,7 @@ class StoreUsage(NamedTuple):
     database: int
     staging: int
     failed: int
+    containers: int
 
     @property
     def total(self) -> int:
@@ -84,6 +87,7 @@ def measure(store: Store) -> StoreUsage:
         database=sum(disk_usage(store.path(name)) for name in ("state.db", "state.db-wal", "state.db-shm", "reserve")),
         staging=disk_usage(store.path("staging")),
         failed=disk_usage(store.path("failed")),
+        containers=disk_usage(store.path("containers")),
     )
 
 
@@ -95,13 +99,15 @@ def collect(store: Store, rules: Rules) -> Collected:
     starts = [start for name, start in living.items() if rules.spare_own or name != store.lease.name]
     limit = min([*starts, limit])
     store.image_mounts.forget_gone()
-    freed = 0
+    freed = ended = 0
     if rules.matching is None and not rules.dry_run:
         store.layers.remove_orphans()
         store.blobs.remove_unneeded()
         freed += trim(store, living, everything=rules.named and rules.before is None)
         if not rules.spare_own:
             freed += store.failures.remove_all()
+            ended, left = remove_ended(store.root, rules.before)
+            freed += left
     usage = measure(store)
     goal = _goal(store, rules, usage.total)
     if rules.spare_own and goal is not None and usage.total > goal and store.failures.remove_all():
@@ -119,7 +125,7 @@ def collect(store: Store, rules: Rules) -> Collected:
     went = choice.bytes + sum(choice.cache_mounts[name] for name in mounts)
     went += sum(item.disk for item in choice.fetched if store.fetched.remove(item, limit))
     return Collected(
-        tuple(choice.images), len(choice.layers), len(mounts), freed + went, max(0, usage.total - went), goal
+        tuple(choice.images), len(choice.layers), len(mounts), freed + went, max(0, usage.total - went), goal, ended
     )
 
 

@@ -1,0 +1,91 @@
+"""What makes a container findable while it runs, and afterwards: its directory, its socket, its ports, how it ended."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from buildah_py.errors import PybuildError
+from buildah_py.sandbox.streams import PATIENCE, signals_passed_on
+from buildah_py.store.containers import EXITED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
+    from buildah_py.engine.containers import Containers
+    from buildah_py.sandbox import Container, ContainerSpec
+    from buildah_py.sandbox.ports import Listeners
+    from buildah_py.store.containers import OwnContainer
+
+
+class Keeping:
+    """How one container is kept: not at all without `own`.
+
+    `patience` is how many seconds it has for ending by itself; `log` the file for its output where it runs in the
+    background. `started` hears, there, that the command is executed, or the status and the reason where it could not be.
+    """
+
+    def __init__(
+        self,
+        own: OwnContainer | None = None,
+        *,
+        listeners: Listeners | None = None,
+        patience: float = PATIENCE,
+        log: str = "",
+        tell: Callable[[str], object] = lambda _: None,
+        started: Callable[[int, str], object] = lambda _status, _why: None,
+    ) -> None:
+        self.log = log
+        self._own = own
+        self._listeners = listeners
+        self._patience = patience
+        self._tell = tell
+        self._started = started
+        self._spec: ContainerSpec | None = None
+
+    def start(self, containers: Containers, spec: ContainerSpec, **streams: Any) -> Container:
+        """Start the container."""
+        return containers.start(spec, **streams, shaped=self._shaped, listeners=self._listeners)
+
+    def _shaped(self, spec: ContainerSpec) -> None:
+        self._spec = spec
+
+    def signals(self, container: Container) -> AbstractContextManager[None]:
+        """Have the command get the signals that this process gets."""
+        return signals_passed_on(container, patience=self._patience, tell=self._tell)
+
+    @contextmanager
+    def watched(self, containers: Containers, container: Container) -> Iterator[None]:
+        """Have others reach the container meanwhile."""
+        if self._own is None:
+            yield
+            return
+        from buildah_py.running.control import Control
+
+        assert self._spec is not None
+        control = Control(self._own.path, containers, container, self._spec)
+        try:
+            yield
+        except BaseException as error:
+            self._say_end(125, str(error) if isinstance(error, PybuildError) else type(error).__name__)
+            raise
+        finally:
+            control.close()
+
+    def begin(self, container: Container) -> None:
+        """Wait until the command is executed. Raises SandboxError where the container could not be made."""
+        self._started(*container.executed())
+
+    def ended(self, container: Container) -> int:
+        """Wait for the end, and say how it was; the command's status."""
+        ended = container.wait()
+        self._say_end(ended.status, "", out_of_memory=ended.out_of_memory)
+        return ended.status
+
+    def _say_end(self, status: int, error: str, *, out_of_memory: bool = False) -> None:
+        if self._own is not None:
+            self._own.say(
+                status=EXITED, code=status, finished=time.time_ns(), error=error, out_of_memory=out_of_memory
+            )
