@@ -32,8 +32,10 @@ GROUPS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
 }  # fmt: skip
 _OF_CONTAINERS: Final = (
     "starts a container once, and changes nothing of it",
-    "there are `pybuild run`, ps, logs, exec, top, stop, kill, wait and rm; docker or podman does the rest:"
-    " `pybuild push IMAGE docker-daemon:NAME` gives them an image",
+    (
+        "there are `pybuild run`, ps, logs, exec, top, stop, kill, wait and rm; docker or podman does the rest:"
+        " `pybuild push IMAGE docker-daemon:NAME` gives them an image"
+    ),
 )
 _OF_FILES: Final = ("makes images of build files", "write it into a build file: `pybuild build`")
 _OF_BUILDERS: Final = ("has one builder, which is the command itself", "leave it out: `pybuild build` needs none")

@@ -14,8 +14,8 @@ from buildah_py.image.timestamp import to_text
 from buildah_py.progress.text import clean, is_read_for_commands, without_command
 
 if TYPE_CHECKING:
-    from buildah_py.running.control import Line
-    from buildah_py.running.log import Piece
+    from buildah_py.running.control import ContainerLine
+    from buildah_py.running.log import LogPiece
 
 _LOOK = 0.1
 """Seconds between two looks at a log that is followed."""
@@ -23,7 +23,7 @@ _LOOK = 0.1
 
 def print_log(root: str, word: str, *, follow: bool, tail: str, stamped: bool) -> int:
     """Print a container's output where it was printed: on the standard output and the standard error."""
-    from buildah_py.running.control import Line
+    from buildah_py.running.control import ContainerLine
     from buildah_py.running.log import pieces
     from buildah_py.store.containers import find_container
 
@@ -34,9 +34,9 @@ def print_log(root: str, word: str, *, follow: bool, tail: str, stamped: bool) -
         complain(f"pybuild: what {found.name} prints goes to where it was started, and is not kept")
         return 0
     with ExitStack() as stack:
-        line: Line | None = None
+        line: ContainerLine | None = None
         with suppress(NotFound):  # it has ended
-            line = stack.enter_context(Line(found)) if follow else None
+            line = stack.enter_context(ContainerLine(found)) if follow else None
         out = _Printer(stamped=stamped, most=int(tail) if tail != "all" else None)
 
         def more() -> bool:
@@ -60,7 +60,7 @@ class _Printer:
         self._last: deque[tuple[int, list[bytes]]] | None = None if most is None else deque(maxlen=most)
         self._within = {1: False, 2: False}  # of a line, on that stream
 
-    def take(self, piece: Piece, text: bytes) -> None:
+    def take(self, piece: LogPiece, text: bytes) -> None:
         """Print a line of a piece, or what there is of it."""
         begins = not self._within[piece.stream]
         self._within[piece.stream] = not text.endswith(b"\n")
@@ -80,8 +80,8 @@ class _Printer:
         held, self._last = self._last, None
         for stream, parts in held or ():
             _print(stream, b"".join(parts))
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()
+        sys.stdout.flush()
+        sys.stderr.flush()
 
 
 def _print(number: int, text: bytes) -> None:

@@ -39,9 +39,7 @@ def run(args: argparse.Namespace) -> int:
 
     wanted = [_filter(text) for text in args.filter]
     everything = args.all or any(text.startswith("status=") for text in args.filter)
-    found = [
-        one for one in containers(own_root()) if (everything or one.alive) and all(fits(one) for fits in wanted)
-    ]
+    found = [one for one in containers(own_root()) if (everything or one.alive) and all(fits(one) for fits in wanted)]
     if args.format == "json":
         say_json({"format": "pybuild ps", "version": 1, "containers": [_data(one) for one in found]})
     elif args.quiet:
@@ -58,18 +56,14 @@ def _filter(text: str) -> Callable[[KeptContainer], bool]:
     if key not in _FILTERS or not value:
         raise UsageError(f"--filter {text} means nothing", hint=f"there are {'=, '.join(_FILTERS)}=")
     name, equals, wanted = value.partition("=")
-
-    def fits(one: KeptContainer) -> bool:
-        labels = one.about["labels"]
-        return {
-            "id": lambda: one.id.startswith(value),
-            "name": lambda: value.removeprefix("/") in one.name,
-            "label": lambda: name in labels and (not equals or labels[name] == wanted),
-            "status": lambda: one.state["status"] == value,
-            "ancestor": lambda: value in (one.about["image"], one.about["image_id"]),
-        }[key]()
-
-    return fits
+    ways: dict[str, Callable[[KeptContainer], bool]] = {
+        "id": lambda one: one.id.startswith(value),
+        "name": lambda one: value.removeprefix("/") in one.name,
+        "label": lambda one: one.about["labels"].get(name) == wanted if equals else name in one.about["labels"],
+        "status": lambda one: bool(one.state["status"] == value),
+        "ancestor": lambda one: value in (one.about["image"], one.about["image_id"]),
+    }
+    return ways[key]
 
 
 def _row(one: KeptContainer, width: int) -> tuple[str, ...]:

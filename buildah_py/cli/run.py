@@ -28,7 +28,7 @@ def configure(parser: Parser) -> None:
     add("--name", metavar="NAME", default="", help="name for `pybuild ps`, `logs`, `exec`, `stop` and `rm`")
     add("--rm", action="store_true", help="with --detach: remove its status and log when it has ended; else that is so")
     add("-p", "--publish", metavar="[[IP:]HOST:]CONTAINER[/udp]", action="append", default=[], type=parse_published,
-        help="port of this machine that leads to one of the container; may be repeated, ports may be ranges")  # fmt: skip
+        help="port of this machine that leads to the container's; may be repeated, and name ranges")  # fmt: skip
     add("-P", "--publish-all", action="store_true", help="publish all ports that the image exposes, wherever is room")
     add("-e", "--env", metavar="K[=V]", action="append", default=[], help="set a variable")
     add(

@@ -14,8 +14,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add = parser.add_argument
     add("-t", "--time", "--timeout", metavar="SECONDS", type=float, default=None,
-        help="how long it has before it is ended by force; default: as it was started with, 10; -1 for ever")  # fmt: skip
-    add("-s", "--signal", metavar="SIGNAL", default="", help="what it is sent; default: as it was started with, or TERM")
+        help="how long it has before it is ended by force; default: as it was started with; -1 for ever")  # fmt: skip
+    add(
+        "-s", "--signal", metavar="SIGNAL", default="", help="what it is sent; default: as it was started with, or TERM"
+    )
     add("containers", metavar="CONTAINER", nargs="+", help="name, id, or how that begins")
 
 

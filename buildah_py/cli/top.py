@@ -18,11 +18,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """List the processes of a container, as this machine's ps(1) does."""
     from buildah_py.api.state import own_root
-    from buildah_py.running.control import Line
+    from buildah_py.running.control import ContainerLine
     from buildah_py.store.containers import find_container
 
     found = find_container(own_root(), args.container)
-    with Line(found) as line:
+    with ContainerLine(found) as line:
         line.send("processes")
         answer, _ = line.receive()
     ids = answer[1] if answer is not None else ()

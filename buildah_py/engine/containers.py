@@ -71,9 +71,7 @@ class Containers:
         self._cancellation.check()
         spec = self._shape(spec)
         shaped(spec)
-        container = self._open().start_container(
-            spec, stdin=stdin, stdout=stdout, stderr=stderr, listeners=listeners
-        )
+        container = self._open().start_container(spec, stdin=stdin, stdout=stdout, stderr=stderr, listeners=listeners)
         with self._lock:
             self._running.add(container)
             if self._cancellation.is_set():

@@ -123,18 +123,14 @@ def _on_terminal(containers: Containers, spec: ContainerSpec, kept: Keeping) -> 
 def _on_streams(containers: Containers, spec: ContainerSpec, kept: Keeping, *, stdin: bool) -> tuple[Container, int]:
     with lent(stdin=stdin) as streams:
         try:
-            container = kept.start(
-                containers, spec, stdin=streams.stdin, stdout=streams.stdout, stderr=streams.stderr
-            )
+            container = kept.start(containers, spec, stdin=streams.stdin, stdout=streams.stdout, stderr=streams.stderr)
         finally:
             close(streams)
         with containers.held(container), kept.signals(container), kept.watched(containers, container):
             return container, kept.ended(container)
 
 
-def _in_background(
-    containers: Containers, spec: ContainerSpec, kept: Keeping, *, stdin: bool
-) -> tuple[Container, int]:
+def _in_background(containers: Containers, spec: ContainerSpec, kept: Keeping, *, stdin: bool) -> tuple[Container, int]:
     """Run it with its output in its log. Nothing comes to be read; where it is to read, it waits without end."""
     from buildah_py.running.log import Logged
 

@@ -1,8 +1,8 @@
 """How a container that runs is asked for things: by a socket in its directory, which its user alone can reach.
 
-Messages: ("signal", number); ("exec", what, variables) with three descriptors, or none where there is to be a terminal, answered
-by ("terminal",) with its master, then ("exit", status) or ("error", message, hint); ("processes",), answered by
-("processes", ids). Who is connected sees the end of the connection when the container has ended and has said how.
+Messages: ("signal", number); ("exec", what, variables) with three descriptors, or none where there is to be a terminal,
+answered by ("terminal",) with its master, then ("exit", status) or ("error", message, hint); ("processes",), answered
+by ("processes", ids). Who is connected sees the end of the connection when the container has ended and has said how.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 import socket
 import threading
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from buildah_py.errors import NotFound, SandboxError
 from buildah_py.frozen import replace
@@ -75,7 +75,7 @@ class Control:
                 elif message[0] == "processes":
                     wire.send(connection, ("processes", tuple(self._processes())))
                 elif message[0] == "exec" and not joined:
-                    target, joined = self._join(connection, *message[1:], descriptors), True
+                    target, joined = self._join(connection, message[1], message[2], descriptors), True
         except SandboxError as error:
             wire.send(connection, ("error", error.message, error.hint))
         finally:
@@ -129,7 +129,7 @@ def _say_end(connection: socket.socket, started: Container) -> None:
         wire.send(connection, answer)
 
 
-class Line:
+class ContainerLine:
     """A connection to a container that runs; context manager."""
 
     def __init__(self, container: KeptContainer) -> None:
@@ -140,9 +140,11 @@ class Line:
                 self._socket.connect(place)
         except (FileNotFoundError, ConnectionRefusedError):
             self._socket.close()
-            raise NotFound(f"the container `{container.name}` does not run", hint="`pybuild ps` lists those that do") from None
+            raise NotFound(
+                f"the container `{container.name}` does not run", hint="`pybuild ps` lists those that do"
+            ) from None
 
-    def __enter__(self) -> Line:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_exception: object) -> None:

@@ -1,8 +1,7 @@
 """A container in the background: the process that looks after it, and what starts that.
 
 That process is a clean interpreter with a session of its own, executed rather than forked. The request goes to it, and
-its answers come back, pickled, over a socket that nobody else has; once the command is executed it lets go of that, and
-of the standard error.
+its answers come back, pickled, over a socket that nobody else has; once the command is executed it lets go of that.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from buildah_py import debug
 from buildah_py.errors import SandboxError
 from buildah_py.frozen import replace
 from buildah_py.linux.interpreter import command
@@ -45,11 +45,13 @@ def start_detached(
             os.set_inheritable(theirs.fileno(), True)
             pid = os.posix_spawn(
                 sys.executable,
-                command(__name__, "serve()", [str(theirs.fileno())], packages=True),
+                command(__name__, f"serve({debug.is_on()})", [str(theirs.fileno())], packages=True),
                 {**os.environ, "PYBUILD_ROOT": own_root()},
                 file_actions=[
                     (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
                     (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
+                    # Whoever reads what this process writes would wait for all that the other one starts.
+                    *([] if debug.is_on() else [(os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0)]),
                 ],
                 setsid=True,
                 setsigdef=[signal.SIGINT, signal.SIGTERM, signal.SIGHUP],
@@ -79,11 +81,13 @@ def _receive(stream: Any, warn: Callable[[str], object], tell: Callable[[str], o
         (warn if kind == "warning" else tell)(values[0])
 
 
-def serve() -> int:
+def serve(debugging: bool) -> int:
     """Be that process: its argument is the number of the socket."""
     from buildah_py.api.signals import treat_all_endings_alike
     from buildah_py.running.image import run_image
 
+    if debugging:
+        debug.switch_on()
     number = int(sys.argv[1])
     os.set_inheritable(number, False)
     treat_all_endings_alike()
@@ -98,14 +102,11 @@ def serve() -> int:
             send("started", container, status, why)
             stream.close()
             ours.close()
-            os.dup2(0, 2)
             os.chdir("/")  # what it was started in may go
 
         try:
             request = pickle.load(stream)  # noqa: S301 - from our own parent
-            run_image(
-                request, lambda text: send("warning", text), lambda text: send("note", text), started
-            )
+            run_image(request, lambda text: send("warning", text), lambda text: send("note", text), started)
         except BaseException as error:  # noqa: BLE001 - it is raised again by whoever asked, and kept
             send("error", error)
             return 125

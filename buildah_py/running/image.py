@@ -180,6 +180,7 @@ def _about(
         "labels": {**config.labels, **dict(request.labels)},
         "ports": [one._asdict() for one in published],
         "detached": request.detach,
+        "pid": os.getpid(),
         "remove": request.remove or not request.detach,
         "tty": request.tty,
         "stop_signal": request.stop_signal or config.stop_signal,

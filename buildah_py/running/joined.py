@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from buildah_py.errors import SandboxError
 from buildah_py.frozen import dataclass, field
-from buildah_py.running.control import Line
+from buildah_py.running.control import ContainerLine
 from buildah_py.sandbox.streams import close, lent, signals_passed_on
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class ExecRequest:
 class _Joined:
     """The command, as what passes signals and the terminal on wants a container."""
 
-    def __init__(self, line: Line) -> None:
+    def __init__(self, line: ContainerLine) -> None:
         self._line = line
         self._terminal = -1
 
@@ -77,7 +77,7 @@ def exec_in(container: KeptContainer, request: ExecRequest) -> int:
     own |= {"cwd": request.cwd} if request.cwd else {}
     own |= {"user": request.user} if request.user else {}
     variables = dict(request.env)
-    with Line(container) as line:
+    with ContainerLine(container) as line:
         joined = _Joined(line)
         if request.tty:
             line.send("exec", own, variables)

@@ -24,7 +24,7 @@ class Keeping:
     """How one container is kept: not at all without `own`.
 
     `patience` is how many seconds it has for ending by itself; `log` the file for its output where it runs in the
-    background. `started` hears, there, that the command is executed, or the status and the reason where it could not be.
+    background. `started` hears, there, that the command is executed, or status and reason where it could not be.
     """
 
     def __init__(
@@ -86,6 +86,4 @@ class Keeping:
 
     def _say_end(self, status: int, error: str, *, out_of_memory: bool = False) -> None:
         if self._own is not None:
-            self._own.say(
-                status=EXITED, code=status, finished=time.time_ns(), error=error, out_of_memory=out_of_memory
-            )
+            self._own.say(status=EXITED, code=status, finished=time.time_ns(), error=error, out_of_memory=out_of_memory)

@@ -24,7 +24,7 @@ MOST: Final = 64 << 20
 _PIECE: Final = 1 << 16
 
 
-class Piece(NamedTuple):
+class LogPiece(NamedTuple):
     """Bytes that were printed to 1 or 2 at a moment (ns since 1970)."""
 
     stream: int
@@ -49,7 +49,7 @@ class LogWriter:
             if self._size + len(piece) > self._most and self._size:
                 os.replace(self._path, f"{self._path}.1")
                 self._file.close()
-                self._file = open(self._path, "ab", buffering=0)
+                self._file = open(self._path, "ab", buffering=0)  # noqa: SIM115
                 self._size = 0
             self._file.write(piece)
             self._size += len(piece)
@@ -131,8 +131,8 @@ def _read_some(descriptor: int) -> bytes:
         return b""
 
 
-def pieces(path: str, more: Callable[[], bool] = lambda: False) -> Iterator[Piece]:
-    """Give the pieces of a log, oldest first. At the end `more` is asked: it may wait, and says whether to look again."""
+def pieces(path: str, more: Callable[[], bool] = lambda: False) -> Iterator[LogPiece]:
+    """Give the pieces of a log, oldest first. At the end `more` may wait, and says whether to look again."""
     for one in (f"{path}.1", path):
         try:
             file = open(one, "rb")  # noqa: SIM115 (closed by _read)
@@ -141,7 +141,7 @@ def pieces(path: str, more: Callable[[], bool] = lambda: False) -> Iterator[Piec
         yield from _read(file, path, more if one == path else lambda: False)
 
 
-def _read(file: BinaryIO, path: str, more: Callable[[], bool]) -> Iterator[Piece]:
+def _read(file: BinaryIO, path: str, more: Callable[[], bool]) -> Iterator[LogPiece]:
     while True:
         with file:
             yield from _complete(file)
@@ -156,7 +156,7 @@ def _read(file: BinaryIO, path: str, more: Callable[[], bool]) -> Iterator[Piece
         file = open(path, "rb")  # noqa: SIM115 (closed above)
 
 
-def _complete(file: BinaryIO) -> Iterator[Piece]:
+def _complete(file: BinaryIO) -> Iterator[LogPiece]:
     """Give the pieces that are whole; one that is being written is left for later."""
     while True:
         place = file.tell()
@@ -165,7 +165,7 @@ def _complete(file: BinaryIO) -> Iterator[Piece]:
             stream, moment, length = HEAD.unpack(head)
             data = file.read(length)
             if len(data) == length:
-                yield Piece(stream, moment, data)
+                yield LogPiece(stream, moment, data)
                 continue
         file.seek(place)
         return

@@ -7,7 +7,7 @@ import signal
 from typing import TYPE_CHECKING
 
 from buildah_py.errors import NotFound, UsageError
-from buildah_py.running.control import Line
+from buildah_py.running.control import ContainerLine
 
 if TYPE_CHECKING:
     from buildah_py.store.containers import KeptContainer
@@ -30,7 +30,7 @@ def signal_number(text: str) -> int:
 
 def send_signal(container: KeptContainer, number: int) -> None:
     """Send its command a signal. Raises NotFound where it does not run."""
-    with Line(container) as line:
+    with ContainerLine(container) as line:
         line.send("signal", number)
 
 
@@ -42,7 +42,7 @@ def stop(container: KeptContainer, signal_name: str, seconds: float | None) -> b
     number = signal_number(signal_name or container.about["stop_signal"] or "TERM")
     patience = container.about["stop_timeout"] if seconds is None else seconds
     try:
-        with Line(container) as line:
+        with ContainerLine(container) as line:
             line.send("signal", number)
             if line.ended(None if patience < 0 else patience):
                 return False
@@ -58,7 +58,7 @@ def wait(container: KeptContainer) -> int:
     from buildah_py.store.containers import KeptContainer as Again
 
     try:
-        with Line(container) as line:
+        with ContainerLine(container) as line:
             line.ended(None)
         container = Again(container.path)
     except NotFound:

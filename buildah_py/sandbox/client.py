@@ -11,6 +11,7 @@ from buildah_py.errors import SandboxError
 from buildah_py.frozen import asdict, replace
 from buildah_py.linux.identity import has_single_id, in_user_namespace, may_mount
 from buildah_py.sandbox import capabilities, plan, wire
+from buildah_py.sandbox.netns import NO_TOOL
 from buildah_py.sandbox.network import RUN_DIRECTORY, Networks, user_network_tool
 from buildah_py.sandbox.resolver import is_replaced, servers
 from buildah_py.sandbox.spawn import spawn
@@ -19,6 +20,7 @@ from buildah_py.sandbox.started import Container
 
 if TYPE_CHECKING:
     import _socket
+
     from buildah_py.sandbox.ports import Forwarder, Listeners
     from buildah_py.sandbox.spec import ContainerSpec
 
@@ -40,7 +42,7 @@ class Sandbox:
         self._unprivileged = in_user_namespace()
         directory = RUN_DIRECTORY if os.access("/run", os.W_OK) else f"{state_dir}/network"
         tool, self._no_network = user_network_tool(path) if self._unprivileged else ("", "")
-        self.networks = Networks(tuple(servers()), directory, tool=tool)
+        self.networks = Networks(tuple(servers()), directory, tool=tool or (NO_TOOL if self._unprivileged else ""))
         self._single_id = has_single_id()
 
     def __enter__(self) -> Self:
@@ -85,7 +87,9 @@ class Sandbox:
         if container.network == "default" and container.isolation == "chroot":
             warnings.append("isolation chroot: containers use the host's network")
             container = replace(container, network="host")
-        if container.network == "default" and self._no_network:
+        if container.network == "default" and self._no_network and listeners is not None:
+            warnings.append(f"the container is reached by its published ports, and reaches nothing: {self._no_network}")
+        elif container.network == "default" and self._no_network:
             warnings.append(f"no network of its own for the container, it uses the host's: {self._no_network}")
             container = replace(container, network="host")
         if container.network == "default" and not container.dns and is_replaced():

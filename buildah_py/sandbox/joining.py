@@ -1,10 +1,10 @@
-"""A further command in a container that runs: it joins the namespaces, and never has more rights than are the container's.
+"""A further command in a container that runs, which never has more rights than the container.
 
-Who joins a PID namespace can be looked at by those in it. So this process, which may do all, joins every other namespace
-and stays outside of that one; it becomes the command's user, gives up what the container has not, lets the same filter
-of system calls hold, closes what is the host's; and only then forks the process that is in there, which executes the
-command at once. Files of the container (passwd, the working directory, /dev/ptmx) are opened with no right to
-files that the container's root has not.
+Who joins a PID namespace can be looked into by those in it. So this process, which may do all, joins every other
+namespace and stays outside of that one; it becomes the command's user, gives up what the container has not, lets the
+same filter of system calls hold, closes what is the host's; and only then forks the process that is in there, which
+executes the command at once. Files of the container (passwd, the working directory, /dev/ptmx) are opened with no right
+to files that the container's root has not.
 """
 
 from __future__ import annotations

@@ -105,16 +105,16 @@ class Connections:
                 self._begin(far, trying)
                 return
             if trying is not None and number in _LATER:
-                rest, waiting = addresses[place + 1 :], trying
-                self._loop.watch(
-                    waiting.fileno(), select.EPOLLOUT, lambda _: self._connected(far, waiting, port, rest)
-                )
+                self._wait(far, trying, port, addresses[place + 1 :])
                 return
             if trying is not None:
                 trying.close()
             if number not in _NOBODY:
                 break
         self._abort(far)
+
+    def _wait(self, far: _Side, trying: _socket.socket, port: int, rest: tuple[str, ...]) -> None:
+        self._loop.watch(trying.fileno(), select.EPOLLOUT, lambda _: self._connected(far, trying, port, rest))
 
     def _connected(self, far: _Side, trying: _socket.socket, port: int, rest: tuple[str, ...]) -> None:
         self._loop.forget(trying.fileno())

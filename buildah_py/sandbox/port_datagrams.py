@@ -27,7 +27,7 @@ _PKTINFO4, _PKTINFO6 = 8, 50
 class _Flow:
     """A client's datagrams to one port."""
 
-    __slots__ = ("client", "listener", "source", "socket", "used")
+    __slots__ = ("client", "listener", "socket", "source", "used")
 
     def __init__(self, socket: _socket.socket, listener: _socket.socket, client: Any, source: Any) -> None:
         self.socket = socket
