@@ -109,7 +109,12 @@ def said(pybuild: Pybuild, name: str, text: str) -> None:
 def exchange(address: tuple[str, int], data: bytes) -> bytes:
     """Send all, say that it is all, and read to the end."""
     with socket.create_connection(address, timeout=30) as one:
-        sender = threading.Thread(target=lambda: (one.sendall(data), one.shutdown(socket.SHUT_WR)))
+
+        def send() -> None:
+            one.sendall(data)
+            one.shutdown(socket.SHUT_WR)
+
+        sender = threading.Thread(target=send)
         sender.start()
         found = b""
         while piece := one.recv(1 << 16):
