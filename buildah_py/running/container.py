@@ -14,7 +14,7 @@ from buildah_py.sandbox.streams import close, lent
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from buildah_py.sandbox import Container, ContainerSpec
+    from buildah_py.sandbox import ContainerSpec
     from buildah_py.store import Store
 
 
@@ -96,41 +96,37 @@ def run_container(
     from buildah_py.sandbox import Sandbox
 
     containers = Containers(lambda: Sandbox(store.path("sandbox")), Cancellation(), shape)
-    kept = kept or Keeping()
+    kept = kept or Keeping(warn=warn, tell=warn)
     try:
         if kept.log:
-            container, status = _in_background(containers, spec, kept, stdin=interactive)
-        elif spec.tty:
-            container, status = _on_terminal(containers, spec, kept)
-        else:
-            container, status = _on_streams(containers, spec, kept, stdin=interactive)
-        for warning in container.warnings:
-            warn(warning)
-        return status
+            return _in_background(containers, spec, kept, stdin=interactive)
+        if spec.tty:
+            return _on_terminal(containers, spec, kept)
+        return _on_streams(containers, spec, kept, stdin=interactive)
     finally:
         containers.close()
 
 
-def _on_terminal(containers: Containers, spec: ContainerSpec, kept: Keeping) -> tuple[Container, int]:
+def _on_terminal(containers: Containers, spec: ContainerSpec, kept: Keeping) -> int:
     from buildah_py.sandbox.terminal import attach
 
     container = kept.start(containers, spec, stdin=0, stdout=1, stderr=2)
     with containers.held(container), kept.signals(container), kept.watched(containers, container):
         attach(container)
-        return container, kept.ended(container)
+        return kept.ended(container)
 
 
-def _on_streams(containers: Containers, spec: ContainerSpec, kept: Keeping, *, stdin: bool) -> tuple[Container, int]:
+def _on_streams(containers: Containers, spec: ContainerSpec, kept: Keeping, *, stdin: bool) -> int:
     with lent(stdin=stdin) as streams:
         try:
             container = kept.start(containers, spec, stdin=streams.stdin, stdout=streams.stdout, stderr=streams.stderr)
         finally:
             close(streams)
         with containers.held(container), kept.signals(container), kept.watched(containers, container):
-            return container, kept.ended(container)
+            return kept.ended(container)
 
 
-def _in_background(containers: Containers, spec: ContainerSpec, kept: Keeping, *, stdin: bool) -> tuple[Container, int]:
+def _in_background(containers: Containers, spec: ContainerSpec, kept: Keeping, *, stdin: bool) -> int:
     """Run it with its output in its log. Nothing comes to be read; where it is to read, it waits without end."""
     from buildah_py.running.log import Logged
 
@@ -139,4 +135,4 @@ def _in_background(containers: Containers, spec: ContainerSpec, kept: Keeping, *
         with containers.held(container), kept.signals(container), kept.watched(containers, container):
             logged.begin(container)
             kept.begin(container)
-            return container, kept.ended(container)
+            return kept.ended(container, lambda: logged.problem)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
+import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from buildah_py.store.containers import KeptContainer
 
 _NAME: Final = "control"
+_LOOK: Final = 0.02
 
 
 class Control:
@@ -135,14 +137,22 @@ class ContainerLine:
     def __init__(self, container: KeptContainer) -> None:
         """Connect. Raises NotFound where it does not run."""
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        try:
-            with _short(container.path) as place:
-                self._socket.connect(place)
-        except (FileNotFoundError, ConnectionRefusedError):
+        while not self._reaches(container):
+            if container.lives():  # it is about to be there
+                time.sleep(_LOOK)
+                continue
             self._socket.close()
             raise NotFound(
                 f"the container `{container.name}` does not run", hint="`pybuild ps` lists those that do"
             ) from None
+
+    def _reaches(self, container: KeptContainer) -> bool:
+        try:
+            with _short(container.path) as place:
+                self._socket.connect(place)
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+        return True
 
     def __enter__(self) -> Self:
         return self

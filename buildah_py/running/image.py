@@ -134,6 +134,7 @@ def _run(
                 listeners=listeners,
                 patience=request.stop_timeout,
                 log=own.file("log") if request.detach else "",
+                warn=warn,
                 tell=tell,
                 started=lambda status, why: started(own.id, status, why),
             )

@@ -76,7 +76,7 @@ def exec_in(container: KeptContainer, request: ExecRequest) -> int:
     own: dict[str, Any] = {"argv": request.command, "tty": request.tty}
     own |= {"cwd": request.cwd} if request.cwd else {}
     own |= {"user": request.user} if request.user else {}
-    variables = dict(request.env)
+    variables = {**({"TERM": "xterm"} if request.tty else {}), **request.env}
     with ContainerLine(container) as line:
         joined = _Joined(line)
         if request.tty:

@@ -34,6 +34,7 @@ class Keeping:
         listeners: Listeners | None = None,
         patience: float = PATIENCE,
         log: str = "",
+        warn: Callable[[str], object] = lambda _: None,
         tell: Callable[[str], object] = lambda _: None,
         started: Callable[[int, str], object] = lambda _status, _why: None,
     ) -> None:
@@ -41,13 +42,21 @@ class Keeping:
         self._own = own
         self._listeners = listeners
         self._patience = patience
+        self._warn = warn
         self._tell = tell
         self._started = started
         self._spec: ContainerSpec | None = None
 
     def start(self, containers: Containers, spec: ContainerSpec, **streams: Any) -> Container:
-        """Start the container."""
-        return containers.start(spec, **streams, shaped=self._shaped, listeners=self._listeners)
+        """Start the container, and warn at once of what this machine cannot do for it: it may run for long."""
+        container = containers.start(spec, **streams, shaped=self._shaped, listeners=self._listeners)
+        self.warn_of(container)
+        return container
+
+    def warn_of(self, container: Container) -> None:
+        """Warn of what has become known since the last time."""
+        while container.warnings:
+            self._warn(container.warnings.pop(0))
 
     def _shaped(self, spec: ContainerSpec) -> None:
         self._spec = spec
@@ -76,12 +85,15 @@ class Keeping:
 
     def begin(self, container: Container) -> None:
         """Wait until the command is executed. Raises SandboxError where the container could not be made."""
-        self._started(*container.executed())
+        executed = container.executed()
+        self.warn_of(container)
+        self._started(*executed)
 
-    def ended(self, container: Container) -> int:
-        """Wait for the end, and say how it was; the command's status."""
+    def ended(self, container: Container, problem: Callable[[], str] = lambda: "") -> int:
+        """Wait for the end, and say how it was, with a `problem` where there was one; the command's status."""
         ended = container.wait()
-        self._say_end(ended.status, "", out_of_memory=ended.out_of_memory)
+        self._say_end(ended.status, problem(), out_of_memory=ended.out_of_memory)
+        self.warn_of(container)
         return ended.status
 
     def _say_end(self, status: int, error: str, *, out_of_memory: bool = False) -> None:

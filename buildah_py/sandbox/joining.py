@@ -15,6 +15,7 @@ import fcntl
 import os
 import stat
 import struct
+import sys
 
 from buildah_py.errors import NotFound
 from buildah_py.image import users
@@ -83,6 +84,7 @@ def _run(
         keys.join_new_session_keyring()
     rlimits.reset(container["usual_rlimits"])
     rlimits.raise_hard(container["rlimits"])
+    sys.meta_path.clear()  # whatever was imported from now on would be a file of the image
     with Doing("joining the container"):
         for descriptor, (_, kind) in zip(joined, KINDS, strict=True):
             namespaces.setns(descriptor, kind)

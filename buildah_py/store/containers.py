@@ -50,6 +50,14 @@ class KeptContainer:
         if not self.alive and self.state["status"] == RUNNING:
             self.state |= {"status": DEAD, "code": KILLED}
 
+    def lives(self) -> bool:
+        """Look again whether somebody looks after it."""
+        try:
+            self.alive = _is_locked(self.file("alive"))
+        except FileNotFoundError:  # it has been removed
+            self.alive = False
+        return self.alive
+
     def file(self, name: str) -> str:
         """Give the path of one of its files."""
         return os.path.join(self.path, name)

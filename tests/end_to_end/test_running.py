@@ -390,7 +390,6 @@ def _is_forwarder_of(process: str, parent: int) -> bool:
     return name == "pybuild-ports" and rest.split()[1] == str(parent)
 
 
-@pytest.mark.either_user
 def test_mounts_and_other_options(busybox: Pybuild) -> None:
     (busybox.work / "dir").mkdir()
     (busybox.work / "dir" / "file").write_text("here\n")

@@ -64,8 +64,8 @@ class Sandbox:
     def __init__(self, container: Ended) -> None:
         self._container = container
 
-    def start_container(self, _spec: object, *, stdin: None, stdout: int, stderr: int) -> Ended:
-        assert (stdin, stdout) == (None, stderr)
+    def start_container(self, _spec: object, *, stdin: None, stdout: int, stderr: int, listeners: None) -> Ended:
+        assert (stdin, stdout, listeners) == (None, stderr, None)
         os.write(stdout, b"something")
         return self._container
 
