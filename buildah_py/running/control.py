@@ -2,7 +2,7 @@
 
 Messages: ("signal", number); ("exec", what, variables) with three descriptors, or none where there is to be a terminal,
 answered by ("terminal",) with its master, then ("exit", status) or ("error", message, hint); ("processes",), answered
-by ("processes", ids). Who is connected sees the end of the connection when the container has ended and has said how.
+by ("processes", ids); ("wait",), answered by ("ended", status) when it has. Who is connected sees the end of the connection when the container has ended and has said how.
 """
 
 from __future__ import annotations
@@ -38,19 +38,22 @@ class Control:
         self._spec = spec
         self._lock = threading.Lock()
         self._connections: set[socket.socket] = set()
+        self._waiting: set[socket.socket] = set()
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with _short(directory) as place:
             self._listener.bind(place)
         self._listener.listen()
         threading.Thread(target=self._accept, daemon=True).start()
 
-    def close(self) -> None:
-        """Let whoever is connected know that it is over."""
+    def close(self, status: int) -> None:
+        """Let whoever is connected know that it is over, and who waits for that how it ended."""
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         with self._lock:
             for connection in self._connections:
-                with suppress(OSError):
+                with suppress(OSError):  # whoever that was has gone
+                    if connection in self._waiting:
+                        wire.send(connection, ("ended", status))
                     connection.shutdown(socket.SHUT_RDWR)
 
     def _accept(self) -> None:
@@ -74,6 +77,9 @@ class Control:
                     return
                 if message[0] == "signal":
                     target.signal(message[1])
+                elif message[0] == "wait":
+                    with self._lock:
+                        self._waiting.add(connection)
                 elif message[0] == "processes":
                     wire.send(connection, ("processes", tuple(self._processes())))
                 elif message[0] == "exec" and not joined:
@@ -85,6 +91,7 @@ class Control:
                 target.kill()
             with self._lock:
                 self._connections.discard(connection)
+                self._waiting.discard(connection)
                 connection.close()
 
     def _join(

@@ -6,7 +6,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from buildah_py.errors import PybuildError
+from buildah_py.errors import EXIT_BUILDER, PybuildError
 from buildah_py.sandbox.streams import PATIENCE, signals_passed_on
 from buildah_py.store.containers import EXITED
 
@@ -46,6 +46,7 @@ class Keeping:
         self._tell = tell
         self._started = started
         self._spec: ContainerSpec | None = None
+        self._status = EXIT_BUILDER
 
     def start(self, containers: Containers, spec: ContainerSpec, **streams: Any) -> Container:
         """Start the container, and warn at once of what this machine cannot do for it: it may run for long."""
@@ -78,10 +79,10 @@ class Keeping:
         try:
             yield
         except BaseException as error:
-            self._say_end(125, str(error) if isinstance(error, PybuildError) else type(error).__name__)
+            self._say_end(EXIT_BUILDER, str(error) if isinstance(error, PybuildError) else type(error).__name__)
             raise
         finally:
-            control.close()
+            control.close(self._status)
 
     def begin(self, container: Container) -> None:
         """Wait until the command is executed. Raises SandboxError where the container could not be made."""
@@ -97,5 +98,6 @@ class Keeping:
         return ended.status
 
     def _say_end(self, status: int, error: str, *, out_of_memory: bool = False) -> None:
+        self._status = status
         if self._own is not None:
             self._own.say(status=EXITED, code=status, finished=time.time_ns(), error=error, out_of_memory=out_of_memory)

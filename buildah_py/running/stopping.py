@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import re
 import signal
-from typing import TYPE_CHECKING
+from contextlib import suppress
 
 from buildah_py.errors import NotFound, UsageError
 from buildah_py.running.control import ContainerLine
-
-if TYPE_CHECKING:
-    from buildah_py.store.containers import KeptContainer
+from buildah_py.store.containers import KeptContainer
 
 
 def signal_number(text: str) -> int:
@@ -54,15 +52,13 @@ def stop(container: KeptContainer, signal_name: str, seconds: float | None) -> b
 
 
 def wait(container: KeptContainer) -> int:
-    """Wait until a container has ended; the status of its command."""
-    from buildah_py.store.containers import KeptContainer as Again
-
+    """Wait until a container has ended; the status of its command. Raises NotFound where it was removed before."""
+    with suppress(NotFound), ContainerLine(container) as line:  # else it has ended: that is written down
+        line.send("wait")
+        answer, _ = line.receive()
+        if answer is not None:
+            return int(answer[1])
     try:
-        with ContainerLine(container) as line:
-            line.ended(None)
-        container = Again(container.path)
-    except NotFound:
-        container = Again(container.path)
+        return int(KeptContainer(container.path).state["code"])
     except FileNotFoundError:
         raise NotFound(f"the container `{container.name}` was removed when it ended (--rm)") from None
-    return int(container.state.get("code", 0))

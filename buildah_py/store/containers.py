@@ -44,16 +44,17 @@ class KeptContainer:
         self.path = path
         self.id = os.path.basename(path)
         # First the lock: a container that ends meanwhile has said so by then.
-        self.alive = _is_locked(self.file("alive"))
+        looked_after = _is_locked(self.file("alive"))
         self.about: dict[str, Any] = _read(self.file("container.json"))
         self.state: dict[str, Any] = _read(self.file("state.json"))
-        if not self.alive and self.state["status"] == RUNNING:
+        self.alive = looked_after and self.state["status"] == RUNNING  # else what it needed is being taken away
+        if not looked_after and self.state["status"] == RUNNING:
             self.state |= {"status": DEAD, "code": KILLED}
 
     def lives(self) -> bool:
-        """Look again whether somebody looks after it."""
+        """Look again whether it runs."""
         try:
-            self.alive = _is_locked(self.file("alive"))
+            self.alive = KeptContainer(self.path).alive
         except FileNotFoundError:  # it has been removed
             self.alive = False
         return self.alive
@@ -107,7 +108,8 @@ class OwnContainer:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.file("control"))
         if remove:
-            remove_tree(self.path)
+            with contextlib.suppress(FileNotFoundError):  # `pybuild rm` was as fast
+                remove_tree(self.path)
         os.close(self._alive)
 
 
