@@ -2,7 +2,8 @@
 
 Messages: ("signal", number); ("exec", what, variables) with three descriptors, or none where there is to be a terminal,
 answered by ("terminal",) with its master, then ("exit", status) or ("error", message, hint); ("processes",), answered
-by ("processes", ids); ("wait",), answered by ("ended", status) when it has. Who is connected sees the end of the connection when the container has ended and has said how.
+by ("processes", ids); ("wait",), answered by ("ended", status) when it has. Who is connected sees the end of the
+connection when the container has ended and has said how.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 _NAME: Final = "control"
 _LOOK: Final = 0.02
+_PATIENCE: Final = 10.0
 
 
 class Control:
@@ -142,13 +144,16 @@ class ContainerLine:
     """A connection to a container that runs; context manager."""
 
     def __init__(self, container: KeptContainer) -> None:
-        """Connect. Raises NotFound where it does not run."""
+        """Connect. Raises NotFound where it does not run, SandboxError where it has no socket."""
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        last = time.monotonic() + _PATIENCE
         while not self._reaches(container):
-            if container.lives():  # it is about to be there
+            if container.lives() and time.monotonic() < last:  # it is about to be there
                 time.sleep(_LOOK)
                 continue
             self._socket.close()
+            if container.alive:
+                raise SandboxError(f"the container `{container.name}` runs, and cannot be reached by its socket")
             raise NotFound(
                 f"the container `{container.name}` does not run", hint="`pybuild ps` lists those that do"
             ) from None
@@ -181,7 +186,7 @@ class ContainerLine:
         try:
             while self._socket.recv(1):
                 continue
-        except TimeoutError:
+        except (TimeoutError, BlockingIOError):  # the latter where there was no time to wait
             return False
         except ConnectionResetError:
             return True

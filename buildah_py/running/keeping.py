@@ -75,14 +75,19 @@ class Keeping:
         from buildah_py.running.control import Control
 
         assert self._spec is not None
-        control = Control(self._own.path, containers, container, self._spec)
+        control: Control | None = None
+        try:
+            control = Control(self._own.path, containers, container, self._spec)
+        except OSError as error:  # not every file system has sockets
+            self._warn(f"nobody else can stop the container, or run commands in it: its socket: {error.strerror}")
         try:
             yield
         except BaseException as error:
             self._say_end(EXIT_BUILDER, str(error) if isinstance(error, PybuildError) else type(error).__name__)
             raise
         finally:
-            control.close(self._status)
+            if control is not None:
+                control.close(self._status)
 
     def begin(self, container: Container) -> None:
         """Wait until the command is executed. Raises SandboxError where the container could not be made."""
