@@ -108,8 +108,9 @@ def build(
                 used = {one for result in results.values() for one in result.layers}
                 look = partial(_find_faults, request, session, plan.bases)
                 if names:
-                    put_down = partial(record, request, session, plan.nodes, used)
-                    warnings, recorded = warned(store.images.build_of(image), put_down, look)
+                    before = store.images.build_of(image)
+                    put_down = partial(record, request, session, plan.nodes, used, names, before)
+                    warnings, recorded = warned(before, put_down, look)
                 else:
                     warnings, recorded = look(), None
                 if steps.ran or store.images.raw(image) is None:

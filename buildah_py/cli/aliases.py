@@ -19,9 +19,9 @@ GROUPS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
         "inspect": ("inspect",), "history": ("history",), "prune": ("prune", "--images"), "push": ("push",),
         "pull": ("pull",), "tag": ("tag",), "save": ("save",), "load": ("load",), "import": ("import",),
     },
-    "builder": {"build": ("build",), "prune": ("prune",)},
+    "builder": {"build": ("build",), "prune": ("prune", "--cache")},
     "buildx": {
-        "build": ("build",), "b": ("build",), "du": ("du",), "prune": ("prune",), "version": ("version",),
+        "build": ("build",), "b": ("build",), "du": ("du",), "prune": ("prune", "--cache"), "version": ("version",),
         "inspect": ("info", "--as=inspect"), "ls": ("info", "--as=ls"),
     },
     "container": {

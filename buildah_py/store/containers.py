@@ -78,11 +78,12 @@ class KeptContainer:
         """Moment of its end, as far as it is known (ns since 1970)."""
         return int(self.state.get("finished") or self.about["created"])
 
-    def remove(self) -> int:
-        """Remove what an ended one has left; the bytes freed."""
+    def remove(self, *, dry_run: bool = False) -> int:
+        """Remove what an ended one has left; the bytes freed. With `dry_run` it stays."""
         with contextlib.suppress(FileNotFoundError):
             freed = disk_usage(self.path)
-            remove_tree(self.path)
+            if not dry_run:
+                remove_tree(self.path)
             return freed
         return 0
 
@@ -188,10 +189,13 @@ def find_container(root: str, word: str) -> KeptContainer:
     return found[0]
 
 
-def remove_ended(root: str, before: int | None = None) -> tuple[int, int]:
-    """Remove what containers have left that ended, `before` a moment if that is not None; how many, and bytes freed."""
+def remove_ended(root: str, before: int | None = None, *, dry_run: bool = False) -> tuple[int, int]:
+    """Remove what containers have left that ended, `before` a moment if that is not None; how many, and bytes freed.
+
+    With `dry_run` it stays.
+    """
     ended = [one for one in containers(root) if not one.alive and (before is None or one.ended < before)]
-    return len(ended), sum(one.remove() for one in ended)
+    return len(ended), sum(one.remove(dry_run=dry_run) for one in ended)
 
 
 def _is_locked(path: str) -> bool:

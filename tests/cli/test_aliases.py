@@ -44,7 +44,7 @@ def test_options_before_the_command_are_known_to_both() -> None:
         ("image load -i x", "load -i x"),
         ("container run --rm x ls", "run --rm x ls"),
         ("container ls -a", "ps -a"),
-        ("builder prune -af", "prune -af"),
+        ("builder prune -af", "prune --cache -af"),
         ("system df", "du"),
         ("buildx version", "version"),
         ("--storage-driver=vfs bud -t x .", "build -t x ."),
