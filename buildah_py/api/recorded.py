@@ -91,7 +91,7 @@ def _context(text: str) -> str:
 def read_record(data: bytes) -> Recorded:
     """Read what `record` put down."""
     raw = json.loads(data)
-    for name in ("needs", "warnings"):
+    for name in ("needs", "layers", "warnings"):
         raw.pop(name, None)
     bases = {name: tuple(diff_ids) for name, diff_ids in raw.pop("bases").items()}
     container = {name: _frozen(value) for name, value in raw.pop("container").items()}
@@ -121,7 +121,10 @@ def call_too(data: bytes, name: str, names: Sequence[str]) -> bytes:
 
 
 def _needs(data: bytes | None) -> dict[str, dict[str, list[str]]]:
-    return {} if data is None else json.loads(data).get("needs", {})
+    """Read what builds need, by the names that they gave; a record from before that was told apart has layers alone."""
+    raw = {} if data is None else json.loads(data)
+    before = {"": {"layers": raw["layers"], "cache_mounts": []}} if "layers" in raw else {}
+    return raw.get("needs", before)
 
 
 def warned(

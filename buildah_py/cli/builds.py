@@ -6,7 +6,7 @@ import time
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from buildah_py.cli.printing import say, say_json
+from buildah_py.cli.printing import say, say_data
 from buildah_py.cli.tables import FORMATS, ago, one_line, short, table
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     root = own_root()
     found = [find_build(root, args.build)] if args.build else list(islice(builds(root), max(0, args.last)))
     if args.format == "json":
-        say_json({"format": "pybuild builds", "version": 1, "builds": [as_data(one) for one in found]})
+        say_data({"format": "pybuild builds", "version": 1, "builds": [as_data(one) for one in found]})
         return 0
     if args.build:
         _say_steps(found[0])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from buildah_py.cli.printing import say, say_json, warn
+from buildah_py.cli.printing import say, say_data, warn
 from buildah_py.cli.tables import FORMATS, human, one_line, room, short, since, table
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     with open_store() as store:
         report = report_usage(store, warn)
     if args.format == "json":
-        say_json(_as_json(report))
+        say_data(_as_json(report))
     else:
         _print(report, verbose=args.verbose)
     return 0

@@ -7,7 +7,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from buildah_py.cli.printing import complain, say, say_json
+from buildah_py.cli.printing import complain, say, say_data
 from buildah_py.cli.tables import FORMATS, count, human
 from buildah_py.store.names import familiar_name
 
@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
         done = collect(store, rules)
     images = [name if name.startswith("sha256:") else familiar_name(name) for name in done.images]
     if args.format == "json":
-        say_json({**done._asdict(), "images": images})
+        say_data({**done._asdict(), "images": images})
     else:
         removed, freed, are = ("would remove", "free", "would be") if args.dry_run else ("removed", "freed", "are")
         for name in images:
