@@ -124,7 +124,8 @@ def _needs(data: bytes | None) -> dict[str, dict[str, list[str]]]:
     """Read what builds need, by the names that they gave; a record from before that was told apart has layers alone."""
     raw = {} if data is None else json.loads(data)
     before = {"": {"layers": raw["layers"], "cache_mounts": []}} if "layers" in raw else {}
-    return raw.get("needs", before)
+    needs: dict[str, dict[str, list[str]]] = raw.get("needs", before)
+    return needs
 
 
 def warned(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from buildah_py import debug
 from buildah_py.api.signals import treat_all_endings_alike
+from buildah_py.errors import UsageError
 from buildah_py.linux.interpreter import command, own_path
 
 if TYPE_CHECKING:
@@ -189,11 +190,17 @@ def _dispatch(arguments: list[str]) -> int:
     module.configure(parser)
     # Two optional words with options between them: only parsing it intermixed keeps them apart.
     parse = parser.parse_intermixed_args if name == "why" else parser.parse_args
-    args = parse(rest)
-    if name in _WITH_DEFAULTS:
-        from buildah_py.cli.arguments import fill
+    try:
+        args = parse(rest)
+        if name in _WITH_DEFAULTS:
+            from buildah_py.cli.arguments import fill
 
-        fill(args, parser.given, name, os.environ)
+            fill(args, parser.given, name, os.environ)
+    except UsageError as error:
+        from buildah_py.cli.failures import tell_programs
+
+        tell_programs(error, parser.value_of("--progress", rest))
+        raise
     if getattr(args, "debug", False):
         debug.switch_on()
     if debug.is_on():
