@@ -56,7 +56,8 @@ def run(args: argparse.Namespace) -> int:
         _print(path)
     if not found:
         what = f"step {wanted} of the build {build.id}" if wanted else f"the build {build.id}"
-        complain(f"pybuild: {what} printed nothing")
+        why = f", and failed:\n{build.error}" if build.error and not wanted else ""
+        complain(f"pybuild: {what} printed nothing{why}")
     return 0
 
 

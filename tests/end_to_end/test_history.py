@@ -97,6 +97,18 @@ def test_reports_of_builds(busybox: Pybuild) -> None:
 
 
 @pytest.mark.root
+def test_a_build_file_that_does_not_parse_leaves_a_record(busybox: Pybuild) -> None:
+    context = busybox.context("FROM busybox\nRUM echo\n")
+    busybox.build(context, "--report", busybox.work / "page.html", status=125)
+    assert (busybox.work / "page.html").is_file()
+    (shown,) = json.loads(busybox.run("builds", "--format=json").stdout)["builds"]
+    file = str(context / "Buildfile")
+    assert (shown["outcome"], shown["context"], shown["file"]) == ("failed", str(context), file)
+    assert f"{file}:2:1: unknown instruction: RUM" in shown["error"]
+    assert "FAILED" in busybox.run("builds").stdout
+    assert "unknown instruction: RUM\n  RUM echo\n  ^^^" in busybox.run("logs").stderr
+
+
 def test_a_record_that_cannot_be_written_fails_no_build(busybox: Pybuild) -> None:
     context = busybox.context("FROM busybox\nWORKDIR /srv\n")
     busybox.build(context)
