@@ -77,6 +77,7 @@ def test_every_form(used: Pybuild) -> None:
         "config-list": ["config list"],
         "context": ["context ls context", "context ls --ignored context", "context ls --why a.log context"],
         "builds": ["builds"],
+        "trend": ["builds --trend"],
     }
     described = {path.stem for path in SCHEMAS.glob("*.json")} - _OF_OTHERS
     assert described == set(calls)
