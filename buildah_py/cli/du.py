@@ -72,7 +72,7 @@ def _print(report: DiskUsage, *, verbose: bool) -> None:
         say(table(lines) + "\n")
     parts = report.parts
     summary = [
-        ("PART", "ON DISK", "OF THAT CAN BE PRUNED"),
+        ("PART", "ON DISK", "OF THAT NO IMAGE HOLDS"),
         ("layers", human(parts.layers), human(report.cache)),
         ("blobs", human(parts.blobs), ""),
         ("cache mounts", human(parts.cache_mounts), human(sum(mount.disk for mount in report.cache_mounts))),
