@@ -100,8 +100,7 @@ def bootstrap(store: Store, what: str, name: str = "", *, own_sources: bool = Fa
         return _busybox(store, name or "busybox")
     if distribution == "debian":
         suite = suite or debian.own_suite()
-        with meter.start(f"bootstrapping debian:{suite}", waits=True):
-            return _debian(store, suite, name or f"debian:{suite}", own_sources=own_sources)
+        return _debian(store, suite, name or f"debian:{suite}", own_sources=own_sources)
     raise UsageError(f"`{what}` cannot be bootstrapped", hint="busybox and debian[:SUITE] can")
 
 
