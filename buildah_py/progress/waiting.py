@@ -43,7 +43,7 @@ class Bars(Screen):
 
 
 class SparseLines(Ticking):
-    """A line for each transfer every `silence` seconds, and one in that time where many short ones follow each other."""
+    """A line for each transfer every `silence` seconds, one in all where short ones follow each other."""
 
     silence = 10.0
 
