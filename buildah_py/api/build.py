@@ -36,7 +36,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from buildah_py.api.opening import BuildSession
+    from buildah_py.contexts.main import MainContext
     from buildah_py.engine import Result
+    from buildah_py.errors import BuildFileError
     from buildah_py.explain.record_file import BuildOptions, Recorder
     from buildah_py.image.config import ImageConfig
     from buildah_py.plan import Plan
@@ -68,7 +70,11 @@ def build(
     names = names_in_store(given, outputs)
     registries = meant_for_pushes(request.registries, outputs, given)
     emit = history = BuildHistory(request, emit)
-    with Listening(emit), open_build(request, names, emit, registries=registries) as session:
+
+    def unread(store: Store, main: MainContext, error: BuildFileError) -> None:
+        remember(history.write_unread(store, main.lasting, error))
+
+    with Listening(emit), open_build(request, names, emit, registries=registries, unread=unread) as session:
         worker, caches = session.worker, session.caches
         store, epoch = worker.store, session.settled.epoch
         check_epoch(request.outputs, outputs, epoch)
@@ -108,8 +114,9 @@ def build(
                 used = {one for result in results.values() for one in result.layers}
                 look = partial(_find_faults, request, session, plan.bases)
                 if names:
-                    put_down = partial(record, request, session, plan.nodes, used)
-                    warnings, recorded = warned(store.images.build_of(image), put_down, look)
+                    before = store.images.build_of(image)
+                    put_down = partial(record, request, session, plan.nodes, used, names, before)
+                    warnings, recorded = warned(before, put_down, look)
                 else:
                     warnings, recorded = look(), None
                 if steps.ran or store.images.raw(image) is None:

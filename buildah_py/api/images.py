@@ -20,7 +20,12 @@ def tag_image(store: Store, name: str, names: Sequence[str]) -> None:
         if "@" in one:
             raise UsageError(f"`{text}` has a digest, which only the image's content decides", hint="name a tag")
     image = find_image(store, name)
-    store.images.put(image.id, image.config, (), full)
+    built = store.images.build_of(image.id)
+    if built is not None:
+        from buildah_py.api.recorded import call_too
+
+        built = call_too(built, _full(name), full)
+    store.images.put(image.id, image.config, (), full, built)
 
 
 def remove_image(store: Store, name: str, *, force: bool = False) -> list[str]:
@@ -29,10 +34,7 @@ def remove_image(store: Store, name: str, *, force: bool = False) -> list[str]:
     Returns what was done, a line each.
     """
     image = find_image(store, name)
-    try:
-        full = full_name(name)
-    except UsageError:
-        full = ""
+    full = _full(name)
     if full in image.names:
         store.images.remove_name(full)
         gone = store.images.raw(image.id) is None
@@ -46,3 +48,11 @@ def remove_image(store: Store, name: str, *, force: bool = False) -> list[str]:
         names = ", ".join(map(familiar_name, image.names))
         raise UsageError(f"{name} has several names: {names}", hint="remove the names, or all of them with --force")
     return [*(f"untagged {familiar_name(one)}" for one in store.images.remove(image.id)), f"deleted {image.id}"]
+
+
+def _full(name: str) -> str:
+    """Return a full name; "" for what is an id."""
+    try:
+        return full_name(name)
+    except UsageError:
+        return ""

@@ -18,7 +18,7 @@ from buildah_py.engine import Worker
 from buildah_py.engine.containers import Cancellation, Containers
 from buildah_py.engine.file_systems import FileSystems
 from buildah_py.engine.worker import Reporter
-from buildah_py.errors import UsageError
+from buildah_py.errors import BuildFileError, UsageError
 from buildah_py.image import platform as platforms
 from buildah_py.linux.identity import may_lend_all
 from buildah_py.plan import PlanOptions
@@ -77,11 +77,12 @@ def open_build(
     *,
     registries: Callable[[], RegistryOptions] | None = None,
     provider: LayerProvider | None = None,
+    unread: Callable[[Store, MainContext, BuildFileError], None] = lambda *_: None,
 ) -> Iterator[BuildSession]:
     """Open the store and the contexts and read the build file; `names` are the image's full names.
 
     `registries` gives what holds of registries, else the environment does. Layers that are not in the store come from
-    `provider`, or else from wherever they can be had.
+    `provider`, or else from wherever they can be had. `unread` is told of a build file that does not parse.
     """
     ended, reporter = Cancellation(), Reporter(emit)
 
@@ -107,7 +108,11 @@ def open_build(
                 text=request.text,
                 warn=warn,
             )
-            build_file = parse_build_file(main, extensions=request.extensions)
+            try:
+                build_file = parse_build_file(main, extensions=request.extensions)
+            except BuildFileError as error:
+                unread(store, main, error)
+                raise
             named = parse_contexts(request.contexts)
             settled = settle_epoch(request, main, build_file, warn)
             sources = configured(request.sources, request.environ)

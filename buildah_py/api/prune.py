@@ -76,15 +76,24 @@ def _labelled(labels: Sequence[tuple[str, str | None, bool]]) -> Callable[[Store
     return matching
 
 
-def layers_of_builds(store: Store) -> frozenset[str]:
-    """Return the layers of all stages that the builds of named images went through.
+def hold_builds(rules: Rules, store: Store) -> Rules:
+    """Have the layers of all stages, and the cache mounts, stay that builds of images with a name went through.
 
     With them, building again is all hits.
     """
-    from buildah_py.api.recorded import read_layers
+    from buildah_py.api.recorded import read_needs
 
-    builds = (store.images.build_of(image.id) for image in store.images.all() if image.names)
-    return frozenset(diff_id for data in builds if data is not None for diff_id in read_layers(data))
+    listed = store.manifest_lists.images()
+    layers: set[str] = set()
+    mounts: set[str] = set()
+    for image in store.images.all():
+        named = image.names or image.id in listed or store.images.platform_names(image.id)
+        data = store.images.build_of(image.id) if named else None
+        if data is not None:
+            needs = read_needs(data, image.names)
+            layers.update(needs.layers)
+            mounts.update(needs.cache_mounts)
+    return rules._replace(held=frozenset(layers), held_mounts=frozenset(mounts))
 
 
 def cached_layers(store: Store) -> frozenset[str]:

@@ -12,7 +12,7 @@ from buildah_py.buildfile.variables import PROXY_NAMES
 from buildah_py.cache.keys import canonical_json
 from buildah_py.contexts.named import ContextOptions
 from buildah_py.frozen import asdict
-from buildah_py.plan.steps import BaseStep
+from buildah_py.plan.steps import BaseStep, RunStep
 from buildah_py.sources.urls import redact, without_credentials
 
 if TYPE_CHECKING:
@@ -23,6 +23,13 @@ if TYPE_CHECKING:
     from buildah_py.plan import Node
 
 _PLAIN = ("target", "env", "labels", "network", "platform", "extensions")
+
+
+class Needs(NamedTuple):
+    """What has to stay so that a build is all hits when it is done again, and the ids of its cache mounts."""
+
+    layers: frozenset[str]
+    cache_mounts: frozenset[str]
 
 
 class Recorded(NamedTuple):
@@ -37,16 +44,22 @@ def record(
     session: BuildSession,
     nodes: Sequence[Node],
     layers: Collection[str],
+    names: Sequence[str],
+    before: bytes | None,
     warnings: Sequence[str],
 ) -> bytes:
     """Put down what was asked for, the `layers` of all stages that it led through, and what was warned of.
 
+    What other builds under other names needed, which made the same image `before`, is put down beside it.
     Proxies may hold passwords and change nothing: they are left out. So are credentials in URLs, in the build file's
     text too.
     """
     main, settled = session.main, session.settled
     container = asdict(request.container)
     usual = asdict(ContainerOptions())
+    steps = (node.step for node in nodes)
+    mounts = {mount.id for step in steps if isinstance(step, RunStep) for mount in step.mounts if mount.type == "cache"}
+    needs = {"layers": sorted(layers), "cache_mounts": sorted(mounts)}
     return canonical_json(
         {
             "context": main.lasting,
@@ -58,7 +71,7 @@ def record(
             "allow": sorted(request.allow),
             "container": {name: value for name, value in container.items() if value != usual[name]},
             "shape": asdict(request.outputs.shape),
-            "layers": sorted(layers),
+            "needs": {**_needs(before), **dict.fromkeys(names, needs)},
             "warnings": list(warnings),
             "bases": {node.step.name: node.step.diff_ids for node in nodes if isinstance(node.step, BaseStep)},
             "epoch": settled.epoch,
@@ -78,7 +91,7 @@ def _context(text: str) -> str:
 def read_record(data: bytes) -> Recorded:
     """Read what `record` put down."""
     raw = json.loads(data)
-    for name in ("layers", "warnings"):
+    for name in ("needs", "layers", "warnings"):
         raw.pop(name, None)
     bases = {name: tuple(diff_ids) for name, diff_ids in raw.pop("bases").items()}
     container = {name: _frozen(value) for name, value in raw.pop("container").items()}
@@ -94,9 +107,25 @@ def read_record(data: bytes) -> Recorded:
     return Recorded(options, bases)
 
 
-def read_layers(data: bytes) -> tuple[str, ...]:
-    """Read the layers that `record` put down."""
-    return tuple(json.loads(data).get("layers", ()))
+def read_needs(data: bytes, names: Collection[str]) -> Needs:
+    """Read what the builds under these names need; where it is not known of a name, what all need."""
+    known = _needs(data)
+    asked = names if names and known.keys() >= set(names) else known
+    return Needs(*(frozenset(one for name in asked for one in known[name][key]) for key in Needs._fields))
+
+
+def call_too(data: bytes, name: str, names: Sequence[str]) -> bytes:
+    """Give the record of an image that `name` calls, which has got further `names`."""
+    needs = {key: sorted(values) for key, values in read_needs(data, (name,))._asdict().items()}
+    return canonical_json({**json.loads(data), "needs": {**_needs(data), **dict.fromkeys(names, needs)}})
+
+
+def _needs(data: bytes | None) -> dict[str, dict[str, list[str]]]:
+    """Read what builds need, by the names that they gave; a record from before that was told apart has layers alone."""
+    raw = {} if data is None else json.loads(data)
+    before = {"": {"layers": raw["layers"], "cache_mounts": []}} if "layers" in raw else {}
+    needs: dict[str, dict[str, list[str]]] = raw.get("needs", before)
+    return needs
 
 
 def warned(

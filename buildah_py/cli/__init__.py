@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from buildah_py import debug
 from buildah_py.api.signals import treat_all_endings_alike
+from buildah_py.errors import UsageError
 from buildah_py.linux.interpreter import command, own_path
 
 if TYPE_CHECKING:
@@ -18,6 +19,14 @@ if TYPE_CHECKING:
 COMMANDS = {
     "build": "build an image from a build file (the word may be left out)",
     "run": "run a command in a container of an image",
+    "ps": "list containers",
+    "logs": "print what a container, or the steps of a build, have printed",
+    "exec": "run a command in a container that runs",
+    "top": "list the processes of a container",
+    "stop": "ask containers to end, and see that they do",
+    "kill": "send containers a signal",
+    "wait": "wait for the ends of containers",
+    "rm": "remove what containers have left",
     "shell": "open a shell in an image, or in a stage of a build file",
     "login": "log in to a registry",
     "logout": "log out of a registry",
@@ -32,7 +41,6 @@ COMMANDS = {
     "history": "show how an image came about",
     "layers": "show what each layer of an image does, and what is wasted",
     "builds": "list the builds that the store remembers",
-    "logs": "print what the steps of a build have printed",
     "report": "write a page about a build: timeline, stages, layers",
     "diff": "show what differs between two images",
     "why": "tell why steps of a build would hit or miss the cache",
@@ -184,11 +192,17 @@ def _dispatch(arguments: list[str]) -> int:
     module.configure(parser)
     # Two optional words with options between them: only parsing it intermixed keeps them apart.
     parse = parser.parse_intermixed_args if name == "why" else parser.parse_args
-    args = parse(rest)
-    if name in _WITH_DEFAULTS:
-        from buildah_py.cli.arguments import fill
+    try:
+        args = parse(rest)
+        if name in _WITH_DEFAULTS:
+            from buildah_py.cli.arguments import fill
 
-        fill(args, parser.given, name, os.environ)
+            fill(args, parser.given, name, os.environ)
+    except UsageError as error:
+        from buildah_py.cli.failures import tell_programs
+
+        tell_programs(error, parser.value_of("--progress", rest))
+        raise
     if getattr(args, "debug", False):
         debug.switch_on()
     if debug.is_on():

@@ -19,17 +19,23 @@ GROUPS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
         "inspect": ("inspect",), "history": ("history",), "prune": ("prune", "--images"), "push": ("push",),
         "pull": ("pull",), "tag": ("tag",), "save": ("save",), "load": ("load",), "import": ("import",),
     },
-    "builder": {"build": ("build",), "prune": ("prune",)},
+    "builder": {"build": ("build",), "prune": ("prune", "--cache")},
     "buildx": {
-        "build": ("build",), "b": ("build",), "du": ("du",), "prune": ("prune",), "version": ("version",),
+        "build": ("build",), "b": ("build",), "du": ("du",), "prune": ("prune", "--cache"), "version": ("version",),
         "inspect": ("info", "--as=inspect"), "ls": ("info", "--as=ls"),
     },
-    "container": {"run": ("run",)},
+    "container": {
+        "run": ("run",), "ls": ("ps",), "list": ("ps",), "ps": ("ps",), "logs": ("logs",), "exec": ("exec",),
+        "top": ("top",), "stop": ("stop",), "kill": ("kill",), "wait": ("wait",), "rm": ("rm",), "remove": ("rm",),
+    },
     "system": {"df": ("du",), "prune": ("prune",), "info": ("info",)},
 }  # fmt: skip
 _OF_CONTAINERS: Final = (
-    "keeps no containers: one lives as long as `pybuild run`",
-    "docker or podman keeps them; `pybuild push IMAGE docker-daemon:NAME` gives them an image",
+    "starts a container once, and changes nothing of it",
+    (
+        "there are `pybuild run`, ps, logs, exec, top, stop, kill, wait and rm; docker or podman does the rest:"
+        " `pybuild push IMAGE docker-daemon:NAME` gives them an image"
+    ),
 )
 _OF_FILES: Final = ("makes images of build files", "write it into a build file: `pybuild build`")
 _OF_BUILDERS: Final = ("has one builder, which is the command itself", "leave it out: `pybuild build` needs none")
@@ -50,8 +56,8 @@ FOREIGN: Final[dict[str, tuple[str, str]]] = {
     "copy": _OF_FILES,
     **dict.fromkeys(("buildx create", "buildx use", "buildx rm", "buildx stop", "buildx debug"), _OF_BUILDERS),
     **dict.fromkeys(
-        ("attach", "containers", "create", "exec", "kill", "pause", "port", "ps", "rename", "restart", "rm",
-         "start", "stats", "stop", "top", "unpause", "update", "wait", "container"), _OF_CONTAINERS),
+        ("attach", "containers", "create", "pause", "port", "rename", "restart", "start", "stats", "unpause", "update",
+         "container"), _OF_CONTAINERS),
     **dict.fromkeys(
         ("events", "init", "machine", "network", "node", "plugin", "pod", "secret", "service", "stack", "swarm",
          "trust", "volume"), _OF_MACHINES),

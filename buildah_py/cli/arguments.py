@@ -91,6 +91,16 @@ class Parser(argparse.ArgumentParser):
         shown = (action for action in self._actions if action.help != argparse.SUPPRESS)
         return [option for action in shown for option in action.option_strings]
 
+    def value_of(self, option: str, given: list[str]) -> str:
+        """Return the last value that an option has in a command line, be that line right or not; "" for none."""
+        end = self._end_of_options(given) if self.knows(option) else 0
+        found = ""
+        for place, word in enumerate(given[:end]):
+            name, equals, value = word.partition("=")
+            if name == option:
+                found = value if equals else " ".join(given[place + 1 : place + 2])
+        return found
+
     def declare_further(self) -> None:
         """Declare the options that few ask for."""
         if self.further is not None:

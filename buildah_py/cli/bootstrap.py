@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from buildah_py.cli.printing import complain, say
+from buildah_py.cli.printing import say
 
 if TYPE_CHECKING:
     import argparse
@@ -20,6 +20,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-t", "--tag", metavar="NAME[:TAG]", default="", help="name of the image; default: what was asked for"
     )
+    parser.add_argument(
+        "--own-sources",
+        action="store_true",
+        help="leave Debian with the archives that this machine has it from, instead of archive.test",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -28,7 +33,5 @@ def run(args: argparse.Namespace) -> int:
     from buildah_py.transfer.bootstrap import bootstrap
 
     with open_store() as store:
-        if args.what.startswith("debian"):
-            complain("pybuild: mmdebstrap fetches and unpacks Debian: that takes a minute or two")
-        say(bootstrap(store, args.what, args.tag))
+        say(bootstrap(store, args.what, args.tag, own_sources=args.own_sources))
     return 0

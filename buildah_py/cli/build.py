@@ -141,6 +141,17 @@ def _progress(text: str) -> str:
 
 def run(args: argparse.Namespace) -> int:
     """Build; 0 or an error that knows its exit status."""
+    mode = "quiet" if args.quiet else args.progress
+    try:
+        return _run(args, mode)
+    except BaseException as error:
+        from buildah_py.cli.failures import tell_programs
+
+        tell_programs(error, mode)
+        raise
+
+
+def _run(args: argparse.Namespace, mode: str) -> int:
     from buildah_py.api.build import build
 
     notes = list(getattr(args, "notes", ()))
@@ -160,7 +171,6 @@ def run(args: argparse.Namespace) -> int:
     from buildah_py.progress.events import Warning as Told
 
     notes += _of_variables(request)
-    mode = "quiet" if args.quiet else args.progress
     is_json = mode in ("json", "rawjson")
     try:
         with renderer(mode, err=sys.stderr, out=outputs.stdout(args), env=os.environ) as sink:

@@ -6,7 +6,7 @@ import time
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from buildah_py.cli.printing import say, say_json
+from buildah_py.cli.printing import say, say_data
 from buildah_py.cli.tables import FORMATS, ago, one_line, short, table
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 _WIDTH = 80
 _NAME = 18
 _PLACE = 24
+_COLUMNS = 20
+_HEIGHTS = "▁▂▃▄▅▆▇█"
 _BESIDE = 36  # columns that the other cells of a step take
 _WORDS = {"hit": "CACHED", "ran": "DONE", "failed": "FAILED", "cancelled": "CANCELLED", "": "-"}
 
@@ -26,6 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("build", metavar="BUILD", nargs="?", default="", help="only this one: its id, ^N, or a name of its image")
     add("-n", "--last", metavar="N", type=int, default=30, help="how many to list at most; default: %(default)s")
+    add("--trend", action="store_true", help="what is built again and again: how long it took, how much was cached")
     add("--format", choices=FORMATS, default="table", help="default: %(default)s")
 
 
@@ -35,9 +38,11 @@ def run(args: argparse.Namespace) -> int:
     from buildah_py.history.builds import as_data, builds, find_build
 
     root = own_root()
+    if args.trend:
+        return _trend(root, args)
     found = [find_build(root, args.build)] if args.build else list(islice(builds(root), max(0, args.last)))
     if args.format == "json":
-        say_json({"format": "pybuild builds", "version": 1, "builds": [as_data(one) for one in found]})
+        say_data({"format": "pybuild builds", "version": 1, "builds": [as_data(one) for one in found]})
         return 0
     if args.build:
         _say_steps(found[0])
@@ -45,6 +50,38 @@ def run(args: argparse.Namespace) -> int:
     rows = [("BUILD", "CREATED", "TOOK", "CACHED", "OUTCOME", "NAME"), *map(_row, found)]
     say(table(rows))
     return 0
+
+
+def _trend(root: str, args: argparse.Namespace) -> int:
+    """Show the trend of one thing, or of all that was built."""
+    from buildah_py.history.builds import builds, find_build
+    from buildah_py.history.trends import as_data, trend_of, trends
+
+    found = [trend_of(root, find_build(root, args.build))] if args.build else trends(builds(root))
+    found = found[: max(0, args.last)]
+    if args.format == "json":
+        say_data({"trends": [as_data(one) for one in found]})
+        return 0
+    rows = [("NAME", "BUILDS", "LAST", "USUALLY", "CACHED", "TOOK")]
+    rows += [
+        (
+            _end_of(one_line(one.name)),
+            str(len(one.builds)),
+            _took(one.last.seconds),
+            _took(one.usual),
+            f"{100 * one.hits // one.steps}%" if one.steps else "-",
+            _columns([build.seconds for build in one.builds[-_COLUMNS:]]),
+        )
+        for one in found
+    ]
+    say(table(rows))
+    return 0
+
+
+def _columns(values: list[float]) -> str:
+    """Draw values as columns of a character each, beside the largest."""
+    most = max(values) or 1.0
+    return "".join(_HEIGHTS[round((len(_HEIGHTS) - 1) * value / most)] for value in values)
 
 
 def _row(build: PastBuild) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from buildah_py.cli.printing import complain, say, say_json
+from buildah_py.cli.printing import complain, say, say_data
 from buildah_py.cli.tables import FORMATS, count, human, one_line, short, since, table
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def _list(args: argparse.Namespace) -> int:
     with open_store() as store:
         mounts = store.cache_mounts.all()
     if args.format == "json":
-        say_json([mount._asdict() for mount in mounts])
+        say_data([mount._asdict() for mount in mounts])
         return 0
     rows = [("ID", "ON DISK", "LAST USED")]
     for mount in mounts:

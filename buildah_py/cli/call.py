@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from buildah_py.cli.call_graph import FORMATS as GRAPH_FORMATS
-from buildah_py.cli.printing import say, say_json
+from buildah_py.cli.printing import say, say_data, say_json
 from buildah_py.cli.tables import table
 from buildah_py.errors import BuildFileError, UsageError
 
@@ -86,7 +86,7 @@ def _check(form: str, file: BuildFile, asked: Asked) -> int:
     if findings.error is not None:
         return report_fault(findings.error, form)
     if form == "json":
-        say_json(as_json(file, findings))
+        say_data(as_json(file, findings))
     else:
         print_text(file, findings)
     return EXIT_FINDINGS if findings.fails else 0

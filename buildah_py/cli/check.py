@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from buildah_py.cli.printing import complain, say, say_json
+from buildah_py.cli.printing import complain, say, say_data, say_json
 from buildah_py.errors import BuildFileError
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     if findings.error is not None:
         return report_fault(findings.error, args.format)
     if args.format == "json":
-        say_json(as_json(file, findings))
+        say_data(as_json(file, findings))
     elif args.format == "sarif":
         from buildah_py.cli.sarif import sarif
 
@@ -115,7 +115,7 @@ def fault_json(error: BuildFileError) -> dict[str, Any]:
 def report_fault(error: BuildFileError, form: str) -> int:
     """Print what makes a file invalid; the exit status."""
     if form == "json":
-        say_json(fault_json(error))
+        say_data(fault_json(error))
     elif form == "sarif":
         from buildah_py.cli.sarif import sarif
 

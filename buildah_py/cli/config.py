@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from buildah_py.api.config import SETTINGS, config_path, effective, named, parse, read_config, user_path
-from buildah_py.cli.printing import say, say_json
+from buildah_py.cli.printing import SCHEMA, say, say_json
 from buildah_py.cli.tables import FORMATS, table
 from buildah_py.errors import OutputError, UsageError
 
@@ -85,7 +85,8 @@ def _list(form: str) -> None:
     found = [(setting, effective(setting, os.environ, file)) for setting in SETTINGS]
     if form == "json":
         say_json({
-            setting.name: {"value": one.value.split("\n") if setting.kind == "list" and one.value else one.value,
+            setting.name: {"schema": SCHEMA,
+                           "value": one.value.split("\n") if setting.kind == "list" and one.value else one.value,
                            "from": one.origin or "default"}
             for setting, one in found
         })  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from buildah_py.cli.printing import complain, say, say_json
+from buildah_py.cli.printing import complain, say, say_data
 from buildah_py.cli.sources import CONTEXT
 from buildah_py.cli.tables import human, one_line
 
@@ -72,7 +72,7 @@ def _why(context: DirectoryContext, paths: list[str], *, as_json: bool) -> int:
             }
         )
     if as_json:
-        say_json(rows)
+        say_data(rows)
     else:
         for row in rows:
             say(_sentence(row))
@@ -125,7 +125,7 @@ def _list(context: DirectoryContext, depth: int | None, *, as_json: bool) -> int
             for entry in shown
         ]
         warnings = [finding._asdict() for finding in findings]
-        say_json({"entries": rows, "files": files, "size": total, "warnings": warnings})
+        say_data({"entries": rows, "files": files, "size": total, "warnings": warnings})
         return 0
     for entry in shown:
         slash = "/" if entry.kind == "dir" else ""
@@ -148,7 +148,7 @@ def _list_ignored(context: DirectoryContext, *, as_json: bool) -> int:
             assert decision is not None
             rows.append({"path": inner, "line": decision.line, "pattern": decision.pattern})
     if as_json:
-        say_json(rows)
+        say_data(rows)
         return 0
     name = context.ignore.name if context.ignore is not None else ""
     for row in rows:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from buildah_py.cli.printing import say, say_json
+from buildah_py.cli.printing import say, say_data
 from buildah_py.cli.tables import FORMATS, one_line
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
         changes = list(compare_files(before.view, now.view, times=args.times))
         properties = compare_configs(before.config, now.config, times=args.times)
     if args.format == "json":
-        say_json({"files": [change._asdict() for change in changes], "config": [one._asdict() for one in properties]})
+        say_data({"files": [change._asdict() for change in changes], "config": [one._asdict() for one in properties]})
     else:
         show_differences(changes, properties)
     return EXIT_DIFFERENT if changes or properties else 0

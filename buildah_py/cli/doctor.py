@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
-from buildah_py.cli.printing import say, say_json
+from buildah_py.cli.printing import say, say_data
 
 if TYPE_CHECKING:
     import argparse
@@ -64,7 +64,7 @@ def examine() -> Iterator[Diagnosis]:
 
 def _report(findings: list[Diagnosis], *, json: bool) -> int:
     if json:
-        say_json([finding._asdict() for finding in findings])
+        say_data([finding._asdict() for finding in findings])
     else:
         width = max(len(finding.subject) for finding in findings)
         for finding in findings:

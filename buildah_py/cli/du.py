@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from buildah_py.cli.printing import say, say_json, warn
+from buildah_py.cli.printing import say, say_data, warn
 from buildah_py.cli.tables import FORMATS, human, one_line, room, short, since, table
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     with open_store() as store:
         report = report_usage(store, warn)
     if args.format == "json":
-        say_json(_as_json(report))
+        say_data(_as_json(report))
     else:
         _print(report, verbose=args.verbose)
     return 0
@@ -72,7 +72,7 @@ def _print(report: DiskUsage, *, verbose: bool) -> None:
         say(table(lines) + "\n")
     parts = report.parts
     summary = [
-        ("PART", "ON DISK", "OF THAT CAN BE PRUNED"),
+        ("PART", "ON DISK", "OF THAT NO IMAGE HOLDS"),
         ("layers", human(parts.layers), human(report.cache)),
         ("blobs", human(parts.blobs), ""),
         ("cache mounts", human(parts.cache_mounts), human(sum(mount.disk for mount in report.cache_mounts))),
@@ -82,6 +82,7 @@ def _print(report: DiskUsage, *, verbose: bool) -> None:
         ("database", human(parts.database), ""),
         ("unfinished", human(parts.staging), ""),
         ("what failed steps left", human(parts.failed), human(parts.failed)),
+        ("logs of containers", human(parts.containers), human(parts.containers)),
         ("total", human(parts.total), ""),
     ]
     say(table(summary))

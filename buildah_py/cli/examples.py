@@ -23,7 +23,8 @@ EXAMPLES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "run": (
         ("pybuild run --rm -it app sh", "a shell in a container"),
         ("pybuild run --rm -v $PWD:/src -w /src app make", "a command on files of this directory"),
-        ("pybuild run --rm --network=host app", "a server that this machine reaches"),
+        ("pybuild run --rm -p 8080:80 app", "a server that this machine reaches"),
+        ("pybuild run -d --name web -p 8080:80 app", "the same in the background"),
     ),
     "shell": (("pybuild shell app", "a shell in an image"), ("pybuild shell --stage build .", "in a stage")),
     "push": (

@@ -48,6 +48,15 @@ def explain(error: BaseException) -> tuple[str, str, int]:
     return *_internal(error), EXIT_BUILDER
 
 
+def tell_programs(error: BaseException, progress: str) -> None:
+    """Have what ended a command before it had a renderer be an event, where `--progress` asks for these."""
+    from buildah_py.progress.choose import JSON, renderer
+
+    if progress in JSON and not getattr(error, "was_told", False) and not isinstance(error, BrokenPipeError):
+        with renderer(progress, err=sys.stderr, out=sys.stdout, env=os.environ) as sink:
+            sink(event_of(error))
+
+
 def event_of(error: BaseException) -> Error:
     """Give what ended a command as an event, for the readers of these; `tell` says no more of it then."""
     from buildah_py.errors import BuildFileError

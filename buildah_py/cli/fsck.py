@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from buildah_py.cli.printing import complain, say, say_json
+from buildah_py.cli.printing import complain, say, say_data
 from buildah_py.cli.tables import FORMATS, count
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
 
     found = fsck(own_root(), repair=args.repair, tell=complain)
     if args.format == "json":
-        say_json({**found._asdict(), "faults": [fault._asdict() for fault in found.faults]})
+        say_data({**found._asdict(), "faults": [fault._asdict() for fault in found.faults]})
     else:
         for fault in found.faults:
             say(f"{fault.what} {fault.name}: {fault.problem}" + (f" ({fault.done})" if fault.done else ""))

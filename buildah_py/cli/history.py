@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from buildah_py.cli.printing import say, say_exactly, say_json
+from buildah_py.cli.printing import say, say_data, say_exactly
 from buildah_py.cli.tables import WIDTH, ago, check_format, human, is_template, one_line, room, short, table
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
         say_exactly(render_rows(args.format, [_row(line, whole=args.no_trunc) for line in lines]))
         return 0
     if args.format == "json":
-        say_json([line._asdict() for line in lines])
+        say_data([line._asdict() for line in lines])
         return 0
     rows = [("LAYER", "CREATED", "SIZE", "CREATED BY")]
     rows += [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from buildah_py.cli.printing import say, say_exactly, say_json, warn
+from buildah_py.cli.printing import say, say_data, say_exactly, warn
 from buildah_py.cli.tables import ago, check_format, human, is_template, room, short, table
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
         say_exactly(render_rows(args.format, [_row(image) for image in found]))
         return 0
     if args.format == "json":
-        say_json([image._asdict() for image in found])
+        say_data([image._asdict() for image in found])
         return 0
     if args.quiet:
         for digest in dict.fromkeys(image.id for image in found):

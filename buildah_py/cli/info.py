@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from buildah_py.cli.printing import say, say_exactly, say_json
+from buildah_py.cli.printing import say, say_data, say_exactly
 
 if TYPE_CHECKING:
     import argparse
@@ -27,7 +27,7 @@ def run(args: argparse.Namespace) -> int:
     """Print the facts."""
     facts = _facts()
     if args.format == "json":
-        say_json(facts)
+        say_data(facts)
     elif args.format:
         from buildah_py.cli.template import render
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from buildah_py.cli.printing import say, say_json
+from buildah_py.cli.printing import say, say_data
 from buildah_py.cli.tables import FORMATS, WIDTH, human, one_line, room, short, table
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
 
             write_page(args.html, layers_page(args.name, image.id, report, areas(store, image)))
     if args.format == "json":
-        say_json({name: [one._asdict() for one in items] for name, items in report._asdict().items()})
+        say_data({name: [one._asdict() for one in items] for name, items in report._asdict().items()})
         return 0
     if args.html:
         return 0

@@ -18,20 +18,33 @@ if TYPE_CHECKING:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add = parser.add_argument
-    add("words", metavar="[BUILD] [STEP]", nargs="*", default=[], help="a build as `pybuild builds` lists it, "
-        "^N for the one N before the last, or an image's name; default: the last. And a step: its number in the build, "
-        "or STAGE/NUMBER; default: all that printed something")  # fmt: skip
+    add("-f", "--follow", action="store_true", help="of a container: go on until it ends")
+    add("-n", "--tail", metavar="N", default="all", help="of a container: only the last N lines")
+    add("-t", "--timestamps", action="store_true", help="of a container: put the time in front of each line")
+    add("words", metavar="[CONTAINER|BUILD] [STEP]", nargs="*", default=[], help="a container's name or id; or a build "
+        "as `pybuild builds` lists it, ^N for the one N before the last, or an image's name; default: the last. And a "
+        "step: its number in the build, or STAGE/NUMBER; default: all that printed something")  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print what the steps of a build have printed."""
+    """Print what a container, or the steps of a build, have printed."""
     from buildah_py.api.state import own_root
     from buildah_py.errors import UsageError
     from buildah_py.history.builds import find_build, find_step, is_step
 
     words = list(args.words)
     if len(words) > 2:
-        raise UsageError(f"logs: `{words[2]}` is too much", hint="pybuild logs [BUILD] [STEP]")
+        raise UsageError(f"logs: `{words[2]}` is too much", hint="pybuild logs [CONTAINER], or [BUILD] [STEP]")
+    if len(words) == 1 and _is_container(own_root(), words[0]):
+        from buildah_py.cli.container_logs import print_log
+
+        return print_log(own_root(), words[0], follow=args.follow, tail=args.tail, stamped=args.timestamps)
+    if args.follow or args.timestamps or args.tail != "all":
+        from buildah_py.store.containers import find_container
+
+        if not words:
+            raise UsageError("logs: -f, -t and --tail are for containers", hint="name one; `pybuild ps -a` lists them")
+        find_container(own_root(), words[0])
     wanted = words.pop() if len(words) == 2 or (words and is_step(words[0])) else ""
     build = find_build(own_root(), words[0] if words else "")
     steps = [find_step(build, wanted)] if wanted else list(build.steps)
@@ -43,8 +56,27 @@ def run(args: argparse.Namespace) -> int:
         _print(path)
     if not found:
         what = f"step {wanted} of the build {build.id}" if wanted else f"the build {build.id}"
-        complain(f"pybuild: {what} printed nothing")
+        why = f", and failed:\n{build.error}" if build.error and not wanted else ""
+        complain(f"pybuild: {what} printed nothing{why}")
     return 0
+
+
+def _is_container(root: str, word: str) -> bool:
+    """Tell whether a word is a container's; said is what else it may be. Raises UsageError for one of several."""
+    from buildah_py.errors import NotFound
+    from buildah_py.history.builds import find_build
+    from buildah_py.store.containers import find_container
+
+    try:
+        found = find_container(root, word)
+    except NotFound:
+        return False
+    try:
+        build = find_build(root, word)
+    except NotFound:
+        return True
+    complain(f"pybuild: {word} is the container {found.short}, and the build {build.id} too: `pybuild logs {build.id}`")
+    return True
 
 
 def _print(path: str) -> None:

@@ -15,6 +15,8 @@ from buildah_py.progress.text import clean, is_read_for_commands, without_comman
 if TYPE_CHECKING:
     from typing import TextIO
 
+SCHEMA: Final = 1
+"""Number of the forms of `--format=json`."""
 _HIDDEN: Final = "[\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]"
 
 
@@ -48,6 +50,15 @@ def say_json(value: Any) -> None:
     text = json.dumps(value, indent=2, ensure_ascii=False)
     text = re.sub(_HIDDEN, lambda found: f"\\u{ord(found[0]):04x}", text).replace("##[", "##\\u005b")
     sys.stdout.write(text.encode("utf-8", "backslashreplace").decode() + "\n")
+
+
+def say_data(value: dict[str, Any] | list[dict[str, Any]]) -> None:
+    """Print what `docs/schema/` describes, with the number of its form; each object of a list has it.
+
+    A list stays one: whoever goes through it need not know of the number.
+    """
+    numbered = [{"schema": SCHEMA, **one} for one in value] if isinstance(value, list) else {"schema": SCHEMA, **value}
+    say_json(numbered)
 
 
 def _write(stream: TextIO, text: str, end: str = "\n") -> None:

@@ -7,7 +7,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from buildah_py.cli.printing import complain, say, say_json
+from buildah_py.cli.printing import complain, say, say_data
 from buildah_py.cli.tables import FORMATS, count, human
 from buildah_py.store.names import familiar_name
 
@@ -23,7 +23,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options; spelled as `docker` and `buildah` spell them."""
     add = parser.add_argument
     add("-a", "--all", action="store_true", help="also images that have a name, what their builds need, and all logs")
-    add("--images", action="store_true", help="only images, with layers that are not a step's: the cache stays")
+    only = parser.add_mutually_exclusive_group()
+    only.add_argument(
+        "--images", action="store_true", help="only images, with layers that are not a step's: the cache stays"
+    )
+    only.add_argument(
+        "--cache",
+        action="store_true",
+        help="only layers that no image holds, and cache mounts; with --all those too that builds of named images need",
+    )
     add("--dry-run", action="store_true", help="only tell what would be removed")
     add(
         "--filter",
@@ -46,7 +54,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Remove unnamed images, and layers that neither an image nor its build needs; the least recently used first."""
-    from buildah_py.api.prune import cached_layers, layers_of_builds, parse_filters
+    from buildah_py.api.prune import cached_layers, hold_builds, parse_filters
     from buildah_py.api.state import own_root
     from buildah_py.cli.stores import open_store
     from buildah_py.store import reserve
@@ -55,7 +63,8 @@ def run(args: argparse.Namespace) -> int:
 
     sizes = [parse_size(text) for text in (args.max_used_space, args.keep_storage) if text]
     rules = parse_filters(args.filter, time.time_ns())._replace(
-        named=args.all,
+        named=args.all and not args.cache,
+        cache_only=args.cache,
         keep=max(sizes) if sizes else None,
         min_free=parse_size(args.min_free_space) if args.min_free_space else None,
         dry_run=args.dry_run,
@@ -68,18 +77,20 @@ def run(args: argparse.Namespace) -> int:
         if args.images:
             rules = rules._replace(held=cached_layers(store))
         elif not args.all and rules.keep is None and rules.min_free is None:
-            rules = rules._replace(held=layers_of_builds(store))
+            rules = hold_builds(rules, store)
         if _is_to_be_asked(args) and not _agrees(collect(store, rules._replace(dry_run=True))):
             complain("pybuild: nothing is removed")
             return 1
         done = collect(store, rules)
     images = [name if name.startswith("sha256:") else familiar_name(name) for name in done.images]
     if args.format == "json":
-        say_json({**done._asdict(), "images": images})
+        say_data({**done._asdict(), "images": images})
     else:
         removed, freed, are = ("would remove", "free", "would be") if args.dry_run else ("removed", "freed", "are")
         for name in images:
             say(f"{removed} the image {name}")
+        if done.containers:
+            say(f"{removed} the status and log of {count(done.containers, 'container')} that had ended")
         say(
             f"{removed} {count(len(images), 'image')}, {count(done.layers, 'layer')} and "
             f"{count(done.cache_mounts, 'cache mount')}, {freed} {human(done.freed)}; {human(done.used)} {are} in use"

@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from buildah_py.cli.printing import say, say_json
+from buildah_py.cli.printing import say, say_data
 from buildah_py.cli.tables import FORMATS, short
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
         )
     same = not found.changes and not found.properties
     if args.format == "json":
-        say_json(
+        say_data(
             {
                 **found._asdict(),
                 "same": same,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from buildah_py.cli.printing import say, say_exactly, say_json
+from buildah_py.cli.printing import say, say_data, say_exactly
 
 if TYPE_CHECKING:
     import argparse
@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
     facts = {"Version": __version__, "Os": host.os, "Arch": host.architecture, "KernelVersion": os.uname().release}
     value = {"Client": facts, "Server": facts, "Version": __version__}
     if args.format == "json":
-        say_json(value)
+        say_data(value)
     else:
         from buildah_py.cli.template import render
 

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from buildah_py.cli import build as building
-from buildah_py.cli.printing import say, say_json
+from buildah_py.cli.printing import say, say_data
 from buildah_py.errors import UsageError
 from buildah_py.sources.urls import context_url, redact
 
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
 
         write_page(args.html, why_page(report, _about(args)))
     if args.format == "json":
-        say_json(as_data(report))
+        say_data(as_data(report))
     elif not args.html:
         from buildah_py.cli.why_text import lines
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from buildah_py.sandbox import Container, ContainerSpec, Sandbox
+    from buildah_py.sandbox.ports import Listeners
     from buildah_py.sandbox.spec import ObservedLayers
 
 
@@ -63,6 +64,7 @@ class Containers:
         stderr: int,
         shaped: Callable[[ContainerSpec], object] = lambda _: None,
         observed: Callable[[ContainerSpec], ObservedLayers | None] = lambda _: None,
+        listeners: Listeners | None = None,
     ) -> Container:
         """Start a container, which has to be `held` then; `shaped` is told what it is like with all options.
 
@@ -74,13 +76,19 @@ class Containers:
         spec = self._shape(spec)
         shaped(spec)
         container = self._open().start_container(
-            spec, stdin=stdin, stdout=stdout, stderr=stderr, observed=observed(spec)
+            spec, stdin=stdin, stdout=stdout, stderr=stderr, observed=observed(spec), listeners=listeners
         )
         with self._lock:
             self._running.add(container)
             if self._cancellation.is_set():
                 container.kill()
         return container
+
+    def join(
+        self, running: Container, spec: ContainerSpec, *, stdin: int = 0, stdout: int = 1, stderr: int = 2
+    ) -> Container:
+        """Start a further command in a container that runs; `spec` is as it was shaped. Raises SandboxError."""
+        return self._open().join_container(running, spec, stdin=stdin, stdout=stdout, stderr=stderr)
 
     @contextmanager
     def held(self, container: Container) -> Iterator[None]:

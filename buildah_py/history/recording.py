@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from buildah_py.api.opening import BuildSession
     from buildah_py.api.request import BuildRequest
     from buildah_py.cache import Record
+    from buildah_py.errors import BuildFileError
     from buildah_py.plan import Node
     from buildah_py.progress.events import Event
     from buildah_py.store import Store
@@ -117,9 +118,16 @@ class BuildHistory:
         error: BaseException | None = None,
     ) -> str:
         """Write the record; its path, "" where that cannot be done. `error` is what the build failed of."""
-        store = session.worker.store
+        file, context = session.build_file.source.name, session.main.lasting
+        return self._record(session.worker.store, file, context, records, image, names, error)
+
+    def write_unread(self, store: Store, context: str | None, error: BuildFileError) -> str:
+        """Write the record of a build whose file does not parse, as `write` does."""
+        return self._record(store, error.source.name, context, {}, "", (), error)
+
+    def _record(self, store: Store, *described: Any) -> str:
         try:
-            return self._write(store, self._described(session, records, image, names, error))
+            return self._write(store, self._described(store, *described))
         except (OSError, StoreError) as fault:
             debug.log("the record of the build cannot be written: %s", fault)
             return ""
@@ -129,13 +137,14 @@ class BuildHistory:
 
     def _described(
         self,
-        session: BuildSession,
+        store: Store,
+        file: str,
+        context: str | None,
         records: Mapping[int, Record],
         image: str,
         names: Iterable[str],
         error: BaseException | None,
     ) -> dict[str, object]:
-        store, request, main = session.worker.store, self._request, session.main
         seconds = self._now()
         stopped = isinstance(error, Interrupted) or (error is not None and not isinstance(error, Exception))
         return {
@@ -146,10 +155,10 @@ class BuildHistory:
             "seconds": round(seconds, 4),
             "outcome": "done" if error is None else events.CANCELLED if stopped else events.FAILED,
             "error": "" if error is None else _bounded(str(error)),
-            "file": redact(session.build_file.source.name),
-            "context": redact(main.lasting or ""),
-            "target": request.target,
-            "platform": request.platform,
+            "file": redact(file),
+            "context": redact(context or ""),
+            "target": self._request.target,
+            "platform": self._request.platform,
             "names": [familiar_name(name) for name in names],
             "image": image,
             "steps": list(self._described_steps(store, records)),

@@ -131,6 +131,11 @@ class ImageConfig:
         return dict(sorted((self._container.get("Labels") or {}).items()))
 
     @property
+    def stop_signal(self) -> str:
+        """The signal that asks a container to end, as it was written; `""` for the usual one."""
+        return str(self._container.get("StopSignal") or "")
+
+    @property
     def diff_ids(self) -> tuple[str, ...]:
         """The digests of the uncompressed layers, lowest first."""
         return tuple(self._raw["rootfs"]["diff_ids"])

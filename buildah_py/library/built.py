@@ -66,9 +66,17 @@ class Built(NamedTuple):
         except NotFound:
             return f"<code>{escape(' '.join([*self.names, self.id]))}</code>"
 
-    def save(self, path: str, *, form: str = "docker-archive", compression: str | None = None) -> None:
+    def save(
+        self,
+        path: str,
+        *,
+        form: str = "docker-archive",
+        compression: str | None = None,
+        on_event: Callable[[Event], object] = lambda _: None,
+    ) -> None:
         """Write the image to a file, or a directory with `form="oci-dir"`; see `buildah_py.save`."""
-        save([*self.names] or [self.id], path, form=form, compression=compression, root=self.root)
+        names = [*self.names] or [self.id]
+        save(names, path, form=form, compression=compression, root=self.root, on_event=on_event)
 
 
 def save(
@@ -78,26 +86,31 @@ def save(
     form: str = "docker-archive",
     compression: str | None = None,
     root: str | None = None,
+    on_event: Callable[[Event], object] = lambda _: None,
 ) -> None:
     """Write images of the store to a file, or with `form="oci-dir"` to a directory, as `pybuild save` does.
 
     `form` may be `oci-archive` too. Layers that were made here are compressed with `gzip`, or as `compression` says:
-    `zstd`, `uncompressed`. Raises NotFound, UsageError, OutputError.
+    `zstd`, `uncompressed`. `on_event` is called with transfers (`Moved`) as they go on. Raises NotFound, UsageError,
+    OutputError.
     """
     environ = environ_of(root)
     request = ([names] if isinstance(names, str) else list(names), os.fspath(path), form, compression, environ)
-    call_as_needed("buildah_py.library.built:_save", request, environ, lambda _: None)
+    call_as_needed("buildah_py.library.built:_save", request, environ, on_event)
 
 
-def _save(request: tuple[list[str], str, str, str | None, Mapping[str, str]], _on_event: object) -> None:
+def _save(
+    request: tuple[list[str], str, str, str | None, Mapping[str, str]], on_event: Callable[[Event], object]
+) -> None:
     from buildah_py.api.state import open_store
+    from buildah_py.meter import Listening
     from buildah_py.registry import RegistryOptions
     from buildah_py.transfer.provider import Registries
     from buildah_py.transfer.save import save as write
 
     names, path, form, compression, environ = request
     options = RegistryOptions.from_environment(environ)
-    with open_store(environ, Registries(environ, lambda: options)) as store:
+    with Listening(on_event), open_store(environ, Registries(environ, lambda: options)) as store:
         write(store, names, path, options, form=form, compression=compression)
 
 

@@ -130,3 +130,11 @@ def close_range(first: int, last: int = 0xFFFFFFFF) -> None:
         if ctypes.get_errno() != errno.ENOSYS:  # came with Linux 5.9
             check(-1)
         os.closerange(first, min(last + 1, os.sysconf("SC_OPEN_MAX")))
+
+
+def close_all_but(*descriptors: int) -> None:
+    """Close all descriptors but these and the standard streams."""
+    wanted = sorted({0, 1, 2, *descriptors})
+    for below, above in zip(wanted, [*wanted[1:], 1 << 31], strict=True):
+        if above - below > 1:
+            close_range(below + 1, above - 1)

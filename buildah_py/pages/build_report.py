@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from buildah_py.errors import NotFound
+from buildah_py.history.trends import trend_of
 from buildah_py.pages.report import Extras, report_page
 
 if TYPE_CHECKING:
@@ -29,18 +30,19 @@ def build_report(build: PastBuild, store: Store, *, markdown: bool = False) -> s
 def look(build: PastBuild, store: Store) -> Extras:
     """Find what there is to show of a build beside its record."""
     output = {step.id: tail(path) for step in build.steps if step.outcome == "failed" and (path := build.log(step.id))}
+    without = Extras(output=output, trend=trend_of(store.root, build))
     if not build.image:
-        return Extras(output=output)
+        return without
     from buildah_py.query.image import open_image, report_layers
     from buildah_py.query.space import areas, is_here
 
     try:
         image = open_image(store, build.image)
     except NotFound:
-        return Extras(output=output)
+        return without
     if not is_here(store, image):
-        return Extras(output=output)
-    return Extras(report_layers(store, image, most=_MOST_FILES), areas(store, image), output)
+        return without
+    return without._replace(layers=report_layers(store, image, most=_MOST_FILES), areas=areas(store, image))
 
 
 def tail(path: str) -> str:

@@ -8,11 +8,13 @@ from buildah_py.pages.graph import by_stage, graph
 from buildah_py.pages.page import page
 from buildah_py.pages.text import count, facts, line, moment, safe, seconds, size, with_code
 from buildah_py.pages.timeline import WORDS, critical_path, facts_of, legend, timeline
+from buildah_py.pages.trend import section
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from buildah_py.history.builds import PastBuild, PastStep
+    from buildah_py.history.trends import Trend
     from buildah_py.query.image import LayersReport
     from buildah_py.query.space import Area
 
@@ -32,12 +34,13 @@ class Extras(NamedTuple):
     """Further things to show of a build.
 
     `layers` and `areas` are those of its image, None and empty where that is not here; `output` the last lines that a
-    failed step printed, by its id.
+    failed step printed, by its id; `trend` this build with those before it.
     """
 
     layers: LayersReport | None = None
     areas: Sequence[Sequence[Area]] = ()
     output: Mapping[int, str] = {}
+    trend: Trend | None = None
 
 
 def report_page(build: PastBuild, found: Extras) -> str:
@@ -121,6 +124,8 @@ def _sections(build: PastBuild, found: Extras) -> Iterator[str]:
             "down to what is FROM it, a dashed one to what copies out of it. Bars are the times.</p>"
             f'\n<div class="map">{drawn}</div></section>\n'
         )
+    if found.trend is not None:
+        yield section(found.trend)
     yield "<section><h2>Steps</h2>\n" + "".join(_steps(build, path, found.output)) + "</section>\n"
     if build.warnings:
         items = "".join(f"<li>{with_code(text)}</li>\n" for _, text in build.warnings)

@@ -126,18 +126,21 @@ def legend(build: PastBuild) -> str:
         ("none", "cancelled", "cancelled" in kinds),
         ("export", "exported", exported),
     ]
+    path = (
+        '<li><svg viewBox="0 0 10 10" aria-hidden="true"><line class="critical" x1="1" x2="9" y1="5" y2="5"/></svg>'
+        "critical path: what the build waited for</li>"
+    )
+    return swatches(((name, text) for name, text, wanted in shown if wanted), path if kinds else "")
+
+
+def swatches(shown: Iterable[tuple[str, str]], more: str = "") -> str:
+    """Explain colours, by the classes that have them; `more` items follow as they are."""
     items = "".join(
         '<li><svg viewBox="0 0 10 10" aria-hidden="true"><rect width="10" height="10" rx="2.5" '
         f'class="{name} of"/></svg>{text}</li>'
-        for name, text, wanted in shown
-        if wanted
+        for name, text in shown
     )
-    if kinds:
-        items += (
-            '<li><svg viewBox="0 0 10 10" aria-hidden="true"><line class="critical" x1="1" x2="9" y1="5" y2="5"/></svg>'
-            "critical path: what the build waited for</li>"
-        )
-    return f'<ul class="legend">{items}</ul>\n'
+    return f'<ul class="legend">{items}{more}</ul>\n'
 
 
 def facts_of(step: PastStep, critical: Iterable[int] = ()) -> list[str]:

@@ -43,22 +43,27 @@ class Bars(Screen):
 
 
 class SparseLines(Ticking):
-    """A line for each transfer every `silence` seconds."""
+    """A line for each transfer every `silence` seconds, one in all where short ones follow each other."""
 
     silence = 10.0
 
     def _begin(self) -> None:
         self._transfers = Transfers()
+        self._said: float | None = None
 
     def _show(self, event: Event) -> None:
         if isinstance(event, Moved):
-            self._transfers.follow(event, self._clock())
+            now = self._clock()
+            self._transfers.follow(event, now)
+            self._said = now if self._said is None else self._said
             self._tick_from_now_on()
 
     def _tick(self) -> None:
         now = self._clock()
-        for moving in self._transfers:
-            if now - moving.said >= self.silence:
-                moving.said = now
-                self._err.write(f"{sentence(moving, now)}\n")
-                self._err.flush()
+        due = [moving for moving in self._transfers if now - moving.said >= self.silence]
+        if not due and self._said is not None and now - self._said >= self.silence:
+            due = list(self._transfers)[-1:]
+        for moving in due:
+            moving.said = self._said = now
+            self._err.write(f"{sentence(moving, now)}\n")
+            self._err.flush()

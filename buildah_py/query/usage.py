@@ -33,7 +33,7 @@ class ImageUsage(NamedTuple):
 class DiskUsage(NamedTuple):
     """`cache` are the bytes of the `cached` layers that no image holds, and of blobs that can be made again.
 
-    `pybuild prune` would free them.
+    `pybuild prune --cache --all` would free them; without `--all` what the builds of named images need stays.
     """
 
     images: list[ImageUsage]

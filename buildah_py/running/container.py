@@ -1,4 +1,4 @@
-"""One container on this process's own standard streams, on layers of the store; what it writes is thrown away."""
+"""One container on layers of the store, on standard streams or in the background; what it writes is thrown away."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from buildah_py.engine.containers import Cancellation, Containers
 from buildah_py.engine.file_systems import FileSystems
 from buildah_py.errors import NotFound
-from buildah_py.sandbox.streams import close, lent, signals_passed_on
+from buildah_py.running.keeping import Keeping
+from buildah_py.sandbox.streams import close, lent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from buildah_py.sandbox import Container, ContainerSpec
+    from buildah_py.sandbox import ContainerSpec
     from buildah_py.store import Store
 
 
@@ -86,37 +87,52 @@ def run_container(
     warn: Callable[[str], object],
     *,
     interactive: bool = False,
+    kept: Keeping | None = None,
 ) -> int:
-    """Run a container on this process's own standard streams; the command's exit status."""
+    """Run a container on this process's own standard streams; the command's exit status.
+
+    Others find it, and it has its ports, where it is `kept`.
+    """
     from buildah_py.sandbox import Sandbox
 
     containers = Containers(lambda: Sandbox(store.path("sandbox")), Cancellation(), shape)
+    kept = kept or Keeping(warn=warn, tell=warn)
     try:
+        if kept.log:
+            return _in_background(containers, spec, kept, stdin=interactive)
         if spec.tty:
-            container, status = _on_terminal(containers, spec)
-        else:
-            container, status = _on_streams(containers, spec, stdin=interactive)
-        for warning in container.warnings:
-            warn(warning)
-        return status
+            return _on_terminal(containers, spec, kept)
+        return _on_streams(containers, spec, kept, stdin=interactive)
     finally:
         containers.close()
 
 
-def _on_terminal(containers: Containers, spec: ContainerSpec) -> tuple[Container, int]:
+def _on_terminal(containers: Containers, spec: ContainerSpec, kept: Keeping) -> int:
     from buildah_py.sandbox.terminal import attach
 
-    container = containers.start(spec, stdin=0, stdout=1, stderr=2)
-    with containers.held(container), signals_passed_on(container):
+    container = kept.start(containers, spec, stdin=0, stdout=1, stderr=2)
+    with containers.held(container), kept.signals(container), kept.watched(containers, container):
         attach(container)
-        return container, container.wait().status
+        return kept.ended(container)
 
 
-def _on_streams(containers: Containers, spec: ContainerSpec, *, stdin: bool) -> tuple[Container, int]:
+def _on_streams(containers: Containers, spec: ContainerSpec, kept: Keeping, *, stdin: bool) -> int:
     with lent(stdin=stdin) as streams:
         try:
-            container = containers.start(spec, stdin=streams.stdin, stdout=streams.stdout, stderr=streams.stderr)
+            container = kept.start(containers, spec, stdin=streams.stdin, stdout=streams.stdout, stderr=streams.stderr)
         finally:
             close(streams)
-        with containers.held(container), signals_passed_on(container):
-            return container, container.wait().status
+        with containers.held(container), kept.signals(container), kept.watched(containers, container):
+            return kept.ended(container)
+
+
+def _in_background(containers: Containers, spec: ContainerSpec, kept: Keeping, *, stdin: bool) -> int:
+    """Run it with its output in its log. Nothing comes to be read; where it is to read, it waits without end."""
+    from buildah_py.running.log import Logged
+
+    with Logged(kept.log, terminal=spec.tty, stdin=stdin) as logged:
+        container = kept.start(containers, spec, **logged.lend())
+        with containers.held(container), kept.signals(container), kept.watched(containers, container):
+            logged.begin(container)
+            kept.begin(container)
+            return kept.ended(container, lambda: logged.problem)

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from buildah_py.sandbox.client import Container, Sandbox
+    from buildah_py.sandbox.client import Sandbox
     from buildah_py.sandbox.operations import BindMount, FileMount, Operation, OverlayMount, StubFile, TmpfsMount
     from buildah_py.sandbox.spec import ContainerSpec, ExitStatus, ResourceLimits
+    from buildah_py.sandbox.started import Container
 
 __all__ = [
     "BindMount",
@@ -26,7 +27,8 @@ __all__ = [
 ]
 
 _HOMES = {
-    "client": ("Container", "Sandbox"),
+    "client": ("Sandbox",),
+    "started": ("Container",),
     "operations": ("BindMount", "FileMount", "Operation", "OverlayMount", "StubFile", "TmpfsMount"),
     "spec": ("ContainerSpec", "ExitStatus", "ResourceLimits"),
 }

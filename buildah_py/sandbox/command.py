@@ -10,11 +10,12 @@ import _socket
 import errno
 import fcntl
 import os
+import stat
 
 from buildah_py.linux import process
 from buildah_py.linux.paths import openat2
 from buildah_py.sandbox import idmap
-from buildah_py.sandbox.refusal import Doing, RefusedError, report
+from buildah_py.sandbox.refusal import Doing, RefusedError, report, tell
 from buildah_py.sandbox.rlimits import set_limit
 
 TYPE_CHECKING = False
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     from buildah_py.image import users
 
 _TIOCSCTTY = 0x540E
-FORWARDED = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGWINCH", "SIGCONT", "SIGALRM")
+_OWN = ("KILL", "STOP", "CHLD", "SEGV", "BUS", "FPE", "ILL", "ABRT", "TRAP", "SYS", "PIPE")
+FORWARDED = tuple(sorted(_signal.valid_signals() - {getattr(_signal, f"SIG{name}") for name in _OWN}))
 """Signals of the first process that are for the command; they are blocked until it is there."""
 _NOT_FOUND, _NOT_EXECUTABLE = 127, 126
 
@@ -49,23 +51,35 @@ def become(
             # Here the mounts are a copy, and the descriptor leads to the original.
             root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         with Doing(f"working directory {container['cwd']}"):
-            _enter_working_directory(root, container["cwd"])
-        channel, waiting = _arrange_descriptors(streams, channel, waiting)
-        _execute(container, who, waiting)
+            enter_directory(root, container["cwd"])
+        arrange_descriptors(streams, channel.detach(), waiting)
+        channel, waiting = _socket.socket(fileno=3), 4
+        failed = announce(channel) if container["joinable"] else -1
+        begin_session(container)
+        environment = environment_of(container, who)
+        if not os.read(waiting, 1):  # who watches is gone
+            os._exit(125)
+        for limit in container["rlimits"]:
+            set_limit(*limit)
+        with Doing("giving up privileges"):
+            drop_privileges(container, who)
+        execute(container, environment, failed)
     except Exception as error:  # noqa: BLE001 (the edge of this process: whoever waits must hear of it)
         report(channel, error)
     finally:
         os._exit(125)
 
 
-def _enter_working_directory(root: int, path: str) -> None:
-    """Enter a directory of the new root, which no link of /proc leads out of. One that is missing is made, as by runc.
+def enter_directory(root: int, path: str, *, make: bool = True) -> None:
+    """Enter a directory of a root, which no link of /proc leads out of. One that is missing is made, as by runc.
 
     Root looks for it: a directory that only root may enter can be where a user's command begins, as with docker.
     """
     try:
         here = openat2(root, path, os.O_PATH | os.O_DIRECTORY)
     except FileNotFoundError:
+        if not make:
+            raise
         _make_directories(root, path)
         here = openat2(root, path, os.O_PATH | os.O_DIRECTORY)
     os.fchdir(here)
@@ -88,43 +102,88 @@ def _make_directories(root: int, path: str) -> None:
         above += f"{name}/"
 
 
-def _arrange_descriptors(
-    streams: tuple[int, int, int], channel: _socket.socket, waiting: int
-) -> tuple[_socket.socket, int]:
-    """Leave nothing open but 0, 1, 2 and, until the exec, the channel and the pipe; gives these two."""
-    high = [fcntl.fcntl(one, fcntl.F_DUPFD_CLOEXEC, 10) for one in (*streams, channel.detach(), waiting)]
+def nameless(streams: tuple[int, ...], *, terminal: bool) -> tuple[int, ...]:
+    """Give those of a command's streams that it may own: pipes that have no name on the machine, its own terminal."""
+    found = [
+        stream
+        for stream in {*streams}
+        if terminal or (stat.S_ISFIFO(os.fstat(stream).st_mode) and _is_pipe(f"/proc/self/fd/{stream}"))
+    ]
+    return tuple(found)
+
+
+def _is_pipe(path: str) -> bool:
+    return os.readlink(path).startswith("pipe:")
+
+
+def give(streams: tuple[int, ...], uid: int) -> None:
+    """Let the command's user own them, so that it can open /dev/stdout, as runtimes do.
+
+    What belongs to somebody who does not exist in our user namespace stays his.
+    """
+    for stream in streams:
+        if os.fstat(stream).st_uid != uid:
+            try:
+                os.fchown(stream, uid, -1)
+            except OSError as error:
+                if error.errno not in {errno.EPERM, errno.EINVAL}:
+                    raise RefusedError("giving the command its standard streams", error.strerror or "") from None
+
+
+def arrange_descriptors(streams: tuple[int, ...], *others: int) -> None:
+    """Leave nothing open but 0, 1, 2 and, until an exec, the others as 3, 4 and so on."""
+    high = [fcntl.fcntl(one, fcntl.F_DUPFD_CLOEXEC, 10) for one in (*streams, *others)]
     for number, descriptor in enumerate(high):
         os.dup2(descriptor, number, inheritable=number < len(streams))
     process.close_range(len(high))
-    return _socket.socket(fileno=3), 4
 
 
-def _execute(container: dict[str, Any], who: users.ExecUser, waiting: int) -> None:
+def announce(channel: _socket.socket) -> int:
+    """Say that the command is about to be executed; gives a pipe that is closed by that, for why it could not be."""
+    reading, writing = os.pipe2(os.O_CLOEXEC)
+    tell(channel, ("executing",), reading)
+    os.close(reading)
+    return writing
+
+
+def environment_of(container: dict[str, Any], who: users.ExecUser) -> dict[str, str]:
+    """Give a command's variables."""
+    environment = dict(entry.partition("=")[::2] for entry in container["env"])
+    environment.setdefault("HOME", who.home)
+    return environment
+
+
+def begin_session(container: dict[str, Any]) -> None:
+    """Let go of what commands do not take over from who started them."""
     os.setsid()
-    for name in (*FORWARDED, "SIGPIPE", "SIGXFSZ"):  # Python and we ignore some; that would outlive the exec
-        _signal.signal(getattr(_signal, name), _signal.SIG_DFL)
+    for number in (*FORWARDED, _signal.SIGPIPE):  # Python and we ignore some; that would outlive the exec
+        _signal.signal(number, _signal.SIG_DFL)
     _signal.pthread_sigmask(_signal.SIG_SETMASK, [])
     if container["tty"]:
         fcntl.ioctl(0, _TIOCSCTTY, 0)
     os.umask(container["umask"])
-    environment = dict(entry.partition("=")[::2] for entry in container["env"])
-    environment.setdefault("HOME", who.home)
-    if not os.read(waiting, 1):  # process 1 is gone
-        os._exit(125)
-    for limit in container["rlimits"]:
-        set_limit(*limit)
-    with Doing("giving up privileges"):
-        _drop_privileges(container, who)
+
+
+def execute(container: dict[str, Any], environment: dict[str, str], failed: int) -> NoReturn:
+    """Execute the command; why that cannot be is said on 2, and to the pipe `failed`."""
     try:
         _exec(container["argv"], environment)
     except OSError as error:
         status, why = _explain(error, container["argv"][0])
         name = "".join(filter(str.isprintable, container["argv"][0]))  # an image's, and this may be a terminal
-        os.write(2, f"pybuild: {name}: {why}\n".encode())
+        said = f"{name}: {why}".encode()
+        os.write(2, b"pybuild: " + said + b"\n")
+        _signal.signal(_signal.SIGPIPE, _signal.SIG_IGN)
+        try:
+            if failed != -1:
+                os.write(failed, bytes([status]) + said)
+        except BrokenPipeError:  # who started it does not wait for that
+            os._exit(status)
         os._exit(status)
 
 
-def _drop_privileges(container: dict[str, Any], who: users.ExecUser) -> None:
+def drop_privileges(container: dict[str, Any], who: users.ExecUser) -> None:
+    """Become the command's user, with no more rights than are the container's."""
     wanted: int = container["capabilities"]
     process.limit_bounding_set(wanted)
     process.clear_ambient_capabilities()
@@ -158,7 +217,7 @@ def _drop_privileges(container: dict[str, Any], who: users.ExecUser) -> None:
         process.set_seccomp_filter(container["seccomp"])
 
 
-def _exec(argv: tuple[str, ...], environment: dict[str, str]) -> None:
+def _exec(argv: tuple[str, ...], environment: dict[str, str]) -> NoReturn:
     """Execute as execvpe does, with the container's PATH. Raises the OSError that says most."""
     name = argv[0]
     if "/" in name:

@@ -1,9 +1,12 @@
 """The life of a container's first process: namespaces, mounts, the command, and reaping until nothing is left.
 
 Runs in the child that the helper forks, as process 1 of a new pid namespace. Until the command is executed, what it has
-to say goes over `channel` as marshalled tuples: ("terminal",) and ("root",) with a descriptor, ("error", what, why,
-errno). From then on it holds nothing but a pipe for one ENDED record, and is confined (`confine.py`): a command may get
-at it.
+to say goes over `channel` as marshalled tuples: ("terminal",) and ("root",) with a descriptor, ("namespaces",) with
+those of `joining.KINDS`, ("executing",) with a pipe, ("error", what, why, errno). From then on it but watches the
+command (`watcher.py`).
+
+Where the command is to be process 1 itself (`reaper` is false), the first process forks at once, into another pid
+namespace below its own: the child makes the container and becomes the command, which sees nothing of who watches it.
 """
 
 from __future__ import annotations
@@ -11,9 +14,6 @@ from __future__ import annotations
 import _signal  # type: ignore[import-not-found]  # `signal` itself takes 3 ms for its enums
 import errno
 import os
-import resource
-import stat
-import struct
 import sys
 
 from buildah_py.errors import NotFound
@@ -21,7 +21,7 @@ from buildah_py.image import users
 from buildah_py.linux import keys, mounts, namespaces, process
 from buildah_py.linux.mounts import MOUNT_ATTR_RDONLY
 from buildah_py.linux.paths import read_regular
-from buildah_py.sandbox import command, confine, idmap, observer, rlimits
+from buildah_py.sandbox import command, idmap, joining, observer, rlimits, watcher
 from buildah_py.sandbox.initlayer import InitLayer
 from buildah_py.sandbox.netns import loopback_up, open_to_all_users
 from buildah_py.sandbox.operations import Operation, StubFile, from_wire
@@ -33,9 +33,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
     from typing import Any, NoReturn
-
-ENDED = struct.Struct("=IIQQQ")
-"""Status, signal, microseconds as user and in the kernel, bytes of the largest process."""
 
 
 def main(
@@ -75,7 +72,17 @@ def _run(
     process.set_parent_death_signal(9)
     process.set_dumpable(False)
     # Signals that come before the command is there wait for it.
-    _signal.pthread_sigmask(_signal.SIG_BLOCK, [getattr(_signal, name) for name in command.FORWARDED])
+    _signal.pthread_sigmask(_signal.SIG_BLOCK, command.FORWARDED)
+    waiting, confined = os.pipe2(os.O_CLOEXEC)
+    if not container["reaper"]:
+        with Doing("making a PID namespace"):
+            namespaces.unshare(namespaces.CLONE_NEWPID)
+        child = os.fork()
+        if child:
+            watcher.watch(child, result, confined, container["seccomp_of_first"])
+        process.set_parent_death_signal(9)
+        os.close(confined)
+        os.close(result)
     with Doing("making a session keyring"):
         keys.join_new_session_keyring()
     root = Root(
@@ -99,6 +106,8 @@ def _run(
     who = _mount_all(container, lowers, root, operations)
     if place:
         mounts.umount2(place, mounts.MNT_DETACH)
+    if container["joinable"]:
+        tell(channel, ("namespaces",), *joining.own_namespaces())
     with Doing("entering the new root"):
         _enter(root, pivot=container["isolation"] == "container")
     sys.meta_path.clear()  # whatever was imported from now on would be a file of the image
@@ -112,38 +121,15 @@ def _run(
     streams = tuple(root.null if stream == -1 else stream for stream in streams)  # type: ignore[assignment]
     rlimits.reset(container["usual_rlimits"])
     rlimits.raise_hard(container["rlimits"])
-    _give_streams(streams, idmap.outside(container["id_maps"][0], who.uid), container["tty"])
+    ours = command.nameless(streams, terminal=container["tty"])
+    command.give(ours, idmap.outside(container["id_maps"][0], who.uid))
     tell(channel, ("root",), root.descriptor)  # whoever wants the layer makes it read-only in the end
-    waiting, confined = os.pipe2(os.O_CLOEXEC)
-    child = os.fork()
+    child = os.fork() if container["reaper"] else 0
     if child == 0:
-        os.close(confined)
+        if container["reaper"]:
+            os.close(confined)
         command.become(container, channel, streams, root.descriptor, who, waiting, user_namespace)
-    os.dup2(result, 0, inheritable=False)
-    os.dup2(confined, 1, inheritable=False)
-    process.close_range(2)
-    _pass_signals_on(child)
-    confine.confine(container["seccomp_of_first"])
-    os.write(1, b"1")
-    os.close(1)
-    _reap(child)
-
-
-def _give_streams(streams: tuple[int, ...], uid: int, terminal: bool) -> None:
-    """Let the command's user own its pipes and its own terminal, so that it can open /dev/stdout, as runtimes do.
-
-    Nothing that has a name on the machine is given away, and what belongs to somebody who does not exist in our user
-    namespace stays his.
-    """
-    for stream in {*streams}:
-        kind = os.fstat(stream)
-        pipe = stat.S_ISFIFO(kind.st_mode) and os.readlink(f"/proc/self/fd/{stream}").startswith("pipe:")
-        if kind.st_uid != uid and (pipe or terminal):
-            try:
-                os.fchown(stream, uid, -1)
-            except OSError as error:
-                if error.errno not in {errno.EPERM, errno.EINVAL}:
-                    raise RefusedError("giving the command its standard streams", error.strerror or "") from None
+    watcher.watch(child, result, confined, container["seccomp_of_first"])
 
 
 def _make_namespaces(container: dict[str, Any], network: int) -> None:
@@ -297,40 +283,3 @@ def _unescape(path: bytes) -> bytes:
     for code in (b"\\040", b"\\011", b"\\012", b"\\134"):
         path = path.replace(code, bytes([int(code[1:], 8)]))
     return path
-
-
-def _pass_signals_on(child: int) -> None:
-    def forward(number: int, _frame: object) -> None:
-        try:
-            os.kill(child, number)
-        except ProcessLookupError:
-            return
-
-    for name in command.FORWARDED:
-        _signal.signal(getattr(_signal, name), forward)
-    _signal.pthread_sigmask(_signal.SIG_SETMASK, [])
-
-
-def _reap(child: int) -> None:
-    result = -1
-    while result == -1:
-        pid, status = os.waitpid(-1, 0)
-        if pid == child:
-            result = status
-    try:
-        os.kill(-1, 9)
-    except ProcessLookupError:  # nothing is left
-        alive = False
-    else:
-        alive = True
-    while alive:
-        try:
-            os.waitpid(-1, 0)
-        except ChildProcessError:
-            alive = False
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    killed = os.WTERMSIG(result) if os.WIFSIGNALED(result) else 0
-    status = 128 + killed if killed else os.WEXITSTATUS(result)
-    times = (round(seconds * 1_000_000) for seconds in (used.ru_utime, used.ru_stime))
-    os.write(0, ENDED.pack(status, killed, *times, used.ru_maxrss * 1024))
-    os._exit(0)

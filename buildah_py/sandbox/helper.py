@@ -9,11 +9,23 @@ from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # `signal` itself takes 3 ms for its enums
 import _socket
+import errno
 import os
 import select
 
 from buildah_py.linux import namespaces, process
-from buildah_py.sandbox import capabilities, cgroups, confine, container, idmap, observer, seccomp, wire
+from buildah_py.sandbox import (
+    capabilities,
+    cgroups,
+    confine,
+    container,
+    idmap,
+    joining,
+    observer_process,
+    seccomp,
+    watcher,
+    wire,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,11 +40,21 @@ _WORSE, _WORST = 100, 1000
 class _Running:
     """A container that lives: its first process and the socket over which the main process hears of it."""
 
-    __slots__ = ("channel", "group", "listening", "observer", "pid", "pidfd", "result")
+    __slots__ = ("channel", "group", "joined", "listening", "number", "observer", "pid", "pidfd", "result")
 
     def __init__(
-        self, pid: int, channel: _socket.socket, result: int, group: cgroups.Group | None, observer: _Observer | None
+        self,
+        number: int,
+        pid: int,
+        channel: _socket.socket,
+        result: int,
+        group: cgroups.Group | None,
+        observer: observer_process.Observer | None,
+        *,
+        joined: bool,
     ) -> None:
+        self.number = number
+        self.joined = joined
         self.group = group
         self.observer = observer
         self.result = result
@@ -40,53 +62,6 @@ class _Running:
         self.pidfd = os.pidfd_open(pid)
         self.channel = channel
         self.listening = True
-
-
-class _Observer:
-    """The process that notes what a container learns of some layers, and the device over which it hears of that."""
-
-    __slots__ = ("_held", "_pid", "ends")
-
-    def __init__(self, device: int, memory: int, size: int, report: int) -> None:
-        """Fork it. Raises OSError."""
-        ended, self._held = os.pipe2(os.O_CLOEXEC)
-        mounted, told = os.pipe2(os.O_CLOEXEC)
-        self.ends = device, told
-        """The device, and a pipe that a container closes once it has mounted what is served over it."""
-        try:
-            self._pid = os.fork()
-        except OSError:
-            for descriptor in (ended, self._held, mounted, told):
-                os.close(descriptor)
-            raise
-        if self._pid == 0:
-            try:
-                _close_all_but(device, mounted, ended, report, memory)
-                _, slots, _, most = wire.unpack(os.pread(memory, size, 0))["observed"]
-                os.close(memory)
-                observer.main(device, mounted, ended, report, slots, most)
-            finally:
-                os._exit(125)
-        os.close(ended)
-        os.close(mounted)
-
-    def close_ends(self) -> None:
-        """Leave the ends to the container."""
-        for descriptor in self.ends:
-            os.close(descriptor)
-
-    def end(self) -> bool:
-        """Have it end, and wait for that; whether it has served until now."""
-        os.close(self._held)
-        _, status = os.waitpid(self._pid, 0)
-        return status == 0
-
-
-def _close_all_but(*descriptors: int) -> None:
-    wanted = sorted({0, 1, 2, *descriptors})
-    for below, above in zip(wanted, [*wanted[1:], 1 << 31], strict=True):
-        if above - below > 1:
-            process.close_range(below + 1, above - 1)
 
 
 def main(control: int) -> None:
@@ -139,7 +114,7 @@ def _last_words(result: int) -> bytes:
     """Read what a first process has left behind, which a step may have got at: it may be anything, or held open."""
     os.set_blocking(result, False)
     try:
-        return os.read(result, container.ENDED.size)
+        return os.read(result, watcher.ENDED.size)
     except BlockingIOError:
         return b""
     finally:
@@ -221,36 +196,39 @@ class Helper:
         program, missing = self._filter(*request["filter"]) if request["filter"] is not None else (b"", "")
         if missing:
             wire.send(channel, ("warning", f"system calls are not filtered: {missing}"))
-        group = None
-        if request["limits"]:
-            try:
-                self._groups += 1
-                group = cgroups.Group(request["limits"], cgroups.name_of(os.getpid(), self._groups))
-            except OSError as error:
-                where = f": {error.filename}" if error.filename else ""
-                wire.send(channel, ("error", "setting limits", f"{error.strerror}{where}", error.errno or 0))
-                channel.close()
-                return
-        observing = self._observe(request, descriptors) if request["observed"] else None
+        join = request.get("join")
+        try:
+            group = self._group(request) if join is None else self._group_of(join)
+        except OSError as error:
+            where = f": {error.filename}" if error.filename else ""
+            what = "setting limits" if join is None else "joining the container"
+            wire.send(channel, ("error", what, f"{error.strerror}{where}", error.errno or 0))
+            channel.close()
+            return
+        observing = observer_process.start(request, descriptors)
         ready = user_namespace = -1
         result, ended = os.pipe2(os.O_CLOEXEC)
         try:
-            if request["id_maps"] is not None:
+            if join is None and request["id_maps"] is not None:
                 user_namespace = self._user_namespace(request["id_maps"])
-            if request["unprivileged"]:
+            if join is not None:
+                pid = os.fork()
+            elif request["unprivileged"]:
                 pid, ready = _fork_twice()
             else:
                 pid = self._fork()
         except OSError as error:
-            what = (
-                "making a process" if user_namespace != -1 or request["id_maps"] is None else "making a user namespace"
-            )
+            maps = join is None and request["id_maps"] is not None
+            what = "making a user namespace" if maps and user_namespace == -1 else "making a process"
             wire.send(channel, ("error", what, error.strerror, error.errno))
             channel.close()
             os.close(result)
             os.close(ended)
-            self._remove(group)
-            self._let_go(observing)
+            if join is None:
+                self._remove(group)
+            if observing is not None:
+                observing.close_ends()
+                observing.end()
             return
         if pid == 0:
             try:
@@ -264,27 +242,24 @@ class Helper:
         os.close(ended)
         if observing is not None:
             observing.close_ends()
-        running = _Running(pid, channel, result, group, observing)
+        running = _Running(request["number"], pid, channel, result, group, observing, joined=join is not None)
         for descriptor in (running.pidfd, channel.fileno()):
             self._running[descriptor] = running
             self._poll.register(descriptor, select.EPOLLIN)
 
-    def _observe(self, request: dict[str, Any], descriptors: list[int]) -> _Observer | None:
-        """Start what observes a container; None where that cannot be, and nothing is noted."""
-        place = 1 + len(request["streams"]) + request["network"]
-        device = observer.open_device()
-        if device == -1:
+    def _group(self, request: dict[str, Any]) -> cgroups.Group | None:
+        """Make the group of a container that has limits. Raises OSError."""
+        if not request["limits"]:
             return None
-        try:
-            return _Observer(device, descriptors[0], request["size"], descriptors[place])
-        except OSError:
-            os.close(device)
-            return None
+        self._groups += 1
+        return cgroups.Group(request["limits"], cgroups.name_of(os.getpid(), self._groups))
 
-    def _let_go(self, observing: _Observer | None) -> None:
-        if observing is not None:
-            observing.close_ends()
-            observing.end()
+    def _group_of(self, number: int) -> cgroups.Group | None:
+        """Give the group of a container that runs. Raises OSError where it has ended."""
+        for running in self._running.values():
+            if running.number == number:
+                return running.group
+        raise ProcessLookupError(errno.ESRCH, "it has ended")
 
     def _fork(self) -> int:
         """Fork a first process of a new pid namespace. Raises OSError."""
@@ -313,7 +288,7 @@ class Helper:
         with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
             file.write(self._badness)
         kept = {channel.fileno(), ended, *descriptors, user_namespace, *ends} - {-1}
-        _close_all_but(*kept)
+        process.close_all_but(*kept)
         memory, *rest = descriptors
         description = wire.unpack(os.pread(memory, request["size"], 0))
         os.close(memory)
@@ -323,10 +298,12 @@ class Helper:
         streams = [-1, -1, -1]
         for place in request["streams"]:
             streams[place] = rest.pop(0)
+        three = streams[0], streams[1], streams[2]
+        if "join" in request:
+            joining.main(description, channel, three, tuple(rest), ended)
         network = rest.pop(0) if request["network"] else -1
         if request["observed"]:
             os.close(rest.pop(0))
-        three = streams[0], streams[1], streams[2]
         container.main(description, channel, three, network, tuple(rest), ended, user_namespace, ends)
 
     def _told(self, running: _Running) -> None:
@@ -341,7 +318,7 @@ class Helper:
     def _ended(self, running: _Running) -> None:
         _, status = os.waitpid(running.pid, 0)
         peak, killed = 0, 0
-        if running.group:
+        if running.group and not running.joined:
             peak, killed = running.group.measured()
             self._remove(running.group)
         record = _last_words(running.result)
@@ -350,8 +327,8 @@ class Helper:
             self._poll.unregister(running.channel.fileno())
             if not observed:
                 wire.send(running.channel, ("unobserved",))
-            if len(record) == container.ENDED.size:
-                code, number, user, system, largest = container.ENDED.unpack(record)
+            if len(record) == watcher.ENDED.size:
+                code, number, user, system, largest = watcher.ENDED.unpack(record)
                 seconds = user / 1_000_000, system / 1_000_000
                 wire.send(running.channel, ("exit", code & 0xFF, number & 0x7F, *seconds, largest))
             wire.send(running.channel, ("gone", status, peak, killed))

@@ -13,10 +13,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+NO_TOOL = "none"
+"""In the place of a program that connects networks without root: they lead nowhere."""
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
 _SETTINGS = "/proc/sys/net/ipv4"
 _MOST = (1 << 31) - 1
 _NEW_ROUTE, _DESTINATION = 24, 1
+_NEW_ADDRESS, _ADDRESS, _LOCAL = 20, 1, 2
+_LOOPBACK_INDEX = 1
 _MAIN_TABLE, _STATIC, _UNREACHABLE = 254, 4, 7
 
 
@@ -43,6 +47,18 @@ def open_to_all_users() -> None:
             # A container around us may show its settings read-only: then this is as it was.
             if error.errno not in {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT, errno.EINVAL}:
                 raise
+
+
+def add_address(text: str) -> None:
+    """Give this network namespace an IPv4 address of its own, on `lo`; rtnetlink(7)."""
+    packed = _socket.inet_pton(_socket.AF_INET, text)
+    kind = struct.pack("=BBBBI", _socket.AF_INET, 32, 0, 0, _LOOPBACK_INDEX)
+    channel = Netlink(NETLINK_ROUTE)
+    try:
+        attributes = attribute(_ADDRESS, packed) + attribute(_LOCAL, packed)
+        channel.request([message(_NEW_ADDRESS, NLM_F_CREATE | NLM_F_ACK, kind + attributes)])
+    finally:
+        channel.close()
 
 
 def packed_network(text: str) -> tuple[bytes, int]:

@@ -59,8 +59,8 @@ class NetworkLease:
 class Networks:
     """The process that makes networks, started by `start` and asked by `take`; safe with threads.
 
-    With `tool` (the path of pasta or slirp4netns) networks are made without root. Builds of this machine meet in
-    `directory`. `process` is the id of that process, 0 where there is none, and `bridge` the name of its bridge.
+    With `tool` (the path of pasta or slirp4netns, or NO_TOOL) networks are made without root. Builds of this machine
+    meet in `directory`. `process` is the id of that process, 0 where there is none, and `bridge` its bridge's name.
     """
 
     def __init__(self, servers: tuple[str, ...], directory: str, *, tool: str = "") -> None:

@@ -204,6 +204,8 @@ def description(
         "network": container.network,
         "tty": container.tty,
         "readonly": container.readonly,
+        "reaper": container.reaper,
+        "joinable": container.joinable,
         "umask": container.umask,
         "capabilities": capability_mask(container),
         "seccomp": _profile(container),

@@ -101,6 +101,10 @@ class ContainerSpec:
     rlimits: tuple[tuple[str, int, int], ...] = ()
     """Name as in `ulimit` ("nofile"), soft and hard limit; -1 for none."""
     limits: ResourceLimits = field(default_factory=ResourceLimits)
+    reaper: bool = True
+    """Process 1 is ours, and ends orphans and what the command leaves; else the command itself is process 1."""
+    joinable: bool = False
+    """Further commands may be started in it, and it is told when the command is executed."""
     name: str = "run"
     """Name in the log of --debug: the number of its step."""
     secrets: tuple[str, ...] = ()

@@ -7,13 +7,11 @@ import os
 import select
 import signal
 import threading
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import FrameType
-
-    from buildah_py.sandbox import Container
 
 _PIECE: Final = 64 * 1024
 _PASSED_ON: Final = (
@@ -25,8 +23,22 @@ _PASSED_ON: Final = (
     signal.SIGUSR2,
     signal.SIGALRM,
 )
-_PATIENCE: Final = 3
-"""How often a command is asked to end before it is killed."""
+_ENDINGS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+PATIENCE: Final = 10.0
+"""Seconds that a command has for ending by itself; docker has the same."""
+_SHOWN_AFTER: Final = 1.0
+
+
+class Signalled(Protocol):
+    """A command that signals can be sent to."""
+
+    def signal(self, number: int) -> None:
+        """Send one."""
+        ...
+
+    def kill(self) -> None:
+        """End it at once."""
+        ...
 
 
 class Streams(NamedTuple):
@@ -108,19 +120,40 @@ def _write(descriptor: int, data: bytes) -> None:
 
 
 @contextlib.contextmanager
-def signals_passed_on(container: Container) -> Iterator[None]:
-    """Have a container's command get the signals that this process gets; asked to end three times, it is killed."""
-    asked = 0
+def signals_passed_on(
+    container: Signalled, *, patience: float = PATIENCE, tell: Callable[[str], object] = lambda _: None
+) -> Iterator[None]:
+    """Have a container's command get the signals that this process gets.
+
+    Asked to end again, or not there yet after `patience` seconds, it is ended by force; `tell` hears of that, and of
+    the wait if it is one.
+    """
+    timers: list[threading.Timer] = []
+
+    def force(why: str) -> None:
+        tell(f"{why}: it is ended by force")
+        container.kill()
 
     def pass_on(number: int, _frame: FrameType | None) -> None:
-        nonlocal asked
-        asked += number in {signal.SIGINT, signal.SIGTERM}
-        container.signal(number if asked < _PATIENCE else signal.SIGKILL)
+        if number in _ENDINGS and timers:
+            force("the command was asked to end twice")
+            return
+        container.signal(number)
+        if number in _ENDINGS:
+            name = signal.Signals(number).name
+            waiting = f"the command got {name}; once more, or {patience:g} seconds, and it is ended by force"
+            timers.append(threading.Timer(_SHOWN_AFTER, tell, (waiting,)))
+            timers.append(threading.Timer(patience, force, (f"the command has not ended {patience:g} s after {name}",)))
+            for timer in timers:
+                timer.daemon = True
+                timer.start()
 
     before = {number: signal.signal(number, pass_on) for number in _PASSED_ON if _is_ours(number)}
     try:
         yield
     finally:
+        for timer in timers:
+            timer.cancel()
         for number, handler in before.items():
             signal.signal(number, handler)
 

@@ -9,16 +9,26 @@ import select
 import signal
 import termios
 import tty
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from buildah_py.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from buildah_py.sandbox import Container
-
 _PIECE = 64 * 1024
+
+
+class WithTerminal(Protocol):
+    """A command that was started with a terminal."""
+
+    def open_terminal(self) -> int:
+        """Wait for its terminal, and give the master."""
+        ...
+
+    def resize(self, rows: int, columns: int) -> None:
+        """Tell the terminal its size."""
+        ...
 
 
 def check_terminal(stdin: int = 0) -> None:
@@ -27,7 +37,7 @@ def check_terminal(stdin: int = 0) -> None:
         raise UsageError("--tty: standard input is not a terminal", hint="leave --tty away to read a pipe or a file")
 
 
-def attach(container: Container, *, stdin: int = 0, stdout: int = 1) -> None:
+def attach(container: WithTerminal, *, stdin: int = 0, stdout: int = 1) -> None:
     """Pass bytes between our terminal and that of a container, until the container's is closed.
 
     Keys go through as they are, ^C too: it is the container's terminal that turns it into a signal.
@@ -59,7 +69,7 @@ def _raw(stdin: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _sized(container: Container, stdin: int) -> Iterator[None]:
+def _sized(container: WithTerminal, stdin: int) -> Iterator[None]:
     def resize(_number: int = 0, _frame: object = None) -> None:
         columns, rows = os.get_terminal_size(stdin)
         container.resize(rows, columns)

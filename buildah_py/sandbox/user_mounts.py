@@ -120,13 +120,14 @@ class OverlayMount(Operation):
 class TmpfsMount(Operation):
     """Memory that is gone after the run; `size` in bytes, 0 for the kernel's default."""
 
-    __slots__ = ("mode", "size")
-    fields = ("target", "size", "mode")
+    __slots__ = ("mode", "noexec", "size")
+    fields = ("target", "size", "mode", "noexec")
 
-    def __init__(self, target: str, size: int = 0, mode: int = 0o1777) -> None:
+    def __init__(self, target: str, size: int = 0, mode: int = 0o1777, noexec: bool = False) -> None:
         super().__init__(target)
         self.size = size
         self.mode = mode
+        self.noexec = noexec
 
     def describe(self) -> str:
         """Name target and size."""
@@ -138,6 +139,7 @@ class TmpfsMount(Operation):
         if self.size:
             options["size"] = str(self.size)
         attributes = mounts.MOUNT_ATTR_NOSUID | (0 if root.devices else mounts.MOUNT_ATTR_NODEV)
+        attributes |= mounts.MOUNT_ATTR_NOEXEC if self.noexec else 0
         root.attach(new_file_system("tmpfs", options, attributes), self.target, directory=True)
 
 

@@ -1,6 +1,7 @@
 """The process that makes networks without root: each network namespace is served by a pasta or slirp4netns of its own.
 
-It speaks as `network_helper` does, and ends every such program when the main process is gone.
+It speaks as `network_helper` does, and ends every such program when the main process is gone. Where there is no such
+program (`NO_TOOL`) namespaces lead nowhere, and are there for what is let in by published ports.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ from buildah_py.linux import mounts, namespaces, process
 from buildah_py.sandbox import wire
 from buildah_py.sandbox.frames import MULTICAST, refuse_frames
 from buildah_py.sandbox.host_network import own_addresses
-from buildah_py.sandbox.netns import loopback_up, open_to_all_users, refuse
+from buildah_py.sandbox.netns import NO_TOOL, add_address, loopback_up, open_to_all_users, refuse
 
 PASTA = ("--config-net", "--quiet", "--no-map-gw", "-t", "none", "-u", "none", "-T", "none", "-U", "none")
 _PLACE = "/tmp"  # noqa: S108 (covered by a tmpfs of our own)
 SLIRP = ("--configure", "--mtu=65520", "--disable-host-loopback", "--netns-type=path")
 
+_ALONE = "10.64.0.2"
+"""Address of a container in a network where nobody else is: what comes to it does not seem to come from itself."""
 _IGNORED = (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP, _signal.SIGQUIT, _signal.SIGPIPE)
 
 
@@ -91,6 +94,8 @@ class UserNetwork:
 
     def _make(self) -> tuple[int, int]:
         self._count += 1
+        if self._tool == NO_TOOL:
+            return self._count, _new_namespace(set(), _ALONE)
         descriptor = _new_namespace(self._refused)
         path = f"{_PLACE}/{self._count}"
         os.close(os.open(path, os.O_CREAT | os.O_CLOEXEC))
@@ -149,11 +154,11 @@ def _refuse_frames(network: int, refused: set[str]) -> None:
         raise OSError(number, f"refusing frames for this machine: {os.strerror(number)}")
 
 
-def _new_namespace(refused: set[str]) -> int:
+def _new_namespace(refused: set[str], address: str = "") -> int:
     """Make a network namespace by way of a child: we could not come back from it, the host's is not ours to enter.
 
     These programs connect from where they run: without further ado they would reach what listens on the host's own
-    addresses, `refused`.
+    addresses, `refused`. With `address` it has one of its own.
     """
     reading, writing = os.pipe()
     child = os.fork()
@@ -162,7 +167,10 @@ def _new_namespace(refused: set[str]) -> int:
             namespaces.unshare(namespaces.CLONE_NEWNET)
             loopback_up()
             open_to_all_users()
-            refuse((*refused, MULTICAST))
+            if address:
+                add_address(address)
+            else:
+                refuse((*refused, MULTICAST))
             os.write(writing, b"1")
             _signal.pause()
         finally:

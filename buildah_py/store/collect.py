@@ -7,6 +7,7 @@ import os
 import time
 from typing import TYPE_CHECKING, NamedTuple, cast
 
+from buildah_py.store.containers import remove_ended
 from buildah_py.store.disk_usage import MAX_LOG_AGE, MAX_LOGS, MAX_STAT_CACHES, disk_usage, trim_files, trim_logs
 from buildah_py.store.locks import living_leases
 
@@ -25,8 +26,8 @@ class Rules(NamedTuple):
     `before`: only what was last used before that (ns since 1970). `keep`: only until the whole state takes no more than
     so many bytes of the disk. `min_free`: only until the file system has so many bytes free. `named`: images with a
     name too, and all logs. `matching`: only images for which it is true, with the layers that are theirs alone.
-    `spare_own`: nothing that this process has used. `held`: none of these layers. `dry_run`: it is
-    only told what would go.
+    `spare_own`: nothing that this process has used. `held`, `held_mounts`: none of these layers, and no cache mount
+    with one of these ids. `cache_only`: no image, and no logs. `dry_run`: it is only told what would go.
     """
 
     before: int | None = None
@@ -36,6 +37,8 @@ class Rules(NamedTuple):
     matching: Callable[[StoredImage], bool] | None = None
     spare_own: bool = False
     held: frozenset[str] = frozenset()
+    held_mounts: frozenset[str] = frozenset()
+    cache_only: bool = False
     dry_run: bool = False
 
 
@@ -51,6 +54,7 @@ class Collected(NamedTuple):
     freed: int
     used: int
     goal: int | None
+    containers: int = 0
 
 
 class StoreUsage(NamedTuple):
@@ -65,6 +69,7 @@ class StoreUsage(NamedTuple):
     database: int
     staging: int
     failed: int
+    containers: int
 
     @property
     def total(self) -> int:
@@ -84,6 +89,7 @@ def measure(store: Store) -> StoreUsage:
         database=sum(disk_usage(store.path(name)) for name in ("state.db", "state.db-wal", "state.db-shm", "reserve")),
         staging=disk_usage(store.path("staging")),
         failed=disk_usage(store.path("failed")),
+        containers=disk_usage(store.path("containers")),
     )
 
 
@@ -95,22 +101,27 @@ def collect(store: Store, rules: Rules) -> Collected:
     starts = [start for name, start in living.items() if rules.spare_own or name != store.lease.name]
     limit = min([*starts, limit])
     store.image_mounts.forget_gone()
-    freed = 0
-    if rules.matching is None and not rules.dry_run:
-        store.layers.remove_orphans()
-        store.blobs.remove_unneeded()
-        freed += trim(store, living, everything=rules.named and rules.before is None)
+    freed = ended = 0
+    if rules.matching is None:
+        if not rules.dry_run:
+            store.layers.remove_orphans()
+            store.blobs.remove_unneeded()
+        everything = rules.named and rules.before is None and not rules.cache_only
+        freed += trim(store, living, everything=everything, dry_run=rules.dry_run)
         if not rules.spare_own:
-            freed += store.failures.remove_all()
+            freed += store.failures.remove_all(dry_run=rules.dry_run)
+            ended, left = remove_ended(store.root, rules.before, dry_run=rules.dry_run)
+            freed += left
     usage = measure(store)
-    goal = _goal(store, rules, usage.total)
-    if rules.spare_own and goal is not None and usage.total > goal and store.failures.remove_all():
-        usage = measure(store)  # a build keeps what failed steps left as long as there is room
-    choice = _Choice(store, rules, limit, usage.total, goal)
+    total = usage.total - freed if rules.dry_run else usage.total
+    goal = _goal(store, rules, total)
+    if rules.spare_own and goal is not None and total > goal and store.failures.remove_all():
+        total = measure(store).total  # a build keeps what failed steps left as long as there is room
+    choice = _Choice(store, rules, limit, total, goal)
     with store.database.transaction():
         choice.make()
         if rules.dry_run:
-            return choice.told()
+            return choice.told(freed)
         choice.apply()
         store.records.trim()
     store.layers.remove_trees(list(choice.layers))
@@ -119,16 +130,18 @@ def collect(store: Store, rules: Rules) -> Collected:
     went = choice.bytes + sum(choice.cache_mounts[name] for name in mounts)
     went += sum(item.disk for item in choice.fetched if store.fetched.remove(item, limit))
     return Collected(
-        tuple(choice.images), len(choice.layers), len(mounts), freed + went, max(0, usage.total - went), goal
+        tuple(choice.images), len(choice.layers), len(mounts), freed + went, max(0, total - went), goal, ended
     )
 
 
-def trim(store: Store, living: dict[str, int], *, everything: bool = False) -> int:
+def trim(store: Store, living: dict[str, int], *, everything: bool = False, dry_run: bool = False) -> int:
     """Keep the logs and what is remembered of contexts within bounds, or remove them; the bytes freed."""
     oldest = time.time_ns() - MAX_LOG_AGE
-    freed = trim_logs(store.path("logs"), living, most=0 if everything else MAX_LOGS, oldest=oldest)
-    store.selections.trim()
-    return freed + trim_files(store.path("stat-cache"), most=0 if everything else MAX_STAT_CACHES)
+    logs, contexts = (0, 0) if everything else (MAX_LOGS, MAX_STAT_CACHES)
+    freed = trim_logs(store.path("logs"), living, most=logs, oldest=oldest, dry_run=dry_run)
+    if not dry_run:
+        store.selections.trim()
+    return freed + trim_files(store.path("stat-cache"), most=contexts, dry_run=dry_run)
 
 
 def _goal(store: Store, rules: Rules, total: int) -> int | None:
@@ -158,7 +171,8 @@ class _Choice:
         self._total = total
         self._goal = goal
         self._disk = store.layers.measure()
-        self._mounts = {} if rules.matching else {one.name: one for one in store.cache_mounts.all()}
+        mounts = [] if rules.matching else store.cache_mounts.all()
+        self._mounts = {one.name: one for one in mounts if one.id.id not in rules.held_mounts}
         self._fetched = {} if rules.matching else {one.paths[-1]: one for one in store.fetched.all()}
         self._heap: list[tuple[int, int, str, str]] = []
         self._images: dict[str, _Image] = {}
@@ -194,9 +208,9 @@ class _Choice:
                 self.cache_mounts[name] = self._mounts[name].disk
                 self._total -= self._mounts[name].disk
 
-    def told(self) -> Collected:
-        """Tell what would go."""
-        freed = self.bytes + sum(self.cache_mounts.values()) + sum(item.disk for item in self.fetched)
+    def told(self, freed: int) -> Collected:
+        """Tell what would go, beside what is `freed` in any case."""
+        freed += self.bytes + sum(self.cache_mounts.values()) + sum(item.disk for item in self.fetched)
         return Collected(
             tuple(self.images), len(self.layers), len(self.cache_mounts), freed, max(0, self._total), self._goal
         )
@@ -222,7 +236,7 @@ class _Choice:
         for patch, base in self._database.query("SELECT diff_id, base FROM layers WHERE base IS NOT NULL"):
             self._bases[str(patch)] = str(base)
             self._hold(str(base))
-        for image in self._store.images.all():
+        for image in () if self._rules.cache_only else self._store.images.all():
             self._offer_image(image)
         if self._rules.matching is not None:
             return

@@ -175,11 +175,12 @@ def trim_logs(
     most: int = MAX_LOGS,
     most_bytes: int = MAX_LOG_BYTES,
     oldest: int = 0,
+    dry_run: bool = False,
 ) -> int:
     """Remove the oldest builds' logs above a number and a size, but those of living builds; the bytes freed.
 
     Those of builds that began before `oldest` (ns since 1970) go too. Names begin with the start of their build, in
-    digits of one length.
+    digits of one length. With `dry_run` they stay.
     """
     too_old = f"{oldest:019d}"
     freed = 0
@@ -189,15 +190,19 @@ def trim_logs(
         size = disk_usage(path)
         total += size
         if name not in living and (place >= most or total > most_bytes or name < too_old):
-            with contextlib.suppress(FileNotFoundError):
-                remove_tree(path)
+            if not dry_run:
+                with contextlib.suppress(FileNotFoundError):
+                    remove_tree(path)
             total -= size
             freed += size
     return freed
 
 
-def trim_files(directory: str, *, most: int = MAX_STAT_CACHES) -> int:
-    """Remove the files of a directory that were read or written longest ago, above a number; the bytes freed."""
+def trim_files(directory: str, *, most: int = MAX_STAT_CACHES, dry_run: bool = False) -> int:
+    """Remove the files of a directory that were read or written longest ago, above a number; the bytes freed.
+
+    With `dry_run` they stay.
+    """
     try:
         with os.scandir(directory) as listing:
             found = [(item.stat(), item.path) for item in listing if item.is_file(follow_symlinks=False)]
@@ -207,7 +212,8 @@ def trim_files(directory: str, *, most: int = MAX_STAT_CACHES) -> int:
     freed = 0
     for status, path in found[most:]:
         try:
-            os.unlink(path)
+            if not dry_run:
+                os.unlink(path)
         except FileNotFoundError:
             continue
         freed += status.st_blocks * 512

@@ -60,9 +60,9 @@ class Failures:
         """Remove those of a build."""
         self._remove(name for name in self._names() if _is_of(name, build))
 
-    def remove_all(self) -> int:
-        """Remove all that nobody is looking at; the bytes freed."""
-        return self._remove(self._names())
+    def remove_all(self, *, dry_run: bool = False) -> int:
+        """Remove all that nobody is looking at; the bytes freed. With `dry_run` they stay."""
+        return self._remove(self._names(), dry_run=dry_run)
 
     def _lock(self, name: str, *, shared: bool) -> AbstractContextManager[bool]:
         cancelled: Callable[[], bool] | None = None if shared else lambda: True
@@ -76,14 +76,15 @@ class Failures:
             return []
         return sorted((name for name in names if "." in name), key=lambda name: name.partition(".")[2])
 
-    def _remove(self, names: Iterable[str]) -> int:
+    def _remove(self, names: Iterable[str], *, dry_run: bool = False) -> int:
         freed = 0
         for name in names:
             path = os.path.join(self._room, name)
             # Another process may look at it, or remove it as well; without root only some commands may.
             with contextlib.suppress(Interrupted, FileNotFoundError, PermissionError), self._lock(name, shared=False):
                 size = disk_usage(path)
-                remove_tree(path)
+                if not dry_run:
+                    remove_tree(path)
                 freed += size
         return freed
 

@@ -48,7 +48,7 @@ def named_lock(
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            while not _try_flock(descriptor, kind):
+            while not try_flock(descriptor, kind):
                 if not waited:
                     debug.log("waiting for the lock `%s`", name)
                 waited = True
@@ -68,7 +68,7 @@ def named_lock(
     finally:
         debug.log("gave the lock `%s` back", name)
         # The last of those that share it removes the file.
-        if not shared or (_try_flock(descriptor, fcntl.LOCK_EX) and _is_still(path, descriptor)):
+        if not shared or (try_flock(descriptor, fcntl.LOCK_EX) and _is_still(path, descriptor)):
             os.unlink(path)
         os.close(descriptor)
 
@@ -79,7 +79,8 @@ def _pause(cancelled: Callable[[], bool]) -> None:
     time.sleep(_POLL_SECONDS)
 
 
-def _try_flock(descriptor: int, kind: int = fcntl.LOCK_EX) -> bool:
+def try_flock(descriptor: int, kind: int = fcntl.LOCK_EX) -> bool:
+    """Lock a file, unless somebody else holds it."""
     try:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except OSError as error:
@@ -145,7 +146,7 @@ def living_leases(directory: str) -> dict[str, int]:
         except FileNotFoundError:
             continue
         try:
-            if _try_flock(descriptor):
+            if try_flock(descriptor):
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(path)
             else:

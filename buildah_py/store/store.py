@@ -7,6 +7,7 @@ reserve         space for removing things when there is none left
 logs/<build>/   the record of a build, and each step's output
 staging/<lease>/ what a living process has not finished
 failed/         what the last failed step of each build left
+containers/     what is known of containers that a person started
 leases/         one locked file for each living process
 locks/          one locked file for each step that is being executed
 """

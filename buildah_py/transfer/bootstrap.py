@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import platform as machine
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING, TypedDict
 
 from buildah_py import meter
-from buildah_py.errors import NotFound, PybuildError, SourceError, UsageError
+from buildah_py.errors import NotFound, SourceError, UsageError
 from buildah_py.image import config as image_config
 from buildah_py.image import platform as platforms
 from buildah_py.image import timestamp
@@ -17,11 +17,14 @@ from buildah_py.image.config import DEFAULT_PATH
 from buildah_py.layers.apply import unpack
 from buildah_py.layers.capture import capture
 from buildah_py.layers.compression import decompress
+from buildah_py.layers.entry import SECOND
 from buildah_py.layers.limits import DEFAULT_LIMITS, ArchiveLimits
 from buildah_py.layers.tar import measure
 from buildah_py.layers.writer import LayerWriter
 from buildah_py.linux.identity import has_single_id, in_user_namespace
 from buildah_py.store.names import full_name
+from buildah_py.transfer import debian
+from buildah_py.transfer.mmdebstrap import file_system
 
 if TYPE_CHECKING:
     from typing import IO
@@ -52,25 +55,6 @@ _BUSYBOX_DIRS = (
     ("var", 0o755),
     ("var/tmp", 0o1777),
 )
-_REMOVE = "rm -f /var/cache/apt/archives/*.deb /var/cache/apt/archives/partial/*.deb /var/cache/apt/*.bin || true"
-_DEBIAN_FILES = {
-    "etc/apt/apt.conf.d/docker-clean": f"""\
-# Archives that apt keeps would be in a layer for ever. Cache mounts for it want this file removed first.
-DPkg::Post-Invoke {{ "{_REMOVE}"; }};
-APT::Update::Post-Invoke {{ "{_REMOVE}"; }};
-Dir::Cache::pkgcache "";
-Dir::Cache::srcpkgcache "";
-""",
-    "etc/apt/apt.conf.d/docker-no-languages": 'Acquire::Languages "none";\n',
-    "etc/apt/apt.conf.d/docker-gzip-indexes": 'Acquire::GzipIndexes "true";\n',
-    "etc/apt/apt.conf.d/docker-autoremove-suggests": 'Apt::AutoRemove::SuggestsImportant "false";\n',
-    "etc/dpkg/dpkg.cfg.d/docker-apt-speedup": "force-unsafe-io\n",
-    "usr/sbin/policy-rc.d": "#!/bin/sh\nexit 101\n",
-}
-"""Files that make Debian fit for images, as in the official ones: packages leave no caches, and start no services."""
-_DEBIAN_PROGRAM = "usr/sbin/policy-rc.d"
-_OF_THIS_MACHINE = ("etc/hostname", "etc/resolv.conf")
-"""Files that mmdebstrap takes along: images are not published with it, and the same packages are the same layer."""
 _USERS = (
     "root:x:0:0:root:/root:/bin/sh\n"
     "daemon:x:1:1:daemon:/usr/sbin:/bin/false\n"
@@ -106,15 +90,17 @@ def import_rootfs(
     return _keep(store, staged, captured, name, platform, f"IMPORT {os.path.basename(os.path.abspath(rootfs))}")
 
 
-def bootstrap(store: Store, what: str, name: str = "") -> str:
-    """Make `busybox` or `debian[:SUITE]`, called `name` (default: what was asked for); the image's id."""
+def bootstrap(store: Store, what: str, name: str = "", *, own_sources: bool = False) -> str:
+    """Make `busybox` or `debian[:SUITE]`, called `name` (default: what was asked for); the image's id.
+
+    With `own_sources` Debian goes on with the archives that this machine has it from.
+    """
     distribution, _, suite = what.partition(":")
     if distribution == "busybox" and not suite:
         return _busybox(store, name or "busybox")
     if distribution == "debian":
-        suite = suite or _own_suite()
-        with meter.start(f"bootstrapping debian:{suite}", waits=True) as moved:
-            return _debian(store, suite, name or f"debian:{suite}", moved)
+        suite = suite or debian.own_suite()
+        return _debian(store, suite, name or f"debian:{suite}", own_sources=own_sources)
     raise UsageError(f"`{what}` cannot be bootstrapped", hint="busybox and debian[:SUITE] can")
 
 
@@ -164,65 +150,19 @@ def _has_interpreter(elf: bytes) -> bool:
     return any(number(start + index * size, 4) == 3 for index in range(count))
 
 
-def _debian(store: Store, suite: str, name: str, moved: meter.Meter) -> str:
-    from shutil import which
-
-    if which("mmdebstrap") is None:
-        raise NotFound("mmdebstrap is not installed", hint="on Debian: apt-get install mmdebstrap")
-    sources = _apt_sources(suite)
-    command = ["mmdebstrap", "--variant=minbase", "--format=tar", "--quiet", f"--customize-hook={_customize()}"]
-    command += [suite, "-", *(["-"] if sources else [])]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, "SOURCE_DATE_EPOCH": "0"}
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write(sources.encode())
-        process.stdin.close()
-        staged = os.path.join(store.stage(), "fs")
-        try:
-            captured = _unpack(moved.reading(process.stdout), staged)
-        except PybuildError:
-            process.stdout.close()
-            if process.wait() == 0:
-                raise
-            captured = None
-        status = process.wait()
-    if status or captured is None:
-        raise PybuildError(f"mmdebstrap {suite} ended with status {status}", hint="its own words stand above")
-    return _keep(store, staged, captured, name, "", f"BOOTSTRAP debian:{suite}", cmd=("bash",))
-
-
-def _customize() -> str:
-    """Give a shell script that makes a root file system at `$1` an image's."""
-    from shlex import quote
-
-    lines = ["set -e", 'cd "$1"', f"rm -f {' '.join(_OF_THIS_MACHINE)}"]
-    lines += (f"printf %s {quote(text)} > {path}" for path, text in _DEBIAN_FILES.items())
-    return "\n".join([*lines, f"chmod 755 {_DEBIAN_PROGRAM}"])
-
-
-def _own_suite() -> str:
-    release = machine.freedesktop_os_release()
-    if release.get("ID") == "debian" and "VERSION_CODENAME" in release:
-        return release["VERSION_CODENAME"]
-    return "stable"
-
-
-def _apt_sources(suite: str) -> str:
-    """Collect this machine's own archives of `suite` (sources.list(5)) as one-line entries; empty where it has none."""
-    listing = subprocess.run(
-        ["apt-get", "indextargets", "--format", "$(RELEASE) $(COMPONENT) $(REPO_URI)", "Created-By: Packages"],
-        check=False,
-        capture_output=True,
-        text=True,
-    ).stdout
-    lines = []
-    for line in dict.fromkeys(listing.splitlines()):
-        release, component, uri = line.split()
-        if release == suite or release.startswith(f"{suite}-"):
-            lines.append(f"deb {uri} {release} {component}\n")
-    return "".join(lines)
+def _debian(store: Store, suite: str, name: str, *, own_sources: bool) -> str:
+    sources = debian.own_sources(suite)
+    hook = debian.hook(sources if own_sources and sources else debian.public_sources(suite))
+    began = int(time.time())
+    staged = os.path.join(store.stage(), "fs")
+    with (
+        file_system(suite, sources or debian.public_sources(suite), hook, epoch=began) as stream,
+        meter.start(f"unpacking debian:{suite}") as moved,
+    ):
+        captured = _unpack(moved.reading(stream), staged)
+    inventory, newest = debian.settle(captured.inventory, staged, began * SECOND)
+    captured = captured._replace(inventory=inventory)
+    return _keep(store, staged, captured, name, "", f"BOOTSTRAP debian:{suite}", cmd=("bash",), created=newest)
 
 
 def _unpack(stream: IO[bytes], staged: str, limits: ArchiveLimits = DEFAULT_LIMITS) -> Captured:

@@ -101,6 +101,7 @@ def test_the_command_shows_and_changes(file: Path, capsys: pytest.CaptureFixture
     said("unset", "progress")
     assert file.read_text() == "# mine\ncache-from: ['type=local,src=x', y]\npull: always\n"
     assert json.loads(said("--format=json").out)["cache-from"] == {
+        "schema": 1,
         "value": ["type=local,src=x", "y"],
         "from": str(file),
     }

@@ -39,6 +39,7 @@ def context(tmp_path: Path) -> Path:
 def test_check_as_json(context: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "--format=json", str(context)]) == 0
     assert json.loads(capsys.readouterr().out) == {
+        "schema": 1,
         "valid": True,
         "stages": [
             {"name": "base", "base": "scratch", "commands": ["ARG", "RUN"]},
@@ -77,6 +78,7 @@ def test_faults(context: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert ":2:1: unknown instruction: RUM\n  RUM x\n  ^^^\n  hint: did you mean RUN?" in shown
     assert main(["check", "--format=json", str(context)]) == 1
     assert json.loads(capsys.readouterr().out) == {
+        "schema": 1,
         "valid": False,
         "errors": [
             {"line": 2, "column": 1, "message": "unknown instruction: RUM"},

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import tarfile
@@ -267,31 +266,6 @@ def test_import_of_a_directory_and_of_an_archive(busybox: Pybuild, tmp_path: Pat
     busybox.run("import", archive, "-t", "two")
     assert busybox.run("run", "--network=none", "two", "/bin/sh", "-c", "read x < /hi; echo $x").stdout == "hi\n"
     assert "no such file" in busybox.run("import", tmp_path / "missing", "-t", "x", status=125).stderr
-
-
-_MMDEBSTRAP = """#!/bin/sh -e
-for word; do case $word in --customize-hook=*) hook=${word#*=};; esac; done
-root=$(mktemp -d)
-mkdir -p $root/etc/apt/apt.conf.d $root/etc/dpkg/dpkg.cfg.d $root/usr/sbin
-echo mine > $root/etc/hostname
-echo mine > $root/etc/resolv.conf
-sh -c "$hook" exec $root
-tar -C $root -c .
-rm -r $root
-"""
-
-
-def test_debian_is_made_fit_for_images(pybuild: Pybuild) -> None:
-    """Nothing of this machine is in it, and what apt keeps is in no layer (with what mmdebstrap is asked to do)."""
-    program = pybuild.work / "mmdebstrap"
-    program.write_text(_MMDEBSTRAP)
-    program.chmod(0o755)
-    pybuild.run("bootstrap", "debian:bookworm", PATH=f"{pybuild.work}:{os.environ['PATH']}")
-    assert "pkgcache" in pybuild.run("cat", "debian:bookworm:/etc/apt/apt.conf.d/docker-clean").stdout
-    for name in ("hostname", "resolv.conf"):
-        assert "there is no" in pybuild.run("cat", f"debian:bookworm:/etc/{name}", status=125).stderr
-    shown = pybuild.run("cp", "debian:bookworm:/usr/sbin/policy-rc.d", pybuild.work / "policy")
-    assert (pybuild.work / "policy").stat().st_mode & 0o111, shown
 
 
 def test_images_rmi_and_prune(busybox: Pybuild) -> None:

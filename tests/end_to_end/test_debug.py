@@ -67,7 +67,7 @@ def test_a_build_says_what_it_does(busybox: Pybuild) -> None:
         r"^engine\.plan_log \(step 3\): container: execute /bin/sh -c echo b > /b$",
         r"^linux\.interpreter: buildah_py\.sandbox\.helper\.main\(3\) runs as process \d+$",
         r"^sandbox\.client \(step 3\): container: started$",
-        r"^sandbox\.client \(step 3\): container: ended, ",
+        r"^sandbox\.started \(step 3\): container: ended, ",
         r"^engine\.runner \(step 3\): made the layer sha256:[0-9a-f]{64}, content ",
         r"^transfer\.write: output: type oci, destination \S+/out\.tar$",
         rf"^store\.store: closed {busybox.root}$",

@@ -28,7 +28,7 @@ def debian(tmp_path_factory: pytest.TempPathFactory, warm: WarmCommand) -> Pybui
         pytest.skip("needs the network: the apt sources of this machine cannot be reached")
     work = tmp_path_factory.mktemp("debian")
     made = Pybuild(work / "state", work, warm=warm)
-    made.run("bootstrap", "debian:bookworm")
+    made.run("bootstrap", "debian:bookworm", "--own-sources")
     for name in ("hostname", "resolv.conf"):  # this machine's are none of an image's business
         made.run("cat", f"debian:bookworm:/etc/{name}", status=125)
     return made

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import stat
 from typing import TYPE_CHECKING
 
@@ -97,6 +98,43 @@ def test_reports_of_builds(busybox: Pybuild) -> None:
 
 
 @pytest.mark.root
+def test_the_trend_of_what_is_built_again_and_again(busybox: Pybuild) -> None:
+    context = busybox.context(TEXT)
+    for options in ((), (), ("--no-cache",)):
+        busybox.build(context, *options)
+    (context / "Buildfile").write_text(TEXT.replace("echo made", "exit 4"))
+    busybox.build(context, status=4)
+    busybox.run("-q", "-t", "other", busybox.context("FROM busybox\nLABEL a=b\n", "other"))
+    other, test = (line.split() for line in busybox.run("builds", "--trend").stdout.splitlines()[1:])
+    assert (other[:2], test[:2], test[4], len(test[5])) == (["other:latest", "1"], ["test:latest", "4"], "33%", 4)
+    (trend,) = json.loads(busybox.run("builds", "--trend", "test", "--format=json").stdout)["trends"]
+    assert [(one["hits"], one["ran"], one["outcome"]) for one in trend["builds"]] == [
+        (0, 3, "done"),
+        (3, 0, "done"),
+        (0, 3, "done"),
+    ], "up to the one that was asked for"
+    assert sorted(one["seconds"] for one in trend["builds"])[1] == trend["usual"]
+    busybox.run("report", "-o", busybox.work / "page.html", "^1")
+    text = (busybox.work / "page.html").read_text()
+    assert "The last 4 builds" in Page(text).text
+    chart = text.partition('aria-label="Durations')[2].partition("</svg>")[0]
+    assert re.findall('<g class="(.*?)"><title>', chart) == ["ran", "hit", "ran", "failed"]
+    busybox.run("report", "-o", busybox.work / "page.html", "other")
+    assert "builds</h2>" not in (busybox.work / "page.html").read_text()
+
+
+def test_a_build_file_that_does_not_parse_leaves_a_record(busybox: Pybuild) -> None:
+    context = busybox.context("FROM busybox\nRUM echo\n")
+    busybox.build(context, "--report", busybox.work / "page.html", status=125)
+    assert (busybox.work / "page.html").is_file()
+    (shown,) = json.loads(busybox.run("builds", "--format=json").stdout)["builds"]
+    file = str(context / "Buildfile")
+    assert (shown["outcome"], shown["context"], shown["file"]) == ("failed", str(context), file)
+    assert f"{file}:2:1: unknown instruction: RUM" in shown["error"]
+    assert "FAILED" in busybox.run("builds").stdout
+    assert "unknown instruction: RUM\n  RUM echo\n  ^^^" in busybox.run("logs").stderr
+
+
 def test_a_record_that_cannot_be_written_fails_no_build(busybox: Pybuild) -> None:
     context = busybox.context("FROM busybox\nWORKDIR /srv\n")
     busybox.build(context)

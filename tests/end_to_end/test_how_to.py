@@ -185,8 +185,8 @@ def a_git_server(pybuild: Pybuild, own: Path) -> str:
 @pytest.mark.root
 @pytest.mark.parametrize("page", sorted(path.stem for path in PAGES.glob("*.md")))
 def test_a_page_is_true(busybox: Pybuild, tmp_path: Path, page: str, request: pytest.FixtureRequest) -> None:
-    if not all(map(shutil.which, ("docker-registry", "unshare", "ip", "bash"))):
-        pytest.skip("needs docker-registry, unshare, ip and bash")
+    if not all(map(shutil.which, ("docker-registry", "unshare", "ip", "bash", "curl"))):
+        pytest.skip("needs docker-registry, unshare, ip, bash and curl")
     files, commands = read((PAGES / f"{page}.md").read_text())
     lines = [f"{one.text}\necho '{_MARK.format(number=number)}'" for number, one in enumerate(commands)]
     user = request.getfixturevalue("ordinary_user") if page == "rootless" else None

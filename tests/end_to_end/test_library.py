@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -68,6 +69,26 @@ print(json.dumps([first, second, sorted({{type(one).__name__ for one in events}}
     assert gone == ["untagged other:1"]
     assert ["app", "latest"] in images
     assert busybox.run("cat", "app:/said").stdout == "hello\n"
+
+
+@pytest.mark.root
+def test_how_far_an_image_is_that_is_saved(busybox: Pybuild) -> None:
+    moved = script(
+        busybox,
+        """
+import json, buildah_py as pybuild
+from buildah_py.meter import Listening
+Listening.__init__.__kwdefaults__["interval"] = 0  # or a small image is through before anything is said
+events = []
+built = pybuild.build(None, text="FROM busybox\\nLABEL a=b\\n", tags=["app"])
+built.save("app.tar", on_event=events.append)
+pybuild.save("app", "dir", form="oci-dir", on_event=events.append)
+print(json.dumps([[type(one).__name__, one.what, one.done, one.ended] for one in events]))
+""",
+    )
+    assert {kind for kind, *_ in moved} == {"Moved"}
+    assert max(done for _, what, done, ended in moved if ended and what == "writing app.tar") > 100_000
+    assert "dir" in os.listdir(busybox.work)
 
 
 @pytest.mark.either_user

@@ -53,6 +53,16 @@ def test_json_of_a_build_that_succeeds_and_of_one_that_fails(busybox: Pybuild, w
     assert (error["event"], error["line"], error["column"]) == ("error", 2, 5)
 
 
+@pytest.mark.parametrize(
+    "words", ["--progress=json --bogus .", ". a b --progress rawjson", "--progress=json --jobs=0 .", "--memory=1x ."]
+)
+def test_what_is_said_before_a_build_begins_is_an_event(pybuild: Pybuild, words: str) -> None:
+    (error,) = lines(pybuild.run("build", *words.split(), status=2, BUILDKIT_PROGRESS="rawjson").stderr)
+    assert (error["event"], error["status"]) == ("error", 2)
+    assert error["message"]
+    assert pybuild.run("build", "-q", "--progress=json", "--jobs=0", status=2).stderr.startswith("pybuild: ")
+
+
 def test_quick_commands_say_nothing_of_how_far_they_are(busybox: Pybuild) -> None:
     archive = busybox.work / "busybox.tar"
     assert busybox.run("save", "-o", archive, "busybox").stderr == ""

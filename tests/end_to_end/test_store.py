@@ -151,6 +151,8 @@ def test_a_cache_mount_goes_with_prune(busybox: Pybuild) -> None:
     busybox.build(busybox.context(text))
     (mount,) = read_json(busybox, "du")["cache_mounts"]
     assert mount["disk"] >= 500_000
+    assert read_json(busybox, "prune")["cache_mounts"] == 0, "the next build of a name wants it"
+    busybox.run("rmi", "test")
     done = read_json(busybox, "prune")
     assert (done["cache_mounts"], os.listdir(busybox.root / "cache-mounts")) == (1, [])
     assert done["freed"] >= 500_000

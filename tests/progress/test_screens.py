@@ -185,6 +185,22 @@ def test_screens(name: str) -> None:
     assert screens()[name]() == (SCREENS / name).read_bytes().decode()
 
 
+def test_short_transfers_one_after_the_other_are_told_of_every_ten_seconds() -> None:
+    err, clock = Written(), Clock()
+    sink = SparseLines(err, err, clock=clock, ticks=False)
+    for number in range(8):
+        for done in range(4):
+            sink(Moved(0, f"unpacking part {number}", done, 3, ITEMS, float(done), ended=done == 3))
+            clock.now += 1.0
+            sink.tick()
+    sink.close()
+    assert err.getvalue().split("\n")[:-1] == [
+        "unpacking part 2: 1 of 3, 2.0s",
+        "unpacking part 5: 0 of 3, 1.0s",
+        "unpacking part 7: 2 of 3, 3.0s",
+    ]
+
+
 def test_all_screens_are_made() -> None:
     assert {path.name for path in SCREENS.iterdir()} == set(screens())
 

@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from buildah_py.sandbox.client import _refusal
+from buildah_py.sandbox.started import _refusal
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ def test_one_that_somebody_looks_at_stays(store: Store) -> None:
         assert (store.failures.find(), left(store, newer)) == (name, None)
         assert path is not None
         assert os.path.exists(path)
-    assert collect(store, Rules(dry_run=True)).freed == 0
+    assert collect(store, Rules(dry_run=True)).freed > 0, "it would go now"
     collect(store, Rules(spare_own=True, keep=1 << 40))  # as after a build
     assert left(store, name) == "a"
     newer = fail(store, "b")

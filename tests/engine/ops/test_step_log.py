@@ -65,7 +65,7 @@ class Sandbox:
     def __init__(self, container: Ended) -> None:
         self._container = container
 
-    def start_container(self, _spec: object, *, stdin: None, stdout: int, stderr: int, **_observed: object) -> Ended:
+    def start_container(self, _spec: object, *, stdin: None, stdout: int, stderr: int, **_more: object) -> Ended:
         assert (stdin, stdout) == (None, stderr)
         os.write(stdout, b"something")
         return self._container
