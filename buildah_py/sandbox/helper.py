@@ -49,7 +49,7 @@ class _Running:
         channel: _socket.socket,
         result: int,
         group: cgroups.Group | None,
-        observer: observer_process.Observer | None,
+        observer: observer_process.ObserverProcess | None,
         *,
         joined: bool,
     ) -> None:

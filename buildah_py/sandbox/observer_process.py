@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-def start(request: dict[str, Any], descriptors: list[int]) -> Observer | None:
+def start(request: dict[str, Any], descriptors: list[int]) -> ObserverProcess | None:
     """Start it for a container that is asked for, if it is to be observed; None where that cannot be.
 
     `descriptors` came with the request: the first is its description's, and behind streams and network the report's.
@@ -24,13 +24,13 @@ def start(request: dict[str, Any], descriptors: list[int]) -> Observer | None:
         return None
     try:
         report = descriptors[1 + len(request["streams"]) + request["network"]]
-        return Observer(device, descriptors[0], request["size"], report)
+        return ObserverProcess(device, descriptors[0], request["size"], report)
     except OSError:
         os.close(device)
         return None
 
 
-class Observer:
+class ObserverProcess:
     """The process that notes what a container learns of some layers, and the device over which it hears of that."""
 
     __slots__ = ("_held", "_pid", "ends")

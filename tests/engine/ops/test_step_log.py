@@ -74,7 +74,7 @@ class Sandbox:
 def run(tmp_path: Path, containers: Containers, emit: Callable[[Event], None]) -> None:
     """Run a step's command in a container of those."""
     store = SimpleNamespace(
-        lowers=lambda _: (), path=lambda *names: str(tmp_path.joinpath(*names)), lease=SimpleNamespace(name="b")
+        stack=lambda _: (), path=lambda *names: str(tmp_path.joinpath(*names)), lease=SimpleNamespace(name="b")
     )
     worker: Any = SimpleNamespace(
         store=store,
