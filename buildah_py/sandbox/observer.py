@@ -182,6 +182,8 @@ class ObservingServer:
                 if error.errno == errno.ENODEV or (error.errno == errno.EPERM and not self.begun):  # never mounted
                     return
                 raise
+            if not request:  # the device is another one
+                return
             self._answer(request)
 
     def _answer(self, request: bytes) -> None:
