@@ -32,7 +32,10 @@ if TYPE_CHECKING:
 
     from tests.end_to_end.conftest import Built, Pybuild
 
-pytestmark = pytest.mark.root
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.skipif(not os.access("/dev/fuse", os.R_OK | os.W_OK), reason="needs /dev/fuse"),
+]
 
 READS = "FROM busybox\nCOPY . /c/\nRUN cat /c/f > /r\n"
 READ_NOTHING_NEW = "nothing it read has changed: 1 of 3 files"

@@ -159,7 +159,7 @@ def _enter(top: str) -> None:
     mounts.mount("tmpfs", f"{root}/dev/shm", "tmpfs", 0, "mode=1777")
     mounts.mount("devpts", f"{root}/dev/pts", "devpts", 0, "newinstance,ptmxmode=666,mode=620,gid=5")
     os.umask(0)
-    for name, numbers in (*_NODES.items(), ("net/tun", (10, 200))):
+    for name, numbers in (*_NODES.items(), ("fuse", (10, 229)), ("net/tun", (10, 200))):
         os.mknod(f"{root}/dev/{name}", 0o20666, os.makedev(*numbers))
     os.umask(0o022)
     for name, target in _LINKS.items():
