@@ -83,9 +83,10 @@ class Unlike(NamedTuple):
 
 
 class Observation(NamedTuple):
-    """What a RUN learned, slot by slot."""
+    """What a RUN learned, slot by slot; or but the number of its `requests`, where it asked for too much."""
 
     slots: tuple[Learned, ...]
+    requests: int = 0
 
     @property
     def read(self) -> int:
@@ -94,6 +95,8 @@ class Observation(NamedTuple):
 
     def unlike(self, slots: Sequence[Slot]) -> Unlike | None:
         """Say what other slots would have told; None where it is the same."""
+        if self.requests:
+            return Unlike("it looked at so many files that it was not noted which (--observe=on)", 1)
         if len(slots) != len(self.slots):
             return Unlike("other COPY steps stand before it", 1)
         found = [text for learned, slot in zip(self.slots, slots, strict=True) for text in _differing(learned, slot)]
@@ -102,7 +105,7 @@ class Observation(NamedTuple):
     def pack(self) -> bytes:
         """Return the form that is kept."""
         slots = [one.whole or {path: list(known) for path, known in sorted(one.paths.items())} for one in self.slots]
-        return canonical_json({"version": _VERSION, "slots": slots})
+        return canonical_json({"version": _VERSION, "slots": slots, "requests": self.requests})
 
 
 def unpack(data: bytes) -> Observation:
@@ -111,7 +114,7 @@ def unpack(data: bytes) -> Observation:
         raw = json.loads(data)
         if raw["version"] != _VERSION:
             raise CacheError("an observation is of another version of pybuild")
-        return Observation(tuple(map(_learned, raw["slots"])))
+        return Observation(tuple(map(_learned, raw["slots"])), int(raw["requests"]))
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         raise CacheError("an observation is damaged") from error
 

@@ -149,7 +149,8 @@ class ObservingServer:
     def __init__(self, device: int, slots: list[_Slot], most: int = 0) -> None:
         """Note what is learned by `most` requests, 0 for any number; with more, nobody counts, and all goes faster."""
         self._device = device
-        self._requests = most
+        self._most = most
+        self.requests = 0
         self._slots = slots
         self._places: list[_Slot | None] = [None, None]
         self._paths = [b"", b""]
@@ -159,6 +160,8 @@ class ObservingServer:
         self.begun = False
         self.whole = True
         """Whether all that a container could learn was noted."""
+        self.failed = False
+        """Whether something could not be answered as it is."""
         self._handlers: dict[int, Callable[[int, bytes], bytes | bytearray]] = {
             _LOOKUP: self._look_up,
             _GETATTR: self._get_attributes,
@@ -188,9 +191,9 @@ class ObservingServer:
 
     def _answer(self, request: bytes) -> None:
         kind, number, node = _REQUEST.unpack_from(request)
-        if self.whole:
-            self._requests -= 1
-            self.whole = self._requests != 0
+        self.requests += 1
+        if self.requests == self._most:
+            self.whole = False
         handler = self._handlers.get(kind)
         fault = 0
         data: bytes | bytearray = b""
@@ -204,7 +207,7 @@ class ObservingServer:
             except OSError as error:
                 fault = error.errno or errno.EIO
                 if fault not in {errno.ENOENT, errno.ENODATA, errno.ERANGE, errno.ENOSYS, errno.ENOTSUP}:
-                    self.whole = False
+                    self.whole, self.failed = False, True
         try:
             os.writev(self._device, (_REPLY.pack(_REPLY.size + len(data), -fault, number), data))
         except OSError as error:
@@ -393,7 +396,8 @@ def main(
     """Serve `slots`, each of which is directories and what of the lower ones does not show; never returns.
 
     That begins when the other end of the pipe `mounted` is closed, whether it was mounted or not. What was learned is
-    written to `report` once that of `ended` is: nothing, unless all of it was noted, in at most `most` requests.
+    written to `report` once that of `ended` is: flags by paths for each slot, or the number of requests where these
+    were more than `most`.
     """
     try:
         process.set_parent_death_signal(9)
@@ -409,8 +413,9 @@ def main(
         gc.disable()
         _thread.start_new_thread(_serve, (observer, mounted))
         os.read(ended, 1)
-        if observer.begun and observer.whole:
-            view = memoryview(pack(tuple(slot.seen for slot in opened)))
+        if observer.begun and not observer.failed:
+            learned = tuple(slot.seen for slot in opened) if observer.whole else observer.requests
+            view = memoryview(pack(learned))
             while view:
                 view = view[os.write(report, view) :]
         os._exit(0)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from buildah_py.cache.observations import EXISTS, READ, TIMED, Observation, Slot, observe
+from buildah_py.cache.observations import EXISTS, READ, TIMED, Observation, Slot, observe, unpack
 from buildah_py.engine.observing import slots_of
+from buildah_py.errors import CacheError
 from buildah_py.layers.entry import FILE
 
 if TYPE_CHECKING:
@@ -77,29 +78,40 @@ class Observing:
             if plain:
                 mounts.append((target, len(slots)))
                 slots.append(ShownLayer((directory,)))
-        if not slots:
+        most = self._most()
+        if not slots or most is None:
             return None
         os.mkdir(self._place)
         self._report = os.memfd_create("observed", os.MFD_CLOEXEC)
         kept = tuple(dict.fromkeys(lowers))
-        return ObservedLayers(kept, tuple(slots), self._place, self._report, tuple(mounts), self._most())
+        return ObservedLayers(kept, tuple(slots), self._place, self._report, tuple(mounts), most)
 
-    def _most(self) -> int:
-        """Say how many requests may be answered: as many as take 60 ms or 2 % of the time that the step took last."""
+    def _most(self) -> int | None:
+        """Say how many requests may be answered: as many as take 60 ms or 2 % of the time that the step took last.
+
+        0 stands for any number, None for a step that asks for more.
+        """
         if self._task.worker.observe == "on":
             return 0
         cache = self._task.worker.cache
-        known = (cache.known(key) for key, _ in cache.observed(self._key))
-        last = next((one[0].seconds for one in known if one is not None), _UNKNOWN)
-        return round(max(_LEAST, _SHARE * last) / _REQUEST)
+        key, data = next(iter(cache.observed(self._key)), ("", b""))
+        known = cache.known(key) if key else None
+        most = round(max(_LEAST, _SHARE * (known[0].seconds if known is not None else _UNKNOWN)) / _REQUEST)
+        try:
+            return None if data and unpack(data).requests > most else most
+        except CacheError:  # as good as none
+            return most
 
     def result(self, captured: Captured) -> Observation | None:
-        """Give what was learned, for a layer that came of it; None where not all was noted."""
+        """Give what was learned, for a layer that came of it; None where that is not known."""
         if not self._data:
             return None
         from buildah_py.sandbox import wire
 
-        seen = [_texts(flags) for flags in wire.unpack(self._data)]
+        learned = wire.unpack(self._data)
+        if isinstance(learned, int):
+            return Observation((), learned)
+        seen = [_texts(flags) for flags in learned]
         below = slots_of(self._task.worker, self._task.parent)
         found = [None if number is None else seen[number] for number in self._seen]
         _add_compared(below, found[: len(below)], captured)
