@@ -216,6 +216,7 @@ class StepRunner:
         debug.log("step %d: %s for the key %s", step.task.node.index + 1, found, step.key)
         if record is None:
             return self._find_observed(step)
+        self._read.pop(step.task.node.index, None)  # where another build has executed it since the first look
         if not made and self._policy.is_too_old(record.made):
             return None
         return record if self._store.layers.use([record.diff_id]) else None
