@@ -114,7 +114,7 @@ def unpack(data: bytes) -> Observation:
         raw = json.loads(data)
         if raw["version"] != _VERSION:
             raise CacheError("an observation is of another version of pybuild")
-        return Observation(tuple(map(_learned, raw["slots"])), int(raw["requests"]))
+        return Observation(tuple(map(_learned, raw["slots"])), int(raw.get("requests", 0)))
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         raise CacheError("an observation is damaged") from error
 

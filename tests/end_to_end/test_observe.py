@@ -280,7 +280,7 @@ def observed(pybuild: Pybuild) -> list[str]:
     """Give the digests of all observations that records name."""
     with closing(sqlite3.connect(pybuild.root / "state.db")) as database:
         records = [json.loads(row[0]) for row in database.execute("SELECT data FROM records")]
-    return [record["observed"] for record in records if "observed" in record]
+    return [record["observed"][1] for record in records if "observed" in record]
 
 
 def observers(ancestor: int) -> list[int]:
