@@ -503,6 +503,18 @@ STEPS = {
         {"t": Tar((Member("f", "1"), Member("g", link="f"), Member("h", link="f")))},
         {"t": Tar((Member("f", "1"), Member("g", link="f")))},
     ),
+    "an archive with hard links beside what is observed": Case(
+        MISS,
+        copied("stat -c %h /q/f > /r", "COPY ~/g /c/", "ADD ~/t /q/"),
+        {"t": Tar((Member("f", "1"), Member("g", link="f"), Member("h", link="f")))},
+        {"t": Tar((Member("f", "1"), Member("g", link="f")))},
+    ),
+    "what is not read beside an archive with hard links": Case(
+        HIT,
+        copied("stat -c %h /q/f > /r", "COPY ~/g /c/", "ADD ~/t /q/"),
+        G,
+        {"t": Tar((Member("f", "1"), Member("g", link="f")))},
+    ),
     "an archive that gets a hard link": Case(
         MISS,
         copied("stat -c %h /c/f > /r", "ADD ~/t /c/"),
@@ -593,7 +605,7 @@ STEPS = {
 
 PATCHED = {
     f"{name}, in a patch": case._replace(
-        files={**case.files, **{f"more/{number}": File(str(number)) for number in range(24)}}
+        files={**case.files, **{f"more/{number}": File(f"{name} {number}") for number in range(24)}}
     )
     for name, case in {
         "what is read": Case(MISS, "cat /c/f > /r", F),
