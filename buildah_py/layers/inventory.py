@@ -259,18 +259,20 @@ def count_files(data: bytes) -> int:
 
 
 def _is_plain(entries: Sequence[Entry]) -> bool:
-    if entries and not entries[0].path and not entries[0].opaque:
-        entries = entries[1:]  # the root may be implied
+    looks = set(map(_LOOKS, entries[1:]))  # a few
+    if entries:
+        root = entries[0]
+        looks.add(_LOOKS(root if root.path else root._replace(implied=False)))
     return all(
         kind in (FILE, DIR, SYMLINK) and not opaque and not implied and not any(map(_is_foreign, xattrs))
-        for kind, xattrs, opaque, implied in set(map(_LOOKS, entries))  # a few
+        for kind, xattrs, opaque, implied in looks
     )
 
 
 def _surely_plain(data: bytes) -> bool:
     """Whether nothing in the form kept on disk looks as what is not plain; a name may, by chance."""
     start = len(_MAGIC)
-    if data.startswith(b"\0", start):  # the root, which may be implied
+    if data.startswith(b"\0dir\0", start):  # the root, which may be implied
         for _ in range(_FIELDS - 1):
             start = data.index(b"\0", start) + 1
         start = data.index(b"\0", start) if data.startswith(b"i", start) else start - 1

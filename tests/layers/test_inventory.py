@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from buildah_py.errors import ArchiveError
-from buildah_py.layers.entry import DIR, FILE, SYMLINK, WHITEOUT, Entry
+from buildah_py.layers.entry import BLOCK, CHAR, DIR, FIFO, FILE, HARDLINK, SYMLINK, WHITEOUT, Entry
 from buildah_py.layers.inventory import Inventory, count_files, hides, read_entries, some_files
 
 if TYPE_CHECKING:
@@ -46,6 +46,33 @@ def test_what_is_written_is_read_back(entries: list[Entry]) -> None:
     again = Inventory.from_bytes(inventory.to_bytes())
     assert again == inventory
     assert again.layer_digest == inventory.layer_digest
+
+
+PLAIN = ENTRIES.map(
+    lambda entry: entry._replace(
+        kind=DIR if not entry.path or entry.kind == WHITEOUT else entry.kind, opaque=False, implied=not entry.path
+    )
+)
+
+
+@given(st.lists(st.one_of(PLAIN, ENTRIES), max_size=4, unique_by=lambda entry: entry.path))
+def test_what_is_asked_of_bytes_is_no_better_than_what_is_so(entries: list[Entry]) -> None:
+    inventory = Inventory(entries)
+    read = Inventory.lazily(inventory.to_bytes())
+    assert inventory.is_plain == all(
+        entry.kind in (FILE, DIR, SYMLINK) and not entry.opaque and (not entry.implied or not entry.path)
+        for entry in entries
+    )
+    assert read.is_plain == inventory.is_plain
+
+
+@pytest.mark.parametrize("kind", [HARDLINK, FIFO, CHAR, BLOCK, WHITEOUT])
+def test_links_and_special_files_are_not_plain_but_may_be_named_so(kind: str) -> None:
+    root, file = Entry("", DIR, implied=True), Entry(kind, FILE)
+    assert Inventory.lazily(Inventory([root, file]).to_bytes()).is_plain
+    assert not Inventory.lazily(Inventory([root, Entry("odd", kind)]).to_bytes()).is_plain
+    foreign = Entry("odd", FILE, xattrs=(("system.posix_acl_access", b"1"),))
+    assert not Inventory.lazily(Inventory([root, foreign]).to_bytes()).is_plain
 
 
 @given(ENTRIES, ENTRIES)
