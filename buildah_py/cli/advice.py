@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from buildah_py.cli import build as building
-from buildah_py.cli.printing import say, say_json
+from buildah_py.cli.printing import say, say_data
 
 if TYPE_CHECKING:
     import argparse
@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
 
     found = find_advice(building.read_request(args))
     if args.format == "json":
-        say_json({"schema": 1, "advice": [one._asdict() for one in found]})
+        say_data({"advice": [one._asdict() for one in found]})
         return 0
     if not found:
         say("nothing to advise: what the steps read is what is copied for them")

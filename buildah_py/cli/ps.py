@@ -6,7 +6,7 @@ import shlex
 import time
 from typing import TYPE_CHECKING, Any
 
-from buildah_py.cli.printing import say, say_json
+from buildah_py.cli.printing import say, say_data
 from buildah_py.cli.tables import FORMATS, one_line, since, table
 from buildah_py.errors import UsageError
 from buildah_py.store.containers import DEAD, RUNNING
@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     everything = args.all or any(text.startswith("status=") for text in args.filter)
     found = [one for one in containers(own_root()) if (everything or one.alive) and all(fits(one) for fits in wanted)]
     if args.format == "json":
-        say_json({"format": "pybuild ps", "version": 1, "containers": [_data(one) for one in found]})
+        say_data({"containers": [_data(one) for one in found]})
     elif args.quiet:
         for one in found:
             say(one.id if args.no_trunc else one.short)
@@ -96,4 +96,5 @@ def _port(data: dict[str, Any]) -> str:
 
 
 def _data(one: KeptContainer) -> dict[str, Any]:
-    return {"id": one.id, **one.about, **one.state}
+    about = {name: value for name, value in one.about.items() if name != "version"}
+    return {"id": one.id, **about, **one.state}

@@ -42,7 +42,8 @@ class DryStep(NamedTuple):
     `ingredients` is None for a base image. `key` is None where it depends on what has to run or to be fetched first:
     `roots` are the indices of the steps that it waits for, `unknown` says what else is not known. `record` is that of
     the key. `lists` give what inputs hold by their digests; `chain` is the file system that the step leads to. `read`
-    says of a step whose key is not known yet why it hits all the same, or what it reads that has changed.
+    says of a step whose key is not known yet why it hits all the same, or what it reads that has changed. `slots` are
+    those that it sees, as far as they can be told.
     """
 
     node: Node
@@ -54,10 +55,11 @@ class DryStep(NamedTuple):
     lists: Mapping[str, Callable[[], bytes]] = {}
     chain: str | None = None
     read: str = ""
+    slots: Callable[[], tuple[Slot, ...]] | None = None
 
 
 class _View(NamedTuple):
-    """A file system without its chain digest: that without what slots hold, and what these would hold."""
+    """A file system without its chain digest: that without what slots hold ("" where unknown), and what these hold."""
 
     plain: str
     slots: Callable[[], tuple[Slot, ...]]
@@ -111,18 +113,20 @@ class DryRun:
             return found
         if isinstance(node.step, CopyStep):
             if (planned := self._planned(node)) is not None:
-                slots, above = view.slots, plain_above(node.step, view.plain, "")
+                slots, above = view.slots, plain_above(node.step, view.plain, "") if view.plain else ""
                 self._views[node.index] = _View(above, lambda: (*slots(), planned))
         elif isinstance(node.step, RunStep):
             known = {name: digest for name, digest in inputs.items() if digest is not None}
             task = Task(self._worker, node, _NOWHERE, [None] * len(node.inputs))
-            key = plain_key(task, view.plain, known)
-            if not key:
-                return found
 
             def slots() -> tuple[Slot, ...]:
                 return (*view.slots(), *slots_of_mounts(task))
 
+            found = found._replace(slots=slots)
+            self._views[node.index] = _View("", view.slots)  # until it is known what the step leads to
+            key = plain_key(task, view.plain, known) if view.plain else ""
+            if not key:
+                return found
             try:
                 asked = AskedObservations(
                     self._worker.cache, key, slots, lambda one: self._find(node, one.key) is not None

@@ -36,7 +36,10 @@ _TRIES = 3
 
 
 class Observed(NamedTuple):
-    """A step that is done: what its key was made of, what its inputs held, by digests, and how it went."""
+    """A step that is done: what its key was made of, what its inputs held, by digests, and how it went.
+
+    `learned` is what it was seen to learn of files, packed.
+    """
 
     node: Node
     ingredients: Ingredients
@@ -44,6 +47,7 @@ class Observed(NamedTuple):
     lists: Mapping[str, Callable[[], bytes]]
     outcome: str
     reason: str
+    learned: bytes | None = None
 
 
 class _Keyed(NamedTuple):
@@ -406,7 +410,8 @@ class StepRunner:
     def _watch(self, step: _Keyed, record: Record, outcome: str, reason: str) -> None:
         if self._observe is not None:
             ingredients = self._ingredients(step, record.content)
-            self._observe(Observed(step.task.node, ingredients, record, step.lists, outcome, reason))
+            learned = self._cache.input_list(record.observed[1]) if record.observed[1] else None
+            self._observe(Observed(step.task.node, ingredients, record, step.lists, outcome, reason, learned))
 
     def _listening(self, node: Node) -> Listening:
         """Have what is measured in this thread told as the step's, which is shown before the first of that."""

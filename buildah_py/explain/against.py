@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from buildah_py.buildfile.variables import PROXY_NAMES
 from buildah_py.cache.differences import OWN, UNKNOWN, Difference, differences, summary
 from buildah_py.cache.keys import KEY_VERSION
+from buildah_py.errors import PybuildError
 from buildah_py.explain.report import (
     DIFFERS,
     FOLLOWS,
@@ -119,7 +120,19 @@ def _against(
         return report._replace(reason=summary(found) if found else "the keys differ, and nothing that they are made of")
     if one.unknown and not one.roots and any(difference.kind == UNKNOWN for difference in found):
         return report._replace(verdict=UNKNOWN_YET, reason=one.unknown)
-    return report._replace(verdict=FOLLOWS, reason=follows(one, steps) if one.roots else summary(found))
+    reason = follows(one, steps) if one.roots else summary(found)
+    return report._replace(verdict=FOLLOWS, reason=reason + _read(one, theirs))
+
+
+def _read(one: DryStep, theirs: RecordedStep) -> str:
+    """Say what of the files that a step read there is different here, where that is known."""
+    if theirs.learned is None or one.slots is None:
+        return ""
+    try:
+        unlike = theirs.learned.unlike(one.slots())
+    except PybuildError:  # layers that are not here
+        return ""
+    return f"; {unlike.text}" if unlike is not None else "; nothing that it read there is different here"
 
 
 def _of_base(text: str) -> str:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from buildah_py.cache.ingredients import Ingredients
+    from buildah_py.cache.observations import Observation
     from buildah_py.engine.runner import Observed
     from buildah_py.plan import Plan
 
@@ -111,6 +112,7 @@ class Recorder:
                 "seconds": seen.record.seconds,
                 "outcome": seen.outcome,
                 "reason": seen.reason,
+                **({} if seen.learned is None else {"learned": json.loads(seen.learned)}),
             }
 
 
@@ -123,7 +125,7 @@ class RecordedBase(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RecordedStep:
-    """A step of another build: a base image, or ingredients with what they led to."""
+    """A step of another build: a base image, or ingredients with what they led to, and what it was seen to learn."""
 
     stage: str
     number: int
@@ -133,6 +135,7 @@ class RecordedStep:
     key: str = ""
     content: str = ""
     diff_id: str = ""
+    learned: Observation | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +208,7 @@ def _read(raw: Any) -> BuildRecord:
 
 def _step(raw: Any, version: int) -> RecordedStep:
     from buildah_py.cache.ingredients import Ingredients, read_about
+    from buildah_py.cache.observations import unpack
 
     stage, number, text = _of(raw["stage"], str), _of(raw["number"], int), _of(raw["text"], str)
     if "base" in raw:
@@ -217,7 +221,9 @@ def _step(raw: Any, version: int) -> RecordedStep:
     key = step_key(str(ingredients.parent), ingredients.canonical, inputs, version=version)
     if key != raw["key"]:
         raise CacheError(f"the record is damaged: the key of step {number} is not that of its ingredients")
-    return RecordedStep(stage, number, text, None, ingredients, key, _of(raw["content"], str), _of(raw["diff_id"], str))
+    learned = unpack(canonical_json(raw["learned"])) if "learned" in raw else None
+    content, diff_id = _of(raw["content"], str), _of(raw["diff_id"], str)
+    return RecordedStep(stage, number, text, None, ingredients, key, content, diff_id, learned)
 
 
 def _of(value: object, kind: type[_Kind]) -> _Kind:

@@ -276,6 +276,44 @@ def test_the_end_of_the_observer_in_the_middle(busybox: Pybuild) -> None:
     assert observed(busybox) == []
 
 
+def test_a_record_tells_what_a_step_that_follows_has_read(busybox: Pybuild) -> None:
+    context = busybox.context(READS, f="f", g="g")
+    busybox.run("--record", "record.json", context)
+    (context / "g").write_text("other")
+    told = busybox.run("why", "--against", "record.json", context).stdout
+    assert "follows from step 2; nothing that it read there is different here" in told
+    (context / "f").write_text("f2")
+    assert (
+        "follows from step 2; /c/f changed, which it read"
+        in busybox.run("why", "--against", "record.json", context).stdout
+    )
+
+
+def test_advice_is_true_of_what_was_read(busybox: Pybuild) -> None:
+    run = "RUN cat /w/p/a && sleep 0.6; echo /w/p/* > /o"
+    text = f"FROM busybox AS b\nARG COMMIT=1\nCOPY . /w/\n{run}\nFROM busybox\nCOPY --from=b /o /o\n"
+    context = busybox.context(text, p__a="a", p__b="b", q__c="c", d="d", e="e")
+    assert "no build has noted" in busybox.run("advice", context, status=125).stderr
+    busybox.build(context)
+    (found,) = (
+        one
+        for one in json.loads(busybox.run("advice", "--format=json", context).stdout)["advice"]
+        if one["kind"] == "narrower"
+    )
+    assert found["lines"] == ["COPY p/a /w/p/"]
+    advised = {one["kind"]: one for one in json.loads(busybox.run("advice", "--format=json", context).stdout)["advice"]}
+    assert advised["unread"]["lines"] == ["Buildfile", "d", "e", "p/b", "q"]
+    assert "ARG COMMIT" in advised["argument"]["text"]
+    (context / "p/new").write_text("x")
+    busybox.build(context)
+    assert "names in /w/p differed" in busybox.run("advice", context).stdout
+    # What it says is so: with the lines that it gives, other files of the context are none of the step's.
+    (context / "Buildfile").write_text(text.replace("COPY . /w/", found["lines"][0]))
+    busybox.build(context)
+    (context / "d").write_text("other")
+    assert busybox.build(context).outcomes() == ["HIT"] * 3
+
+
 def observed(pybuild: Pybuild) -> list[str]:
     """Give the digests of all observations that records name."""
     with closing(sqlite3.connect(pybuild.root / "state.db")) as database:

@@ -55,6 +55,13 @@ def used(busybox: Pybuild) -> Pybuild:
     (busybox.work / "bad").mkdir()
     (busybox.work / "bad/old").write_text(TEXT.replace("echo 1", "echo 3"))
     (busybox.work / "bad/Buildfile").write_text("FROM busybox\nRUM x\n")
+    (busybox.work / "two").mkdir()
+    (busybox.work / "two/Buildfile").write_text("FROM busybox\nCOPY . /w\nRUN cat /w/a && sleep 0.6\n")
+    for name in "abcde":
+        (busybox.work / "two" / name).write_text(name)
+    busybox.run("-t", "four", busybox.work / "two")
+    busybox.run("run", "--network=none", "-d", "--name=ended", "-l", "a=b", "busybox", "sh", "-c", "exit 3")
+    busybox.run("wait", "ended")
     return busybox
 
 
@@ -78,6 +85,8 @@ def test_every_form(used: Pybuild) -> None:
         "context": ["context ls context", "context ls --ignored context", "context ls --why a.log context"],
         "builds": ["builds"],
         "trend": ["builds --trend"],
+        "ps": ["ps --all"],
+        "advice": ["advice two"],
     }
     described = {path.stem for path in SCHEMAS.glob("*.json")} - _OF_OTHERS
     assert described == set(calls)
