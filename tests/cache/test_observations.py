@@ -150,3 +150,13 @@ def test_names_of_any_bytes() -> None:
     observation = unpack(observe([slot(Entry(name, FILE, digest="sha256:aa"))], [{name: EXISTS | READ}]).pack())
     assert observation.unlike([slot(Entry(name, FILE, digest="sha256:aa"))]) is None
     assert observation.unlike([slot(Entry(name, FILE, digest="sha256:bb"))]) is not None
+
+
+def test_of_a_step_that_asked_for_too_much_only_that_is_known() -> None:
+    seen = observe([slot()], [{"f": EXISTS | READ}])
+    assert unpack(seen.pack()) == seen
+    too_much = unpack(Observation((), 9000).pack())
+    assert too_much.requests == 9000
+    told = too_much.unlike([slot()])
+    assert told is not None
+    assert "so many files that it was not noted which (--observe=on)" in told.text

@@ -43,6 +43,7 @@ class Observing:
         self._seen: list[int | None] = []
         self._report = -1
         self._data = b""
+        self._known: Observation | None = None
 
     def add_mount(self, target: str, directory: str, slot: Slot) -> None:
         """Have a mount observed that shows a copy of a context, which lies in a directory."""
@@ -98,14 +99,18 @@ class Observing:
         known = cache.known(key) if key else None
         most = round(max(_LEAST, _SHARE * (known[0].seconds if known is not None else _UNKNOWN)) / _REQUEST)
         try:
-            return None if data and unpack(data).requests > most else most
+            learned = unpack(data) if data else None
         except CacheError:  # as good as none
             return most
+        if learned is not None and learned.requests > most:
+            self._known = learned  # and it stays so
+            return None
+        return most
 
     def result(self, captured: Captured) -> Observation | None:
         """Give what was learned, for a layer that came of it; None where that is not known."""
         if not self._data:
-            return None
+            return self._known
         from buildah_py.sandbox import wire
 
         learned = wire.unpack(self._data)
