@@ -83,10 +83,14 @@ class Unlike(NamedTuple):
 
 
 class Observation(NamedTuple):
-    """What a RUN learned, slot by slot; or but the number of its `requests`, where it asked for too much."""
+    """What a RUN learned, slot by slot; or but the number of its `requests`, where it asked for too much.
+
+    Whether files had extended attributes is learned by whoever asks for one in vain: see `sandbox.observer`.
+    """
 
     slots: tuple[Learned, ...]
     requests: int = 0
+    attributes: bool = False
 
     @property
     def read(self) -> int:
@@ -99,13 +103,16 @@ class Observation(NamedTuple):
             return Unlike("it looked at so many files that it was not noted which (--observe=on)", 1)
         if len(slots) != len(self.slots):
             return Unlike("other COPY steps stand before it", 1)
+        if self.attributes != have_attributes(slots):
+            return Unlike("a copied file has an extended attribute, as none had, or none has one any more", 1)
         found = [text for learned, slot in zip(self.slots, slots, strict=True) for text in _differing(learned, slot)]
         return Unlike(found[0], len(found)) if found else None
 
     def pack(self) -> bytes:
         """Return the form that is kept."""
         slots = [one.whole or {path: list(known) for path, known in sorted(one.paths.items())} for one in self.slots]
-        return canonical_json({"version": _VERSION, "slots": slots, "requests": self.requests})
+        more = {"requests": self.requests, "attributes": self.attributes}
+        return canonical_json({"version": _VERSION, "slots": slots, **more})
 
 
 def unpack(data: bytes) -> Observation:
@@ -114,7 +121,8 @@ def unpack(data: bytes) -> Observation:
         raw = json.loads(data)
         if raw["version"] != _VERSION:
             raise CacheError("an observation is of another version of pybuild")
-        return Observation(tuple(map(_learned, raw["slots"])), int(raw.get("requests", 0)))
+        slots = tuple(map(_learned, raw["slots"]))
+        return Observation(slots, int(raw.get("requests", 0)), raw.get("attributes") is True)
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         raise CacheError("an observation is damaged") from error
 
@@ -127,6 +135,11 @@ def _learned(raw: Any) -> Learned:
     return Learned({path: (int(flags), str(token)) for path, (flags, token) in raw.items()})
 
 
+def have_attributes(slots: Sequence[Slot]) -> bool:
+    """Whether files of slots have extended attributes."""
+    return any(slot.inventory.has_attributes for slot in slots)
+
+
 def observe(slots: Sequence[Slot], seen: Sequence[Mapping[str, int] | None]) -> Observation:
     """Make the observation of flags by paths for each slot; None stands for one that was not observed."""
     return Observation(
@@ -135,7 +148,8 @@ def observe(slots: Sequence[Slot], seen: Sequence[Mapping[str, int] | None]) -> 
             if flags is None
             else Learned({path: (known, slot.token(path, known)) for path, known in flags.items()})
             for slot, flags in zip(slots, seen, strict=True)
-        )
+        ),
+        attributes=have_attributes(slots),
     )
 
 

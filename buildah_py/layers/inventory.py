@@ -26,6 +26,8 @@ _OPAQUE: Final = re.compile(rb"\0oi?-?[0-9]+\0")
 _FOREIGN: Final = ("system.", "trusted.")
 _FOREIGN_HEX: Final = [name.encode().hex().encode() for name in _FOREIGN]
 _ODD: Final = re.compile(rb"\0(?:hardlink|fifo|char|block|whiteout|[oi]{1,2}-?[0-9]+)\0")
+_ATTRIBUTE: Final = re.compile(rb"\0[0-9a-f]+=")
+_ATTRIBUTES: Final = itemgetter(9)
 _LOOKS: Final = itemgetter(1, 9, 11, 12)  # kind, xattrs, opaque, implied
 _KINDS: Final = {kind: kind for kind in (FILE, DIR, SYMLINK, HARDLINK, FIFO, CHAR, BLOCK, WHITEOUT)}
 _FLAGS: Final = {(False, False): "", (True, False): "o", (False, True): "i", (True, True): "oi"}
@@ -54,7 +56,9 @@ class Captured(NamedTuple):
 class Inventory:
     """Entries of a layer, sorted by path components as bytes, parents before children. Immutable."""
 
-    __slots__ = ("_asked", "_by_path", "_children", "_data", "_digest", "_entries", "_files", "_links", "_plain")
+    __slots__ = (
+        "_asked", "_attributes", "_by_path", "_children", "_data", "_digest", "_entries", "_files", "_links", "_plain"
+    )  # fmt: skip
 
     def __init__(self, entries: Iterable[Entry] = ()) -> None:
         self._entries: Sequence[Entry] | None = sorted(entries, key=_entry_key)
@@ -66,6 +70,7 @@ class Inventory:
         self._digest = ""
         self._files = -1
         self._plain: bool | None = None
+        self._attributes: bool | None = None
 
     @classmethod
     def of_sorted(cls, entries: Sequence[Entry]) -> Self:
@@ -129,6 +134,15 @@ class Inventory:
             data = self._data
             self._plain = bool(data and _surely_plain(data)) or _is_plain(self.entries)
         return self._plain
+
+    @property
+    def has_attributes(self) -> bool:
+        """Whether entries have extended attributes."""
+        if self._attributes is None:
+            data = self._data
+            surely_not = bool(data) and _ATTRIBUTE.search(data) is None  # a name may look like one
+            self._attributes = not surely_not and any(map(_ATTRIBUTES, self.entries))
+        return self._attributes
 
     @property
     def layer_digest(self) -> str:

@@ -162,7 +162,7 @@ def _observed(container: dict[str, Any], device: int, told: int) -> tuple[tuple[
     """
     if container["observed"] is None:
         return container["lowers"], (), ""
-    lowers, slots, place, _ = container["observed"]
+    lowers, slots, place, *_ = container["observed"]
     if device == -1:
         return container["lowers"], tuple(directories[0] for directories, _ in slots), ""
     try:

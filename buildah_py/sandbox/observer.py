@@ -106,9 +106,9 @@ class _Slot:
                     raise
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    def names(self, path: bytes) -> dict[bytes, tuple[int, int]]:
-        """Give what is in a directory: number and kind by name."""
-        found: dict[bytes, tuple[int, int]] = {}
+    def names(self, path: bytes, *, look: bool) -> dict[bytes, tuple[int, int, os.stat_result | None]]:
+        """Give what is in a directory by name: number and kind, and with `look` all that is known."""
+        found: dict[bytes, tuple[int, int, os.stat_result | None]] = {}
         for root in self.roots:
             try:
                 directory = open_beneath(root, path, _DIRECTORY_FLAGS)
@@ -123,7 +123,7 @@ class _Slot:
                         inside = path + b"/" + name if path else name
                         if name not in found and inside not in self.gone:
                             kind = _LINK if entry.is_symlink() else _DIRECTORY if entry.is_dir() else _FILE
-                            found[name] = entry.inode(), kind
+                            found[name] = entry.inode(), kind, entry.stat(follow_symlinks=False) if look else None
             finally:
                 os.close(directory)
         return found
@@ -146,8 +146,11 @@ def _attributes(
 class ObservingServer:
     """Server of one file system: nodes are numbered as they are looked up, and each is a slot and a path in it."""
 
-    def __init__(self, device: int, slots: list[_Slot], most: int = 0) -> None:
-        """Note what is learned by `most` requests, 0 for any number; with more, nobody counts, and all goes faster."""
+    def __init__(self, device: int, slots: list[_Slot], most: int = 0, *, attributes: bool = True) -> None:
+        """Note what is learned by `most` requests, 0 for any number; with more, nobody counts, and all goes faster.
+
+        Without `attributes` the kernel is told that no file has any: overlayfs asks for one of each file that is found.
+        """
         self._device = device
         self._most = most
         self.requests = 0
@@ -169,10 +172,11 @@ class ObservingServer:
             _READ: self._read,
             _READDIRPLUS: self._read_names,
             _STATFS: self._statistics,
-            _GETXATTR: self._attribute,
             _LISTXATTR: self._attribute_names,
             _INIT: self._begin,
         }
+        if attributes:
+            self._handlers[_GETXATTR] = self._attribute
 
     def serve(self) -> None:
         """Serve until the file system is gone."""
@@ -287,12 +291,13 @@ class ObservingServer:
             slot, path = self._shown(node)
             self._note(slot, path, LISTED)
             prefix = path + b"/" if path else b""
+            names = slot.names(path, look=not self.whole)
             self._names[node] = [
-                (_NOT_TOLD if self.whole else self._told(slot, prefix + name))
+                (_NOT_TOLD if known is None else self._entry(slot, prefix + name, known))
                 + _DIRENT.pack(number, place, len(name), kind >> 12)
                 + name
                 + bytes(-len(name) % 8)
-                for place, (name, (number, kind)) in enumerate(sorted(slot.names(path).items()), 1)
+                for place, (name, (number, kind, known)) in enumerate(sorted(names.items()), 1)
             ]
         found = bytearray()
         for record in self._names[node][offset:]:
@@ -302,10 +307,6 @@ class ObservingServer:
         if not found:
             del self._names[node]
         return found
-
-    def _told(self, slot: _Slot, path: bytes) -> bytes:
-        found = slot.find(path)
-        return _NOT_TOLD if found is None else self._entry(slot, path, found[1])
 
     def _shown(self, node: int) -> tuple[_Slot, bytes]:
         slot = self._places[node]
@@ -392,6 +393,8 @@ def main(
     report: int,
     slots: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...],
     most: int,
+    *,
+    attributes: bool,
 ) -> NoReturn:
     """Serve `slots`, each of which is directories and what of the lower ones does not show; never returns.
 
@@ -409,7 +412,7 @@ def main(
         _, permitted, _ = process.capget()
         process.capset(kept & permitted, kept & permitted, 0)
         process.set_no_new_privileges()
-        observer = ObservingServer(device, opened, most)
+        observer = ObservingServer(device, opened, most, attributes=attributes)
         gc.disable()
         _thread.start_new_thread(_serve, (observer, mounted))
         os.read(ended, 1)

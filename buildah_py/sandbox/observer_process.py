@@ -50,9 +50,9 @@ class ObserverProcess:
         if self._pid == 0:
             try:
                 process.close_all_but(device, mounted, ended, report, memory)
-                _, slots, _, most = wire.unpack(os.pread(memory, size, 0))["observed"]
+                _, slots, _, most, attributes = wire.unpack(os.pread(memory, size, 0))["observed"]
                 os.close(memory)
-                observer.main(device, mounted, ended, report, slots, most)
+                observer.main(device, mounted, ended, report, slots, most, attributes=attributes)
             finally:
                 os._exit(125)
         os.close(ended)

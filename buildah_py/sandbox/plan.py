@@ -191,7 +191,7 @@ def description(
         "lowers": container.lowers,
         "observed": None
         if observed is None
-        else (observed.lowers, tuple(map(tuple, observed.slots)), observed.place, observed.most),
+        else (observed.lowers, tuple(map(tuple, observed.slots)), observed.place, observed.most, observed.attributes),
         "upper": container.upper,
         "work": container.work,
         "init": container.init,

@@ -43,7 +43,8 @@ class ObservedLayers(NamedTuple):
     """What is observed of a container: the lowers of its root once more, where a number stands for one of `slots`.
 
     `mounts` are targets of overlay mounts that show the slots with these numbers. `place` is an empty directory; after
-    `most` requests, where that is not 0, nothing is noted any more.
+    `most` requests, where that is not 0, nothing is noted any more. `attributes` tells whether a file of the slots may
+    have extended attributes.
     What was learned is written to the open file `report` as a marshalled tuple of a dictionary for each slot, of flags
     (`observer`) by paths, as bytes; nothing where not all was noted.
     """
@@ -54,6 +55,7 @@ class ObservedLayers(NamedTuple):
     report: int
     mounts: tuple[tuple[str, int], ...] = ()
     most: int = 0
+    attributes: bool = True
 
 
 @dataclass(kw_only=True, frozen=True, slots=True)

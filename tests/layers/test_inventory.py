@@ -64,6 +64,7 @@ def test_what_is_asked_of_bytes_is_no_better_than_what_is_so(entries: list[Entry
         for entry in entries
     )
     assert read.is_plain == inventory.is_plain
+    assert read.has_attributes == inventory.has_attributes == any(entry.xattrs for entry in entries)
 
 
 @pytest.mark.parametrize("kind", [HARDLINK, FIFO, CHAR, BLOCK, WHITEOUT])

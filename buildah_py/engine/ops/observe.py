@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from buildah_py.cache.observations import EXISTS, READ, TIMED, Observation, Slot, observe, unpack
+from buildah_py.cache.observations import EXISTS, READ, TIMED, Observation, Slot, have_attributes, observe, unpack
 from buildah_py.engine.observing import slots_of
 from buildah_py.errors import CacheError
 from buildah_py.layers.entry import FILE
@@ -85,7 +85,8 @@ class Observing:
         os.mkdir(self._place)
         self._report = os.memfd_create("observed", os.MFD_CLOEXEC)
         kept = tuple(dict.fromkeys(lowers))
-        return ObservedLayers(kept, tuple(slots), self._place, self._report, tuple(mounts), most)
+        attributes = have_attributes(self._slots())
+        return ObservedLayers(kept, tuple(slots), self._place, self._report, tuple(mounts), most, attributes)
 
     def _most(self) -> int | None:
         """Say how many requests may be answered: as many as take 60 ms or 2 % of the time that the step took last.
@@ -117,10 +118,13 @@ class Observing:
         if isinstance(learned, int):
             return Observation((), learned)
         seen = [_texts(flags) for flags in learned]
-        below = slots_of(self._task.worker, self._task.parent)
+        below, slots = slots_of(self._task.worker, self._task.parent), self._slots()
         found = [None if number is None else seen[number] for number in self._seen]
         _add_compared(below, found[: len(below)], captured)
-        return observe([*below, *(slot for _, _, slot in self._mounts)], found)
+        return observe(slots, found)
+
+    def _slots(self) -> list[Slot]:
+        return [*slots_of(self._task.worker, self._task.parent), *(slot for _, _, slot in self._mounts)]
 
     def close(self) -> None:
         """Take the report of a container that is gone."""
