@@ -316,7 +316,7 @@ _RUBY = {
 }
 _COMPOSER = {
     "composer.json": """\
-        {"name": "shop/shop", "repositories": [{"type": "path", "url": "packages/*"}, {"packagist.org": false}],
+        {"name": "shop/shop", "repositories": [{"type": "path", "url": "packages/*"}, {"packagist": false}],
          "require": {"shop/core": "@dev", "shop/mail": "@dev"}, "autoload": {"psr-4": {"Shop\\\\": "src/"}}}
         """,
     "packages/core/composer.json": '{"name": "shop/core", "autoload": {"psr-4": {"Shop\\\\Core\\\\": "src/"}}}\n',
