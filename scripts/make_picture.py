@@ -154,6 +154,7 @@ def record(pybuild: str) -> str:
         os.symlink(pybuild, Path(place, "pybuild"))
         environ = {name: value for name, value in os.environ.items() if name in ("PATH", "PYTHONPATH", "TMPDIR")}
         environ |= {"HOME": place, "PYBUILD_ROOT": f"{place}/store", "TERM": "xterm", "LANG": "C.UTF-8"}
+        environ["PYBUILD_OBSERVE"] = "off"  # which not every machine can: the picture is to be the same
         environ["PATH"] = f"{place}:{environ['PATH']}"
         subprocess.run(PREPARATION.split(), check=True, cwd=place, env=environ, stdout=subprocess.DEVNULL)
         began = time.monotonic()

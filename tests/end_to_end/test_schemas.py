@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,6 +91,8 @@ def test_every_form(used: Pybuild) -> None:
     }
     described = {path.stem for path in SCHEMAS.glob("*.json")} - _OF_OTHERS
     assert described == set(calls)
+    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
+        del calls["advice"]  # nothing is known here of what steps read
     for name, lines in calls.items():
         for line in lines:
             words = line.split()
