@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
 
-from .hunt import hunt
+from .hunt import Manner, hunt
 from .world import World
 
 if TYPE_CHECKING:
@@ -27,3 +28,9 @@ def world() -> Iterator[World]:
 @pytest.mark.parametrize("seed", range(3))
 def test_a_cached_build_gives_what_an_empty_store_gives(world: World, seed: int) -> None:
     hunt(world, seed, histories=30)
+
+
+def test_a_hit_because_of_what_was_read_is_one_too(world: World) -> None:
+    before = world.observed
+    hunt(world, 0, histories=20, manner=Manner(watched=True))
+    assert world.observed > before or not os.access("/dev/fuse", os.R_OK | os.W_OK)
