@@ -154,7 +154,8 @@ def _listeners(request: RunRequest, config: ImageConfig, tell: Callable[[str], o
 
     ports = ports_of(request.ports, config, everything=request.all_ports)
     if not ports:
-        word = word_for(config) if request.network == "default" and not request.interactive else ""
+        serves = not request.command and not request.interactive  # and does not run something else in the image
+        word = word_for(config) if request.network == "default" and serves else ""
         if word:
             tell(word)
         return None
