@@ -149,19 +149,17 @@ def _container() -> Diagnosis:
 
 
 def _observing() -> Diagnosis:
-    from buildah_py.sandbox import observer
+    from buildah_py.sandbox import fuse
 
     subject, remedy = "observing", "modprobe fuse, and let everybody read and write /dev/fuse, as udev does"
     try:
-        device = os.open(observer.DEVICE, os.O_RDWR | os.O_CLOEXEC)
+        device = os.open(fuse.DEVICE, os.O_RDWR | os.O_CLOEXEC)
     except OSError as error:
-        return Diagnosis(subject, False, f"{observer.DEVICE}: {error.strerror}", remedy, needed=False)
+        return Diagnosis(subject, False, f"{fuse.DEVICE}: {error.strerror}", remedy, needed=False)
     try:
-        os.close(observer.mount(device))
+        os.close(fuse.mount(device))
     except OSError as error:
-        return Diagnosis(
-            subject, False, f"a file system over {observer.DEVICE}: {error.strerror}", remedy, needed=False
-        )
+        return Diagnosis(subject, False, f"a file system over {fuse.DEVICE}: {error.strerror}", remedy, needed=False)
     finally:
         os.close(device)
     return Diagnosis(subject, True, "what steps read of copied files is noted")

@@ -21,7 +21,7 @@ from buildah_py.image import users
 from buildah_py.linux import keys, mounts, namespaces, process
 from buildah_py.linux.mounts import MOUNT_ATTR_RDONLY
 from buildah_py.linux.paths import read_regular
-from buildah_py.sandbox import command, idmap, joining, observer, rlimits, watcher
+from buildah_py.sandbox import command, fuse, idmap, joining, rlimits, watcher
 from buildah_py.sandbox.initlayer import InitLayer
 from buildah_py.sandbox.netns import loopback_up, open_to_all_users
 from buildah_py.sandbox.operations import Operation, StubFile, from_wire
@@ -166,7 +166,7 @@ def _observed(container: dict[str, Any], device: int, told: int) -> tuple[tuple[
     if device == -1:
         return container["lowers"], tuple(directories[0] for directories, _ in slots), ""
     try:
-        mount = observer.mount(device)
+        mount = fuse.mount(device)
     except OSError:
         return container["lowers"], tuple(directories[0] for directories, _ in slots), ""
     finally:

@@ -16,9 +16,9 @@ import gc
 import os
 import struct
 
-from buildah_py.linux import mounts, process
-from buildah_py.linux.paths import open_beneath
+from buildah_py.linux import process
 from buildah_py.sandbox import capabilities
+from buildah_py.sandbox.observed_slot import BLOCK, ObservedSlot, attributes_of
 from buildah_py.sandbox.wire import pack
 
 TYPE_CHECKING = False
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import NoReturn
 
-DEVICE = "/dev/fuse"
 MOST_PATHS = 20_000
 """Paths of which a container may learn something before nobody counts any more."""
 EXISTS, ABSENT, LISTED, READ = 1, 2, 4, 8
@@ -54,99 +53,15 @@ _FOR_EVER = 1 << 30
 _PAGES = 256
 _LEAST_REQUEST = 8192
 """Bytes that the kernel wants to have room for; as nothing is written, no request has more."""
-_SECOND = 1_000_000_000
 _OPEN_FILES = 64
-_NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
-_DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_BLOCK = 4096
-_LINK, _FILE, _DIRECTORY, _KIND = 0o120000, 0o100000, 0o040000, 0o170000
 _NOT_TOLD = bytes(_FOUND.size)
 _GONE = _ENTRY.pack(0, 0, _FOR_EVER, 0, 0, 0) + bytes(_ATTR.size)
-
-
-class _Slot:
-    """A layer: its directories, top-most first, and what of the lower ones does not show. `seen` are flags by paths."""
-
-    __slots__ = ("gone", "numbers", "roots", "seen")
-
-    def __init__(self, roots: tuple[str, ...], gone: tuple[str, ...]) -> None:
-        flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
-        self.roots = [os.open(root, flags) for root in roots]
-        self.gone = frozenset(map(os.fsencode, gone))
-        self.seen: dict[bytes, int] = {}
-        self.numbers: dict[bytes, int] = {}
-
-    def find(self, path: bytes) -> tuple[int, os.stat_result] | None:
-        """Give the directory that shows a path, and what is there."""
-        if path in self.gone:
-            return None
-        for place, root in enumerate(self.roots):
-            try:
-                if not place:
-                    return root, os.stat(path or b".", dir_fd=root, follow_symlinks=False)
-                # What is a directory here may be a link there.
-                file = open_beneath(root, path, os.O_PATH | os.O_NOFOLLOW)
-            except OSError as error:
-                if error.errno not in _NOT_THERE:
-                    raise
-                continue
-            try:
-                return root, os.fstat(file)
-            finally:
-                os.close(file)
-        return None
-
-    def open(self, path: bytes, flags: int) -> int:
-        """Open what is at a path that was found; of a link itself, not where it leads. Raises OSError."""
-        for root in self.roots:
-            try:
-                return open_beneath(root, path, flags | os.O_NOFOLLOW)
-            except OSError as error:
-                if error.errno not in _NOT_THERE:
-                    raise
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
-
-    def names(self, path: bytes, *, look: bool) -> dict[bytes, tuple[int, int, os.stat_result | None]]:
-        """Give what is in a directory by name: number and kind, and with `look` all that is known."""
-        found: dict[bytes, tuple[int, int, os.stat_result | None]] = {}
-        for root in self.roots:
-            try:
-                directory = open_beneath(root, path, _DIRECTORY_FLAGS)
-            except OSError as error:
-                if error.errno not in _NOT_THERE:
-                    raise
-                continue
-            try:
-                with os.scandir(directory) as entries:
-                    for entry in entries:
-                        name = os.fsencode(entry.name)
-                        inside = path + b"/" + name if path else name
-                        if name not in found and inside not in self.gone:
-                            kind = _LINK if entry.is_symlink() else _DIRECTORY if entry.is_dir() else _FILE
-                            found[name] = entry.inode(), kind, entry.stat(follow_symlinks=False) if look else None
-            finally:
-                os.close(directory)
-        return found
-
-
-def _attributes(
-    known: os.stat_result,
-) -> tuple[int, int, int, int, int, int, int, int, int, int, int, int, int, int, int, int]:
-    """Give the fields of fuse_attr; times that no image keeps are that of the last change."""
-    mode = known.st_mode
-    size, links = (_BLOCK, 1) if mode & _KIND == _DIRECTORY else (known.st_size, known.st_nlink)
-    second, part = divmod(known.st_mtime_ns, _SECOND)
-    owner, group = known.st_uid, known.st_gid
-    blocks = 0 if mode & _KIND == _LINK else -(-size // _BLOCK) * (_BLOCK // 512)
-    return (
-        known.st_ino, size, blocks, second, second, second, part, part, part, mode, links, owner, group, 0, _BLOCK, 0
-    )  # fmt: skip
 
 
 class ObservingServer:
     """Server of one file system: nodes are numbered as they are looked up, and each is a slot and a path in it."""
 
-    def __init__(self, device: int, slots: list[_Slot], most: int = 0, *, attributes: bool = True) -> None:
+    def __init__(self, device: int, slots: list[ObservedSlot], most: int = 0, *, attributes: bool = True) -> None:
         """Note what is learned by `most` requests, 0 for any number; with more, nobody counts, and all goes faster.
 
         Without `attributes` the kernel is told that no file has any: overlayfs asks for one of each file that is found.
@@ -155,7 +70,7 @@ class ObservingServer:
         self._most = most
         self.requests = 0
         self._slots = slots
-        self._places: list[_Slot | None] = [None, None]
+        self._places: list[ObservedSlot | None] = [None, None]
         self._paths = [b"", b""]
         self._names: dict[int, list[bytes]] = {}
         self._files: dict[int, int] = {}
@@ -218,7 +133,7 @@ class ObservingServer:
             if error.errno not in {errno.ENOENT, errno.ENODEV}:  # nobody waits for it any more
                 raise
 
-    def _note(self, slot: _Slot, path: bytes, flag: int) -> None:
+    def _note(self, slot: ObservedSlot, path: bytes, flag: int) -> None:
         known = slot.seen.get(path)
         if known is None:
             self._left -= 1
@@ -233,7 +148,7 @@ class ObservingServer:
         major, minor, ahead, flags = _INIT_IN.unpack_from(request, _HEADER)
         self.begun = True
         return struct.pack(
-            "<IIIIHHIIHH8I", major, min(minor, 31), ahead, flags & _WANTED, 64, 48, _BLOCK, 1, _PAGES, 0, *([0] * 8)
+            "<IIIIHHIIHH8I", major, min(minor, 31), ahead, flags & _WANTED, 64, 48, BLOCK, 1, _PAGES, 0, *([0] * 8)
         )
 
     def _look_up(self, node: int, request: bytes) -> bytes:
@@ -250,16 +165,16 @@ class ObservingServer:
         self._note(slot, path, EXISTS)
         return self._entry(slot, path, found[1])
 
-    def _entry(self, slot: _Slot, path: bytes, known: os.stat_result) -> bytes:
+    def _entry(self, slot: ObservedSlot, path: bytes, known: os.stat_result) -> bytes:
         number = slot.numbers.get(path)
         if number is None:
             number = slot.numbers[path] = len(self._paths)
             self._paths.append(path)
             self._places.append(slot)
-        return _FOUND.pack(number, 0, _FOR_EVER, _FOR_EVER, 0, 0, *_attributes(known))
+        return _FOUND.pack(number, 0, _FOR_EVER, _FOR_EVER, 0, 0, *attributes_of(known))
 
     def _get_attributes(self, node: int, _request: bytes) -> bytes:
-        return _KEPT.pack(_FOR_EVER, 0, 0) + _ATTR.pack(*_attributes(self._known(node)[1]))
+        return _KEPT.pack(_FOR_EVER, 0, 0) + _ATTR.pack(*attributes_of(self._known(node)[1]))
 
     def _known(self, node: int) -> tuple[int, os.stat_result]:
         slot = self._places[node]
@@ -308,14 +223,14 @@ class ObservingServer:
             del self._names[node]
         return found
 
-    def _shown(self, node: int) -> tuple[_Slot, bytes]:
+    def _shown(self, node: int) -> tuple[ObservedSlot, bytes]:
         slot = self._places[node]
         if slot is None:
             raise OSError(errno.EACCES, os.strerror(errno.EACCES))
         return slot, self._paths[node]
 
     def _statistics(self, _node: int, _request: bytes) -> bytes:
-        return struct.pack("<QQQQQIIII24x", 0, 0, 0, 0, 0, _BLOCK, 255, _BLOCK, 0)
+        return struct.pack("<QQQQQIIII24x", 0, 0, 0, 0, 0, BLOCK, 255, BLOCK, 0)
 
     def _attribute(self, node: int, request: bytes) -> bytes:
         (wanted, _), name = _GETXATTR_IN.unpack_from(request, _HEADER), request[_HEADER + 8 : -1]
@@ -352,28 +267,6 @@ def _sized(data: bytes, wanted: int) -> bytes:
     return data
 
 
-def open_device() -> int:
-    """Open the device that a file system is served over; -1 where there is none, or none for us."""
-    try:
-        return os.open(DEVICE, os.O_RDWR | os.O_CLOEXEC)
-    except OSError:
-        return -1
-
-
-def mount(device: int) -> int:
-    """Make the file system that is served over an open device and give its detached mount. Raises OSError."""
-    context = mounts.fsopen("fuse")
-    try:
-        mounts.fsconfig(context, "source", "pybuild")
-        for key, value in (("fd", str(device)), ("rootmode", "40000"), ("user_id", "0"), ("group_id", "0")):
-            mounts.fsconfig(context, key, value)
-        mounts.fsconfig(context, "default_permissions")
-        mounts.fsconfig(context, "allow_other")
-        return mounts.fsmount(context, mounts.MOUNT_ATTR_RDONLY | mounts.MOUNT_ATTR_NODEV)
-    finally:
-        os.close(context)
-
-
 def _serve(observer: ObservingServer, mounted: int) -> None:
     """Serve in a thread, so that nobody has to look at two descriptors for each request."""
     failed = True
@@ -406,7 +299,7 @@ def main(
         process.set_parent_death_signal(9)
         process.set_dumpable(False)
         process.set_name("pybuild-observe")
-        opened = [_Slot(roots, gone) for roots, gone in slots]
+        opened = [ObservedSlot(roots, gone) for roots, gone in slots]
         kept = 1 << capabilities.number("DAC_READ_SEARCH") | 1 << capabilities.number("DAC_OVERRIDE")
         process.limit_bounding_set(0)
         _, permitted, _ = process.capget()

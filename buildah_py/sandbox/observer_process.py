@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from buildah_py.linux import process
-from buildah_py.sandbox import observer, wire
+from buildah_py.sandbox import fuse, observer, wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ def start(request: dict[str, Any], descriptors: list[int]) -> ObserverProcess | 
     """
     if not request.get("observed"):
         return None
-    device = observer.open_device()
+    device = fuse.open_device()
     if device == -1:
         return None
     try:
