@@ -147,9 +147,10 @@ class Helper:
         """Serve until the main process is gone and every container with it."""
         serving = True
         while serving or self._running:
+            asked = False
             for descriptor, _event in self._poll.poll():
                 if descriptor == self._control.fileno():
-                    serving = self._request()
+                    asked = True  # and answered last: a new container may get the descriptors of one that has ended
                     continue
                 running = self._running.get(descriptor)
                 if running is None:
@@ -158,6 +159,8 @@ class Helper:
                     self._ended(running)
                 else:
                     self._told(running)
+            if asked:
+                serving = self._request()
         busy, self._busy = self._busy, []
         for group in busy:
             self._remove(group)
