@@ -200,7 +200,7 @@ class BuildHistory:
                 "bytes": sum(sizes[one].size for one in own if one in sizes),
                 "layer": own[-1] if own else "",
             }
-            if done is not None and (done.outcome != events.HIT or done.source):
+            if done is not None and (done.outcome != events.HIT or done.source or done.reason):
                 described["reason"] = _bounded(done.reason)
                 described["same"] = done.same
                 described["source"] = redact(done.source)

@@ -276,6 +276,17 @@ def test_the_end_of_the_observer_in_the_middle(busybox: Pybuild) -> None:
     assert observed(busybox) == []
 
 
+def test_the_history_tells_of_hits_because_of_what_was_read(busybox: Pybuild) -> None:
+    context = busybox.context(READS, f="f", g="g")
+    busybox.run("-t", "app", context)
+    (context / "g").write_text("other")
+    busybox.run("-t", "app", context)
+    last = json.loads(busybox.run("builds", "--format=json").stdout)["builds"][0]
+    assert last["steps"][-1]["outcome"] == "hit"
+    assert last["steps"][-1]["reason"] == READ_NOTHING_NEW
+    assert READ_NOTHING_NEW in busybox.run("report", "-o", "-", "app").stdout
+
+
 def test_a_record_tells_what_a_step_that_follows_has_read(busybox: Pybuild) -> None:
     context = busybox.context(READS, f="f", g="g")
     busybox.run("--record", "record.json", context)
