@@ -23,7 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--own-sources",
         action="store_true",
-        help="leave Debian with the archives that this machine has it from, instead of archive.test",
+        help="leave Debian with the archives that this machine has it from, instead of those that everybody reaches",
     )
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
+import re
+import shutil
 import subprocess
 from shlex import quote
 from typing import TYPE_CHECKING, Final
 
+from buildah_py.errors import NotFound
 from buildah_py.layers.entry import DIR
 from buildah_py.layers.inventory import Inventory
 
@@ -84,11 +87,26 @@ def own_sources(suite: str) -> str:
 
 
 def public_sources(suite: str) -> str:
-    """Give the entries of sources.list(5) that official images have."""
-    archives = {f"{suite}-security": "debian-security"}
+    """Give the entries of sources.list(5) for the archives that everybody reaches. Raises PybuildError."""
+    archive, security = (_public(name) for name in ("mirror", "secmirror"))
     return "".join(
-        f"deb http://archive.test/{archives.get(release, 'debian')} {release} main\n" for release in _releases(suite)
+        f"deb {security if release.endswith('-security') else archive} {release} main\n" for release in _releases(suite)
     )
+
+
+def _public(name: str) -> str:
+    """Find an archive that mmdebstrap takes where nobody names one: its program is a text that says so."""
+    program = shutil.which("mmdebstrap")
+    if program is None:
+        raise NotFound("there is no mmdebstrap", hint="install the package mmdebstrap")
+    with open(program, encoding="utf-8", errors="replace") as file:
+        found = re.search(rf"my \${name}\s*=\s*'(https?://[^']+)'", file.read())
+    if found is None:
+        raise NotFound(
+            f"{program} does not say which archive of Debian everybody reaches",
+            hint="--own-sources leaves the image with the archives of this machine",
+        )
+    return found[1]
 
 
 def _releases(suite: str) -> tuple[str, ...]:

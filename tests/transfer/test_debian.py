@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+import pytest
+
+from buildah_py.errors import NotFound
 from buildah_py.meter import ITEMS, Listening, Moved
 from buildah_py.transfer.debian import own_sources, public_sources
 from buildah_py.transfer.mmdebstrap import Words
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
 
 def test_own_archives_are_those_that_any_machine_may_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -27,7 +28,17 @@ def test_own_archives_are_those_that_any_machine_may_have(tmp_path: Path, monkey
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     assert own_sources("trixie") == "deb http://a/debian/ trixie main\ndeb http://a/security/ trixie-security main\n"
     assert own_sources("sid") == ""
-    assert public_sources("sid") == "deb http://archive.test/debian sid main\n"
+    program = tmp_path / "mmdebstrap"
+    program.write_text("my $mirror    = 'http://c/debian';\nmy $secmirror = 'http://d/debian-security';\n")
+    program.chmod(0o755)
+    assert public_sources("sid") == "deb http://c/debian sid main\n"
+    assert public_sources("trixie").splitlines()[1:] == [
+        "deb http://c/debian trixie-updates main",
+        "deb http://d/debian-security trixie-security main",
+    ]
+    program.write_text("")
+    with pytest.raises(NotFound, match="which archive of Debian everybody reaches"):
+        public_sources("sid")
 
 
 _SAID = """\
