@@ -33,6 +33,17 @@ def declare(parser: Parser) -> None:
     add("--iidfile-raw", metavar="FILE", help="write the image's id to FILE, without `sha256:`")
     if not parser.knows("--format"):  # as `why` does, which writes nothing out
         add("--format", choices=("oci", "docker"), default="", help="media types of all that is written out")
+    add(
+        "--attest",
+        metavar="SPEC",
+        action="append",
+        default=[],
+        help="attest something of the image: type=provenance,mode=max or type=sbom; may be repeated",
+    )
+    add("--provenance", metavar="SPEC", default="", help="true, false, or such as mode=max: how the image was built")
+    add("--sbom", metavar="SPEC", default="", help="true, false, or such as format=cyclonedx: what is in the image")
+    parser.bare |= {"--provenance": "true", "--sbom": "true"}
+    add("--source-policy-file", metavar="FILE", default="", help="JSON file of rules for what a build may use")
     add("--compression-format", metavar="FORMAT", default="", help="compression of all that is written out")
     add("--compression-level", metavar="LEVEL", type=int, default=None, help="its level")
     add("--force-compression", action="store_true", help="for layers of the base image too")
