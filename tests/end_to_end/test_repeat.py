@@ -277,7 +277,8 @@ def test_commands_that_do_more_are_always_built(busybox: Pybuild, context: Path,
         busybox.run("-t", "test", option.format(target), context, status=None)
         assert not was_answered(busybox)
         if "{}" in option:
-            assert os.path.lexists(made := f"{target}{option.partition('{}')[2]}")
+            made = f"{target}{option.partition('{}')[2]}"
+            assert os.path.lexists(made)
             subprocess.run(["rm", "-r", made], check=True)
 
 
