@@ -38,7 +38,7 @@ def from_text(text: str) -> int:
 
 
 def _ordinal(year: int, month: int) -> int:
-    """Number of a month's first day, as date.toordinal() counts; `datetime` takes a millisecond to import."""
+    """Count the days to a month's first, as date.toordinal() does; `datetime` takes a millisecond to import."""
     past = year - 1
     leaps = past // 4 - past // 100 + past // 400
     is_leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
