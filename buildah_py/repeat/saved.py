@@ -49,7 +49,8 @@ def load(root: str, command: str) -> Saved | None:
     """Read what is kept of the command of that identity; None where nothing is."""
     try:
         with open(os.path.join(root, ROOM, command), "rb") as file:
-            program, fields = marshal.load(file)  # noqa: S302 - our own file, in a directory of this user alone
+            # At once: marshal reads a file in pieces of a few bytes. It is our own, in a directory of this user alone.
+            program, fields = marshal.loads(file.read())  # noqa: S302
     except (OSError, ValueError, EOFError, TypeError):
         return None
     if program != _PROGRAM:
