@@ -68,6 +68,7 @@ class BuildSession(NamedTuple):
     worker: Worker
     policy: CachePolicy
     registries: Callable[[], RegistryOptions]
+    contexts: Contexts
     used: Mapping[str, str] = {}
 
 
@@ -157,7 +158,18 @@ def open_build(
             try:
                 policy = request.reuse.policy(build_file)
                 yield BuildSession(
-                    settled, sources, main, build_file, named, images, caches, worker, policy, registries, used
+                    settled,
+                    sources,
+                    main,
+                    build_file,
+                    named,
+                    images,
+                    caches,
+                    worker,
+                    policy,
+                    registries,
+                    contexts,
+                    used,
                 )
             finally:
                 containers.close()

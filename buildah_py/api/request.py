@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from buildah_py.api.attest_options import AttestOptions
     from buildah_py.image.descriptor import Descriptor
     from buildah_py.registry import RegistryOptions
+    from buildah_py.repeat.command import CommandLine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +27,8 @@ class BuildRequest:
     `text` is the build file's text where that is known already. `record` is a file to write the build's record to.
     `jobs` is that of Engine.
     `pull` says when base images are looked for in their registries, `registries` gives what the command line says of
-    these. `source_policy` is the file of a source policy, `attest` what is attested of the images.
+    these. `source_policy` is the file of a source policy, `attest` what is attested of the images. `command` is the
+    command line that this comes from, where what it leads to may be remembered.
     No time in the image is later than `epoch` (seconds since 1970); with `epoch_of_context` that is the main context's
     time.
     """
@@ -60,6 +62,7 @@ class BuildRequest:
     environ: Mapping[str, str] = field(default_factory=dict)
     source_policy: str = ""
     attest: AttestOptions | None = None
+    command: CommandLine | None = None
 
 
 @dataclass(frozen=True, slots=True)
