@@ -85,6 +85,10 @@ def build(
         from buildah_py.api.attest_options import check_outputs_for
 
         check_outputs_for(request.attest, outputs)
+    if request.sign is not None:
+        from buildah_py.api.signing import check_signed
+
+        check_signed(outputs)
     emit = history = BuildHistory(request, emit)
 
     def unread(store: Store, main: MainContext, error: BuildFileError) -> None:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from buildah_py.sharing.remote import BuildCaches
     from buildah_py.store import Store
     from buildah_py.transfer.ahead import Ahead
+    from buildah_py.transfer.write import Exporter
+    from buildah_py.transfer.write_index import IndexExporter
 
 
 class FinishedImage(NamedTuple):
@@ -198,7 +200,7 @@ def write_outputs(
 
         config = images[0].config
         with Exporter(store, config, names, registry=registry, clamp=clamps[0], emit=emit) as exporter:
-            written = [exporter.write(output) for output in outputs]
+            written = [_written(exporter, output, names, request, emit) for output in outputs]
     else:
         from buildah_py.transfer.write_index import IndexExporter, PlatformImage
 
@@ -207,8 +209,24 @@ def write_outputs(
             for one, clamp in zip(images, clamps, strict=True)
         ]
         with IndexExporter(store, several, names, registry=registry, emit=emit) as together:
-            written = [together.write(output) for output in outputs]
+            written = [_written(together, output, names, request, emit) for output in outputs]
     return next((one for one in written if one is not None), None)
+
+
+def _written(
+    exporter: Exporter | IndexExporter,
+    output: Output,
+    names: Sequence[str],
+    request: BuildRequest,
+    emit: Callable[[Event], None],
+) -> Descriptor | None:
+    """Write an output, and sign what it has pushed."""
+    written = exporter.write(output)
+    if request.sign is not None:
+        from buildah_py.api.signing import sign_pushed
+
+        sign_pushed(output, written, names, exporter.registry, request.sign, emit)
+    return written
 
 
 def carry_cache(

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from buildah_py.api.attest_options import AttestOptions
+    from buildah_py.attest.keys import SigningKey
     from buildah_py.image.descriptor import Descriptor
     from buildah_py.registry import RegistryOptions
     from buildah_py.repeat.command import CommandLine
@@ -27,8 +28,9 @@ class BuildRequest:
     `text` is the build file's text where that is known already. `record` is a file to write the build's record to.
     `jobs` is that of Engine.
     `pull` says when base images are looked for in their registries, `registries` gives what the command line says of
-    these. `source_policy` is the file of a source policy, `attest` what is attested of the images. `command` is the
-    command line that this comes from, where what it leads to may be remembered.
+    these. `source_policy` is the file of a source policy, `attest` what is attested of the images. `sign` is the
+    key to sign what is pushed with. `command` is the command line that this comes from, where what it leads to may be
+    remembered.
     No time in the image is later than `epoch` (seconds since 1970); with `epoch_of_context` that is the main context's
     time.
     """
@@ -62,6 +64,7 @@ class BuildRequest:
     environ: Mapping[str, str] = field(default_factory=dict)
     source_policy: str = ""
     attest: AttestOptions | None = None
+    sign: SigningKey | None = None
     command: CommandLine | None = None
 
 

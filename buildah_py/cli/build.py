@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from buildah_py.api.attest_options import AttestOptions
     from buildah_py.api.request import BuildRequest
+    from buildah_py.attest.keys import SigningKey
     from buildah_py.cli.arguments import Parser
     from buildah_py.progress.renderer import Renderer
 
@@ -312,6 +313,7 @@ def read_request(args: argparse.Namespace, *, record: str = "") -> BuildRequest:
         record=record,
         jobs=_jobs(args.jobs),
         attest=_attestations(args),
+        sign=_signing_key(args),
         source_policy=getattr(args, "source_policy_file", "") or os.environ.get(_SOURCE_POLICY, ""),
         **registry.read_pull(args),
         environ=dict(os.environ),
@@ -326,6 +328,16 @@ def _attestations(args: argparse.Namespace) -> AttestOptions | None:
     from buildah_py.api.attest_options import read_attestations
 
     return read_attestations(given[0] or (), given[1] or "", given[2] or "")
+
+
+def _signing_key(args: argparse.Namespace) -> SigningKey | None:
+    """Return the key that --sign names."""
+    path = getattr(args, "sign", "")
+    if not path:
+        return None
+    from buildah_py.cli.signing import read_key
+
+    return read_key(path)
 
 
 def _platforms(text: str) -> str:

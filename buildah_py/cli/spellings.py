@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
+from buildah_py.cli import signing
 from buildah_py.cli.arguments import key_values
 from buildah_py.errors import UsageError
 
@@ -43,6 +44,7 @@ def declare(parser: Parser) -> None:
     add("--provenance", metavar="SPEC", default="", help="true, false, or such as mode=max: how the image was built")
     add("--sbom", metavar="SPEC", default="", help="true, false, or such as format=cyclonedx: what is in the image")
     parser.bare |= {"--provenance": "true", "--sbom": "true"}
+    add("--sign", metavar="KEY", default="", help=signing.HELP)
     add("--source-policy-file", metavar="FILE", default="", help="JSON file of rules for what a build may use")
     add("--compression-format", metavar="FORMAT", default="", help="compression of all that is written out")
     add("--compression-level", metavar="LEVEL", type=int, default=None, help="its level")
