@@ -49,7 +49,7 @@ COMMANDS = {
     "diff": "show what differs between two images",
     "why": "tell why steps of a build would hit or miss the cache",
     "advice": "tell what a build file could do better",
-    "verify": "build an image again without the cache, and show what differs",
+    "verify": "build an image again uncached, and show what differs",
     "cat": "print a file of an image",
     "cp": "copy files out of an image",
     "mount": "mount an image read-only",
