@@ -75,8 +75,8 @@ def read_attestations(specs: Iterable[str], provenance: str = "", sbom: str = ""
         found[kind] = _checked(f"--attest {text}", kind, values)
     for kind, text in ((PROVENANCE, provenance), (SBOM, sbom)):
         if text:
-            where, truth = f"--{kind}={text}", numbers.boolean(text.lower())
-            found[kind] = _checked(where, kind, _values(text, where) if truth is None else _switched(truth))
+            where = f"--{kind}={text}"
+            found[kind] = _checked(where, kind, _short(kind, text, where))
     told, listed = found.get(PROVENANCE), found.get(SBOM)
     return AttestOptions(None if told is None else _provenance(told), None if listed is None else _sbom(listed))
 
@@ -89,8 +89,12 @@ def check_outputs_for(attest: AttestOptions, outputs: Sequence[Output]) -> None:
         )
 
 
-def _switched(truth: bool) -> dict[str, str]:
-    return {} if truth else {"disabled": "true"}
+def _short(kind: str, text: str, where: str) -> dict[str, str]:
+    """Read what a short option says: whether, in which mode, or attributes."""
+    truth = numbers.boolean(text.lower())
+    if truth is not None:
+        return {} if truth else {"disabled": "true"}
+    return {"mode": text} if kind == PROVENANCE and text in MODES else _values(text, where)
 
 
 def _values(text: str, where: str) -> dict[str, str]:

@@ -41,7 +41,9 @@ def declare(parser: Parser) -> None:
         default=[],
         help="attest something of the image: type=provenance,mode=max or type=sbom; may be repeated",
     )
-    add("--provenance", metavar="SPEC", default="", help="true, false, or such as mode=max: how the image was built")
+    add(
+        "--provenance", metavar="SPEC", default="", help="true, false, min, max, or attributes: how the image was built"
+    )
     add("--sbom", metavar="SPEC", default="", help="true, false, or such as format=cyclonedx: what is in the image")
     parser.bare |= {"--provenance": "true", "--sbom": "true"}
     add("--sign", metavar="KEY", default="", help=signing.HELP)

@@ -117,6 +117,11 @@ def test_attestations() -> None:
     assert request().attest is None
     asked = request("--provenance", "--attest", "type=sbom,format=cyclonedx").attest
     assert (asked.provenance.mode, asked.provenance.version, asked.sbom.format) == ("min", "v1", "cyclonedx")
+    assert [request(f"--provenance={one}").attest.provenance.mode for one in ("min", "max", "mode=max")] == [
+        "min",
+        "max",
+        "max",
+    ]
     off = request("--attest=type=provenance,mode=max", "--attest=type=sbom", "--provenance=false", "--sbom=0").attest
     assert not off
     last = request("--attest=type=provenance,mode=max", "--attest=type=provenance,version=v0.2").attest
