@@ -374,17 +374,15 @@ def test_the_base_is_another_image_for_a_platform(busybox: Pybuild, context: Pat
     base = busybox.context("FROM scratch\nARG TARGETARCH\nCOPY $TARGETARCH /arch\n", "base", amd64="x", arm64="1")
     busybox.run(*both, base)
     (context / "Buildfile").write_text(
-        "FROM --platform=linux/arm64 base AS other\nFROM base\nCOPY --from=other /arch /other\n"
+        "FROM base AS own\nFROM --platform=linux/arm64 base\nCOPY --from=own /arch /own\n"
     )
     time.sleep(0.07)
     for _ in range(3):
         build(busybox, context)
     (base / "arm64").write_text("2")
     busybox.run(*both, base)
-    busybox.build(context, "-o", "out")
-    assert (busybox.work / "out/other").read_text() == "2"
     build(busybox, context)
-    busybox.run("cp", "test:/other", "copied")
+    busybox.run("cp", "test:/arch", "copied")
     assert (busybox.work / "copied").read_text() == "2"
 
 
