@@ -55,6 +55,10 @@ def script(shell: str, commands: Mapping[str, str]) -> str:
     except ImportError as error:
         raise UsageError("shtab, which makes such scripts, is not installed", hint="pip install shtab") from error
     found: str = shtab.complete(_program(commands), shell)
+    if shell == "bash":
+        from buildah_py.cli.bash_words import around
+
+        return around(found)
     # zsh takes `--option=VALUE` only where the script says so, and shtab does not.
     return _LONG_OF_ZSH.sub(r"\1\2=", found) if shell == "zsh" else found
 
