@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from buildah_py.outputs.spec import KEYS
 from buildah_py.sharing.spec import keys
 
-_TYPED: Final = {
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_TYPED: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
     "-o|--output": KEYS,
     "--cache-to": keys("--cache-to"),
     "--cache-from": keys("--cache-from"),

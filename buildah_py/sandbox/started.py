@@ -126,7 +126,7 @@ class Container:
             elif kind == "root":
                 (self._root,) = descriptors
             elif kind == "namespaces":
-                self.namespaces = tuple(descriptors)
+                self.namespaces += tuple(descriptors)
             else:
                 return message, descriptors
 

@@ -99,10 +99,9 @@ def test_a_step_has_its_ssh_agent_again(busybox: Pybuild, agent: str) -> None:
     context = busybox.context(f"FROM busybox\nUSER 33\nRUN --network=none {mount} stat $SSH_AUTH_SOCK; exit 4\n")
     look = "test -w $SSH_AUTH_SOCK && stat -c '%F %u %g %a' $SSH_AUTH_SOCK || echo [$SSH_AUTH_SOCK]\n"
     shown, missing = "socket 33 34 620\n", "the ssh agent `default` is not here: --ssh default lends yours"
-    own = {"SSH_AUTH_SOCK": agent}
-    entered = busybox.run("--on-error=shell", "-q", "--ssh=default", context, stdin=look, status=4, **own)
+    entered = busybox.run("--on-error=shell", "-q", "--ssh=default", context, stdin=look, status=4, SSH_AUTH_SOCK=agent)
     assert entered.stdout == shown
-    again = busybox.run("shell", "--failed", stdin=look, **own)  # the one that the build was lent
+    again = busybox.run("shell", "--failed", stdin=look, SSH_AUTH_SOCK=agent)  # the one that the build was lent
     assert (again.stdout, missing in again.stderr) == (shown, False)
     other = busybox.run("shell", "--failed", stdin=look, SSH_AUTH_SOCK=f"{agent}.other")
     assert (other.stdout, missing in other.stderr) == ("[]\n", True)
@@ -114,8 +113,8 @@ def test_a_step_has_its_ssh_agent_again(busybox: Pybuild, agent: str) -> None:
     assert (given.stdout, given.stderr.count("gone")) == (shown, 0)
     # What the step asked for and was not given can be given now.
     busybox.build(context, status=4)
-    assert busybox.run("shell", "--failed", stdin=look, **own).stdout == "[]\n"
-    assert busybox.run("shell", "--failed", "--ssh=default", stdin=look, **own).stdout == shown
+    assert busybox.run("shell", "--failed", stdin=look, SSH_AUTH_SOCK=agent).stdout == "[]\n"
+    assert busybox.run("shell", "--failed", "--ssh=default", stdin=look, SSH_AUTH_SOCK=agent).stdout == shown
 
 
 @pytest.mark.root

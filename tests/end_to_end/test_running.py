@@ -289,20 +289,57 @@ def test_further_commands(busybox: Pybuild, tmp_path: Path) -> None:
         busybox.run("exec", "inside", "nope", status=127)
         assert "working directory /nowhere" in busybox.run("exec", "-w/nowhere", "inside", "pwd", status=125).stderr
         assert "NOBODY" in busybox.run("exec", "-u", "NOBODY", "inside", "pwd", status=125).stderr
-        if not busybox.owner:
-            child = pexpect.spawn(
-                PYBUILD, ["exec", "-it", "inside", "sh"], env=busybox.environ(), encoding="utf-8", timeout=30
-            )
-            child.expect(r"\$ ")
-            child.sendline("tty; echo $((6*7)); exit 4")
-            child.expect("/dev/pts/1\r\n42")
-            child.expect(pexpect.EOF)
-            child.close()
-            assert child.exitstatus == 4
+        on_terminal(busybox)
         busybox.run("stop", "-t", "0.1", "inside")
 
 
-def test_who_joins_a_container_brings_nothing_in(busybox: Pybuild) -> None:
+def on_terminal(pybuild: Pybuild) -> None:
+    """Type into a shell in the container `inside`, which has a terminal of its own and is told of the window's size."""
+    program, *words = [*pybuild.command, "exec", "-it", "inside", "sh"]
+    child = pexpect.spawn(program, words, env=pybuild.environ(), encoding="utf-8", timeout=30, dimensions=(20, 50))
+    child.expect(r"[$#] ")
+    child.sendline("tty; stty size; echo $((6*7))")
+    child.expect("/dev/pts/1\r\n20 50\r\n42")
+    child.setwinsize(30, 60)
+    child.expect(r"[$#] ")
+    child.sendline("sh -c 'stty size; sleep 100'")
+    child.expect("30 60\r\n")
+    child.sendintr()
+    child.expect(r"[$#] ")
+    child.sendline("exit 4")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 4
+
+
+@pytest.mark.parametrize("capability", [(), ("--cap-add=SYS_ADMIN",)])
+def test_further_commands_in_a_user_namespace(busybox: Pybuild, capability: tuple[str, ...]) -> None:
+    (busybox.work / "of-root").write_text("of the machine's root")
+    (busybox.work / "of-root").chmod(0o600)
+    options = ("-t", NONE, *capability, "-v", f"{busybox.work}:/there", "--userns-uid-map=0:3000000:65536")
+    mounting = "mkdir /new && mount -t tmpfs new /new 2>/dev/null && echo mounted >/new/file; cat"
+    with background(busybox, "inside", *options, "busybox", "sh", "-c", mounting):
+        script = "cat /proc/self/uid_map; id -u; id -g; grep -E '^(CapEff|Seccomp):' /proc/self/status"
+        asked = busybox.run("exec", "-u", "5:6", "inside", "sh", "-c", script).stdout.split()
+        assert asked == ["0", "3000000", "65536", "5", "6", "CapEff:", "0" * 16, "Seccomp:", "2"]
+        of_root = busybox.run("exec", "inside", "sh", "-c", f"{script}; cat /there/of-root", status=1)
+        assert of_root.stdout.split()[3:5] == ["0", "0"]
+        assert "Permission denied" in of_root.stderr
+        # As in any container, a command owns its streams, and sees what the first one has mounted.
+        script = "echo said >/dev/stdout; stat -Lc %u /proc/self/fd/1"
+        said = busybox.run("exec", "-u", "5:6", "inside", "sh", "-c", script)
+        assert said.stdout.split() == ["said", "5"]
+        seen = busybox.run("exec", "inside", "cat", "/new/file", status=0 if capability else 1)
+        assert seen.stdout == ("mounted\n" if capability else "")
+        busybox.run("exec", "inside", "touch", "/made")
+        assert busybox.run("exec", "inside", "stat", "-c", "%u", "/made").stdout == "0\n"
+        assert "does not exist here" in busybox.run("exec", "-u", "70000", "inside", "true", status=125).stderr
+        on_terminal(busybox)
+        busybox.run("stop", "-t", "0.1", "inside")
+
+
+@pytest.mark.parametrize("own", [(), ("--userns-uid-map=0:3000000:65536",)])
+def test_who_joins_a_container_brings_nothing_in(busybox: Pybuild, own: tuple[str, ...]) -> None:
     """A container that may trace whatever it sees sees nothing of the machine come in."""
     watch = r"""
 import os
@@ -320,7 +357,7 @@ while not os.path.exists("/tmp/end"):
                 pass
 print(sorted(rights), sorted(files), flush=True)
 """
-    options = (NONE, "--cap-add=SYS_PTRACE", "--tmpfs=/tmp", *OF_HOST, "busybox", "/usr/bin/python3", "-c", watch)
+    options = (NONE, *own, "--cap-add=SYS_PTRACE", "--tmpfs=/tmp", *OF_HOST, "busybox", "/usr/bin/python3", "-c", watch)
     with background(busybox, "watch", *options):
         said(busybox, "watch", "ready")
         for _ in range(5):
@@ -329,8 +366,8 @@ print(sorted(rights), sorted(files), flush=True)
         busybox.run("wait", "watch")
         rights, files = busybox.run("logs", "--tail=1", "watch").stdout.strip().split("] [")
         assert set(rights.strip("[").replace("'", "").split(", ")) == {"00000000a80c25fb"}
-        own = {"/lib/x86_64-linux-gnu/libc.so.6", "/tmp/end"}  # what the commands themselves open
-        assert set(files.strip("]").replace("'", "").split(", ")) - own <= {"pipe", "/"}
+        commands = {"/lib/x86_64-linux-gnu/libc.so.6", "/tmp/end"}  # what the commands themselves open
+        assert set(files.strip("]").replace("'", "").split(", ")) - commands <= {"pipe", "/"}
 
 
 @pytest.mark.either_user
