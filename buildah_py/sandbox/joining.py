@@ -88,8 +88,10 @@ def _run(
     rlimits.raise_hard(container["rlimits"])
     sys.meta_path.clear()  # whatever was imported from now on would be a file of the image
     with Doing("joining the container"):
-        for descriptor, (_, kind) in zip(joined, KINDS, strict=False):
-            namespaces.setns(descriptor, kind)
+        for descriptor, (name, kind) in zip(joined, KINDS, strict=False):
+            # The machine's network, where the container uses that, is not an ordinary user's to join.
+            if not os.path.samestat(os.fstat(descriptor), os.stat(f"/proc/self/ns/{name}")):
+                namespaces.setns(descriptor, kind)
         if len(joined) > len(KINDS):
             user, mounted = joined[len(KINDS) :]
             command.give(ours, *(idmap.outside(ranges, 0) for ranges in container["id_maps"]))  # else nobody's in there

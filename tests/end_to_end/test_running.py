@@ -293,6 +293,14 @@ def test_further_commands(busybox: Pybuild, tmp_path: Path) -> None:
         busybox.run("stop", "-t", "0.1", "inside")
 
 
+@pytest.mark.either_user
+def test_further_commands_in_the_networks_of_others(busybox: Pybuild) -> None:
+    """The machine's own is not an ordinary user's to join; that of ports is the user's."""
+    for options in (("--network=host",), ("-p", "127.0.0.1::80")):
+        with background(busybox, "inside", *options, "busybox", "sleep", "100"):
+            assert busybox.run("exec", "inside", "echo", "said").stdout == "said\n"
+
+
 def on_terminal(pybuild: Pybuild) -> None:
     """Type into a shell in the container `inside`, which has a terminal of its own and is told of the window's size."""
     program, *words = [*pybuild.command, "exec", "-it", "inside", "sh"]
