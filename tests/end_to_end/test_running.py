@@ -214,6 +214,68 @@ def test_the_life_of_a_container_in_the_background(busybox: Pybuild) -> None:
     assert containers(busybox) == {}
 
 
+@pytest.mark.either_user
+def test_what_scripts_ask_of_containers(busybox: Pybuild) -> None:
+    script = "echo one; sleep 0.1; echo two; exec sleep 100"
+    ports = ("-p", "127.0.0.1::80", "-p", "127.0.0.1:18097:53/udp")
+    with background(busybox, "web", *ports, "-l", "tier=front", "busybox", "sh", "-c", script) as about:
+        host = about["ports"][0]["host"]
+        assert busybox.run("port", "web").stdout == f"80/tcp -> 127.0.0.1:{host}\n53/udp -> 127.0.0.1:18097\n"
+        assert busybox.run("port", "web", "80").stdout == f"127.0.0.1:{host}\n"
+        wrong = busybox.run("port", "web", "81", status=125).stderr
+        assert "81/tcp of the container `web` is not published\n  hint: published are 80/tcp, 53/udp" in wrong
+        template = (
+            '{{.State.Status}} {{(index (index .NetworkSettings.Ports "80/tcp") 0).HostPort}} {{.Config.Labels.tier}}'
+        )
+        assert busybox.run("inspect", "-f", template, "web").stdout == f"running {host} front\n"
+        assert busybox.run("inspect", "-f", '[{{index .Config.Labels "no"}}]', "web").stdout == "[]\n"
+        (shown,) = json.loads(busybox.run("container", "inspect", "web").stdout)
+        assert (shown["Id"], shown["Name"], shown["Path"], shown["State"]["Running"]) == (
+            about["id"],
+            "/web",
+            "sh",
+            True,
+        )
+        with open(f"/proc/{shown['State']['Pid']}/status", encoding="ascii") as file:
+            assert "\t1\n" in next(line for line in file if line.startswith("NSpid:"))
+        assert "no image `web`" in busybox.run("image", "inspect", "web", status=125).stderr
+        rows = busybox.run("ps", "--format", "{{.Names}} {{.State}} {{.Labels}} {{.Ports}}").stdout
+        assert rows == f"web running tier=front 127.0.0.1:{host}->80/tcp, 127.0.0.1:18097->53/udp\n"
+        assert busybox.run("ps", "--format", "table {{.ID}}\t{{.Names}}").stdout.split()[:3:2] == [
+            "ID",
+            about["id"][:12],
+        ]
+        said(busybox, "web", "two")
+        second = busybox.run("logs", "-t", "web").stdout.splitlines()[1].split()[0]
+        assert busybox.run("logs", "--since", second, "web").stdout == "two\n"
+        assert busybox.run("logs", "-f", "--until", second, "web").stdout == "one\n"
+        assert "--since soon: that is neither" in busybox.run("logs", "--since=soon", "web", status=2).stderr
+        busybox.run("run", "-d", NONE, "--name=other", "busybox", "true")
+        busybox.run("wait", "other")
+        assert busybox.run("ps", "-l", "--format", "{{.Names}} {{.State}}").stdout == "other exited\n"
+        assert busybox.run("ps", "-q", "-n", "2").stdout.count("\n") == 2
+        ended = busybox.run("inspect", "-f", "{{.State.Running}} {{.State.ExitCode}} {{.State.Pid}}", "other").stdout
+        assert ended == "false 0 0\n"
+        assert "1 container that had ended" in busybox.run("prune", "--dry-run").stdout
+        assert "1 container that had ended" in busybox.run("container", "prune", "--dry-run").stdout
+        assert "is not for --containers" in busybox.run("container", "prune", "--filter=label=a", status=2).stderr
+        done = json.loads(busybox.run("container", "prune", "-f", "--format=json").stdout)
+        assert (done["containers"], done["images"], list(containers(busybox))) == (1, [], ["web"])
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_containers_on_a_narrow_terminal(busybox: Pybuild, columns: int) -> None:
+    words = ["sh", "-c", "sleep 100; echo a long command"]
+    with background(busybox, "web", "-p", "18080:80", "busybox", *words):
+        size = (24, columns)
+        child = pexpect.spawn(PYBUILD, ["ps"], env=busybox.environ(), encoding="utf-8", timeout=30, dimensions=size)
+        child.expect(pexpect.EOF)
+        child.close()
+        lines = child.before.splitlines()
+        assert max(map(len, lines)) <= columns
+        assert ("0.0.0.0:18080->80/tcp, [::]:18080->80/tcp" if columns > 80 else " 18080->80/tcp ") in lines[1]
+
+
 def test_a_container_that_does_not_end_when_it_is_asked_to(busybox: Pybuild) -> None:
     with background(busybox, "deaf", NONE, "--stop-signal=USR1", "busybox", "sleep", "1000"):
         assert "was ended by force" in busybox.run("stop", "-t", "0", "deaf").stderr
