@@ -518,6 +518,8 @@ def test_mounts_and_other_options(busybox: Pybuild) -> None:
     assert shown[6].startswith("/c tmpfs rw,nosuid,nodev,noexec,relatime,size=64k,mode=700")
     assert len((busybox.work / "id").read_text()) == 64
     assert "the file exists" in busybox.run("run", "--cidfile=id", "busybox", "true", status=2).stderr
+    unwritable = busybox.run("run", "-d", "--cidfile=no/id", "busybox", "true", status=2).stderr
+    assert ("cannot be written" in unwritable, busybox.run("ps", "-aq").stdout) == (True, "")
     assert busybox.run("run", NONE, "-w", "/not/there/yet", "busybox", "pwd").stdout == "/not/there/yet\n"
     for options, what in (
         (("--mount", "src=a,dst=/a"), "keeps no volumes"),
