@@ -33,7 +33,10 @@ _NO_NAMES: Final = re.compile(
     r"|name does not resolve|unable to resolve host|network is unreachable|no address associated with hostname"
     r"|temporary error \(try again later\)"
 )
-_SPEAKER: Final = re.compile(r"(?:\S*/)?(?:(?P<name>[A-Za-z0-9_.+-]+)(?:\[\d+\])?: |(?P<other>npm|yarn|pnpm) (?:ERR|err))")
+_SPEAKER: Final = re.compile(
+    r"(?:\S*/)?(?:(?P<name>[A-Za-z0-9_.+-]+)(?:\[\d+\])?: |(?P<other>npm|yarn|pnpm) (?:ERR|err))"
+)
+"""A program's name as it stands before its errors."""
 _NO_SPACE: Final = re.compile(r"(?i)no space left on device|disk quota exceeded")
 _REFUSED: Final = re.compile(r"(?i)permission denied|operation not permitted|are you root\b")
 _MANAGERS: Final = {
