@@ -280,6 +280,9 @@ def test_a_container_that_does_not_end_when_it_is_asked_to(busybox: Pybuild) -> 
     with background(busybox, "deaf", NONE, "--stop-signal=USR1", "busybox", "sleep", "1000"):
         assert "was ended by force" in busybox.run("stop", "-t", "0", "deaf").stderr
         assert containers(busybox)["deaf"]["code"] == 137
+    with background(busybox, "slow", NONE, "busybox", "sleep", "1000"):
+        asked = busybox.run("stop", "-t", "1.1", "slow").stderr
+        assert asked.startswith("pybuild: slow was asked to end, and has not yet; in 0.1 s it is ended by force\n")
     script = "trap 'exit 5' RTMIN+3; echo up; while :; do sleep 0.05; done"
     with background(
         busybox, "own", NONE, "--stop-signal=RTMIN+3", "busybox", "sh", "-c", script.replace("RTMIN+3", "37")
