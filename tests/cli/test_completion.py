@@ -12,6 +12,7 @@ import pexpect
 import pytest
 
 from buildah_py.cli import main
+from buildah_py.store.containers import create
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,8 +29,13 @@ TYPED = {
     "shell --stage on": "one",
     "-f Build": "Buildfile",
     "help why-": "why-did-ci-miss",
+    "exec -i we": "web",
+    "logs -f we": "web",
+    "stop other we": "web",
+    "run -t app:1.": "app:1.2",
 }
 """Words behind `pybuild`, and what the last one becomes."""
+ABOUT = {"name": "web", "image": "busybox", "command": ["sh"], "labels": {}, "ports": [], "detached": True}
 BROKEN = {
     "run app:1.": "app:1.2 ",
     "run localhost:5000/sv": "localhost:5000/svc:v1 ",
@@ -108,6 +114,7 @@ def scripts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     names = ["--tag=app:1.2", "--tag=localhost:5000/svc:v1"]
     assert main(["build", "-q", f"--file={tmp_path}/Imagefile", *names, str(tmp_path / "functions")]) == 0
     capsys.readouterr()
+    create(str(tmp_path / "state"), ABOUT).close(remove=False)
     own = {"HOME": str(tmp_path), "ZDOTDIR": str(tmp_path), "PYBUILD_ROOT": str(tmp_path / "state"), "TERM": "dumb"}
     return {
         **os.environ,
