@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     )
     from buildah_py.library.built import Building, BuildStep, Built, save
     from buildah_py.library.calls import build, images, pull, push, remove, run, start_build, why
-    from buildah_py.library.containers import Container, ContainerPort, Executed, start_container
+    from buildah_py.library.containers import ContainerPort, Executed, StartedContainer, start_container
     from buildah_py.version import __version__
 
 __all__ = [
@@ -29,7 +29,6 @@ __all__ = [
     "BuildStep",
     "Building",
     "Built",
-    "Container",
     "ContainerPort",
     "Executed",
     "Interrupted",
@@ -37,6 +36,7 @@ __all__ = [
     "PybuildError",
     "RegistryError",
     "SandboxError",
+    "StartedContainer",
     "StepFailed",
     "UsageError",
     "__version__",
@@ -55,7 +55,7 @@ __all__ = [
 _HOMES = {
     **{name: "errors" for name in __all__ if name[0].isupper()},
     **dict.fromkeys(("BuildStep", "Building", "Built", "save"), "library.built"),
-    **dict.fromkeys(("Container", "ContainerPort", "Executed", "start_container"), "library.containers"),
+    **dict.fromkeys(("ContainerPort", "Executed", "StartedContainer", "start_container"), "library.containers"),
     "__version__": "version",
 }
 

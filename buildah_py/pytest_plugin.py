@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from buildah_py.library.built import Built
-    from buildah_py.library.containers import Container
+    from buildah_py.library.containers import StartedContainer
 
 
 @pytest.fixture(scope="session")
@@ -36,7 +36,7 @@ def pybuild_image() -> Callable[..., Built]:
 
 
 @pytest.fixture
-def pybuild_container() -> Iterator[Callable[..., Container]]:
+def pybuild_container() -> Iterator[Callable[..., StartedContainer]]:
     """Give a function that takes what `buildah_py.start_container` takes; what it starts ends with the test."""
     from contextlib import ExitStack
 
@@ -44,7 +44,7 @@ def pybuild_container() -> Iterator[Callable[..., Container]]:
 
     with ExitStack() as stack:
 
-        def container(image: str, *command: Any, **options: Any) -> Container:
+        def container(image: str, *command: Any, **options: Any) -> StartedContainer:
             return stack.enter_context(start_container(image, *command, **options))
 
         yield container

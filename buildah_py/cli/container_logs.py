@@ -22,7 +22,7 @@ _LOOK = 0.1
 """Seconds between two looks at a log that is followed."""
 
 
-class Shown(NamedTuple):
+class LogPart(NamedTuple):
     """Part of a log that is shown: its last lines, `all` of them, of pieces from `since` to `until` (ns since 1970)."""
 
     tail: str = "all"
@@ -35,7 +35,7 @@ class Shown(NamedTuple):
         return (self.since is None or piece.moment >= self.since) and (self.until is None or piece.moment < self.until)
 
 
-def print_log(root: str, word: str, shown: Shown, *, follow: bool) -> int:
+def print_log(root: str, word: str, shown: LogPart, *, follow: bool) -> int:
     """Print a container's output where it was printed: on the standard output and the standard error."""
     from buildah_py.running.control import ContainerLine
     from buildah_py.running.log import pieces

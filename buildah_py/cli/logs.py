@@ -38,9 +38,9 @@ def run(args: argparse.Namespace) -> int:
     if len(words) > 2:
         raise UsageError(f"logs: `{words[2]}` is too much", hint="pybuild logs [CONTAINER], or [BUILD] [STEP]")
     if len(words) == 1 and _is_container(own_root(), words[0]):
-        from buildah_py.cli.container_logs import Shown, print_log
+        from buildah_py.cli.container_logs import LogPart, print_log
 
-        shown = Shown(tail=args.tail, stamped=args.timestamps, **_moments(args))
+        shown = LogPart(tail=args.tail, stamped=args.timestamps, **_moments(args))
         return print_log(own_root(), words[0], shown, follow=args.follow)
     if args.follow or args.timestamps or args.tail != "all" or args.since or args.until:
         from buildah_py.store.containers import find_container

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from buildah_py.running.log import LogPiece
     from buildah_py.store.containers import KeptContainer
 
-    OnEvent = Callable[[Event], object]
+    _OnEvent = Callable[[Event], object]
 
 _SHOWN: Final = 10
 _LOOK: Final = 0.02
@@ -46,7 +46,7 @@ class ContainerPort(NamedTuple):
     protocol: str
 
 
-class Container:
+class StartedContainer:
     """A container in the background, as `start_container` gives it.
 
     A context manager that ends and removes it with the block. Without that it outlives the program, and `pybuild ps`
@@ -65,7 +65,7 @@ class Container:
         self.ports = tuple(ContainerPort(**one) for one in found.about["ports"])
 
     def __repr__(self) -> str:
-        return f"<Container {self.id[:12]} {self.name}>"
+        return f"<StartedContainer {self.id[:12]} {self.name}>"
 
     def _now(self) -> KeptContainer:
         from buildah_py.store.containers import KeptContainer
@@ -276,13 +276,13 @@ def start_container(
     network: str = "default",
     labels: Mapping[str, str] | None = None,
     root: str | None = None,
-    on_event: OnEvent = lambda _: None,
-) -> Container:
+    on_event: _OnEvent = lambda _: None,
+) -> StartedContainer:
     """Start a container of an image in the background, as `pybuild run -d` does.
 
     `ports` are spelled as values of `--publish`: `8080:80`, `127.0.0.1:8080:80`, `53/udp`; a number or `127.0.0.1::80`
-    takes any port of this machine that is free, which `Container.address` tells. `all_ports` publishes those that the
-    image exposes.
+    takes any port of this machine that is free, which `StartedContainer.address` tells. `all_ports` publishes those
+    that the image exposes.
 
     Raises NotFound, UsageError, SandboxError, the latter also for a port that is taken and a command that cannot be
     executed.
@@ -303,14 +303,14 @@ def start_container(
     }
     # In a child in any case: what looks after the container is to have that as its parent, not this program.
     id_, why = call("buildah_py.library.containers:_start", request, environ_of(root), on_event)
-    container = Container(id_, root=root)
+    container = StartedContainer(id_, root=root)
     if why:
         container.remove()
         raise SandboxError(f"the command of the container cannot be executed: {why}")
     return container
 
 
-def _start(request: dict[str, Any], on_event: OnEvent) -> tuple[str, str]:
+def _start(request: dict[str, Any], on_event: _OnEvent) -> tuple[str, str]:
     from buildah_py.running.detached import start_detached
 
     id_, _, why = start_detached(run_request(request), *hearers(on_event))
@@ -326,7 +326,7 @@ def run_request(request: Mapping[str, Any]) -> Any:
     return RunRequest(**{**request, "ports": ports})
 
 
-def hearers(on_event: OnEvent) -> tuple[Callable[[str], object], Callable[[str], object]]:
+def hearers(on_event: _OnEvent) -> tuple[Callable[[str], object], Callable[[str], object]]:
     """Return what is told warnings, and what is told notes, so that they become events."""
     from buildah_py.progress.events import Note
     from buildah_py.progress.events import Warning as WarningEvent

@@ -138,7 +138,7 @@ import json, socket, buildah_py as pybuild
 SERVE = "trap 'exit 5' TERM; echo begun; printf half; echo oops >&2; while :; do sleep 0.05; done"
 with pybuild.start_container("busybox", ["sh", "-c", SERVE], name="it", env={"A": "b"}, labels={"x": "y"}) as one:
     said = [one.wait_for_output("beg"), one.wait_for_output("hal"), one.wait_for_output("oops"), one.status]
-    same = pybuild.Container("it")
+    same = pybuild.StartedContainer("it")
     inside = one.exec(["sh", "-c", "cat; echo $A; id -u >&2; exit 3"], stdin=b"in\\n", user="7")
     problems = []
     for call in (lambda: one.wait(timeout=0.1), lambda: one.wait_for_output("never", timeout=0.1),
