@@ -23,10 +23,11 @@ SPDX: Final = "spdx"
 CYCLONEDX: Final = "cyclonedx"
 FORMATS: Final = (SPDX, CYCLONEDX)
 OWN_SCANNER: Final = "pybuild"
-_KEYS: Final = {
+KEYS: Final = {
     PROVENANCE: ("mode", "version", "builder-id", "filename", "reproducible", "inline-only", "disabled"),
     SBOM: ("generator", "format", "filename", "disabled"),
 }
+"""Types, and the attributes of each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,9 +70,9 @@ def read_attestations(specs: Iterable[str], provenance: str = "", sbom: str = ""
     for text in specs:
         values = _values(text, f"--attest {text}")
         kind = values.pop("type", "")
-        if kind not in _KEYS:
+        if kind not in KEYS:
             why = f"there is no type `{kind}`" if kind else "it does not say which type"
-            raise unknown(f"--attest {text}", why, kind, tuple(_KEYS))
+            raise unknown(f"--attest {text}", why, kind, tuple(KEYS))
         found[kind] = _checked(f"--attest {text}", kind, values)
     for kind, text in ((PROVENANCE, provenance), (SBOM, sbom)):
         if text:
@@ -114,8 +115,8 @@ def _values(text: str, where: str) -> dict[str, str]:
 def _checked(where: str, kind: str, values: dict[str, str]) -> Mapping[str, str] | None:
     """Return the attributes of an attestation, None of one that is switched off."""
     for name in values:
-        if name not in _KEYS[kind]:
-            raise unknown(where, f"type={kind} has no attribute `{name}`", name, _KEYS[kind])
+        if name not in KEYS[kind]:
+            raise unknown(where, f"type={kind} has no attribute `{name}`", name, KEYS[kind])
     if attributes.boolean(where, values, "disabled"):
         return None
     for name, known in (("mode", MODES), ("version", VERSIONS), ("format", FORMATS)):
