@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,11 +18,19 @@ if TYPE_CHECKING:
 _ALL_IMAGES: Final = "docker rmi -f $(docker images -aq) >/dev/null; docker builder prune -af >/dev/null"
 
 
+_TIME: Final = "/usr/bin/time"
+"""GNU time: of a child of ours the kernel would count the memory that we had when it was forked, getrusage(2)."""
+
+
 class Cost(NamedTuple):
-    """What a command took: seconds, and MB of memory at most, in the largest process or in the daemon."""
+    """What a command took: wall seconds, and MB of memory at most, in the largest process or in the daemon.
+
+    `cpu` are the seconds of all its processes, without those of a daemon.
+    """
 
     seconds: float
     memory: float
+    cpu: float
 
 
 @dataclass
@@ -48,28 +57,33 @@ class Builder:
         peak = Path(f"/proc/{self.daemon}")
         if self.daemon:
             (peak / "clear_refs").write_text("5")  # proc_pid_clear_refs(5): the peak begins anew
-        started = time.perf_counter()
-        process = subprocess.Popen(
-            argv,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env={**os.environ, **self.environ},
-        )
-        assert process.stdout is not None
-        said = process.stdout.read()
-        _, status, used = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - started
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if status:
-            sys.exit(f"{' '.join(argv)}: status {process.returncode}\n{said}")
-        memory = _kilobytes(peak / "status", "VmHWM:") if self.daemon else used.ru_maxrss
-        return Cost(seconds, memory / 1000)
+        with tempfile.NamedTemporaryFile("r") as used:
+            started = time.perf_counter()
+            ran = subprocess.run(
+                [_TIME, "-q", "-f", "%M %U %S", "-o", used.name, *argv],
+                check=False,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                env={**os.environ, **self.environ},
+            )
+            seconds = time.perf_counter() - started
+            if ran.returncode:
+                sys.exit(f"{' '.join(argv)}: status {ran.returncode}\n{ran.stdout}")
+            memory, user, system = map(float, used.read().split())
+        if self.daemon:
+            memory = _kilobytes(peak / "status", "VmHWM:")
+        return Cost(seconds, memory / 1000, user + system)
 
 
 def _kilobytes(path: Path, name: str) -> int:
     return next(int(line.split()[1]) for line in path.read_text().splitlines() if line.startswith(name))
+
+
+def own_program() -> str:
+    """Name the pybuild that is meant without a word."""
+    return shutil.which("pybuild") or str(Path(sys.executable).with_name("pybuild"))
 
 
 def a_pybuild(root: Path, name: str, program: str) -> Builder:
@@ -141,11 +155,10 @@ buildctl build --frontend=dockerfile.v0 --local=context=$d --local=dockerfile=$d
 
 def builders(root: Path, wanted: Sequence[str], daemons: dict[str, int]) -> Iterator[Builder]:
     """Describe those of the wanted builders that are there; `NAME=PROGRAM` is another pybuild."""
-    own = shutil.which("pybuild") or str(Path(sys.executable).with_name("pybuild"))
     for one in wanted:
         name, _, program = one.partition("=")
         if program or name == "pybuild":
-            yield a_pybuild(root, name, program or own)
+            yield a_pybuild(root, name, program or own_program())
         elif name in ("buildah", "podman") and shutil.which(name):
             yield a_buildah(root, name)
         elif name == "docker" and shutil.which(name):

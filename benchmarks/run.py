@@ -9,7 +9,7 @@ measured, else that of the largest process of a command is shown. Everything of 
 below DIRECTORY (default: a temporary one), which should lie on a journaled file system or tmpfs.
 
 Each figure is the wall time of a whole command: the median of the runs, with the fastest and the slowest, and with
-the most memory. Needs root, busybox-static, docker-registry, and mmdebstrap for the workloads on Debian.
+the most memory. Needs root, GNU time, busybox-static, docker-registry, and mmdebstrap for the workloads on Debian.
 **The images and the cache of Docker's engine are removed.**
 """
 
@@ -53,7 +53,9 @@ def measure(builder: Builder, workload: Workload, context: Path, base: str, root
             builder.call(words, context=context, target=f"{base.removesuffix(':latest')}-{builder.name}:{turn}")
             for words in builder.push
         ]
-        found[PUSH].append(Cost(sum(one.seconds for one in parts), max(one.memory for one in parts)))
+        found[PUSH].append(
+            Cost(sum(one.seconds for one in parts), max(one.memory for one in parts), sum(one.cpu for one in parts))
+        )
         return found
     builder.call(builder.prime, base=base)
     found[COLD].append(builder.call(builder.build, context=context))
