@@ -32,7 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--force-compression", action="store_true", help="compress layers anew that came in another format")
     add("--format", metavar="oci|docker", choices=("oci", "docker"), help="media types of manifest and config")
     add("--platform", metavar="OS/ARCH", default="", help="of several images of that name the one for a platform")
-    add("--sign", metavar="KEY", default="", help=signing.HELP)
+    add("--sign", metavar="FILE", default="", help=signing.HELP)
     add("-q", "--quiet", action="store_true", help="print nothing but the digest")
     registry.configure(parser)
 

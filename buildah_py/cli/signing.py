@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from buildah_py.attest.keys import SigningKey
 
 _PASSWORD: Final = "COSIGN_PASSWORD"  # noqa: S105
-HELP: Final = "sign what is pushed, with a secret key as cosign or openssl makes it; its password: $COSIGN_PASSWORD"
+HELP: Final = "sign what is pushed with the key in FILE, cosign's or openssl's; its password: $COSIGN_PASSWORD"
 
 
 def read_key(path: str) -> SigningKey | None:

@@ -46,7 +46,7 @@ def declare(parser: Parser) -> None:
     )
     add("--sbom", metavar="SPEC", default="", help="true, false, or such as format=cyclonedx: what is in the image")
     parser.bare |= {"--provenance": "true", "--sbom": "true"}
-    add("--sign", metavar="KEY", default="", help=signing.HELP)
+    add("--sign", metavar="FILE", default="", help=signing.HELP)
     add("--source-policy-file", metavar="FILE", default="", help="JSON file of rules for what a build may use")
     add("--compression-format", metavar="FORMAT", default="", help="compression of all that is written out")
     add("--compression-level", metavar="LEVEL", type=int, default=None, help="its level")
