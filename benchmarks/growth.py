@@ -4,8 +4,8 @@
     benchmarks/growth.py [--what steps,files,bytes,records,builds] [--dir DIRECTORY] [--most FACTOR]
 
 Prints a table of wall seconds, CPU seconds of all processes, and the largest process's memory. DIRECTORY (default: a
-temporary one) should lie on a journaled file system or tmpfs; the largest cases take 45 GB there, and `--most 0.1` leaves
-out all that are more than a tenth of these. Needs root, GNU time and busybox-static.
+temporary one) should lie on a journaled file system or tmpfs; the largest cases take 45 GB there, and `--most 0.1`
+leaves out all that are more than a tenth of these. Needs root, GNU time and busybox-static.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from buildah_py.sources.directory import DirectoryContext
     from buildah_py.store.glance import Rows
 
-_MOST: Final = 100_000
+_MOST: Final = 200_000
 """Files of contexts: with more, looking at them takes longer than anybody should wait without a sign."""
 
 
