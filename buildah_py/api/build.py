@@ -126,8 +126,10 @@ def build(
                 if outputs:
                     history.begin("outputs")
                     clamp = clamp_of(request, epoch, base_layers, stamps)
-                    written = write_outputs(outputs, store, config, given, session.registries(), clamp, emit, ahead)
-                    done = replace(done, descriptor=written)
+                    written, loaded = write_outputs(
+                        outputs, store, config, given, session.registries(), clamp, emit, ahead
+                    )
+                    done = replace(done, descriptor=written, loaded=loaded)
                 return done, warnings
 
             done, warnings = engine.run(plan.nodes, plan.stages, finish, layers_taken(ahead, plan))
@@ -155,7 +157,7 @@ def build(
                 tell(done)
             raise
     shown = tuple(map(familiar_name, names))
-    emit(events.BuildDone(done.image, shown, time.monotonic() - started, steps.hits, steps.ran))
+    emit(events.BuildDone(done.image, shown, time.monotonic() - started, steps.hits, steps.ran, done.loaded))
     tell(done)
     return done
 

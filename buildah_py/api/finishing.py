@@ -94,15 +94,18 @@ def write_outputs(
     clamp: Clamp | None,
     emit: Callable[[Event], None],
     ahead: Ahead | None,
-) -> Descriptor | None:
-    """Write the image where it is asked for; what the first output that can call it something calls it by."""
+) -> tuple[Descriptor | None, str]:
+    """Write the image where it is asked for; what the first output that can call it something calls it by.
+
+    Where it was loaded into an engine, the id that it has there comes with it.
+    """
     from buildah_py.transfer.write import Exporter
 
     if ahead is not None:
         ahead.finish()
     with Exporter(store, config, names, registry=registry, clamp=clamp, emit=emit) as exporter:
         written = [exporter.write(output) for output in outputs]
-    return next((one for one in written if one is not None), None)
+    return next((one for one in written if one is not None), None), exporter.loaded
 
 
 def carry_cache(

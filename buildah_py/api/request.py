@@ -62,8 +62,9 @@ class BuildRequest:
 class BuildResult:
     """The image's id, its full names, and how many steps were hits and how many ran.
 
-    `descriptor` is what the first output called the image by, None where none wrote it as one. `history` is the file of
-    the build's record in the store's history, "" where it could not be written.
+    `descriptor` is what the first output called the image by, None where none wrote it as one; `loaded` the id that
+    Docker or Podman has for it, "" where it was not loaded there. `history` is the file of the build's record in the
+    store's history, "" where it could not be written.
     """
 
     image: str
@@ -72,3 +73,4 @@ class BuildResult:
     ran: int
     descriptor: Descriptor | None = None
     history: str = ""
+    loaded: str = ""

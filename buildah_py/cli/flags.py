@@ -169,7 +169,7 @@ TABLE: Final = (
     _both("platform", DIFFERS, "one, or `local`; several are built one by one, and joined: `pybuild manifest create`"),
     _docker("policy", REFUSED, "no policies are evaluated", "check the build file with `opa` or `conftest` before",
             value="SPEC"),
-    _docker("progress", DIFFERS, "auto, tty, plain, json (rawjson), quiet (none)"),
+    _docker("progress", DIFFERS, "auto, tty, plain, rawjson, quiet (none); json is pybuild's own form"),
     _docker("provenance", NOTE, "no attestations are made", value="VALUE", fine=("false",)),
     _both("pull", SAME),
     _docker("push", SAME),

@@ -16,11 +16,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-f", "--format", metavar="TEMPLATE", default="", help="json, or a Go template such as '{{.DockerRootDir}}'"
     )
-    parser.add_argument(
-        "--as", choices=("inspect", "ls"), default="", dest="shape", help="as `docker buildx` prints its one builder"
-    )
-    parser.add_argument("names", metavar="BUILDER", nargs="*", help="what `docker buildx inspect` is given")
-    parser.add_argument("--bootstrap", action="store_true", help="accepted and without effect: nothing has to start")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -32,8 +27,6 @@ def run(args: argparse.Namespace) -> int:
         from buildah_py.cli.template import render
 
         say_exactly(render(args.format, facts))
-    elif args.shape:
-        say(_builder(facts, args.shape))
     else:
         from buildah_py.cli.tables import human
 
@@ -64,16 +57,3 @@ def _facts() -> dict[str, Any]:
         "SecurityOptions": ["name=seccomp,profile=builtin", *(["name=rootless"] if outer_uid() else [])],
         "Platforms": [str(one) for one in platforms.runnable(host)],
     }
-
-
-def _builder(facts: dict[str, Any], shape: str) -> str:
-    """Show the builder that pybuild is as buildx shows one of its own."""
-    listed = ", ".join(facts["Platforms"])
-    if shape == "ls":
-        from buildah_py.cli.tables import table
-
-        heads = ("NAME/NODE", "DRIVER/ENDPOINT", "STATUS", "VERSION", "PLATFORMS")
-        return table([heads, ("default*", "pybuild", "running", facts["ServerVersion"], listed)])
-    node = {"Name": "default", "Endpoint": "default", "Status": "running", "pybuild version": facts["ServerVersion"]}
-    lines = ["Name:   default", "Driver: pybuild", "", "Nodes:", *(f"{name}: {value}" for name, value in node.items())]
-    return "\n".join([*lines, f"Platforms: {listed}"])

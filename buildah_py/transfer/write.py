@@ -86,6 +86,8 @@ class Exporter:
         self._fetch = fetch
         self._emit = emit
         self._open = ExitStack()
+        self.loaded = ""
+        """The id that an engine has for the image, once it was loaded into one."""
 
     def __enter__(self) -> Self:
         return self
@@ -114,13 +116,15 @@ class Exporter:
         if output.dest is None:
             from buildah_py.transfer.daemon import load_image
 
-            return load_image(
+            loaded = load_image(
                 self._outgoing(output, clamp),
                 output.names or self._names,
                 self._emit,
                 os.environ,
                 scratch=self._store.stage(),
             )
+            self.loaded = loaded.id
+            return loaded.descriptor
         return self._write_layout(output, clamp)
 
     def _write_tree(self, output: Output) -> None:
