@@ -45,8 +45,8 @@ _NO_BUILDKIT: Final = "there is no BuildKit here that could be spoken to"
 _REPORT: Final = "`pybuild report BUILD` writes a page about a build: timeline, stages, layers"
 
 TABLE: Final = (
-    _works("build", "", "build"),
     _works("bake", "", "bake"),
+    _works("build", "", "build"),
     _works("create", "gives the one builder a further name; `--driver docker` and `docker-container` say by it whether"
            " images go to docker's engine without --load; others are refused"),
     _refused("dap build", "build files are not stepped through", "`pybuild shell --at STAGE/STEP` opens a shell behind"

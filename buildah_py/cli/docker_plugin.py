@@ -37,10 +37,8 @@ def settle(args: argparse.Namespace) -> list[str]:
     from buildah_py.api.docker_context import engine_address
     from buildah_py.image.numbers import boolean
 
-    asked = [text for text in getattr(args, "notes", ()) if text.startswith("--builder")]
-    args.notes = [text for text in getattr(args, "notes", ()) if text not in asked]
-    name = asked[-1].partition("=")[2].partition(" ")[0] if asked else ""
-    builder = find_builder(os.environ, name)
+    args.notes = [text for text in getattr(args, "notes", ()) if not text.startswith("--builder=")]
+    builder = find_builder(os.environ, getattr(args, "foreign", {}).get("builder", ""))
     # A builder that is a context of docker's has its engine; DOCKER_HOST was given to docker itself, and counts more.
     context = builder.name if builder.is_context and not os.environ.get("DOCKER_HOST") else ""
     host = engine_address(os.environ, context)

@@ -249,6 +249,7 @@ class _Foreign(argparse.Action):
 
     def __call__(self, _parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
         flag: ForeignFlag = self.const
+        namespace.foreign = {**getattr(namespace, "foreign", {}), flag.name: values}
         plain = _plain(values)
         if not flag.value and plain not in ("true", "false"):
             raise UsageError(f"{option_string}={values} is neither true nor false")

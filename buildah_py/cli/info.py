@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from buildah_py.cli.printing import say, say_data, say_exactly
 
@@ -20,7 +20,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the facts."""
-    facts = _facts()
+    from buildah_py.api.facts import machine_facts
+
+    facts = machine_facts(os.environ)
     if args.format == "json":
         say_data(facts)
     elif args.format:
@@ -35,25 +37,3 @@ def run(args: argparse.Namespace) -> int:
         for name, value in facts.items():
             say(f"{name + ':':<{width + 1}} {', '.join(value) if isinstance(value, list) else value}")
     return 0
-
-
-def _facts() -> dict[str, Any]:
-    from buildah_py.api.state import own_root
-    from buildah_py.image import platform as platforms
-    from buildah_py.linux.identity import outer_uid
-    from buildah_py.version import __version__
-
-    system, host = os.uname(), platforms.host()
-    return {
-        "ServerVersion": __version__,
-        "Name": system.nodename,
-        "OSType": host.os,
-        "Architecture": system.machine,
-        "KernelVersion": system.release,
-        "NCPU": len(os.sched_getaffinity(0)),
-        "MemTotal": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        "Driver": "overlay",
-        "DockerRootDir": own_root(),
-        "SecurityOptions": ["name=seccomp,profile=builtin", *(["name=rootless"] if outer_uid() else [])],
-        "Platforms": [str(one) for one in platforms.runnable(host)],
-    }
