@@ -218,21 +218,21 @@ def test_builders_are_names_that_scripts_make_and_remove(docker: Docker) -> None
 
 
 def test_installing_keeps_what_was_there(docker: Docker) -> None:
-    run, config = docker.pybuild.run, {"DOCKER_CONFIG": str(docker.config)}
-    assert "removed" in run("uninstall", "docker-plugin", **config).stdout
+    run, config = docker.pybuild.run, str(docker.config)
+    assert "removed" in run("uninstall", "docker-plugin", DOCKER_CONFIG=config).stdout
     assert not docker.program.exists()
     docker.program.write_text("#!/bin/sh\necho another\n")
     docker.program.chmod(0o755)
-    refused = run("uninstall", "docker-plugin", status=125, **config).stderr
+    refused = run("uninstall", "docker-plugin", status=125, DOCKER_CONFIG=config).stderr
     assert "is another program" in refused
     for _ in range(2):
-        run("install", "docker-plugin", "--user", **config)
+        run("install", "docker-plugin", "--user", DOCKER_CONFIG=config)
         assert stat.S_IMODE(docker.program.stat().st_mode) == 0o755
     assert sorted(one.name for one in docker.program.parent.iterdir()) == [
         ".pybuild-kept.docker-buildx",
         "docker-buildx",
     ]
-    assert "is what it was before" in run("uninstall", "docker-plugin", **config).stdout
+    assert "is what it was before" in run("uninstall", "docker-plugin", DOCKER_CONFIG=config).stdout
     assert docker.plugin().stdout == "another\n"
     assert [one.name for one in docker.program.parent.iterdir()] == ["docker-buildx"]
 
