@@ -4,7 +4,8 @@
 
 Each scenario is a shell script, which fails where a command does. It has a directory and a state directory of its own,
 the latter with the image busybox. `--compose` names docker's plug-in for Compose; without it, and where pybuild has no
-`bake`, those scenarios are passed over, and said to be. The engine's images of earlier runs are removed.
+`bake`, those scenarios are passed over, and said to be; `--registry` names one that both the engine and this program
+reach and may push to. The engine's images of earlier runs are removed.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ BUILDX = "docker buildx build"
 
 
 class Scenario(NamedTuple):
-    """A script and what it needs besides docker: `bake` or `compose`."""
+    """A script and what it needs besides docker: `bake`, `compose` or `registry`."""
 
     name: str
     script: str
@@ -185,7 +186,7 @@ add("bad-file", f"echo RUNN >>Dockerfile; fails {BUILD} .; same \"$(cat status)\
 add("no-file", f'rm Dockerfile; fails {BUILD} .; same "$(cat status)" 1; has out Dockerfile')
 add("no-context", f'fails {BUILD} nowhere; same "$(cat status)" 1; has out nowhere')
 add("unknown-flag", f"fails {BUILD} --nope .; has out nope")
-add("engine-not-there", f"fails docker -H unix:///nowhere/s buildx build .; has out /nowhere/s; hasnot out '#2'")
+add("engine-not-there", "fails docker -H unix:///nowhere/s buildx build .; has out /nowhere/s; hasnot out '#2'")
 add("unknown-builder", f"fails {BUILDX} --builder nope .; has out 'no builder \"nope\" found'")
 add(
     "interrupted",
@@ -245,6 +246,43 @@ add(
 add("act", "docker build -t act-app --platform linux/amd64 -f Dockerfile .; run act-app")
 add("skaffold", "docker build . --file Dockerfile -t app:tag --build-arg WHO=sk --target test; run app:tag ls /tested")
 add("testcontainers", "docker build --force-rm --rm -t app .; run app")
+# Registries.
+add(
+    "push",
+    f"{BUILDX} --push --metadata-file m -t $REGISTRY/app:1 .; fails docker image inspect $REGISTRY/app:1;"
+    " docker pull $REGISTRY/app:1; same \"$(run $REGISTRY/app:1)\" 'hello world';"
+    ' docker image inspect --format "{{.RepoDigests}}" $REGISTRY/app:1 >o; has o "$(json m \'d["containerimage.digest"]\')"',
+    "registry",
+)
+add("push-and-load", f"{BUILDX} --push --load -t $REGISTRY/app:2 .; run $REGISTRY/app:2", "registry")
+add(
+    "push-by-docker",
+    f"{BUILD} -t $REGISTRY/app:3 .; docker push $REGISTRY/app:3; docker rmi $REGISTRY/app:3; docker pull $REGISTRY/app:3",
+    "registry",
+)
+add(
+    "build-push-action-push",
+    "docker buildx create --name b --driver docker-container --use; docker buildx build --builder b --push"
+    " --cache-from type=registry,ref=$REGISTRY/app:cache --cache-to type=registry,ref=$REGISTRY/app:cache,mode=max"
+    " --iidfile i --metadata-file m --provenance=false --tag $REGISTRY/app:4 --tag $REGISTRY/app:5 .;"
+    " docker pull $REGISTRY/app:5; same \"$(run $REGISTRY/app:5)\" 'hello world'",
+    "registry",
+)
+add(
+    "build-push-action-by-digest",
+    "docker buildx build --platform linux/amd64 --metadata-file m"
+    " --output type=image,name=$REGISTRY/digest,push-by-digest=true,name-canonical=true,push=true .;"
+    " digest=$(json m 'd[\"containerimage.digest\"]'); docker buildx imagetools create -t $REGISTRY/digest:all $REGISTRY/digest@$digest;"
+    ' docker buildx imagetools inspect $REGISTRY/digest:all >o; has o linux/amd64; has o "$digest";'
+    ' docker buildx imagetools inspect --raw $REGISTRY/digest:all >o; json o \'d["manifests"][0]["digest"]\';'
+    " docker pull $REGISTRY/digest:all; run $REGISTRY/digest:all",
+    "registry",
+)
+add(
+    "several-platforms",
+    f"fails {BUILDX} --platform linux/amd64,linux/arm64 --push -t $REGISTRY/many:1 .; has out 'manifest create'",
+    "registry",
+)
 # Compose and bake.
 COMPOSE = """cat >compose.yaml <<END
 services:
@@ -317,6 +355,8 @@ add(
 
 def missing(scenario: Scenario, *, bake: bool, compose: bool) -> str:
     """Say what a scenario needs that is not there."""
+    if scenario.needs == "registry":
+        return "" if os.environ.get("REGISTRY") else "no --registry"
     if scenario.needs and not bake:
         return "pybuild has no bake"
     return "no --compose" if scenario.needs == "compose" and not compose else ""
@@ -328,7 +368,10 @@ def main() -> int:
     parser.add_argument("-k", metavar="TEXT", default="", help="only scenarios with that in their names")
     parser.add_argument("--compose", metavar="FILE", help="docker's plug-in for Compose")
     parser.add_argument("--base", metavar="ARCHIVE", help="root file system of busybox; default: bootstrapped")
+    parser.add_argument("--registry", metavar="HOST", help="registry that may be pushed to")
     args = parser.parse_args()
+    if args.registry:
+        os.environ["REGISTRY"] = args.registry
     if not os.environ.get("DOCKER_HOST") or shutil.which("docker") is None:
         sys.exit("name an engine with DOCKER_HOST, and have docker's command line installed")
     bake = subprocess.run([PYBUILD, "bake", "--help"], check=False, capture_output=True).returncode == 0

@@ -79,7 +79,7 @@ def translate(arguments: list[str], commands: Iterable[str], warn: Callable[[str
     if first == "buildx":
         from buildah_py.cli import buildx_table
 
-        return buildx_table.translate(rest[1:], known)
+        return buildx_table.translate(rest[1:], known, warn)
     if first in known or not first or first.startswith("-"):
         return rest
     group = GROUPS.get(first, {})

@@ -93,6 +93,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     making.add_argument("--append", action="store_true", help="add to what the name has already")
     making.add_argument("--dry-run", action="store_true", help="print what would be pushed")
     making.add_argument("--annotation", metavar="K=V", action="append", default=[], help="annotation of the index")
+    making.add_argument("--platform", metavar="OS/ARCH", action="append", default=[], help="only images for these")
     making.add_argument("--prefer-index", metavar="true|false", default="true", help="an index of one image too")
     making.add_argument("--metadata-file", metavar="FILE", help="write what was made to FILE as JSON")
     making.add_argument("--progress", metavar="HOW", default="auto", help="accepted: it says a line for each")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from buildah_py.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Container
+    from collections.abc import Callable, Container
 
 WORKS: Final = "works"
 NOTE: Final = "note"
@@ -20,7 +20,8 @@ class Subcommand(NamedTuple):
     """A command of buildx: what is done with it, and in `text` how it differs, the note, or why it is refused.
 
     `words` are pybuild's for it; where there are none, `pybuild buildx` does it itself. `dropped` are options that
-    mean nothing for these, with whether they take a value.
+    mean nothing for these, with whether they take a value; `noted` are those of them that are spoken of, and why they
+    have no effect.
     """
 
     name: str
@@ -29,10 +30,17 @@ class Subcommand(NamedTuple):
     instead: str = ""
     words: tuple[str, ...] = ()
     dropped: tuple[tuple[str, bool], ...] = ()
+    noted: tuple[tuple[str, str], ...] = ()
 
 
-def _works(name: str, text: str, *words: str, dropped: tuple[tuple[str, bool], ...] = ()) -> Subcommand:
-    return Subcommand(name, WORKS, text, "", words, dropped)
+def _works(
+    name: str,
+    text: str,
+    *words: str,
+    dropped: tuple[tuple[str, bool], ...] = (),
+    noted: tuple[tuple[str, str], ...] = (),
+) -> Subcommand:
+    return Subcommand(name, WORKS, text, "", words, dropped, noted)
 
 
 def _refused(name: str, text: str, instead: str) -> Subcommand:
@@ -40,7 +48,8 @@ def _refused(name: str, text: str, instead: str) -> Subcommand:
 
 
 _TIMEOUT: Final = ("--timeout", True)
-_LIST_OPTIONS: Final = (("--no-trunc", False), ("--local", False), ("--filter", True))
+_FILTER: Final = ("--filter", True)
+_LIST_OPTIONS: Final = (("--no-trunc", False), ("--local", False), _FILTER)
 _NO_BUILDKIT: Final = "there is no BuildKit here that could be spoken to"
 _REPORT: Final = "`pybuild report BUILD` writes a page about a build: timeline, stages, layers"
 
@@ -54,14 +63,17 @@ TABLE: Final = (
     _refused("debug build", "build files are not stepped through", "`pybuild shell --at STAGE/STEP` opens a shell"
              " behind any step, `build --on-error=shell` in what a failed one left"),
     _refused("dial-stdio", _NO_BUILDKIT, "`pybuild serve` answers as Docker's engine does"),
-    _works("du", "of the state directory: images, cache, cache mounts", "du", dropped=(_TIMEOUT, ("--filter", True))),
+    _works("du", "of the state directory: images, cache, cache mounts", "du", dropped=(_TIMEOUT, _FILTER),
+           noted=(("--filter", "all of the state directory is counted"),)),
     _refused("history export", "a build is no bundle for Docker Desktop", _REPORT),
     _refused("history import", "a build is no bundle for Docker Desktop", _REPORT),
     _works("history inspect", "the build and its steps; the last one without a name", "builds"),
     _refused("history inspect attachment", "builds have no attachments",
              "`docker buildx imagetools inspect NAME` shows those of an image"),
-    _works("history logs", "what the steps printed", "logs", dropped=(("--progress", True),)),
-    _works("history ls", "", "builds", dropped=_LIST_OPTIONS),
+    _works("history logs", "what the steps printed", "logs", dropped=(("--progress", True),),
+           noted=(("--progress", "the steps' output is printed as it was"),)),
+    _works("history ls", "", "builds", dropped=_LIST_OPTIONS,
+           noted=(("--filter", "all builds are listed"), ("--local", "builds are listed, whatever directory they were of"))),
     _refused("history open", "there is no Docker Desktop to open it in", _REPORT),
     _refused("history rm", "builds are forgotten by themselves, the oldest first", "`pybuild prune --all` forgets all"),
     _refused("history trace", "no traces are recorded", _REPORT),
@@ -94,10 +106,11 @@ def find(words: list[str]) -> tuple[Subcommand | None, list[str]]:
     return None, words
 
 
-def translate(arguments: list[str], commands: Container[str]) -> list[str]:
+def translate(arguments: list[str], commands: Container[str], warn: Callable[[str], object]) -> list[str]:
     """Say what stands behind `buildx` in pybuild's words; what `pybuild buildx` does itself stays as it is.
 
-    Raises UsageError for what is refused, and for a command that buildx has not.
+    `warn` is told of options without effect. Raises UsageError for what is refused, and for a command that buildx has
+    not.
     """
     builder: list[str] = []
     rest = list(arguments)
@@ -127,6 +140,9 @@ def translate(arguments: list[str], commands: Container[str]) -> list[str]:
         )
     if found.name in ("build", "bake"):
         return [*found.words, *builder, *behind]
+    for option, why in found.noted:
+        if any(word.partition("=")[0] == option for word in behind):
+            warn(f"{option} has no effect: {why}")
     behind = _without(behind, (*found.dropped, (_BUILDER, True)))
     if found.name.startswith("history "):
         behind = _references(behind) or (["^0"] if found.name == "history inspect" else [])

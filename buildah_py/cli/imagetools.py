@@ -23,6 +23,7 @@ def create(args: argparse.Namespace) -> int:
     from buildah_py.cli.outputs import write_whole
     from buildah_py.cli.stores import open_store
     from buildah_py.image import reference as references
+    from buildah_py.image.platform import asked_for
     from buildah_py.transfer.imagetools import combine, existing, find_sources, push_combined
     from buildah_py.transfer.provider import Registries
 
@@ -34,12 +35,15 @@ def create(args: argparse.Namespace) -> int:
     if prefer_index is None:
         raise UsageError(f"--prefer-index={args.prefer_index} is neither true nor false")
     annotations = _annotations(args.annotation)
+    platforms = [asked_for(one) for text in args.platform for one in text.split(",")]
     with Registries(options=lambda: registry.read(args)) as registries:
         client = registries.registry()
         sources = [*args.sources, *(line for path in args.file for line in _lines(path))]
         if args.append:
             sources = [*existing(client, args.tag[0]), *sources]
-        made = combine(client, find_sources(client, sources, args.tag), annotations, prefer_index=prefer_index)
+        made = combine(
+            client, find_sources(client, sources, args.tag), annotations, prefer_index=prefer_index, platforms=platforms
+        )
         if args.dry_run:
             say_exactly(made.data.decode("utf-8", "backslashreplace"))
             return 0

@@ -148,7 +148,7 @@ def metadata(result: BuildResult) -> dict[str, Any]:
     """
     found: dict[str, Any] = {}
     if result.history:
-        from buildah_py.history.recording import build_id
+        from buildah_py.history.files import build_id
 
         build = build_id(os.path.basename(os.path.dirname(result.history)))
         found["buildx.build.ref"] = f"default/default/{build}"

@@ -15,9 +15,10 @@ from buildah_py.image import reference as references
 from buildah_py.image.index import Index
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from buildah_py.image.descriptor import Descriptor
+    from buildah_py.image.platform import Platform
     from buildah_py.image.reference import Reference
     from buildah_py.registry import RawManifest, Registry
     from buildah_py.store import Store
@@ -72,13 +73,21 @@ def _find(registry: Registry, text: str, targets: Sequence[str]) -> NamedManifes
 
 
 def combine(
-    registry: Registry, sources: Sequence[NamedManifest], annotations: Mapping[str, str], *, prefer_index: bool = True
+    registry: Registry,
+    sources: Sequence[NamedManifest],
+    annotations: Mapping[str, str],
+    *,
+    prefer_index: bool = True,
+    platforms: Collection[Platform] = (),
 ) -> Combined:
-    """Make the index of all images that the sources have. One source alone stays as it is. Raises UsageError."""
+    """Make the index of all images that the sources have, or of those for `platforms`. Raises UsageError, NotFound.
+
+    One source alone stays as it is, unless it has to lose some of its images.
+    """
     if not sources:
         raise UsageError("there is nothing to put together", hint="name images of registries")
     is_index = sources[0].found.media_type in media_types.INDEXES
-    if len(sources) == 1 and not annotations and (is_index or not prefer_index):
+    if len(sources) == 1 and not annotations and not platforms and (is_index or not prefer_index):
         return Combined(sources[0].found.media_type, sources[0].data, tuple(sources))
     children: dict[str, NamedManifest] = {}
     for source in sources:
@@ -86,14 +95,26 @@ def combine(
             index = indexes.from_bytes(source.data, media_type=source.found.media_type, what=str(source.place))
             annotations = {**index.annotations, **annotations}
             for child in index.manifests:
+                if platforms and not _is_for(child, platforms):
+                    continue
                 raw = registry.manifest(source.place._replace(digest=child.digest))
                 children.setdefault(child.digest, NamedManifest(source.place, child, raw.data))
         else:
-            children.setdefault(source.found.digest, _with_platform(registry, source))
+            found = _with_platform(registry, source)
+            if not platforms or _is_for(found.found, platforms):
+                children.setdefault(source.found.digest, found)
+    for wanted in platforms:
+        if not any(_is_for(one.found, [wanted]) for one in children.values()):
+            raise NotFound(f"none of the images is for {wanted}", hint="`imagetools inspect NAME` lists what there is")
     docker = not annotations and all(one.found.media_type == media_types.DOCKER_MANIFEST for one in children.values())
     kind = media_types.DOCKER_INDEX if docker else media_types.OCI_INDEX
     made = Index(tuple(one.found for one in children.values()), annotations, kind)
     return Combined(kind, made.to_bytes(), tuple(children.values()))
+
+
+def _is_for(found: Descriptor, platforms: Collection[Platform]) -> bool:
+    """Tell whether an image is for one of these platforms, which are normalised."""
+    return found.platform is not None and found.platform.normalised() in platforms
 
 
 def push_combined(store: Store, registry: Registry, made: Combined, target: str) -> Descriptor:

@@ -99,6 +99,13 @@ def test_what_is_no_command(typed: str, message: str, hint: str) -> None:
     assert hint in raised.value.hint
 
 
+def test_options_that_are_dropped_are_spoken_of(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["buildx", "history", "ls", "--filter=status=error", "--no-trunc"]) == 0
+    assert "--filter has no effect: all builds are listed" in capsys.readouterr().err
+    assert main(["buildx", "history", "ls", "--no-trunc"]) == 0
+    assert capsys.readouterr().err == ""
+
+
 def test_a_missing_directory_is_still_a_context(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["./nowhere"]) == 125
     assert "the build context ./nowhere does not exist" in capsys.readouterr().err
