@@ -73,7 +73,7 @@ TABLE: Final = (
     _works("history logs", "what the steps printed", "logs", dropped=(("--progress", True),),
            noted=(("--progress", "the steps' output is printed as it was"),)),
     _works("history ls", "", "builds", dropped=_LIST_OPTIONS,
-           noted=(("--filter", "all builds are listed"), ("--local", "builds are listed, whatever directory they were of"))),
+           noted=(("--filter", "all builds are listed"), ("--local", "those of all directories are listed"))),
     _refused("history open", "there is no Docker Desktop to open it in", _REPORT),
     _refused("history rm", "builds are forgotten by themselves, the oldest first", "`pybuild prune --all` forgets all"),
     _refused("history trace", "no traces are recorded", _REPORT),

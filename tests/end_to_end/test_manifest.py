@@ -94,8 +94,8 @@ def test_imagetools_of_buildx(pybuild: Pybuild, docker_registry: Served) -> None
         name = platform.split("/")[1]
         pybuild.run("push", f"app:{name}", f"{host}/app:{name}")
 
-    def tools(*words: object, **named: int) -> str:
-        return pybuild.run("buildx", "imagetools", *words, **named).stdout
+    def tools(*words: object) -> str:
+        return pybuild.run("buildx", "imagetools", *words).stdout
 
     sources = [f"{host}/app:amd64", f"{host}/app:arm64"]
     dry = tools("create", "--dry-run", "-t", f"{host}/all:1", *sources)
