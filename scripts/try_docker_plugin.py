@@ -249,8 +249,8 @@ add("testcontainers", "docker build --force-rm --rm -t app .; run app")
 # Registries.
 add(
     "push",
-    f"{BUILDX} --push --metadata-file m -t $REGISTRY/app:1 .; fails docker image inspect $REGISTRY/app:1;"
-    " docker pull $REGISTRY/app:1; same \"$(run $REGISTRY/app:1)\" 'hello world';"
+    f"{BUILDX} --push --metadata-file m -t $REGISTRY/app:1 .; run $REGISTRY/app:1;"
+    " docker rmi $REGISTRY/app:1; docker pull $REGISTRY/app:1; same \"$(run $REGISTRY/app:1)\" 'hello world';"
     ' docker image inspect --format "{{.RepoDigests}}" $REGISTRY/app:1 >o; has o "$(json m \'d["containerimage.digest"]\')"',
     "registry",
 )

@@ -127,10 +127,8 @@ def build(
                 if outputs:
                     history.begin("outputs")
                     clamp = clamp_of(request, epoch, base_layers, stamps)
-                    written, loaded = write_outputs(
-                        outputs, store, config, given, session.registries(), clamp, emit, ahead
-                    )
-                    done = replace(done, descriptor=written, loaded=loaded)
+                    written = write_outputs(outputs, store, config, given, session.registries(), clamp, emit, ahead)
+                    done = replace(done, **written._asdict())
                 return done, warnings
 
             done, warnings = engine.run(plan.nodes, plan.stages, finish, layers_taken(ahead, plan))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from buildah_py.api.output_options import ShapeOptions
 from buildah_py.sharing import INLINE_PROPERTY
@@ -85,6 +85,17 @@ def clamp_of(request: BuildRequest, epoch: int | None, base_layers: int, stamps:
     return None
 
 
+class WrittenImage(NamedTuple):
+    """What outputs call an image by: a registry that it was pushed to, else the first that can call it something.
+
+    `loaded` is the id that an engine has for it, "" where it was loaded into none.
+    """
+
+    descriptor: Descriptor | None = None
+    pushed: bool = False
+    loaded: str = ""
+
+
 def write_outputs(
     outputs: Sequence[Output],
     store: Store,
@@ -94,18 +105,17 @@ def write_outputs(
     clamp: Clamp | None,
     emit: Callable[[Event], None],
     ahead: Ahead | None,
-) -> tuple[Descriptor | None, str]:
-    """Write the image where it is asked for; what the first output that can call it something calls it by.
-
-    Where it was loaded into an engine, the id that it has there comes with it.
-    """
+) -> WrittenImage:
+    """Write the image where it is asked for."""
     from buildah_py.transfer.write import Exporter
 
     if ahead is not None:
         ahead.finish()
     with Exporter(store, config, names, registry=registry, clamp=clamp, emit=emit) as exporter:
-        written = [exporter.write(output) for output in outputs]
-    return next((one for one in written if one is not None), None), exporter.loaded
+        written = [(exporter.write(output), output.push) for output in outputs]
+    pushed = [found for found, push in written if found is not None and push]
+    called = pushed or [found for found, _ in written if found is not None]
+    return WrittenImage(called[0] if called else None, bool(pushed), exporter.loaded)
 
 
 def carry_cache(

@@ -64,9 +64,9 @@ class BuildRequest:
 class BuildResult:
     """The image's id, its full names, and how many steps were hits and how many ran.
 
-    `descriptor` is what the first output called the image by, None where none wrote it as one; `loaded` the id that
-    Docker or Podman has for it, "" where it was not loaded there. `history` is the file of the build's record in the
-    store's history, "" where it could not be written.
+    `descriptor` is what a registry calls the image by, if it was `pushed`, else the first output that wrote it as one,
+    None where none did; `loaded` is the id that Docker or Podman has for it, "" where it was not loaded there.
+    `history` is the file of the build's record in the store's history, "" where it could not be written.
     """
 
     image: str
@@ -74,5 +74,6 @@ class BuildResult:
     hits: int
     ran: int
     descriptor: Descriptor | None = None
+    pushed: bool = False
     history: str = ""
     loaded: str = ""

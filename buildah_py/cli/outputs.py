@@ -143,8 +143,8 @@ def tell(args: argparse.Namespace, result: BuildResult) -> None:
 def metadata(result: BuildResult) -> dict[str, Any]:
     """Return the metadata of the image as buildx writes them.
 
-    One that was only stored is known by its id alone, as in Docker's store. The digest of one that an engine was given
-    is the id that it has there.
+    One that was only stored is known by its id alone, as in Docker's store. The digest of one that was pushed is the
+    registry's, of one that an engine alone was given the id that it has there.
     """
     found: dict[str, Any] = {}
     if result.history:
@@ -158,7 +158,7 @@ def metadata(result: BuildResult) -> dict[str, Any]:
     else:
         found["containerimage.descriptor"] = result.descriptor.to_dict()
         found["containerimage.digest"] = result.descriptor.digest
-    if result.loaded:
+    if result.loaded and not result.pushed:
         found["containerimage.digest"] = result.loaded
     if result.names:
         found["image.name"] = ",".join(result.names)

@@ -18,10 +18,14 @@ import pytest
 
 from tests.end_to_end.conftest import Pybuild
 from tests.end_to_end.test_serve import running, serving, wait_until
+from tests.registry_server import Served, docker_registry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+__all__ = ["docker_registry"]
+
+OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 FILE = "FROM busybox\nARG WHO=world\nRUN echo hello $WHO >/greeting\nCOPY file /\n"
 
 
@@ -110,6 +114,23 @@ def test_an_image_goes_into_the_engine_and_is_known_there(docker: Docker, engine
     assert json.loads(engine.run("inspect", "app:2").stdout)[0]["Id"] == shown["Id"]
     quiet = docker("build", "-q", "--build-arg", "WHO=you", "context")
     assert (quiet.stdout, quiet.stderr) == (shown["Id"] + "\n", "")
+
+
+def test_what_is_pushed_is_known_by_the_digest_of_the_registry(
+    docker: Docker, engine: Pybuild, docker_registry: Served
+) -> None:
+    name, metadata, iid = f"{docker_registry.host}/app:1", docker.pybuild.work / "metadata", docker.pybuild.work / "iid"
+    docker("buildx", "build", "--push", "-t", name, "--metadata-file", metadata, "--iidfile", iid, "context")
+    told = json.loads(metadata.read_text())
+    head = docker_registry.ask("HEAD", "/v2/app/manifests/1", Accept=told["containerimage.descriptor"]["mediaType"])[1]
+    assert told["containerimage.digest"] == head["docker-content-digest"]
+    assert told["containerimage.digest"] == told["containerimage.descriptor"]["digest"]
+    assert iid.read_text() == json.loads(engine.run("inspect", name).stdout)[0]["Id"]
+    output = f"type=image,name={docker_registry.host}/other,push-by-digest=true,name-canonical=true,push=true"
+    docker("buildx", "build", "--output", output, "--metadata-file", metadata, "context")
+    told = json.loads(metadata.read_text())
+    found = docker_registry.ask("HEAD", f"/v2/other/manifests/{told['containerimage.digest']}", Accept=OCI_MANIFEST)
+    assert found[0] == 200
 
 
 def test_what_is_asked_for_elsewhere_is_not_loaded(docker: Docker, engine: Pybuild) -> None:

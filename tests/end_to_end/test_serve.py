@@ -181,6 +181,24 @@ BIG = b"GET /_ping HTTP/1.1\r\nHost: x\r\n"
         (b"POST /auth HTTP/1.1\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\n{}", 400, b"number of bytes"),
         (b"POST /auth HTTP/1.1\r\nContent-Length: 2\r\n\r\n[]", 400, b"not a JSON object"),
     ],
+    ids=[
+        "header",
+        "headers",
+        "path",
+        "nonsense",
+        "new",
+        "old",
+        "up",
+        "bytes",
+        "option",
+        "push",
+        "chunk-size",
+        "no-file",
+        "remote",
+        "large",
+        "lengths",
+        "array",
+    ],
 )
 def test_hostile_requests_are_refused(serving_busybox: Path, request_: bytes, status: int, said: bytes) -> None:
     answered, data = ask(serving_busybox, request_, more=True)
