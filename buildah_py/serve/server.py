@@ -72,13 +72,17 @@ class EngineServer:
         for thread in there:
             thread.join(_PATIENCE)
 
-    def run(self, idle: float) -> None:
-        """Answer, until nobody has asked for `idle` seconds; for ever where that is 0."""
+    def run(self, idle: float, end: socket.socket) -> None:
+        """Answer, until `end` can be read from, or nobody has asked for `idle` seconds (0: for ever)."""
         self._listener.setblocking(False)
         with selectors.DefaultSelector() as selector:
             selector.register(self._listener, selectors.EVENT_READ)
+            selector.register(end, selectors.EVENT_READ)
             while True:
-                ready = selector.select(self._left(idle))
+                ready = {key.fileobj for key, _ in selector.select(self._left(idle))}
+                if end in ready:
+                    debug.log("told to end")
+                    return
                 if ready:
                     self._take()
                 elif idle and self._left(idle) == 0:
@@ -321,6 +325,8 @@ def usual_path(environ: Mapping[str, str]) -> str:
 
 def serve(listener: socket.socket, idle: float, told: Callable[[], object] = lambda: None) -> None:
     """Answer until nobody has asked for `idle` seconds (0: for ever), or the process is told to end."""
-    with EngineServer(listener) as server:
+    from buildah_py.api.signals import endings_to_read
+
+    with endings_to_read() as end, EngineServer(listener) as server:
         told()
-        server.run(idle)
+        server.run(idle, end)

@@ -265,6 +265,14 @@ def test_a_client_that_goes_away_ends_its_build(busybox: Pybuild) -> None:
         wait_until(lambda: not running(marker))
 
 
+def test_it_ends_in_peace_while_clients_come(pybuild: Pybuild) -> None:
+    for _ in range(4):
+        with serving(pybuild) as path:
+            for _ in range(8):
+                with socket.socket(socket.AF_UNIX) as connection:
+                    connection.connect(str(path))
+
+
 def wait_until(holds: Callable[[], bool]) -> None:
     until = time.monotonic() + 60
     while not holds():
