@@ -127,7 +127,7 @@ def build(
                 if outputs:
                     history.begin("outputs")
                     clamp = clamp_of(request, epoch, base_layers, stamps)
-                    written = write_outputs(outputs, store, config, given, session.registries(), clamp, emit, ahead)
+                    written = write_outputs(outputs, store, config, given, session.registries, clamp, emit, ahead)
                     done = replace(done, **written._asdict())
                 return done, warnings
 

@@ -101,7 +101,7 @@ def write_outputs(
     store: Store,
     config: ImageConfig,
     names: Sequence[str],
-    registry: RegistryOptions,
+    registry: Callable[[], RegistryOptions],
     clamp: Clamp | None,
     emit: Callable[[Event], None],
     ahead: Ahead | None,

@@ -83,7 +83,7 @@ def _push_one(
     output = _output(destination or name, next(iter(image.names), ""), request)
     check_outputs([output])
     check_times([output], None)
-    with Exporter(store, config, image.names, registry=registry, raw=image.config, emit=emit) as exporter:
+    with Exporter(store, config, image.names, registry=lambda: registry, raw=image.config, emit=emit) as exporter:
         written = exporter.write(output)
     assert written is not None
     return written

@@ -6,15 +6,18 @@ import json
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from buildah_py import debug
 from buildah_py.errors import HttpError, OutputError
-from buildah_py.http.client import Client
-from buildah_py.http.retry import Policy, RetryableError
+from buildah_py.http import local
 from buildah_py.image.canonical import loads
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-_POLICY = Policy(connect=10, silence=900)
+    from buildah_py.http.client import Client
+
+_CONNECT = 10.0
+_SILENCE = 900.0
 _LARGEST = 64 << 20
 _CONTAINERD = "io.containerd.snapshotter.v1"
 
@@ -64,8 +67,9 @@ class Daemon:
 
     def __init__(self, address: DaemonAddress) -> None:
         self._name = address.path or f"{address.host}:{address.port}"
+        self._path = address.path
         self._base = "http://localhost" if address.path else f"http://{_bracketed(address.host)}:{address.port}"
-        self._client = Client({}, policy=_POLICY, path=address.path)
+        self._opened: Client | None = None
         self._containerd: bool | None = None
 
     def check(self) -> None:
@@ -133,23 +137,36 @@ class Daemon:
         absent: bytes | None = None,
     ) -> bytes:
         """Send a request; the body of its answer, `absent` where that is 404. Raises OutputError for other failures."""
-        try:
-            response = self._client.request(method, self._base + path, headers or {}, body=body)
-            data = response.body(_LARGEST)
-        except (RetryableError, HttpError) as error:
-            hint = "is it running, and may this user use its socket?"
-            raise OutputError(f"the engine at {error.args[0]}", hint=hint) from error
-        if response.status == 404 and absent is not None:
+        found = local.ask(self._path, method, path, patience=_CONNECT) if self._path and body is None else None
+        status, data = found or self._exchange(method, path, headers or {}, body)
+        debug.log("the engine: %s %s: %d", method, path, status)
+        if status == 404 and absent is not None:
             return absent
-        if not 200 <= response.status < 300:
+        if not 200 <= status < 300:
             said = _json(data)
             text = (
                 said.get("message") or said.get("cause")
                 if isinstance(said, dict)
                 else data[:500].decode("utf-8", "replace")
             )
-            raise self._refused(f"{text} (HTTP {response.status})")
+            raise self._refused(f"{text} (HTTP {status})")
         return data
+
+    def _exchange(
+        self, method: str, path: str, headers: Mapping[str, str], body: Iterator[bytes] | None
+    ) -> tuple[int, bytes]:
+        """Send a request of any kind; the status and the body of its answer. Raises OutputError."""
+        from buildah_py.http.client import Client
+        from buildah_py.http.retry import Policy, RetryableError
+
+        if self._opened is None:
+            self._opened = Client({}, policy=Policy(connect=_CONNECT, silence=_SILENCE), path=self._path)
+        try:
+            response = self._opened.request(method, self._base + path, headers, body=body)
+            return response.status, response.body(_LARGEST)
+        except (RetryableError, HttpError) as error:
+            hint = "is it running, and may this user use its socket?"
+            raise OutputError(f"the engine at {error.args[0]}", hint=hint) from error
 
     def _refused(self, text: str) -> OutputError:
         return OutputError(f"the engine at {self._name} did not take the image: {text}")

@@ -87,5 +87,5 @@ def _write(store: Store, name: str, tags: Sequence[str], output: Output, registr
         raise NotFound(f"layers of the image `{name}` are missing", hint="build, pull or import it again")
     check_outputs([output])
     check_times([output], None)
-    with Exporter(store, config, tags, registry=registry, raw=image.config) as exporter:
+    with Exporter(store, config, tags, registry=lambda: registry, raw=image.config) as exporter:
         exporter.write(output)

@@ -61,8 +61,8 @@ def check_times(outputs: Sequence[Output], epoch: int | None) -> None:
 class Exporter:
     """Writes one image, whose layers are in the store; a context manager.
 
-    `raw` is the config as it was pulled, `clamp` how times are changed where an output asks for that (or all do).
-    `fetch` brings a blob of an absent layer here.
+    `registry` gives how registries are spoken to. `raw` is the config as it was pulled, `clamp` how times are changed
+    where an output asks for that (or all do). `fetch` brings a blob of an absent layer here.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Exporter:
         config: ImageConfig,
         names: Sequence[str],
         *,
-        registry: RegistryOptions,
+        registry: Callable[[], RegistryOptions],
         raw: bytes = b"",
         clamp: Clamp | None = None,
         fetch: Callable[[str], StoredBlob] | None = None,
@@ -203,7 +203,7 @@ class Exporter:
     def _registry(self, insecure: bool | None) -> Registry:
         from buildah_py.registry import Registry
 
-        options = self._registry_options
+        options = self._registry_options()
         if insecure is not None:
             options = replace(options, tls_verify=not insecure)
         return self._open.enter_context(Registry(options))
