@@ -14,6 +14,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+def runnable_platforms() -> list[str]:
+    """Return the platforms whose programs can be run here, emulated ones last."""
+    from buildah_py.linux import binfmt
+
+    host = platforms.host()
+    others = [platforms.parse(f"{host.os}/{architecture}") for architecture in binfmt.emulated()]
+    return list(dict.fromkeys(str(one) for one in (*platforms.runnable(host), *others)))
+
+
 def machine_facts(environ: Mapping[str, str]) -> dict[str, Any]:
     """Return facts about the program and the machine, `MemTotal` in bytes."""
     system, host = os.uname(), platforms.host()
@@ -28,5 +37,5 @@ def machine_facts(environ: Mapping[str, str]) -> dict[str, Any]:
         "Driver": "overlay",
         "DockerRootDir": own_root(environ),
         "SecurityOptions": ["name=seccomp,profile=builtin", *(["name=rootless"] if outer_uid() else [])],
-        "Platforms": [str(one) for one in platforms.runnable(host)],
+        "Platforms": runnable_platforms(),
     }

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from buildah_py.sharing.build_mounts import Mounts
     from buildah_py.sharing.options import MountOption
     from buildah_py.sharing.remote import BuildCaches, SharedCaches
+    from buildah_py.sources.policy import SourcePolicy
     from buildah_py.sources.secrets import SecretReaders
     from buildah_py.store import LayerProvider, Store
     from buildah_py.store.cache_mounts import CacheName
@@ -54,7 +55,7 @@ if TYPE_CHECKING:
 class BuildSession(NamedTuple):
     """Parts that a build works with beside its request; `sources` are its options of contexts with the configuration's.
 
-    `registries` gives what holds of registries.
+    `registries` gives what holds of registries. `used` has what was fetched so far, but for images: digests by URLs.
     """
 
     settled: Settled
@@ -68,6 +69,7 @@ class BuildSession(NamedTuple):
     policy: CachePolicy
     registries: Callable[[], RegistryOptions]
     contexts: Contexts
+    used: Mapping[str, str] = {}
 
 
 @contextmanager
@@ -99,7 +101,8 @@ def open_build(
         provider = provider or VerifiedProvider(origins, shared or NoPromises())
         with open_store(request.environ, provider=provider, cancelled=ended.is_set, tell=reporter.note) as store:
             readers = readers_of(request, ended.is_set)
-            reach = reach_of(request, agents, readers, ended.is_set, reporter.note)
+            used: dict[str, str] = {}
+            reach = reach_of(request, agents, readers, ended.is_set, reporter.note)._replace(used=used.__setitem__)
             main = open_main(
                 request.context,
                 request.file,
@@ -115,12 +118,14 @@ def open_build(
                 unread(store, main, error)
                 raise
             named = parse_contexts(request.contexts)
+            if reach.policy is not None:
+                _check_directories(reach.policy, main, named)
             settled = settle_epoch(request, main, build_file, warn)
             sources = configured(request.sources, request.environ)
             contexts = Contexts(main, sources, store, named, reach, warn)
             own_names = build_names(main, build_file, names)
             cache = _cache(store, shared, request, own_names)
-            images = BaseImages(store, client, policy=request.pull, emit=emit)
+            images = BaseImages(store, client, policy=request.pull, emit=emit, sources=reach.policy)
             mounts = functools.cache(partial(_mounts, request, request.caching.backed(), store, shared, warn))
             caches = shared.of_build(store, cache, mounts, emit) if shared is not None else None
             shape = request.container.shaper(request.environ, store)
@@ -153,7 +158,18 @@ def open_build(
             try:
                 policy = request.reuse.policy(build_file)
                 yield BuildSession(
-                    settled, sources, main, build_file, named, images, caches, worker, policy, registries, contexts
+                    settled,
+                    sources,
+                    main,
+                    build_file,
+                    named,
+                    images,
+                    caches,
+                    worker,
+                    policy,
+                    registries,
+                    contexts,
+                    used,
                 )
             finally:
                 containers.close()
@@ -178,7 +194,7 @@ def _backends(
     from buildah_py.http.retry import Waiter
     from buildah_py.sharing.backends import Backends
 
-    return Backends(request.environ, request.platform, registries, Waiter(tell, cancelled))
+    return Backends(request.environ, target_platforms(request)[0], registries, Waiter(tell, cancelled))
 
 
 def _shared_caches(
@@ -223,6 +239,7 @@ def reach_of(
 ) -> Reach:
     """Give what a build may use to get at what is elsewhere; `readers` are those of its secrets."""
     reach = Reach(
+        policy=_source_policy(request),
         local_redirects=request.sources.local_redirects,
         agents=agents,
         cancelled=cancelled,
@@ -230,6 +247,24 @@ def reach_of(
         tell=tell,
     )
     return reach if readers is None else reach._replace(secret=readers.value, secret_digest=readers.digest)
+
+
+def _source_policy(request: BuildRequest) -> SourcePolicy | None:
+    if not request.source_policy:
+        return None
+    from buildah_py.sources.policy import read_policy
+
+    return read_policy(request.source_policy)
+
+
+def _check_directories(policy: SourcePolicy, main: MainContext, named: Mapping[str, NamedContext]) -> None:
+    """See that the directories of this machine that are contexts may be used. Raises SourceError."""
+    if not main.remote:
+        policy.local("context")
+        policy.local("dockerfile")
+    for one in named.values():
+        if one.kind == "directory":
+            policy.local(one.name)
 
 
 def readers_of(request: BuildRequest, cancelled: Callable[[], bool] = lambda: False) -> SecretReaders | None:
@@ -250,29 +285,34 @@ def agents_of(request: BuildRequest) -> AbstractContextManager[Mapping[str, str]
     return Agents(request.ssh, request.environ)
 
 
-def plan_options(request: BuildRequest, session: BuildSession) -> PlanOptions:
-    """Give what a request adds to its build file."""
-    host = str(platforms.host())
-    if "," in request.platform:
-        raise UsageError(
-            f"--platform {request.platform}: a build is for one platform",
-            hint="build for each, and join the images: `pybuild manifest create NAME IMAGE…`",
-        )
-    platform = str(platforms.asked_for(request.platform)) if request.platform else host
+def target_platforms(request: BuildRequest) -> tuple[str, ...]:
+    """Return the platforms that a build is for, each once; this machine's where none is named. Raises UsageError."""
+    given = [text for text in request.platform.split(",") if text.strip()]
+    if request.platform and not given:
+        raise UsageError(f"--platform {request.platform} names no platform")
+    return tuple(dict.fromkeys(str(platforms.asked_for(text)) for text in given)) or (str(platforms.host()),)
 
-    return PlanOptions(
-        resolve=functools.cache(session.images.resolve),  # the same one whenever the file is planned again
-        build_args=session.settled.build_args,
-        target=request.target,
-        platform=platform,
-        build_platform=host,
-        network=request.network,
-        labels=request.labels,
-        env=request.env,
-        contexts=session.named,
-        hostname=request.container.hostname or "pybuild",
-        container=request.container.key(),
-    )
+
+def plan_options(request: BuildRequest, session: BuildSession) -> list[PlanOptions]:
+    """Give what a request adds to its build file, for each platform."""
+    host = str(platforms.host())
+    resolve = functools.cache(session.images.resolve)  # the same one whenever the file is planned again
+    return [
+        PlanOptions(
+            resolve=resolve,
+            build_args=session.settled.build_args,
+            target=request.target,
+            platform=platform,
+            build_platform=host,
+            network=request.network,
+            labels=request.labels,
+            env=request.env,
+            contexts=session.named,
+            hostname=request.container.hostname or "pybuild",
+            container=request.container.key(),
+        )
+        for platform in target_platforms(request)
+    ]
 
 
 def refuse_what_is_not_allowed(nodes: Sequence[Node], request: BuildRequest) -> None:
@@ -285,6 +325,20 @@ def refuse_what_is_not_allowed(nodes: Sequence[Node], request: BuildRequest) -> 
             asked = {"security.insecure": node.step.security == "insecure", "network.host": node.step.network == "host"}
             for right in sorted(right for right, wanted in asked.items() if wanted and right not in allowed):
                 raise UsageError(f"`{node.text}` asks for {right}, which is not allowed", hint=f"add --allow {right}")
+
+
+def refuse_what_cannot_run(nodes: Sequence[Node], session: BuildSession) -> None:
+    """Raise PybuildError for a command of another machine that nothing here runs, before anything is built."""
+    from buildah_py.plan.steps import CaptureStep, RunStep
+
+    host = str(platforms.host())
+    for node in nodes:
+        step = node.step.run if isinstance(node.step, CaptureStep) else node.step
+        if isinstance(step, RunStep) and step.platform != host:
+            from buildah_py.engine.foreign import check_nodes
+
+            check_nodes(nodes, session.worker.cache)
+            return
 
 
 def _make_sandbox(store: Store) -> Sandbox:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from buildah_py.api.signing import check_signed, sign_pushed
 from buildah_py.errors import NotFound, UsageError
 from buildah_py.frozen import dataclass
 from buildah_py.image import config as image_config
 from buildah_py.image import reference as references
 from buildah_py.outputs.spec import Output
-from buildah_py.store.names import find_image
+from buildah_py.progress import events
 from buildah_py.transfer.write import Exporter, check_outputs, check_times
+from buildah_py.transfer.write_index import IndexExporter, image_for, only_one, stored_images
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from buildah_py.attest.keys import SigningKey
     from buildah_py.image.descriptor import Descriptor
     from buildah_py.progress.events import Event
     from buildah_py.registry import RegistryOptions
@@ -27,7 +30,9 @@ TRANSPORTS = ("docker", "oci", "oci-archive", "docker-archive", "docker-daemon")
 class PushRequest:
     """Request to push an image. `destination` is a name, or a transport's as skopeo has them; "" for the image's own.
 
-    `oci` says which media types, None those of the image where it came from a registry, else OCI's.
+    Of a name for several platforms `platform` chooses one, else all are pushed, and the index that joins them.
+    `oci` says which media types, None those of the image where it came from a registry, else OCI's. What is pushed is
+    signed with the key `sign`.
     """
 
     name: str
@@ -37,6 +42,8 @@ class PushRequest:
     level: int | None = None
     force_compression: bool = False
     oci: bool | None = None
+    platform: str = ""
+    sign: SigningKey | None = None
 
 
 def push_stored(
@@ -74,17 +81,31 @@ def _push_one(
     registry: RegistryOptions,
     emit: Callable[[Event], None],
 ) -> Descriptor:
-    image = find_image(store, name)
+    several = [] if request.platform else stored_images(store, name)
+    image = image_for(store, name, request.platform)
     config = image_config.from_bytes(image.config, f"the config of {name}")
     if not store.layers.use(config.diff_ids):
         raise NotFound(f"layers of the image `{name}` are missing", hint="build, pull or import it again")
     if not destination and name.removeprefix("sha256:") in image.id:
         raise UsageError(f"`{name}` is an id", hint="say under which name to push it")
     output = _output(destination or name, next(iter(image.names), ""), request)
+    if request.sign is not None:
+        check_signed([output])
     check_outputs([output])
     check_times([output], None)
-    with Exporter(store, config, image.names, registry=lambda: registry, raw=image.config, emit=emit) as exporter:
+    names = image.names or store.images.platform_names(image.id)
+    if several and output.type == "docker":
+        emit(events.Warning(only_one(name, several, str(config.platform), "--platform names another")))
+        several = []
+    if several:
+        with IndexExporter(store, several, names, registry=registry, emit=emit) as together:
+            written = together.write(output)
+            sign_pushed(output, written, names, together.registry, request.sign, emit)
+        assert written is not None
+        return written
+    with Exporter(store, config, names, registry=lambda: registry, raw=image.config, emit=emit) as exporter:
         written = exporter.write(output)
+        sign_pushed(output, written, names, exporter.registry, request.sign, emit)
     assert written is not None
     return written
 

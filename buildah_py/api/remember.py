@@ -10,12 +10,13 @@ from buildah_py import debug
 from buildah_py.api.config import looked_at
 from buildah_py.api.reuse import ReuseOptions
 from buildah_py.buildfile.remote import kind_of
+from buildah_py.buildfile.walk import SCRATCH
 from buildah_py.contexts.main import STDIN
 from buildah_py.errors import StoreError
 from buildah_py.frozen import replace
 from buildah_py.plan.steps import BaseStep, CaptureStep, CopyStep
 from buildah_py.repeat.saved import Saved, save
-from buildah_py.repeat.stamps import stamp
+from buildah_py.repeat.stamps import FIELDS, look_at, stamp
 from buildah_py.sources.find import build_file_places, ignore_file_places
 from buildah_py.sources.stat_cache import is_settled
 from buildah_py.store.glance import read_rows
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from buildah_py.sources.directory import DirectoryContext
     from buildah_py.store.glance import Rows
 
-_MOST: Final = 100_000
+_MOST: Final = 200_000
 """Files of contexts: with more, looking at them takes longer than anybody should wait without a sign."""
 
 
@@ -55,7 +56,7 @@ def remember(
     It is never in the way of the build: what cannot be written is logged.
     """
     command, store = request.command, session.worker.store
-    if command is None or not history.is_plain or not _is_plain(request, session, plan.nodes):
+    if command is None or done.images or not history.is_plain or not _is_plain(request, session, plan.nodes):
         return
     try:
         files = [(path, _settled(path, command)) for path in _places(request, session)]
@@ -91,6 +92,8 @@ def _is_plain(request: BuildRequest, session: BuildSession, nodes: Sequence[Node
         or request.record
         or request.epoch_of_context
         or request.pull != "missing"
+        or request.source_policy
+        or request.attest is not None
         or outputs.specs
         or outputs.push
         or outputs.load
@@ -133,34 +136,38 @@ def _places(request: BuildRequest, session: BuildSession) -> Iterator[str]:
 def _settled(path: str, command: CommandLine) -> Stamp | None:
     """Stamp a file that is as it was when the command was given. Raises _NotSettledError, OSError."""
     found = stamp(path)
-    if found is not None and not stat.S_ISREG(found[4]):
-        raise _NotSettledError(f"{path} is not a regular file")
-    return _since(found, path, command)
-
-
-def _since(found: Stamp | None, path: str, command: CommandLine) -> Stamp | None:
-    if found is not None and not is_settled(found[0], command.began):
-        raise _NotSettledError(f"{path} has changed only just")
+    if found is not None:
+        if not stat.S_ISREG(found[4]):
+            raise _NotSettledError(f"{path} is not a regular file")
+        _check_age(found[0], path, command)
     return found
+
+
+def _check_age(ctime: int, path: str, command: CommandLine) -> None:
+    if not is_settled(ctime, command.began):
+        raise _NotSettledError(f"{path} has changed only just")
 
 
 def _listed(context: DirectoryContext, command: CommandLine) -> Iterator[LookedAt]:
-    """Give what was looked at of a context, stamped."""
-    count = 0
-    yield "", (".",), (_stamped(f"{context.path}/.", command),)
-    for directory, names in context.looked_at().items():
-        count += len(names)
-        if count > _MOST:
-            raise _NotSettledError(f"{context.path} has more than {_MOST} files")
-        prefix = f"{context.path}/{directory}/" if directory else f"{context.path}/"
-        yield directory, tuple(names), tuple(_stamped(prefix + name, command) for name in names)
+    """Give what was looked at of a context, stamped. Raises _NotSettledError, OSError."""
+    listed = context.looked_at()
+    if sum(map(len, listed.values())) > _MOST:
+        raise _NotSettledError(f"{context.path} has more than {_MOST} files")
+    yield _stamped(context.path, "", (".",), command)
+    for directory, names in listed.items():
+        yield _stamped(context.path, directory, names, command)
 
 
-def _stamped(path: str, command: CommandLine) -> Stamp:
-    found = _since(stamp(path), path, command)
-    if found is None:
-        raise _NotSettledError(f"{path} is gone")
-    return found
+def _stamped(root: str, directory: str, names: Sequence[str], command: CommandLine) -> LookedAt:
+    try:
+        found = look_at(root, directory, names)
+    except FileNotFoundError as error:
+        raise _NotSettledError(f"{error.filename} is gone") from error
+    except OverflowError as error:
+        raise _NotSettledError(f"{root}/{directory} has times before 1970") from error
+    for name, ctime in zip(names, found[::FIELDS], strict=True):
+        _check_age(ctime, f"{root}/{directory}/{name}", command)
+    return directory, "\0".join(names), found.tobytes()
 
 
 def _rows(session: BuildSession, plan: Plan, records: Mapping[int, Record], done: BuildResult) -> Rows | None:
@@ -173,13 +180,20 @@ def _rows(session: BuildSession, plan: Plan, records: Mapping[int, Record], done
     lower = set(diff_ids)
     while lower := {layer.base for layer in store.layers.several(list(lower)).values() if layer.base} - diff_ids:
         diff_ids |= lower
-    named = {full_name(name): config.digest() for (name, _), config in plan.bases.items()}
+    meant = {(full_name(name), config.digest()) for (name, _), config in plan.bases.items() if name != SCRATCH}
+    named = dict(meant)
+    if len(named) != len(meant):  # a name that means one image for one platform and another for the other
+        return None
     if any(named.get(name, done.image) != done.image for name in done.names):  # a build on what it has made itself
         return None
     named |= dict.fromkeys(done.names, done.image)
     with store.database.transaction():
         known = [session.worker.cache.known(record.key) for record in met]
         rows = read_rows(store.root, store.database.query, (one.key for one in met), diff_ids, named, done.image)
-    if [one and one[0] for one in known] != met or rows is None or dict(rows.names) != named:
+    if (
+        [one and one[0] for one in known] != met
+        or rows is None
+        or {name: image for name, image, *_ in rows.names} != named
+    ):
         return None
     return rows

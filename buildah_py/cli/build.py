@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Mapping
 
+    from buildah_py.api.attest_options import AttestOptions
     from buildah_py.api.request import BuildRequest
+    from buildah_py.attest.keys import SigningKey
     from buildah_py.cli.arguments import Parser
     from buildah_py.progress.events import Event
     from buildah_py.progress.renderer import Renderer
@@ -27,6 +29,7 @@ _USUAL_NETWORKS = ("bridge", "private", "pasta", "slirp4netns")
 _PROGRESS = ("auto", "tty", "plain", "json", "rawjson", "quiet")
 _OF_OTHERS = ("BUILDX_", "BUILDKIT_", "BUILDAH_", "EXPERIMENTAL_BUILDKIT", "STORAGE_", "DOCKER_")
 """Beginnings of variables that steer other builders."""
+_SOURCE_POLICY = "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY"
 _INLINE_CACHE = "BUILDKIT_INLINE_CACHE"
 _PLACES = {
     "oci-archive:": "-o type=oci,dest=FILE writes such an archive",
@@ -98,7 +101,13 @@ def configure_options(parser: Parser) -> None:
         help="let the build file ask for network.host or security.insecure",
     )
     registry.configure_pull(parser)
-    add("--platform", metavar="OS/ARCH", default="", help="platform of the image; default: this machine's")
+    add(
+        "--platform",
+        metavar="OS/ARCH[,…]",
+        action="joined",
+        default="",
+        help="platform of the image, or several, whose images get one name; default: this machine's",
+    )
     add(
         "--secret",
         metavar="SPEC",
@@ -217,7 +226,7 @@ def _tell_programs(error: BaseException, sink: Renderer, *, is_json: bool) -> No
 
 
 def _of_variables(request: BuildRequest) -> list[str]:
-    """Say what variables ask for that has no meaning here. Raises UsageError for a policy."""
+    """Say what variables ask for that has no meaning here."""
     if not any(name.startswith(_OF_OTHERS) for name in (*request.environ, *request.build_args)):
         return []
     from buildah_py.cli.environment import without_effect
@@ -271,7 +280,7 @@ def _enter(error: StepFailed, request: BuildRequest) -> int:
     name, error.kept = error.kept, ""
     status = tell(error)
     tty = os.isatty(0)
-    shell = FailedShell(name=name, tty=tty, secrets=request.secrets, environ=request.environ)
+    shell = FailedShell(name=name, tty=tty, secrets=request.secrets, ssh=request.ssh, environ=request.environ)
     try:
         failed_shell(shell, warn, complain)
     except PybuildError as other:  # such as an image without a shell: the build's own failure stays what counts
@@ -305,7 +314,7 @@ def read_request(args: argparse.Namespace, *, record: str = "") -> BuildRequest:
         reuse=cache_options.read_reuse(args),
         network=args.network,
         allow=frozenset(args.allow),
-        platform="" if args.platform == "local" else args.platform,
+        platform=_platforms(args.platform),
         outputs=outputs.read(args),
         extensions=args.extensions,
         container=container.read(args),
@@ -318,9 +327,42 @@ def read_request(args: argparse.Namespace, *, record: str = "") -> BuildRequest:
         epoch_of_context=epoch == EPOCH_OF_CONTEXT,
         record=record,
         jobs=_jobs(args.jobs),
+        attest=_attestations(args),
+        sign=_signing_key(args),
+        source_policy=getattr(args, "source_policy_file", "") or os.environ.get(_SOURCE_POLICY, ""),
         **registry.read_pull(args),
         environ=dict(os.environ),
     )
+
+
+def _attestations(args: argparse.Namespace) -> AttestOptions | None:
+    """Return what is to be attested; the options are declared where one of them is given."""
+    given = [getattr(args, name, None) for name in ("attest", "provenance", "sbom")]
+    if not any(given):
+        return None
+    from buildah_py.api.attest_options import read_attestations
+
+    return read_attestations(given[0] or (), given[1] or "", given[2] or "")
+
+
+def _signing_key(args: argparse.Namespace) -> SigningKey | None:
+    """Return the key that --sign names."""
+    path = getattr(args, "sign", "")
+    if not path:
+        return None
+    from buildah_py.cli.signing import read_key
+
+    return read_key(path)
+
+
+def _platforms(text: str) -> str:
+    """Give `local`, docker's name of this machine's platform, as what that is."""
+    if "local" not in text.split(","):
+        return text
+    from buildah_py.image import platform as platforms
+
+    own = str(platforms.host())
+    return "" if text == "local" else ",".join(own if one == "local" else one for one in text.split(","))
 
 
 def _context(text: str) -> str:

@@ -210,7 +210,7 @@ def _ls_in_form(form: str, known: list[Builder], current: str) -> None:
 
 
 def _node(builder: Builder) -> dict[str, Any]:
-    from buildah_py.image import platform as platforms
+    from buildah_py.api.facts import runnable_platforms
     from buildah_py.version import __version__
 
     return {
@@ -218,7 +218,7 @@ def _node(builder: Builder) -> dict[str, Any]:
         "Endpoint": builder.endpoint or builders.DEFAULT,
         "Status": "running",
         "Version": __version__,
-        "Platforms": [str(one) for one in platforms.runnable(platforms.host())],
+        "Platforms": runnable_platforms(),
     }
 
 

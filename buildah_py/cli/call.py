@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from buildah_py.cli.call_graph import FORMATS as GRAPH_FORMATS
-from buildah_py.cli.printing import say, say_data, say_json
+from buildah_py.cli.printing import say, say_data
 from buildah_py.cli.tables import table
 from buildah_py.errors import BuildFileError, UsageError
 
@@ -49,7 +49,7 @@ def run_call(call: str, file: BuildFile, asked: Asked) -> int:
 
         return report_fault(error, form)
     if form == "json":
-        say_json(value)
+        say_data(value)
     elif method == "outline":
         _print_outline(value)
     else:
@@ -98,7 +98,7 @@ def _graph(form: str, file: BuildFile, asked: Asked) -> int:
 
     found = stage_graph(file, _settings(asked))
     if form == "json":
-        say_json(as_data(found))
+        say_data(as_data(found))
     else:
         say("\n".join(lines(found, form)))
     return 0

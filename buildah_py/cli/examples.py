@@ -26,6 +26,12 @@ EXAMPLES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
         ("pybuild run --rm -p 8080:80 app", "a server that this machine reaches"),
         ("pybuild run -d --name web -p 8080:80 app", "the same in the background"),
     ),
+    "ps": (
+        ("pybuild ps", "containers that run"),
+        ("pybuild ps -a --format '{{.Names}} {{.Status}}'", "names, also of those that have ended, for a script"),
+    ),
+    "exec": (("pybuild exec -it web sh", "a shell in the container web"),),
+    "port": (("pybuild port web 80", "where the container's port 80 is reached"),),
     "shell": (("pybuild shell app", "a shell in an image"), ("pybuild shell --stage build .", "in a stage")),
     "push": (
         ("pybuild push app quay.io/me/app:1", "to a registry"),
@@ -54,7 +60,11 @@ EXAMPLES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
         ("pybuild prune --max-used-space 20GB", "the least recently used, down to a size"),
     ),
     "builds": (("pybuild builds", "the last ones"), ("pybuild builds app", "the last of app, step by step")),
-    "logs": (("pybuild logs", "of the last build"), ("pybuild logs app 3", "one step of the last build of app")),
+    "logs": (
+        ("pybuild logs", "of the last build"),
+        ("pybuild logs app 3", "one step of the last build of app"),
+        ("pybuild logs -f --since 10m web", "of the container web, and what comes"),
+    ),
     "report": (("pybuild report -o app.html app", "a page about the last build of app"),),
     "serve": (
         ("pybuild serve", "for DOCKER_HOST=unix:///run/pybuild.sock"),
@@ -73,6 +83,12 @@ EXAMPLES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
         ("pybuild config set progress plain", "in this user's file"),
     ),
     "check": (("pybuild check .", "mistakes in the build file"), ("pybuild check --strict .", "fail for warnings too")),
+    "sbom": (
+        ("pybuild sbom app", "what is in it, as SPDX"),
+        ("pybuild sbom --format table app", "for people"),
+        ("pybuild sbom docker://quay.io/me/app:1", "what was attached to it where it was pushed"),
+    ),
+    "verify-signature": (("pybuild verify-signature --key cosign.pub quay.io/me/app:1", "prints it by its digest"),),
     "cp": (("pybuild cp app:/usr/bin/tool .", "a file out of an image"),),
     "save": (("pybuild save -o app.tar app", "an archive for docker load and podman load"),),
     "load": (("pybuild load -i app.tar", "all images of an archive"),),

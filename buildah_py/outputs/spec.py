@@ -22,21 +22,21 @@ _CONTENT: Final = (
     "oci-mediatypes",
     "rewrite-timestamp",
 )
-_REGISTRY: Final = (*_CONTENT, "push", "push-by-digest", "registry.insecure")
-_KEYS: Final = {
+_FILES: Final = ("platform-split", "attestation-prefix")
+_REGISTRY: Final = (*_CONTENT, "oci-artifact", "push", "push-by-digest", "registry.insecure")
+KEYS: Final = {
     "image": _REGISTRY,
     "registry": _REGISTRY,
-    "oci": (*_CONTENT, "dest", "tar"),
+    "oci": (*_CONTENT, "oci-artifact", "dest", "tar"),
     "docker": (*_CONTENT, "dest", "tar"),
-    "tar": ("dest",),
-    "local": ("dest", "mode"),
+    "tar": ("dest", *_FILES),
+    "local": ("dest", "mode", *_FILES),
     "cacheonly": (),
 }
+"""Types, and the attributes of each."""
 _SO_ANYWAY: Final[Mapping[str, Mapping[str, bool | None]]] = {
     "image": {"name-canonical": None, "store": True, "unpack": None},
     "registry": {"name-canonical": None, "unpack": None},
-    "local": {"platform-split": False},
-    "tar": {"platform-split": False},
 }
 """Attributes of BuildKit's that ask for what is so anyway: with this value, or with either."""
 ANNOTATED: Final = frozenset({"image", "registry", "oci", "docker"})
@@ -44,7 +44,11 @@ ANNOTATED: Final = frozenset({"image", "registry", "oci", "docker"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Output:
-    """One `--output`. None means that nothing was said; `dest` is `-` for the standard output."""
+    """One `--output`. None means that nothing was said; `dest` is `-` for the standard output.
+
+    `platform_split` gives each platform a directory, `attestation_prefix` stands in front of the names of files that
+    attest something; `oci_artifact` has such manifests be artifacts that refer to their images.
+    """
 
     type: str
     dest: str | None = None
@@ -59,6 +63,9 @@ class Output:
     oci_media_types: bool | None = None
     rewrite_timestamp: bool = False
     mode: str = "copy"
+    platform_split: bool | None = None
+    attestation_prefix: str = ""
+    oci_artifact: bool = False
     annotations: tuple[Annotation, ...] = ()
 
 
@@ -104,9 +111,9 @@ def with_usual(output: Output, usual: Output) -> Output:
 def _output(where: str, values: dict[str, str]) -> Output:
     kind = values.pop("type", None)
     if kind is None:
-        raise wrong(where, "it does not say which type", f"the types are {', '.join(_KEYS)}")
-    if kind not in _KEYS:
-        raise attributes.unknown(where, f"there is no type `{kind}`", kind, tuple(_KEYS))
+        raise wrong(where, "it does not say which type", f"the types are {', '.join(KEYS)}")
+    if kind not in KEYS:
+        raise attributes.unknown(where, f"there is no type `{kind}`", kind, tuple(KEYS))
     annotations = tuple(
         _annotation(where, key, values.pop(key))
         for key in list(values)
@@ -115,8 +122,8 @@ def _output(where: str, values: dict[str, str]) -> Output:
     for key in values:
         if _is_so_anyway(where, kind, key, values):
             continue
-        if key not in _KEYS[kind]:
-            raise attributes.unknown(where, f"type={kind} has no attribute `{key}`", key, _KEYS[kind])
+        if key not in KEYS[kind]:
+            raise attributes.unknown(where, f"type={kind} has no attribute `{key}`", key, KEYS[kind])
     dest = values.get("dest", STDOUT if kind in ("oci", "tar") else None)  # docker alone is for a daemon
     if dest == "":
         raise wrong(where, "`dest` is empty", "name a file or a directory")
@@ -142,6 +149,9 @@ def _output(where: str, values: dict[str, str]) -> Output:
         oci_media_types=attributes.boolean(where, values, "oci-mediatypes"),
         rewrite_timestamp=_flag(where, values, "rewrite-timestamp", default=False),
         mode=mode,
+        platform_split=attributes.boolean(where, values, "platform-split"),
+        attestation_prefix=_prefix(where, values.get("attestation-prefix", "")),
+        oci_artifact=_flag(where, values, "oci-artifact", default=False),
         annotations=annotations,
     )
 
@@ -152,6 +162,12 @@ def _is_so_anyway(where: str, kind: str, key: str, values: Mapping[str, str]) ->
         return False
     value = attributes.boolean(where, values, key)
     return known[key] is None or value == known[key]
+
+
+def _prefix(where: str, text: str) -> str:
+    if "/" in text or "\0" in text:
+        raise wrong(where, f"`{text}` is not the beginning of a file's name", "leave / out")
+    return text
 
 
 def _flag(where: str, values: Mapping[str, str], key: str, *, default: bool) -> bool:

@@ -14,7 +14,7 @@ from buildah_py.buildfile import tree
 from buildah_py.buildfile.expand import fill_in
 from buildah_py.buildfile.source import Where
 from buildah_py.buildfile.stage import Base, StageObserver
-from buildah_py.errors import BuildFileError, NotFound, UsageError
+from buildah_py.errors import BuildFileError, NotFound, SourceError, UsageError
 from buildah_py.image.canonical import MAX_BYTES
 from buildah_py.image.config import HealthcheckConfig
 from buildah_py.plan.graph import Around, HistoryItem, Input
@@ -51,14 +51,17 @@ class RunDefaults(NamedTuple):
 class StageFold(StageObserver):
     """The config, the last node and the history of a stage, as far as its instructions were read; `name` is for people.
 
-    `arguments` are the values that ARGs gave, which need not be what counts now.
+    So is `platform`, see Node. `arguments` are the values that ARGs gave, which need not be what counts now.
     """
 
-    def __init__(self, graph: GraphBuilder, defaults: RunDefaults, stage: StageWalk, name: str) -> None:
+    def __init__(
+        self, graph: GraphBuilder, defaults: RunDefaults, stage: StageWalk, name: str, platform: str = ""
+    ) -> None:
         self._graph = graph
         self._defaults = defaults
         self.stage = stage
         self.name = name
+        self.platform = platform
         self.config: ImageConfig
         self.node: int
         self.history: list[HistoryItem] = []
@@ -90,11 +93,12 @@ class StageFold(StageObserver):
             return Input(context=origin.context.key, name=f"the context {origin.context.name}")
         name, walk = origin.image, self.stage.walk
         try:
-            node, _ = self._graph.image(name, walk.settings.platform, self.name, self.place(span))
-        except (NotFound, UsageError) as error:
+            node, _ = self._graph.image(name, walk.settings.platform, self.name, self.place(span), self.platform)
+        except (NotFound, UsageError, SourceError) as error:
             hint = walk.similar(name) or error.hint
+            what = f"`{name}` is not a stage of this file, and as an image: "
             raise self.stage.error(
-                f"`{name}` is not a stage of this file, and as an image: {error.message}", span, hint
+                f"{'' if isinstance(error, SourceError) else what}{error.message}", span, hint
             ) from error
         return Input(node=node, name=f"the image {name}")
 
@@ -109,6 +113,7 @@ class StageFold(StageObserver):
             shown=self._shown(step, instruction.text),
             where=Where(self.stage.source, instruction.span),
             around=self._around(step),
+            platform=self.platform,
         )
         self._note(history, self.node)
 
@@ -131,8 +136,8 @@ class StageFold(StageObserver):
         base = stage.tree.base
         span = base.image.span
         try:
-            self.node, self.config = self._graph.image(name, stage.platform, self.name, self.place(span))
-        except (NotFound, UsageError) as error:
+            self.node, self.config = self._graph.image(name, stage.platform, self.name, self.place(span), self.platform)
+        except (NotFound, UsageError, SourceError) as error:
             hint = error.hint
             if isinstance(error, NotFound):
                 hint = stage.walk.similar(name) or hint
@@ -319,15 +324,16 @@ class StageFold(StageObserver):
     def env_from_run(self, instruction: tree.EnvFromRun) -> str:
         """ENV --from-run."""
         step = CaptureStep(self._run_step(self._command(instruction.command)))
-        self._graph.add(
+        node = self._graph.add(
             step,
             parent=self.node,
             stage=self.name,
             text=instruction.text,
             place=self.place(instruction.span),
             where=Where(self.stage.source, instruction.span),
+            platform=self.platform,
         )
-        value = self._graph.value()
+        value = self._graph.value(node)
         self._note(_pairs_text("ENV", [(instruction.name, value)]))
         return value
 

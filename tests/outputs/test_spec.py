@@ -38,7 +38,6 @@ from buildah_py.outputs.spec import Output
         ("type=image,rewrite-timestamp=true", Output(type="image", rewrite_timestamp=True)),
         ("type=image,push-by-digest=true,name-canonical=true", Output(type="image", push_by_digest=True)),
         ("type=image,store=true,unpack=0", Output(type="image")),
-        ("type=local,dest=x,platform-split=false", Output(type="local", dest="x")),
         ("type=cacheonly", Output(type="cacheonly")),
         (
             "type=image,annotation.Key=v,annotation-index[linux/amd64].a.b=",
@@ -69,7 +68,6 @@ def test_what_is_said(text: str, expected: Output) -> None:
         ("type=oci,dest=a,dest=b", "given twice", ""),
         ("type=image,store=false", "no attribute `store`", "push"),
         ("type=registry,unpack=maybe", "neither true nor false", "unpack=true"),
-        ("type=tar,platform-split=1", "no attribute `platform-split`", "dest"),
         ("type=oci,tar=no,dest=x", "neither true nor false", "tar=true"),
         ("type=oci,tar=false", "which directory", "dest="),
         ("type=oci,tar=false,dest=-", "which directory", "dest="),
