@@ -54,10 +54,17 @@ def settle(args: argparse.Namespace) -> list[str]:
         or (args.output and not args.push and not any(map(_keeps_in_engine, args.output)))
     ):
         return []
+    if host and _several(args.platform):
+        return ["an image for several platforms is not loaded into the engine: it is in pybuild's own store"]
     if host:
         args.load = True
         return []
     return ["no Docker engine runs here: the image is in pybuild's own store alone, for `pybuild run`"]
+
+
+def _several(platforms: str) -> bool:
+    """Whether a build is for several platforms."""
+    return len({one.strip() for one in platforms.split(",") if one.strip()}) > 1
 
 
 def _keeps_in_engine(text: str) -> bool:

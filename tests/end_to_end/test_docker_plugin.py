@@ -134,6 +134,9 @@ def test_what_is_pushed_is_known_by_the_digest_of_the_registry(
 
 
 def test_what_is_asked_for_elsewhere_is_not_loaded(docker: Docker, engine: Pybuild) -> None:
+    (docker.pybuild.work / "context" / "Lone").write_text("FROM scratch\nCOPY file /\n")
+    many = docker("buildx", "build", "-f", "context/Lone", "--platform=linux/amd64,linux/arm64", "-t", "m", "context")
+    assert "an image for several platforms is not loaded into the engine" in many.stderr
     docker("buildx", "build", "-t", "a", "--output", "type=oci,dest=a.tar", "context")
     docker("buildx", "build", "-t", "b", "context", BUILDX_NO_DEFAULT_LOAD="1")
     made = docker("buildx", "create", "--name", "other", "--driver-opt", "network=host", "--use")
