@@ -239,7 +239,7 @@ def _written(
     """Write an output, and sign what it has pushed."""
     written = exporter.write(output)
     if request.sign is not None:
-        from buildah_py.api.signing import sign_pushed
+        from buildah_py.attest.signing import sign_pushed
 
         sign_pushed(output, written, names, exporter.registry, request.sign, emit)
     return written

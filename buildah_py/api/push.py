@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from buildah_py.api.signing import check_signed, sign_pushed
+from buildah_py.attest.signing import check_signed, sign_pushed
 from buildah_py.errors import NotFound, UsageError
 from buildah_py.frozen import dataclass
 from buildah_py.image import config as image_config

@@ -14,8 +14,8 @@ from buildah_py.sharing.options import CacheOptions
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from buildah_py.api.attest_options import AttestOptions
     from buildah_py.attest.keys import SigningKey
+    from buildah_py.attest.options import AttestOptions
     from buildah_py.image.descriptor import Descriptor
     from buildah_py.registry import RegistryOptions
     from buildah_py.repeat.command import CommandLine

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Mapping
 
-    from buildah_py.api.attest_options import AttestOptions
     from buildah_py.api.request import BuildRequest
     from buildah_py.attest.keys import SigningKey
+    from buildah_py.attest.options import AttestOptions
     from buildah_py.cli.arguments import Parser
     from buildah_py.progress.events import Event
     from buildah_py.progress.renderer import Renderer
@@ -340,7 +340,7 @@ def _attestations(args: argparse.Namespace) -> AttestOptions | None:
     given = [getattr(args, name, None) for name in ("attest", "provenance", "sbom")]
     if not any(given):
         return None
-    from buildah_py.api.attest_options import read_attestations
+    from buildah_py.attest.options import read_attestations
 
     return read_attestations(given[0] or (), given[1] or "", given[2] or "")
 
