@@ -144,7 +144,7 @@ def build(
                 if outputs:
                     history.begin("outputs")
                     written = write_outputs(outputs, images, given, request, session, emit, ahead)
-                    done = replace(done, descriptor=written)
+                    done = replace(done, **written._asdict())
                 return done, list(dict.fromkeys([*warnings, *twins(images)]))
 
             done, warnings = engine.run(plan.nodes, plan.stages, finish, layers_taken(ahead, plans))
@@ -176,7 +176,7 @@ def build(
                 tell(done)
             raise
     shown = tuple(map(familiar_name, names))
-    emit(events.BuildDone(done.image, shown, time.monotonic() - started, steps.hits, steps.ran))
+    emit(events.BuildDone(done.image, shown, time.monotonic() - started, steps.hits, steps.ran, done.loaded))
     tell(done)
     return done
 

@@ -103,7 +103,7 @@ def _push_one(
             sign_pushed(output, written, names, together.registry, request.sign, emit)
         assert written is not None
         return written
-    with Exporter(store, config, names, registry=registry, raw=image.config, emit=emit) as exporter:
+    with Exporter(store, config, names, registry=lambda: registry, raw=image.config, emit=emit) as exporter:
         written = exporter.write(output)
         sign_pushed(output, written, names, exporter.registry, request.sign, emit)
     assert written is not None

@@ -75,8 +75,9 @@ class BuildResult:
     Of a build for several platforms, `images` has the id for each, and `image` is the one that suits this machine best.
     `provenance` says for each platform how the image was built, where that was asked for.
 
-    `descriptor` is what the first output called the image by, None where none wrote it as one. `history` is the file of
-    the build's record in the store's history, "" where it could not be written.
+    `descriptor` is what a registry calls the image by, if it was `pushed`, else the first output that wrote it as one,
+    None where none did; `loaded` is the id that Docker or Podman has for it, "" where it was not loaded there.
+    `history` is the file of the build's record in the store's history, "" where it could not be written.
     """
 
     image: str
@@ -84,6 +85,8 @@ class BuildResult:
     hits: int
     ran: int
     descriptor: Descriptor | None = None
+    pushed: bool = False
     history: str = ""
+    loaded: str = ""
     images: tuple[tuple[str, str], ...] = ()
     provenance: tuple[tuple[str, Mapping[str, Any]], ...] = ()
