@@ -14,6 +14,7 @@ from buildah_py.buildfile.walk import SCRATCH
 from buildah_py.contexts.main import STDIN
 from buildah_py.errors import StoreError
 from buildah_py.frozen import replace
+from buildah_py.linux.identity import MARKER
 from buildah_py.plan.steps import BaseStep, CaptureStep, CopyStep
 from buildah_py.repeat.saved import Saved, save
 from buildah_py.repeat.stamps import FIELDS, look_at, stamp
@@ -122,6 +123,10 @@ def _places(request: BuildRequest, session: BuildSession) -> Iterator[str]:
     assert request.context is not None
     yield from request.command.files
     yield from looked_at(request.environ)
+    if MARKER in request.environ:
+        from buildah_py.sandbox.userns import mapping_places
+
+        yield from mapping_places(request.environ)
     for path in build_file_places(request.context, request.file):
         yield path
         if os.path.lexists(path):

@@ -254,12 +254,15 @@ def _dispatch(arguments: list[str]) -> int:
 
     if name in PRIVILEGED and needs_user_namespace(os.environ):
         from buildah_py.errors import SandboxError
+        from buildah_py.repeat.command import ASKED
         from buildah_py.sandbox.userns import reexec_in_user_namespace
 
-        again = own_command(arguments)
+        again, told = own_command(arguments), {name: text for name, text in os.environ.items() if name != ASKED}
+        if asked is not None:
+            told[ASKED] = asked.identity
         debug.log("entering a user namespace")
         try:
-            reexec_in_user_namespace(again, os.environ)
+            reexec_in_user_namespace(again, told)
         except SandboxError:
             if os.geteuid() != 0:
                 raise

@@ -6,7 +6,7 @@ import os
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from buildah_py.linux.identity import MARKER, outer_uid
+from buildah_py.linux.identity import MARKER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,6 +19,22 @@ _PLAIN = frozenset((
     "--tag", "--target", "--ulimit", "-c", "-f", "-m", "-q", "-t",
 ))  # fmt: skip
 """Options that have no file read and no file written but the build file and contexts."""
+
+ASKED = "PYBUILD_COMMAND"
+"""The environment variable that tells a program which has entered a user namespace the identity of its command line."""
+_OF_RIGHTS = (
+    "Uid:",
+    "Gid:",
+    "Groups:",
+    "CapInh:",
+    "CapPrm:",
+    "CapEff:",
+    "CapBnd:",
+    "CapAmb:",
+    "NoNewPrivs:",
+    "Seccomp",
+)
+"""Lines of /proc/self/status: proc_pid_status(5)."""
 
 
 class CommandLine(NamedTuple):
@@ -42,10 +58,25 @@ def is_plain(words: Sequence[str]) -> bool:
     )
 
 
-def command(words: Sequence[str], environ: Mapping[str, str]) -> CommandLine:
-    """Know a command by all that who calls it says: words, directory, variables, user."""
+def command(words: Sequence[str], environ: Mapping[str, str]) -> CommandLine | None:
+    """Know a command by all that who calls it says, and by what it may do: words, directory, variables, user, rights.
+
+    The program that has started again in a user namespace is told what it is known by; None where it is not.
+    """
+    if MARKER in environ:
+        told = environ.get(ASKED)
+        return CommandLine(told, time.time_ns()) if told else None
     from buildah_py.repeat.saved import identity
 
-    # What the program adds itself, when it starts again in a user namespace, is not the caller's.
-    said = {name: value for name, value in environ.items() if name != MARKER}
-    return CommandLine(identity(words, os.getcwd(), said, outer_uid()), time.time_ns())
+    said = {name: value for name, value in environ.items() if name != ASKED}
+    return CommandLine(identity(words, os.getcwd(), said, _rights()), time.time_ns())
+
+
+def _rights() -> tuple[str, ...]:
+    """Give all that says what this process may do: it decides what a RUN may do, and so which results count."""
+    with open("/proc/self/status", encoding="utf-8", errors="replace") as file:
+        found = [line for line in file if line.startswith(_OF_RIGHTS)]
+    for kind in ("uid", "gid"):
+        with open(f"/proc/self/{kind}_map", encoding="ascii") as file:
+            found.append(file.read())
+    return tuple(found)

@@ -39,9 +39,9 @@ class Saved(NamedTuple):
     history: Sequence[str]
 
 
-def identity(words: Sequence[str], cwd: str, environ: Mapping[str, str], uid: int) -> str:
-    """Give what a command line is known by that a user gives in a directory; variables may be secrets."""
-    said = (tuple(words), cwd, sorted(environ.items()), uid)
+def identity(words: Sequence[str], cwd: str, environ: Mapping[str, str], rights: tuple[str, ...]) -> str:
+    """Give what a command line is known by, given in a directory by whom has these rights; variables may be secrets."""
+    said = (tuple(words), cwd, sorted(environ.items()), rights)
     return sha256_hex(repr(said).encode("utf-8", "surrogateescape"))
 
 

@@ -27,10 +27,10 @@ FIELDS: Final = 6
 
 
 def stamp(path: str) -> Stamp | None:
-    """Give the stamp of what is at `path`, a link's own; None for nothing. Raises OSError."""
+    """Give the stamp of what is at `path`, a link's own; None for nothing that this user may see. Raises OSError."""
     try:
         found = os.lstat(path)
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
         return None
     return found.st_ctime_ns, found.st_mtime_ns, found.st_ino, found.st_size, found.st_mode, found.st_dev
 

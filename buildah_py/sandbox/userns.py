@@ -16,9 +16,10 @@ from buildah_py.linux import namespaces
 from buildah_py.linux.identity import LAST, MARKER, id_ranges, may_map_ids
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 TOOLS = ("newuidmap", "newgidmap")
+_FILES = ("/etc/subuid", "/etc/subgid")
 _HINT = (
     "user namespaces may be switched off: see the sysctls user.max_user_namespaces, kernel.unprivileged_userns_clone"
     " and kernel.apparmor_restrict_unprivileged_userns; `pybuild doctor` tells which"
@@ -40,6 +41,17 @@ def find_tool(name: str, path: str) -> str:
     """Give the program of that name in the directories of `path`, "" where none is."""
     places = (f"{directory}/{name}" for directory in path.split(":"))
     return next((place for place in places if os.access(place, os.X_OK)), "")
+
+
+def mapping_places(environ: Mapping[str, str]) -> Iterator[str]:
+    """Give the files that decide which ids a user has in a namespace of his own, also where they are not there."""
+    yield from ("/etc/passwd", *_FILES)
+    for tool in TOOLS:
+        for directory in environ.get("PATH", os.defpath).split(":"):
+            path = os.path.realpath(f"{directory}/{tool}")
+            yield path
+            if os.access(path, os.X_OK):
+                break
 
 
 def id_map(own: int, ranges: Sequence[tuple[int, int]]) -> list[str]:
@@ -111,7 +123,7 @@ def _mapping_commands(uid: int, gid: int, path: str) -> list[list[str]]:
     except KeyError:
         name = ""
     commands = []
-    for tool, file, own in zip(TOOLS, ("/etc/subuid", "/etc/subgid"), (uid, gid), strict=True):
+    for tool, file, own in zip(TOOLS, _FILES, (uid, gid), strict=True):
         ranges = subordinate_ids(file, uid, name)
         place = find_tool(tool, path)
         if not ranges or not place:

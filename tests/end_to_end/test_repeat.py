@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import time
 from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -249,6 +250,32 @@ def test_variables_are_part_of_the_command(busybox: Pybuild, context: Path) -> N
     remember(busybox, context, "--build-arg=WHO", WHO="me")
     build(busybox, context, "--build-arg=WHO", WHO="you")
     assert busybox.sh("cat /who") == "you\n"
+
+
+def inside(busybox: Pybuild, *before: str) -> Pybuild:
+    """Give the command started by another one."""
+    return replace(busybox, command=(*before, *busybox.command), warm=None)
+
+
+@pytest.mark.root
+def test_rights_are_part_of_the_command(busybox: Pybuild, context: Path) -> None:
+    """What root may not do counts in keys: another step would be executed."""
+    whole, lesser = inside(busybox, "setpriv"), inside(busybox, "setpriv", "--bounding-set=-mknod")
+    remember(whole, context)
+    assert "without CAP_MKNOD" in build(lesser, context)
+    remember(lesser, context)
+    remember(whole, context)
+
+
+@pytest.mark.either_user
+def test_subordinate_ids_are_looked_at(busybox: Pybuild, context: Path, tmp_path: Path) -> None:
+    """Without root and without them there is one id alone, and that counts in keys too."""
+    (tmp_path / "none").touch()
+    script = 'mount --make-rprivate /; [ -z "$0" ] || mount --bind "$0" /etc/subuid; exec "$@"'
+    enter = ("unshare", "-m", "sh", "-ec", script)
+    remember(inside(busybox, *enter, ""), context)
+    build(inside(busybox, *enter, str(tmp_path / "none")), context)
+    assert was_answered(busybox) is (busybox.owner == 0)
 
 
 def test_the_configuration_is_looked_at(busybox: Pybuild, context: Path) -> None:

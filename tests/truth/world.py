@@ -330,7 +330,7 @@ class World:
         """
         said = repr((request.names, request.target, request.build_args, request.epoch, request.reuse, request.outputs))
         # Files were written just now, but not while the build goes on; the kernel tells all later changes apart.
-        command = CommandLine(identity((said,), self._context, {}, 0), time.time_ns() + 100_000_000)
+        command = CommandLine(identity((said,), self._context, {}, ()), time.time_ns() + 100_000_000)
         request = replace(request, command=command)
         root = request.environ["PYBUILD_ROOT"]
         result = self._answered(find_answer(root, command.identity), build(request, hear))
