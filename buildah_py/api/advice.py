@@ -97,7 +97,7 @@ def _ran(
         at = nodes[at].parent
     slots = [copies.get(one.index) for one in reversed(chain) if isinstance(one.step, CopyStep)]
     record = step.record or _last(step, cache)
-    past = [one for one in lately if one.stage == node.stage and one.text == node.text]
+    past = [one for one in lately if one.stage == node.label and one.text == node.text]
     return Ran(
         node.place,
         " ".join(node.text.split()),

@@ -9,16 +9,23 @@ from typing import TYPE_CHECKING
 
 from buildah_py import debug
 from buildah_py.api.finishing import (
-    carry_cache,
-    clamp_of,
     compress_ahead,
     export_cache,
+    finish_image,
+    ids_of,
+    keep_images,
     layers_taken,
     not_executable,
-    shape_image,
+    twins,
     write_outputs,
 )
-from buildah_py.api.opening import open_build, plan_options, refuse_what_is_not_allowed
+from buildah_py.api.opening import (
+    open_build,
+    plan_options,
+    refuse_what_cannot_run,
+    refuse_what_is_not_allowed,
+    target_platforms,
+)
 from buildah_py.api.output_options import check_epoch, meant_for_pushes, names_in_store, read_outputs
 from buildah_py.api.recorded import record, warned
 from buildah_py.api.request import BuildRequest, BuildResult
@@ -27,14 +34,14 @@ from buildah_py.errors import UsageError
 from buildah_py.frozen import replace
 from buildah_py.history.recording import BuildHistory, build_id
 from buildah_py.meter import Listening
-from buildah_py.plan import NeedsValue, make_plan
-from buildah_py.plan.assemble import MadeLayer, finish_config
+from buildah_py.plan import NeedsValue, make_plans
 from buildah_py.progress import events
 from buildah_py.store.names import familiar_name, full_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
+    from buildah_py.api.finishing import FinishedImage
     from buildah_py.api.opening import BuildSession
     from buildah_py.contexts.main import MainContext
     from buildah_py.engine import Result
@@ -61,7 +68,8 @@ def build(
     """
     started = time.monotonic()
     given = tuple(dict.fromkeys(map(full_name, request.names)))
-    outputs = read_outputs(request.outputs, names=given, epoch=request.epoch)
+    platforms = target_platforms(request)
+    outputs = read_outputs(request.outputs, names=given, epoch=request.epoch, platforms=platforms)
     if request.allow or outputs:
         from buildah_py.api.rights import check_rights, refuse_deletion
 
@@ -78,6 +86,10 @@ def build(
         worker, caches = session.worker, session.caches
         store, epoch = worker.store, session.settled.epoch
         check_epoch(request.outputs, outputs, epoch)
+        if len(platforms) > 1:
+            from buildah_py.transfer.lists import refuse_to_replace
+
+            refuse_to_replace(store, names)
         if store.begins_anew:
             emit(events.Note("the store is of an older pybuild: its images stay, its steps are executed once more"))
         for lost in store.lost:
@@ -89,8 +101,9 @@ def build(
         engine = Engine(worker, policy=session.policy, observe=observe, jobs=request.jobs)
         steps = engine.runner
         try:
-            plan = plan_build(request, session, engine, history)
-            for warning in plan.warnings:
+            plans = plan_build(request, session, engine, history)
+            plan = plans[0]
+            for warning in dict.fromkeys(text for one in plans for text in one.warnings):
                 emit(events.Warning(warning))
             debug.log("plan: %d steps", len(plan.nodes))
             emit(events.BuildStarted(len(plan.nodes), build_id(store.lease.name)))
@@ -101,42 +114,31 @@ def build(
                 nonlocal done
                 history.begin("image")
                 worker.containers.release()
-                made = {
-                    index: MadeLayer(result.layers[-1], result.created)
-                    for index, result in results.items()
-                    if result.layers
-                }
-                stamps = results[plan.target].stamps
-                finished = finish_config(plan, made)
-                config, base_layers, stamps = shape_image(finished, plan.config, request, epoch, worker, stamps)
-                config = carry_cache(config, caches, plan, steps.records)
-                image = config.digest()
-                used = {one for result in results.values() for one in result.layers}
-                look = partial(_find_faults, request, session, plan.bases)
-                if names:
-                    before = store.images.build_of(image)
-                    put_down = partial(record, request, session, plan.nodes, used, names, before)
-                    warnings, recorded = warned(before, put_down, look)
-                else:
-                    warnings, recorded = look(), None
-                if steps.ran or store.images.raw(image) is None:
-                    warnings = [*warnings, *not_executable(worker, config, results[plan.target].layers)]
-                store.images.put(image, config.to_bytes(), config.diff_ids, names, recorded)
-                done = BuildResult(image, names, steps.hits, steps.ran)
+                images, warnings = [], []
+                for one in plans:
+                    finished = finish_image(one, plans, results, request, session, steps.records)
+                    faults, recorded = _put_down(request, session, one, plans, results, finished, names)
+                    if steps.ran or store.images.raw(finished.id) is None:
+                        faults = [*faults, *not_executable(worker, finished.config, results[one.target].layers)]
+                    warnings += faults
+                    images.append(finished._replace(recorded=recorded))
+                own = keep_images(store, images, names)
+                for platform, one_id in ids_of(images):
+                    emit(events.Note(f"{platform}: {one_id}"))
+                done = BuildResult(own.id, names, steps.hits, steps.ran, images=ids_of(images))
                 if outputs:
                     history.begin("outputs")
-                    clamp = clamp_of(request, epoch, base_layers, stamps)
-                    written = write_outputs(outputs, store, config, given, session.registries(), clamp, emit, ahead)
+                    written = write_outputs(outputs, images, given, request, session, emit, ahead)
                     done = replace(done, descriptor=written)
-                return done, warnings
+                return done, list(dict.fromkeys([*warnings, *twins(images)]))
 
-            done, warnings = engine.run(plan.nodes, plan.stages, finish, layers_taken(ahead, plan))
+            done, warnings = engine.run(plan.nodes, plan.stages, finish, layers_taken(ahead, plans))
             history.begin("durable")
             store.make_durable()
             if os.path.isdir(store.path("failed")):
                 store.failures.forget(worker.build)
             history.begin("cache")
-            export_cache(caches, plan, steps.records, names)
+            export_cache(caches, plans, steps.records, names)
             if recorder is not None:
                 recorder.write(request.record, build_options(request, session), plan, done.image)
             if steps.ran:
@@ -162,18 +164,45 @@ def build(
 
 def plan_build(
     request: BuildRequest, session: BuildSession, engine: Engine, history: BuildHistory | None = None
-) -> Plan:
-    """Plan the target; steps that the plan depends on are executed on the way."""
+) -> tuple[Plan, ...]:
+    """Plan the target for each platform; steps that the plans depend on are executed on the way."""
     options = plan_options(request, session)
     values: list[str] = []
     while True:
-        plan = make_plan(session.build_file, options, values)
+        plans = make_plans(session.build_file, options, values)
+        plan = plans if isinstance(plans, NeedsValue) else plans[0]
         if history is not None:
             history.nodes = plan.nodes
         refuse_what_is_not_allowed(plan.nodes, request)
-        if not isinstance(plan, NeedsValue):
-            return plan
+        refuse_what_cannot_run(plan.nodes, session)
+        if not isinstance(plans, NeedsValue):
+            return plans
+        assert isinstance(plan, NeedsValue)
         values.append(engine.run(plan.nodes, plan.stages, partial(_read_value, session.worker.store, plan)))
+
+
+def _put_down(
+    request: BuildRequest,
+    session: BuildSession,
+    plan: Plan,
+    plans: Sequence[Plan],
+    results: Mapping[int, Result],
+    image: FinishedImage,
+    names: Sequence[str],
+) -> tuple[list[str], bytes | None]:
+    """Return what the checks find, and for an image with a name the record of how to build it again."""
+    nodes, used = plan.nodes, results
+    if len(plans) > 1:
+        request = replace(request, platform=plan.platform)
+        needed = plan.needed()
+        nodes = tuple(node for node in nodes if node.index in needed)
+        used = {index: results[index] for index in needed}
+    look = partial(_find_faults, request, session, plan.bases)
+    if not names:
+        return look(), None
+    layers = {one for result in used.values() for one in result.layers}
+    before = session.worker.store.images.build_of(image.id)
+    return warned(before, partial(record, request, session, nodes, layers, names, before), look)
 
 
 def _read_value(store: Store, plan: NeedsValue, results: Mapping[int, Result]) -> str:

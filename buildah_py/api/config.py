@@ -112,10 +112,11 @@ def _checked(setting: Setting, value: str, origin: str) -> str:
         from buildah_py.store.sizes import parse_size
 
         parse_size(value)
-    elif setting.kind == "platform" and "," not in value:
+    elif setting.kind == "platform":
         from buildah_py.image import platform
 
-        platform.parse(value)
+        for one in filter(None, value.split(",")):
+            platform.parse(one)
     return value
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from buildah_py.api.output_options import ShapeOptions
 from buildah_py.sharing import INLINE_PROPERTY
@@ -10,6 +10,7 @@ from buildah_py.sharing import INLINE_PROPERTY
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from buildah_py.api.opening import BuildSession
     from buildah_py.api.request import BuildRequest
     from buildah_py.cache import Record
     from buildah_py.engine import Result, Worker
@@ -20,10 +21,92 @@ if TYPE_CHECKING:
     from buildah_py.outputs.spec import Output
     from buildah_py.plan import Node, Plan
     from buildah_py.progress.events import Event
-    from buildah_py.registry import RegistryOptions
     from buildah_py.sharing.remote import BuildCaches
     from buildah_py.store import Store
     from buildah_py.transfer.ahead import Ahead
+
+
+class FinishedImage(NamedTuple):
+    """An image that a build has made for a platform: its config, and how many of its layers are those of its base.
+
+    `stamps` tell of its layers which times are not content, `recorded` says how it was built.
+    """
+
+    platform: str
+    config: ImageConfig
+    base_layers: int
+    stamps: tuple[Stamps, ...]
+    recorded: bytes | None = None
+
+    @property
+    def id(self) -> str:
+        """The digest of the config."""
+        return self.config.digest()
+
+
+def finish_image(
+    plan: Plan,
+    plans: Sequence[Plan],
+    results: Mapping[int, Result],
+    request: BuildRequest,
+    session: BuildSession,
+    records: Mapping[int, Record],
+) -> FinishedImage:
+    """Make the image of one of a build's plans, in the shape that the request wants."""
+    from buildah_py.plan.assemble import MadeLayer, finish_config
+
+    made = {index: MadeLayer(result.layers[-1], result.created) for index, result in results.items() if result.layers}
+    epoch, stamps = session.settled.epoch, results[plan.target].stamps
+    config = finish_config(plan, made)
+    config, base_layers, stamps = shape_image(config, plan.config, request, epoch, session.worker, stamps)
+    if len(plans) > 1 and session.caches is not None:
+        needed = plan.needed()
+        records = {index: one for index, one in records.items() if index in needed}
+    config = carry_cache(config, session.caches, plan, records)
+    return FinishedImage(plan.platform, config, base_layers, stamps)
+
+
+def keep_images(store: Store, images: Sequence[FinishedImage], names: Sequence[str]) -> FinishedImage:
+    """Have the store keep the images of a build; the one that its names mean here.
+
+    Of several that is the one for this machine, or else the first; the others are found by the names and their
+    platforms, and all of them together by the manifest list of that name.
+    """
+    if len(images) == 1:
+        (own,) = images
+        store.images.put(own.id, own.config.to_bytes(), own.config.diff_ids, names, own.recorded)
+        for name in names:
+            store.images.forget_list(name)
+        return own
+    from buildah_py.image import platform as platforms
+    from buildah_py.transfer.lists import Listed, keep_built
+
+    own = images[platforms.choose(platforms.host(), [platforms.parse(one.platform) for one in images]) or 0]
+    with store.manifest_lists.editing():
+        for one in images:
+            there = names if one is own else ()
+            store.images.put(one.id, one.config.to_bytes(), one.config.diff_ids, there, one.recorded)
+        for name in names:
+            keep_built(store, name, own.id, [(one.platform, Listed(one.id, one.config.platform)) for one in images])
+    return own
+
+
+def ids_of(images: Sequence[FinishedImage]) -> tuple[tuple[str, str], ...]:
+    """Return the ids of several images with their platforms; nothing for one."""
+    return tuple((one.platform, one.id) for one in images) if len(images) > 1 else ()
+
+
+def twins(images: Sequence[FinishedImage]) -> list[str]:
+    """Warn of platforms whose images are the same one."""
+    found: dict[str, list[str]] = {}
+    for one in images:
+        found.setdefault(one.id, []).append(one.platform)
+    return [
+        f"the images for {' and '.join(some)} are one and the same, which is there once, and says that it is for "
+        f"{images[0].config.platform}: is a `--platform` in FROM too much?"
+        for some in found.values()
+        if len(some) > 1
+    ]
 
 
 def compress_ahead(outputs: Sequence[Output], store: Store, request: BuildRequest) -> Ahead | None:
@@ -36,13 +119,14 @@ def compress_ahead(outputs: Sequence[Output], store: Store, request: BuildReques
     return Ahead(store, outputs)
 
 
-def layers_taken(ahead: Ahead | None, plan: Plan) -> Callable[[Node, Result], None]:
-    """Give what hands on the layers of the plan's target, as its steps are done."""
+def layers_taken(ahead: Ahead | None, plans: Sequence[Plan]) -> Callable[[Node, Result], None]:
+    """Give what hands on the layers of the plans' targets, as their steps are done."""
     own: set[int] = set()
-    index: int | None = plan.target
-    while index is not None:
-        own.add(index)
-        index = plan.nodes[index].parent
+    for plan in plans:
+        index: int | None = plan.target
+        while index is not None:
+            own.add(index)
+            index = plan.nodes[index].parent
     return lambda node, result: ahead.take(result.layers) if ahead and node.index in own else None
 
 
@@ -73,35 +157,46 @@ def shape_image(
     return config, base_layers, tuple(times)
 
 
-def clamp_of(request: BuildRequest, epoch: int | None, base_layers: int, stamps: tuple[Stamps, ...]) -> Clamp | None:
-    """Give what becomes of file times in all that is written out, None where they stay."""
+def _clamp_of(request: BuildRequest, epoch: int | None, image: FinishedImage) -> Clamp | None:
+    """Give what becomes of an image's file times in all that is written out, None where they stay."""
     from buildah_py.outputs.clamp import Clamp
 
     exact = request.outputs.shape.timestamp
     if exact is not None:
-        return Clamp(exact, base_layers, stamps, always=True, exact=True)
+        return Clamp(exact, image.base_layers, image.stamps, always=True, exact=True)
     if epoch is not None:
-        return Clamp(epoch, base_layers, stamps, always=request.outputs.rewrite_timestamp)
+        return Clamp(epoch, image.base_layers, image.stamps, always=request.outputs.rewrite_timestamp)
     return None
 
 
 def write_outputs(
     outputs: Sequence[Output],
-    store: Store,
-    config: ImageConfig,
+    images: Sequence[FinishedImage],
     names: Sequence[str],
-    registry: RegistryOptions,
-    clamp: Clamp | None,
+    request: BuildRequest,
+    session: BuildSession,
     emit: Callable[[Event], None],
     ahead: Ahead | None,
 ) -> Descriptor | None:
-    """Write the image where it is asked for; what the first output that can call it something calls it by."""
-    from buildah_py.transfer.write import Exporter
-
+    """Write the images where they are asked for; what the first output that can call them something calls them by."""
     if ahead is not None:
         ahead.finish()
-    with Exporter(store, config, names, registry=registry, clamp=clamp, emit=emit) as exporter:
-        written = [exporter.write(output) for output in outputs]
+    store, registry = session.worker.store, session.registries()
+    clamps = [_clamp_of(request, session.settled.epoch, one) for one in images]
+    if len(images) == 1 and not any(one.platform_split for one in outputs):
+        from buildah_py.transfer.write import Exporter
+
+        config = images[0].config
+        with Exporter(store, config, names, registry=registry, clamp=clamps[0], emit=emit) as exporter:
+            written = [exporter.write(output) for output in outputs]
+    else:
+        from buildah_py.transfer.write_index import IndexExporter, PlatformImage
+
+        several = [
+            PlatformImage(one.platform, one.config, clamp=clamp) for one, clamp in zip(images, clamps, strict=True)
+        ]
+        with IndexExporter(store, several, names, registry=registry, emit=emit) as together:
+            written = [together.write(output) for output in outputs]
     return next((one for one in written if one is not None), None)
 
 
@@ -116,7 +211,9 @@ def carry_cache(
     return config.with_property(INLINE_PROPERTY, inline_property(caches, plan, records))
 
 
-def export_cache(caches: BuildCaches | None, plan: Plan, records: Mapping[int, Record], names: Sequence[str]) -> None:
+def export_cache(
+    caches: BuildCaches | None, plans: Sequence[Plan], records: Mapping[int, Record], names: Sequence[str]
+) -> None:
     """Send the cache to all other places, and say what the caches were good for.
 
     Raises the first error of a place that may not fail; the others get theirs.
@@ -127,7 +224,7 @@ def export_cache(caches: BuildCaches | None, plan: Plan, records: Mapping[int, R
     if caches.shared.to:
         from buildah_py.sharing.exporting import export_all
 
-        export_all(caches, plan, records, names)
+        export_all(caches, plans, records, names)
 
 
 def not_executable(worker: Worker, config: ImageConfig, layers: Sequence[str]) -> list[str]:

@@ -25,7 +25,12 @@ def tag_image(store: Store, name: str, names: Sequence[str]) -> None:
         from buildah_py.api.recorded import call_too
 
         built = call_too(built, _full(name), full)
-    store.images.put(image.id, image.config, (), full, built)
+    with store.manifest_lists.editing():
+        store.images.put(image.id, image.config, (), full, built)
+        if store.manifest_lists.is_built(_full(name)):
+            for one in full:
+                if one != _full(name):
+                    store.manifest_lists.copy(_full(name), one)
 
 
 def remove_image(store: Store, name: str, *, force: bool = False) -> list[str]:

@@ -177,7 +177,7 @@ def _backends(
     from buildah_py.http.retry import Waiter
     from buildah_py.sharing.backends import Backends
 
-    return Backends(request.environ, request.platform, registries, Waiter(tell, cancelled))
+    return Backends(request.environ, target_platforms(request)[0], registries, Waiter(tell, cancelled))
 
 
 def _shared_caches(
@@ -249,29 +249,34 @@ def agents_of(request: BuildRequest) -> AbstractContextManager[Mapping[str, str]
     return Agents(request.ssh, request.environ)
 
 
-def plan_options(request: BuildRequest, session: BuildSession) -> PlanOptions:
-    """Give what a request adds to its build file."""
-    host = str(platforms.host())
-    if "," in request.platform:
-        raise UsageError(
-            f"--platform {request.platform}: a build is for one platform",
-            hint="build for each, and join the images: `pybuild manifest create NAME IMAGE…`",
-        )
-    platform = str(platforms.asked_for(request.platform)) if request.platform else host
+def target_platforms(request: BuildRequest) -> tuple[str, ...]:
+    """Return the platforms that a build is for, each once; this machine's where none is named. Raises UsageError."""
+    given = [text for text in request.platform.split(",") if text.strip()]
+    if request.platform and not given:
+        raise UsageError(f"--platform {request.platform} names no platform")
+    return tuple(dict.fromkeys(str(platforms.asked_for(text)) for text in given)) or (str(platforms.host()),)
 
-    return PlanOptions(
-        resolve=functools.cache(session.images.resolve),  # the same one whenever the file is planned again
-        build_args=session.settled.build_args,
-        target=request.target,
-        platform=platform,
-        build_platform=host,
-        network=request.network,
-        labels=request.labels,
-        env=request.env,
-        contexts=session.named,
-        hostname=request.container.hostname or "pybuild",
-        container=request.container.key(),
-    )
+
+def plan_options(request: BuildRequest, session: BuildSession) -> list[PlanOptions]:
+    """Give what a request adds to its build file, for each platform."""
+    host = str(platforms.host())
+    resolve = functools.cache(session.images.resolve)  # the same one whenever the file is planned again
+    return [
+        PlanOptions(
+            resolve=resolve,
+            build_args=session.settled.build_args,
+            target=request.target,
+            platform=platform,
+            build_platform=host,
+            network=request.network,
+            labels=request.labels,
+            env=request.env,
+            contexts=session.named,
+            hostname=request.container.hostname or "pybuild",
+            container=request.container.key(),
+        )
+        for platform in target_platforms(request)
+    ]
 
 
 def refuse_what_is_not_allowed(nodes: Sequence[Node], request: BuildRequest) -> None:
@@ -284,6 +289,20 @@ def refuse_what_is_not_allowed(nodes: Sequence[Node], request: BuildRequest) -> 
             asked = {"security.insecure": node.step.security == "insecure", "network.host": node.step.network == "host"}
             for right in sorted(right for right, wanted in asked.items() if wanted and right not in allowed):
                 raise UsageError(f"`{node.text}` asks for {right}, which is not allowed", hint=f"add --allow {right}")
+
+
+def refuse_what_cannot_run(nodes: Sequence[Node], session: BuildSession) -> None:
+    """Raise PybuildError for a command of another machine that nothing here runs, before anything is built."""
+    from buildah_py.plan.steps import CaptureStep, RunStep
+
+    host = str(platforms.host())
+    for node in nodes:
+        step = node.step.run if isinstance(node.step, CaptureStep) else node.step
+        if isinstance(step, RunStep) and step.platform != host:
+            from buildah_py.engine.foreign import check_nodes
+
+            check_nodes(nodes, session.worker.cache)
+            return
 
 
 def _make_sandbox(store: Store) -> Sandbox:

@@ -61,8 +61,13 @@ def check_epoch(options: OutputOptions, outputs: Sequence[Output], epoch: int | 
         check_times(outputs, epoch)
 
 
-def read_outputs(options: OutputOptions, *, names: Sequence[str] = (), epoch: int | None) -> list[Output]:
-    """Read and check them before anything is built. Raises UsageError; OutputError for what cannot be written."""
+def read_outputs(
+    options: OutputOptions, *, names: Sequence[str] = (), epoch: int | None, platforms: Sequence[str] = ()
+) -> list[Output]:
+    """Read and check them before anything is built. Raises UsageError; OutputError for what cannot be written.
+
+    `platforms` are those that the build is for.
+    """
     if options.shape.timestamp is not None and (epoch is not None or options.rewrite_timestamp):
         raise UsageError(
             "--timestamp sets all times, and --source-date-epoch only moves later ones back", hint="give one of them"
@@ -87,8 +92,21 @@ def read_outputs(options: OutputOptions, *, names: Sequence[str] = (), epoch: in
     if options.usual:
         usual = spec.parse(f"type=image,{options.usual}")
         outputs = [spec.with_usual(one, usual) for one in outputs]
+    if len(platforms) > 1:
+        _refuse_one_platform(outputs, platforms)
     check_outputs(outputs, names=names)
     return outputs
+
+
+def _refuse_one_platform(outputs: Sequence[Output], platforms: Sequence[str]) -> None:
+    """Refuse outputs that hold an image for one platform. Raises UsageError."""
+    for one in outputs:
+        if one.type == "docker":
+            what = "--load, or type=docker without dest," if one.dest is None else "type=docker"
+            raise UsageError(
+                f"{what} takes an image for one platform, and this build is for {', '.join(platforms)}",
+                hint="name one platform for it; `-o type=oci,dest=FILE`, --push and pybuild's own store take them all",
+            )
 
 
 def meant_for_pushes(

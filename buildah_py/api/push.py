@@ -9,8 +9,9 @@ from buildah_py.frozen import dataclass
 from buildah_py.image import config as image_config
 from buildah_py.image import reference as references
 from buildah_py.outputs.spec import Output
-from buildah_py.store.names import find_image
+from buildah_py.progress import events
 from buildah_py.transfer.write import Exporter, check_outputs, check_times
+from buildah_py.transfer.write_index import IndexExporter, image_for, only_one, stored_images
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +28,7 @@ TRANSPORTS = ("docker", "oci", "oci-archive", "docker-archive", "docker-daemon")
 class PushRequest:
     """Request to push an image. `destination` is a name, or a transport's as skopeo has them; "" for the image's own.
 
+    Of a name for several platforms `platform` chooses one, else all are pushed, and the index that joins them.
     `oci` says which media types, None those of the image where it came from a registry, else OCI's.
     """
 
@@ -37,6 +39,7 @@ class PushRequest:
     level: int | None = None
     force_compression: bool = False
     oci: bool | None = None
+    platform: str = ""
 
 
 def push_stored(
@@ -74,7 +77,8 @@ def _push_one(
     registry: RegistryOptions,
     emit: Callable[[Event], None],
 ) -> Descriptor:
-    image = find_image(store, name)
+    several = [] if request.platform else stored_images(store, name)
+    image = image_for(store, name, request.platform)
     config = image_config.from_bytes(image.config, f"the config of {name}")
     if not store.layers.use(config.diff_ids):
         raise NotFound(f"layers of the image `{name}` are missing", hint="build, pull or import it again")
@@ -83,7 +87,16 @@ def _push_one(
     output = _output(destination or name, next(iter(image.names), ""), request)
     check_outputs([output])
     check_times([output], None)
-    with Exporter(store, config, image.names, registry=registry, raw=image.config, emit=emit) as exporter:
+    names = image.names or store.images.platform_names(image.id)
+    if several and output.type == "docker":
+        emit(events.Warning(only_one(name, several, str(config.platform), "--platform names another")))
+        several = []
+    if several:
+        with IndexExporter(store, several, names, registry=registry, emit=emit) as together:
+            written = together.write(output)
+        assert written is not None
+        return written
+    with Exporter(store, config, names, registry=registry, raw=image.config, emit=emit) as exporter:
         written = exporter.write(output)
     assert written is not None
     return written

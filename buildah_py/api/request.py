@@ -62,6 +62,8 @@ class BuildRequest:
 class BuildResult:
     """The image's id, its full names, and how many steps were hits and how many ran.
 
+    Of a build for several platforms, `images` has the id for each, and `image` is the one that suits this machine best.
+
     `descriptor` is what the first output called the image by, None where none wrote it as one. `history` is the file of
     the build's record in the store's history, "" where it could not be written.
     """
@@ -72,3 +74,4 @@ class BuildResult:
     ran: int
     descriptor: Descriptor | None = None
     history: str = ""
+    images: tuple[tuple[str, str], ...] = ()

@@ -14,7 +14,7 @@ from buildah_py.engine.ops.capture import read_output
 from buildah_py.errors import UsageError
 from buildah_py.explain.report import FOLLOWS, MISS, UNKNOWN_YET, Nearest, Report, StepReport, follows, head_of
 from buildah_py.frozen import replace
-from buildah_py.plan import NeedsValue, make_plan
+from buildah_py.plan import NeedsValue, make_plans
 from buildah_py.sharing.options import CacheOptions
 from buildah_py.store.names import full_name
 
@@ -97,7 +97,8 @@ def plan_unexecuted(
     options = plan_options(request, session)
     values: list[str] = []
     while True:
-        plan = make_plan(session.build_file, options, values)
+        plans = make_plans(session.build_file, options, values)
+        plan = plans if isinstance(plans, NeedsValue) else plans[0]
         refuse_what_is_not_allowed(plan.nodes, request)
         if not isinstance(plan, NeedsValue):
             return plan.nodes, plan.stages, ""

@@ -55,8 +55,9 @@ def find(
 ) -> Findings:
     """Everything that can be said about `file` without images, network and context.
 
-    `platform` is the target's, this machine's by default. `bases` tells what is known of a base image by its name and
-    the platform that is wanted; one that nothing is known of is taken to set PATH alone, and to be of that platform.
+    `platform` is the target's, this machine's by default, or several with commas between them. `bases` tells what is
+    known of a base image by its name and the platform that is wanted; one that nothing is known of is taken to set PATH
+    alone, and to be of that platform.
 
     Raises:
         UsageError: there is no such target.
@@ -79,16 +80,18 @@ def find(
         if wanted.wants(name, experimental=rule.experimental):
             found.append(CheckWarning(name, line, message, rule.url, "note" if rule.own else "warning"))
 
-    settings = settings_of(build_args=given, target=target, platform=platform, contexts=contexts, env=env)
     _written(file, report)
     fault = None
     try:
-        Walk(file, settings, FileChecks(report, bases or (lambda *_: None), ignored)).run()
+        for one in platform.split(","):
+            settings = settings_of(build_args=given, target=target, platform=one, contexts=contexts, env=env)
+            Walk(file, settings, FileChecks(report, bases or (lambda *_: None), ignored)).run()
     except BuildFileError as error:
         fault = error
     own_checks(file, report)
+    warnings = dict.fromkeys(found) if "," in platform else found
     fails = options.error and any(warning.level == "warning" for warning in found)
-    return Findings(tuple(sorted(found, key=lambda warning: warning.line)), fault, fails)
+    return Findings(tuple(sorted(warnings, key=lambda warning: warning.line)), fault, fails)
 
 
 def settings_of(
@@ -99,11 +102,12 @@ def settings_of(
     contexts: Mapping[str, NamedContext] | None = None,
     env: Mapping[str, str] | None = None,
 ) -> Settings:
-    """Complete what the command line says: without `platform` it is this machine's."""
+    """Complete what the command line says: without `platform` it is this machine's, of several the first."""
     from buildah_py.buildfile.stage import Settings
     from buildah_py.image import platform as platforms
 
     host = str(platforms.host())
+    platform = platform.partition(",")[0]
     wanted = str(platforms.parse(platform)) if platform else host
     return Settings(wanted, host, build_args, target or "", contexts or {}, env or {})
 

@@ -23,11 +23,21 @@ class _Once(argparse.Action):
     ) -> None:
         assert isinstance(parser, Parser)
         if option_string is not None and parser.given.setdefault(self.dest, values) != values:
-            hint = "leave one of them out"
-            if option_string == "--platform":
-                hint += "; `pybuild manifest create` joins images for several platforms"
-            raise UsageError(f"{option_string} is given twice, with different values", hint=hint)
+            raise UsageError(f"{option_string} is given twice, with different values", hint="leave one of them out")
         setattr(namespace, self.dest, values)
+
+
+class _Joined(argparse.Action):
+    """Store values with commas between them, each once."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: Any, values: Any, _option_string: str | None = None
+    ) -> None:
+        assert isinstance(parser, Parser)
+        before = parser.given.get(self.dest, "")
+        joined = ",".join(dict.fromkeys(one for one in f"{before},{values}".split(",") if one.strip()))
+        parser.given[self.dest] = joined
+        setattr(namespace, self.dest, joined)
 
 
 class Parser(argparse.ArgumentParser):
@@ -45,6 +55,7 @@ class Parser(argparse.ArgumentParser):
         self.further: Callable[[Parser], None] | None = None
         self.register("action", None, _Once)
         self.register("action", "store", _Once)
+        self.register("action", "joined", _Joined)
         self.add_argument(
             "-D",
             "--debug",

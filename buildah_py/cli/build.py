@@ -96,7 +96,13 @@ def configure_options(parser: Parser) -> None:
         help="let the build file ask for network.host or security.insecure",
     )
     registry.configure_pull(parser)
-    add("--platform", metavar="OS/ARCH", default="", help="platform of the image; default: this machine's")
+    add(
+        "--platform",
+        metavar="OS/ARCH[,…]",
+        action="joined",
+        default="",
+        help="platform of the image, or several, whose images get one name; default: this machine's",
+    )
     add(
         "--secret",
         metavar="SPEC",
@@ -282,7 +288,7 @@ def read_request(args: argparse.Namespace, *, record: str = "") -> BuildRequest:
         reuse=cache_options.read_reuse(args),
         network=args.network,
         allow=frozenset(args.allow),
-        platform="" if args.platform == "local" else args.platform,
+        platform=_platforms(args.platform),
         outputs=outputs.read(args),
         extensions=args.extensions,
         container=container.read(args),
@@ -298,6 +304,16 @@ def read_request(args: argparse.Namespace, *, record: str = "") -> BuildRequest:
         **registry.read_pull(args),
         environ=dict(os.environ),
     )
+
+
+def _platforms(text: str) -> str:
+    """Give `local`, docker's name of this machine's platform, as what that is."""
+    if "local" not in text.split(","):
+        return text
+    from buildah_py.image import platform as platforms
+
+    own = str(platforms.host())
+    return "" if text == "local" else ",".join(own if one == "local" else one for one in text.split(","))
 
 
 def _context(text: str) -> str:

@@ -31,7 +31,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--strict", action="store_true", help="fail for warnings and notes, too")
     add("--build-arg", metavar="K=V", action="append", default=[], help="value of an ARG")
     add("--target", metavar="STAGE", default="", help="check only what this stage needs")
-    add("--platform", metavar="OS/ARCH", default="", help="platform to check for; default: this machine's")
+    add(
+        "--platform",
+        metavar="OS/ARCH[,…]",
+        action="joined",
+        default="",
+        help="platforms to check for; default: this machine's",
+    )
     add("--extensions", action="store_true", help="allow pybuild's extensions of the language")
 
 

@@ -59,6 +59,7 @@ def examine() -> Iterator[Diagnosis]:
     yield from _user_namespaces()
     yield _seccomp()
     yield _cgroups()
+    yield _emulators()
     yield from _programs()
 
 
@@ -124,6 +125,27 @@ def _subordinate_ids(marker: str) -> Diagnosis:
     else:
         remedy = "as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $USER"
     return Diagnosis("subordinate ids", False, found, remedy, needed=False)
+
+
+def _emulators() -> Diagnosis:
+    from buildah_py.linux import binfmt
+    from buildah_py.linux.identity import MARKER
+
+    found = binfmt.emulated()
+    if found:
+        return Diagnosis("other platforms", True, f"emulated: {', '.join(found)}")
+    remedy = "as root: apt-get install qemu-user-static binfmt-support"
+    if not any(binfmt.find_emulator(name, os.environ.get("PATH", os.defpath)) for name in ("arm64", "amd64")):
+        return Diagnosis("other platforms", False, "no emulator runs their commands", remedy, needed=False)
+    if MARKER in os.environ:
+        return Diagnosis("other platforms", True, "emulators are installed, and registered when they are needed")
+    return Diagnosis(
+        "other platforms",
+        False,
+        "emulators are installed, and not registered",
+        "`systemctl restart systemd-binfmt`, or `update-binfmts --enable`",
+        needed=False,
+    )
 
 
 def _kernel() -> Iterator[Diagnosis]:

@@ -53,12 +53,22 @@ def run(args: argparse.Namespace) -> int:
         for digest in dict.fromkeys(image.id for image in found):
             say(digest if args.no_trunc else short(digest))
         return 0
-    rows = [("REPOSITORY", "TAG", *(("DIGEST",) if args.digests else ()), "IMAGE ID", "CREATED", "SIZE")]
+    several = len({image.platform for image in found}) > 1
+    rows = [
+        (
+            *("REPOSITORY", "TAG"),
+            *(("DIGEST",) if args.digests else ()),
+            "IMAGE ID",
+            *(("PLATFORM",) if several else ()),
+            *("CREATED", "SIZE"),
+        )
+    ]
     for image in found:
+        own = (image.platform,) if several else ()
         known = (image.digest or "<none>",) if args.digests else ()
         name = image.id if args.no_trunc else short(image.id)
         created = image.created if args.no_trunc else ago(image.created, time.time())
-        rows.append((image.repository, image.tag, *known, name, created, human(image.size)))
+        rows.append((image.repository, image.tag, *known, name, *own, created, human(image.size)))
     say(table(rows, cut=0, width=0 if args.no_trunc else room(), tail=True))
     return 0
 

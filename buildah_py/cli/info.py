@@ -47,10 +47,12 @@ def run(args: argparse.Namespace) -> int:
 def _facts() -> dict[str, Any]:
     from buildah_py.api.state import own_root
     from buildah_py.image import platform as platforms
+    from buildah_py.linux import binfmt
     from buildah_py.linux.identity import outer_uid
     from buildah_py.version import __version__
 
     system, host = os.uname(), platforms.host()
+    others = [platforms.parse(f"{host.os}/{architecture}") for architecture in binfmt.emulated()]
     return {
         "ServerVersion": __version__,
         "Name": system.nodename,
@@ -62,7 +64,7 @@ def _facts() -> dict[str, Any]:
         "Driver": "overlay",
         "DockerRootDir": own_root(),
         "SecurityOptions": ["name=seccomp,profile=builtin", *(["name=rootless"] if outer_uid() else [])],
-        "Platforms": [str(one) for one in platforms.runnable(host)],
+        "Platforms": list(dict.fromkeys(str(one) for one in (*platforms.runnable(host), *others))),
     }
 
 

@@ -26,6 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default="image",
         help="what to show: what is known of the image (default), its config or its manifest",
     )
+    add("--platform", metavar="OS/ARCH", default="", help="of several images of that name the one for a platform")
     add("--raw", action="store_true", help="print config or manifest byte by byte; a config unless --type says else")
 
 
@@ -39,10 +40,15 @@ def run(args: argparse.Namespace) -> int:
     if args.raw and (args.format or len(args.name) > 1):
         raise UsageError("--raw prints the bytes of one image", hint="leave --format and the other images out")
     with open_store() as store:
+        names = args.name
+        if args.platform:
+            from buildah_py.transfer.write_index import image_for
+
+            names = [image_for(store, name, args.platform).id for name in names]
         if args.raw:
-            sys.stdout.buffer.write(_raw(store, args.name[0], args.type))
+            sys.stdout.buffer.write(_raw(store, names[0], args.type))
             return 0
-        shown = [_shown(store, name, args.type, template=bool(args.format)) for name in args.name]
+        shown = [_shown(store, name, args.type, template=bool(args.format)) for name in names]
     if not args.format:
         say_json(shown)
         return 0

@@ -31,6 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--compression-level", metavar="NUMBER", type=int)
     add("--force-compression", action="store_true", help="compress layers anew that came in another format")
     add("--format", metavar="oci|docker", choices=("oci", "docker"), help="media types of manifest and config")
+    add("--platform", metavar="OS/ARCH", default="", help="of several images of that name the one for a platform")
     add("-q", "--quiet", action="store_true", help="print nothing but the digest")
     registry.configure(parser)
 
@@ -52,6 +53,7 @@ def run(args: argparse.Namespace) -> int:
         level=args.compression_level,
         force_compression=args.force_compression,
         oci=None if args.format is None else args.format == "oci",
+        platform=args.platform,
     )
     mode = "quiet" if args.quiet else "plain"
     registries = Registries(options=lambda: options)

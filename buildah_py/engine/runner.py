@@ -427,9 +427,9 @@ class StepRunner:
             if node.index in self._shown:
                 return
             self._shown[node.index] = node
-        total = self._stages[node.stage]
+        total = self._stages[node.label]
         depends = tuple(index + 1 for index in node.needs)
-        self._emit(events.StepStarted(node.index + 1, node.stage, node.number, total, node.shown, depends))
+        self._emit(events.StepStarted(node.index + 1, node.label, node.number, total, node.shown, depends))
 
     def _failed(self, node: Node, error: PybuildError, started: float) -> None:
         """Say that a step failed, and have the error name the place in the build file."""

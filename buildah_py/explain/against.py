@@ -60,7 +60,7 @@ def _pairs(ours: Sequence[DryStep], theirs: Sequence[RecordedStep]) -> dict[int,
     def take(one: DryStep, fits: Callable[[RecordedStep], bool]) -> None:
         if one.node.index not in found:
             for other in left:
-                if other.stage == one.node.stage and (other.base is None) != (one.ingredients is None) and fits(other):
+                if other.stage == one.node.label and (other.base is None) != (one.ingredients is None) and fits(other):
                     found[one.node.index] = other
                     left.remove(other)
                     return

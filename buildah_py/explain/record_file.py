@@ -90,9 +90,9 @@ class Recorder:
 
         for node in plan.nodes:
             place: dict[str, object] = {
-                "stage": node.stage,
+                "stage": node.label,
                 "number": node.number,
-                "total": plan.stages[node.stage],
+                "total": plan.stages[node.label],
                 "text": node.text,
             }
             if isinstance(node.step, BaseStep):

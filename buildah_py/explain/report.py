@@ -71,7 +71,7 @@ def head_of(one: DryStep, totals: Mapping[str, int]) -> StepReport:
     """Say of a step what it is, as if it hit."""
     node = one.node
     return StepReport(
-        node.index + 1, node.stage, node.number, totals.get(node.stage, 0), node.text, node.place, HIT, "", one.key
+        node.index + 1, node.label, node.number, totals.get(node.label, 0), node.text, node.place, HIT, "", one.key
     )
 
 
@@ -82,4 +82,4 @@ def follows(one: DryStep, steps: Sequence[DryStep]) -> str:
 
 
 def _label(node: Node) -> str:
-    return f"{node.number} of {node.stage}" if node.stage else str(node.number)
+    return f"{node.number} of {node.label}" if node.label else str(node.number)

@@ -178,7 +178,7 @@ class BuildHistory:
         layers: dict[int, tuple[str, ...]] = {index: (record.diff_id,) for index, record in records.items()}
         totals: dict[str, int] = {}
         for node in self.nodes:
-            totals[node.stage] = totals.get(node.stage, 0) + 1
+            totals[node.label] = max(totals.get(node.label, 0), node.number)
             if isinstance(node.step, BaseStep):
                 layers[node.index] = node.step.diff_ids
         sizes = store.layers.several([one for some in layers.values() for one in some])
@@ -187,9 +187,9 @@ class BuildHistory:
             own = layers.get(node.index, ())
             described: dict[str, object] = {
                 "id": node.index + 1,
-                "stage": node.stage,
+                "stage": node.label,
                 "number": node.number,
-                "total": totals[node.stage],
+                "total": totals[node.label],
                 "text": _bounded(node.text),
                 "line": int(line) if (line := node.place.rpartition(":")[2]).isdecimal() else 0,
                 "kind": _KINDS[type(node.step).__name__],

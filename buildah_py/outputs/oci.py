@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from buildah_py.errors import OutputError, UsageError
 from buildah_py.image import canonical, media_types, reference
 from buildah_py.image.descriptor import Descriptor
+from buildah_py.image.digest import sha256_of
 from buildah_py.image.index import CONTAINERD_NAME, CREATED, REF_NAME, Index
 from buildah_py.outputs import compress, target
 from buildah_py.outputs.annotations import Annotations
@@ -75,36 +76,107 @@ def write_oci(
     `annotations`. Layers in `omit` are described and left out, for whoever has them. `scratch` is where blobs wait that
     go to a pipe. `dest` is whole or not there. Raises OutputError that names it.
     """
-    if tuple(layer.diff_id for layer in layers) != config.diff_ids:
-        raise OutputError("the layers to be written are not those of the image's config")
-    compress.check(compression, level)
     if not oci_media_types and (compression == media_types.ZSTD or annotations):
         what = "layers compressed with zstd" if compression == media_types.ZSTD else "annotations"
         raise UsageError(f"Docker's media types know no {what}", hint="leave out oci-mediatypes=false")
-    image = _Image(config, layers, [reference.parse(name).with_default_tag() for name in names])
-    image.compression, image.level, image.threads, image.force = compression, level, threads, force
-    image.docker, image.docker_types = docker, not oci_media_types
-    image.keep = keep
-    image.omit = omit or {}
-    image.assembled = assembled or partial(
+    assembled = assembled or partial(
         assemble, config, docker_types=not oci_media_types, annotations=annotations or Annotations()
     )
+    written = write_oci_images(
+        dest,
+        [LayoutImage(config, layers, assembled)],
+        names=names,
+        tar=tar,
+        compression=compression,
+        level=level,
+        force=force,
+        keep=keep,
+        omit=omit,
+        docker=docker,
+        oci_media_types=oci_media_types,
+        threads=threads,
+        scratch=scratch,
+        stdout=stdout,
+    )
+    (image,) = written.images
+    return Written(written.top, image.manifest)
+
+
+class LayoutImage(NamedTuple):
+    """One of the images that are written together; see `write_oci`."""
+
+    config: ImageConfig
+    layers: Sequence[LayerSource]
+    assembled: Callable[[Sequence[Descriptor]], Assembled]
+
+
+class Gathered(NamedTuple):
+    """What images are called by together, and the bytes of all that this leads to beside them: an index first."""
+
+    top: Descriptor
+    blobs: tuple[bytes, ...] = ()
+
+
+class WrittenImages(NamedTuple):
+    """Images that were written, and what they are called by together."""
+
+    images: tuple[Assembled, ...]
+    top: Descriptor
+
+
+def _alone(images: Sequence[Assembled]) -> Gathered:
+    """Call an image by its own manifest, or the index around that."""
+    (image,) = images
+    return Gathered(image.top, () if image.index is None else (image.index.to_bytes(),))
+
+
+def write_oci_images(
+    dest: str,
+    images: Sequence[LayoutImage],
+    gather: Callable[[Sequence[Assembled]], Gathered] = _alone,
+    *,
+    names: Sequence[str] = (),
+    tar: bool = True,
+    compression: str = media_types.GZIP,
+    level: int | None = None,
+    force: bool = False,
+    keep: Keep | None = None,
+    omit: Mapping[str, Descriptor] | None = None,
+    docker: bool = False,
+    oci_media_types: bool = True,
+    threads: int = 0,
+    scratch: str | None = None,
+    stdout: int = 1,
+) -> WrittenImages:
+    """Write several images, such as those of one index, as `write_oci` does one; `gather` makes what joins them.
+
+    Only of one can there be a `docker` manifest.json.
+    """
+    compress.check(compression, level)
+    for image in images:
+        if tuple(layer.diff_id for layer in image.layers) != image.config.diff_ids:
+            raise OutputError("the layers to be written are not those of the image's config")
+    writer = _Writer(images, gather, [reference.parse(name).with_default_tag() for name in names])
+    writer.compression, writer.level, writer.threads, writer.force = compression, level, threads, force
+    writer.docker, writer.docker_types = docker, not oci_media_types
+    writer.keep = keep
+    writer.omit = omit or {}
     if not tar:
         if dest == target.STDOUT:
             raise UsageError("a directory cannot be written to the standard output", hint="leave out tar=false")
         with DirectoryLayout(dest) as directory:
-            written = image.write(directory, directory.existing())
+            written = writer.write(directory, directory.existing())
             directory.finish()
         return written
     with target.opened(dest, stdout=stdout) as out:
         archive = TarLayout(out, dest, scratch=scratch)
-        written = image.write(archive, None)
+        written = writer.write(archive, None)
         archive.finish()
     return written
 
 
-class _Image:
-    """One image on its way to a layout."""
+class _Writer:
+    """Images on their way to a layout."""
 
     compression: str
     level: int | None
@@ -112,35 +184,44 @@ class _Image:
     force: bool
     docker: bool
     docker_types: bool
-    assembled: Callable[[Sequence[Descriptor]], Assembled]
     keep: Keep | None
     omit: Mapping[str, Descriptor]
 
-    def __init__(self, config: ImageConfig, layers: Sequence[LayerSource], names: Sequence[Reference]) -> None:
-        self._config = config
-        self._layers = layers
+    def __init__(
+        self,
+        images: Sequence[LayoutImage],
+        gather: Callable[[Sequence[Assembled]], Gathered],
+        names: Sequence[Reference],
+    ) -> None:
+        self._images = images
+        self._gather = gather
         self._names = list(dict.fromkeys(names))
+        self._written: dict[str, Descriptor] = {}
 
-    def write(self, layout: _Layout, before: Index | None) -> Written:
-        layers = self._write_layers(layout)
-        made = self.assembled(layers)
-        layout.add(blob_name(made.manifest.config.digest), made.config)
-        layout.add(blob_name(made.own.digest), made.manifest_bytes)
-        if made.index is not None:
-            layout.add(blob_name(made.top.digest), made.index.to_bytes())
+    def write(self, layout: _Layout, before: Index | None) -> WrittenImages:
+        written = []
+        for image in self._images:
+            made = image.assembled(self._write_layers(layout, image.layers))
+            layout.add(blob_name(made.manifest.config.digest), made.config)
+            layout.add(blob_name(made.own.digest), made.manifest_bytes)
+            written.append(made)
+        top, blobs = self._gather(written)
+        for data in blobs:
+            layout.add(blob_name(sha256_of(data)), data)
         layout.add("oci-layout", _LAYOUT)
         if self.docker:
-            layout.add("manifest.json", self._docker_manifest(made.manifest))
+            layout.add("manifest.json", self._docker_manifest(written[0].manifest))
         # The index last: in a directory it is what makes the image appear.
-        top = made.top
         layout.add("index.json", Index((*self._others(before, top.digest), *self._entries(top))).to_bytes())
-        return Written(top, made.manifest)
+        return WrittenImages(tuple(written), top)
 
-    def _write_layers(self, layout: _Layout) -> tuple[Descriptor, ...]:
-        """Copy or compress each layer once, even where the image has it twice."""
-        written: dict[str, Descriptor] = {}
+    def _write_layers(self, layout: _Layout, layers: Sequence[LayerSource]) -> tuple[Descriptor, ...]:
+        """Copy or compress each layer once, even where an image has it twice, or several have it."""
+        written = self._written
         missing = []
-        for layer in {one.diff_id: one for one in self._layers}.values():
+        for layer in {one.diff_id: one for one in layers}.values():
+            if layer.diff_id in written:
+                continue
             if layer.diff_id in self.omit:
                 written[layer.diff_id] = self.omit[layer.diff_id]
                 continue
@@ -164,14 +245,15 @@ class _Image:
                     known = layer.diff_id if self.compression == media_types.UNCOMPRESSED else ""
                     digest, size = layout.add_blob(streams.pieces(), known, layer.size)
                     written[layer.diff_id] = Descriptor(kind, digest, size)
-        return tuple(written[layer.diff_id] for layer in self._layers)
+        return tuple(written[layer.diff_id] for layer in layers)
 
     def _entries(self, own: Descriptor) -> list[Descriptor]:
         """Return the manifest's descriptor once for each name.
 
         A tag stands at the first of its kind, for tools that know only tags.
         """
-        created = {CREATED: self._config.created} if self._config.created else {}
+        newest = max(image.config.created for image in self._images)
+        created = {CREATED: newest} if newest else {}
         created |= own.annotations
         if not self._names:
             return [own._replace(annotations=created)]

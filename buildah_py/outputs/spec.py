@@ -22,14 +22,15 @@ _CONTENT: Final = (
     "oci-mediatypes",
     "rewrite-timestamp",
 )
-_REGISTRY: Final = (*_CONTENT, "push", "push-by-digest", "registry.insecure")
+_FILES: Final = ("platform-split", "attestation-prefix")
+_REGISTRY: Final = (*_CONTENT, "oci-artifact", "push", "push-by-digest", "registry.insecure")
 _KEYS: Final = {
     "image": _REGISTRY,
     "registry": _REGISTRY,
-    "oci": (*_CONTENT, "dest", "tar"),
+    "oci": (*_CONTENT, "oci-artifact", "dest", "tar"),
     "docker": (*_CONTENT, "dest", "tar"),
-    "tar": ("dest",),
-    "local": ("dest", "mode"),
+    "tar": ("dest", *_FILES),
+    "local": ("dest", "mode", *_FILES),
     "cacheonly": (),
 }
 ANNOTATED: Final = frozenset({"image", "registry", "oci", "docker"})
@@ -37,7 +38,11 @@ ANNOTATED: Final = frozenset({"image", "registry", "oci", "docker"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Output:
-    """One `--output`. None means that nothing was said; `dest` is `-` for the standard output."""
+    """One `--output`. None means that nothing was said; `dest` is `-` for the standard output.
+
+    `platform_split` gives each platform a directory, `attestation_prefix` stands in front of the names of files that
+    attest something; `oci_artifact` has such manifests be artifacts that refer to their images.
+    """
 
     type: str
     dest: str | None = None
@@ -52,6 +57,9 @@ class Output:
     oci_media_types: bool | None = None
     rewrite_timestamp: bool = False
     mode: str = "copy"
+    platform_split: bool | None = None
+    attestation_prefix: str = ""
+    oci_artifact: bool = False
     annotations: tuple[Annotation, ...] = ()
 
 
@@ -133,8 +141,17 @@ def _output(where: str, values: dict[str, str]) -> Output:
         oci_media_types=attributes.boolean(where, values, "oci-mediatypes"),
         rewrite_timestamp=_flag(where, values, "rewrite-timestamp", default=False),
         mode=mode,
+        platform_split=attributes.boolean(where, values, "platform-split"),
+        attestation_prefix=_prefix(where, values.get("attestation-prefix", "")),
+        oci_artifact=_flag(where, values, "oci-artifact", default=False),
         annotations=annotations,
     )
+
+
+def _prefix(where: str, text: str) -> str:
+    if "/" in text or "\0" in text:
+        raise wrong(where, f"`{text}` is not the beginning of a file's name", "leave / out")
+    return text
 
 
 def _flag(where: str, values: Mapping[str, str], key: str, *, default: bool) -> bool:

@@ -46,7 +46,8 @@ class Node:
 
     `stage` is the stage's name for people, `number` its place in there from 1, `text` the instruction, `place` where
     that stands (`Buildfile:7`), `shown` the instruction with the values of its variables, `where` its lines,
-    `around` what a command behind it would see.
+    `around` what a command behind it would see. `platform` is that of the stage (`linux/arm64`, or where it works for
+    another one `linux/amd64->arm64`) in a build for several, else "".
     """
 
     index: int
@@ -60,11 +61,22 @@ class Node:
     shown: str = ""
     where: Where | None = None
     around: Around = NOTHING_AROUND
+    platform: str = ""
+
+    @property
+    def label(self) -> str:
+        """The stage as people are shown it, with its platform where there are several."""
+        return label_of(self.platform, self.stage)
 
     @property
     def needs(self) -> tuple[int, ...]:
         """The nodes that it runs on and reads."""
         return tuple(index for index in (self.parent, *(one.node for one in self.inputs)) if index is not None)
+
+
+def label_of(platform: str, stage: str) -> str:
+    """Return how a stage is called where stages of several platforms are shown side by side."""
+    return f"{platform} {stage}".strip() if platform else stage
 
 
 class HistoryItem(NamedTuple):
@@ -79,8 +91,9 @@ class Plan:
     """Nodes to execute for a target, in an order in which each node follows all that it needs.
 
     `config` is the target's image config but for what only execution tells: `history` and the diff_ids that belong to
-    its nodes. `stages` gives each planned stage's number of nodes, `bases` the configs of base images by their name and
-    the platform that was asked for.
+    its nodes. `stages` gives each planned stage's number of nodes by its label, `bases` the configs of base images by
+    their name and the platform that was asked for. `platform` is the one that the target is for. Plans of one build for
+    several platforms have the same nodes.
     """
 
     nodes: tuple[Node, ...]
@@ -90,6 +103,15 @@ class Plan:
     stages: dict[str, int]
     warnings: tuple[str, ...]
     bases: Mapping[tuple[str, str], ImageConfig]
+    platform: str = ""
+
+    def needed(self) -> frozenset[int]:
+        """Return the indices of the target and of all that it needs."""
+        found = {self.target}
+        for node in reversed(self.nodes[: self.target + 1]):
+            if node.index in found:
+                found.update(node.needs)
+        return frozenset(found)
 
 
 class NeedsValue(NamedTuple):
@@ -106,12 +128,19 @@ class ValueNeededError(Exception):
 class GraphBuilder:
     """Adds the nodes of a plan one by one; `stages` counts those of each stage, `bases` has the images met so far.
 
-    `resolve` is that of PlanOptions, `values` are those of `make_plan`.
+    `resolve` is that of PlanOptions, `values` are those of `make_plan`. A graph of several plans (`shared`) has each
+    step once that does the same for more than one of them.
     """
 
-    def __init__(self, resolve: Callable[[str, str], ImageConfig], values: Iterable[str]) -> None:
+    def __init__(
+        self, resolve: Callable[[str, str], ImageConfig], values: Iterable[str], *, shared: bool = False
+    ) -> None:
         self._resolve = resolve
         self._values = iter(values)
+        self._told: dict[int, str] = {}
+        self._same: dict[tuple[str, int | None, tuple[tuple[int | None, str], ...]], int] | None = (
+            {} if shared else None
+        )
         self.nodes: list[Node] = []
         self.stages: dict[str, int] = {}
         self.bases: dict[tuple[str, str], tuple[int, ImageConfig]] = {}
@@ -128,16 +157,31 @@ class GraphBuilder:
         shown: str = "",
         where: Where | None = None,
         around: Around = NOTHING_AROUND,
+        platform: str = "",
     ) -> int:
-        """Append a node; its index."""
-        number = self.stages[stage] = self.stages.get(stage, 0) + 1
+        """Append a node, unless another plan has the same; its index."""
+        label = label_of(platform, stage)
+        number = self.stages[label] = self.stages.get(label, 0) + 1
         index = len(self.nodes)
-        self.nodes.append(Node(index, step, parent, inputs, stage, number, text, place, shown or text, where, around))
+        if self._same is not None:
+            reads = tuple((one.node, one.context) for one in inputs)
+            # What a step says of containers need not be hashable; that it is plain data says all of it.
+            known = self._same.setdefault((repr(step), parent, reads), index)
+            if known != index:
+                return known
+        self.nodes.append(
+            Node(index, step, parent, inputs, stage, number, text, place, shown or text, where, around, platform)
+        )
         return index
 
-    def image(self, name: str, platform: str, stage: str, place: str) -> tuple[int, ImageConfig]:
+    def image(
+        self, name: str, platform: str, stage: str, place: str, shown_platform: str = ""
+    ) -> tuple[int, ImageConfig]:
         """Append the node of a base image, once for each image; its index and the image's config."""
         if (name, platform) in self.bases:
+            label = label_of(shown_platform, stage)
+            if self._same is not None and label not in self.stages:
+                self.stages[label] = 1  # the stage of another plan that begins so has counted it too
             return self.bases[name, platform]
         if name == SCRATCH:
             config, image = image_config.new(platforms.parse(platform)).with_working_dir("/"), ""
@@ -146,13 +190,23 @@ class GraphBuilder:
             image = config.digest()
         step = BaseStep(name, config.diff_ids, image)
         around = Around(tuple(config.environment().items()), config.working_dir or "/", config.user)
-        node = self.add(step, parent=None, stage=stage, text=f"FROM {name}", place=place, around=around)
+        node = self.add(
+            step,
+            parent=None,
+            stage=stage,
+            text=f"FROM {name}",
+            place=place,
+            around=around,
+            platform=shown_platform,
+        )
         self.bases[name, platform] = node, config
         return node, config
 
-    def value(self) -> str:
-        """Give what the CaptureStep that was added last prints, without its last newlines. Raises ValueNeededError."""
-        value = next(self._values, None)
-        if value is None:
-            raise ValueNeededError
-        return value.rstrip("\n")
+    def value(self, node: int) -> str:
+        """Give what a CaptureStep prints, without its last newlines. Raises ValueNeededError; the node is the last."""
+        if node not in self._told:
+            value = next(self._values, None)
+            if value is None:
+                raise ValueNeededError
+            self._told[node] = value.rstrip("\n")
+        return self._told[node]

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from buildah_py.buildfile.stage import Settings
 from buildah_py.buildfile.variables import proxies, undeclared
 from buildah_py.buildfile.walk import Walk
-from buildah_py.frozen import dataclass, field
-from buildah_py.plan.graph import GraphBuilder, NeedsValue, Plan, ValueNeededError
+from buildah_py.frozen import dataclass, field, replace
+from buildah_py.plan.graph import GraphBuilder, NeedsValue, Plan, ValueNeededError, label_of
 from buildah_py.plan.stage import RunDefaults, StageFold, fold_of
 
 if TYPE_CHECKING:
@@ -50,27 +50,42 @@ def make_plan(build_file: tree.BuildFile, options: PlanOptions, values: Sequence
     what those before have printed: the same nodes come first in the next plan. Nothing is kept from one to the next,
     as a walk over a file takes next to no time. Raises BuildFileError, NotFound, UsageError.
     """
-    planner = Planner(options, values)
-    settings = Settings(
-        options.platform,
-        options.build_platform,
-        options.build_args,
-        options.target,
-        options.contexts,
-        options.env,
-    )
-    try:
-        return planner.plan(Walk(build_file, settings, planner))
-    except ValueNeededError:
-        return planner.so_far()
+    plans = make_plans(build_file, [options], values)
+    return plans if isinstance(plans, NeedsValue) else plans[0]
+
+
+def make_plans(
+    build_file: tree.BuildFile, options: Sequence[PlanOptions], values: Sequence[str] = ()
+) -> tuple[Plan, ...] | NeedsValue:
+    """Plan the target for several platforms, as `make_plan` does for one: all plans have one graph.
+
+    A step that is the same for two of them stands in it once.
+    """
+    graph = GraphBuilder(options[0].resolve, values, shared=len(options) > 1)
+    plans = []
+    for one in options:
+        planner = Planner(one, graph, shown=len(options) > 1)
+        settings = Settings(one.platform, one.build_platform, one.build_args, one.target, one.contexts, one.env)
+        try:
+            plans.append(planner.plan(Walk(build_file, settings, planner)))
+        except ValueNeededError:
+            return planner.so_far()
+    if len(plans) == 1:
+        return tuple(plans)
+    nodes, stages = tuple(graph.nodes), dict(graph.stages)
+    return tuple(replace(plan, nodes=nodes, stages=stages) for plan in plans)
 
 
 class Planner:
-    """Makes a plan of what a walk over a build file finds; `values` are those of `make_plan`."""
+    """Makes a plan of what a walk over a build file finds, in a `graph` that may hold others'.
 
-    def __init__(self, options: PlanOptions, values: Sequence[str]) -> None:
+    With `shown`, stages are shown with their platforms.
+    """
+
+    def __init__(self, options: PlanOptions, graph: GraphBuilder, *, shown: bool = False) -> None:
         self._options = options
-        self._graph = GraphBuilder(options.resolve, values)
+        self._graph = graph
+        self._shown = shown
         self._defaults = RunDefaults(
             options.network,
             options.build_args.get("BUILDKIT_SANDBOX_HOSTNAME") or options.hostname,
@@ -95,8 +110,16 @@ class Planner:
         ]
         graph = self._graph
         bases = {asked: base for asked, (_, base) in graph.bases.items()}
-        history = tuple(fold.history)
-        return Plan(tuple(graph.nodes), fold.node, config, history, dict(graph.stages), tuple(warnings), bases)
+        return Plan(
+            tuple(graph.nodes),
+            fold.node,
+            config,
+            tuple(fold.history),
+            dict(graph.stages),
+            tuple(warnings),
+            bases,
+            self._options.platform,
+        )
 
     def so_far(self) -> NeedsValue:
         """Give what is planned, the last of which tells the value that is needed next."""
@@ -108,9 +131,17 @@ class Planner:
     def stage(self, stage: StageWalk) -> StageFold:
         """Fold a stage."""
         label = stage.label if stage.tree.name or len(stage.walk.file.stages) > 1 else ""
-        if self._graph.stages.get(label):
+        platform = self._shown_platform(stage) if self._shown else ""
+        if self._graph.stages.get(label_of(platform, label)):
             label = f"{label}#{stage.index}"
-        return StageFold(self._graph, self._defaults, stage, label)
+        return StageFold(self._graph, self._defaults, stage, label, platform)
+
+    def _shown_platform(self, stage: StageWalk) -> str:
+        """Show a stage's platform, and the architecture that it works for where that is another."""
+        from buildah_py.image import platform as platforms
+
+        own, target = platforms.parse(stage.platform), platforms.parse(self._options.platform)
+        return str(own) if own == target else f"{own}->{str(target).removeprefix(f'{own.os}/')}"
 
 
 def _front_end(walk: Walk) -> list[str]:

@@ -51,14 +51,17 @@ class RunDefaults(NamedTuple):
 class StageFold(StageObserver):
     """The config, the last node and the history of a stage, as far as its instructions were read; `name` is for people.
 
-    `arguments` are the values that ARGs gave, which need not be what counts now.
+    So is `platform`, see Node. `arguments` are the values that ARGs gave, which need not be what counts now.
     """
 
-    def __init__(self, graph: GraphBuilder, defaults: RunDefaults, stage: StageWalk, name: str) -> None:
+    def __init__(
+        self, graph: GraphBuilder, defaults: RunDefaults, stage: StageWalk, name: str, platform: str = ""
+    ) -> None:
         self._graph = graph
         self._defaults = defaults
         self.stage = stage
         self.name = name
+        self.platform = platform
         self.config: ImageConfig
         self.node: int
         self.history: list[HistoryItem] = []
@@ -90,7 +93,7 @@ class StageFold(StageObserver):
             return Input(context=origin.context.key, name=f"the context {origin.context.name}")
         name, walk = origin.image, self.stage.walk
         try:
-            node, _ = self._graph.image(name, walk.settings.platform, self.name, self.place(span))
+            node, _ = self._graph.image(name, walk.settings.platform, self.name, self.place(span), self.platform)
         except (NotFound, UsageError) as error:
             hint = walk.similar(name) or error.hint
             raise self.stage.error(
@@ -109,6 +112,7 @@ class StageFold(StageObserver):
             shown=self._shown(step, instruction.text),
             where=Where(self.stage.source, instruction.span),
             around=self._around(step),
+            platform=self.platform,
         )
         self._note(history, self.node)
 
@@ -131,7 +135,7 @@ class StageFold(StageObserver):
         base = stage.tree.base
         span = base.image.span
         try:
-            self.node, self.config = self._graph.image(name, stage.platform, self.name, self.place(span))
+            self.node, self.config = self._graph.image(name, stage.platform, self.name, self.place(span), self.platform)
         except (NotFound, UsageError) as error:
             hint = error.hint
             if isinstance(error, NotFound):
@@ -319,15 +323,16 @@ class StageFold(StageObserver):
     def env_from_run(self, instruction: tree.EnvFromRun) -> str:
         """ENV --from-run."""
         step = CaptureStep(self._run_step(self._command(instruction.command)))
-        self._graph.add(
+        node = self._graph.add(
             step,
             parent=self.node,
             stage=self.name,
             text=instruction.text,
             place=self.place(instruction.span),
             where=Where(self.stage.source, instruction.span),
+            platform=self.platform,
         )
-        value = self._graph.value()
+        value = self._graph.value(node)
         self._note(_pairs_text("ENV", [(instruction.name, value)]))
         return value
 

@@ -45,7 +45,7 @@ def describe_image(store: Store, name: str) -> dict[str, Any]:
     }
     return {
         "Id": image.id,
-        "RepoTags": [familiar_name(full) for full in image.names],
+        "RepoTags": [familiar_name(full) for full in image.names or store.images.platform_names(image.id)],
         "RepoDigests": sorted({f"{one.name}@{one.digest}" for one in store.images.repo_digests(image.id)}),
         "Parent": "",
         "Comment": config.history[-1].comment if config.history else "",

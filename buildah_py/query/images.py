@@ -28,6 +28,7 @@ class ListedImage(NamedTuple):
     created: str
     size: int
     digest: str = ""
+    platform: str = ""
 
 
 def list_images(
@@ -45,7 +46,7 @@ def list_images(
                 continue
             repository, tag = _split_name(full)
             digest = known.get(reference.parse(full).name, "") if full else ""
-            found.append(ListedImage(repository, tag, image.id, config.created, size, digest))
+            found.append(ListedImage(repository, tag, image.id, config.created, size, digest, str(config.platform)))
     return found
 
 
@@ -88,7 +89,7 @@ def inspect_image(store: Store, name: str) -> dict[str, Any]:
     layers = [store.layers.get(diff_id) for diff_id in config.diff_ids]
     return {
         "id": image.id,
-        "names": [familiar_name(full) for full in image.names],
+        "names": [familiar_name(full) for full in image.names or store.images.platform_names(image.id)],
         "repo_digests": sorted(f"{one.name}@{one.digest}" for one in store.images.repo_digests(image.id)),
         "size": sum(layer.size for layer in layers if layer),
         "layers": [

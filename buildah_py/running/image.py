@@ -101,6 +101,10 @@ def _run(
     started: Callable[[str, int, str], object],
 ) -> int:
     config = find_image(store, registries, request)
+    if config.platform.architecture and str(config.platform.normalised()) != str(platforms.host()):
+        from buildah_py.engine.emulation import check_runnable
+
+        check_runnable(str(config.platform.normalised()))
     spec = replace(
         container_on(
             store,

@@ -35,13 +35,17 @@ def reach(request: BuildRequest, at: str, emit: Callable[[Event], None]) -> Reac
     step is called so, and what a build raises.
     """
     from buildah_py.api.build import plan_build
-    from buildah_py.api.opening import open_build
+    from buildah_py.api.opening import open_build, target_platforms
     from buildah_py.engine import Engine
     from buildah_py.progress import events
 
+    if len(target_platforms(request)) > 1:
+        raise UsageError(
+            f"--platform {request.platform}: a shell is for one platform", hint="name the one whose step it is"
+        )
     with open_build(request, (), emit) as session:
         engine = Engine(session.worker, policy=session.policy, jobs=request.jobs)
-        plan = plan_build(_towards(request, at), session, engine)
+        plan = plan_build(_towards(request, at), session, engine)[0]
         node = find_step(plan.nodes, at)
         nodes = up_to(plan.nodes, node.index)
         emit(events.BuildStarted(len(nodes)))

@@ -44,18 +44,18 @@ def inline_property(caches: BuildCaches, plan: Plan, records: Mapping[int, Recor
         return None
     from buildah_py.sharing.export import Content, inline
 
-    found = _allowed(_steps_of(plan, records).records, place, caches.shared)
+    found = _allowed(_steps_of([plan], records).records, place, caches.shared)
     layers = [_layer(one, None) for one in found]
     content = Content([_shared(one, caches) for one in found], layers, selections=caches.selections(place))
     return inline(content, place.sign)
 
 
-def export_all(caches: BuildCaches, plan: Plan, records: Mapping[int, Record], names: Sequence[str]) -> None:
-    """Send the cache to all places but the inline one.
+def export_all(caches: BuildCaches, plans: Sequence[Plan], records: Mapping[int, Record], names: Sequence[str]) -> None:
+    """Send the cache of a build, whose plans have the same nodes, to all places but the inline one.
 
     Raises the first error of those places that may not fail; the others get theirs.
     """
-    steps, mounts = _steps_of(plan, records), mounts_of(plan.nodes)
+    steps, mounts = _steps_of(plans, records), mounts_of(plans[0].nodes)
     failed: list[PybuildError] = []
     for place in caches.shared.to:
         if place.is_inline:
@@ -71,15 +71,16 @@ def export_all(caches: BuildCaches, plan: Plan, records: Mapping[int, Record], n
         raise failed[0]
 
 
-def _steps_of(plan: Plan, records: Mapping[int, Record]) -> Steps:
-    """Tell which records are those of the image itself."""
-    parents = {node.index: node.parent for node in plan.nodes}
+def _steps_of(plans: Sequence[Plan], records: Mapping[int, Record]) -> Steps:
+    """Tell which records are those of the images themselves."""
+    parents = {node.index: node.parent for node in plans[0].nodes}
     chain = set()
-    index: int | None = plan.target
-    while index is not None:
-        if index in records:
-            chain.add(records[index].diff_id)
-        index = parents.get(index)
+    for plan in plans:
+        index: int | None = plan.target
+        while index is not None:
+            if index in records:
+                chain.add(records[index].diff_id)
+            index = parents.get(index)
     return Steps(tuple(records[index] for index in sorted(records)), frozenset(chain))
 
 

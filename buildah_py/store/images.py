@@ -77,6 +77,7 @@ class Images:
                 self._database.change(
                     "INSERT OR REPLACE INTO names (name, config, tagged) VALUES (?, ?, ?)", (name, digest, now)
                 )
+                self.forget_list(name, digest)
 
     def by_name(self, name: str) -> StoredImage | None:
         """Return the image of that full name."""
@@ -127,11 +128,32 @@ class Images:
         found = [self.by_id(digest) for digest in self.ids()]
         return [image for image in found if image is not None]
 
+    def forget_list(self, name: str, digest: str = "") -> list[str]:
+        """Take away the list that a build made under a name together with another image than `digest`.
+
+        Returns the ids of its images, which have the name for their platforms no longer.
+        """
+        rows = self._database.query("SELECT data FROM manifest_lists WHERE name = ?", (name,))
+        if not rows:
+            return []
+        from buildah_py.store.manifest_lists import built_with
+
+        if built_with(cast("bytes", rows[0][0])) in ("", digest):
+            return []
+        found = self._database.query("SELECT config FROM list_entries WHERE list = ? AND config IS NOT NULL", (name,))
+        self._database.change("DELETE FROM manifest_lists WHERE name = ?", (name,))
+        self._database.change("DELETE FROM platform_names WHERE name = ?", (name,))
+        return [str(config) for (config,) in found]
+
     def remove_name(self, name: str) -> bool:
-        """Take a name away, and with its last name the image, unless a list has it; whether the name was there."""
+        """Take a name away, and with its last name the image, unless a list has it; whether the name was there.
+
+        A list that a build has made under the name goes too, with its images that have no other name.
+        """
         with self._database.transaction():
             rows = self._database.query("SELECT config FROM names WHERE name = ?", (name,))
             self._database.change("DELETE FROM names WHERE name = ?", (name,))
+            rows += [(config,) for config in self.forget_list(name)]
             self._database.change("DELETE FROM platform_names WHERE name = ?", (name,))
             for row in rows:
                 self._database.change(
@@ -156,6 +178,8 @@ class Images:
         with self._database.transaction():
             names = self._database.query("SELECT name FROM names WHERE config = ? ORDER BY name", (digest,))
             self._database.change("DELETE FROM names WHERE config = ?", (digest,))
+            for (name,) in names:
+                self.forget_list(str(name))
             self._database.change("DELETE FROM configs WHERE digest = ?", (digest,))
         return [str(name) for (name,) in names]
 
@@ -192,6 +216,10 @@ class Images:
         self._database.change(
             "INSERT OR REPLACE INTO platform_names (name, platform, config) VALUES (?, ?, ?)", (name, platform, config)
         )
+
+    def forget_platforms(self, name: str) -> None:
+        """Have a full name mean nothing else for any platform than otherwise."""
+        self._database.change("DELETE FROM platform_names WHERE name = ?", (name,))
 
     def by_platform_name(self, name: str, platform: str) -> StoredImage | None:
         """Return the image that was pulled under a full name for a platform."""

@@ -1,9 +1,10 @@
-"""Manifest lists that are being put together: their names, and what is in them."""
+"""Manifest lists: their names, and what is in them. People put them together, or a build for several platforms does."""
 
 from __future__ import annotations
 
+import json
 import time
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -22,8 +23,20 @@ class ListEntry(NamedTuple):
     manifest: bytes = b""
 
 
+BUILT: Final = "image"
+"""Key in the data of a list that a build has made, whose name is an image's as well: that image's id."""
+
+
+def built_with(data: bytes) -> str:
+    """Return the id of the image that had the list's name when a build made both; "" of a list that a person made."""
+    return str(json.loads(data).get(BUILT, ""))
+
+
 class ManifestLists:
-    """The tables. The data of lists and entries are bytes whose meaning is not known here."""
+    """The tables. But for BUILT, the data of lists and entries are bytes whose meaning is not known here.
+
+    A list that a build has made lasts as long as its name means the image that it was made with.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -44,6 +57,31 @@ class ManifestLists:
         """Return the data of a list; None where there is none of that name."""
         rows = self._database.query("SELECT data FROM manifest_lists WHERE name = ?", (name,))
         return cast("bytes", rows[0][0]) if rows else None
+
+    def is_built(self, name: str) -> bool:
+        """Whether there is a list of that name that a build has made."""
+        data = self.get(name)
+        return data is not None and bool(built_with(data))
+
+    def copy(self, name: str, other: str) -> None:
+        """Give a list that a build has made a further name, which its images have for their platforms too."""
+        with self.editing():
+            self.remove(other)
+            self._database.change(
+                "INSERT INTO manifest_lists (name, data, created) SELECT ?, data, created FROM manifest_lists"
+                " WHERE name = ?",
+                (other, name),
+            )
+            self._database.change(
+                "INSERT INTO list_entries (list, digest, position, data, config, manifest)"
+                " SELECT ?, digest, position, data, config, manifest FROM list_entries WHERE list = ?",
+                (other, name),
+            )
+            self._database.change(
+                "INSERT OR REPLACE INTO platform_names (name, platform, config)"
+                " SELECT ?, platform, config FROM platform_names WHERE name = ?",
+                (other, name),
+            )
 
     def names(self) -> list[str]:
         """Return the names of all lists."""
@@ -80,6 +118,12 @@ class ManifestLists:
         return [str(name) for (name,) in rows]
 
     def images(self) -> frozenset[str]:
-        """Return the ids of all images of the store that are in lists."""
-        rows = self._database.query("SELECT DISTINCT config FROM list_entries WHERE config IS NOT NULL")
-        return frozenset(str(image) for (image,) in rows)
+        """Return the ids of all images of the store that are in lists which people made.
+
+        Those of a list that a build has made have its name for their platforms.
+        """
+        rows = self._database.query(
+            "SELECT config, manifest_lists.data FROM list_entries JOIN manifest_lists ON list = name"
+            " WHERE config IS NOT NULL"
+        )
+        return frozenset(str(image) for image, data in rows if not built_with(cast("bytes", data)))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from buildah_py.errors import NotFound
 from buildah_py.frozen import replace
 from buildah_py.image import config as image_config
+from buildah_py.image import descriptor as descriptors
 from buildah_py.image import manifest as manifests
 from buildah_py.image import media_types
 from buildah_py.outputs.assembled import Assembled, assemble
@@ -115,6 +116,13 @@ class ImageExport:
         }
         came = any(one.data == sent for one in self._store.images.repo_digests(config))
         self._store.note_pushed(config, origins, RepoDigest(name, own.digest, own.media_type, sent if came else b""))
+
+    def remember_index(self, name: str, top: Descriptor) -> None:
+        """Have the store know that a repository has the image in an index."""
+        from buildah_py.store.images import RepoDigest
+
+        config = descriptors.of("", self.config_bytes).digest
+        self._store.note_pushed(config, {}, RepoDigest(name, top.digest, top.media_type))
 
     def _clamp(self, clamp: Clamp) -> None:
         from buildah_py.outputs.clamp import clamp_layers

@@ -8,7 +8,7 @@ from buildah_py.errors import NotFound, UsageError
 from buildah_py.image import canonical, descriptor
 from buildah_py.image import platform as platforms
 from buildah_py.image import reference as references
-from buildah_py.store.manifest_lists import ListEntry
+from buildah_py.store.manifest_lists import BUILT, ListEntry
 from buildah_py.store.names import familiar_name, find_image, full_name
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from buildah_py.image.descriptor import Descriptor
     from buildah_py.image.platform import Platform
+    from buildah_py.outputs.attestation import Predicate
     from buildah_py.store import Store
 
 DOCKER = "docker://"
@@ -68,7 +69,7 @@ class Listed(NamedTuple):
 
     An entry from a registry is sent on byte by byte if it may be: `original` describes its manifest, `source` is the
     repository that has it. With a `manifest`, whose bytes these are, it is not an image of the store: an attestation,
-    an artifact, an index.
+    an artifact, an index. `predicates` are what a build has attested of an image.
     """
 
     id: str
@@ -77,6 +78,7 @@ class Listed(NamedTuple):
     original: Descriptor | None = None
     source: str = ""
     manifest: bytes = b""
+    predicates: tuple[Predicate, ...] = ()
 
     def entry(self) -> ListEntry:
         """Give it as the store keeps it."""
@@ -85,6 +87,8 @@ class Listed(NamedTuple):
             raw["platform"] = descriptor.platform_to_dict(self.platform)
         if self.original is not None:
             raw |= {"original": self.original.to_dict(), "source": self.source}
+        if self.predicates:
+            raw["predicates"] = [_packed(one) for one in self.predicates]
         return ListEntry(self.id, canonical.to_bytes(raw), self.manifest)
 
 
@@ -106,6 +110,30 @@ def create_list(
         for one in found:
             store.manifest_lists.put_entry(full, one.entry())
     return full
+
+
+def keep_built(store: Store, full: str, own: str, images: Sequence[tuple[str, Listed]]) -> None:
+    """Keep the images of a build for several platforms under a full name, which means the image `own` otherwise.
+
+    `images` come with the platforms that were asked for. What had the name for a platform before has it no longer.
+    """
+    store.manifest_lists.remove(full)
+    store.images.forget_platforms(full)
+    store.manifest_lists.put(full, canonical.to_bytes({"annotations": {}, BUILT: own}))
+    for platform, one in images:
+        store.manifest_lists.put_entry(full, one.entry())
+        store.images.set_platform_name(full, platform, one.id)
+
+
+def refuse_to_replace(store: Store, names: Iterable[str]) -> None:
+    """Raise UsageError where a build for several platforms would replace a list that a person has put together."""
+    for full in names:
+        if store.manifest_lists.get(full) is not None and not store.manifest_lists.is_built(full):
+            shown = familiar_name(full)
+            raise UsageError(
+                f"there is a manifest list `{shown}`, which was put together by hand",
+                hint=f"remove it with `pybuild manifest rm {shown}`, or give the image another name",
+            )
 
 
 def check_new(store: Store, name: str, *, amend: bool) -> str:
@@ -237,4 +265,24 @@ def _listed(entry: ListEntry, full: str) -> Listed:
         None if original is None else descriptor.from_dict(original, what),
         canonical.text(raw, "source", what),
         entry.manifest,
+        tuple(_unpacked(one) for one in canonical.tables(raw, "predicates", what)) if "predicates" in raw else (),
     )
+
+
+def _packed(predicate: Predicate) -> dict[str, Any]:
+    """Return a predicate as it is kept: its body may be a list of thousands of packages."""
+    import base64
+    import zlib
+
+    body = base64.b64encode(zlib.compress(canonical.to_bytes(predicate.body))).decode("ascii")
+    return {"type": predicate.type, "file": predicate.file, "inline": predicate.inline, "body": body}
+
+
+def _unpacked(raw: dict[str, Any]) -> Predicate:
+    import base64
+    import zlib
+
+    from buildah_py.outputs.attestation import Predicate
+
+    body = canonical.loads(zlib.decompress(base64.b64decode(raw["body"])))
+    return Predicate(str(raw["type"]), body, str(raw["file"]), bool(raw["inline"]))

@@ -12,19 +12,24 @@ from buildah_py.image import manifest as manifests
 from buildah_py.image import media_types
 from buildah_py.image import reference as references
 from buildah_py.image.index import DOCKER_REFERENCE_DIGEST, Index
+from buildah_py.image.purl import docker_purl
 from buildah_py.outputs import compress
 from buildah_py.outputs.annotations import Annotations
+from buildah_py.outputs.attestation import attach
 from buildah_py.progress import events
 from buildah_py.store.names import familiar_name
 from buildah_py.transfer.export import ImageExport
 from buildah_py.transfer.layer_blobs import Form, LayerBlobs
 from buildah_py.transfer.lists import DOCKER, find_list, list_annotations, listed
+from buildah_py.transfer.push_index import push_attached
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
     from buildah_py.image.descriptor import Descriptor
+    from buildah_py.image.reference import Reference
+    from buildah_py.outputs.attestation import Attached
     from buildah_py.progress.events import Event
     from buildah_py.store import Store
     from buildah_py.transfer.lists import Listed
@@ -87,6 +92,9 @@ def push_list(
         else:
             top = push_image(_outgoing(store, one, form), [reference], registry, by_digest=True, emit=emit)
             children.append(_child(top, one))
+    attached = _attached(there, children, reference)
+    push_attached(attached, reference._replace(tag=None), registry)
+    children += (one.descriptor for one in attached)
     _warn_of_lost(children, emit)
     made = _index(children, annotations, form)
     data = made.to_bytes()
@@ -130,7 +138,18 @@ def local_index(store: Store, full: str, form: ListForm | None = None) -> Index:
     for one in listed(store, full):
         original = _original(store, one, form)
         children.append(_child(original[0] if original else _described(_outgoing(store, one, form)), one))
+    attached = _attached(listed(store, full), children, references.parse(full))
+    children += (one.descriptor for one in attached)
     return _index(children, list_annotations(store, full), form)
+
+
+def _attached(there: Sequence[Listed], children: Sequence[Descriptor], name: Reference) -> list[Attached]:
+    """Return what builds have attested of the images of a list, as its index has it."""
+    return [
+        attach(child, one.predicates, [docker_purl(name, child.platform)])
+        for one, child in zip(there, children, strict=True)
+        if one.predicates
+    ]
 
 
 def _original(store: Store, one: Listed, form: ListForm) -> tuple[Descriptor, bytes] | None:
@@ -177,7 +196,7 @@ def _child(top: Descriptor, one: Listed) -> Descriptor:
 
 
 def _index(children: Sequence[Descriptor], annotations: dict[str, str], form: ListForm) -> Index:
-    noted = bool(annotations) or any(child.annotations for child in children)
+    noted = bool(annotations) or any(child.annotations for child in children)  # attestations have some
     all_docker = bool(children) and all(child.media_type == media_types.DOCKER_MANIFEST for child in children)
     docker = form.oci is False or (form.oci is None and all_docker and not noted)
     return Index(tuple(children), annotations, media_types.DOCKER_INDEX if docker else media_types.OCI_INDEX)
@@ -197,6 +216,8 @@ def _check(form: ListForm, there: Sequence[Listed], annotations: dict[str, str])
     compress.check(form.compression or media_types.GZIP, form.level)
     if form.oci is not False:
         return
+    if any(one.predicates for one in there):
+        raise UsageError("Docker's media types know no attestations", hint="leave out --format v2s2")
     if annotations or any(one.annotations for one in there):
         raise UsageError("Docker's manifest lists have no annotations", hint="leave out --format v2s2")
     if form.compression == media_types.ZSTD:

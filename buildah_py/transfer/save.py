@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from buildah_py.errors import NotFound, UsageError
 from buildah_py.image import canonical
@@ -14,9 +14,10 @@ from buildah_py.outputs.archive import TarLayout
 from buildah_py.outputs.spec import Output
 from buildah_py.store.names import find_image, full_name
 from buildah_py.transfer.write import Exporter, check_outputs, check_times
+from buildah_py.transfer.write_index import IndexExporter, image_for, only_one, stored_images
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from buildah_py.registry import RegistryOptions
     from buildah_py.store import Store
@@ -32,22 +33,27 @@ def save(
     *,
     form: str = FORMATS[0],
     compression: str | None = None,
+    platform: str = "",
+    warn: Callable[[str], object] = lambda _: None,
 ) -> None:
-    """Write images to `dest` (`-`: standard output). Raises NotFound, UsageError, OutputError."""
+    """Write images to `dest` (`-`: standard output). Raises NotFound, UsageError, OutputError.
+
+    Of a name for several platforms all are written, or the one for `platform`; a docker-archive holds one.
+    """
     docker = form == "docker-archive"
     kind = "docker" if docker else "oci"
     if form == "oci-dir" and dest == target.STDOUT:
         raise UsageError("a layout is a directory", hint="name one with -o, or write an oci-archive")
-    images = _by_image(store, names)
+    images = _by_image(store, names, platform, docker=docker, warn=warn)
     if len(images) == 1 or form == "oci-dir":
-        for name, tags in images.items():
+        for saved, tags in images.items():
             output = Output(type=kind, dest=dest, tar=form != "oci-dir", compression=compression)
-            _write(store, name, tags, output, registry)
+            _write(store, saved, tags, output, registry)
         return
     layout = os.path.join(store.stage(), "layout")
     listed = []
-    for name, tags in images.items():
-        _write(store, name, tags, Output(type=kind, dest=layout, tar=False, compression=compression), registry)
+    for saved, tags in images.items():
+        _write(store, saved, tags, Output(type=kind, dest=layout, tar=False, compression=compression), registry)
         if docker:
             with open(os.path.join(layout, "manifest.json"), "rb") as file:
                 listed += json.load(file)
@@ -65,27 +71,47 @@ def save(
         archive.finish()
 
 
-def _by_image(store: Store, names: Sequence[str]) -> dict[str, list[str]]:
-    """Return the names that were asked for, by the ids of their images; an id alone stands for none."""
-    found: dict[str, list[str]] = {}
+class _Saved(NamedTuple):
+    """An image by its id; with a name for all that a build has put under it together."""
+
+    id: str
+    together: str = ""
+
+
+def _by_image(
+    store: Store, names: Sequence[str], platform: str, *, docker: bool, warn: Callable[[str], object]
+) -> dict[_Saved, list[str]]:
+    """Return the names that were asked for, by their images; an id alone stands for none."""
+    found: dict[_Saved, list[str]] = {}
     for name in names:
-        image = find_image(store, name)
-        tags = found.setdefault(image.id, [])
+        image = image_for(store, name, platform)
+        several = [] if platform else stored_images(store, name)
+        if several and docker:
+            own = str(image_config.from_bytes(image.config, f"the config of {name}").platform)
+            warn(only_one(name, several, own, "--format oci-archive holds all"))
+        saved = _Saved(image.id, full_name(name) if several and not docker else "")
+        tags = found.setdefault(saved, [])
         try:
             full = full_name(name)
         except UsageError:
             continue
-        if full in image.names and "@" not in full and full not in tags:
+        called = (*image.names, *store.images.platform_names(image.id))
+        if full in called and "@" not in full and full not in tags:
             tags.append(full)
     return found
 
 
-def _write(store: Store, name: str, tags: Sequence[str], output: Output, registry: RegistryOptions) -> None:
-    image = find_image(store, name)
+def _write(store: Store, saved: _Saved, tags: Sequence[str], output: Output, registry: RegistryOptions) -> None:
+    check_outputs([output])
+    check_times([output], None)
+    if saved.together:
+        with IndexExporter(store, stored_images(store, saved.together), tags, registry=registry) as together:
+            together.write(output)
+        return
+    image = find_image(store, saved.id)
+    name = tags[0] if tags else saved.id
     config = image_config.from_bytes(image.config, f"the config of {name}")
     if not store.layers.use(config.diff_ids):
         raise NotFound(f"layers of the image `{name}` are missing", hint="build, pull or import it again")
-    check_outputs([output])
-    check_times([output], None)
     with Exporter(store, config, tags, registry=registry, raw=image.config) as exporter:
         exporter.write(output)

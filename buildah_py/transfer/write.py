@@ -100,12 +100,9 @@ class Exporter:
 
         Raises OutputError naming its destination, RegistryError; nothing half-written is left there.
         """
-        clamp = self._clamp
-        if clamp is not None and not (clamp.always or output.rewrite_timestamp):
-            clamp = None
         debug.log("output: type %s, destination %s", output.type, output.dest)
         if output.type == "image":
-            return self._push(output, clamp) if output.push else None
+            return self._push(output) if output.push else None
         if output.type == "cacheonly":
             return None
         if output.type in ("tar", "local"):
@@ -115,31 +112,31 @@ class Exporter:
             from buildah_py.transfer.daemon import load_image
 
             return load_image(
-                self._outgoing(output, clamp),
+                self.outgoing(output),
                 output.names or self._names,
                 self._emit,
                 os.environ,
                 scratch=self._store.stage(),
             )
-        return self._write_layout(output, clamp)
+        return self._write_layout(output)
 
     def _write_tree(self, output: Output) -> None:
         assert output.dest
         if output.type == "tar":
             from buildah_py.outputs.tar import write_tar
 
-            write_tar(output.dest, self._tree())
+            write_tar(output.dest, self.tree())
         else:
             from buildah_py.outputs.local import write_local
 
             write_local(
                 output.dest,
-                self._tree(),
+                self.tree(),
                 delete=output.mode == "delete",
                 warn=lambda text: self._emit(events.Warning(text)),
             )
 
-    def _tree(self) -> Tree:
+    def tree(self) -> Tree:
         """Give the files of the image, all of one time where one was asked for: here no base is shared with others."""
         view = self._store.view(self._config.diff_ids)
         if self._clamp is None:
@@ -148,11 +145,11 @@ class Exporter:
 
         return ClampedTree(view, self._clamp._replace(exact=True))
 
-    def _write_layout(self, output: Output, clamp: Clamp | None) -> Descriptor:
+    def _write_layout(self, output: Output) -> Descriptor:
         from buildah_py.outputs.oci import write_oci
 
         assert output.dest
-        image = self._outgoing(output, clamp)
+        image = self.outgoing(output)
         form = image.blobs.form
         return write_oci(
             output.dest,
@@ -171,32 +168,37 @@ class Exporter:
             scratch=self._store.stage(),
         ).descriptor
 
-    def _push(self, output: Output, clamp: Clamp | None) -> Descriptor:
+    def _push(self, output: Output) -> Descriptor:
         from buildah_py.image import reference
         from buildah_py.transfer.push import push_image
 
         names = [reference.parse(name).with_default_tag() for name in output.names or self._names]
-        image = self._outgoing(output, clamp)
+        image = self.outgoing(output)
         return push_image(
-            image, names, self._registry(output.insecure), by_digest=output.push_by_digest, emit=self._emit
+            image, names, self.registry(output.insecure), by_digest=output.push_by_digest, emit=self._emit
         )
 
-    def _outgoing(self, output: Output, clamp: Clamp | None) -> ImageExport:
+    def outgoing(self, output: Output, *, in_index: bool = False) -> ImageExport:
+        """Return the image for one output; `in_index` where an index is made around it and others."""
         from buildah_py.outputs.annotations import choose
         from buildah_py.transfer.export import ImageExport
         from buildah_py.transfer.layer_blobs import LayerBlobs, form_of
 
+        clamp, annotations = self._clamp, choose(output.annotations, self._config.platform)
+        if clamp is not None and not (clamp.always or output.rewrite_timestamp):
+            clamp = None
         return ImageExport(
             self._store,
             self._config,
             LayerBlobs(self._store, form_of(output), fetch=self._fetch),
             raw=self._raw,
-            annotations=choose(output.annotations, self._config.platform),
+            annotations=replace(annotations, index={}, index_descriptor={}) if in_index else annotations,
             clamp=clamp,
             oci=output.oci_media_types,
         )
 
-    def _registry(self, insecure: bool | None) -> Registry:
+    def registry(self, insecure: bool | None) -> Registry:
+        """Return a client of registries, which is closed with this exporter."""
         from buildah_py.registry import Registry
 
         options = self._registry_options

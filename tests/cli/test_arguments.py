@@ -12,15 +12,12 @@ from buildah_py.errors import UsageError
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--platform=linux/amd64", "--platform=linux/arm64", "."], "--platform is given twice"),
-        (["--platform=linux/amd64", "--platform", "linux/arm64", "."], "pybuild manifest create"),
         (["-f", "a", "--file", "b", "."], "--file is given twice"),
         (["--target=a", "--target=b", "."], "--target is given twice"),
         (["--iidfile=a", "--iidfile=b", "."], "--iidfile is given twice"),
         (["--progress=plain", "--progress=json", "."], "--progress is given twice"),
         (["--pull", "--pull=never", "."], "--pull is given twice"),
         (["check", "-f", "a", "-f", "b"], "-f is given twice"),
-        (["check", "--platform=linux/amd64", "--platform=linux/arm64"], "--platform is given twice"),
         (["run", "--network=none", "--network=host", "x"], "--network is given twice"),
         (["pull", "--platform=linux/amd64", "--platform=linux/arm64", "x"], "--platform is given twice"),
         (["import", "-t", "a", "-t", "b", "x"], "-t is given twice"),
@@ -33,15 +30,22 @@ def test_an_option_for_one_value_takes_no_second_one(
     assert words in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["build", "check", "pull"])
-def test_several_platforms_in_one_option(
-    command: str, capsys: pytest.CaptureFixture[str], tmp_path: object, monkeypatch: pytest.MonkeyPatch
+def test_several_platforms_where_there_is_one(
+    capsys: pytest.CaptureFixture[str], tmp_path: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYBUILD_ROOT", f"{tmp_path}/root")
-    with open(f"{tmp_path}/Buildfile", "w", encoding="utf-8") as file:
-        file.write("FROM scratch\n")
-    assert main([command, "--platform=linux/amd64,linux/arm64", str(tmp_path)]) == 2
+    assert main(["pull", "--platform=linux/amd64,linux/arm64", "app"]) == 2
     assert "linux/amd64,linux/arm64" in capsys.readouterr().err
+
+
+def test_platforms_are_joined(tmp_path: object, capsys: pytest.CaptureFixture[str]) -> None:
+    with open(f"{tmp_path}/Buildfile", "w", encoding="utf-8") as file:
+        file.write("FROM --platform=$TARGETPLATFORM scratch\nARG TARGETARCH\nCOPY $TARGETARCH $X$TARGETARCH /\n")
+    given = ["--platform=linux/amd64", "--platform", "linux/arm64,linux/amd64", "--platform=linux/arm/v9"]
+    assert main(["check", *given, str(tmp_path)]) == 0
+    assert capsys.readouterr().out.count("UndefinedVar") == 1, "what is found for each platform is said once"
+    assert main(["check", "--platform=linux/amd64,linux/", str(tmp_path)]) == 2
+    assert "`linux/` is not a platform" in capsys.readouterr().err
 
 
 def test_the_same_value_twice_says_nothing_new(tmp_path: object, capsys: pytest.CaptureFixture[str]) -> None:

@@ -84,7 +84,10 @@ class Command:
             self._held.callback(self._observing.close)
 
     def __enter__(self) -> Self:
-        check_runnable(self._step.platform)
+        if self._step.platform != str(platforms.host()):
+            from buildah_py.engine.emulation import check_runnable
+
+            check_runnable(self._step.platform)
         if not self._worker.file_systems.owners:
             self._worker.reporter.warn(
                 "there are no subordinate ids here: owners that a RUN gives to files are lost, and what it makes is "
@@ -275,36 +278,6 @@ class Command:
             return lambda _: None
         # Few steps need a look.
         return lambda path: self._worker.file_systems.view(layers[own:], stamps[own:]).entry(path)
-
-
-def check_runnable(platform: str) -> None:
-    """Raise PybuildError, which says what to install, where this machine cannot run programs of `platform`."""
-    host = platforms.host()
-    if platform == str(host):
-        return
-    wanted = platforms.parse(platform)
-    if wanted.os == host.os and wanted in platforms.runnable(host):
-        return
-    if wanted.os != host.os:
-        raise PybuildError(
-            f"this machine runs {host.os}, and cannot run a command for {wanted}",
-            hint="COPY, ENV and the like work for any platform; RUN does not",
-        )
-    from buildah_py.linux.binfmt import find_interpreter
-
-    found = find_interpreter(wanted.architecture)
-    if found is None:
-        raise PybuildError(
-            f"a command for {wanted} cannot run on {host}: the kernel knows no emulator for {wanted.architecture}",
-            hint="install one: `apt-get install qemu-user-static binfmt-support` (Debian), `dnf install "
-            "qemu-user-static` (Fedora), or `docker run --privileged --rm tonistiigi/binfmt --install all`",
-        )
-    if not found.fixed:
-        raise PybuildError(
-            f"a command for {wanted} cannot run: {found.path} is registered without the flag F, "
-            "so that it would have to be in the image",
-            hint="register it again with the flag F, as qemu-user-static of today does",
-        )
 
 
 def _first_line(text: str) -> str:
