@@ -121,6 +121,19 @@ class BuildHistory:
         file, context = session.build_file.source.name, session.main.lasting
         return self._record(session.worker.store, file, context, records, image, names, error)
 
+    def write_as(
+        self,
+        file: str,
+        context: str | None,
+        store: Store,
+        records: Mapping[int, Record],
+        image: str,
+        names: Iterable[str],
+        error: BaseException | None = None,
+    ) -> str:
+        """Write the record of several builds in one, under the name of the file that describes them, as `write` does."""
+        return self._record(store, file, context, records, image, names, error)
+
     def write_unread(self, store: Store, context: str | None, error: BuildFileError) -> str:
         """Write the record of a build whose file does not parse, as `write` does."""
         return self._record(store, error.source.name, context, {}, "", (), error)
