@@ -32,7 +32,8 @@ from buildah_py.api.request import BuildRequest, BuildResult
 from buildah_py.engine import Engine
 from buildah_py.errors import UsageError
 from buildah_py.frozen import replace
-from buildah_py.history.recording import BuildHistory, build_id
+from buildah_py.history.files import build_id
+from buildah_py.history.recording import BuildHistory
 from buildah_py.meter import Listening
 from buildah_py.plan import NeedsValue, make_plans
 from buildah_py.progress import events
@@ -146,6 +147,10 @@ def build(
             for text in warnings:
                 emit(events.Warning(text))
             done = replace(done, history=history.write(session, steps.records, done.image, names))
+            if request.command is not None and not steps.ran:
+                from buildah_py.api.remember import remember as remember_command
+
+                remember_command(request, session, plan, steps.records, history, done)
             remember(done.history)
         except BaseException as error:
             if ahead is not None:

@@ -74,6 +74,7 @@ SETTINGS: Final = (
 )  # fmt: skip
 KEYS: Final = tuple(setting.name for setting in SETTINGS)
 """All settings. They may be written with `_` as well."""
+_OF_THE_MACHINE: Final = "/etc/pybuild/config.yaml"
 _OWN_LOOK: Final = ("ca-bundle", "context-modes", "max-used-space", "min-free-space")
 
 
@@ -130,10 +131,18 @@ def config_path(environ: Mapping[str, str]) -> str | None:
         if given and not os.path.isfile(given):
             raise UsageError(f"PYBUILD_CONFIG names {given}, which is not a file")
         return given or None
-    for path in (user_path(environ), "/etc/pybuild/config.yaml"):
+    for path in (user_path(environ), _OF_THE_MACHINE):
         if os.path.isfile(path):
             return path
     return None
+
+
+def looked_at(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Return all files that `config_path` may look at."""
+    given = environ.get("PYBUILD_CONFIG")
+    if given is None:
+        return user_path(environ), _OF_THE_MACHINE
+    return (given,) if given else ()
 
 
 def user_path(environ: Mapping[str, str]) -> str:

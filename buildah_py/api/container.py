@@ -111,14 +111,19 @@ class ContainerOptions:
         )
 
     def _trust(self, environ: Mapping[str, str]) -> Trust | None:
-        """Read the certificates that were asked for, or else what the environment or the configuration names."""
-        bundle = self.ca_bundle or environ.get("PYBUILD_CA_BUNDLE")
-        if bundle is None:
-            from buildah_py.api.config import read_config
-
-            bundle = read_config(environ).get("ca-bundle")
+        """Read the certificates that are asked for."""
+        bundle = self.bundle(environ)
         if not bundle:
             return None
         from buildah_py.sandbox.trust import read_trust
 
         return read_trust(bundle, environ)
+
+    def bundle(self, environ: Mapping[str, str]) -> str:
+        """Give what names the certificates: what was asked for, or else the environment or the configuration."""
+        bundle = self.ca_bundle or environ.get("PYBUILD_CA_BUNDLE")
+        if bundle is None:
+            from buildah_py.api.config import read_config
+
+            bundle = read_config(environ).get("ca-bundle")
+        return bundle or ""

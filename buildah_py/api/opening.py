@@ -67,6 +67,7 @@ class BuildSession(NamedTuple):
     worker: Worker
     policy: CachePolicy
     registries: Callable[[], RegistryOptions]
+    contexts: Contexts
 
 
 @contextmanager
@@ -160,7 +161,7 @@ def open_build(
             try:
                 policy = request.reuse.policy(build_file)
                 yield BuildSession(
-                    settled, sources, main, build_file, named, images, caches, worker, policy, registries
+                    settled, sources, main, build_file, named, images, caches, worker, policy, registries, contexts
                 )
             finally:
                 containers.close()

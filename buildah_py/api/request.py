@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from buildah_py.image.descriptor import Descriptor
     from buildah_py.registry import RegistryOptions
+    from buildah_py.repeat.command import CommandLine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,8 +26,8 @@ class BuildRequest:
     `text` is the build file's text where that is known already. `record` is a file to write the build's record to.
     `jobs` is that of Engine.
     `pull` says when base images are looked for in their registries, `registries` gives what the command line says of
-    these. No time in the image is later than `epoch` (seconds since 1970); with `epoch_of_context` that is the main
-    context's time.
+    these. `command` is the command line that this comes from, where what it leads to may be remembered. No time in the
+    image is later than `epoch` (seconds since 1970); with `epoch_of_context` that is the main context's time.
     """
 
     context: str | None = "."
@@ -56,6 +57,7 @@ class BuildRequest:
     pull: str = "missing"
     registries: Callable[[], RegistryOptions] | None = None
     environ: Mapping[str, str] = field(default_factory=dict)
+    command: CommandLine | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from buildah_py.cache.records import CachePolicy
+from buildah_py.checksum import sha256_hex
 from buildah_py.errors import UsageError
 from buildah_py.frozen import dataclass
 
@@ -83,7 +83,7 @@ class BuildNames(NamedTuple):
 def build_names(main: MainContext, build_file: BuildFile, names: Sequence[str]) -> BuildNames:
     """Name a build by its build file's path; anywhere, by what that says and by what the image is called."""
     own = own_name(main)
-    text = hashlib.sha256(build_file.source.text.encode("utf-8", "surrogateescape")).hexdigest()
+    text = sha256_hex(build_file.source.text.encode("utf-8", "surrogateescape"))
     return BuildNames((own,), (f"text {text}", *(f"name {name.rpartition(':')[0]}" for name in names)))
 
 

@@ -6,9 +6,10 @@ ingredients can be kept beside it and compared later.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from typing import TYPE_CHECKING
+
+from buildah_py.checksum import sha256_hex
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,7 +32,7 @@ def canonical_json(value: object) -> bytes:
 
 def digest_of(value: object) -> str:
     """`sha256:<hex>` of plain data."""
-    return "sha256:" + hashlib.sha256(canonical_json(value)).hexdigest()
+    return "sha256:" + sha256_hex(canonical_json(value))
 
 
 def base_chain(diff_ids: Sequence[str]) -> str:

@@ -7,7 +7,6 @@ position, and its text. So a search looks at a few dozen records at most, howeve
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import threading
 import time
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from buildah_py.cache.keys import KEY_VERSION, canonical_json, step_key
 from buildah_py.cache.selections import AnsweringCache, Selections
+from buildah_py.checksum import sha256_hex
 from buildah_py.errors import CacheError
 from buildah_py.frozen import dataclass, field, replace
 from buildah_py.layers.stamps import NO_STAMPS, read_stamps
@@ -224,7 +224,7 @@ class Cache:
             "about": about.to_data(),
         }
         if learned is not None:
-            digest = f"sha256:{hashlib.sha256(learned[1]).hexdigest()}"
+            digest = f"sha256:{sha256_hex(learned[1])}"
             data["observed"] = [learned[0], digest]
             lists = {**(lists or {}), digest: lambda: learned[1]}
         if source:
@@ -370,4 +370,4 @@ def observed_place(plain_key: str) -> str:
 
 
 def _place(what: list[object]) -> str:
-    return hashlib.sha256(canonical_json(what)).hexdigest()[:24]
+    return sha256_hex(canonical_json(what))[:24]

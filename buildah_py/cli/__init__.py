@@ -16,6 +16,8 @@ from buildah_py.linux.interpreter import command, own_path
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from buildah_py.repeat.command import CommandLine
+
 COMMANDS = {
     "build": "build an image from a build file (the word may be left out)",
     "run": "run a command in a container of an image",
@@ -164,13 +166,39 @@ def own_command(arguments: list[str]) -> list[str]:
     return command(__name__, "program()", [*(["--debug"] if debug.is_on() else []), *arguments], packages=True)
 
 
+def _asked(arguments: list[str]) -> CommandLine | None:
+    """Give what a build is known by that may have been asked for before; None where that is of no use."""
+    first = arguments[0] if arguments else ""
+    if (first in COMMANDS and first != "build") or not arguments or debug.is_on():
+        return None
+    from buildah_py.repeat.command import command, is_plain
+
+    return command(arguments, os.environ) if is_plain(arguments) else None
+
+
+def _was_answered(asked: CommandLine) -> bool:
+    """Say what a command led to that was given before, where nothing has changed; false where something may have."""
+    from buildah_py.linux.identity import MARKER, outer_uid
+
+    if MARKER in os.environ:  # it was tried before the program started again
+        return False
+    from buildah_py.repeat.answer import answer
+    from buildah_py.store.location import state_root
+
+    return answer(asked, state_root(os.environ, outer_uid()), os.environ)
+
+
 def _dispatch(arguments: list[str]) -> int:
+    asked = _asked(arguments)
+    if asked is not None and _was_answered(asked):
+        return 0
     first = arguments[0] if arguments else ""
     if first not in COMMANDS and (first[:1].isalnum() or first.partition("=")[0] in GLOBAL):
         from buildah_py.cli.aliases import translate
         from buildah_py.cli.printing import warn
 
-        arguments = translate(arguments, COMMANDS, warn)
+        said, arguments = arguments, translate(arguments, COMMANDS, warn)
+        asked = asked if said == arguments else None
         first = arguments[0] if arguments else ""
     if first == "help" and arguments[1:2] and arguments[1] in COMMANDS:
         arguments, first = [arguments[1], "--help"], arguments[1]
@@ -207,6 +235,8 @@ def _dispatch(arguments: list[str]) -> int:
         debug.switch_on()
     if debug.is_on():
         _log_start(name)
+    if name == "build":
+        args.asked = asked
     from buildah_py.linux.identity import needs_user_namespace
 
     if name in PRIVILEGED and needs_user_namespace(os.environ):

@@ -10,6 +10,7 @@ from buildah_py.cli import cache_options, container, outputs, registry, sources
 from buildah_py.cli.arguments import key_values
 from buildah_py.cli.printing import warn
 from buildah_py.errors import BuildFileError, PybuildError, StepFailed, UsageError
+from buildah_py.frozen import replace
 from buildah_py.image.numbers import boolean
 
 if TYPE_CHECKING:
@@ -177,6 +178,9 @@ def _run(args: argparse.Namespace, mode: str) -> int:
     from buildah_py.progress.events import Warning as Told
 
     notes += _of_variables(request)
+    if args.asked is not None and not notes:
+        files = (_docker_config(request.environ),)
+        request = replace(request, command=args.asked._replace(mode=mode, files=files))
     is_json = mode in ("json", "rawjson")
     try:
         with renderer(mode, err=sys.stderr, out=outputs.stdout(args), env=os.environ) as sink:
@@ -218,12 +222,16 @@ def _of_variables(request: BuildRequest) -> list[str]:
 
 def docker_proxies(environ: Mapping[str, str]) -> dict[str, str]:
     """Return the proxies that docker's configuration names, for RUN steps and containers. Raises UsageError."""
-    home = environ.get("DOCKER_CONFIG") or os.path.join(environ.get("HOME", "/"), ".docker")
-    if not os.path.exists(os.path.join(home, "config.json")):
+    if not os.path.exists(_docker_config(environ)):
         return {}
     from buildah_py.cli.docker_config import proxies
 
     return proxies(environ)
+
+
+def _docker_config(environ: Mapping[str, str]) -> str:
+    home = environ.get("DOCKER_CONFIG") or os.path.join(environ.get("HOME", "/"), ".docker")
+    return os.path.join(home, "config.json")
 
 
 def _build_and_report(

@@ -127,6 +127,11 @@ class Contexts:
             )
         return arrived.directory
 
+    def opened(self) -> list[DirectoryContext]:
+        """Give those that are open."""
+        with self._opening:
+            return [context for context, _ in self._opened.values()]
+
     def refresh(self) -> None:
         """Have those that are open look at their files again."""
         with self._opening:

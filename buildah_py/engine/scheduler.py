@@ -48,7 +48,7 @@ class Runner(Protocol[V_contra, R]):
         """Give the result of a node that was not known, or that was not asked for; called in a thread of its own."""
 
     def expect(self, nodes: Sequence[V_contra]) -> None:
-        """Prepare for nodes that are to be executed; the first of them have begun."""
+        """Prepare for nodes that are to be executed, none of which has begun; nobody waits for that."""
 
     def lost(self, error: Exception) -> Collection[int] | None:
         """Return the nodes whose results an error says are gone; None for an error that says nothing of the kind."""
@@ -144,7 +144,6 @@ class Scheduler(Generic[V, R]):
         threads: list[threading.Thread] = []
         with self._condition:
             expected = list(self._waiting)
-            self._start_ready(threads)
         self._runner.expect(expected)
         with self._condition:
             self._start_ready(threads)

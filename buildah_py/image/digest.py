@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from buildah_py.checksum import sha256_hex
 from buildah_py.errors import ImageError
 
 _LENGTHS = {"sha256": 64, "sha384": 96, "sha512": 128}
@@ -16,9 +17,7 @@ EMPTY = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
 
 def sha256_of(data: bytes) -> str:
     """Return the digest of `data`."""
-    from hashlib import sha256
-
-    return "sha256:" + sha256(data).hexdigest()
+    return f"sha256:{sha256_hex(data)}"
 
 
 def hash_of(like: str, data: bytes) -> str:

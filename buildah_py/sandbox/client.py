@@ -1,4 +1,7 @@
-"""The main process's side: a sandbox that starts containers."""
+"""The main process's side: a sandbox that starts containers.
+
+What describes a container is imported for the first one: the helper is on its way by then.
+"""
 
 from __future__ import annotations
 
@@ -10,21 +13,19 @@ from buildah_py import debug
 from buildah_py.errors import SandboxError
 from buildah_py.frozen import asdict, replace
 from buildah_py.linux.identity import has_single_id, in_user_namespace, may_mount
-from buildah_py.sandbox import capabilities, plan, wire
+from buildah_py.sandbox import wire
 from buildah_py.sandbox.netns import NO_TOOL
 from buildah_py.sandbox.network import RUN_DIRECTORY, Networks, user_network_tool
 from buildah_py.sandbox.resolver import is_replaced, servers
 from buildah_py.sandbox.spawn import spawn
 from buildah_py.sandbox.spec import ExitStatus, ResourceLimits
-from buildah_py.sandbox.started import Container
 
 if TYPE_CHECKING:
     import _socket
 
     from buildah_py.sandbox.ports import Forwarder, Listeners
     from buildah_py.sandbox.spec import ContainerSpec, ObservedLayers
-
-_CHANGES_NETWORK = capabilities.mask(("NET_ADMIN", "SYS_ADMIN", "SYS_MODULE", "SYS_PTRACE", "SYS_RAWIO", "BPF"))
+    from buildah_py.sandbox.started import Container
 
 
 class Sandbox:
@@ -83,6 +84,9 @@ class Sandbox:
         With `observed`, note what it learns of some layers, where the machine can. What comes to `listeners` is passed
         on into the container's network, if it has one of its own; else they are closed, with a warning.
         """
+        from buildah_py.sandbox import plan
+        from buildah_py.sandbox.started import Container
+
         plan.check(container)
         warnings = []
         if container.network == "default" and container.isolation == "chroot":
@@ -132,7 +136,7 @@ class Sandbox:
         except BaseException:
             done()
             raise
-        reusable = not description["capabilities"] & _CHANGES_NETWORK
+        reusable = not plan.changes_network(description)
         debug.log("container: started")
         return Container(number, ours, done, warnings)
 
@@ -143,6 +147,9 @@ class Sandbox:
 
         Raises SandboxError where it has ended, or has a user namespace of its own.
         """
+        from buildah_py.sandbox import plan
+        from buildah_py.sandbox.started import Container
+
         plan.check(container)
         if container.uid_map:
             raise SandboxError("no further command can be started in a container with a user namespace (--userns)")

@@ -41,6 +41,7 @@ MASKED = (
 )
 READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 _HOSTNAME_BYTES = 64
+_CHANGES_NETWORK = capabilities.mask(("NET_ADMIN", "SYS_ADMIN", "SYS_MODULE", "SYS_PTRACE", "SYS_RAWIO", "BPF"))
 
 
 def mount_plan(container: ContainerSpec) -> list[Operation]:
@@ -60,6 +61,11 @@ def mount_plan(container: ContainerSpec) -> list[Operation]:
 
 def _depth(target: str) -> int:
     return sum(1 for name in target.split("/") if name)
+
+
+def changes_network(description: dict[str, Any]) -> bool:
+    """Tell whether a container that is so described may change what a network consists of."""
+    return bool(description["capabilities"] & _CHANGES_NETWORK)
 
 
 def describe(container: ContainerSpec) -> list[str]:

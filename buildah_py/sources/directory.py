@@ -110,6 +110,12 @@ class DirectoryContext(SourceTree):
             self._scans.clear()
             self._groups.clear()
 
+    def looked_at(self) -> Mapping[str, Sequence[str]]:
+        """Return the directories that were listed, and the names in them whose files were looked at."""
+        with self._lock:
+            found = {path: list(listing.entries) for path, listing in self._listings.items()}
+            return found | {path: list(scan.found) for path, scan in self._scans.items()}
+
     # The protocol of a tree.
 
     def entry(self, path: str) -> Entry | None:

@@ -40,7 +40,7 @@ def find_build_file(
     if inside and context is not None:
         return _inside(context, file)
     if file is not None:
-        return _given(context, file, cwd or os.getcwd())
+        return _given(build_file_places(context, file, cwd=cwd), file)
     if context is None:
         raise NotFound("there is no build file", hint="name it with -f FILE")
     root = _open_context(context)
@@ -68,6 +68,25 @@ def _inside(context: str, file: str | None) -> FoundFile:
     if file is not None:
         raise NotFound(f"the context has no build file {file}", hint=_nearest(names, os.path.basename(file)))
     raise NotFound(f"the context has no build file (looked for {', '.join(BUILD_FILES)})", hint=_nearest(names))
+
+
+def build_file_places(context: str | None, file: str | None = None, *, cwd: str | None = None) -> list[str]:
+    """Give the paths at which `find_build_file` looks, in this order, where the context is of this machine."""
+    if file is None:
+        return [] if context is None else [f"{context}/{name}" for name in BUILD_FILES]
+    cwd = cwd or os.getcwd()
+    candidates = [os.path.join(cwd, file)]
+    if context is not None and not os.path.isabs(file):
+        candidates.append(os.path.join(cwd, context, file))
+    return candidates
+
+
+def ignore_file_places(context: str, build_file: str | None = None, ignore_file: str = "") -> list[str]:
+    """Give the paths at which `find_ignore` looks, in this order, where the context is of this machine."""
+    if ignore_file:
+        return [ignore_file]
+    beside = [f"{build_file}.dockerignore"] if build_file else []
+    return beside + [f"{context}/{name}" for name in IGNORE_FILES]
 
 
 def include_reader(directory: str) -> Callable[[str], tuple[str, bytes]]:
@@ -131,10 +150,7 @@ def _patterns(name: str, data: bytes) -> IgnorePatterns:
     return IgnorePatterns(data.decode("utf-8", "surrogateescape").replace("\r\n", "\n").split("\n"), name=name)
 
 
-def _given(context: str | None, file: str, cwd: str) -> FoundFile:
-    candidates = [os.path.join(cwd, file)]
-    if context is not None and not os.path.isabs(file):
-        candidates.append(os.path.join(cwd, context, file))
+def _given(candidates: Sequence[str], file: str) -> FoundFile:
     for path in candidates:
         data = _read(path)
         if data is not None:

@@ -7,7 +7,6 @@ id until the file is known to be on the disk, as that of a layer does.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import time
 from typing import TYPE_CHECKING, NamedTuple, cast
@@ -96,6 +95,8 @@ class Blobs:
 
     def problem(self, blob: StoredBlob) -> str:
         """Read a blob whole; what is wrong with it, "" if nothing is."""
+        import hashlib
+
         hashed = hashlib.new(blob.digest.partition(":")[0])
         size = 0
         try:

@@ -141,6 +141,7 @@ def trim(store: Store, living: dict[str, int], *, everything: bool = False, dry_
     freed = trim_logs(store.path("logs"), living, most=logs, oldest=oldest, dry_run=dry_run)
     if not dry_run:
         store.selections.trim()
+    freed += trim_files(store.path("repeat"), most=contexts, dry_run=dry_run)
     return freed + trim_files(store.path("stat-cache"), most=contexts, dry_run=dry_run)
 
 

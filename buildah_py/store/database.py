@@ -6,9 +6,9 @@ One connection serves all threads of a process, one at a time. WAL mode lets sev
 
 from __future__ import annotations
 
+import _sqlite3  # what `sqlite3` adds, such as dates, takes a millisecond
 import contextlib
 import os
-import sqlite3
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -226,8 +226,8 @@ class Database:
         self._lock = threading.RLock()
         self._depth = 0
         try:
-            self._connection = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
-        except sqlite3.Error as error:
+            self._connection = _sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
+        except _sqlite3.Error as error:
             raise _translate(error, path) from error
         try:
             self._patiently(lambda: self._connection.execute("PRAGMA journal_mode=WAL"))
@@ -236,7 +236,7 @@ class Database:
             self._prepare_schema()
         except BaseException as error:
             self._connection.close()
-            if isinstance(error, sqlite3.Error):
+            if isinstance(error, _sqlite3.Error):
                 raise _translate(error, path) from error
             raise
 
@@ -256,13 +256,13 @@ class Database:
                 self._connection.execute(statement)
             self._connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
 
-    def _patiently(self, execute: Callable[[], sqlite3.Cursor]) -> sqlite3.Cursor:
+    def _patiently(self, execute: Callable[[], _sqlite3.Cursor]) -> _sqlite3.Cursor:
         since = time.monotonic()
         told = False
         while True:
             try:
                 return execute()
-            except sqlite3.OperationalError as error:
+            except _sqlite3.OperationalError as error:
                 if not _is_busy(error) or time.monotonic() - since > _BUSY_SECONDS:
                     raise
             if self._cancelled():
@@ -289,7 +289,7 @@ class Database:
                 self._depth -= 1
                 if self._depth == 0:
                     self._connection.execute("COMMIT")
-            except sqlite3.Error as error:
+            except _sqlite3.Error as error:
                 if self._depth == 0 and self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
                 raise _translate(error, self.path) from error
@@ -299,7 +299,7 @@ class Database:
         with self._lock:
             try:
                 return self._connection.execute(sql, parameters).fetchall()
-            except sqlite3.Error as error:
+            except _sqlite3.Error as error:
                 raise _translate(error, self.path) from error
 
     def change(self, sql: str, parameters: Sequence[object] = ()) -> int:
@@ -307,7 +307,7 @@ class Database:
         with self._lock:
             try:
                 return self._patiently(lambda: self._connection.execute(sql, parameters)).rowcount
-            except sqlite3.Error as error:
+            except _sqlite3.Error as error:
                 raise _translate(error, self.path) from error
 
     def change_many(self, sql: str, rows: Sequence[Sequence[object]]) -> int:
@@ -315,7 +315,7 @@ class Database:
         with self._lock:
             try:
                 return self._patiently(lambda: self._connection.executemany(sql, rows)).rowcount
-            except sqlite3.Error as error:
+            except _sqlite3.Error as error:
                 raise _translate(error, self.path) from error
 
     def close(self) -> None:
@@ -329,14 +329,14 @@ def statements(version: int = 0, to: int = SCHEMA_VERSION) -> list[str]:
     return [text for form in _FORMATS[version:to] for text in form.split(";\n") if text.strip()]
 
 
-def _is_busy(error: sqlite3.Error) -> bool:
-    return isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
+def _is_busy(error: _sqlite3.Error) -> bool:
+    return isinstance(error, _sqlite3.OperationalError) and "locked" in str(error)
 
 
-def _translate(error: sqlite3.Error, path: str) -> StoreError:
+def _translate(error: _sqlite3.Error, path: str) -> StoreError:
     if _is_busy(error):
         return StoreError(f"{path} stayed locked for {_BUSY_SECONDS} s", hint="is another pybuild stuck?")
-    if isinstance(error, sqlite3.IntegrityError):
+    if isinstance(error, _sqlite3.IntegrityError):
         return StoreError(f"{path}: something that was to be used was removed meanwhile ({error})", hint="try again")
     if "full" in str(error) or is_lacking(os.path.dirname(path)):
         return no_space(os.path.dirname(path))

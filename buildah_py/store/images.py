@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import time
 from typing import TYPE_CHECKING, NamedTuple, cast
 
+from buildah_py.checksum import sha256_hex
 from buildah_py.errors import StoreError
 from buildah_py.image import media_types
 
@@ -96,7 +96,7 @@ class Images:
         if len(rows) != 1:
             return None
         found = self._image(rows[0])
-        if "sha256:" + hashlib.sha256(found.config).hexdigest() != found.id:
+        if "sha256:" + sha256_hex(found.config) != found.id:
             raise StoreError(
                 f"the config of image {found.id} is damaged",
                 hint="`pybuild fsck --repair` removes it; then build again",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import threading
 from typing import TYPE_CHECKING
@@ -67,6 +66,8 @@ class Inventories:
         try:
             with open(self._path(diff_id), "rb") as file:
                 data = file.read()
+            import hashlib
+
             self._compare(diff_id, hashlib.sha256(data).hexdigest())
         except (OSError, ArchiveError) as error:
             raise _damaged(diff_id, error) from error
@@ -74,6 +75,8 @@ class Inventories:
 
     def entries(self, diff_id: str) -> Iterator[Entry]:
         """Yield the entries of the layer's inventory one by one, for whoever does not need them together."""
+        import hashlib
+
         from buildah_py.layers.inventory import read_entries
 
         with self._lock:
@@ -130,6 +133,8 @@ def _damaged(diff_id: str, error: OSError | ArchiveError) -> StoreError:
 
 def write(path: str, inventory: Inventory) -> str:
     """Write an inventory; the sha256 of the file in hex."""
+    import hashlib
+
     hashed = hashlib.sha256()
     with open(path, "wb") as file:
         for part in inventory.parts():

@@ -8,13 +8,13 @@ that after a power cut nothing half-written is used.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import time
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from buildah_py import meter
+from buildah_py.checksum import sha256_hex
 from buildah_py.errors import ArchiveError
 from buildah_py.layers import PATCH, TAR
 from buildah_py.store.disk_usage import disk_usage, remove_tree
@@ -198,7 +198,7 @@ class Layers:
         """Write the row of a layer whose directory is in its place and was found to be whole."""
         home = self.home(diff_id)
         with open(os.path.join(home, INVENTORY), "rb") as file:
-            written = hashlib.sha256(file.read()).hexdigest()
+            written = sha256_hex(file.read())
         packed = self.packed(diff_id)
         base = packed.base or None if packed is not None else None
         if packed is not None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import hashlib
 import os
 import re
 import threading
@@ -16,6 +15,7 @@ import time
 from typing import TYPE_CHECKING
 
 from buildah_py import debug
+from buildah_py.checksum import sha256_hex
 from buildah_py.errors import Interrupted
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def named_lock(
     Yields true where somebody else held it first. Waits without end, but for `cancelled()`, which raises Interrupted;
     `waiting` is called once when that has taken a second.
     """
-    path = os.path.join(directory, hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest())
+    path = os.path.join(directory, sha256_hex(name.encode("utf-8", "surrogateescape")))
     kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     since: float | None = time.monotonic()
     waited = False

@@ -5,11 +5,11 @@ Each row is sealed with a digest of all that it says, so that one in which anyth
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from typing import TYPE_CHECKING, NamedTuple, cast
 
+from buildah_py.checksum import sha256_hex
 from buildah_py.errors import CacheError
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ class Records:
 
 
 def _seal(key: str, diff_id: str, data: bytes) -> str:
-    return hashlib.sha256(b"\0".join((key.encode(), diff_id.encode(), data))).hexdigest()
+    return sha256_hex(b"\0".join((key.encode(), diff_id.encode(), data)))
 
 
 def _stored(row: tuple[object, ...]) -> StoredRecord:

@@ -27,18 +27,20 @@ def main() -> int:
     options = parser.parse_args()
     started = time.monotonic()
     seeds = range(options.seed, options.seed - (-options.histories // BLOCK))
-    builds = hits = failed = 0
+    builds = hits = answers = failed = 0
     work = [(seed, Manner(options.edits, not options.no_shrink, options.known, options.watched)) for seed in seeds]
     with multiprocessing.get_context("spawn").Pool(options.jobs, maxtasksperchild=20) as pool:
-        for done, (seed, compared, observed, found) in enumerate(pool.imap(block, work), 1):
-            builds += compared
-            hits += observed
-            if found:
+        for done, found in enumerate(pool.imap(block, work), 1):
+            builds += found.builds
+            hits += found.observed
+            answers += found.answered
+            if found.wrong:
                 failed += 1
-                print(f"seed {seed}:\n{found}\n", flush=True)
+                print(f"seed {found.seed}:\n{found.wrong}\n", flush=True)
             if done % 4 == 0 or done == len(work):
-                count = f"{done * BLOCK} histories, {builds} builds, {hits} observed hits, {failed} blocks with faults"
-                print(f"{count}, {time.monotonic() - started:.0f} s; next --seed {seed + 1}", flush=True)
+                count = f"{done * BLOCK} histories, {builds} builds, {hits} observed hits, {answers} answered commands"
+                went = f"{failed} blocks with faults, {time.monotonic() - started:.0f} s"
+                print(f"{count}, {went}; next --seed {found.seed + 1}", flush=True)
     return 1 if failed else 0
 
 

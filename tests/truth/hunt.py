@@ -54,12 +54,22 @@ def hunt(world: World, seed: int, *, histories: int, manner: Manner | None = Non
     seeded(seed)(chosen(given(chosen_histories)(play)))()
 
 
-def block(work: tuple[int, Manner]) -> tuple[int, int, int, str]:
-    """Hunt with a seed: the seed, how many builds were compared, how many hits were observed, what went wrong."""
+class Found(NamedTuple):
+    """What came of a seed: how many builds were compared, how many hits were observed, how many commands answered."""
+
+    seed: int
+    builds: int
+    observed: int
+    answered: int
+    wrong: str
+
+
+def block(work: tuple[int, Manner]) -> Found:
+    """Hunt with a seed."""
     seed, manner = work
     with World() as world:
         try:
             hunt(world, seed, histories=BLOCK, manner=manner)
         except WrongError as error:
-            return seed, world.builds, world.observed, str(error)
-        return seed, world.builds, world.observed, ""
+            return Found(seed, world.builds, world.observed, world.answered, str(error))
+        return Found(seed, world.builds, world.observed, world.answered, "")

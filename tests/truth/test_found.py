@@ -226,6 +226,12 @@ def test_owner_and_mode_of_a_cache_mount_that_was_used_otherwise(world: World) -
     )
 
 
+def test_a_directory_that_cannot_be_made(world: World) -> None:
+    build = Build(lines("FROM base", "RUN touch /fresh", "WORKDIR /fresh"))
+    assert not world.act(build), "an error of the build file, cached or not"
+    assert not world.act(build)
+
+
 # What the store itself says afterwards
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from unittest import mock
@@ -18,13 +20,16 @@ from buildah_py.api import opening
 from buildah_py.api.build import build
 from buildah_py.api.images import remove_image
 from buildah_py.api.output_options import OutputOptions
-from buildah_py.api.request import BuildRequest
+from buildah_py.api.request import BuildRequest, BuildResult
 from buildah_py.api.reuse import ReuseOptions
 from buildah_py.errors import BuildFileError, Interrupted, NotFound, PybuildError, SourceError, StepFailed
 from buildah_py.frozen import replace
 from buildah_py.layers.entry import SECOND
 from buildah_py.progress import events
 from buildah_py.query.fsck import fsck
+from buildah_py.repeat.answer import find_answer
+from buildah_py.repeat.command import CommandLine
+from buildah_py.repeat.saved import identity
 from buildah_py.sandbox import Sandbox
 from buildah_py.sharing.options import CacheOptions
 from buildah_py.store import Store
@@ -50,6 +55,7 @@ if TYPE_CHECKING:
 
     from buildah_py.engine.runner import Observed
     from buildah_py.layers.entry import Entry
+    from buildah_py.repeat.saved import Saved
 
     from .inputs import Action
 
@@ -112,7 +118,7 @@ class World:
         shared = "/dev/shm"
         self._root = tempfile.mkdtemp(prefix="pybuild-truth-", dir=shared if os.access(shared, os.W_OK) else None)
         self._lasting, self._empty, self._template = (os.path.join(self._root, name) for name in ("old", "new", "db"))
-        self._context = os.path.join(self._root, "context")
+        self._context, self._file = (os.path.join(self._root, name) for name in ("context", "Buildfile"))
         self._written: dict[str, Node] = {}
         self._known: dict[tuple[object, ...], Outcome] = {}
         self._played: list[Action] = []
@@ -122,6 +128,8 @@ class World:
         """How many builds were compared."""
         self.observed = 0
         """How many hits there were because of what steps were seen to read."""
+        self.answered = 0
+        """How many commands would have been answered from what they led to before."""
 
     def __enter__(self) -> Self:
         self._held.callback(shutil.rmtree, self._root)
@@ -213,7 +221,8 @@ class World:
         if fresh:
             self._clear(root := self._empty)
         heard = _Steps()
-        with mock.patch.object(build_api, "_recorder", return_value=heard):
+        recorders = itertools.chain([heard], iter(_Steps, None))  # what is built once more tells nobody
+        with mock.patch.object(build_api, "_recorder", side_effect=recorders):
             outcome = self._build(root, what, heard.hear)
         if isinstance(outcome, Failure):
             raise WrongError([outcome.error], (what,))
@@ -282,8 +291,10 @@ class World:
         try:
             if what.base:
                 build(self._request(root, what.base, "onb"), hear)
+            self._write_text(what.text)
             request = replace(
-                self._request(root, what.text, "it"),
+                self._request(root, None, "it"),
+                file=self._file,
                 caching=caching,
                 target=what.target,
                 build_args=_arguments(what),
@@ -298,7 +309,7 @@ class World:
                     rewrite_timestamp=what.rewrite,
                 ),
             )
-            result = build(request, hear)
+            result = build(request, hear) if root == self._empty else self._build_again(request, hear)
         except StepFailed as error:
             return Failure(str(error), error.exit_status == NOT_AS_PROMISED)
         except (BuildFileError, NotFound, SourceError, Interrupted) as error:
@@ -312,7 +323,34 @@ class World:
         with Store(root) as store:
             return read_image(store, result.image, 1, epoch=what.epoch)
 
-    def _request(self, root: str, text: str, name: str) -> BuildRequest:
+    def _build_again(self, request: BuildRequest, hear: Callable[[events.Event], None]) -> BuildResult:
+        """Build, and once more where steps were executed: then all are hits. Raises WrongError.
+
+        What the command would be answered with, if it were asked for on the command line, is what it leads to.
+        """
+        said = repr((request.names, request.target, request.build_args, request.epoch, request.reuse, request.outputs))
+        # Files were written just now, but not while the build goes on; the kernel tells all later changes apart.
+        command = CommandLine(identity((said,), self._context, {}, 0), time.time_ns() + 100_000_000)
+        request = replace(request, command=command)
+        root = request.environ["PYBUILD_ROOT"]
+        result = self._answered(find_answer(root, command.identity), build(request, hear))
+        if result.ran and request.reuse == ReuseOptions(observe=request.reuse.observe):
+            again = build(request, lambda _: None)
+            if (again.image, again.ran) != (result.image, 0):
+                found = f"the same again is {again.image} with {again.ran} steps executed, was {result.image}"
+                raise WrongError([found], (*self._played,))
+            self._answered(find_answer(root, command.identity), again)
+        return result
+
+    def _answered(self, told: Saved | None, result: BuildResult) -> BuildResult:
+        """Compare what a command was answered with, if it was, with what it has led to. Raises WrongError."""
+        if told is not None:
+            self.answered += 1
+            if (told.image, 0) != (result.image, result.ran):
+                raise WrongError([f"answered with {told.image} without a look, is {result.image}"], (*self._played,))
+        return result
+
+    def _request(self, root: str, text: str | None, name: str) -> BuildRequest:
         environ = {"PYBUILD_ROOT": root}
         return BuildRequest(context=self._context, text=text, names=(name,), network="none", environ=environ)
 
@@ -403,6 +441,12 @@ class World:
         shutil.copyfile(self._template, os.path.join(root, "state.db"))
 
     # the context
+
+    def _write_text(self, text: str) -> None:
+        """Make the build file what it is to be, without touching one that stays as it was."""
+        path, data = Path(self._file), text.encode("utf-8", "surrogateescape")
+        if not path.exists() or path.read_bytes() != data:
+            path.write_bytes(data)
 
     def _write_context(self, files: Mapping[str, Node]) -> None:
         """Make the context what it is to be; files that stay as they were are not touched."""

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from buildah_py.engine.ops.op import NOTHING_USED
-from buildah_py.errors import NotFound, PybuildError
+from buildah_py.errors import NotFound
 from buildah_py.layers.entry import DIR
 from buildah_py.layers.stamps import NO_STAMPS
 from buildah_py.layers.tree import resolve
@@ -57,7 +57,10 @@ class WorkdirOp:
                 layout.write(writer)
                 stamps = layout.stamps(now)
             elif existing.kind != DIR:
-                raise PybuildError(f"WORKDIR {self._step.path}: /{path} is there and is not a directory")
+                raise NotFound(
+                    f"WORKDIR {self._step.path}: /{path} is there and is not a directory",
+                    hint="a step before it, or the base image, has made a file of that name",
+                )
             return writer.finish()._replace(stamps=stamps), fs
 
     def _owner(self, view: Tree) -> tuple[int, int]:
