@@ -34,7 +34,8 @@ from buildah_py.engine import Engine
 from buildah_py.engine.runner import Workplace
 from buildah_py.errors import UsageError
 from buildah_py.frozen import replace
-from buildah_py.history.recording import BuildHistory, build_id
+from buildah_py.history.files import build_id
+from buildah_py.history.recording import BuildHistory
 from buildah_py.meter import Listening
 from buildah_py.outputs.target import STDOUT
 from buildah_py.plan import NeedsValue
@@ -59,7 +60,7 @@ if TYPE_CHECKING:
     from buildah_py.plan.steps import Step
     from buildah_py.progress.events import Event
     from buildah_py.registry import RegistryOptions
-    from buildah_py.store import Store
+    from buildah_py.store import LayerProvider, Store
     from buildah_py.transfer.ahead import Ahead
 
 
@@ -81,7 +82,7 @@ class Bake(NamedTuple):
     results: Mapping[str, BuildResult]
 
 
-class _Build(NamedTuple):
+class OpenTarget(NamedTuple):
     """A target with all that its build works with; `number` is its part of the graph."""
 
     item: BakeItem
@@ -133,7 +134,7 @@ def bake(
         remember(counted.history.write_unread(store, main.lasting, error))
 
     with Listening(counted), ExitStack() as stack:
-        builds = list(_opened(items, checked, counted, unread, stack))
+        builds = list(_opened(items, checked, counted, stack, unread=unread))
         done = _Baking(builds, counted, file).run(started, tell, remember)
     seconds = time.monotonic() - started
     for result in done.results.values():
@@ -146,7 +147,7 @@ def bake(
 class _Baking:
     """One bake, with everything open."""
 
-    def __init__(self, builds: Sequence[_Build], counted: _Counted, file: str) -> None:
+    def __init__(self, builds: Sequence[OpenTarget], counted: _Counted, file: str) -> None:
         self._builds = builds
         self._counted = counted
         self._history = counted.history
@@ -206,19 +207,21 @@ class _Baking:
             self._history.nodes = nodes
             for build in self._builds:
                 needed = None if isinstance(plans, NeedsValue) else _needed(self._own(build, plans))
-                own = [node for node in nodes if (node.part == build.number if needed is None else node.index in needed)]
+                own = [
+                    node for node in nodes if (node.part == build.number if needed is None else node.index in needed)
+                ]
                 refuse_what_is_not_allowed(own, build.request)
             refuse_what_cannot_run(nodes, self._builds[0].session)
             if not isinstance(plans, NeedsValue):
                 return plans
             values.append(self._engine.run(nodes, plans.stages, partial(read_value, self._store, plans)))
 
-    def _own(self, build: _Build, plans: Sequence[Plan] | None = None) -> list[Plan]:
+    def _own(self, build: OpenTarget, plans: Sequence[Plan] | None = None) -> list[Plan]:
         """Give the plans of a target."""
         first = sum(len(other.options) for other in self._builds[: build.number])
         return list((plans or self._plans)[first : first + len(build.options)])
 
-    def _exported(self, build: _Build) -> list[Plan]:
+    def _exported(self, build: OpenTarget) -> list[Plan]:
         """Give the plans that a target's images are made of: not those that only others need."""
         return [plan for plan in self._own(build) if plan.platform in build.platforms]
 
@@ -261,7 +264,7 @@ class _Baking:
                 made[build.item.name] = replace(made[build.item.name], descriptor=written)
         return self._done, list(dict.fromkeys(warnings))
 
-    def _images(self, build: _Build, results: Mapping[int, Result]) -> tuple[list[FinishedImage], list[str]]:
+    def _images(self, build: OpenTarget, results: Mapping[int, Result]) -> tuple[list[FinishedImage], list[str]]:
         """Make a target's images; what there is to say of them."""
         found: list[FinishedImage] = []
         warnings: list[str] = []
@@ -348,17 +351,26 @@ def _check_together(items: Sequence[BakeItem], checked: Sequence[_Checked], emit
     if len(writers) > 1:
         raise UsageError(
             f"the targets {' and '.join(writers)} both write to the standard output",
-            hint="give each a file: output = [\"type=tar,dest=FILE\"]",
+            hint='give each a file: output = ["type=tar,dest=FILE"]',
         )
+
+
+def opened_together(
+    items: Sequence[BakeItem], emit: Callable[[Event], None], stack: ExitStack, provider: LayerProvider
+) -> list[OpenTarget]:
+    """Open targets that are only looked at, until `stack` ends; layers come from `provider`."""
+    return list(_opened(items, [_check(item) for item in items], emit, stack, provider=provider))
 
 
 def _opened(
     items: Sequence[BakeItem],
     checked: Sequence[_Checked],
     emit: Callable[[Event], None],
-    unread: Callable[[Store, MainContext, BuildFileError], None],
     stack: ExitStack,
-) -> Iterator[_Build]:
+    *,
+    unread: Callable[[Store, MainContext, BuildFileError], None] = lambda *_: None,
+    provider: LayerProvider | None = None,
+) -> Iterator[OpenTarget]:
     """Open what each target works with: one store, one sandbox, and one of each context."""
     contexts = SeveralContexts()
     from_ = tuple(dict.fromkeys(text for item in items for text in item.request.caching.from_))
@@ -373,6 +385,7 @@ def _opened(
                 one.names,
                 emit,
                 registries=one.registries,
+                provider=provider,
                 unread=unread,
                 within=lead,
             )
@@ -383,14 +396,14 @@ def _opened(
             from buildah_py.transfer.lists import refuse_to_replace
 
             refuse_to_replace(session.worker.store, one.names)
-        names = contexts.add(session.worker.contexts, session.main, session.sources, session.named)
+        names = contexts.add(session.contexts, session.main, session.sources, session.named)
         session = session._replace(worker=session.worker._replace(contexts=contexts))
         part = Part(number, item.name, names, _apart(request, session), request.pull, image_of(item.name))
         options = [
             replace(option, part=part)
             for option in plan_options(replace(request, platform=",".join(platforms[item.name])), session)
         ]
-        yield _Build(item, number, one.given, one.names, one.outputs, session, options, target_platforms(request))
+        yield OpenTarget(item, number, one.given, one.names, one.outputs, session, options, target_platforms(request))
 
 
 def _platforms(items: Sequence[BakeItem]) -> dict[str, list[str]]:

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from buildah_py.bake import entries
 from buildah_py.bake.interpolation import interpolate
 from buildah_py.bake.structured import Member, Members, Node, Number, Replaced, yaml_node
-from buildah_py.bake.targets import Group, Target, distinct
-from buildah_py.bake.targets import ATTRIBUTES
+from buildah_py.bake.targets import ATTRIBUTES, Group, Target, distinct
 from buildah_py.bake.values import ValueFault
 from buildah_py.suggest import did_you_mean
 
@@ -80,7 +79,8 @@ class ComposeFiles:
             extended = self._extended(member.value, found, directory, depth)
             services.append(Member(member.key, _with_directory(extended, directory)))
         secrets = [
-            Member(one.key, _with_secret_directory(one.value, directory)) for one in _map(_get(node, "secrets")).values()
+            Member(one.key, _with_secret_directory(one.value, directory))
+            for one in _map(_get(node, "secrets")).values()
         ]
         own = Node(
             node.place,
@@ -139,7 +139,7 @@ class ComposeFiles:
             inside = posixpath.relpath(posixpath.dirname(where) or ".", directory or ".")
             inside = "" if inside == "." else inside
         else:
-            others, inside = services, ""
+            others, inside = dict(services), ""
         if name not in others:
             wanted.place.fail(f"there is no service `{name}`", did_you_mean(name, others))
         base = self._extended(others[name].value, others, posixpath.join(directory, inside), depth + 1)
@@ -163,9 +163,7 @@ class ComposeFiles:
 
     # targets
 
-    def _target(
-        self, member: Member, secrets: Mapping[str, Member], services: Mapping[str, Member]
-    ) -> Target | None:
+    def _target(self, member: Member, secrets: Mapping[str, Member], services: Mapping[str, Member]) -> Target | None:
         service = member.value
         if service.value is None:
             return None
@@ -181,9 +179,7 @@ class ComposeFiles:
         given = {one.key.value: one.value for one in build.value.items}
         for one in build.value.items:
             if one.key.value not in _BUILD and not one.key.value.startswith("x-"):
-                one.key.place.fail(
-                    f"`{one.key.value}` is not a part of `build`", did_you_mean(one.key.value, _BUILD)
-                )
+                one.key.place.fail(f"`{one.key.value}` is not a part of `build`", did_you_mean(one.key.value, _BUILD))
         reader = _Reader(given)
         for name, attribute in (("dockerfile", "dockerfile"), ("dockerfile_inline", "dockerfile-inline"),
                                 ("target", "target"), ("network", "network")):  # fmt: skip
@@ -381,9 +377,11 @@ def _hosts(node: Node | None) -> dict[str, str]:
         return {key: value or "" for key, value, _ in _pairs(node)}
     found: dict[str, str] = {}
     for item in _list(node):
-        host, separator, address = re.split("([=:])", _text(item, "a host"), maxsplit=1) if re.search(
-            "[=:]", _text(item, "a host")
-        ) else (_text(item, "a host"), "", "")
+        host, separator, address = (
+            re.split("([=:])", _text(item, "a host"), maxsplit=1)
+            if re.search("[=:]", _text(item, "a host"))
+            else (_text(item, "a host"), "", "")
+        )
         if not separator:
             item.place.fail("a host is `name:address`")
         found[host] = address[1:-1] if address.startswith("[") and address.endswith("]") else address
@@ -400,16 +398,7 @@ def _agents(node: Node | None) -> list[entries.Entry]:
 def _attestation(name: str, node: Node | None) -> entries.Entry | None:
     if node is None or node.value is None:
         return None
-    return attestation(name, _text(node, f"`{name}`"))
-
-
-def attestation(name: str, text: str) -> entries.Entry:
-    """Read the value of `sbom` or `provenance`: true, false, or attributes. Raises ValueFault."""
-    if text == "true":
-        return {"type": name}
-    if text == "false":
-        return {"type": name, "disabled": True}
-    return entries.attestation(f"type={name},{text}")
+    return entries.attestation_of(name, _text(node, f"`{name}`"))
 
 
 def _ulimits(node: Node | None) -> list[str]:
@@ -484,7 +473,9 @@ def _changed(node: Node, name: str, change: Callable[[Node], Node]) -> Node:
         return node
     return Node(
         node.place,
-        Members(tuple(Member(one.key, change(one.value)) if one.key.value == name else one for one in node.value.items)),
+        Members(
+            tuple(Member(one.key, change(one.value)) if one.key.value == name else one for one in node.value.items)
+        ),
     )
 
 
@@ -494,7 +485,7 @@ def _with_directory(service: Node, directory: str) -> Node:
         return service
 
     def joined(node: Node) -> Node:
-        if not isinstance(node.value, str) or node.value != _path(node.value) and "://" in node.value:
+        if not isinstance(node.value, str) or (node.value != _path(node.value) and "://" in node.value):
             return node
         is_url = re.match(r"[a-z][a-z0-9+.-]*://|git@|[a-z-]+:[^/]", node.value) and not node.value.startswith(".")
         return node if is_url else Node(node.place, posixpath.join(directory, node.value))
@@ -527,7 +518,9 @@ def _merge(old: Node, new: Node, path: tuple[str, ...]) -> Node:
         return Node(new.place, None) if new.value.node is None else new.value.node
     key = path[-1] if path else ""
     if key == "build":
-        old, new = (_members_of(one.place, {"context": one}) if isinstance(one.value, str) else one for one in (old, new))
+        old, new = (
+            _members_of(one.place, {"context": one}) if isinstance(one.value, str) else one for one in (old, new)
+        )
     if key in _MAPS:
         old, new = (_as_members(one, hosts=key == "extra_hosts") for one in (old, new))
     if isinstance(old.value, Members) and isinstance(new.value, Members):

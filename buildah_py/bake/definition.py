@@ -436,8 +436,13 @@ def _as_value(name: str, target: Target) -> Value:
     items = [
         object_value({key: _entry_value(value) for key, value in {**usual, **entry}.items()}) for entry in found or ()
     ]
-    return list_value(items, items[0].type) if items and all(one.type == items[0].type for one in items) else \
-        tuple_value(items) if items else list_value([], DYNAMIC)
+    return (
+        list_value(items, items[0].type)
+        if items and all(one.type == items[0].type for one in items)
+        else tuple_value(items)
+        if items
+        else list_value([], DYNAMIC)
+    )
 
 
 def _entry_value(value: Any) -> Value:

@@ -28,7 +28,7 @@ def fields(text: str) -> list[str]:
     if len(rows) > 1:
         raise ValueFault(f"`{text}` is more than one line")
     if text and '"' in text.replace('""', "").replace(',"', "").replace('",', "").strip('"'):
-        raise ValueFault(f"`{text}`: quotation marks stand around a whole field", "write \"key=a,b\" for a comma")
+        raise ValueFault(f"`{text}`: quotation marks stand around a whole field", 'write "key=a,b" for a comma')
     return rows[0] if rows else []
 
 
@@ -98,13 +98,26 @@ def attestation(given: str | Mapping[str, Any]) -> Entry:
     return found
 
 
+def attestation_of(name: str, text: str) -> Entry:
+    """Read the value of `sbom` or `provenance`: true, false, or attributes. Raises ValueFault."""
+    if text == "true":
+        return {"type": name}
+    if text == "false":
+        return {"type": name, "disabled": True}
+    return attestation(f"type={name},{text}")
+
+
 def secret(given: str | Mapping[str, Any]) -> Entry:
     """Read a secret: what it is follows from its keys, so that its type is left out."""
     found = _pairs(given) if isinstance(given, str) else _texts(given)
     kind = found.pop("type", "")
     if kind not in ("", "file", "env"):
         raise ValueFault(f"`{kind}` is not a type of secrets", "there are file and env")
-    entry = {"id": found.pop("id", ""), "src": found.pop("source", "") or found.pop("src", ""), "env": found.pop("env", "")}
+    entry = {
+        "id": found.pop("id", ""),
+        "src": found.pop("source", "") or found.pop("src", ""),
+        "env": found.pop("env", ""),
+    }
     found.pop("src", "")
     if found and isinstance(given, str):
         raise ValueFault(f"`{next(iter(found))}` is not a key of secrets", "there are id, src and env")
@@ -125,10 +138,9 @@ def agent(given: str | Mapping[str, Any]) -> Entry:
 def text_of(kind: str, entry: Entry) -> str:
     """Write an entry as the command line of a build takes it."""
     if kind == "agents":
-        return entry["id"] + ("=" + ",".join(entry["paths"]) if entry.get("paths") else "")
+        return f"{entry['id']}={','.join(entry['paths'])}" if entry.get("paths") else str(entry["id"])
     plain = {key: "true" if value is True else value for key, value in entry.items()}
-    ordered = [key for key in ("type", "id") if key in plain]
-    ordered += sorted(key for key in plain if key not in ordered)
+    ordered = sorted(plain, key=lambda key: (key not in ("type", "id"), key))
     return line([f"{key}={plain[key]}" for key in ordered])
 
 

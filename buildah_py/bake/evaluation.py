@@ -172,8 +172,13 @@ class Evaluation:
         found = [Evaluation(self.scope, item).value(expression.each) for item in items]
         if on.type.kind in ("list", "set"):
             of = unify([item.type for item in found])
-            return list_value(found, of) if found and of == found[0].type else list_value(found, found[0].type) \
-                if found else list_value([], DYNAMIC)
+            return (
+                list_value(found, of)
+                if found and of == found[0].type
+                else list_value(found, found[0].type)
+                if found
+                else list_value([], DYNAMIC)
+            )
         return tuple_value(found)
 
     def _unary(self, expression: syntax.Unary) -> Value:

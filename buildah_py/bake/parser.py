@@ -621,10 +621,7 @@ def _stripped(parts: list[_Part]) -> list[_Part]:
     for position, part in enumerate(parts):
         if part.expression is None and not part.word:
             text = part.text.lstrip() if behind else part.text
-            before = any(
-                one.strip.before
-                for one in _next_sequence(parts, position + 1)
-            )
+            before = any(one.strip.before for one in _next_sequence(parts, position + 1))
             if before:
                 text = text.rstrip()
             behind = behind and not text

@@ -10,13 +10,13 @@ from buildah_py.bake.definition import Definition, Evaluated
 from buildah_py.bake.interpolation import read_dotenv
 from buildah_py.bake.parser import parse
 from buildah_py.bake.structured import Members, read_json, read_yaml, yaml_node
-from buildah_py.bake.syntax import Place
-from buildah_py.bake.targets import Group, Target
 from buildah_py.bake.values import ValueFault
 from buildah_py.buildfile.source import Source, decode
 from buildah_py.errors import BuildFileError, NotFound, UsageError
 
 if TYPE_CHECKING:
+    from buildah_py.bake.targets import Group, Target
+    from buildah_py.bake.syntax import Place
     from collections.abc import Callable, Mapping, Sequence
 
     from buildah_py.bake.syntax import Body
@@ -127,7 +127,10 @@ def evaluate_files(sources: Sequence[Source], inputs: Inputs) -> Evaluated:
         shown = ", ".join(source.name for source in sources)
         raise NotFound(f"there are no targets in {shown}", hint='declare one: target "default" { … }')
     return Evaluated(
-        {**groups, **evaluated.groups}, targets, evaluated.variables, tuple(dict.fromkeys([*unknown, *evaluated.unknown]))
+        {**groups, **evaluated.groups},
+        targets,
+        evaluated.variables,
+        tuple(dict.fromkeys([*unknown, *evaluated.unknown])),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 from buildah_py.bake.overriding import Override, matches, override
 from buildah_py.bake.targets import ATTRIBUTES, Group, Target, distinct
@@ -35,13 +35,19 @@ class Baked(NamedTuple):
     asked: tuple[str, ...]
 
 
-def resolve(evaluated: Evaluated, names: Sequence[str], overrides: Sequence[Override]) -> Baked:
-    """Find all that names ask for. Raises NotFound, BuildFileError, UsageError."""
-    return _Resolver(evaluated, overrides).baked(names)
+def resolve(
+    evaluated: Evaluated, names: Sequence[str], overrides: Sequence[Override], *, fetched: bool = False
+) -> Baked:
+    """Find all that names ask for; `fetched` says that paths which begin with cwd:// are others than those without.
+
+    Raises NotFound, BuildFileError, UsageError.
+    """
+    return _Resolver(evaluated, overrides, fetched).baked(names)
 
 
 class _Resolver:
-    def __init__(self, evaluated: Evaluated, overrides: Sequence[Override]) -> None:
+    def __init__(self, evaluated: Evaluated, overrides: Sequence[Override], fetched: bool) -> None:
+        self._fetched = fetched
         self._groups = evaluated.groups
         self._targets = evaluated.targets
         self._overrides = overrides
@@ -83,9 +89,7 @@ class _Resolver:
                 found.append(name)
         return found
 
-    def _members(
-        self, name: str, path: tuple[str, ...], groups: dict[str, Group], place: Place | None
-    ) -> list[str]:
+    def _members(self, name: str, path: tuple[str, ...], groups: dict[str, Group], place: Place | None) -> list[str]:
         """Take a group apart."""
         group = self._groups.get(name)
         if group is None or (path and path[-1] == name):
@@ -126,10 +130,10 @@ class _Resolver:
         for parent in target.list("inherits"):
             found = found.merged(self._inherited(parent, (*path, name), target.at("inherits")))
         found = override(found.merged(target)._replace(name=name, place=target.place), self._overrides)
-        values = {
+        values: dict[str, Any] = {
             key: distinct(ATTRIBUTES[key], value) if isinstance(value, list) else value
             for key, value in found.values.items()
-            if key not in ("inherits",)
+            if key != "inherits"
         }
         if "contexts" in values:
             values["contexts"] = {key: value for key, value in values["contexts"].items() if value}
@@ -143,7 +147,7 @@ class _Resolver:
         for key, value in (("context", context), ("dockerfile", target.text("dockerfile"))):
             if value == "-":
                 self._fail(target.at(key), f"the {key} of `{name}` is the standard input, which several could not read")
-        values["context"] = _cleaned(context.removeprefix(CWD) or ".")
+        values["context"] = _cleaned(context if self._fetched else context.removeprefix(CWD) or ".")
         values["dockerfile"] = target.text("dockerfile") or "Dockerfile"
         values["output"] = _outputs(target)
         return target._replace(values=values)

@@ -105,7 +105,9 @@ class _JsonReader:
             end += 1
         if end > at:
             return Node(Place(self._source, at, end), Number(text[at:end])), end
-        return self._fail(at, "a value is expected here" if char else "the file ends within a value", "this is not JSON")  # type: ignore[no-any-return]
+        return self._fail(
+            at, "a value is expected here" if char else "the file ends within a value", "this is not JSON"
+        )  # type: ignore[no-any-return]
 
     def _string(self, at: int) -> tuple[Node, int]:
         try:
@@ -236,8 +238,12 @@ def _moved(part: Any, place: Place) -> Any:
     if isinstance(part, Place):
         return place
     if isinstance(part, tuple) and type(part).__module__ == syntax.__name__:
-        return type(part)(*(one if name == "value" and isinstance(part, syntax.Literal) else _moved(one, place)
-                            for name, one in zip(part._fields, part, strict=True)))  # type: ignore[attr-defined]
+        return type(part)(
+            *(
+                one if name == "value" and isinstance(part, syntax.Literal) else _moved(one, place)
+                for name, one in zip(part._fields, part, strict=True)
+            )
+        )  # type: ignore[attr-defined]
     return tuple(_moved(one, place) for one in part) if type(part) is tuple else part
 
 
@@ -340,7 +346,7 @@ class _YamlReader:
             return text  # yes, no, on, off: words, as in YAML 1.2
         if tag in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float"):
             value = self._loader.construct_object(found)
-            if isinstance(value, float) and value in (float("inf"), float("-inf")) or value != value:  # noqa: PLR0124
+            if (isinstance(value, float) and value in (float("inf"), float("-inf"))) or value != value:  # noqa: PLR0124
                 return text
             if isinstance(value, float):
                 return Number(repr(value).removesuffix(".0"))

@@ -150,7 +150,9 @@ def attribute(name: str, value: Value) -> Any:
     if kind == "texts":
         items = convert(value, list_of(STRING)).raw
         if any(item.raw is None for item in items):
-            raise ValueFault("a value of the list is null", 'leave it out with a condition: [for x in … : x if x != null]')
+            raise ValueFault(
+                "a value of the list is null", "leave it out with a condition: [for x in … : x if x != null]"
+            )
         return [item.raw for item in items]
     found = {key: item.raw for key, item in convert(value, map_of(STRING)).raw.items()}
     if name not in NULLABLE and None in found.values():

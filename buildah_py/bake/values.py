@@ -284,7 +284,8 @@ def convert(value: Value, to: Type) -> Value:
         if len(to.of) != len(value.raw):
             raise ValueFault(f"{len(to.of)} values are needed, and there are {len(value.raw)}")
         return tuple_value(
-            _inner(item, of, f"value {number}") for number, (item, of) in enumerate(zip(value.raw, to.of, strict=True), 1)
+            _inner(item, of, f"value {number}")
+            for number, (item, of) in enumerate(zip(value.raw, to.of, strict=True), 1)
         )
     if to.kind == "object" and kind in ("map", "object"):
         return _to_object(value, to)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "build": "build an image from a build file (the word may be left out)",
+    "bake": "build the targets of a bake file, all in one graph",
     "run": "run a command in a container of an image",
     "ps": "list containers",
     "logs": "print what a container, or the steps of a build, have printed",
@@ -73,6 +74,7 @@ COMMANDS = {
 
 PRIVILEGED = (
     "build",
+    "bake",
     "run",
     "shell",
     "pull",
@@ -251,7 +253,7 @@ def _dispatch(arguments: list[str]) -> int:
             if os.geteuid() != 0:
                 raise
             # A root who may mount nothing can do all that takes no container.
-    if name == "build" or getattr(args, "quiet", False):
+    if name in ("build", "bake") or getattr(args, "quiet", False):
         return int(module.run(args))
     from buildah_py.cli.waiting import watched
 

@@ -206,7 +206,8 @@ class StepRunner:
     def _keyed(self, node: Node, needed: Mapping[int, Result]) -> _Keyed:
         """Prepare a step; its operation is made once: what its look-up read of a context need not be read again."""
         on = NOTHING if node.parent is None else needed[node.parent]
-        task = Task(self._place(node).worker, node, on, [None if one.node is None else needed[one.node] for one in node.inputs])
+        trees = [None if one.node is None else needed[one.node] for one in node.inputs]
+        task = Task(self._place(node).worker, node, on, trees)
         op = self._ops.get(node.index)
         if op is None:
             op = make_op(task, ahead=self._is_new(node), opened=node.index in self._opened)
@@ -329,7 +330,8 @@ class StepRunner:
         result = self._result(step, record)
         same, reason = why.nearest is not None and why.nearest.about.chain == result.chain, why.reason
         if same:
-            reason += "; same content as before" + ("" if self._place(node).policy.no_cache else ": later steps can hit")
+            cached = not self._place(node).policy.no_cache
+            reason += "; same content as before" + (": later steps can hit" if cached else "")
         self._done(node, events.RAN, reason, started + listening.apart, step.op.usage, same=same)
         return result
 

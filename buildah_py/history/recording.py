@@ -139,7 +139,7 @@ class BuildHistory:
         names: Iterable[str],
         error: BaseException | None = None,
     ) -> str:
-        """Write the record of several builds in one, under the name of the file that describes them, as `write` does."""
+        """Write the record of several builds in one, by the file that describes them, as `write` does."""
         return self._record(store, file, context, records, image, names, error)
 
     def pieces(

@@ -75,8 +75,8 @@ class Node:
     `stage` is the stage's name for people, `number` its place in there from 1, `text` the instruction, `place` where
     that stands (`Buildfile:7`), `shown` the instruction with the values of its variables, `where` its lines,
     `around` what a command behind it would see. `platform` is that of the stage (`linux/arm64`, or where it works for
-    another one `linux/amd64->arm64`) in a build for several, else "", behind the label of its build in a graph of several
-    builds, of which it belongs to number `part`.
+    another one `linux/amd64->arm64`) in a build for several, else "", behind the label of its build in a graph of several builds, of
+    which it belongs to number `part`.
     """
 
     index: int
@@ -215,7 +215,21 @@ class GraphBuilder:
             if known != index:
                 return known
         self.nodes.append(
-            Node(index, step, parent, inputs, stage, number, text, place, shown or text, where, around, platform, part.number)
+            Node(
+                index,
+                step,
+                parent,
+                inputs,
+                stage,
+                number,
+                text,
+                place,
+                shown or text,
+                where,
+                around,
+                platform,
+                part.number,
+            )
         )
         return index
 

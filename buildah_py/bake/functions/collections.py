@@ -177,7 +177,9 @@ def _slice(value: Value, start: Fraction, end: Fraction) -> Value:
 @_add("range", rest=num("params"))
 def _range(*given: Fraction) -> Value:
     if not 1 <= len(given) <= 3:
-        raise ValueFault("it takes one to three numbers", "write range(end), range(start, end) or range(start, end, step)")
+        raise ValueFault(
+            "it takes one to three numbers", "write range(end), range(start, end) or range(start, end, step)"
+        )
     start, end = (Fraction(0), given[0]) if len(given) == 1 else given[:2]
     step = given[2] if len(given) == 3 else Fraction(1 if start <= end else -1)
     if start != end and (not step or (step > 0) is not (end > start)):
@@ -325,4 +327,3 @@ def _setproduct(*values: Value) -> Value:
     found = [tuple_value(one) for one in itertools.product(*lists)]
     of = found[0].type if found else Type("tuple", ())
     return set_value(found, of) if all(value.type.kind == "set" for value in values) else list_value(found, of)
-

@@ -102,7 +102,9 @@ def _csvdecode(value: str) -> Value:
     import io
 
     if '"' in re.sub(r'(?m)(?:^|(?<=,))"(?:[^"]|"")*"(?=,|\r?$)', "", value):
-        raise ValueFault("this is not CSV: a quotation mark stands within a field", "double it, in a field with quotation marks")
+        raise ValueFault(
+            "this is not CSV: a quotation mark stands within a field", "double it, in a field with quotation marks"
+        )
     try:
         rows = [row for row in csv.reader(io.StringIO(value), strict=True) if row]
     except csv.Error as error:

@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
 LIBRARY = Library()
 _add = LIBRARY.add
-_VERB: Final = re.compile(r"%(?P<flags>[-+# 0]*)(?P<width>\d*)(?:\.(?P<precision>\d*))?(?:\[(?P<index>\d+)\])?(?P<verb>.)?", re.DOTALL)
+_VERB: Final = re.compile(
+    r"%(?P<flags>[-+# 0]*)(?P<width>\d*)(?:\.(?P<precision>\d*))?(?:\[(?P<index>\d+)\])?(?P<verb>.)?", re.DOTALL
+)
 _WIDEST: Final = 10_000
 
 

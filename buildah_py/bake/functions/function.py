@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from buildah_py.bake.values import (
@@ -21,6 +20,7 @@ from buildah_py.bake.values import (
 )
 
 if TYPE_CHECKING:
+    from fractions import Fraction
     from collections.abc import Callable
 
     from buildah_py.bake import syntax

@@ -151,7 +151,9 @@ def _category(name: str, pattern: str) -> str:
             found.append(f"\\U{start:08x}-\\U{code - 1:08x}")
             start = None
     if not found:
-        raise ValueFault(f"`{pattern}`: the class {name} is not known", "there are categories, such as L, Lu, N, P, S, Z")
+        raise ValueFault(
+            f"`{pattern}`: the class {name} is not known", "there are categories, such as L, Lu, N, P, S, Z"
+        )
     return "".join(found)
 
 
@@ -263,4 +265,3 @@ def _regex_replace(value: str, pattern: str, replacement: str) -> str:
         found += [value[at : one.start()], expand(one)]
         at = one.end()
     return "".join([*found, value[at:]])
-

@@ -35,8 +35,8 @@ def _read(stamp: str) -> datetime:
         offset = timedelta(hours=int(hours), minutes=int(minutes))
         zone = timezone(-offset if found[8][0] == "-" else offset)
     try:
-        parts = [int(part) for part in found.groups()[:6]]
-        return datetime(*parts[:6], int(f"{found[7] or '.'}000000"[1:7]), zone)  # type: ignore[arg-type, misc]
+        year, month, day, hour, minute, second = (int(part) for part in found.groups()[:6])
+        return datetime(year, month, day, hour, minute, second, int(f"{found[7] or '.'}000000"[1:7]), zone)
     except ValueError as error:
         raise ValueFault(f"`{stamp}` is not a time: {error}") from None
 
