@@ -32,7 +32,7 @@ from buildah_py.api.request import BuildResult
 from buildah_py.contexts.several import SeveralContexts
 from buildah_py.engine import Engine
 from buildah_py.engine.runner import Workplace
-from buildah_py.errors import UsageError
+from buildah_py.errors import PybuildError, UsageError
 from buildah_py.frozen import replace
 from buildah_py.history.files import build_id
 from buildah_py.history.recording import BuildHistory
@@ -67,13 +67,14 @@ if TYPE_CHECKING:
 class BakeItem(NamedTuple):
     """A target to be built: it stands behind those that it `takes`, whose results are contexts of it.
 
-    One that is not `exported` is there for others alone.
+    One that is not `exported` is there for others alone. `explain` says of an error in the request where that stands.
     """
 
     name: str
     request: BuildRequest
     takes: tuple[str, ...] = ()
     exported: bool = True
+    explain: Callable[[UsageError], PybuildError] = lambda error: error
 
 
 class Bake(NamedTuple):
@@ -96,6 +97,7 @@ class OpenTarget(NamedTuple):
 
     @property
     def request(self) -> BuildRequest:
+        """Give what is asked for."""
         return self.item.request
 
 
@@ -324,12 +326,18 @@ def _needed(plans: Sequence[Plan]) -> frozenset[int]:
 
 def _check(item: BakeItem) -> _Checked:
     """Check what a target asks for before anything is built. Raises UsageError, OutputError."""
+    try:
+        return _check_request(item.request, item.exported)
+    except UsageError as error:
+        raise item.explain(error) from error
+
+
+def _check_request(request: BuildRequest, exported: bool) -> _Checked:
     from buildah_py.api.rights import check_rights, refuse_deletion
 
-    request = item.request
-    given = tuple(dict.fromkeys(map(full_name, request.names))) if item.exported else ()
+    given = tuple(dict.fromkeys(map(full_name, request.names))) if exported else ()
     options, platforms = request.outputs, target_platforms(request)
-    outputs = read_outputs(options, names=given, epoch=request.epoch, platforms=platforms) if item.exported else []
+    outputs = read_outputs(options, names=given, epoch=request.epoch, platforms=platforms) if exported else []
     check_rights(request.allow)
     refuse_deletion(outputs, request)
     registries = meant_for_pushes(request.registries, outputs, given)

@@ -188,16 +188,16 @@ def _outputs(target: Target) -> list[dict[str, str]]:
     """Give the outputs of a target with what `--push` and `--load` add, where that goes together."""
     found = [dict(one) for one in target.list("output")]
     types = [one["type"] for one in found]
+    if target.values.get("load!"):
+        to_engine = any(one["type"] == "docker" and not one.get("dest") for one in found)
+        if not to_engine and not any(kind in ("local", "tar", "cacheonly") for kind in types):
+            found.append({"type": "docker"})
     if target.values.get("push!"):
         for one in found:
             if one["type"] == "image":
                 one["push"] = "true"
         if not any(kind in (*_NOT_PUSHED, "image", "registry") for kind in types):
             found.append({"type": "image", "push": "true"})
-    if target.values.get("load!"):
-        to_engine = any(one["type"] == "docker" and not one.get("dest") for one in found)
-        if not to_engine and not any(kind in ("local", "tar", "cacheonly") for kind in types):
-            found.append({"type": "docker"})
     return found
 
 

@@ -175,7 +175,7 @@ def _overrides(args: argparse.Namespace) -> list[Override]:
     if args.pull != "missing":
         short.append(("pull", "true" if args.pull == "always" else "false"))
     short += [("attest", text) for text in args.attest]
-    for name in ("provenance", "sbom"):
+    for name in ("sbom", "provenance"):
         if value := getattr(args, name):
             short.append(("attest", text_of("attestations", attestation_of(name, value))))
     if call := "check" if args.check else args.call:
@@ -289,6 +289,7 @@ def _items(work: _Work) -> list[BakeItem]:
     """Put targets in the order in which they are built."""
     from buildah_py.api.bake import BakeItem
     from buildah_py.bake.resolving import TARGET, build_order
+    from buildah_py.cli.bake_requests import fault
 
     targets = work.baked.targets
     return [
@@ -301,6 +302,7 @@ def _items(work: _Work) -> list[BakeItem]:
                 if value.startswith(TARGET)
             ),
             name in work.baked.asked,
+            partial(fault, targets[name]),
         )
         for name in build_order(targets)
     ]
@@ -321,7 +323,6 @@ def _changed(args: argparse.Namespace, work: _Work, items: list[BakeItem]) -> li
 
             asked = _files(args, "")._replace(directory=directory)
             file = read_bake(asked, os.environ, _no_store, NOWHERE)
-            _, names = _words(args.targets)
             known = {*file.evaluated.targets, *file.evaluated.groups}
             wanted = [item.name for item in items if item.exported and item.name in known]
             overrides = _overrides(args)

@@ -75,7 +75,7 @@ def request_of(target: Target, home: Home, options: Sequence[str], images: Mappi
     except UsageError as error:
         raise fault(target, error) from error
     if inline := target.text("dockerfile-inline"):
-        request = replace(request, text=inline, file=None)
+        request = replace(request, text=inline, file=f"{target.name}.dockerfile-inline")
     call = target.text("call").replace("lint", "check", 1)
     return Asked(request, call or _BUILD, tuple(getattr(args, "notes", ())))
 

@@ -372,7 +372,11 @@ def look_at(call: str, request: BuildRequest, answer: Callable[[dict[str, Any]],
     with (
         agents_of(request) as agents,
         opened(
-            request.context, request.file, request.environ, reach=reach_of(request, agents, readers_of(request))
+            request.context,
+            request.file,
+            request.environ,
+            reach=reach_of(request, agents, readers_of(request)),
+            text=request.text,
         ) as main,
     ):
         try:
