@@ -51,7 +51,7 @@ def _git(*arguments: str, environ: Mapping[str, str] | None = None) -> bytes:
     if done.returncode:
         said = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["git failed"]
         raise NotFound(
-            f"--changed-since: {said[-1]}", hint="name a commit, branch or tag of this directory's repository"
+            f"--changed-since: git says: {said[-1]}", hint="name a commit, branch or tag of this directory's repository"
         )
     return done.stdout
 

@@ -123,7 +123,7 @@ def evaluate_files(sources: Sequence[Source], inputs: Inputs) -> Evaluated:
     evaluated = Definition(bodies, inputs.environ, inputs.builtins, inputs.variables).evaluated()
     for name, target in evaluated.targets.items():
         targets[name] = targets[name].merged(target) if name in targets else target
-    if not targets and not groups and not compose:
+    if not (targets or groups or evaluated.groups or compose):
         shown = ", ".join(source.name for source in sources)
         raise NotFound(f"there are no targets in {shown}", hint='declare one: target "default" { … }')
     return Evaluated(

@@ -91,7 +91,8 @@ class Target(NamedTuple):
         """Put another one's attributes over these."""
         values, places = dict(self.values), dict(self.places)
         for name, value in other.values.items():
-            values[name] = _merged(ATTRIBUTES[name], values.get(name), value)
+            known = ATTRIBUTES.get(name)  # what the command line switches on is none
+            values[name] = _merged(known, values.get(name), value) if known is not None else value
             if name in other.places:
                 places[name] = other.places[name]
         return Target(self.name, values, places, self.place or other.place)

@@ -47,7 +47,11 @@ def answer(case: dict[str, Any], directory: Path) -> tuple[str | None, str]:
     before = Path.cwd()
     os.chdir(directory)
     try:
-        with mock.patch.dict(os.environ, CASES.environ_of(case), clear=True), redirect_stdout(out), redirect_stderr(err):
+        with (
+            mock.patch.dict(os.environ, CASES.environ_of(case), clear=True),
+            redirect_stdout(out),
+            redirect_stderr(err),
+        ):
             try:
                 bake.run(parser.parse_args(arguments))
             except PybuildError as error:
