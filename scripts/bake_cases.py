@@ -3,8 +3,10 @@
     scripts/run python scripts/bake_cases.py BUILDX [--write | --each N]
 
 BUILDX is the plugin, such as /usr/libexec/docker/cli-plugins/docker-buildx. It needs no daemon for --print and --list.
-With --each, each Nth case is asked about. With --write its answers are written down instead. Each case has `files` by name, `args`, `env`; `expected` is what buildx
-prints, of an `expression` its value, null where it fails. A case with `pybuild` is one where pybuild answers that instead, for the reason in `because`.
+With --each, each Nth case is asked about. With --write its answers are written down instead.
+
+Each case has `files` by name, `args`, `env`; `expected` is what buildx prints, of an `expression` its value, null
+where it fails. A case with `pybuild` is one where pybuild answers that instead, for the reason in `because`.
 """
 
 from __future__ import annotations
@@ -49,7 +51,7 @@ def ask(buildx: str, case: dict[str, Any]) -> str | None:
     with tempfile.TemporaryDirectory() as directory:
         arguments = laid_out(case, Path(directory))
         environ = {**environ_of(case), "BUILDX_CONFIG": f"{directory}.config"}
-        done = subprocess.run(  # noqa: S603
+        done = subprocess.run(
             [buildx, "bake", *arguments], cwd=directory, env=environ, capture_output=True, check=False
         )
         return answer_of(case, done.stdout.decode("utf-8", "replace")) if done.returncode == 0 else None
@@ -76,13 +78,13 @@ def main() -> int:
             if write:
                 case["expected"] = answer
             elif case["expected"] != answer:
-                print(f"{name}: {case.get('title') or case['expression']}: buildx says {answer!r}")
+                sys.stdout.write(f"{name}: {case.get('title') or case['expression']}: buildx says {answer!r}\n")
                 status = 1
         if write:
             (CASES / name).write_text(
                 "[\n" + ",\n".join(json.dumps(case, ensure_ascii=False) for case in cases) + "\n]\n", encoding="utf-8"
             )
-        print(f"{name}: {len(cases)} cases")
+        sys.stdout.write(f"{name}: {len(cases)} cases\n")
     return status
 
 

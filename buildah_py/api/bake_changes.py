@@ -100,7 +100,7 @@ def _digests(items: Sequence[BakeItem]) -> dict[str, str]:
 
 
 def _node(step: DryStep, before: Sequence[str]) -> str:
-    """Digest all that a step's key is made of, with the digests of the steps that it needs in place of their results."""
+    """Digest all that a step's key is made of, with digests of the steps that it needs in place of their results."""
     node = step.node
     needed = [None if one.node is None else before[one.node] for one in node.inputs]
     parent = None if node.parent is None else before[node.parent]

@@ -1,6 +1,7 @@
 """Compose files as bake files: each service with a `build` section is a target, and all of them are the default group.
 
-The sources are docs.docker.com/reference/compose-file/build, and for what becomes of it docs.docker.com/build/bake/compose-file.
+The sources are docs.docker.com/reference/compose-file/build, and for what becomes of it
+docs.docker.com/build/bake/compose-file.
 """
 
 from __future__ import annotations

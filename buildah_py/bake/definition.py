@@ -466,7 +466,7 @@ def _word(expression: Expression) -> str:
         return expression.name
     if isinstance(expression, syntax.Literal) and isinstance(expression.value.raw, str):
         return expression.value.raw
-    expression.place.fail("a parameter's name is a word")
+    raise expression.place.error("a parameter's name is a word")
 
 
 def _name_of(block: Block) -> str:

@@ -303,7 +303,7 @@ def pairs(over: Value, place: Place) -> Iterable[tuple[Value, Value]]:
         return [(item, item) for item in over.raw]
     if over.type.kind in ("map", "object"):
         return [(string(name), item) for name, item in over.raw.items()]
-    place.fail(f"`for` goes over a list, a set, a map or an object, and this is {described(over.type)}")
+    raise place.error(f"`for` goes over a list, a set, a map or an object, and this is {described(over.type)}")
 
 
 def attribute_of(value: Value, name: str) -> Value:

@@ -1,4 +1,7 @@
-"""Parser of HCL's native syntax: a file's text becomes a body (hcl/hclsyntax/spec.md)."""
+"""Parser of HCL's native syntax: a file's text becomes a body (hcl/hclsyntax/spec.md).
+
+Why it is not that of a library stands in docs/bake.md.
+"""
 
 from __future__ import annotations
 
@@ -289,6 +292,7 @@ class Parser:
                 each = self._behind_dot(each, self.take())
             return syntax.Splat(on.place.to(each.place), on, each)
         self.place(dot).fail("a name or a position is expected behind the dot")
+        return None
 
     def _in_brackets(self, on: Expression, bracket: Token) -> Expression:
         def key() -> Expression | None:
@@ -338,6 +342,7 @@ class Parser:
         if kind == "name":
             return self._name(self.take())
         place.fail(f"{self._shown(token)} stands where a value is expected")
+        return None
 
     def _name(self, token: Token) -> Expression:
         place = self.place(token)
@@ -524,6 +529,7 @@ class Parser:
             self._jump(at + 2 + length)
             return chr(int(digits, 16))
         self._place(at, at + 2).fail(f"`\\{char}` is not an escape", 'there are \\n, \\r, \\t, \\", \\\\, \\uNNNN')
+        return None
 
     def _sequence(self, start: int, opening: str) -> _Part:
         """Parse `${…}` or `%{…}` behind its brace."""

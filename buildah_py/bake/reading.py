@@ -15,11 +15,10 @@ from buildah_py.buildfile.source import Source, decode
 from buildah_py.errors import BuildFileError, NotFound, UsageError
 
 if TYPE_CHECKING:
-    from buildah_py.bake.targets import Group, Target
-    from buildah_py.bake.syntax import Place
     from collections.abc import Callable, Mapping, Sequence
 
-    from buildah_py.bake.syntax import Body
+    from buildah_py.bake.syntax import Body, Place
+    from buildah_py.bake.targets import Group, Target
 
 Form = Literal["hcl", "json", "yaml", "compose"]
 STDIN: Final = "-"
@@ -123,7 +122,7 @@ def evaluate_files(sources: Sequence[Source], inputs: Inputs) -> Evaluated:
     evaluated = Definition(bodies, inputs.environ, inputs.builtins, inputs.variables).evaluated()
     for name, target in evaluated.targets.items():
         targets[name] = targets[name].merged(target) if name in targets else target
-    if not (targets or groups or evaluated.groups or compose):
+    if not (targets or groups or compose or any(group.targets for group in evaluated.groups.values())):
         shown = ", ".join(source.name for source in sources)
         raise NotFound(f"there are no targets in {shown}", hint='declare one: target "default" { … }')
     return Evaluated(

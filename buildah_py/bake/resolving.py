@@ -1,4 +1,4 @@
-"""From what files say to what is built: groups taken apart, targets with all that they inherit and that overrides say."""
+"""From what files say to what is built: groups taken apart, targets with what they inherit and what overrides say."""
 
 from __future__ import annotations
 

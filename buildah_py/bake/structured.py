@@ -27,7 +27,7 @@ _EXPONENT: Final = re.compile(r"[-+]?\d+(?:\.\d*)?[eE][-+]?\d+")
 
 
 class Node(NamedTuple):
-    """A value where it stands: `value` is a str, bool, None, a number's text in `Number`, a list of nodes, or members."""
+    """A value where it stands: `value` is a str, bool, None, a number's text, a list of nodes, or members."""
 
     place: Place
     value: Any
@@ -105,9 +105,8 @@ class _JsonReader:
             end += 1
         if end > at:
             return Node(Place(self._source, at, end), Number(text[at:end])), end
-        return self._fail(
-            at, "a value is expected here" if char else "the file ends within a value", "this is not JSON"
-        )  # type: ignore[no-any-return]
+        message = "a value is expected here" if char else "the file ends within a value"
+        raise Place(self._source, at, at + 1).error(message, "this is not JSON")
 
     def _string(self, at: int) -> tuple[Node, int]:
         try:
@@ -241,9 +240,9 @@ def _moved(part: Any, place: Place) -> Any:
         return type(part)(
             *(
                 one if name == "value" and isinstance(part, syntax.Literal) else _moved(one, place)
-                for name, one in zip(part._fields, part, strict=True)
+                for name, one in zip(part._fields, part, strict=True)  # type: ignore[attr-defined]
             )
-        )  # type: ignore[attr-defined]
+        )
     return tuple(_moved(one, place) for one in part) if type(part) is tuple else part
 
 
@@ -263,8 +262,7 @@ def read_yaml(source: Source) -> Body:
                 continue
             known = did_you_mean(name, _PLURALS)
             member.key.place.fail(f"`{name}` is not a part of a bake file", known or f"there are {', '.join(_PLURALS)}")
-        for one in _members(member.value, f"`{name}`"):
-            blocks.append(_yaml_block(kind, one))
+        blocks += [_yaml_block(kind, one) for one in _members(member.value, f"`{name}`")]
     return syntax.Body(settings, tuple(blocks))
 
 

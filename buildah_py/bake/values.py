@@ -189,7 +189,7 @@ def number_text(value: Fraction) -> str:
 
 
 def plain(digits: str, exponent: int) -> str:
-    """Write `0.DIGITS × 10^exponent` without an exponent."""
+    """Write `0.DIGITS * 10^exponent` without an exponent."""
     if exponent <= 0:
         return f"0.{'0' * -exponent}{digits}"
     if exponent >= len(digits):
@@ -198,7 +198,7 @@ def plain(digits: str, exponent: int) -> str:
 
 
 def shortest(value: Fraction, bits: int = _BITS) -> tuple[str, int]:
-    """Return the fewest digits that stand for a positive number, and the exponent of `0.DIGITS × 10^exponent`."""
+    """Return the fewest digits that stand for a positive number, and the exponent of `0.DIGITS * 10^exponent`."""
     exponent = 0
     while value >= Fraction(10) ** exponent:
         exponent += 1

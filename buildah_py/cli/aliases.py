@@ -21,8 +21,8 @@ GROUPS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     },
     "builder": {"build": ("build",), "prune": ("prune", "--cache")},
     "buildx": {
-        "build": ("build",), "b": ("build",), "du": ("du",), "prune": ("prune", "--cache"), "version": ("version",),
-        "inspect": ("info", "--as=inspect"), "ls": ("info", "--as=ls"),
+        "build": ("build",), "b": ("build",), "bake": ("bake",), "f": ("bake",), "du": ("du",),
+        "prune": ("prune", "--cache"), "version": ("version",), "inspect": ("info", "--as=inspect"), "ls": ("info", "--as=ls"),
     },
     "container": {
         "run": ("run",), "ls": ("ps",), "list": ("ps",), "ps": ("ps",), "logs": ("logs",), "exec": ("exec",),
@@ -41,9 +41,7 @@ _OF_FILES: Final = ("makes images of build files", "write it into a build file: 
 _OF_BUILDERS: Final = ("has one builder, which is the command itself", "leave it out: `pybuild build` needs none")
 _OF_MACHINES: Final = ("builds images, and nothing else", "docker or podman does that")
 FOREIGN: Final[dict[str, tuple[str, str]]] = {
-    "bake": ("reads no bake files", "build each target: `pybuild build --target STAGE -t NAME CONTEXT`"),
-    "buildx bake": ("reads no bake files", "build each target: `pybuild build --target STAGE -t NAME CONTEXT`"),
-    "compose": ("reads no compose files", "build each service: `pybuild build -t NAME CONTEXT`"),
+    "compose": ("runs no services", "`pybuild bake` builds those of a Compose file"),
     "buildx imagetools": ("has `manifest` for that", "`pybuild manifest inspect`, `create` and `push`"),
     "imagetools": ("has `manifest` for that", "`pybuild manifest inspect`, `create` and `push`"),
     "buildx history": ("has other words for that", "`pybuild builds`, `pybuild logs`, `pybuild report`"),

@@ -35,7 +35,7 @@ def configure(parser: Parser) -> None:
         metavar="[URL] TARGET",
         nargs="*",
         default=[],
-        help="targets and groups, or patterns of targets; default: `default`. With a URL the definition is taken from there",
+        help="targets, groups, patterns; default: `default`. With the URL of a repository, of its bake file",
     )
     add(
         "-f",
@@ -73,7 +73,7 @@ def configure(parser: Parser) -> None:
         metavar="RIGHT",
         action="append",
         default=[],
-        help="allow targets network.host, security.insecure or ssh, or paths elsewhere: fs=DIR, fs.read=DIR, fs.write=DIR",
+        help="allow network.host, security.insecure, ssh, or paths elsewhere: fs=DIR, fs.read=DIR, fs.write=DIR",
     )
     add("--metadata-file", metavar="FILE", help="write what was made of each target to FILE as JSON")
     add("--report", metavar="FILE", help="write a page about the build to FILE.html, or a summary to FILE.md")

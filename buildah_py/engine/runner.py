@@ -74,8 +74,8 @@ class Workplace(NamedTuple):
 class StepRunner:
     """The scheduler's runner for the nodes of one plan. `hits` and `ran` count the steps so far.
 
-    `records` are those of the steps that are done, by the indices of their nodes. `places` are those of the builds whose
-    nodes these are, by their numbers, all in one store.
+    `records` are those of the steps that are done, by the indices of their nodes. `places` are those of the builds
+    whose nodes these are, by their numbers, all in one store.
     """
 
     def __init__(self, places: Sequence[Workplace], observe: Callable[[Observed], None] | None = None) -> None:

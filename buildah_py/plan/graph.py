@@ -72,11 +72,11 @@ WHOLE = Part()
 class Node:
     """A step with what it runs on and reads; indices point to earlier nodes of the plan.
 
-    `stage` is the stage's name for people, `number` its place in there from 1, `text` the instruction, `place` where
-    that stands (`Buildfile:7`), `shown` the instruction with the values of its variables, `where` its lines,
-    `around` what a command behind it would see. `platform` is that of the stage (`linux/arm64`, or where it works for
-    another one `linux/amd64->arm64`) in a build for several, else "", behind the label of its build in a graph of several builds, of
-    which it belongs to number `part`.
+    `stage` is the stage's name for people, `number` its place in there from 1, `text` the instruction, `place`
+    where that stands (`Buildfile:7`), `shown` the instruction with the values of its variables, `where` its lines,
+    `around` what a command behind it would see. `platform` is that of the stage (`linux/arm64`, or where it works
+    for another one `linux/amd64->arm64`) in a build for several, else "", behind the label of its build in a graph
+    of several builds, of which it belongs to number `part`.
     """
 
     index: int

@@ -55,7 +55,7 @@ def answer(case: dict[str, Any], directory: Path) -> tuple[str | None, str]:
             try:
                 bake.run(parser.parse_args(arguments))
             except PybuildError as error:
-                assert tell(error) == error.exit_status
+                tell(error)
                 return None, err.getvalue()
     finally:
         os.chdir(before)

@@ -5,21 +5,24 @@ from __future__ import annotations
 import json
 import subprocess
 import tarfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from tests.git_server import git, server
 from tests.registry_server import Served, docker_registry
 
-from .conftest import Built
+from .conftest import EXAMPLES, Built
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from .conftest import Pybuild
 
 __all__ = ["docker_registry", "server"]
 pytestmark = pytest.mark.root
+SCHEMAS = Path(__file__).resolve().parents[2] / "docs/schema"
 
 SHARED = """\
 FROM busybox AS common
@@ -162,6 +165,7 @@ def test_a_target_is_the_base_and_the_files_of_others(busybox: Pybuild) -> None:
     assert "echo base" in history
 
 
+# ruff: noqa: E501
 WRONG = (
     ('target "default" {\n  tags = [NOPE]\n}', "docker-bake.hcl:2:11: there is no variable `NOPE`"),
     ('target "default" {\n  tags = {}\n}', "docker-bake.hcl:2:10: `tags`: a list of strings is needed"),
@@ -240,6 +244,9 @@ def test_build_files_can_be_looked_at_for_all_targets(shared: Pybuild) -> None:
     found = json.loads(shared.run("bake", "--call=outline,format=json").stdout)
     assert set(found["target"]) == {"one", "two"}
     assert found["target"]["two"]["name"] == "two"
+    schema = json.loads((SCHEMAS / "bake-call.json").read_text())
+    for call in ("outline", "targets", "graph", "check"):
+        Draft202012Validator(schema).validate(json.loads(shared.run("bake", f"--call={call},format=json").stdout))
     write(shared, 'group "default" { targets = ["a", "b"] }\ntarget "a" { call = "check" }\ntarget "b" {}')
     assert "ask for different things (a: check, b: build)" in bake(shared, status=2).shown
 
@@ -353,3 +360,11 @@ def test_the_file_of_our_own_says_the_same(shared: Pybuild) -> None:
     assert shared.run("bake", "--print").stdout == before
     write(shared, "targets:\n  one:\n    tags: {}\n", "pybuild-bake.yaml")
     assert "pybuild-bake.yaml:3:11: `tags`: a list of strings is needed" in bake(shared, "one", status=None).shown
+
+
+def test_the_example(busybox: Pybuild) -> None:
+    where = ("-f", EXAMPLES / "bake/docker-bake.hcl")
+    context = f"--set=*.context={EXAMPLES / 'bake'}"
+    built = bake(busybox, *where, context, f"--allow=fs.read={EXAMPLES}")
+    assert built.outcomes() == ["RAN"] * 4
+    assert busybox.run("run", "--network=none", "greeting:latest-de").stdout == "hallo\nmade once for all targets\n"

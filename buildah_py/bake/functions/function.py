@@ -20,8 +20,8 @@ from buildah_py.bake.values import (
 )
 
 if TYPE_CHECKING:
-    from fractions import Fraction
     from collections.abc import Callable
+    from fractions import Fraction
 
     from buildah_py.bake import syntax
     from buildah_py.bake.evaluation import Evaluation

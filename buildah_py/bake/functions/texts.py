@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 LIBRARY = Library()
 _add = LIBRARY.add
 _LIST = list_of(STRING)
-_SPACES = " \t\n\v\f\r\x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+_SPACES = " \t\n\v\f\r\x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"
 
 
 def _each(value: str, change: str) -> str:
-    """Change the case of each character by itself; one that would become several stays, or becomes the first of them."""
+    """Change the case of each character by itself; one that would be several stays, or becomes the first of them."""
     found = []
     for char in value:
         new = str(getattr(char, change)())
