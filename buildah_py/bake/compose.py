@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 from buildah_py.bake import entries
 from buildah_py.bake.interpolation import interpolate
-from buildah_py.bake.structured import Member, Members, Node, Number, Replaced, yaml_node
-from buildah_py.bake.targets import ATTRIBUTES, Group, Target, distinct
+from buildah_py.bake.structured import DataMember, DataNode, Members, Number, Replaced, yaml_node
+from buildah_py.bake.targets import ATTRIBUTES, Target, TargetGroup, distinct
 from buildah_py.bake.values import ValueFault
 from buildah_py.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from buildah_py.bake.syntax import Place
+    from buildah_py.bake.syntax import Location
     from buildah_py.buildfile.source import Source
 
-    Read = Callable[[str, Place], Source]
+    Read = Callable[[str, Location], Source]
 
 _BUILD: Final = frozenset({
     "context", "dockerfile", "dockerfile_inline", "args", "target", "cache_from", "cache_to", "secrets", "ssh", "tags",
@@ -47,11 +47,11 @@ class ComposeFiles:
     def __init__(self, environ: Mapping[str, str], read: Read) -> None:
         self._environ = environ
         self._read = read
-        self.unknown: list[tuple[Place, str]] = []
+        self.unknown: list[tuple[Location, str]] = []
 
-    def load(self, sources: Sequence[Source]) -> tuple[list[Group], list[Target]]:
+    def load(self, sources: Sequence[Source]) -> tuple[list[TargetGroup], list[Target]]:
         """Read files, of which later ones come over earlier ones. Raises BuildFileError."""
-        merged: Node | None = None
+        merged: DataNode | None = None
         for source in sources:
             node = self._file(source, "", 0)
             merged = node if merged is None else _merge(merged, node, ())
@@ -67,42 +67,42 @@ class ComposeFiles:
         if not services:
             return [], []
         names = tuple(sorted(target.name for target in targets))
-        return [Group("default", names)], targets
+        return [TargetGroup("default", names)], targets
 
-    def _file(self, source: Source, directory: str, depth: int) -> Node:
+    def _file(self, source: Source, directory: str, depth: int) -> DataNode:
         """Read a file with what it includes; paths in there begin at `directory`."""
         node = self._filled(yaml_node(source))
         if not isinstance(node.value, Members):
             node.place.fail("a Compose file is an object", "write services:")
-        services: list[Member] = []
+        services: list[DataMember] = []
         found = _map(_get(node, "services"))
         for member in found.values():
             extended = self._extended(member.value, found, directory, depth)
-            services.append(Member(member.key, _with_directory(extended, directory)))
+            services.append(DataMember(member.key, _with_directory(extended, directory)))
         secrets = [
-            Member(one.key, _with_secret_directory(one.value, directory))
+            DataMember(one.key, _with_secret_directory(one.value, directory))
             for one in _map(_get(node, "secrets")).values()
         ]
-        own = Node(
+        own = DataNode(
             node.place,
             Members(
                 (
-                    Member(Node(node.place, "services"), Node(node.place, Members(tuple(services)))),
-                    Member(Node(node.place, "secrets"), Node(node.place, Members(tuple(secrets)))),
+                    DataMember(DataNode(node.place, "services"), DataNode(node.place, Members(tuple(services)))),
+                    DataMember(DataNode(node.place, "secrets"), DataNode(node.place, Members(tuple(secrets)))),
                 )
             ),
         )
         includes = _get(node, "include")
         if includes is None:
             return own
-        merged: Node | None = None
+        merged: DataNode | None = None
         for item in includes.value if isinstance(includes.value, list) else [includes]:
             for path in self._paths(item):
                 included = self._include(path, item, directory, depth)
                 merged = included if merged is None else _merge(merged, included, ())
         return own if merged is None else _merge(merged, own, ())
 
-    def _paths(self, item: Node) -> list[Node]:
+    def _paths(self, item: DataNode) -> list[DataNode]:
         if isinstance(item.value, Members):
             path = _get(item, "path")
             if path is None:
@@ -110,7 +110,7 @@ class ComposeFiles:
             return path.value if isinstance(path.value, list) else [path]
         return [item]
 
-    def _include(self, path: Node, item: Node, directory: str, depth: int) -> Node:
+    def _include(self, path: DataNode, item: DataNode, directory: str, depth: int) -> DataNode:
         if depth > _DEEPEST:
             path.place.fail("files include one another without end")
         where = posixpath.join(directory, _text(path, "a path"))
@@ -119,7 +119,7 @@ class ComposeFiles:
         inside = posixpath.join(directory, _text(base, "a path")) if base is not None else posixpath.dirname(where)
         return self._file(source, inside, depth + 1)
 
-    def _extended(self, service: Node, services: Mapping[str, Member], directory: str, depth: int) -> Node:
+    def _extended(self, service: DataNode, services: Mapping[str, DataMember], directory: str, depth: int) -> DataNode:
         extends = _get(service, "extends") if isinstance(service.value, Members) else None
         if extends is None:
             return service
@@ -146,25 +146,27 @@ class ComposeFiles:
         base = self._extended(others[name].value, others, posixpath.join(directory, inside), depth + 1)
         return _merge(_with_directory(base, inside), _without(service, "extends"), ())
 
-    def _filled(self, node: Node) -> Node:
+    def _filled(self, node: DataNode) -> DataNode:
         """Fill in variables of all values."""
         place, value = node
         if isinstance(value, str):
             try:
-                return Node(place, interpolate(value, self._environ))
+                return DataNode(place, interpolate(value, self._environ))
             except ValueFault as fault:
                 raise place.error(fault.message, fault.hint) from None
         if isinstance(value, list):
-            return Node(place, [self._filled(item) for item in value])
+            return DataNode(place, [self._filled(item) for item in value])
         if isinstance(value, Replaced):
-            return Node(place, Replaced(None if value.node is None else self._filled(value.node)))
+            return DataNode(place, Replaced(None if value.node is None else self._filled(value.node)))
         if isinstance(value, Members):
-            return Node(place, Members(tuple(Member(one.key, self._filled(one.value)) for one in value.items)))
+            return DataNode(place, Members(tuple(DataMember(one.key, self._filled(one.value)) for one in value.items)))
         return node
 
     # targets
 
-    def _target(self, member: Member, secrets: Mapping[str, Member], services: Mapping[str, Member]) -> Target | None:
+    def _target(
+        self, member: DataMember, secrets: Mapping[str, DataMember], services: Mapping[str, DataMember]
+    ) -> Target | None:
         service = member.value
         if service.value is None:
             return None
@@ -224,7 +226,7 @@ class ComposeFiles:
         }
         return Target(_name(member.key.value), left, {}, member.key.place)
 
-    def _args(self, reader: _Reader, service: Node) -> dict[str, str]:
+    def _args(self, reader: _Reader, service: DataNode) -> dict[str, str]:
         found: dict[str, str] = {}
         environment = _Reader({"environment": one} if (one := _get(service, "environment")) is not None else {})
         own = environment.map("environment")
@@ -235,7 +237,7 @@ class ComposeFiles:
                 found[key] = known
         return found
 
-    def _contexts(self, node: Node | None, services: Mapping[str, Member]) -> dict[str, str]:
+    def _contexts(self, node: DataNode | None, services: Mapping[str, DataMember]) -> dict[str, str]:
         found: dict[str, str] = {}
         for key, value, place in _pairs(node):
             text = value or ""
@@ -249,8 +251,8 @@ class ComposeFiles:
             found[key] = text
         return found
 
-    def _secrets(self, node: Node | None, secrets: Mapping[str, Member]) -> list[entries.Entry]:
-        found: list[entries.Entry] = []
+    def _secrets(self, node: DataNode | None, secrets: Mapping[str, DataMember]) -> list[entries.EntryFields]:
+        found: list[entries.EntryFields] = []
         for item in _list(node):
             source = _get(item, "source") if isinstance(item.value, Members) else item
             name = _text(source, "a secret")
@@ -266,7 +268,7 @@ class ComposeFiles:
                 found.append({"id": name, "src": _path(_text(file, "a path"))})
         return found
 
-    def _extra(self, node: Node, values: dict[str, Any], image_only: bool) -> None:
+    def _extra(self, node: DataNode, values: dict[str, Any], image_only: bool) -> None:
         """Read `x-bake`."""
         for key, item in _map(node).items():
             if key not in _XBAKE:
@@ -293,14 +295,14 @@ class ComposeFiles:
 class _Reader:
     """The members of a section, read as what they have to be."""
 
-    def __init__(self, given: Mapping[str, Node]) -> None:
+    def __init__(self, given: Mapping[str, DataNode]) -> None:
         self._given = given
 
     def text(self, name: str) -> str | None:
         node = self._given.get(name)
         return None if node is None or node.value is None else _text(node, f"`{name}`")
 
-    def placed(self, name: str) -> list[tuple[str, Place]]:
+    def placed(self, name: str) -> list[tuple[str, Location]]:
         return [(_text(item, f"`{name}`"), item.place) for item in _list(self._given.get(name))]
 
     def texts(self, name: str) -> list[str]:
@@ -314,7 +316,7 @@ class _Reader:
         return {key: value for key, value, _ in _pairs(self._given.get(name))}
 
 
-def _flag(node: Node) -> bool:
+def _flag(node: DataNode) -> bool:
     if isinstance(node.value, bool):
         return node.value
     if str(node.value).lower() in ("true", "false"):
@@ -322,7 +324,7 @@ def _flag(node: Node) -> bool:
     return node.place.fail("this is neither true nor false")
 
 
-def _text(node: Node | None, what: str) -> str:
+def _text(node: DataNode | None, what: str) -> str:
     assert node is not None
     if isinstance(node.value, str):
         return node.value
@@ -333,16 +335,16 @@ def _text(node: Node | None, what: str) -> str:
     return node.place.fail(f"{what} is a text")
 
 
-def _list(node: Node | None) -> list[Node]:
+def _list(node: DataNode | None) -> list[DataNode]:
     if node is None or node.value is None:
         return []
     if not isinstance(node.value, list):
         node.place.fail("this is a list")
-    items: list[Node] = node.value
+    items: list[DataNode] = node.value
     return items
 
 
-def _pairs(node: Node | None) -> list[tuple[str, str | None, Place]]:
+def _pairs(node: DataNode | None) -> list[tuple[str, str | None, Location]]:
     """Read a map, or a list of `key=value`s."""
     if node is None or node.value is None:
         return []
@@ -360,20 +362,20 @@ def _pairs(node: Node | None) -> list[tuple[str, str | None, Place]]:
     ]
 
 
-def _plain(node: Node) -> Any:
+def _plain(node: DataNode) -> Any:
     if isinstance(node.value, Members):
         return {one.key.value: _plain(one.value) for one in node.value.items}
     return _text(node, "an entry")
 
 
-def _read_entry(kind: str, given: Any, place: Place) -> list[entries.Entry]:
+def _read_entry(kind: str, given: Any, place: Location) -> list[entries.EntryFields]:
     try:
         return entries.READERS[kind](given) if given else []
     except ValueFault as fault:
         raise place.error(fault.message, fault.hint) from None
 
 
-def _hosts(node: Node | None) -> dict[str, str]:
+def _hosts(node: DataNode | None) -> dict[str, str]:
     if node is None or isinstance(node.value, Members):
         return {key: value or "" for key, value, _ in _pairs(node)}
     found: dict[str, str] = {}
@@ -389,20 +391,20 @@ def _hosts(node: Node | None) -> dict[str, str]:
     return found
 
 
-def _agents(node: Node | None) -> list[entries.Entry]:
-    found: list[entries.Entry] = []
+def _agents(node: DataNode | None) -> list[entries.EntryFields]:
+    found: list[entries.EntryFields] = []
     for key, value, _ in _pairs(node):
         found.append({"id": key, "paths": [value]} if value else {"id": key})
     return found
 
 
-def _attestation(name: str, node: Node | None) -> entries.Entry | None:
+def _attestation(name: str, node: DataNode | None) -> entries.EntryFields | None:
     if node is None or node.value is None:
         return None
     return entries.attestation_of(name, _text(node, f"`{name}`"))
 
 
-def _ulimits(node: Node | None) -> list[str]:
+def _ulimits(node: DataNode | None) -> list[str]:
     found: list[str] = []
     for key, item in _map(node).items():
         if isinstance(item.value.value, Members):
@@ -415,7 +417,7 @@ def _ulimits(node: Node | None) -> list[str]:
     return found
 
 
-def _size(node: Node) -> str:
+def _size(node: DataNode) -> str:
     """Write a size as docker does: with four digits at most, and a unit of 1024s."""
     text = _text(node, "a size")
     found = _SIZE.fullmatch(text)
@@ -443,7 +445,7 @@ def _path(text: str) -> str:
 # nodes
 
 
-def _get(node: Node | None, name: str) -> Node | None:
+def _get(node: DataNode | None, name: str) -> DataNode | None:
     if node is None or node.value is None:
         return None
     if not isinstance(node.value, Members):
@@ -451,7 +453,7 @@ def _get(node: Node | None, name: str) -> Node | None:
     return next((one.value for one in node.value.items if one.key.value == name), None)
 
 
-def _map(node: Node | None) -> dict[str, Member]:
+def _map(node: DataNode | None) -> dict[str, DataMember]:
     if node is None or node.value is None:
         return {}
     if not isinstance(node.value, Members):
@@ -459,64 +461,64 @@ def _map(node: Node | None) -> dict[str, Member]:
     return {one.key.value: one for one in node.value.items}
 
 
-def _without(node: Node, name: str) -> Node:
+def _without(node: DataNode, name: str) -> DataNode:
     items = tuple(one for one in node.value.items if one.key.value != name)
-    return Node(node.place, Members(items))
+    return DataNode(node.place, Members(items))
 
 
-def _members_of(place: Place, items: Mapping[str, Node]) -> Node:
-    return Node(place, Members(tuple(Member(Node(place, name), value) for name, value in items.items())))
+def _members_of(place: Location, items: Mapping[str, DataNode]) -> DataNode:
+    return DataNode(place, Members(tuple(DataMember(DataNode(place, name), value) for name, value in items.items())))
 
 
-def _changed(node: Node, name: str, change: Callable[[Node], Node]) -> Node:
+def _changed(node: DataNode, name: str, change: Callable[[DataNode], DataNode]) -> DataNode:
     """Change one member of an object, where there is one."""
     if not isinstance(node.value, Members):
         return node
-    return Node(
+    return DataNode(
         node.place,
         Members(
-            tuple(Member(one.key, change(one.value)) if one.key.value == name else one for one in node.value.items)
+            tuple(DataMember(one.key, change(one.value)) if one.key.value == name else one for one in node.value.items)
         ),
     )
 
 
-def _with_directory(service: Node, directory: str) -> Node:
+def _with_directory(service: DataNode, directory: str) -> DataNode:
     """Have the paths of a service's build begin at a directory."""
     if not directory:
         return service
 
-    def joined(node: Node) -> Node:
+    def joined(node: DataNode) -> DataNode:
         if not isinstance(node.value, str) or (node.value != _path(node.value) and "://" in node.value):
             return node
         is_url = re.match(r"[a-z][a-z0-9+.-]*://|git@|[a-z-]+:[^/]", node.value) and not node.value.startswith(".")
-        return node if is_url else Node(node.place, posixpath.join(directory, node.value))
+        return node if is_url else DataNode(node.place, posixpath.join(directory, node.value))
 
-    def contexts(node: Node) -> Node:
+    def contexts(node: DataNode) -> DataNode:
         if not isinstance(node.value, Members):
             return node
-        return Node(node.place, Members(tuple(Member(one.key, joined(one.value)) for one in node.value.items)))
+        return DataNode(node.place, Members(tuple(DataMember(one.key, joined(one.value)) for one in node.value.items)))
 
-    def build(node: Node) -> Node:
+    def build(node: DataNode) -> DataNode:
         if isinstance(node.value, str):
             return joined(node)
         if isinstance(node.value, Members) and _get(node, "context") is None:
-            context = Member(Node(node.place, "context"), Node(node.place, "."))
-            node = Node(node.place, Members((context, *node.value.items)))
+            context = DataMember(DataNode(node.place, "context"), DataNode(node.place, "."))
+            node = DataNode(node.place, Members((context, *node.value.items)))
         return _changed(_changed(node, "context", joined), "additional_contexts", contexts)
 
     return _changed(service, "build", build)
 
 
-def _with_secret_directory(secret: Node, directory: str) -> Node:
+def _with_secret_directory(secret: DataNode, directory: str) -> DataNode:
     if not directory:
         return secret
-    return _changed(secret, "file", lambda node: Node(node.place, posixpath.join(directory, _text(node, "a path"))))
+    return _changed(secret, "file", lambda node: DataNode(node.place, posixpath.join(directory, _text(node, "a path"))))
 
 
-def _merge(old: Node, new: Node, path: tuple[str, ...]) -> Node:
+def _merge(old: DataNode, new: DataNode, path: tuple[str, ...]) -> DataNode:
     """Put a file's values over another's: objects by their keys, lists one behind the other, all else in its place."""
     if isinstance(new.value, Replaced):
-        return Node(new.place, None) if new.value.node is None else new.value.node
+        return DataNode(new.place, None) if new.value.node is None else new.value.node
     key = path[-1] if path else ""
     if key == "build":
         old, new = (
@@ -530,29 +532,29 @@ def _merge(old: Node, new: Node, path: tuple[str, ...]) -> Node:
             name = member.key.value
             value = _merge(items[name].value, member.value, (*path, name)) if name in items else member.value
             if isinstance(value.value, Replaced):
-                value = value.value.node or Node(value.place, None)
-            items[name] = Member(member.key, value)
-        return Node(new.place, Members(tuple(items.values())))
+                value = value.value.node or DataNode(value.place, None)
+            items[name] = DataMember(member.key, value)
+        return DataNode(new.place, Members(tuple(items.values())))
     if isinstance(old.value, list) and isinstance(new.value, list) and key not in ("command", "entrypoint"):
-        return Node(new.place, [*old.value, *new.value])
+        return DataNode(new.place, [*old.value, *new.value])
     return new
 
 
-def _settled(node: Node) -> Node:
+def _settled(node: DataNode) -> DataNode:
     """Leave out what `!reset` takes away, where nothing was merged."""
     value = node.value
     if isinstance(value, Replaced):
-        return Node(node.place, None) if value.node is None else _settled(value.node)
+        return DataNode(node.place, None) if value.node is None else _settled(value.node)
     if isinstance(value, list):
-        return Node(node.place, [_settled(item) for item in value])
+        return DataNode(node.place, [_settled(item) for item in value])
     if isinstance(value, Members):
-        return Node(node.place, Members(tuple(Member(one.key, _settled(one.value)) for one in value.items)))
+        return DataNode(node.place, Members(tuple(DataMember(one.key, _settled(one.value)) for one in value.items)))
     return node
 
 
-def _as_members(node: Node, *, hosts: bool) -> Node:
+def _as_members(node: DataNode, *, hosts: bool) -> DataNode:
     if not isinstance(node.value, list):
         return node
     if hosts:
-        return _members_of(node.place, {key: Node(node.place, value) for key, value in _hosts(node).items()})
-    return _members_of(node.place, {key: Node(place, value) for key, value, place in _pairs(node)})
+        return _members_of(node.place, {key: DataNode(node.place, value) for key, value in _hosts(node).items()})
+    return _members_of(node.place, {key: DataNode(place, value) for key, value, place in _pairs(node)})

@@ -15,7 +15,7 @@ from buildah_py.bake.evaluation import Evaluation, Inner, evaluate
 from buildah_py.bake.functions.library import FUNCTIONS
 from buildah_py.bake.functions.types import type_of
 from buildah_py.bake.overriding import read_variable
-from buildah_py.bake.targets import ATTRIBUTES, Group, Target, attribute
+from buildah_py.bake.targets import ATTRIBUTES, Target, TargetGroup, attribute
 from buildah_py.bake.values import (
     BOOL,
     DYNAMIC,
@@ -40,7 +40,7 @@ from buildah_py.suggest import did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
-    from buildah_py.bake.syntax import Block, Body, Expression, Place, Setting
+    from buildah_py.bake.syntax import Assignment, Body, Expression, HclBlock, Location
 
 NAME: Final = re.compile(r"[a-zA-Z0-9_-]+")
 _MOST_TARGETS: Final = 10_000
@@ -48,7 +48,7 @@ _PSEUDO: Final = ("name", "matrix")
 _KINDS: Final = ("target", "group", "variable", "function")
 
 
-class Listed(NamedTuple):
+class ListedVariable(NamedTuple):
     """A variable as `--list` shows it."""
 
     name: str
@@ -60,16 +60,16 @@ class Listed(NamedTuple):
 class Evaluated(NamedTuple):
     """All that the files say; `unknown` are blocks and attributes that mean nothing, by what they are called."""
 
-    groups: Mapping[str, Group]
+    groups: Mapping[str, TargetGroup]
     targets: Mapping[str, Target]
-    variables: tuple[Listed, ...]
-    unknown: tuple[tuple[Place, str], ...]
+    variables: tuple[ListedVariable, ...]
+    unknown: tuple[tuple[Location, str], ...]
 
 
 class _Unit(NamedTuple):
     """A target to be: its block, the matrix' values, and its name."""
 
-    block: Block
+    block: HclBlock
     values: Mapping[str, Value]
     name: str
 
@@ -86,9 +86,9 @@ class Definition:
     ) -> None:
         self._environ = environ
         self._given = given
-        self._settings: dict[str, Setting] = {}
-        self._blocks: dict[str, list[Block]] = {kind: [] for kind in _KINDS}
-        self._unknown: list[tuple[Place, str]] = []
+        self._settings: dict[str, Assignment] = {}
+        self._blocks: dict[str, list[HclBlock]] = {kind: [] for kind in _KINDS}
+        self._unknown: list[tuple[Location, str]] = []
         for body in bodies:
             self._settings |= body.settings
             for block in body.blocks:
@@ -101,11 +101,11 @@ class Definition:
         self._values: dict[str, Value] = {name: string(value) for name, value in builtins.items()}
         self._busy: list[str] = []
         self._units: dict[str, _Unit] | None = None
-        self._matrices: dict[str, Group] = {}
+        self._matrices: dict[str, TargetGroup] = {}
         self._attributes: dict[tuple[str, str], Any] = {}
 
-    def _named(self, kind: str) -> dict[str, Block]:
-        found: dict[str, Block] = {}
+    def _named(self, kind: str) -> dict[str, HclBlock]:
+        found: dict[str, HclBlock] = {}
         for block in self._blocks[kind]:
             if len(block.labels) != 1:
                 block.place.fail(f"`{kind}` has one name", f'write {kind} "name" {{ … }}')
@@ -132,7 +132,7 @@ class Definition:
 
     # the scope
 
-    def variable(self, name: str, place: Place) -> Value | None:
+    def variable(self, name: str, place: Location) -> Value | None:
         """Give a variable, a global attribute, or all targets or groups."""
         if name in self._values:
             return self._values[name]
@@ -161,7 +161,7 @@ class Definition:
         """List the functions."""
         return sorted({*FUNCTIONS, *self._functions})
 
-    def reference(self, kind: str, name: str, wanted: str, place: Place) -> Value | None:
+    def reference(self, kind: str, name: str, wanted: str, place: Location) -> Value | None:
         """Give a target, or one attribute of it, without asking for other targets."""
         if kind != "target" or name not in self._unit_names():
             return None
@@ -169,7 +169,7 @@ class Definition:
             return self._reference(name, None, place)
         return self._reference(name, wanted, place).raw[wanted] if wanted in (*ATTRIBUTES, "name") else None
 
-    def _once(self, what: str, place: Place, find: Callable[[], Value]) -> Value:
+    def _once(self, what: str, place: Location, find: Callable[[], Value]) -> Value:
         if what in self._busy:
             circle = " → ".join([*self._busy[self._busy.index(what) :], what])
             place.fail(f"`{what}` refers to itself: {circle}")
@@ -192,7 +192,7 @@ class Definition:
                 self._validate(name, block)
         return self._values[name]
 
-    def _value_of(self, name: str, block: Block, setting: Setting | None) -> Value:
+    def _value_of(self, name: str, block: HclBlock, setting: Assignment | None) -> Value:
         """Find a variable's value: of the command line, the environment, a global attribute, or its default."""
         settings = block.body.settings
         for one in settings.values():
@@ -228,7 +228,7 @@ class Definition:
             return json_name, self._environ[json_name]
         return name, self._environ.get(name)
 
-    def _validate(self, name: str, block: Block) -> None:
+    def _validate(self, name: str, block: HclBlock) -> None:
         for validation in block.body.blocks:
             if validation.kind != "validation":
                 self._unknown.append((validation.place, f"blocks `{validation.kind}` of variables"))
@@ -243,14 +243,14 @@ class Definition:
             said = convert(evaluate(message.value, self), STRING).raw if message else "the value is not valid"
             condition.place.fail(f"the variable `{name}` is not valid: {said}")
 
-    def _listed(self, name: str) -> Listed:
+    def _listed(self, name: str) -> ListedVariable:
         settings = self._variables[name].body.settings
         shown = type_of(settings["type"].value) if "type" in settings else None
         described = self._text(settings.get("description"))
         value = self._known(name)
-        return Listed(name, shown, value, described)
+        return ListedVariable(name, shown, value, described)
 
-    def _text(self, setting: Setting | None) -> str:
+    def _text(self, setting: Assignment | None) -> str:
         if setting is None:
             return ""
         value = Evaluation(self).value(setting.value)
@@ -269,7 +269,7 @@ class Definition:
                 block.place.fail(f"the function `{name}` misses `{needed}`", "write params = [a, b] and result = …")
         self._parameters(block)
 
-    def _parameters(self, block: Block) -> tuple[list[str], str]:
+    def _parameters(self, block: HclBlock) -> tuple[list[str], str]:
         settings = block.body.settings
         params = settings["params"].value
         if not isinstance(params, syntax.Tuple):
@@ -278,7 +278,7 @@ class Definition:
         rest = settings.get("variadic_params")
         return names, _word(rest.value) if rest is not None else ""
 
-    def _call(self, block: Block, evaluation: Evaluation, call: syntax.Call) -> Value:
+    def _call(self, block: HclBlock, evaluation: Evaluation, call: syntax.Call) -> Value:
         name = block.labels[0]
         self._check_function(name)
         names, rest = self._parameters(block)
@@ -300,7 +300,7 @@ class Definition:
 
     # groups and targets
 
-    def _group(self, block: Block) -> Group:
+    def _group(self, block: HclBlock) -> TargetGroup:
         name = _name_of(block)
         settings = block.body.settings
         for one in settings.values():
@@ -314,7 +314,7 @@ class Definition:
             except ValueFault as fault:
                 raise expression.place.error(fault.message, fault.hint) from None
             items = [str(item.raw) for item in value.raw or ()]
-        return Group(name, tuple(dict.fromkeys(items)), self._text(settings.get("description")), block.place)
+        return TargetGroup(name, tuple(dict.fromkeys(items)), self._text(settings.get("description")), block.place)
 
     def _targets(self) -> dict[str, _Unit]:
         """Find out which targets there are, by names that tell units of one name apart."""
@@ -331,7 +331,7 @@ class Definition:
                         where = block.body.settings.get("name") or block
                         where.place.fail(f"the matrix makes two targets `{one}`", "use all of its values in `name`")
                 if names != [label]:
-                    self._matrices[label] = Group(label, tuple(names), place=block.place)
+                    self._matrices[label] = TargetGroup(label, tuple(names), place=block.place)
             for unit in units:
                 self._units[f"{unit.name}#{number}"] = unit
         return self._units
@@ -339,7 +339,7 @@ class Definition:
     def _unit_names(self) -> list[str]:
         return list(dict.fromkeys(unit.name for unit in self._targets().values()))
 
-    def _expanded(self, block: Block, label: str) -> Iterator[_Unit]:
+    def _expanded(self, block: HclBlock, label: str) -> Iterator[_Unit]:
         settings = block.body.settings
         if "matrix" not in settings:
             if "name" in settings:
@@ -369,7 +369,7 @@ class Definition:
 
     def _target(self, unit: _Unit) -> Target:
         values: dict[str, Any] = {}
-        places: dict[str, Place] = {}
+        places: dict[str, Location] = {}
         for one in unit.block.body.settings.values():
             if one.name in _PSEUDO:
                 continue
@@ -389,7 +389,7 @@ class Definition:
     def _scope_of(self, unit: _Unit) -> Inner:
         return Inner(self, unit.values)
 
-    def _attribute(self, unit: _Unit, setting: Setting) -> Any:
+    def _attribute(self, unit: _Unit, setting: Assignment) -> Any:
         key = f"{unit.name}#{unit.block.place.start}#{unit.block.place.source.name}", setting.name
         if key not in self._attributes:
             value = evaluate(setting.value, self._scope_of(unit))
@@ -399,7 +399,7 @@ class Definition:
                 raise setting.value.place.error(f"`{setting.name}`: {fault.message}", fault.hint) from None
         return self._attributes[key]
 
-    def _reference(self, name: str, wanted: str | None, place: Place) -> Value:
+    def _reference(self, name: str, wanted: str | None, place: Location) -> Value:
         """Give attributes of a target as others see them: those that its own blocks set."""
         target = Target(name)
         for unit in self._targets().values():
@@ -409,7 +409,7 @@ class Definition:
                 if one.name in ATTRIBUTES and wanted in (None, one.name):
                     what = f"target.{name}.{one.name}"
 
-                    def find(unit: _Unit = unit, one: Setting = one) -> Value:
+                    def find(unit: _Unit = unit, one: Assignment = one) -> Value:
                         nonlocal target
                         found = self._attribute(unit, one)
                         if found is not None:
@@ -455,7 +455,7 @@ def _strings_of(found: Mapping[str, str | None]) -> dict[str, Value]:
     return {key: string(value) if value is not None else Value(STRING, None) for key, value in found.items()}
 
 
-def _group_value(group: Group) -> Value:
+def _group_value(group: TargetGroup) -> Value:
     return object_value(
         {"name": string(group.name), "targets": strings(group.targets), "description": string(group.description)}
     )
@@ -469,14 +469,14 @@ def _word(expression: Expression) -> str:
     raise expression.place.error("a parameter's name is a word")
 
 
-def _name_of(block: Block) -> str:
+def _name_of(block: HclBlock) -> str:
     if len(block.labels) != 1:
         block.place.fail(f"a {block.kind} has one name", f'write {block.kind} "name" {{ … }}')
     _check_name(block.labels[0], block.place)
     return block.labels[0]
 
 
-def _check_name(name: str, place: Place) -> None:
+def _check_name(name: str, place: Location) -> None:
     if not NAME.fullmatch(name):
         place.fail(
             f"`{name}` cannot be the name of a target or group",

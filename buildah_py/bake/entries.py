@@ -15,7 +15,7 @@ from buildah_py.image import numbers
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-Entry = dict[str, Any]
+EntryFields = dict[str, Any]
 """An entry by its keys: values are strings, of `disabled` True, of `paths` a list."""
 
 
@@ -39,8 +39,8 @@ def line(items: list[str]) -> str:
     return out.getvalue()
 
 
-def _pairs(text: str) -> Entry:
-    found: Entry = {}
+def _pairs(text: str) -> EntryFields:
+    found: EntryFields = {}
     for field in fields(text):
         key, equals, value = field.partition("=")
         if not equals:
@@ -49,11 +49,11 @@ def _pairs(text: str) -> Entry:
     return found
 
 
-def _texts(entry: Mapping[str, Any]) -> Entry:
+def _texts(entry: Mapping[str, Any]) -> EntryFields:
     return {key: value if isinstance(value, str | list) else str(value) for key, value in entry.items()}
 
 
-def output(given: str | Mapping[str, Any]) -> Entry:
+def output(given: str | Mapping[str, Any]) -> EntryFields:
     """Read an output."""
     if isinstance(given, str):
         parts = fields(given)
@@ -69,7 +69,7 @@ def output(given: str | Mapping[str, Any]) -> Entry:
     return found
 
 
-def caches(given: str | Mapping[str, Any]) -> list[Entry]:
+def caches(given: str | Mapping[str, Any]) -> list[EntryFields]:
     """Read caches: a text without `=` names several in registries."""
     if isinstance(given, str):
         parts = fields(given)
@@ -83,7 +83,7 @@ def caches(given: str | Mapping[str, Any]) -> list[Entry]:
     return [found]
 
 
-def attestation(given: str | Mapping[str, Any]) -> Entry:
+def attestation(given: str | Mapping[str, Any]) -> EntryFields:
     """Read an attestation."""
     found = _pairs(given) if isinstance(given, str) else _texts(given)
     if isinstance(given, str) and not found.get("type"):
@@ -98,7 +98,7 @@ def attestation(given: str | Mapping[str, Any]) -> Entry:
     return found
 
 
-def attestation_of(name: str, text: str) -> Entry:
+def attestation_of(name: str, text: str) -> EntryFields:
     """Read the value of `sbom` or `provenance`: true, false, or attributes. Raises ValueFault."""
     if text == "true":
         return {"type": name}
@@ -107,7 +107,7 @@ def attestation_of(name: str, text: str) -> Entry:
     return attestation(f"type={name},{text}")
 
 
-def secret(given: str | Mapping[str, Any]) -> Entry:
+def secret(given: str | Mapping[str, Any]) -> EntryFields:
     """Read a secret: what it is follows from its keys, so that its type is left out."""
     found = _pairs(given) if isinstance(given, str) else _texts(given)
     kind = found.pop("type", "")
@@ -126,7 +126,7 @@ def secret(given: str | Mapping[str, Any]) -> Entry:
     return {key: value for key, value in entry.items() if value}
 
 
-def agent(given: str | Mapping[str, Any]) -> Entry:
+def agent(given: str | Mapping[str, Any]) -> EntryFields:
     """Read an ssh agent or its keys."""
     if isinstance(given, str):
         name, equals, paths = given.partition("=")
@@ -135,7 +135,7 @@ def agent(given: str | Mapping[str, Any]) -> Entry:
     return {**found, "paths": given["paths"]} if given.get("paths") else found
 
 
-def text_of(kind: str, entry: Entry) -> str:
+def text_of(kind: str, entry: EntryFields) -> str:
     """Write an entry as the command line of a build takes it."""
     if kind == "agents":
         return f"{entry['id']}={','.join(entry['paths'])}" if entry.get("paths") else str(entry["id"])
@@ -144,7 +144,7 @@ def text_of(kind: str, entry: Entry) -> str:
     return line([f"{key}={plain[key]}" for key in ordered])
 
 
-READERS: Final[Mapping[str, Callable[[Any], list[Entry]]]] = {
+READERS: Final[Mapping[str, Callable[[Any], list[EntryFields]]]] = {
     "outputs": lambda given: [output(given)],
     "caches": caches,
     "attestations": lambda given: [attestation(given)],

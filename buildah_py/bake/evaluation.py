@@ -34,19 +34,19 @@ from buildah_py.suggest import did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
-    from buildah_py.bake.syntax import Expression, Place
+    from buildah_py.bake.syntax import Expression, Location
 
 
 class Scope(Protocol):
     """Names that an expression can use."""
 
-    def variable(self, name: str, place: Place) -> Value | None:
+    def variable(self, name: str, place: Location) -> Value | None:
         """Give the value of a variable, None for a name that is not known."""
 
     def function(self, name: str) -> Callable[[Evaluation, syntax.Call], Value] | None:
         """Give what a function does, None for a name that is not known."""
 
-    def reference(self, kind: str, name: str, wanted: str, place: Place) -> Value | None:
+    def reference(self, kind: str, name: str, wanted: str, place: Location) -> Value | None:
         """Give a target, or one attribute of it without the others; None where there is none of that kind."""
 
     def names(self) -> Collection[str]:
@@ -63,7 +63,7 @@ class Inner:
         self._outer = outer
         self._values = values
 
-    def variable(self, name: str, place: Place) -> Value | None:
+    def variable(self, name: str, place: Location) -> Value | None:
         """Give its own value before that of the outer scope."""
         return self._values[name] if name in self._values else self._outer.variable(name, place)
 
@@ -71,7 +71,7 @@ class Inner:
         """Give the outer scope's."""
         return self._outer.function(name)
 
-    def reference(self, kind: str, name: str, wanted: str, place: Place) -> Value | None:
+    def reference(self, kind: str, name: str, wanted: str, place: Location) -> Value | None:
         """Give the outer scope's."""
         return None if kind in self._values else self._outer.reference(kind, name, wanted, place)
 
@@ -153,7 +153,7 @@ class Evaluation:
             found = self.scope.reference(on.name, expression.name, "", expression.place)
             if found is not None:
                 return found
-        if isinstance(on, syntax.Attribute | syntax.Index) and isinstance(on.on, syntax.Variable):
+        if isinstance(on, syntax.Attribute | syntax.IndexOf) and isinstance(on.on, syntax.Variable):
             name = on.name if isinstance(on, syntax.Attribute) else self.value(on.key).raw
             if isinstance(name, str):
                 found = self.scope.reference(on.on.name, name, expression.name, expression.place)
@@ -161,7 +161,7 @@ class Evaluation:
                     return found
         return attribute_of(self.value(expression.on), expression.name)
 
-    def _index(self, expression: syntax.Index) -> Value:
+    def _index(self, expression: syntax.IndexOf) -> Value:
         return element_of(self.value(expression.on), self.value(expression.key))
 
     def _splat(self, expression: syntax.Splat) -> Value:
@@ -265,7 +265,7 @@ class Evaluation:
             )
         return function(self, expression)
 
-    def arguments(self, call: syntax.Call) -> list[tuple[Value, Place]]:
+    def arguments(self, call: syntax.Call) -> list[tuple[Value, Location]]:
         """Evaluate the arguments of a call, with the place of each."""
         found = [(self.value(one), one.place) for one in call.arguments]
         if not call.expands:
@@ -281,7 +281,7 @@ _METHODS: Final[Mapping[type, Callable[[Evaluation, syntax.Expression], Value]]]
     syntax.Variable: Evaluation._variable,  # type: ignore[dict-item]  # noqa: SLF001
     syntax.Each: Evaluation._current,  # type: ignore[dict-item]  # noqa: SLF001
     syntax.Attribute: Evaluation._attribute,  # type: ignore[dict-item]  # noqa: SLF001
-    syntax.Index: Evaluation._index,  # type: ignore[dict-item]  # noqa: SLF001
+    syntax.IndexOf: Evaluation._index,  # type: ignore[dict-item]  # noqa: SLF001
     syntax.Splat: Evaluation._splat,  # type: ignore[dict-item]  # noqa: SLF001
     syntax.Unary: Evaluation._unary,  # type: ignore[dict-item]  # noqa: SLF001
     syntax.Binary: Evaluation._binary,  # type: ignore[dict-item]  # noqa: SLF001
@@ -293,7 +293,7 @@ _METHODS: Final[Mapping[type, Callable[[Evaluation, syntax.Expression], Value]]]
 }
 
 
-def pairs(over: Value, place: Place) -> Iterable[tuple[Value, Value]]:
+def pairs(over: Value, place: Location) -> Iterable[tuple[Value, Value]]:
     """Give keys and values of what a `for` goes over."""
     if over.raw is None:
         place.fail("what `for` goes over is null")

@@ -9,7 +9,7 @@ import re
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from buildah_py.bake import syntax
-from buildah_py.bake.syntax import Place
+from buildah_py.bake.syntax import Location
 from buildah_py.bake.values import NULL, bool_value, number, string
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ _DEEPEST: Final = 200
 _END: Final = "the end of the file"
 
 
-class Token(NamedTuple):
+class HclToken(NamedTuple):
     """`kind` is name, number, heredoc, newline, end, or an operator's own characters."""
 
     kind: str
@@ -59,12 +59,12 @@ class _Part(NamedTuple):
     word: str = ""
     names: tuple[str, ...] = ()
     strip: _Strip = _Strip(False, False)
-    place: Place | None = None
+    place: Location | None = None
 
 
 def parse(source: Source) -> Body:
     """Parse a file. Raises BuildFileError at the first fault."""
-    parser = Parser(source)
+    parser = HclParser(source)
     body = parser.body("end")
     parser.expect("end")
     return body
@@ -72,19 +72,19 @@ def parse(source: Source) -> Body:
 
 def parse_template(source: Source) -> Expression:
     """Parse a text that is a template as a whole, as strings in JSON are."""
-    return Parser(source).whole_template()
+    return HclParser(source).whole_template()
 
 
 def parse_expression(source: Source) -> Expression:
     """Parse a text that is one expression. Raises BuildFileError."""
-    parser = Parser(source)
+    parser = HclParser(source)
     with_newlines = parser.inside(parser.expression)
     parser.skip_newlines()
     parser.expect("end")
     return with_newlines
 
 
-class Parser:
+class HclParser:
     """Parses characters of a text from `start` to `end`."""
 
     def __init__(self, source: Source, start: int = 0, end: int | None = None) -> None:
@@ -94,22 +94,22 @@ class Parser:
         self._end = len(source.text) if end is None else end
         self._free = False  # whether line ends mean nothing
         self._depth = 0
-        self._next: Token | None = None
+        self._next: HclToken | None = None
 
     # tokens
 
-    def peek(self) -> Token:
+    def peek(self) -> HclToken:
         """Give the next token, and leave it."""
         if self._next is None:
             self._next = self._scan()
         return self._next
 
-    def _scan(self) -> Token:
+    def _scan(self) -> HclToken:
         while True:
             space = _SPACE.match(self._text, self._at, self._end)
             at = space.end() if space else self._at
             if at >= self._end:
-                return Token("end", "", self._end, self._end)
+                return HclToken("end", "", self._end, self._end)
             found = _TOKEN.match(self._text, at, self._end)
             if found is None:
                 if self._text.startswith("/*", at):
@@ -119,9 +119,9 @@ class Parser:
             if kind == "newline" and self._free:
                 self._at = found.end()
                 continue
-            return Token(found[0] if kind == "operator" else kind, found[0], found.start(), found.end())
+            return HclToken(found[0] if kind == "operator" else kind, found[0], found.start(), found.end())
 
-    def take(self) -> Token:
+    def take(self) -> HclToken:
         """Give the next token, and go past it."""
         token = self.peek()
         self._at, self._next = token.end, None
@@ -130,11 +130,11 @@ class Parser:
     def _jump(self, to: int) -> None:
         self._at, self._next = to, None
 
-    def accept(self, *kinds: str) -> Token | None:
+    def accept(self, *kinds: str) -> HclToken | None:
         """Take the next token if it is one of these."""
         return self.take() if self.peek().kind in kinds else None
 
-    def expect(self, kind: str, why: str = "") -> Token:
+    def expect(self, kind: str, why: str = "") -> HclToken:
         """Take the next token, which has to be this one."""
         token = self.peek()
         if token.kind != kind:
@@ -142,13 +142,13 @@ class Parser:
             self.place(token).fail(f"{self._shown(token)} stands where {wanted} is expected", why)
         return self.take()
 
-    def _shown(self, token: Token) -> str:
+    def _shown(self, token: HclToken) -> str:
         return {"end": _END, "newline": "the end of the line"}.get(token.kind, f"`{token.text}`")
 
-    def _place(self, start: int, end: int) -> Place:
-        return Place(self._source, start, end)
+    def _place(self, start: int, end: int) -> Location:
+        return Location(self._source, start, end)
 
-    def place(self, token: Token) -> Place:
+    def place(self, token: HclToken) -> Location:
         """Give the place of a token."""
         return self._place(token.start, token.end)
 
@@ -173,8 +173,8 @@ class Parser:
 
     def body(self, until: str) -> Body:
         """Parse settings and blocks up to a token, which is left."""
-        settings: dict[str, syntax.Setting] = {}
-        blocks: list[syntax.Block] = []
+        settings: dict[str, syntax.Assignment] = {}
+        blocks: list[syntax.HclBlock] = []
         while True:
             self.skip_newlines()
             if self.peek().kind == until:
@@ -184,7 +184,7 @@ class Parser:
             name = self.expect("name", 'a body holds attributes (`name = value`) and blocks (`kind "label" { … }`)')
             if self.accept("="):
                 value = self.expression()
-                setting = syntax.Setting(self.place(name), name.text, value)
+                setting = syntax.Assignment(self.place(name), name.text, value)
                 if name.text in settings:
                     setting.place.fail(
                         f"`{name.text}` is set already, in line {settings[name.text].place.span.start.line}",
@@ -202,7 +202,7 @@ class Parser:
         if self.peek().kind != "end":
             self.expect("newline", why)
 
-    def _block(self, name: Token) -> syntax.Block:
+    def _block(self, name: HclToken) -> syntax.HclBlock:
         labels: list[str] = []
         end = name
         while True:
@@ -212,13 +212,13 @@ class Parser:
                 labels.append(end.text)
             elif token.kind == '"':
                 labels.append(self._label())
-                end = Token('"', "", token.start, self._at)
+                end = HclToken('"', "", token.start, self._at)
             else:
                 break
         self.expect("{", f"`{name.text} = value` sets an attribute, `{name.text} {{` begins a block")
         body = self.inside(self._block_body, free=False)
         self.expect("}")
-        return syntax.Block(self._place(name.start, end.end), name.text, tuple(labels), body)
+        return syntax.HclBlock(self._place(name.start, end.end), name.text, tuple(labels), body)
 
     def _block_body(self) -> Body:
         """Parse what stands between braces: one attribute in the line of both, or lines of their own."""
@@ -228,7 +228,7 @@ class Parser:
         hint = "write one attribute and the brace behind it, or begin a new line behind the first brace"
         if not self.accept("="):
             self.place(self.peek()).fail("a block in one line holds one attribute", hint)
-        setting = syntax.Setting(self.place(name), name.text, self.expression())
+        setting = syntax.Assignment(self.place(name), name.text, self.expression())
         if self.peek().kind != "}":
             self.place(self.peek()).fail("a block that begins with an attribute in its first line ends there", hint)
         return syntax.Body({name.text: setting}, ())
@@ -271,7 +271,7 @@ class Parser:
             else:
                 return on
 
-    def _behind_dot(self, on: Expression, dot: Token) -> Expression:
+    def _behind_dot(self, on: Expression, dot: HclToken) -> Expression:
         token = self.peek()
         if token.kind == "name":
             self.take()
@@ -283,7 +283,7 @@ class Parser:
             if not all(part.isdecimal() for part in parts):
                 place.fail(f"`{token.text}` is not a position in a list")
             for part in parts:
-                on = syntax.Index(on.place.to(place), on, syntax.Literal(place, number(int(part))))
+                on = syntax.IndexOf(on.place.to(place), on, syntax.Literal(place, number(int(part))))
             return on
         if token.kind == "*":
             self.take()
@@ -294,7 +294,7 @@ class Parser:
         self.place(dot).fail("a name or a position is expected behind the dot")
         return None
 
-    def _in_brackets(self, on: Expression, bracket: Token) -> Expression:
+    def _in_brackets(self, on: Expression, bracket: HclToken) -> Expression:
         def key() -> Expression | None:
             star = self.accept("*")
             found = None if star and self.peek().kind == "]" else self.expression()
@@ -304,7 +304,7 @@ class Parser:
         index = self.inside(key)
         place = on.place.to(self._place(bracket.start, self._at))
         if index is not None:
-            return syntax.Index(place, on, index)
+            return syntax.IndexOf(place, on, index)
         each = self._with_traversals(syntax.Each(place))
         return syntax.Splat(place.to(each.place), on, each)
 
@@ -344,7 +344,7 @@ class Parser:
         place.fail(f"{self._shown(token)} stands where a value is expected")
         return None
 
-    def _name(self, token: Token) -> Expression:
+    def _name(self, token: HclToken) -> Expression:
         place = self.place(token)
         if token.text in ("true", "false"):
             return syntax.Literal(place, bool_value(token.text == "true"))
@@ -359,7 +359,7 @@ class Parser:
         self.take()
         return self.inside(lambda: self._call(token, name))
 
-    def _call(self, token: Token, name: str) -> Expression:
+    def _call(self, token: HclToken, name: str) -> Expression:
         arguments: list[Expression] = []
         expands = False
         while self.peek().kind != ")":
@@ -373,7 +373,7 @@ class Parser:
         end = self.expect(")", f"arguments of `{name}` stand between parentheses, with commas between them")
         return syntax.Call(self._place(token.start, end.end), name, tuple(arguments), expands)
 
-    def _tuple(self, bracket: Token) -> Expression:
+    def _tuple(self, bracket: HclToken) -> Expression:
         if self.peek().kind == "name" and self.peek().text == "for":
             return self._for(bracket, "]")
         items: list[Expression] = []
@@ -384,7 +384,7 @@ class Parser:
         end = self.expect("]", "values of a list have commas between them")
         return syntax.Tuple(self._place(bracket.start, end.end), tuple(items))
 
-    def _object(self, brace: Token) -> Expression:
+    def _object(self, brace: HclToken) -> Expression:
         def is_for() -> bool:
             token = self.peek()
             return token.kind == "name" and token.text == "for"
@@ -393,7 +393,7 @@ class Parser:
             return self.inside(lambda: self._for(brace, "}"))
         return self.inside(lambda: self._items(brace), free=False)
 
-    def _items(self, brace: Token) -> Expression:
+    def _items(self, brace: HclToken) -> Expression:
         items: list[tuple[Expression, Expression]] = []
         while True:
             self.skip_newlines()
@@ -417,11 +417,11 @@ class Parser:
                 return syntax.Literal(self.place(token), string(token.text))
             self._jump(at)
         key = self.expression()
-        if token.kind != "(" and isinstance(key, syntax.Attribute | syntax.Index):
+        if token.kind != "(" and isinstance(key, syntax.Attribute | syntax.IndexOf):
             key.place.fail("this key could mean a name or a value", "write (…) around it, or quotation marks")
         return key
 
-    def _for(self, begin: Token, end: str) -> Expression:
+    def _for(self, begin: HclToken, end: str) -> Expression:
         self.take()
         names = [self.expect("name").text]
         if self.accept(","):
@@ -454,7 +454,7 @@ class Parser:
         parts = self._parts(lambda at: at >= self._end, escapes=False)
         return self._assemble(parts, self._place(start, self._end))
 
-    def _quoted(self, quote: Token) -> Expression:
+    def _quoted(self, quote: HclToken) -> Expression:
         def is_end(at: int) -> bool:
             if at >= self._end or self._text[at] == "\n":
                 self.place(quote).fail("this string does not end in its line", "write \\n for a line end, or use <<EOT")
@@ -464,7 +464,7 @@ class Parser:
         self._jump(self._at + 1)
         return self._assemble(parts, self._place(quote.start, self._at))
 
-    def _heredoc(self, token: Token) -> Expression:
+    def _heredoc(self, token: HclToken) -> Expression:
         line_end = self._text.index("\n", token.end)
         marker = self._text[token.end : line_end].rstrip("\r")
         begin = line_end + 1
@@ -565,7 +565,7 @@ class Parser:
         self._jump(at + 1)
         return True
 
-    def _assemble(self, parts: list[_Part], place: Place) -> Expression:
+    def _assemble(self, parts: list[_Part], place: Location) -> Expression:
         left = _stripped(parts)
         left.reverse()
         found = self._sequence_of(left, (), place)
@@ -579,7 +579,7 @@ class Parser:
             return syntax.Literal(place, string("".join(texts)))
         return syntax.Template(place, tuple(found))
 
-    def _sequence_of(self, left: list[_Part], until: tuple[str, ...], opened: Place) -> list[Expression]:
+    def _sequence_of(self, left: list[_Part], until: tuple[str, ...], opened: Location) -> list[Expression]:
         """Make expressions of parts (the next one last) up to a directive, which is left."""
         found: list[Expression] = []
         while left:

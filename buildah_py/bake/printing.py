@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from buildah_py.bake.definition import Evaluated
     from buildah_py.bake.resolving import Baked
-    from buildah_py.bake.targets import Group, Target
+    from buildah_py.bake.targets import Target, TargetGroup
 
 
 def as_data(baked: Baked) -> dict[str, Any]:
@@ -24,7 +24,7 @@ def as_data(baked: Baked) -> dict[str, Any]:
     }
 
 
-def _group(group: Group) -> dict[str, Any]:
+def _group(group: TargetGroup) -> dict[str, Any]:
     described = {"description": group.description} if group.description else {}
     return {**described, "targets": list(group.targets) or None}
 

@@ -17,8 +17,8 @@ from buildah_py.errors import BuildFileError, NotFound, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from buildah_py.bake.syntax import Body, Place
-    from buildah_py.bake.targets import Group, Target
+    from buildah_py.bake.syntax import Body, Location
+    from buildah_py.bake.targets import Target, TargetGroup
 
 Form = Literal["hcl", "json", "yaml", "compose"]
 STDIN: Final = "-"
@@ -110,7 +110,7 @@ def evaluate_files(sources: Sequence[Source], inputs: Inputs) -> Evaluated:
             compose.append(source)
         else:
             bodies.append({"hcl": parse, "json": read_json, "yaml": read_yaml}[form](source))
-    groups: dict[str, Group] = {}
+    groups: dict[str, TargetGroup] = {}
     targets: dict[str, Target] = {}
     unknown = []
     if compose:
@@ -143,7 +143,7 @@ def _compose_environ(inputs: Inputs) -> dict[str, str]:
         raise UsageError(f".env: {fault.message}", hint=fault.hint) from None
 
 
-def _read_at(path: str, place: Place, inputs: Inputs) -> Source:
+def _read_at(path: str, place: Location, inputs: Inputs) -> Source:
     try:
         return inputs.read(path)
     except NotFound as error:

@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 from buildah_py.bake.overriding import Override, matches, override
-from buildah_py.bake.targets import ATTRIBUTES, Group, Target, distinct
+from buildah_py.bake.targets import ATTRIBUTES, Target, TargetGroup, distinct
 from buildah_py.errors import NotFound, PybuildError, UsageError
 from buildah_py.suggest import did_you_mean
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from buildah_py.bake.definition import Evaluated
-    from buildah_py.bake.syntax import Place
+    from buildah_py.bake.syntax import Location
 
 DEFAULT: Final = "default"
 TARGET: Final = "target:"
@@ -30,7 +30,7 @@ class Baked(NamedTuple):
     The others are there because contexts of others name them.
     """
 
-    groups: Mapping[str, Group]
+    groups: Mapping[str, TargetGroup]
     targets: Mapping[str, Target]
     asked: tuple[str, ...]
 
@@ -61,7 +61,7 @@ class _Resolver:
         names = self._expanded(names or (DEFAULT,))
         shown: list[str] = []
         asked: dict[str, None] = {}
-        groups: dict[str, Group] = {}
+        groups: dict[str, TargetGroup] = {}
         for name in names:
             group = self._groups.get(name)
             if name == DEFAULT and group is not None:
@@ -71,7 +71,7 @@ class _Resolver:
             asked.update(dict.fromkeys(self._members(name, (), groups, None)))
         own = groups.pop(DEFAULT, None)
         description = own.description if own is not None else ""
-        groups[DEFAULT] = Group(DEFAULT, tuple(sorted(set(shown))), description)
+        groups[DEFAULT] = TargetGroup(DEFAULT, tuple(sorted(set(shown))), description)
         targets = {name: self._finished(name) for name in asked}
         self._link(targets)
         return Baked(dict(sorted(groups.items())), dict(sorted(targets.items())), tuple(asked))
@@ -89,7 +89,9 @@ class _Resolver:
                 found.append(name)
         return found
 
-    def _members(self, name: str, path: tuple[str, ...], groups: dict[str, Group], place: Place | None) -> list[str]:
+    def _members(
+        self, name: str, path: tuple[str, ...], groups: dict[str, TargetGroup], place: Location | None
+    ) -> list[str]:
         """Take a group apart."""
         group = self._groups.get(name)
         if group is None or (path and path[-1] == name):
@@ -104,19 +106,19 @@ class _Resolver:
             target for member in group.targets for target in self._members(member, (*path, name), groups, group.place)
         ]
 
-    def _unknown(self, name: str, place: Place | None, what: str = "target") -> NoReturn:
+    def _unknown(self, name: str, place: Location | None, what: str = "target") -> NoReturn:
         known = sorted({*self._targets, *self._groups})
         hint = did_you_mean(name, known) or f"there are: {', '.join(known)}"
         if place is not None:
             place.fail(f"there is no {what} `{name}`", hint)
         raise NotFound(f"there is no {what} `{name}`", hint=hint)
 
-    def _fail(self, place: Place | None, message: str, hint: str = "") -> NoReturn:
+    def _fail(self, place: Location | None, message: str, hint: str = "") -> NoReturn:
         if place is not None:
             place.fail(message, hint)
         raise PybuildError(message, hint=hint)
 
-    def _inherited(self, name: str, path: tuple[str, ...], place: Place | None) -> Target:
+    def _inherited(self, name: str, path: tuple[str, ...], place: Location | None) -> Target:
         """Give a target over all that it inherits."""
         if name in self._done:
             return self._done[name]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from buildah_py.bake import syntax
 from buildah_py.bake.parser import parse_expression, parse_template
-from buildah_py.bake.syntax import Place
+from buildah_py.bake.syntax import Location
 from buildah_py.bake.values import NULL, ValueFault, bool_value, number, string
 from buildah_py.buildfile.source import Source
 from buildah_py.errors import BuildFileError
@@ -26,10 +26,10 @@ _DEEPEST: Final = 100
 _EXPONENT: Final = re.compile(r"[-+]?\d+(?:\.\d*)?[eE][-+]?\d+")
 
 
-class Node(NamedTuple):
+class DataNode(NamedTuple):
     """A value where it stands: `value` is a str, bool, None, a number's text, a list of nodes, or members."""
 
-    place: Place
+    place: Location
     value: Any
 
 
@@ -42,20 +42,20 @@ class Number(NamedTuple):
 class Replaced(NamedTuple):
     """A value with Compose's `!override`, which is not merged, or None for `!reset`."""
 
-    node: Node | None
+    node: DataNode | None
 
 
-class Member(NamedTuple):
+class DataMember(NamedTuple):
     """A member of an object."""
 
-    key: Node
-    value: Node
+    key: DataNode
+    value: DataNode
 
 
 class Members(NamedTuple):
     """The members of an object, in the order of the file."""
 
-    items: tuple[Member, ...]
+    items: tuple[DataMember, ...]
 
 
 def read_json(source: Source) -> Body:
@@ -70,7 +70,7 @@ class _JsonReader:
         self._source = source
         self._text = source.text
 
-    def document(self) -> Node:
+    def document(self) -> DataNode:
         node, at = self._value(self._skip(0), 0)
         at = self._skip(at)
         if at < len(self._text):
@@ -78,7 +78,7 @@ class _JsonReader:
         return node
 
     def _fail(self, at: int, message: str, hint: str = "") -> Any:
-        Place(self._source, at, at + 1).fail(message, hint)
+        Location(self._source, at, at + 1).fail(message, hint)
 
     def _skip(self, at: int) -> int:
         text = self._text
@@ -86,7 +86,7 @@ class _JsonReader:
             at += 1
         return at
 
-    def _value(self, at: int, depth: int) -> tuple[Node, int]:
+    def _value(self, at: int, depth: int) -> tuple[DataNode, int]:
         text = self._text
         if depth > _DEEPEST:
             self._fail(at, f"values stand more than {_DEEPEST} deep in one another")
@@ -99,24 +99,24 @@ class _JsonReader:
             return self._string(at)
         for word, value in (("true", True), ("false", False), ("null", None)):
             if text.startswith(word, at):
-                return Node(Place(self._source, at, at + len(word)), value), at + len(word)
+                return DataNode(Location(self._source, at, at + len(word)), value), at + len(word)
         end = at
         while end < len(text) and text[end] in "+-.0123456789eE":
             end += 1
         if end > at:
-            return Node(Place(self._source, at, end), Number(text[at:end])), end
+            return DataNode(Location(self._source, at, end), Number(text[at:end])), end
         message = "a value is expected here" if char else "the file ends within a value"
-        raise Place(self._source, at, at + 1).error(message, "this is not JSON")
+        raise Location(self._source, at, at + 1).error(message, "this is not JSON")
 
-    def _string(self, at: int) -> tuple[Node, int]:
+    def _string(self, at: int) -> tuple[DataNode, int]:
         try:
             value, end = scanstring(self._text, at + 1, True)
         except JSONDecodeError as error:
             return self._fail(error.pos, f"this string is not JSON: {error.msg}")  # type: ignore[no-any-return]
-        return Node(Place(self._source, at, end), value), end
+        return DataNode(Location(self._source, at, end), value), end
 
-    def _list(self, start: int, depth: int) -> tuple[Node, int]:
-        items: list[Node] = []
+    def _list(self, start: int, depth: int) -> tuple[DataNode, int]:
+        items: list[DataNode] = []
         at = self._skip(start + 1)
         while self._text[at : at + 1] != "]":
             item, at = self._value(at, depth + 1)
@@ -126,10 +126,10 @@ class _JsonReader:
                 at = self._skip(at + 1)
             elif self._text[at : at + 1] != "]":
                 self._fail(at, "a comma or `]` is expected here")
-        return Node(Place(self._source, start, at + 1), items), at + 1
+        return DataNode(Location(self._source, start, at + 1), items), at + 1
 
-    def _object(self, start: int, depth: int) -> tuple[Node, int]:
-        items: list[Member] = []
+    def _object(self, start: int, depth: int) -> tuple[DataNode, int]:
+        items: list[DataMember] = []
         at = self._skip(start + 1)
         while self._text[at : at + 1] != "}":
             if self._text[at : at + 1] != '"':
@@ -139,32 +139,32 @@ class _JsonReader:
             if self._text[at : at + 1] != ":":
                 self._fail(at, "a colon is expected here")
             value, at = self._value(self._skip(at + 1), depth + 1)
-            items.append(Member(key, value))
+            items.append(DataMember(key, value))
             at = self._skip(at)
             if self._text[at : at + 1] == ",":
                 at = self._skip(at + 1)
             elif self._text[at : at + 1] != "}":
                 self._fail(at, "a comma or `}` is expected here")
-        return Node(Place(self._source, start, at + 1), Members(tuple(items))), at + 1
+        return DataNode(Location(self._source, start, at + 1), Members(tuple(items))), at + 1
 
 
 # bodies
 
 
-def _body(document: Node) -> Body:
+def _body(document: DataNode) -> Body:
     """Make the body of a whole file."""
-    settings: dict[str, syntax.Setting] = {}
-    blocks: list[syntax.Block] = []
+    settings: dict[str, syntax.Assignment] = {}
+    blocks: list[syntax.HclBlock] = []
     for member in _members(document, "the file"):
         kind = member.key.value
         if kind in _BLOCKS:
             blocks += _blocks(kind, member)
         else:
-            settings[kind] = syntax.Setting(member.key.place, kind, expression(member.value))
+            settings[kind] = syntax.Assignment(member.key.place, kind, expression(member.value))
     return syntax.Body(settings, tuple(blocks))
 
 
-def _members(node: Node, what: str) -> Iterator[Member]:
+def _members(node: DataNode, what: str) -> Iterator[DataMember]:
     """Go through an object's members, or those of all objects in a list."""
     if isinstance(node.value, list):
         for item in node.value:
@@ -177,32 +177,32 @@ def _members(node: Node, what: str) -> Iterator[Member]:
             yield member
 
 
-def _blocks(kind: str, of: Member) -> Iterator[syntax.Block]:
+def _blocks(kind: str, of: DataMember) -> Iterator[syntax.HclBlock]:
     for member in _members(of.value, f"`{kind}`"):
         bodies = member.value.value if isinstance(member.value.value, list) else [member.value]
         for one in bodies:
-            yield syntax.Block(member.key.place, kind, (member.key.value,), _inner(kind, one))
+            yield syntax.HclBlock(member.key.place, kind, (member.key.value,), _inner(kind, one))
 
 
-def _inner(kind: str, node: Node) -> Body:
-    settings: dict[str, syntax.Setting] = {}
-    blocks: list[syntax.Block] = []
+def _inner(kind: str, node: DataNode) -> Body:
+    settings: dict[str, syntax.Assignment] = {}
+    blocks: list[syntax.HclBlock] = []
     for member in _members(node, f"a {kind}"):
         name = member.key.value
         if kind == "variable" and name == "validation":
             bodies = member.value.value if isinstance(member.value.value, list) else [member.value]
-            blocks += [syntax.Block(member.key.place, name, (), _inner(name, one)) for one in bodies]
+            blocks += [syntax.HclBlock(member.key.place, name, (), _inner(name, one)) for one in bodies]
             continue
         value = member.value
         if kind == "variable" and name == "type" and isinstance(value.value, str):
             found = _parsed(value, parse_expression)
         else:
             found = expression(value)
-        settings[name] = syntax.Setting(member.key.place, name, found)
+        settings[name] = syntax.Assignment(member.key.place, name, found)
     return syntax.Body(settings, tuple(blocks))
 
 
-def expression(node: Node) -> Expression:
+def expression(node: DataNode) -> Expression:
     """Make an expression of a value: strings are templates, and so are keys."""
     place, value = node
     if isinstance(value, str):
@@ -223,7 +223,7 @@ def expression(node: Node) -> Expression:
     return syntax.Tuple(place, tuple(map(expression, value)))
 
 
-def _parsed(node: Node, parse: Any) -> Expression:
+def _parsed(node: DataNode, parse: Any) -> Expression:
     """Parse a string's text; all of it stands where the string does."""
     try:
         found: Expression = parse(Source(node.place.source.name, node.value))
@@ -233,8 +233,8 @@ def _parsed(node: Node, parse: Any) -> Expression:
     return moved
 
 
-def _moved(part: Any, place: Place) -> Any:
-    if isinstance(part, Place):
+def _moved(part: Any, place: Location) -> Any:
+    if isinstance(part, Location):
         return place
     if isinstance(part, tuple) and type(part).__module__ == syntax.__name__:
         return type(part)(
@@ -252,8 +252,8 @@ def _moved(part: Any, place: Place) -> Any:
 def read_yaml(source: Source) -> Body:
     """Read a bake file in pybuild's YAML, docs/schema/bake.json. Raises BuildFileError."""
     document = yaml_node(source)
-    settings: dict[str, syntax.Setting] = {}
-    blocks: list[syntax.Block] = []
+    settings: dict[str, syntax.Assignment] = {}
+    blocks: list[syntax.HclBlock] = []
     for member in _members(document, "the file"):
         name = member.key.value
         kind = _PLURALS.get(name)
@@ -266,20 +266,20 @@ def read_yaml(source: Source) -> Body:
     return syntax.Body(settings, tuple(blocks))
 
 
-def _yaml_block(kind: str, member: Member) -> syntax.Block:
+def _yaml_block(kind: str, member: DataMember) -> syntax.HclBlock:
     value = member.value
     if kind == "group" and isinstance(value.value, list):
-        key = Node(member.key.place, "targets")
-        value = Node(value.place, Members((Member(key, value),)))
+        key = DataNode(member.key.place, "targets")
+        value = DataNode(value.place, Members((DataMember(key, value),)))
     elif kind == "variable" and not isinstance(value.value, Members):
-        key = Node(member.key.place, "default")
-        value = Node(value.place, Members((Member(key, value),)))
+        key = DataNode(member.key.place, "default")
+        value = DataNode(value.place, Members((DataMember(key, value),)))
     elif kind in ("target", "group") and value.value is None:
-        value = Node(value.place, Members(()))
-    return syntax.Block(member.key.place, kind, (member.key.value,), _inner(kind, value))
+        value = DataNode(value.place, Members(()))
+    return syntax.HclBlock(member.key.place, kind, (member.key.value,), _inner(kind, value))
 
 
-def yaml_node(source: Source) -> Node:
+def yaml_node(source: Source) -> DataNode:
     """Read YAML, and where everything stands; keys are strings. Raises BuildFileError."""
     import yaml
 
@@ -287,14 +287,14 @@ def yaml_node(source: Source) -> Node:
     try:
         root = loader.get_single_node()
         if root is None:
-            return Node(Place(source, 0, 0), Members(()))
+            return DataNode(Location(source, 0, 0), Members(()))
         return _YamlReader(source, loader).node(root, 0)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         at = mark.index if mark is not None else 0
-        raise Place(source, at, at + 1).error(f"this is not YAML: {error.problem or error.context}") from None
+        raise Location(source, at, at + 1).error(f"this is not YAML: {error.problem or error.context}") from None
     except (yaml.YAMLError, ValueError) as error:
-        raise Place(source, 0, 1).error(f"this is not YAML: {error}") from None
+        raise Location(source, 0, 1).error(f"this is not YAML: {error}") from None
     finally:
         loader.dispose()
 
@@ -307,32 +307,32 @@ class _YamlReader:
         self._loader = loader
         self._count = 0
 
-    def node(self, found: Any, depth: int) -> Node:
-        place = Place(self._source, found.start_mark.index, max(found.start_mark.index + 1, found.end_mark.index))
+    def node(self, found: Any, depth: int) -> DataNode:
+        place = Location(self._source, found.start_mark.index, max(found.start_mark.index + 1, found.end_mark.index))
         self._count += 1
         if depth > _DEEPEST or self._count > 200_000:
             place.fail("values stand too deep in one another, or there are too many of them")
         if found.tag in ("!reset", "!override"):
             inner = None if found.tag == "!reset" else self._plain(found, depth, place)
-            return Node(place, Replaced(inner))
+            return DataNode(place, Replaced(inner))
         return self._plain(found, depth, place)
 
-    def _plain(self, found: Any, depth: int, place: Place) -> Node:
+    def _plain(self, found: Any, depth: int, place: Location) -> DataNode:
         import yaml
 
         if isinstance(found, yaml.SequenceNode):
-            return Node(place, [self.node(item, depth + 1) for item in found.value])
+            return DataNode(place, [self.node(item, depth + 1) for item in found.value])
         if isinstance(found, yaml.MappingNode):
             self._loader.flatten_mapping(found)
-            items: dict[str, Member] = {}
+            items: dict[str, DataMember] = {}
             for key, value in found.value:
-                key_place = Place(self._source, key.start_mark.index, key.end_mark.index)
+                key_place = Location(self._source, key.start_mark.index, key.end_mark.index)
                 if not isinstance(key, yaml.ScalarNode):
                     key_place.fail("a key is a word")
                 name = str(key.value)
-                items[name] = Member(Node(key_place, name), self.node(value, depth + 1))
-            return Node(place, Members(tuple(items.values())))
-        return Node(place, self._scalar(found))
+                items[name] = DataMember(DataNode(key_place, name), self.node(value, depth + 1))
+            return DataNode(place, Members(tuple(items.values())))
+        return DataNode(place, self._scalar(found))
 
     def _scalar(self, found: Any) -> Any:
         tag, text = found.tag, found.value

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from buildah_py.buildfile.source import Source
 
 
-class Place(NamedTuple):
+class Location(NamedTuple):
     """A run of characters of a file, by offsets in its text."""
 
     source: Source
@@ -26,7 +26,7 @@ class Place(NamedTuple):
         """The same in lines and columns."""
         return Span(_position(self.source.text, self.start), _position(self.source.text, max(self.start, self.end)))
 
-    def to(self, other: Place) -> Place:
+    def to(self, other: Location) -> Location:
         """Reach from here to the end of another place."""
         return self._replace(end=max(self.end, other.end))
 
@@ -51,42 +51,42 @@ def _position(text: str, offset: int) -> Position:
 class Literal(NamedTuple):
     """A value that stands there as it is."""
 
-    place: Place
+    place: Location
     value: Value
 
 
 class Template(NamedTuple):
     """Parts that are joined to a string."""
 
-    place: Place
+    place: Location
     parts: tuple[Expression, ...]
 
 
 class Variable(NamedTuple):
     """A name that the scope knows."""
 
-    place: Place
+    place: Location
     name: str
 
 
 class Each(NamedTuple):
     """The element of a splat that is being looked at."""
 
-    place: Place
+    place: Location
 
 
 class Attribute(NamedTuple):
     """`on.name`."""
 
-    place: Place
+    place: Location
     on: Expression
     name: str
 
 
-class Index(NamedTuple):
+class IndexOf(NamedTuple):
     """`on[key]`."""
 
-    place: Place
+    place: Location
     on: Expression
     key: Expression
 
@@ -94,7 +94,7 @@ class Index(NamedTuple):
 class Splat(NamedTuple):
     """`on[*]` and `on.*` with what follows; `each` has an `Each` where the element goes."""
 
-    place: Place
+    place: Location
     on: Expression
     each: Expression
 
@@ -102,7 +102,7 @@ class Splat(NamedTuple):
 class Unary(NamedTuple):
     """`-` or `!`."""
 
-    place: Place
+    place: Location
     operator: str
     operand: Expression
 
@@ -110,7 +110,7 @@ class Unary(NamedTuple):
 class Binary(NamedTuple):
     """Two operands and what stands between them."""
 
-    place: Place
+    place: Location
     operator: str
     left: Expression
     right: Expression
@@ -119,7 +119,7 @@ class Binary(NamedTuple):
 class Conditional(NamedTuple):
     """`condition ? yes : no`, and `%{ if }` of templates."""
 
-    place: Place
+    place: Location
     condition: Expression
     yes: Expression
     no: Expression
@@ -128,21 +128,21 @@ class Conditional(NamedTuple):
 class Tuple(NamedTuple):
     """`[a, b]`."""
 
-    place: Place
+    place: Location
     items: tuple[Expression, ...]
 
 
 class Object(NamedTuple):
     """`{ a = b }`."""
 
-    place: Place
+    place: Location
     items: tuple[tuple[Expression, Expression], ...]
 
 
 class For(NamedTuple):
     """`[for k, v in over : value if condition]`, or with `key` an object; `groups` for `...`; `joins` in templates."""
 
-    place: Place
+    place: Location
     names: tuple[str, ...]
     over: Expression
     key: Expression | None
@@ -155,7 +155,7 @@ class For(NamedTuple):
 class Call(NamedTuple):
     """`name(arguments)`; with `expands` the last argument is a sequence of further ones."""
 
-    place: Place
+    place: Location
     name: str
     arguments: tuple[Expression, ...]
     expands: bool
@@ -167,7 +167,7 @@ Expression = (
     | Variable
     | Each
     | Attribute
-    | Index
+    | IndexOf
     | Splat
     | Unary
     | Binary
@@ -179,18 +179,18 @@ Expression = (
 )
 
 
-class Setting(NamedTuple):
+class Assignment(NamedTuple):
     """`name = value` of a body; `place` is that of the name."""
 
-    place: Place
+    place: Location
     name: str
     value: Expression
 
 
-class Block(NamedTuple):
+class HclBlock(NamedTuple):
     """`kind "label" { … }`; `place` is that of the first word and the labels."""
 
-    place: Place
+    place: Location
     kind: str
     labels: tuple[str, ...]
     body: Body
@@ -199,5 +199,5 @@ class Block(NamedTuple):
 class Body(NamedTuple):
     """Settings by their names, and blocks in the order of the file."""
 
-    settings: Mapping[str, Setting]
-    blocks: tuple[Block, ...]
+    settings: Mapping[str, Assignment]
+    blocks: tuple[HclBlock, ...]

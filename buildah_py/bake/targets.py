@@ -10,8 +10,8 @@ from buildah_py.bake.values import BOOL, STRING, Value, ValueFault, convert, des
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from buildah_py.bake.entries import Entry
-    from buildah_py.bake.syntax import Place
+    from buildah_py.bake.entries import EntryFields
+    from buildah_py.bake.syntax import Location
 
 OVERRIDE: Final = "override"
 APPEND: Final = "append"
@@ -66,8 +66,8 @@ class Target(NamedTuple):
 
     name: str
     values: Mapping[str, Any] = {}
-    places: Mapping[str, Place] = {}
-    place: Place | None = None
+    places: Mapping[str, Location] = {}
+    place: Location | None = None
 
     def text(self, name: str) -> str:
         """Return an attribute that is a text, "" where it is not set."""
@@ -83,7 +83,7 @@ class Target(NamedTuple):
         found: Mapping[str, str] = self.values.get(name) or {}
         return found
 
-    def at(self, name: str) -> Place | None:
+    def at(self, name: str) -> Location | None:
         """Return where an attribute stands, or else the target."""
         return self.places.get(name) or self.place
 
@@ -128,13 +128,13 @@ def distinct(kind: Kind, items: Iterable[Any]) -> list[Any]:
     return found
 
 
-class Group(NamedTuple):
+class TargetGroup(NamedTuple):
     """A group: its targets and groups, by name."""
 
     name: str
     targets: tuple[str, ...]
     description: str = ""
-    place: Place | None = None
+    place: Location | None = None
 
 
 def attribute(name: str, value: Value) -> Any:
@@ -161,10 +161,10 @@ def attribute(name: str, value: Value) -> Any:
     return found
 
 
-def _entries(kind: str, value: Value) -> list[Entry]:
+def _entries(kind: str, value: Value) -> list[EntryFields]:
     if value.raw is None or value.type.kind not in ("list", "set", "tuple"):
         raise ValueFault(f"a list is needed, and this is {described(value.type)}", "write [ … ] around it")
-    found: list[Entry] = []
+    found: list[EntryFields] = []
     for item in value.raw:
         if item.raw is None:
             raise ValueFault("a value of the list is null")

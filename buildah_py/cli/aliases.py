@@ -22,7 +22,8 @@ GROUPS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     "builder": {"build": ("build",), "prune": ("prune", "--cache")},
     "buildx": {
         "build": ("build",), "b": ("build",), "bake": ("bake",), "f": ("bake",), "du": ("du",),
-        "prune": ("prune", "--cache"), "version": ("version",), "inspect": ("info", "--as=inspect"), "ls": ("info", "--as=ls"),
+        "prune": ("prune", "--cache"), "version": ("version",),
+        "inspect": ("info", "--as=inspect"), "ls": ("info", "--as=ls"),
     },
     "container": {
         "run": ("run",), "ls": ("ps",), "list": ("ps",), "ps": ("ps",), "logs": ("logs",), "exec": ("exec",),

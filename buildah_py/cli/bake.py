@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from buildah_py.bake.overriding import Override
     from buildah_py.bake.resolving import Baked
     from buildah_py.cli.arguments import Parser
-    from buildah_py.cli.bake_requests import Asked
+    from buildah_py.cli.bake_requests import TargetRequest
 
 _LISTS: Final = ("targets", "variables")
 _PASSED: Final = ("tls_verify", "authfile", "cert_dir", "creds", "jobs")
@@ -93,7 +93,7 @@ class _Work(NamedTuple):
 
     file: BakeFile
     baked: Baked
-    asked: dict[str, Asked]
+    asked: dict[str, TargetRequest]
 
 
 def run(args: argparse.Namespace) -> int:

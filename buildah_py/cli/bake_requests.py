@@ -48,7 +48,7 @@ _OPTIONS: Final = {
 _BUILD: Final = "build"
 
 
-class Asked(NamedTuple):
+class TargetRequest(NamedTuple):
     """A target as a request for a build; `call` is what is to be done, `notes` what has no effect."""
 
     request: BuildRequest
@@ -56,7 +56,7 @@ class Asked(NamedTuple):
     notes: tuple[str, ...]
 
 
-def request_of(target: Target, home: Home, options: Sequence[str], images: Mapping[str, str]) -> Asked:
+def request_of(target: Target, home: Home, options: Sequence[str], images: Mapping[str, str]) -> TargetRequest:
     """Read a target; `options` are those of the command line that hold for all, `images` the names of other targets'.
 
     Raises BuildFileError that names the target's attribute, or else where the target stands.
@@ -77,7 +77,7 @@ def request_of(target: Target, home: Home, options: Sequence[str], images: Mappi
     if inline := target.text("dockerfile-inline"):
         request = replace(request, text=inline, file=f"{target.name}.dockerfile-inline")
     call = target.text("call").replace("lint", "check", 1)
-    return Asked(request, call or _BUILD, tuple(getattr(args, "notes", ())))
+    return TargetRequest(request, call or _BUILD, tuple(getattr(args, "notes", ())))
 
 
 def fault(target: Target, error: UsageError) -> UsageError | BuildFileError:

@@ -23,7 +23,7 @@ EXAMPLES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "bake": (
         ("pybuild bake", "build the default targets of docker-bake.hcl"),
         ("pybuild bake --print app", "what would be built for app"),
-        ("TAG=v2 pybuild bake --push app tools", "a variable of the file; push both"),
+        ("pybuild bake --var TAG=v2 --push app tools", "a variable of the file; push both"),
         ("pybuild bake --set '*.platform=linux/arm64'", "another value for all targets"),
         ("pybuild bake --changed-since origin/main", "what has changed"),
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import tarfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,8 +17,6 @@ from tests.registry_server import Served, docker_registry
 from .conftest import EXAMPLES, Built
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from .conftest import Pybuild
 
 __all__ = ["docker_registry", "server"]
