@@ -39,7 +39,7 @@ from buildah_py.history.recording import BuildHistory
 from buildah_py.meter import Listening
 from buildah_py.outputs.target import STDOUT
 from buildah_py.plan import NeedsValue
-from buildah_py.plan.graph import BUILT, Part
+from buildah_py.plan.graph import BUILT, GraphPart
 from buildah_py.plan.planner import plan_together
 from buildah_py.plan.steps import BaseStep, CaptureStep, CopyStep, RunStep
 from buildah_py.progress import events
@@ -406,7 +406,7 @@ def _opened(
             refuse_to_replace(session.worker.store, one.names)
         names = contexts.add(session.contexts, session.main, session.sources, session.named)
         session = session._replace(worker=session.worker._replace(contexts=contexts))
-        part = Part(number, item.name, names, _apart(request, session), request.pull, image_of(item.name))
+        part = GraphPart(number, item.name, names, _apart(request, session), request.pull, image_of(item.name))
         options = [
             replace(option, part=part)
             for option in plan_options(replace(request, platform=",".join(platforms[item.name])), session)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from buildah_py.bake.syntax import Body, Location
     from buildah_py.bake.targets import Target, TargetGroup
 
-Form = Literal["hcl", "json", "yaml", "compose"]
+BakeForm = Literal["hcl", "json", "yaml", "compose"]
 STDIN: Final = "-"
 OWN_FILE: Final = "pybuild-bake.yaml"
 LOOKED_FOR: Final = (
@@ -71,7 +71,7 @@ def read_file(path: str, shown: str = "") -> Source:
         raise NotFound(f"the bake file {shown or path} cannot be read: {error.strerror}") from error
 
 
-def form_of(source: Source) -> Form:
+def form_of(source: Source) -> BakeForm:
     """Tell the form of a file by its name, or by what it says."""
     extension = os.path.splitext(source.name)[1].lower()
     if extension == ".hcl":

@@ -51,7 +51,12 @@ _MEANINGS: Final = {
 
 def schema() -> dict[str, Any]:
     """Return the schema. Every string may be a template: `${…}`."""
-    kinds: dict[str, dict[str, Any]] = {"text": _TEXT, "texts": _TEXTS, "map": _MAP, "flag": {"type": ["boolean", "string", "null"]}}
+    kinds: dict[str, dict[str, Any]] = {
+        "text": _TEXT,
+        "texts": _TEXTS,
+        "map": _MAP,
+        "flag": {"type": ["boolean", "string", "null"]},
+    }
     attributes: dict[str, dict[str, Any]] = {
         name: {**kinds.get(kind.kind, _ENTRIES), "description": _MEANINGS[name]} for name, kind in ATTRIBUTES.items()
     }

@@ -48,7 +48,7 @@ def _nobody(_step: Step, _stage: str) -> str:
     return ""
 
 
-class Part(NamedTuple):
+class GraphPart(NamedTuple):
     """One of several builds whose plans have one graph: its number, and the `label` that people know it by.
 
     `contexts` gives the names that its contexts have in the graph, by their keys in the build. `apart` is asked of each
@@ -64,7 +64,7 @@ class Part(NamedTuple):
     provides: str = ""
 
 
-WHOLE = Part()
+WHOLE = GraphPart()
 """The only build of a graph."""
 
 
@@ -144,7 +144,7 @@ class Plan:
         return frozenset(found)
 
 
-class Built(NamedTuple):
+class BuiltTarget(NamedTuple):
     """What a build of the graph makes, for the others: the last node, the image's config and its history."""
 
     node: int
@@ -180,7 +180,7 @@ class GraphBuilder:
             {} if shared else None
         )
         self._images: dict[tuple[str, str, str], tuple[int, ImageConfig]] = {}
-        self.built: dict[tuple[str, str], Built] = {}
+        self.built: dict[tuple[str, str], BuiltTarget] = {}
         self.nodes: list[Node] = []
         self.stages: dict[str, int] = {}
         self.bases: dict[tuple[str, str], tuple[int, ImageConfig]] = {}
@@ -198,7 +198,7 @@ class GraphBuilder:
         where: Where | None = None,
         around: Around = NOTHING_AROUND,
         platform: str = "",
-        part: Part = WHOLE,
+        part: GraphPart = WHOLE,
     ) -> int:
         """Append a node, unless another plan has the same; its index."""
         label = label_of(platform, stage)
@@ -241,7 +241,7 @@ class GraphBuilder:
         place: str,
         shown_platform: str = "",
         *,
-        part: Part = WHOLE,
+        part: GraphPart = WHOLE,
         resolve: Callable[[str, str], ImageConfig] | None = None,
     ) -> tuple[int, ImageConfig]:
         """Append the node of a base image, once for each image; its index and the image's config.

@@ -8,7 +8,16 @@ from buildah_py.buildfile.stage import Settings
 from buildah_py.buildfile.variables import proxies, undeclared
 from buildah_py.buildfile.walk import Walk
 from buildah_py.frozen import dataclass, field, replace
-from buildah_py.plan.graph import WHOLE, Built, GraphBuilder, NeedsValue, Part, Plan, ValueNeededError, label_of
+from buildah_py.plan.graph import (
+    WHOLE,
+    BuiltTarget,
+    GraphBuilder,
+    GraphPart,
+    NeedsValue,
+    Plan,
+    ValueNeededError,
+    label_of,
+)
 from buildah_py.plan.stage import RunDefaults, StageFold, fold_of
 
 if TYPE_CHECKING:
@@ -42,7 +51,7 @@ class PlanOptions:
     contexts: Mapping[str, NamedContext] = field(default_factory=dict)
     hostname: str = "pybuild"
     container: Mapping[str, object] = field(default_factory=dict)
-    part: Part = WHOLE
+    part: GraphPart = WHOLE
 
 
 def make_plan(build_file: tree.BuildFile, options: PlanOptions, values: Sequence[str] = ()) -> Plan | NeedsValue:
@@ -127,7 +136,7 @@ class Planner:
         bases |= {asked: built.config for asked, built in graph.built.items()}
         part = self._options.part
         if part.provides:
-            graph.built[part.provides, self._options.platform] = Built(fold.node, config, tuple(fold.history))
+            graph.built[part.provides, self._options.platform] = BuiltTarget(fold.node, config, tuple(fold.history))
         return Plan(
             tuple(graph.nodes),
             fold.node,

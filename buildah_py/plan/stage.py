@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from buildah_py.buildfile.source import Span
     from buildah_py.buildfile.stage import FilesOrigin, MountUse, StageWalk, Transfer
     from buildah_py.image.config import ImageConfig
-    from buildah_py.plan.graph import Built, GraphBuilder, Part
+    from buildah_py.plan.graph import BuiltTarget, GraphBuilder, GraphPart
     from buildah_py.plan.steps import Step
 
 DEFAULT_SHELL = ("/bin/sh", "-c")
@@ -61,7 +61,7 @@ class StageFold(StageObserver):
         stage: StageWalk,
         name: str,
         platform: str = "",
-        part: Part = WHOLE,
+        part: GraphPart = WHOLE,
         resolve: Callable[[str, str], ImageConfig] | None = None,
     ) -> None:
         self._graph = graph
@@ -112,7 +112,7 @@ class StageFold(StageObserver):
             ) from error
         return Input(node=node, name=f"the image {name}")
 
-    def _built(self, name: str, platform: str, span: Span) -> Built | None:
+    def _built(self, name: str, platform: str, span: Span) -> BuiltTarget | None:
         """Give what another build of the graph makes, if that is what a name means."""
         if not name.startswith(BUILT):
             return None
