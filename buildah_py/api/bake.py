@@ -387,17 +387,20 @@ def _opened(
     for number, (item, one) in enumerate(zip(items, checked, strict=True)):
         request = item.request
         own = CacheOptions(request.caching.to if item.exported else (), from_, request.caching.mounts)
-        session = stack.enter_context(
-            open_build(
-                replace(request, caching=own),
-                one.names,
-                emit,
-                registries=one.registries,
-                provider=provider,
-                unread=unread,
-                within=lead,
+        try:
+            session = stack.enter_context(
+                open_build(
+                    replace(request, caching=own),
+                    one.names,
+                    emit,
+                    registries=one.registries,
+                    provider=provider,
+                    unread=unread,
+                    within=lead,
+                )
             )
-        )
+        except UsageError as error:
+            raise item.explain(error) from error
         lead = lead or session
         check_epoch(request.outputs, one.outputs, session.settled.epoch)
         if len(target_platforms(request)) > 1:

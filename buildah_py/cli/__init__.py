@@ -220,8 +220,8 @@ def _dispatch(arguments: list[str]) -> int:
     module = import_module(f"buildah_py.cli.{'import_' if name == 'import' else name.replace('-', '_')}")
     parser = make_parser(name, COMMANDS[name])
     module.configure(parser)
-    # Two optional words with options between them: only parsing it intermixed keeps them apart.
-    parse = parser.parse_intermixed_args if name == "why" else parser.parse_args
+    # Optional words with options between them: only parsing it intermixed keeps them apart.
+    parse = parser.parse_intermixed_args if name in ("why", "bake") else parser.parse_args
     try:
         args = parse(rest)
         if name in _WITH_DEFAULTS:

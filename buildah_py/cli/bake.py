@@ -109,6 +109,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace, mode: str) -> int:
+    if args.load and not (args.print or args.list):
+        from buildah_py.cli import build, outputs
+
+        if outputs.loads_into_nothing():
+            args.load = False
+            warn(build.LOADS_INTO_NOTHING)
     overrides = _overrides(args)
     url, names = _words(args.targets)
     file = _read(args, url)

@@ -37,7 +37,9 @@ _PLACES = {
 _MOST_JOBS = 1000
 _MOST_STATUS = 255
 _LINT = "lint"
-_OWN_STORE = "the image is in pybuild's own store alone, for `pybuild run`"
+LOADS_INTO_NOTHING = (
+    "--load: neither Docker nor Podman runs here: the image is in pybuild's own store alone, for `pybuild run`"
+)
 
 
 def configure(parser: Parser) -> None:
@@ -165,7 +167,7 @@ def _run(args: argparse.Namespace, mode: str) -> int:
     notes = list(getattr(args, "notes", ()))
     if args.load and outputs.loads_into_nothing():
         args.load = False
-        notes.append(f"--load: neither Docker nor Podman runs here: {_OWN_STORE}")
+        notes.append(LOADS_INTO_NOTHING)
     failed = _status(args.exit_code)
     if args.report:
         from buildah_py.cli.report import check

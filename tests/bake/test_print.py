@@ -53,7 +53,7 @@ def answer(case: dict[str, Any], directory: Path) -> tuple[str | None, str]:
             redirect_stderr(err),
         ):
             try:
-                bake.run(parser.parse_args(arguments))
+                bake.run(parser.parse_intermixed_args(arguments))
             except PybuildError as error:
                 tell(error)
                 return None, err.getvalue()

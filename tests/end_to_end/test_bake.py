@@ -13,6 +13,7 @@ from jsonschema import Draft202012Validator
 
 from tests.git_server import git, server
 from tests.registry_server import Served, docker_registry
+from tests.web_server import serve
 
 from .conftest import EXAMPLES, Built
 
@@ -359,6 +360,81 @@ def test_the_file_of_our_own_says_the_same(shared: Pybuild) -> None:
     assert shared.run("bake", "--print").stdout == before
     write(shared, "targets:\n  one:\n    tags: {}\n", "pybuild-bake.yaml")
     assert "pybuild-bake.yaml:3:11: `tags`: a list of strings is needed" in bake(shared, "one", status=None).shown
+
+
+def test_a_failed_step_ends_all(busybox: Pybuild) -> None:
+    write(
+        busybox,
+        """
+        group "default" { targets = ["a", "b"] }
+        target "lib" {
+          dockerfile-inline = "FROM busybox\\nRUN echo lib >/lib\\n"
+        }
+        target "a" {
+          contexts = { lib = "target:lib" }
+          dockerfile-inline = "FROM lib\\nENV --from-run V cat /lib\\nRUN echo $V >/a\\n"
+          tags = ["a"]
+        }
+        target "b" {
+          contexts = { lib = "target:lib" }
+          dockerfile-inline = "FROM lib\\nENV --from-run V cat /lib\\nRUN echo $V >/b; exit 7\\n"
+          tags = ["b"]
+        }
+        """,
+    )
+    failed = bake(busybox, "--extensions", "--metadata-file", "m.json", status=7).shown
+    assert "b.dockerfile-inline:3: the command ended with status 7" in failed
+    assert failed.count("] ENV --from-run V cat /lib") == 1
+    assert not (busybox.work / "m.json").exists()
+    assert busybox.run("images", "-q", "--filter=reference=a").stdout == ""
+    assert set(bake(busybox, "a", "--extensions", "--load").outcomes()) == {"HIT"}, "the cache has what was executed"
+    assert busybox.sh("cat /a", "a") == "lib\n"
+
+
+def test_targets_for_several_platforms_take_one_another(busybox: Pybuild) -> None:
+    write(
+        busybox,
+        """
+        target "default" {
+          platforms = ["linux/amd64", "linux/arm64"]
+          contexts = { files = "target:files" }
+          dockerfile-inline = "FROM scratch\\nCOPY --from=files /x /x\\n"
+          tags = ["both"]
+          output = ["out"]
+        }
+        target "files" {
+          dockerfile-inline = <<EOT
+        FROM --platform=$BUILDPLATFORM busybox AS made
+        RUN echo once >&2
+        ARG TARGETARCH
+        RUN echo $TARGETARCH >/x
+        FROM scratch
+        COPY --from=made /x /x
+        EOT
+        }
+        """,
+    )
+    shown = bake(busybox).shown
+    assert shown.count("RUN echo once") == 1
+    for arch in ("amd64", "arm64"):
+        assert (busybox.work / f"out/linux_{arch}/x").read_text() == f"{arch}\n"
+
+
+def test_a_lone_file_comes_from_a_web_server(busybox: Pybuild, tmp_path: Path) -> None:
+    text = (
+        'target "default" {\n  context = "cwd://here"\n  dockerfile-inline = "FROM scratch\\nCOPY f /f\\n"\n  output = ["out"]\n}'
+        '\ntarget "beside" {}\n'
+    )
+    (tmp_path / "web").mkdir()
+    (tmp_path / "web/docker-bake.hcl").write_text(text)
+    write(busybox, "", "unused", here__f="mine\n")
+    with serve(tmp_path / "web") as web:
+        where = f"{web.url}/docker-bake.hcl"
+        assert '"context": "cwd://here"' in busybox.run("bake", where, "--print").stdout
+        allowed = ("--allow=fs.read=here", "--allow=fs.write=out")
+        bake(busybox, where, *allowed)
+        assert (busybox.work / "out/f").read_text() == "mine\n"
+        assert "nothing else was fetched" in bake(busybox, where, *allowed, "beside", status=None).shown
 
 
 def test_the_example(busybox: Pybuild) -> None:
