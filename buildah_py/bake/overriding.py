@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from buildah_py.bake import entries
 from buildah_py.bake.functions.encodings import of_json
@@ -225,6 +225,3 @@ def matches(pattern: str, name: str) -> bool:
         return _pattern(pattern).fullmatch(name) is not None
     except re.error as error:
         raise UsageError(f"`{pattern}` is not a pattern: {error}") from None
-
-
-__all__ = ["Any", "Override", "matches", "override", "parse_sets", "read_variable"]

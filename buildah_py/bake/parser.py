@@ -516,7 +516,7 @@ class HclParser:
                 if two[0] == "\n":
                     flush(at + 1)
         flush(self._at)
-        return found
+        return _stripped(found)
 
     def _escape(self, at: int) -> str:
         char = self._text[at + 1 : at + 2]
@@ -566,8 +566,7 @@ class HclParser:
         return True
 
     def _assemble(self, parts: list[_Part], place: Location) -> Expression:
-        left = _stripped(parts)
-        left.reverse()
+        left = [part for part in reversed(parts) if part.text or part.word or part.expression is not None]
         found = self._sequence_of(left, (), place)
         if len(found) == 1 and (isinstance(found[0], syntax.Literal) or len(parts) == 1):
             only = found[0]
@@ -621,31 +620,16 @@ class HclParser:
 
 
 def _stripped(parts: list[_Part]) -> list[_Part]:
-    """Take away the white space that `~`s ask for."""
+    """Take away the white space that `~`s ask for: that of the text beside them, which ends with its line."""
     found: list[_Part] = []
-    behind = False
     for position, part in enumerate(parts):
-        if part.expression is None and not part.word:
-            text = part.text.lstrip() if behind else part.text
-            before = any(one.strip.before for one in _next_sequence(parts, position + 1))
-            if before:
-                text = text.rstrip()
-            behind = behind and not text
-            if text:
-                found.append(part._replace(text=text))
-        else:
-            behind = part.strip.behind
-            found.append(part)
+        text = part.text
+        if position and parts[position - 1].strip.behind:
+            text = text.lstrip()
+        if parts[position + 1 : position + 2] and parts[position + 1].strip.before:
+            text = text.rstrip()
+        found.append(part._replace(text=text))
     return found
-
-
-def _next_sequence(parts: list[_Part], position: int) -> list[_Part]:
-    """Give the sequence that follows, where nothing but white space is in between."""
-    while position < len(parts) and parts[position].expression is None and not parts[position].word:
-        if parts[position].text.strip():
-            return []
-        position += 1
-    return parts[position : position + 1]
 
 
 def _without_indent(parts: list[_Part]) -> list[_Part]:

@@ -71,8 +71,8 @@ def list_targets(evaluated: Evaluated) -> list[dict[str, Any]]:
         described = target.text("description")
         found[name] = {"name": name, **({"description": described} if described else {})}
     for name, group in evaluated.groups.items():
-        members = f"({', '.join(sorted(group.targets))})"
-        shown = f"{group.description} {members}" if group.description else members
+        members = ", ".join(sorted(group.targets))
+        shown = f"{group.description} ({members})" if group.description else members
         found[name] = {"name": name, "description": shown, "group": True}
     return [found[name] for name in sorted(found)]
 

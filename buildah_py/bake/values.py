@@ -73,11 +73,6 @@ class Value(NamedTuple):
     type: Type
     raw: Any
 
-    @property
-    def is_null(self) -> bool:
-        """Whether it is null, of whatever type."""
-        return self.raw is None
-
 
 class ValueFault(Exception):
     """What is wrong with a value, for whoever knows where it stands."""

@@ -100,7 +100,7 @@ PRIVILEGED = (
 """Commands that make containers, or files of any owner. For others than root they run in a user namespace."""
 
 
-_WITH_DEFAULTS = ("build", "why", "advice", "check", "verify", "pull", "push", "run", "shell")
+_WITH_DEFAULTS = ("build", "bake", "why", "advice", "check", "verify", "pull", "push", "run", "shell")
 """Commands that have options whose defaults can be configured."""
 
 GLOBAL = (

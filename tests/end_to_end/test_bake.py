@@ -387,7 +387,8 @@ def test_a_failed_step_ends_all(busybox: Pybuild) -> None:
     assert failed.count("] ENV --from-run V cat /lib") == 1
     assert not (busybox.work / "m.json").exists()
     assert busybox.run("images", "-q", "--filter=reference=a").stdout == ""
-    assert set(bake(busybox, "a", "--extensions", "--load").outcomes()) == {"HIT"}, "the cache has what was executed"
+    again = bake(busybox, "a", "--extensions", "--load")
+    assert again.outcomes()[:2] == ["HIT", "HIT"], "the cache has what was executed before"
     assert busybox.sh("cat /a", "a") == "lib\n"
 
 

@@ -269,8 +269,6 @@ def _check_indexed(value: Value) -> None:
 
 # sets
 
-_SETS = Parameter("sets", set_of(DYNAMIC))
-
 
 def _of_one_type(values: Sequence[Value]) -> tuple[list[list[Value]], Type]:
     of = unify([value.type.of for value in values])

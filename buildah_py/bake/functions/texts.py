@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from buildah_py.bake.functions.function import MOST_TEXT, Library, Parameter, num, text, whole
 from buildah_py.bake.functions.graphemes import clusters
-from buildah_py.bake.values import STRING, Value, ValueFault, convert, list_of, strings
+from buildah_py.bake.values import STRING, Value, ValueFault, list_of, strings
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -150,8 +150,3 @@ def _basename(path: str) -> str:
 @_add("homedir")
 def _homedir() -> str:
     return os.path.expanduser("~")
-
-
-def as_strings(value: Value) -> list[str]:
-    """Return the strings of a list. Raises ValueFault."""
-    return [str(item.raw) for item in convert(value, _LIST).raw]
