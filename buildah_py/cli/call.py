@@ -30,9 +30,7 @@ class Asked(NamedTuple):
     ignored: Callable[[str], bool] | None = None
 
 
-def run_call(
-    call: str, file: BuildFile, asked: Asked, answer: Callable[[dict[str, Any]], object] | None = None
-) -> int:
+def run_call(call: str, file: BuildFile, asked: Asked, answer: Callable[[dict[str, Any]], object] | None = None) -> int:
     """Do what `--call` asks for: a method, then perhaps `,format=json`; the exit status.
 
     `answer` is told what would be printed as JSON.
