@@ -1,17 +1,22 @@
 #!/usr/bin/env python3
-"""Time pybuild and the builders that are installed beside it on the same build files; print a table.
+"""Time pybuild and the builders that are there beside it on the same build files; print a table.
 
-    benchmarks/run.py [-n RUNS] [--builders pybuild,buildah,podman] [--workloads noop20,...] [--dir DIRECTORY]
+    benchmarks/run.py [-n RUNS] [--builders pybuild,docker] [--workloads noop20,...] [--dir DIRECTORY] [--svg FILE]
 
-A builder may be another pybuild, NAME=PROGRAM: `--builders before=/old/bin/pybuild,pybuild`. They take turns.
-Everything is kept below DIRECTORY (default: a temporary one), which should lie on a journaled file system or tmpfs.
-Each figure is the wall time of a whole command: the median of the runs, with the fastest and the slowest. Needs root,
-busybox-static and skopeo (to hand pybuild's base image to the others).
+A builder may be another pybuild, NAME=PROGRAM: `--builders before=/old/bin/pybuild,pybuild`. They take turns. Docker's
+engine (DOCKER_HOST) and BuildKit (BUILDKIT_HOST) have to run: `--daemon docker=PID` has the memory of that process
+measured, else that of the largest process of a command is shown. Everything of pybuild, buildah and podman is kept
+below DIRECTORY (default: a temporary one), which should lie on a journaled file system or tmpfs.
+
+Each figure is the wall time of a whole command: the median of the runs, with the fastest and the slowest, and with
+the most memory. Needs root, GNU time, busybox-static, docker-registry, and mmdebstrap for the workloads on Debian.
+**The images and the cache of Docker's engine are removed.**
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
 import shutil
@@ -19,202 +24,124 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from builders import Builder, Cost, builders
+from chart import chart
+from workloads import CHANGE, COLD, DEBIAN, EXPORT, FIRST, PUSH, SMALL, WARM, WORKLOADS, Workload
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from tests.registry_server import serving
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Mapping, Sequence
 
-BASE = "localhost/base:latest"
-
-
-@dataclass(frozen=True)
-class Workload:
-    """A build file, and how its context is made and changed."""
-
-    text: str
-    modes: tuple[str, ...] = ("cold", "warm")
-    make: Callable[[Path], None] = lambda _: None
-    change: Callable[[Path, int], None] = lambda _, __: None
+Costs = dict[str, list[Cost]]
+_BASES = {SMALL: ("busybox",), DEBIAN: ("debian",)}
 
 
-def many_files(context: Path, directories: int = 200) -> None:
-    """Make 20,000 files of 0 to 9,000 bytes in 200 directories, or another number of these with 100 files each."""
-    for directory in range(directories):
-        place = context / "tree" / f"d{directory:03d}"
-        place.mkdir(parents=True)
-        for number in range(100):
-            (place / f"f{number:03d}").write_bytes(f"{directory}/{number}\n".encode() * (number * 9))
-
-
-def change_one(context: Path, turn: int) -> None:
-    """Change one of them."""
-    (context / "tree/d100/f050").write_text(f"changed {turn} {time.time_ns()}\n")
-
-
-def steps(count: int) -> str:
-    """Write a build file of small RUN steps."""
-    return f"FROM {BASE}\n" + "".join(f"RUN echo {number} > /f{number}\n" for number in range(count))
-
-
-def stages(count: int) -> str:
-    """Write stages that each sleep a second, and one that gathers their files."""
-    parts = [f"FROM {BASE} AS s{number}\nRUN sleep 1; echo {number} > /out{number}\n" for number in range(count)]
-    copies = [f"COPY --from=s{number} /out{number} /out/\n" for number in range(count)]
-    return "\n".join([*parts, f"FROM {BASE}\n" + "".join(copies)])
-
-
-WORKLOADS = {
-    "noop20": Workload(steps(20)),
-    "noop120": Workload(steps(120)),
-    "copy20000": Workload(f"FROM {BASE}\nCOPY . /src\n", ("cold", "warm", "change", "export"), many_files, change_one),
-    "copy50000": Workload(
-        f"FROM {BASE}\nCOPY . /src\n",
-        ("cold", "warm", "change", "export"),
-        lambda context: many_files(context, 500),
-        change_one,
-    ),
-    "stages8": Workload(stages(8)),
-}
-
-
-@dataclass
-class Builder:
-    """How a builder is called. `{root}`, `{context}`, `{archive}` are filled in."""
-
-    name: str
-    build: list[str]
-    reset: list[list[str]]
-    base: list[list[str]]
-    export: list[str]
-    version: list[str]
-    environ: dict[str, str] = field(default_factory=dict)
-
-
-def a_pybuild(root: Path, name: str, program: str) -> Builder:
-    """Describe a pybuild, which has a state directory of its own."""
-    return Builder(
-        name,
-        [program, "--progress=plain", "-t", "bench", "{context}"],
-        [["rm", "-rf", f"{root}/{name}"]],
-        [[program, "bootstrap", "busybox", "-t", BASE]],
-        [program, "-q", "-t", "bench", "-o", "type=oci,dest={archive}", "{context}"],
-        [program, "--version"],
-        {"PYBUILD_ROOT": f"{root}/{name}"},
-    )
-
-
-def builders(root: Path, wanted: list[str]) -> dict[str, Builder]:
-    """Describe the builders."""
-    pybuild = shutil.which("pybuild") or str(Path(sys.executable).with_name("pybuild"))
-    storage = [f"--root={root}/containers", f"--runroot={root}/run"]
-    skopeo = f"containers-storage:[overlay@{root}/containers+{root}/run]{BASE}"
-    found = {"pybuild": a_pybuild(root, "pybuild", pybuild)}
-    for name, equals, program in (one.partition("=") for one in wanted):
-        if equals:
-            found[name] = a_pybuild(root, name, program)
-    for name, words in (("buildah", ["bud", "--layers"]), ("podman", ["build", "--layers"])):
-        found[name] = Builder(
-            name,
-            [name, *storage, *words, "-t", "bench", "{context}"],
-            [[name, *storage, "rmi", "--all", "--force"]],
-            [["skopeo", "--insecure-policy", "copy", "-q", f"oci-archive:{root}/base.tar", skopeo]],
-            [name, *storage, "push", "bench", "oci-archive:{archive}"],
-            [name, "--version"],
+def measure(builder: Builder, workload: Workload, context: Path, base: str, root: Path, turn: int) -> Costs:
+    """Time all modes of a workload once, and all hits three times after the first."""
+    found: Costs = {mode: [] for mode in workload.modes}
+    archive = root / "out.tar"
+    for words in builder.reset:
+        builder.call(words)
+    if PUSH in found:
+        parts = [
+            builder.call(words, context=context, target=f"{base.removesuffix(':latest')}-{builder.name}:{turn}")
+            for words in builder.push
+        ]
+        found[PUSH].append(
+            Cost(sum(one.seconds for one in parts), max(one.memory for one in parts), sum(one.cpu for one in parts))
         )
+        return found
+    builder.call(builder.prime, base=base)
+    found[COLD].append(builder.call(builder.build, context=context))
+    if EXPORT in found:
+        archive.unlink(missing_ok=True)
+        found[EXPORT].append(builder.call(builder.export, context=context, archive=archive))
+    if WARM in found:
+        found[FIRST].append(builder.call(builder.build, context=context))
+        found[WARM] += [builder.call(builder.build, context=context) for _ in range(3)]
+    if CHANGE in found:
+        workload.change(context, turn)
+        found[CHANGE].append(builder.call(builder.build, context=context))
     return found
 
 
-def call(builder: Builder, words: list[str], **values: object) -> float:
-    """Run a command; seconds. Ends the program where it fails."""
-    argv = [word.format(**values) for word in words]
-    os.sync()
-    started = time.perf_counter()
-    result = subprocess.run(
-        argv,
-        check=False,
-        capture_output=True,
-        text=True,
-        env={**os.environ, **builder.environ},
-        stdin=subprocess.DEVNULL,
-    )
-    seconds = time.perf_counter() - started
-    if result.returncode:
-        sys.exit(f"{' '.join(argv)}: status {result.returncode}\n{result.stdout}{result.stderr}")
-    return seconds
+def push_bases(root: Path, host: str, wanted: Sequence[str]) -> Mapping[str, str]:
+    """Make base images and push them to a registry; their names there."""
+    own = next(builders(root, ["pybuild"], {}))
+    found = {}
+    program = own.build[0]
+    for base in sorted(set(wanted)):
+        name = found[base] = f"{host}/{base.strip('@')}:latest"
+        own.call([program, "bootstrap", "-t", name, *_BASES[base]])
+        own.call([program, "push", "-q", "--tls-verify=false", name])
+    return found
 
 
-Times = dict[str, list[float]]
-
-
-def measure(builder: Builder, workload: Workload, context: Path, root: Path, turn: int, found: Times) -> None:
-    """Time all modes of a workload once, and all hits three times."""
-    archive = root / "out.tar"
-    for words in [*builder.reset, *builder.base]:
-        call(builder, words)
-    found["cold"].append(call(builder, builder.build, context=context))
-    if "export" in found:
-        archive.unlink(missing_ok=True)
-        found["export"].append(call(builder, builder.export, context=context, archive=archive))
-    for _ in range(3 if "warm" in found else 0):
-        found["warm"].append(call(builder, builder.build, context=context))
-    if "change" in found:
-        workload.change(context, turn)
-        found["change"].append(call(builder, builder.build, context=context))
+def cell(costs: Sequence[Cost], first: Sequence[Cost]) -> str:
+    """Show what runs took, and how many times as long as the first builder's."""
+    seconds = sorted(one.seconds for one in costs)
+    middle = statistics.median(seconds)
+    ratio = middle / statistics.median(one.seconds for one in first)
+    shown = f"{middle:.3f} s [{seconds[0]:.3f}-{seconds[-1]:.3f}], {max(one.memory for one in costs):.0f} MB"
+    return shown if costs is first else f"{shown}, x {ratio:.1f}"
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-n", type=int, default=3, help="runs of each")
-    parser.add_argument("--builders", default="pybuild,buildah,podman")
+    parser.add_argument("--builders", default="pybuild,docker,buildkit,buildah,podman")
     parser.add_argument("--workloads", default=",".join(WORKLOADS))
+    parser.add_argument("--daemon", action="append", default=[], metavar="BUILDER=PID")
     parser.add_argument("--dir", type=Path)
+    parser.add_argument("--json", type=Path, help="file for all figures")
+    parser.add_argument("--svg", type=Path, help="file for a chart of the medians")
     args = parser.parse_args()
     root = args.dir or Path(tempfile.mkdtemp(prefix="pybuild-bench-"))
     root.mkdir(parents=True, exist_ok=True)
-    wanted = args.builders.split(",")
-    known = builders(root, wanted)
-    names = [
-        name
-        for name, equals, _ in (one.partition("=") for one in wanted)
-        if equals or name == "pybuild" or shutil.which(name)
-    ]
-    chosen = [known[name] for name in names]
-    own = known["pybuild"]
-    for words in own.base:
-        call(own, words)
-    (root / "empty").mkdir(exist_ok=True)
-    (root / "empty/Dockerfile").write_text(f"FROM {BASE}\n")
-    call(own, [*own.build[:1], "-q", "-o", f"type=oci,dest={root}/base.tar", str(root / "empty")])
-    print(
-        f"{platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}, Python {platform.python_version()}"
-    )
+    daemons = {name: int(pid) for name, _, pid in (one.partition("=") for one in args.daemon)}
+    chosen = list(builders(root, args.builders.split(","), daemons))
+    workloads = {name: WORKLOADS[name] for name in args.workloads.split(",")}
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}"
+    print(f"{machine}, Python {platform.python_version()}")
     for builder in chosen:
-        print(subprocess.run(builder.version, check=True, capture_output=True, text=True).stdout.strip())
+        said = subprocess.run([word.format() for word in builder.version], check=True, capture_output=True, text=True)
+        print(said.stdout.strip())
     print("\n| workload | " + " | ".join(builder.name for builder in chosen) + " |")
     print("|---" * (len(chosen) + 1) + "|")
-    for name in args.workloads.split(","):
-        workload = WORKLOADS[name]
-        context = root / "contexts" / name
-        if not context.exists():
-            context.mkdir(parents=True)
-            workload.make(context)
-            (context / "Dockerfile").write_text(workload.text)
-        table: dict[str, Times] = {builder.name: {mode: [] for mode in workload.modes} for builder in chosen}
-        for turn in range(args.n):
-            for builder in chosen:
-                measure(builder, workload, context, root, turn, table[builder.name])
-        for mode in workload.modes:
-            cells = []
-            for builder in chosen:
-                times = table[builder.name][mode]
-                cells.append(f"{statistics.median(times):.2f} s [{min(times):.2f}-{max(times):.2f}]")
-            print(f"| {name} {mode} | " + " | ".join(cells) + " |", flush=True)
+    kept: dict[str, dict[str, list[Cost]]] = {}
+    rows = []
+    with serving(root / "registry") as registry:
+        bases = push_bases(root, registry.host, [one.base for one in workloads.values()])
+        for name, workload in workloads.items():
+            context, base = root / "contexts" / name, bases[workload.base]
+            workload.write(context, base)
+            table: dict[str, Costs] = {one.name: {mode: [] for mode in workload.modes} for one in chosen}
+            for turn in range(args.n):
+                for builder in chosen:
+                    for mode, costs in measure(builder, workload, context, base, root, turn).items():
+                        table[builder.name][mode] += costs
+            for mode in workload.modes:
+                row = kept[f"{name} {mode}"] = {one.name: table[one.name][mode] for one in chosen}
+                first = row[chosen[0].name]
+                print(f"| {name} {mode} | " + " | ".join(cell(one, first) for one in row.values()) + " |", flush=True)
+                rows.append((f"{name} {mode}", {one: _median(costs) for one, costs in row.items()}))
+    if args.json:
+        args.json.write_text(json.dumps(kept, indent=1) + "\n")
+    if args.svg:
+        args.svg.write_text(chart(f"Seconds of whole commands; {machine}", [one.name for one in chosen], rows))
     if args.dir is None:
         shutil.rmtree(root)
+
+
+def _median(costs: Sequence[Cost]) -> float:
+    return statistics.median(one.seconds for one in costs)
 
 
 if __name__ == "__main__":

@@ -15,11 +15,13 @@ if TYPE_CHECKING:
         NotFound,
         PybuildError,
         RegistryError,
+        SandboxError,
         StepFailed,
         UsageError,
     )
     from buildah_py.library.built import Building, BuildStep, Built, save
     from buildah_py.library.calls import build, images, pull, push, remove, run, start_build, why
+    from buildah_py.library.containers import ContainerPort, Executed, StartedContainer, start_container
     from buildah_py.version import __version__
 
 __all__ = [
@@ -27,10 +29,14 @@ __all__ = [
     "BuildStep",
     "Building",
     "Built",
+    "ContainerPort",
+    "Executed",
     "Interrupted",
     "NotFound",
     "PybuildError",
     "RegistryError",
+    "SandboxError",
+    "StartedContainer",
     "StepFailed",
     "UsageError",
     "__version__",
@@ -42,12 +48,14 @@ __all__ = [
     "run",
     "save",
     "start_build",
+    "start_container",
     "why",
 ]
 
 _HOMES = {
     **{name: "errors" for name in __all__ if name[0].isupper()},
     **dict.fromkeys(("BuildStep", "Building", "Built", "save"), "library.built"),
+    **dict.fromkeys(("ContainerPort", "Executed", "StartedContainer", "start_container"), "library.containers"),
     "__version__": "version",
 }
 

@@ -1,4 +1,4 @@
-"""A fixture for pytest: images that tests need, built once for all of them. Its entry point is `pytest11`."""
+"""Fixtures for pytest: images that tests need, built once for all of them, and containers. Entry point: `pytest11`."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from buildah_py.library.built import Built
+    from buildah_py.library.containers import StartedContainer
 
 
 @pytest.fixture(scope="session")
@@ -32,3 +33,18 @@ def pybuild_image() -> Callable[..., Built]:
         return made[key]
 
     return image
+
+
+@pytest.fixture
+def pybuild_container() -> Iterator[Callable[..., StartedContainer]]:
+    """Give a function that takes what `buildah_py.start_container` takes; what it starts ends with the test."""
+    from contextlib import ExitStack
+
+    from buildah_py import start_container
+
+    with ExitStack() as stack:
+
+        def container(image: str, *command: Any, **options: Any) -> StartedContainer:
+            return stack.enter_context(start_container(image, *command, **options))
+
+        yield container

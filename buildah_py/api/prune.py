@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from buildah_py.api.config import read_config
+from buildah_py.buildfile.durations import parse_moment
 from buildah_py.errors import ImageError, UsageError
 from buildah_py.store.collect import Collected, Rules, collect, trim
 from buildah_py.store.locks import living_leases
@@ -29,7 +30,7 @@ def parse_filters(filters: Sequence[str], now: int) -> Rules:
     for text in filters:
         name, _, value = text.partition("=")
         if name == "until" and value:
-            moment = _moment(value, now)
+            moment = parse_moment(value, now, f"--filter until={value}")
             before = moment if before is None else min(before, moment)
         elif name in ("label", "label!") and value:
             key, equals, wanted = value.partition("=")
@@ -39,28 +40,6 @@ def parse_filters(filters: Sequence[str], now: int) -> Rules:
                 f"--filter {text} means nothing", hint="there are until=24h, label=KEY[=VALUE] and label!=KEY[=VALUE]"
             )
     return Rules(before=before, matching=_labelled(labels) if labels else None)
-
-
-def _moment(text: str, now: int) -> int:
-    from buildah_py.buildfile.durations import parse_duration
-    from buildah_py.image import timestamp
-
-    if text.isdigit():
-        return int(text) * 1_000_000_000
-    try:
-        days, day, rest = text.partition("d")
-        if day and days.isdigit():
-            return now - int(days) * 86_400_000_000_000 - (parse_duration(rest) if rest else 0)
-        return now - parse_duration(text)
-    except ValueError:
-        pass
-    try:
-        return timestamp.from_text(text if len(text) > 10 else f"{text}T00:00:00Z")
-    except ImageError as error:
-        raise UsageError(
-            f"--filter until={text}: that is neither a duration nor a time",
-            hint="write something like 24h, 7d or 2026-01-31T12:00:00Z",
-        ) from error
 
 
 def _labelled(labels: Sequence[tuple[str, str | None, bool]]) -> Callable[[StoredImage], bool]:

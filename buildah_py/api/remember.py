@@ -15,7 +15,7 @@ from buildah_py.errors import StoreError
 from buildah_py.frozen import replace
 from buildah_py.plan.steps import BaseStep, CaptureStep, CopyStep
 from buildah_py.repeat.saved import Saved, save
-from buildah_py.repeat.stamps import stamp
+from buildah_py.repeat.stamps import FIELDS, look_at, stamp
 from buildah_py.sources.find import build_file_places, ignore_file_places
 from buildah_py.sources.stat_cache import is_settled
 from buildah_py.store.glance import read_rows
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from buildah_py.sources.directory import DirectoryContext
     from buildah_py.store.glance import Rows
 
-_MOST: Final = 100_000
+_MOST: Final = 200_000
 """Files of contexts: with more, looking at them takes longer than anybody should wait without a sign."""
 
 
@@ -133,34 +133,38 @@ def _places(request: BuildRequest, session: BuildSession) -> Iterator[str]:
 def _settled(path: str, command: CommandLine) -> Stamp | None:
     """Stamp a file that is as it was when the command was given. Raises _NotSettledError, OSError."""
     found = stamp(path)
-    if found is not None and not stat.S_ISREG(found[4]):
-        raise _NotSettledError(f"{path} is not a regular file")
-    return _since(found, path, command)
-
-
-def _since(found: Stamp | None, path: str, command: CommandLine) -> Stamp | None:
-    if found is not None and not is_settled(found[0], command.began):
-        raise _NotSettledError(f"{path} has changed only just")
+    if found is not None:
+        if not stat.S_ISREG(found[4]):
+            raise _NotSettledError(f"{path} is not a regular file")
+        _check_age(found[0], path, command)
     return found
+
+
+def _check_age(ctime: int, path: str, command: CommandLine) -> None:
+    if not is_settled(ctime, command.began):
+        raise _NotSettledError(f"{path} has changed only just")
 
 
 def _listed(context: DirectoryContext, command: CommandLine) -> Iterator[LookedAt]:
-    """Give what was looked at of a context, stamped."""
-    count = 0
-    yield "", (".",), (_stamped(f"{context.path}/.", command),)
-    for directory, names in context.looked_at().items():
-        count += len(names)
-        if count > _MOST:
-            raise _NotSettledError(f"{context.path} has more than {_MOST} files")
-        prefix = f"{context.path}/{directory}/" if directory else f"{context.path}/"
-        yield directory, tuple(names), tuple(_stamped(prefix + name, command) for name in names)
+    """Give what was looked at of a context, stamped. Raises _NotSettledError, OSError."""
+    listed = context.looked_at()
+    if sum(map(len, listed.values())) > _MOST:
+        raise _NotSettledError(f"{context.path} has more than {_MOST} files")
+    yield _stamped(context.path, "", (".",), command)
+    for directory, names in listed.items():
+        yield _stamped(context.path, directory, names, command)
 
 
-def _stamped(path: str, command: CommandLine) -> Stamp:
-    found = _since(stamp(path), path, command)
-    if found is None:
-        raise _NotSettledError(f"{path} is gone")
-    return found
+def _stamped(root: str, directory: str, names: Sequence[str], command: CommandLine) -> LookedAt:
+    try:
+        found = look_at(root, directory, names)
+    except FileNotFoundError as error:
+        raise _NotSettledError(f"{error.filename} is gone") from error
+    except OverflowError as error:
+        raise _NotSettledError(f"{root}/{directory} has times before 1970") from error
+    for name, ctime in zip(names, found[::FIELDS], strict=True):
+        _check_age(ctime, f"{root}/{directory}/{name}", command)
+    return directory, "\0".join(names), found.tobytes()
 
 
 def _rows(session: BuildSession, plan: Plan, records: Mapping[int, Record], done: BuildResult) -> Rows | None:

@@ -1,8 +1,11 @@
-"""Durations as HEALTHCHECK takes them: `1m30s`, `1.5h`, `500ms`."""
+"""Durations as HEALTHCHECK takes them: `1m30s`, `1.5h`, `500ms`; and moments that are named by them."""
 
 from __future__ import annotations
 
 import re
+
+from buildah_py.errors import ImageError, UsageError
+from buildah_py.image import timestamp
 
 _UNITS = {
     "ns": 1,
@@ -47,3 +50,26 @@ def parse_duration(text: str) -> int:
     if total >= _LIMIT:
         raise ValueError(f"invalid duration {text!r}, it is too long")
     return -total if text[0] == "-" else total
+
+
+def parse_moment(text: str, now: int, option: str) -> int:
+    """Parse what options take for a moment: how long ago (`24h`, `7d`), a time, or seconds since 1970; gives ns.
+
+    Raises UsageError, about the option.
+    """
+    if text.isdigit():
+        return int(text) * 1_000_000_000
+    try:
+        days, day, rest = text.partition("d")
+        if day and days.isdigit():
+            return now - int(days) * 86_400_000_000_000 - (parse_duration(rest) if rest else 0)
+        return now - parse_duration(text)
+    except ValueError:
+        pass
+    try:
+        return timestamp.from_text(text if len(text) > 10 else f"{text}T00:00:00Z")
+    except ImageError as error:
+        raise UsageError(
+            f"{option}: that is neither a duration nor a time",
+            hint="write something like 24h, 7d or 2026-01-31T12:00:00Z",
+        ) from error

@@ -104,6 +104,9 @@ def _has_much_in_common(
             one, other = old(before), new(digest)
             if one is None or other is None:
                 continue
+            few, many = sorted(data.count(b"\0") for data in (one, other))
+            if few < _ENOUGH * many:  # the rest of the fields, and so of the files, is in one of them alone
+                return False
             # Where most of the bytes stand in the same places, so do most of the files.
             if sum(map(len, input_lists.shorten(one, other))) < _ENOUGH * min(len(one), len(other)):
                 continue

@@ -16,8 +16,9 @@ WORDS: Final[dict[str, tuple[str, ...]]] = {
 GROUPS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     "image": {
         "build": ("build",), "ls": ("images",), "list": ("images",), "rm": ("rmi",), "remove": ("rmi",),
-        "inspect": ("inspect",), "history": ("history",), "prune": ("prune", "--images"), "push": ("push",),
-        "pull": ("pull",), "tag": ("tag",), "save": ("save",), "load": ("load",), "import": ("import",),
+        "inspect": ("inspect", "--type=image"), "history": ("history",), "prune": ("prune", "--images"),
+        "push": ("push",), "pull": ("pull",), "tag": ("tag",), "save": ("save",), "load": ("load",),
+        "import": ("import",),
     },
     "builder": {"build": ("build",), "prune": ("prune", "--cache")},
     "buildx": {
@@ -28,13 +29,14 @@ GROUPS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     "container": {
         "run": ("run",), "ls": ("ps",), "list": ("ps",), "ps": ("ps",), "logs": ("logs",), "exec": ("exec",),
         "top": ("top",), "stop": ("stop",), "kill": ("kill",), "wait": ("wait",), "rm": ("rm",), "remove": ("rm",),
+        "inspect": ("inspect", "--type=container"), "port": ("port",), "prune": ("prune", "--containers"),
     },
     "system": {"df": ("du",), "prune": ("prune",), "info": ("info",)},
 }  # fmt: skip
 _OF_CONTAINERS: Final = (
     "starts a container once, and changes nothing of it",
     (
-        "there are `pybuild run`, ps, logs, exec, top, stop, kill, wait and rm; docker or podman does the rest:"
+        "there are `pybuild run`, ps, port, logs, exec, top, stop, kill, wait and rm; docker or podman does the rest:"
         " `pybuild push IMAGE docker-daemon:NAME` gives them an image"
     ),
 )
@@ -55,7 +57,7 @@ FOREIGN: Final[dict[str, tuple[str, str]]] = {
     "copy": _OF_FILES,
     **dict.fromkeys(("buildx create", "buildx use", "buildx rm", "buildx stop", "buildx debug"), _OF_BUILDERS),
     **dict.fromkeys(
-        ("attach", "containers", "create", "pause", "port", "rename", "restart", "start", "stats", "unpause", "update",
+        ("attach", "containers", "create", "pause", "rename", "restart", "start", "stats", "unpause", "update",
          "container"), _OF_CONTAINERS),
     **dict.fromkeys(
         ("events", "init", "machine", "network", "node", "plugin", "pod", "secret", "service", "stack", "swarm",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from buildah_py.cli import registry
 from buildah_py.cli.arguments import key_values
-from buildah_py.cli.printing import complain, say, say_exactly, warn
+from buildah_py.cli.printing import SCHEMA, complain, say, say_data, say_exactly, warn
 from buildah_py.errors import NotFound, PybuildError, UsageError
 
 if TYPE_CHECKING:
@@ -230,7 +230,6 @@ def _requests(args: argparse.Namespace, file: BakeFile, baked: Baked) -> _Work:
 def _look(work: _Work, names: list[str]) -> int:
     """Do what targets ask for instead of being built; the status is that of the worst."""
     from buildah_py.cli.build import look_at
-    from buildah_py.cli.printing import say_json
 
     calls = {name: work.asked[name].call for name in work.baked.asked}
     if len(set(calls.values())) > 1:
@@ -240,13 +239,17 @@ def _look(work: _Work, names: list[str]) -> int:
     status = 0
     answers: dict[str, Any] = {}
     for place, name in enumerate(names):
-        tell = partial(answers.__setitem__, name) if "format=json" in call.split(",") else None
+        tell = partial(_keep, answers, name) if "format=json" in call.split(",") else None
         if tell is None and len(names) > 1:
             say(f"{chr(10) if place else ''}# {name}")
         status = max(status, look_at(call, work.asked[name].request, tell))
     if answers:
-        say_json({"schema": 1, "target": answers})
+        say_data({"target": answers})
     return status
+
+
+def _keep(answers: dict[str, Any], name: str, value: dict[str, Any]) -> None:
+    answers[name] = {"schema": SCHEMA, **value}
 
 
 def _build(args: argparse.Namespace, work: _Work, mode: str) -> int:

@@ -265,7 +265,7 @@ def _enter(error: StepFailed, request: BuildRequest) -> int:
     name, error.kept = error.kept, ""
     status = tell(error)
     tty = os.isatty(0)
-    shell = FailedShell(name=name, tty=tty, secrets=request.secrets, environ=request.environ)
+    shell = FailedShell(name=name, tty=tty, secrets=request.secrets, ssh=request.ssh, environ=request.environ)
     try:
         failed_shell(shell, warn, complain)
     except PybuildError as other:  # such as an image without a shell: the build's own failure stays what counts

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from buildah_py.cli.call_graph import FORMATS as GRAPH_FORMATS
-from buildah_py.cli.printing import say, say_data, say_json
+from buildah_py.cli.printing import say, say_data
 from buildah_py.cli.tables import table
 from buildah_py.errors import BuildFileError, UsageError
 
@@ -44,14 +44,14 @@ def run_call(call: str, file: BuildFile, asked: Asked, answer: Callable[[dict[st
         return _check(form, file, asked, answer or say_data)
     try:
         if method == "graph":
-            return _graph(form, file, asked, answer or say_json)
+            return _graph(form, file, asked, answer or say_data)
         value = _outline(file, asked) if method == "outline" else _targets(file)
     except BuildFileError as error:
         from buildah_py.cli.check import report_fault
 
         return report_fault(error, form, answer)
     if form == "json":
-        (answer or say_json)(value)
+        (answer or say_data)(value)
     elif method == "outline":
         _print_outline(value)
     else:

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
 SHELLS: Final = ("bash", "zsh", "fish")
-_LISTS: Final = ("images", "stages", "topics")
-_OF_IMAGES: Final = ("IMAGE", "IMAGE|CONTEXT", "A", "B")
+_LISTS: Final = ("images", "containers", "stages", "topics")
+_OF_IMAGES: Final = ("IMAGE", "IMAGE|CONTEXT", "IMAGE|CONTAINER", "A", "B")
+_OF_CONTAINERS: Final = ("CONTAINER", "[CONTAINER|BUILD] [STEP]")
 _FILES: Final = ("FILE", "SOURCE", "ARCHIVE")
 _DIRECTORIES: Final = ("CONTEXT", "DIR")
 _STAGES: Final = ("STAGE", "STAGE[,STAGE]")
@@ -35,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     """Print the script, or what it asks for."""
     if args.list:
         try:
-            names = {"images": _images, "stages": _stages, "topics": _topics}[args.list]()
+            names = {"images": _images, "containers": _containers, "stages": _stages, "topics": _topics}[args.list]()
         except PybuildError:  # nobody can be told while a line is typed
             return 0
         say_exactly("\n".join(names))
@@ -55,8 +56,22 @@ def script(shell: str, commands: Mapping[str, str]) -> str:
     except ImportError as error:
         raise UsageError("shtab, which makes such scripts, is not installed", hint="pip install shtab") from error
     found: str = shtab.complete(_program(commands), shell)
-    # zsh takes `--option=VALUE` only where the script says so, and shtab does not.
-    return _LONG_OF_ZSH.sub(r"\1\2=", found) if shell == "zsh" else found
+    if shell == "bash":
+        from buildah_py.cli.bash_words import around
+
+        return around(found)
+    return _mended(found) if shell == "zsh" else found
+
+
+def _mended(script: str) -> str:
+    """Have zsh take `--option=VALUE`, complete each of several arguments, and options of a command as that command's.
+
+    Options of `build`, whose word may be left out, would else count behind other commands too: `logs -f` for `-f FILE`.
+    """
+    mended = re.sub(r'(?m)^  "\(\*\)::?', '  "*:', _LONG_OF_ZSH.sub(r"\1\2=", script))
+    return mended.replace(
+        "\n  _arguments -C -s $_shtab_pybuild_options\n", "\n  _arguments -C -s -A '-*' $_shtab_pybuild_options\n"
+    )
 
 
 def _program(commands: Mapping[str, str]) -> argparse.ArgumentParser:
@@ -103,6 +118,8 @@ def _mark(parser: argparse.ArgumentParser, asked: Mapping[str, Any], file: Any, 
             marked.complete = asked["topics"]
         elif metavar in _OF_IMAGES and not action.option_strings:
             marked.complete = asked["images"]
+        elif metavar in _OF_CONTAINERS:
+            marked.complete = asked["containers"]
         elif metavar in _FILES:
             marked.complete = file
         elif metavar in _DIRECTORIES:
@@ -124,6 +141,14 @@ def _images() -> Iterable[str]:
 
     with open_store() as store:
         return [familiar_name(name) for image in store.images.all() for name in image.names]
+
+
+def _containers() -> Iterable[str]:
+    """Name the containers, the newest first."""
+    from buildah_py.api.state import own_root
+    from buildah_py.store.containers import containers
+
+    return [one.name for one in containers(own_root())]
 
 
 def _stages() -> Iterable[str]:

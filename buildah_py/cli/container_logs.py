@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections import deque
 from contextlib import ExitStack, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from buildah_py.cli.printing import complain
 from buildah_py.errors import NotFound, UsageError
@@ -21,14 +22,27 @@ _LOOK = 0.1
 """Seconds between two looks at a log that is followed."""
 
 
-def print_log(root: str, word: str, *, follow: bool, tail: str, stamped: bool) -> int:
+class LogPart(NamedTuple):
+    """Part of a log that is shown: its last lines, `all` of them, of pieces from `since` to `until` (ns since 1970)."""
+
+    tail: str = "all"
+    stamped: bool = False
+    since: int | None = None
+    until: int | None = None
+
+    def holds(self, piece: LogPiece) -> bool:
+        """Tell whether a piece is of the time that is asked for."""
+        return (self.since is None or piece.moment >= self.since) and (self.until is None or piece.moment < self.until)
+
+
+def print_log(root: str, word: str, shown: LogPart, *, follow: bool) -> int:
     """Print a container's output where it was printed: on the standard output and the standard error."""
     from buildah_py.running.control import ContainerLine
     from buildah_py.running.log import pieces
     from buildah_py.store.containers import find_container
 
-    if tail != "all" and not tail.isdecimal():
-        raise UsageError(f"--tail {tail}: this is neither a number of lines nor `all`")
+    if shown.tail != "all" and not shown.tail.isdecimal():
+        raise UsageError(f"--tail {shown.tail}: this is neither a number of lines nor `all`")
     found = find_container(root, word)
     if not found.about["detached"]:
         complain(f"pybuild: what {found.name} prints goes to where it was started, and is not kept")
@@ -37,13 +51,14 @@ def print_log(root: str, word: str, *, follow: bool, tail: str, stamped: bool) -
         line: ContainerLine | None = None
         with suppress(NotFound):  # it has ended
             line = stack.enter_context(ContainerLine(found)) if follow else None
-        out = _Printer(stamped=stamped, most=int(tail) if tail != "all" else None)
+        out = _Printer(stamped=shown.stamped, most=int(shown.tail) if shown.tail != "all" else None)
 
         def more() -> bool:
             out.show_last()
-            return line is not None and not line.ended(_LOOK)
+            over = shown.until is not None and time.time_ns() >= shown.until
+            return line is not None and not over and not line.ended(_LOOK)
 
-        for piece in pieces(found.file("log"), more):
+        for piece in filter(shown.holds, pieces(found.file("log"), more)):
             *lines, rest = piece.data.split(b"\n")
             for text in lines:
                 out.take(piece, text + b"\n")

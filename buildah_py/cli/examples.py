@@ -33,6 +33,12 @@ EXAMPLES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
         ("pybuild run --rm -p 8080:80 app", "a server that this machine reaches"),
         ("pybuild run -d --name web -p 8080:80 app", "the same in the background"),
     ),
+    "ps": (
+        ("pybuild ps", "containers that run"),
+        ("pybuild ps -a --format '{{.Names}} {{.Status}}'", "names, also of those that have ended, for a script"),
+    ),
+    "exec": (("pybuild exec -it web sh", "a shell in the container web"),),
+    "port": (("pybuild port web 80", "where the container's port 80 is reached"),),
     "shell": (("pybuild shell app", "a shell in an image"), ("pybuild shell --stage build .", "in a stage")),
     "push": (
         ("pybuild push app quay.io/me/app:1", "to a registry"),
@@ -61,7 +67,11 @@ EXAMPLES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
         ("pybuild prune --max-used-space 20GB", "the least recently used, down to a size"),
     ),
     "builds": (("pybuild builds", "the last ones"), ("pybuild builds app", "the last of app, step by step")),
-    "logs": (("pybuild logs", "of the last build"), ("pybuild logs app 3", "one step of the last build of app")),
+    "logs": (
+        ("pybuild logs", "of the last build"),
+        ("pybuild logs app 3", "one step of the last build of app"),
+        ("pybuild logs -f --since 10m web", "of the container web, and what comes"),
+    ),
     "report": (("pybuild report -o app.html app", "a page about the last build of app"),),
     "config": (
         ("pybuild config", "what holds, and where it comes from"),

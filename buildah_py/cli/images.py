@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("name", metavar="NAME", nargs="?", help="only images of that name")
+    parser.add_argument("-a", "--all", action="store_true", help="accepted and without effect: all are shown")
     parser.add_argument("-q", "--quiet", action="store_true", help="print ids only")
     parser.add_argument("--digests", action="store_true", help="show what registries call them")
     parser.add_argument(

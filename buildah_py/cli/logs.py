@@ -21,6 +21,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("-f", "--follow", action="store_true", help="of a container: go on until it ends")
     add("-n", "--tail", metavar="N", default="all", help="of a container: only the last N lines")
     add("-t", "--timestamps", action="store_true", help="of a container: put the time in front of each line")
+    add("--since", metavar="WHEN", default="", help="of a container: from then on, such as 10m or 2026-01-31T12:00:00Z")
+    add("--until", metavar="WHEN", default="", help="of a container: what was printed before that")
     add("words", metavar="[CONTAINER|BUILD] [STEP]", nargs="*", default=[], help="a container's name or id; or a build "
         "as `pybuild builds` lists it, ^N for the one N before the last, or an image's name; default: the last. And a "
         "step: its number in the build, or STAGE/NUMBER; default: all that printed something")  # fmt: skip
@@ -36,14 +38,18 @@ def run(args: argparse.Namespace) -> int:
     if len(words) > 2:
         raise UsageError(f"logs: `{words[2]}` is too much", hint="pybuild logs [CONTAINER], or [BUILD] [STEP]")
     if len(words) == 1 and _is_container(own_root(), words[0]):
-        from buildah_py.cli.container_logs import print_log
+        from buildah_py.cli.container_logs import LogPart, print_log
 
-        return print_log(own_root(), words[0], follow=args.follow, tail=args.tail, stamped=args.timestamps)
-    if args.follow or args.timestamps or args.tail != "all":
+        shown = LogPart(tail=args.tail, stamped=args.timestamps, **_moments(args))
+        return print_log(own_root(), words[0], shown, follow=args.follow)
+    if args.follow or args.timestamps or args.tail != "all" or args.since or args.until:
         from buildah_py.store.containers import find_container
 
         if not words:
-            raise UsageError("logs: -f, -t and --tail are for containers", hint="name one; `pybuild ps -a` lists them")
+            raise UsageError(
+                "logs: -f, -t, --tail, --since and --until are for containers",
+                hint="name one; `pybuild ps -a` lists them",
+            )
         find_container(own_root(), words[0])
     wanted = words.pop() if len(words) == 2 or (words and is_step(words[0])) else ""
     build = find_build(own_root(), words[0] if words else "")
@@ -59,6 +65,16 @@ def run(args: argparse.Namespace) -> int:
         why = f", and failed:\n{build.error}" if build.error and not wanted else ""
         complain(f"pybuild: {what} printed nothing{why}")
     return 0
+
+
+def _moments(args: argparse.Namespace) -> dict[str, int]:
+    """Return the moments that options name, by their names. Raises UsageError."""
+    import time
+
+    from buildah_py.buildfile.durations import parse_moment
+
+    given = {name: getattr(args, name) for name in ("since", "until") if getattr(args, name)}
+    return {name: parse_moment(text, time.time_ns(), f"--{name} {text}") for name, text in given.items()}
 
 
 def _is_container(root: str, word: str) -> bool:

@@ -32,6 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="only layers that no image holds, and cache mounts; with --all those too that builds of named images need",
     )
+    only.add_argument("--containers", action="store_true", help="only what containers have left that ended")
     add("--dry-run", action="store_true", help="only tell what would be removed")
     add(
         "--filter",
@@ -61,6 +62,8 @@ def run(args: argparse.Namespace) -> int:
     from buildah_py.store.collect import collect
     from buildah_py.store.sizes import parse_size
 
+    if args.containers:
+        return _containers(args)
     sizes = [parse_size(text) for text in (args.max_used_space, args.keep_storage) if text]
     rules = parse_filters(args.filter, time.time_ns())._replace(
         named=args.all and not args.cache,
@@ -101,6 +104,37 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _containers(args: argparse.Namespace) -> int:
+    """Remove what containers have left that ended."""
+    from buildah_py.api.prune import parse_filters
+    from buildah_py.api.state import own_root
+    from buildah_py.cli.stores import open_store
+    from buildah_py.errors import UsageError
+    from buildah_py.store.collect import Collected, measure
+    from buildah_py.store.containers import remove_ended
+
+    limits = [name for name in ("max_used_space", "keep_storage", "min_free_space") if getattr(args, name)]
+    rules = parse_filters(args.filter, time.time_ns())
+    if limits or rules.matching is not None:
+        what = f"--{limits[0].replace('_', '-')}" if limits else "--filter label"
+        raise UsageError(f"{what} is not for --containers", hint="--filter until=24h leaves the newest")
+    before = rules.before
+    ended, freed = remove_ended(own_root(), before, dry_run=True)
+    what = f"the status and log of {count(ended, 'container')} that had ended"
+    if _is_to_be_asked(args) and not _is_agreed(f"This removes {what}, {human(freed)}."):
+        complain("pybuild: nothing is removed")
+        return 1
+    if not args.dry_run:
+        ended, freed = remove_ended(own_root(), before)
+    if args.format == "json":
+        with open_store() as store:
+            used = measure(store).total
+        say_data(Collected((), 0, 0, freed, used, None, ended)._asdict())
+    else:
+        say(f"would remove {what}, free {human(freed)}" if args.dry_run else f"removed {what}, freed {human(freed)}")
+    return 0
+
+
 def _is_to_be_asked(args: argparse.Namespace) -> bool:
     return not (args.force or args.dry_run) and os.isatty(0) and os.isatty(2)
 
@@ -110,7 +144,10 @@ def _agrees(plan: Collected) -> bool:
     named = [familiar_name(name) for name in plan.images if not name.startswith("sha256:")]
     parts = [count(len(plan.images), "image"), count(plan.layers, "layer"), count(plan.cache_mounts, "cache mount")]
     shown = f" ({', '.join(named[:_SHOWN])}{', …' if len(named) > _SHOWN else ''})" if named else ""
-    text = f"This removes {parts[0]}{shown}, {parts[1]} and {parts[2]}, {human(plan.freed)}. Go on? [y/N] "
-    sys.stderr.write(text)
+    return _is_agreed(f"This removes {parts[0]}{shown}, {parts[1]} and {parts[2]}, {human(plan.freed)}.")
+
+
+def _is_agreed(what: str) -> bool:
+    sys.stderr.write(f"{what} Go on? [y/N] ")
     sys.stderr.flush()
     return sys.stdin.readline().strip().lower() in ("y", "yes")

@@ -6,9 +6,10 @@ import shlex
 import time
 from typing import TYPE_CHECKING, Any
 
-from buildah_py.cli.printing import say, say_data
-from buildah_py.cli.tables import FORMATS, one_line, since, table
+from buildah_py.cli.printing import say, say_data, say_exactly
+from buildah_py.cli.tables import check_format, is_template, one_line, room, since, table
 from buildah_py.errors import UsageError
+from buildah_py.image.timestamp import to_text
 from buildah_py.store.containers import DEAD, RUNNING
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from buildah_py.store.containers import KeptContainer
 
 _WIDTH = 24
+_ALL = ("0.0.0.0", "::")  # noqa: S104 (how docker shows them)
 _FILTERS = ("id", "name", "label", "status", "ancestor")
 
 
@@ -29,7 +31,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--no-trunc", action="store_true", help="cut nothing short")
     add("-f", "--filter", metavar="FILTER", action="append", default=[],
         help="id=, name=, label=KEY[=VALUE], status=running|exited|dead, ancestor=IMAGE; may be repeated")  # fmt: skip
-    add("--format", choices=FORMATS, default="table", help="default: %(default)s")
+    add("-n", "--last", metavar="N", type=int, default=-1, help="the last N, also those that have ended")
+    add("-l", "--latest", action="store_const", const=1, dest="last", help="the last one, also when it has ended")
+    add("--format", metavar="FORMAT", default="table", help="table (default), json, or a template: '{{.Names}}'")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -38,16 +42,21 @@ def run(args: argparse.Namespace) -> int:
     from buildah_py.store.containers import containers
 
     wanted = [_filter(text) for text in args.filter]
-    everything = args.all or any(text.startswith("status=") for text in args.filter)
+    check_format(args.format)
+    everything = args.all or args.last >= 0 or any(text.startswith("status=") for text in args.filter)
     found = [one for one in containers(own_root()) if (everything or one.alive) and all(fits(one) for fits in wanted)]
-    if args.format == "json":
+    found = found[: args.last] if args.last >= 0 else found
+    if is_template(args.format):
+        from buildah_py.cli.template_rows import render_rows
+
+        say_exactly(render_rows(args.format, [_named(one, full=args.no_trunc) for one in found]))
+    elif args.format == "json":
         say_data({"containers": [_data(one) for one in found]})
     elif args.quiet:
         for one in found:
             say(one.id if args.no_trunc else one.short)
     else:
-        head = ("CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES")
-        say(table([head, *(_row(one, 0 if args.no_trunc else _WIDTH) for one in found)]))
+        say(_table(found, 0 if args.no_trunc else room(), full=args.no_trunc))
     return 0
 
 
@@ -66,16 +75,37 @@ def _filter(text: str) -> Callable[[KeptContainer], bool]:
     return ways[key]
 
 
-def _row(one: KeptContainer, width: int) -> tuple[str, ...]:
+def _table(found: list[KeptContainer], width: int, *, full: bool) -> str:
+    """Lay containers out; on a terminal too narrow for it, a port of all addresses is shown without them."""
+    head = ("CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES")
+    shown = ""
+    for short in (False, True):
+        rows = [head, *(_row(one, 0 if full else _WIDTH, short=short) for one in found)]
+        shown = table(rows, cut=2, width=width)
+        if not width or max(map(len, shown.splitlines())) <= width:
+            break
+    return shown
+
+
+def _row(one: KeptContainer, width: int, *, short: bool = False) -> tuple[str, ...]:
     return (
         one.short if width else one.id,
         one_line(one.about["image"], width),
         one_line(shlex.join(one.about["command"]), width),
         since(one.about["created"], time.time()),
         status_of(one),
-        ", ".join(map(_port, one.about["ports"])) if one.alive else "",
+        ", ".join(dict.fromkeys(_port(port, short=short) for port in one.about["ports"])) if one.alive else "",
         one_line(one.name),
     )
+
+
+def _named(one: KeptContainer, *, full: bool) -> dict[str, Any]:
+    """Give a container the names that templates of docker's users have."""
+    cells = _row(one, 0 if full else _WIDTH)
+    named = zip(("ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names"), cells, strict=True)
+    labels = ",".join(f"{name}={value}" for name, value in one.about["labels"].items())
+    more = {"CreatedAt": to_text(one.about["created"]), "State": one.state["status"], "Labels": labels}
+    return {**dict(named), **more}
 
 
 def status_of(one: KeptContainer) -> str:
@@ -89,10 +119,11 @@ def status_of(one: KeptContainer) -> str:
     return f"Exited ({state['code']}) {since(state['finished'], time.time())}{why}"
 
 
-def _port(data: dict[str, Any]) -> str:
+def _port(data: dict[str, Any], *, short: bool) -> str:
     from buildah_py.sandbox.ports import Published
 
-    return str(Published(**data))
+    port = Published(**data)
+    return str(port).rpartition(":")[2] if short and port.address in _ALL else str(port)
 
 
 def _data(one: KeptContainer) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from buildah_py.cli.printing import complain, say, warn
@@ -10,6 +11,7 @@ from buildah_py.errors import UsageError
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable, Iterator
 
     from buildah_py.cli.arguments import Parser
 
@@ -76,8 +78,6 @@ def run(args: argparse.Namespace) -> int:
 
     if args.stop_signal:
         signal_number(args.stop_signal)
-    if args.cidfile and os.path.lexists(args.cidfile):
-        raise UsageError(f"--cidfile {args.cidfile}: the file exists", hint="is its container still there? Remove it")
     request = RunRequest(
         image=args.image,
         command=tuple(args.command),
@@ -104,21 +104,46 @@ def run(args: argparse.Namespace) -> int:
         container=container.read(args),
     )
 
-    def started(container: str, _status: int = 0, _why: str = "") -> None:
-        if args.cidfile:
-            with open(args.cidfile, "x", encoding="ascii") as file:
-                file.write(container)
+    with _cidfile(args.cidfile) as write:
+        if not args.detach:
+            return run_image(request, warn, _tell, lambda container, _status, _why: write(container))
+        from buildah_py.running.detached import start_detached
 
-    if not args.detach:
-        return run_image(request, warn, _tell, started)
-    from buildah_py.running.detached import start_detached
-
-    container_id, status, why = start_detached(request, warn, _tell)
-    started(container_id)
+        container_id, status, why = start_detached(request, warn, _tell)
+        write(container_id)
     say(container_id)
     if why:
         _tell(why)
     return status
+
+
+@contextmanager
+def _cidfile(path: str) -> Iterator[Callable[[str], object]]:
+    """Give what writes a container's id to the file, which is made before there is a container. Raises UsageError."""
+    if not path:
+        yield lambda _: None
+        return
+    try:
+        file = open(path, "x", encoding="ascii")  # noqa: SIM115 (closed below)
+    except FileExistsError:
+        hint = "is its container still there? Remove it"
+        raise UsageError(f"--cidfile {path}: the file exists", hint=hint) from None
+    except OSError as error:
+        raise UsageError(f"--cidfile {path} cannot be written: {error.strerror}") from error
+    written = False
+
+    def write(container: str) -> None:
+        nonlocal written
+        written = True
+        file.write(container)
+        file.flush()
+
+    with file:
+        try:
+            yield write
+        finally:
+            if not written:
+                os.unlink(path)
 
 
 def _tell(text: str) -> None:

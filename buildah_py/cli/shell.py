@@ -42,6 +42,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="id=ID,src=FILE or id=ID,env=NAME, for --failed and steps of --at",
     )
     add(
+        "--ssh",
+        metavar="SPEC",
+        action="append",
+        default=[],
+        help="default or ID=SOCKET or ID=KEY, for --failed and steps of --at",
+    )
+    add(
         "--build-arg",
         metavar="K=V",
         action="append",
@@ -78,6 +85,7 @@ def run(args: argparse.Namespace) -> int:
             network=args.network,
             container=options,
             secrets=tuple(args.secret),
+            ssh=tuple(args.ssh),
             environ=dict(os.environ),
         )
         if args.at is not None:
@@ -112,6 +120,7 @@ def _failed(args: argparse.Namespace) -> int:
         user=args.user,
         tty=os.isatty(0),
         secrets=tuple(args.secret),
+        ssh=tuple(args.ssh),
         environ=environ,
     )
     return failed_shell(request, warn, complain)

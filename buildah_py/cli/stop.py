@@ -28,7 +28,8 @@ def run(args: argparse.Namespace) -> int:
     from buildah_py.store.containers import find_container
 
     for word in args.containers:
-        if stop(find_container(own_root(), word), args.signal, args.time):
+        found = find_container(own_root(), word)
+        if stop(found, args.signal, args.time, lambda text: complain(f"pybuild: {text}")):
             complain(f"pybuild: {word} did not end when it was asked to, and was ended by force")
         say(word)
     return 0

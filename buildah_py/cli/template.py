@@ -19,6 +19,8 @@ _TOKEN = re.compile(
     r"|(?P<field>(?:\$\w*)?(?:\.[A-Za-z_]\w*)+|\$\w*|\.)|(?P<word>[A-Za-z_]\w*))"
 )
 _ENDS = ("end", "else")
+_OF_RESULT = "@"
+"""Stands before fields that follow a `)` at once: `(index .Ports 0).Host`."""
 _ESCAPE = rb"\\(x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|[0-7]{3}|.?)"
 _ESCAPES = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "\\": "\\", '"': '"'}
 
@@ -62,7 +64,8 @@ def _tokens(action: str, text: str) -> list[str]:
         match = _TOKEN.match(action, position)
         if match is None:
             raise _wrong(text, f"`{action[position:]}` cannot be read")
-        found.append(match[0].strip())
+        of_result = match["field"] and position and action[position - 1] == ")" and match[0].startswith(".")
+        found.append(_OF_RESULT * bool(of_result) + match[0].strip())
         position = match.end()
     if not found:
         raise _wrong(text, "there is an action without anything in it")
@@ -180,7 +183,11 @@ class _Run:
                     if place == len(tokens):
                         raise _wrong(self._text, "a `)` is missing")
                     depth += {"(": 1, ")": -1}.get(tokens[place], 0)
-                yield self._pipeline(tokens[start:place], dot)
+                value = self._pipeline(tokens[start:place], dot)
+                if place + 1 < len(tokens) and tokens[place + 1].startswith(_OF_RESULT):
+                    place += 1
+                    value = self._fields(value, tokens[place].removeprefix(_OF_RESULT))
+                yield value
             else:
                 yield self._value(part, dot)
             place += 1
@@ -221,8 +228,11 @@ class _Run:
             if variable not in self._variables:
                 raise _wrong(self._text, f"there is no variable `{variable}`")
             value = self._variables[variable]
+        return self._fields(value, path, part)
+
+    def _fields(self, value: Any, path: str, part: str = "") -> Any:
         for name in filter(None, path.split(".")):
-            value = self._field(value, name, part)
+            value = self._field(value, name, part or path)
         return value
 
     def _field(self, value: Any, name: str, part: str) -> Any:
@@ -256,7 +266,8 @@ def freed(value: Any, names: Sequence[str]) -> Any:
 
 def _index(value: Any, *keys: Any) -> Any:
     for key in keys:
-        value = value.get(key) if isinstance(value, Mapping) else value[key]
+        missing = "" if isinstance(value, Free) else None
+        value = value.get(key, missing) if isinstance(value, Mapping) else value[key]
     return value
 
 

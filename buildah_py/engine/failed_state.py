@@ -1,7 +1,7 @@
 """Keeping what a failed RUN left, with all that it takes to open a shell there; values of secrets are not in it.
 
 In the step's staging directory: `upper`, which the command wrote, `plan.json`, the container as --debug writes it down,
-and `step.json`, which says what step it was, and which secrets it had.
+and `step.json`, which says what step it was, and which secrets and ssh agents it had.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from buildah_py import debug
+from buildah_py.engine.ops.run_mounts import AgentMount, agent_mount
 from buildah_py.frozen import replace
 from buildah_py.sandbox import BindMount, OverlayMount
 from buildah_py.sandbox.plan_file import by_paths, render
@@ -40,6 +41,13 @@ class FailedSecret(NamedTuple):
     gid: int
 
 
+class FailedAgent(NamedTuple):
+    """Place for an ssh agent in a step. `socket` is the one that was lent, "" where none was."""
+
+    mount: AgentMount
+    socket: str
+
+
 class FailedStep(NamedTuple):
     """Facts about a step that failed."""
 
@@ -48,6 +56,7 @@ class FailedStep(NamedTuple):
     stage: str
     status: int
     secrets: tuple[FailedSecret, ...] = ()
+    agents: tuple[FailedAgent, ...] = ()
 
 
 def keep(task: Task, step: RunStep, container: ContainerSpec, staged: str, status: int) -> str:
@@ -60,7 +69,11 @@ def keep(task: Task, step: RunStep, container: ContainerSpec, staged: str, statu
         for one in step.mounts
         if one.type == "secret"
     ]
-    about = FailedStep(node.place, node.text, node.stage, status, tuple(secrets))
+    agents = [
+        FailedAgent(mount, worker.reach.agents.get(mount.id, ""))
+        for mount in (agent_mount(one, number) for number, one in enumerate(step.mounts) if one.type == "ssh")
+    ]
+    about = FailedStep(node.place, node.text, node.stage, status, tuple(secrets), tuple(agents))
     own = replace(container, mounts=tuple(_moved(one, staged) for one in by_paths(container).mounts))
     try:
         _write(os.path.join(staged, PLAN), render(own, os.path.abspath(worker.store.root)))
@@ -109,11 +122,14 @@ def found(operation: Operation, kept: str) -> Operation:
 def read(text: str) -> FailedStep:
     """Read what `keep` wrote of a step."""
     data = json.loads(text)
-    return FailedStep(**{**data, "secrets": tuple(FailedSecret(**one) for one in data["secrets"])})
+    secrets = tuple(FailedSecret(**one) for one in data["secrets"])
+    agents = tuple(FailedAgent(AgentMount(**one), socket) for one, socket in data.get("agents", ()))
+    return FailedStep(**{**data, "secrets": secrets, "agents": agents})
 
 
 def _plain(about: FailedStep) -> dict[str, Any]:
-    return {**about._asdict(), "secrets": [one._asdict() for one in about.secrets]}
+    agents = [(one.mount._asdict(), one.socket) for one in about.agents]
+    return {**about._asdict(), "secrets": [one._asdict() for one in about.secrets], "agents": agents}
 
 
 def _write(path: str, text: str) -> None:

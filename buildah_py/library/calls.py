@@ -196,17 +196,30 @@ def run(
     cwd: str = "",
     network: str = "default",
     interactive: bool = False,
+    ports: Iterable[str | int] = (),
     root: str | None = None,
     on_event: OnEvent = lambda _: None,
 ) -> int:
     """Run a command in a container of an image, on this process's standard streams; the command's exit status.
 
-    `interactive` passes standard input on. Raises NotFound, UsageError, SandboxError.
+    `interactive` passes standard input on; `ports` are spelled as values of `--publish`. `start_container` does not
+    wait for its end. Raises NotFound, UsageError, SandboxError.
     """
     from buildah_py.library.child import call
 
     environ = environ_of(root)
-    request = (image, tuple(command), dict(env or {}), user, cwd, network, interactive)
+    published = tuple(map(str, ports))
+    request = {
+        "image": image,
+        "command": tuple(command),
+        "env": dict(env or {}),
+        "user": user,
+        "cwd": cwd,
+        "network": network,
+        "interactive": interactive,
+        "ports": published,
+        "name": "" if published else None,
+    }
     status: int = call("buildah_py.library.calls:_run", request, environ, on_event)  # it changes signals
     return status
 
@@ -303,13 +316,8 @@ def _push(request: tuple[str, str, bool, str | None, Mapping[str, str]], on_even
         return push_stored(store, wanted, options, on_event).digest
 
 
-def _run(request: tuple[str, tuple[str, ...], Mapping[str, str], str, str, str, bool], on_event: OnEvent) -> int:
-    from buildah_py.progress.events import Note
-    from buildah_py.progress.events import Warning as WarningEvent
-    from buildah_py.running.image import RunRequest, run_image
+def _run(request: dict[str, Any], on_event: OnEvent) -> int:
+    from buildah_py.library.containers import hearers, run_request
+    from buildah_py.running.image import run_image
 
-    image, command, env, user, cwd, network, interactive = request
-    wanted = RunRequest(
-        image=image, command=command, env=env, user=user, cwd=cwd, network=network, interactive=interactive
-    )
-    return run_image(wanted, lambda text: on_event(WarningEvent(text)), lambda text: on_event(Note(text)))
+    return run_image(run_request(request), *hearers(on_event))

@@ -24,7 +24,7 @@ _CONTENT: Final = (
 )
 _FILES: Final = ("platform-split", "attestation-prefix")
 _REGISTRY: Final = (*_CONTENT, "oci-artifact", "push", "push-by-digest", "registry.insecure")
-_KEYS: Final = {
+KEYS: Final = {
     "image": _REGISTRY,
     "registry": _REGISTRY,
     "oci": (*_CONTENT, "oci-artifact", "dest", "tar"),
@@ -33,6 +33,7 @@ _KEYS: Final = {
     "local": ("dest", "mode", *_FILES),
     "cacheonly": (),
 }
+"""Types, and the attributes of each."""
 ANNOTATED: Final = frozenset({"image", "registry", "oci", "docker"})
 
 
@@ -105,17 +106,17 @@ def with_usual(output: Output, usual: Output) -> Output:
 def _output(where: str, values: dict[str, str]) -> Output:
     kind = values.pop("type", None)
     if kind is None:
-        raise wrong(where, "it does not say which type", f"the types are {', '.join(_KEYS)}")
-    if kind not in _KEYS:
-        raise attributes.unknown(where, f"there is no type `{kind}`", kind, tuple(_KEYS))
+        raise wrong(where, "it does not say which type", f"the types are {', '.join(KEYS)}")
+    if kind not in KEYS:
+        raise attributes.unknown(where, f"there is no type `{kind}`", kind, tuple(KEYS))
     annotations = tuple(
         _annotation(where, key, values.pop(key))
         for key in list(values)
         if key.lower().startswith("annotation") and kind in ANNOTATED
     )
     for key in values:
-        if key not in _KEYS[kind]:
-            raise attributes.unknown(where, f"type={kind} has no attribute `{key}`", key, _KEYS[kind])
+        if key not in KEYS[kind]:
+            raise attributes.unknown(where, f"type={kind} has no attribute `{key}`", key, KEYS[kind])
     dest = values.get("dest", STDOUT if kind in ("oci", "tar") else None)  # docker alone is for a daemon
     if dest == "":
         raise wrong(where, "`dest` is empty", "name a file or a directory")

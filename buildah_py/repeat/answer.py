@@ -26,7 +26,7 @@ def find_answer(root: str, identity: str) -> Saved | None:
         return None
     try:
         same = are_same(saved.files) and all(is_same_tree(*tree) for tree in saved.trees)
-    except OSError:
+    except (OSError, OverflowError):
         return None
     return saved if same and would_answer(root, saved.rows) else None
 

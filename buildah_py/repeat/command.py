@@ -1,4 +1,4 @@
-"""CommandLine lines that may be answered from what the same one led to before."""
+"""Command lines that may be answered from what the same one led to before."""
 
 from __future__ import annotations
 

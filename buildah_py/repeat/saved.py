@@ -51,12 +51,12 @@ def load(root: str, command: str) -> Saved | None:
         with open(os.path.join(root, ROOM, command), "rb") as file:
             # At once: marshal reads a file in pieces of a few bytes. It is our own, in a directory of this user alone.
             program, fields = marshal.loads(file.read())  # noqa: S302
+        if program != _PROGRAM:
+            return None
+        saved = Saved(*fields)
+        return saved._replace(rows=Rows(*saved.rows))
     except (OSError, ValueError, EOFError, TypeError):
         return None
-    if program != _PROGRAM:
-        return None
-    saved = Saved(*fields)
-    return saved._replace(rows=Rows(*saved.rows))
 
 
 def save(root: str, command: str, saved: Saved) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from buildah_py.errors import NotFound
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from buildah_py.engine.failed_state import FailedStep
-    from buildah_py.sandbox import ContainerSpec, Operation
+    from buildah_py.sandbox import BindMount, ContainerSpec, Operation
     from buildah_py.sandbox.plan_file import ContainerPlan
     from buildah_py.store import Store
 
@@ -23,7 +24,8 @@ _HINT = "a RUN that failed is kept until its build succeeds, fails again, or `py
 class FailedShell:
     """Request for a shell in what a step left: of the newest failure, or of the build `build`, or the one of that name.
 
-    `secrets` are spelled as for a build; those that the step had are given again.
+    `secrets` and `ssh` are spelled as for a build; those that the step had, or asked for, are given again. The user's
+    own agent is lent again without that where the step had it.
     """
 
     build: str | None = None
@@ -32,6 +34,7 @@ class FailedShell:
     user: str = ""
     tty: bool = False
     secrets: tuple[str, ...] = ()
+    ssh: tuple[str, ...] = ()
     environ: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -81,7 +84,7 @@ def _run(
 ) -> int:
     from buildah_py.engine import failed_state
     from buildah_py.running.container import run_container, scratch, variables
-    from buildah_py.running.plan import adopt, environment, layers, mounts
+    from buildah_py.running.plan import adopt, layers, mounts
 
     made = scratch(store)
     left = os.path.join(kept, failed_state.UPPER)
@@ -90,18 +93,55 @@ def _run(
     values, files = _secrets(request, plan, step, warn)
     own = replace(plan.container, mounts=tuple(failed_state.found(one, kept) for one in plan.container.mounts))
     plan = plan._replace(container=own)
-    container = replace(
-        plan.container,
-        lowers=(left, *layers(store, plan, warn)),
-        **made._asdict(),
-        argv=request.command,
-        env=variables(environment(plan), values, tty=request.tty),
-        mounts=(*mounts(store, plan, set(), warn), *files),
-        user=request.user or plan.container.user,
-        tty=request.tty,
-        name="shell",
-    )
-    return run_container(store, container, _as_it_is(store), warn, interactive=True)
+    with ExitStack() as held:
+        agents = _agents(request, step, store.stage(), warn, held)
+        places = {agent.mount.target for agent in step.agents}
+        values = _where_they_listen(plan, places, agents) | values
+        container = replace(
+            plan.container,
+            lowers=(left, *layers(store, plan, warn)),
+            **made._asdict(),
+            argv=request.command,
+            env=variables(values, tty=request.tty),
+            mounts=(*mounts(store, plan, places, warn), *files, *agents),
+            user=request.user or plan.container.user,
+            tty=request.tty,
+            name="shell",
+        )
+        return run_container(store, container, _as_it_is(store), warn, interactive=True)
+
+
+def _where_they_listen(plan: ContainerPlan, places: set[str], agents: list[BindMount]) -> dict[str, str]:
+    """Return the command's variables, the one for ssh agents as it is with those that are there."""
+    from buildah_py.engine.ops.run_mounts import AGENT_VARIABLE
+    from buildah_py.running.plan import environment
+
+    found = environment(plan)
+    if found.get(AGENT_VARIABLE) in places:
+        del found[AGENT_VARIABLE]
+    return {**found, **({AGENT_VARIABLE: agents[-1].target} if agents else {})}
+
+
+def _agents(
+    request: FailedShell, step: FailedStep, place: str, warn: Callable[[str], None], held: ExitStack
+) -> list[BindMount]:
+    """Lend the ssh agents of a step again while `held` lasts, with sockets in the directory `place`.
+
+    They are those that are given, or else the user's own agent, where it is the very one that the step had.
+    """
+    from buildah_py.sources.secrets import Agents
+
+    given = held.enter_context(Agents(request.ssh, request.environ))
+    found: list[BindMount] = []
+    for number, (mount, socket) in enumerate(step.agents):
+        agent = given.get(mount.id, "")
+        if not agent and not request.ssh and socket and socket == request.environ.get("SSH_AUTH_SOCK"):
+            agent = socket if os.path.exists(socket) else ""
+        if agent:
+            found.append(mount.lend(agent, os.path.join(place, str(number)), held))
+        elif socket:
+            warn(f"the ssh agent `{mount.id}` is not here: --ssh {mount.id} lends yours, --ssh {mount.id}=KEY a key")
+    return found
 
 
 def _as_it_is(store: Store) -> Callable[[ContainerSpec], ContainerSpec]:

@@ -5,10 +5,16 @@ from __future__ import annotations
 import re
 import signal
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from buildah_py.errors import NotFound, UsageError
 from buildah_py.running.control import ContainerLine
 from buildah_py.store.containers import KeptContainer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_SHOWN_AFTER = 1.0
 
 
 def signal_number(text: str) -> int:
@@ -32,17 +38,30 @@ def send_signal(container: KeptContainer, number: int) -> None:
         line.send("signal", number)
 
 
-def stop(container: KeptContainer, signal_name: str, seconds: float | None) -> bool:
+def stop(
+    container: KeptContainer,
+    signal_name: str,
+    seconds: float | None,
+    tell: Callable[[str], object] = lambda _: None,
+) -> bool:
     """Ask a container to end, and end it by force where it has not after `seconds`; whether that was needed.
 
-    Without a signal or a time, those hold that it was started with. One that does not run is left as it is.
+    Without a signal or a time, those hold that it was started with. One that does not run is left as it is. `tell`
+    hears of a wait that is one.
     """
     number = signal_number(signal_name or container.about["stop_signal"] or "TERM")
     patience = container.about["stop_timeout"] if seconds is None else seconds
     try:
         with ContainerLine(container) as line:
             line.send("signal", number)
-            if line.ended(None if patience < 0 else patience):
+            if line.ended(_SHOWN_AFTER if patience < 0 else min(patience, _SHOWN_AFTER)):
+                return False
+            left = patience - _SHOWN_AFTER
+            if patience < 0:
+                tell(f"{container.name} was asked to end, and has not yet; it has all the time it takes")
+            elif left > 0:
+                tell(f"{container.name} was asked to end, and has not yet; in {left:.3g} s it is ended by force")
+            if (patience < 0 or left > 0) and line.ended(left if left > 0 else None):
                 return False
             line.send("signal", int(signal.SIGKILL))
             line.ended(None)

@@ -145,14 +145,12 @@ class Sandbox:
     ) -> Container:
         """Start a further command in a joinable container that runs: `container` with another command, user, terminal.
 
-        Raises SandboxError where it has ended, or has a user namespace of its own.
+        Raises SandboxError where it has ended.
         """
         from buildah_py.sandbox import plan
         from buildah_py.sandbox.started import Container
 
         plan.check(container)
-        if container.uid_map:
-            raise SandboxError("no further command can be started in a container with a user namespace (--userns)")
         if not running.namespaces:
             raise SandboxError("no further command can be started in the container: it has ended, or not begun")
         own = replace(container, mounts=())

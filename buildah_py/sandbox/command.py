@@ -50,6 +50,9 @@ def become(
                 idmap.enter(user_namespace)
             # Here the mounts are a copy, and the descriptor leads to the original.
             root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            if container["joinable"]:
+                mounted = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+                tell(channel, ("namespaces",), user_namespace, mounted)
         with Doing(f"working directory {container['cwd']}"):
             enter_directory(root, container["cwd"])
         arrange_descriptors(streams, channel.detach(), waiting)
@@ -116,15 +119,15 @@ def _is_pipe(path: str) -> bool:
     return os.readlink(path).startswith("pipe:")
 
 
-def give(streams: tuple[int, ...], uid: int) -> None:
-    """Let the command's user own them, so that it can open /dev/stdout, as runtimes do.
+def give(streams: tuple[int, ...], uid: int, gid: int = -1) -> None:
+    """Let the command's user own them, so that it can open /dev/stdout, as runtimes do; -1 leaves the group.
 
     What belongs to somebody who does not exist in our user namespace stays his.
     """
     for stream in streams:
         if os.fstat(stream).st_uid != uid:
             try:
-                os.fchown(stream, uid, -1)
+                os.fchown(stream, uid, gid)
             except OSError as error:
                 if error.errno not in {errno.EPERM, errno.EINVAL}:
                     raise RefusedError("giving the command its standard streams", error.strerror or "") from None

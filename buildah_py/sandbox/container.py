@@ -2,8 +2,8 @@
 
 Runs in the child that the helper forks, as process 1 of a new pid namespace. Until the command is executed, what it has
 to say goes over `channel` as marshalled tuples: ("terminal",) and ("root",) with a descriptor, ("namespaces",) with
-those of `joining.KINDS`, ("executing",) with a pipe, ("error", what, why, errno). From then on it but watches the
-command (`watcher.py`).
+those of `joining.KINDS`, and again with a user namespace of its own and the command's mounts there, ("executing",) with
+a pipe, ("error", what, why, errno). From then on it but watches the command (`watcher.py`).
 
 Where the command is to be process 1 itself (`reaper` is false), the first process forks at once, into another pid
 namespace below its own: the child makes the container and becomes the command, which sees nothing of who watches it.

@@ -81,8 +81,13 @@ def map_directories(paths: Iterable[str], user_namespace: int) -> None:
 
 def enter(user_namespace: int) -> None:
     """Become the root of a user namespace, with a copy of the mounts that is its own."""
+    become_root(user_namespace)
+    namespaces.unshare(namespaces.CLONE_NEWNS)
+
+
+def become_root(user_namespace: int) -> None:
+    """Become the root of a user namespace."""
     namespaces.setns(user_namespace, namespaces.CLONE_NEWUSER)
     # In two steps: who is not the namespace's root at first would keep his capabilities as any other user later on.
     os.setresgid(0, 0, 0)
     os.setresuid(0, 0, 0)
-    namespaces.unshare(namespaces.CLONE_NEWNS)

@@ -1,10 +1,10 @@
 """A further command in a container that runs, which never has more rights than the container.
 
 Who joins a PID namespace can be looked into by those in it. So this process, which may do all, joins every other
-namespace and stays outside of that one; it becomes the command's user, gives up what the container has not, lets the
-same filter of system calls hold, closes what is the host's; and only then forks the process that is in there, which
-executes the command at once. Files of the container (passwd, the working directory, /dev/ptmx) are opened with no right
-to files that the container's root has not.
+namespace, a user namespace too, and stays outside of that one; it becomes the command's user, gives up what the
+container has not, lets the same filter of system calls hold, closes what is the host's; and only then forks the process
+that is in there, which executes the command at once. Files of the container (passwd, the working directory, /dev/ptmx)
+are opened with no right to files that the container's root has not.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from buildah_py.errors import NotFound
 from buildah_py.image import users
 from buildah_py.linux import keys, namespaces, process
 from buildah_py.linux.paths import read_regular
-from buildah_py.sandbox import capabilities, command, rlimits, watcher
+from buildah_py.sandbox import capabilities, command, idmap, rlimits, watcher
 from buildah_py.sandbox.refusal import Doing, RefusedError, report, tell
 
 TYPE_CHECKING = False
@@ -57,7 +57,9 @@ def main(
     joined: tuple[int, ...],
     result: int,
 ) -> NoReturn:
-    """Run a command in the namespaces `joined`, which are those of KINDS, and write how it ended to `result`.
+    """Run a command in the namespaces `joined`, and write how it ended to `result`.
+
+    They are those of KINDS, then the user namespace and the command's mounts in it, where the container has one.
 
     Without a terminal it has three `streams`.
     """
@@ -86,8 +88,16 @@ def _run(
     rlimits.raise_hard(container["rlimits"])
     sys.meta_path.clear()  # whatever was imported from now on would be a file of the image
     with Doing("joining the container"):
-        for descriptor, (_, kind) in zip(joined, KINDS, strict=True):
-            namespaces.setns(descriptor, kind)
+        for descriptor, (name, kind) in zip(joined, KINDS, strict=False):
+            # The machine's network, where the container uses that, is not an ordinary user's to join.
+            if not os.path.samestat(os.fstat(descriptor), os.stat(f"/proc/self/ns/{name}")):
+                namespaces.setns(descriptor, kind)
+        if len(joined) > len(KINDS):
+            user, mounted = joined[len(KINDS) :]
+            command.give(ours, *(idmap.outside(ranges, 0) for ranges in container["id_maps"]))  # else nobody's in there
+            idmap.become_root(user)
+            namespaces.setns(mounted, namespaces.CLONE_NEWNS)
+            process.set_dumpable(False)
     _, permitted, _ = process.capget()
     kept = permitted & (container["capabilities"] | _NEEDED)
     process.capset(kept, kept, 0)

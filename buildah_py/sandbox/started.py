@@ -126,7 +126,7 @@ class Container:
             elif kind == "root":
                 (self._root,) = descriptors
             elif kind == "namespaces":
-                self.namespaces = tuple(descriptors)
+                self.namespaces += tuple(descriptors)
             else:
                 return message, descriptors
 
@@ -199,6 +199,8 @@ def _refusal(event: tuple[Any, ...] | None) -> SandboxError:
         return SandboxError("the container ended before it was made")
     _, what, why, number = event
     hint = "`pybuild doctor` tells what this machine allows" if number in _OF_MACHINE else ""
+    if what == "setting limits" and number in (errno.EACCES, errno.EPERM, errno.EROFS):
+        hint = "leave limits out, run as root, or in a scope: systemd-run --user --scope -p Delegate=yes pybuild …"
     if number in (errno.ENOSPC, errno.EDQUOT) and "process" not in what:  # which is how full tables of these are told
         hint = "`pybuild prune` frees space"
     if what == "USER" and number == errno.EINVAL:

@@ -79,6 +79,14 @@ def parse_from(text: str) -> CacheSpec:
     return _parse(text, "--cache-from")
 
 
+def keys(option: str) -> dict[str, tuple[str, ...]]:
+    """Return the types that `--cache-to` or `--cache-from` has, and the attributes of each, with those of all."""
+    to = option == "--cache-to"
+    types = (LOCAL, *_WHERE) if to else (LOCAL, REGISTRY, S3, GHA)
+    place = ("dest", "tag") if to else ("src", "tag", "digest")
+    return {kind: (*(place if kind == LOCAL else _WHERE[kind]), *(_TO if to else _FROM)) for kind in types}
+
+
 def _parse(text: str, option: str) -> CacheSpec:
     fields = attributes.split(text, option, example="write type=registry,ref=… or type=local,…", quoted='"mounts=a,b"')
     if "=" not in fields[0]:
@@ -120,18 +128,17 @@ def _parse(text: str, option: str) -> CacheSpec:
 
 
 def _check_keys(option: str, kind: str, values: Mapping[str, str]) -> None:
-    types = (LOCAL, *_WHERE) if option == "--cache-to" else (LOCAL, REGISTRY, S3, GHA)
+    types = keys(option)
     if kind not in types:
         if kind == INLINE:
             hint = "an inline cache is imported with the image's name: type=registry,ref=IMAGE"
             raise wrong(option, f"there is no type `{kind}`", hint)
-        raise unknown(option, f"there is no type `{kind}`" if kind else "it does not say which type", kind, types)
-    place = ("dest", "tag") if option == "--cache-to" else ("src", "tag", "digest")
-    known = (*(_TO if option == "--cache-to" else _FROM), *(place if kind == LOCAL else _WHERE[kind]))
+        says = f"there is no type `{kind}`" if kind else "it does not say which type"
+        raise unknown(option, says, kind, tuple(types))
     for name in values:
-        if name not in known:
-            raise unknown(option, f"type={kind} has no attribute `{name}`", name, known)
-    needed = {LOCAL: place[0], REGISTRY: "ref"}.get(kind)
+        if name not in types[kind]:
+            raise unknown(option, f"type={kind} has no attribute `{name}`", name, types[kind])
+    needed = {LOCAL: types[LOCAL][0], REGISTRY: "ref"}.get(kind)
     if needed and not values.get(needed):
         raise wrong(option, f"type={kind} does not say where", f"add {needed}=…")
     if kind == INLINE and values.get("mounts"):

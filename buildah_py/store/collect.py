@@ -121,7 +121,7 @@ def collect(store: Store, rules: Rules) -> Collected:
     with store.database.transaction():
         choice.make()
         if rules.dry_run:
-            return choice.told(freed)
+            return choice.told(freed, ended)
         choice.apply()
         store.records.trim()
     store.layers.remove_trees(list(choice.layers))
@@ -209,12 +209,13 @@ class _Choice:
                 self.cache_mounts[name] = self._mounts[name].disk
                 self._total -= self._mounts[name].disk
 
-    def told(self, freed: int) -> Collected:
-        """Tell what would go, beside what is `freed` in any case."""
+    def told(self, freed: int, containers: int) -> Collected:
+        """Tell what would go, beside what is `freed` in any case, and what `containers` have left that ended."""
         freed += self.bytes + sum(self.cache_mounts.values()) + sum(item.disk for item in self.fetched)
         return Collected(
-            tuple(self.images), len(self.layers), len(self.cache_mounts), freed, max(0, self._total), self._goal
-        )
+            tuple(self.images), len(self.layers), len(self.cache_mounts), freed, max(0, self._total), self._goal,
+            containers,
+        )  # fmt: skip
 
     def apply(self) -> None:
         """Take the rows away."""

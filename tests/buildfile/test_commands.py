@@ -198,6 +198,7 @@ def test_graph(capsys: pytest.CaptureFixture[str]) -> None:
     ]
     assert run_call("graph,format=json", file, Asked(target="base")) == 0
     assert json.loads(capsys.readouterr().out) == {
+        "schema": 1,
         "nodes": [
             {"kind": "image", "name": "debian", "line": 0, "steps": 0, "target": False},
             {"kind": "stage", "name": "base", "line": 1, "steps": 0, "target": True},

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -192,6 +193,11 @@ def ordinary_user() -> Iterator[OrdinaryUser]:
                 return
         pytest.skip("an ordinary user can read no Python here that has what pybuild needs")
     finally:
+        end = time.monotonic() + 10  # what looked after the last container may be about to end
+        while subprocess.run(["pgrep", "-u", name], check=False, capture_output=True).returncode == 0:
+            if time.monotonic() > end:
+                break
+            time.sleep(0.05)
         subprocess.run(["userdel", "--remove", name], check=True, capture_output=True)
 
 

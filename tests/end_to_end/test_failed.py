@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ import pytest
 from .conftest import PYBUILD
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from .conftest import Pybuild
 
 TEXT = """\
@@ -72,6 +75,55 @@ def test_a_shell_in_what_a_step_left(busybox: Pybuild) -> None:
     gone = busybox.run("shell", "--failed", status=125).stderr
     assert "there is no failed step to open a shell in\n  hint: a RUN that failed is kept until" in gone
     assert "clean" in busybox.run("fsck").stdout
+
+
+@pytest.fixture
+def agent(busybox: Pybuild) -> Iterator[str]:
+    """Start an ssh agent; its socket."""
+    if shutil.which("ssh-agent") is None:
+        pytest.skip("needs ssh-agent")
+    socket = str(busybox.work / "agent")
+    process = subprocess.Popen(["ssh-agent", "-D", "-a", socket], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    process.stdout.readline()  # it names its socket when it is there
+    if busybox.owner:
+        os.chown(socket, busybox.owner, busybox.owner)
+    yield socket
+    process.terminate()
+    process.communicate()
+
+
+@pytest.mark.either_user
+def test_a_step_has_its_ssh_agent_again(busybox: Pybuild, agent: str) -> None:
+    mount = "--mount=type=ssh,uid=33,gid=34,mode=0620"
+    context = busybox.context(f"FROM busybox\nUSER 33\nRUN --network=none {mount} stat $SSH_AUTH_SOCK; exit 4\n")
+    look = "test -w $SSH_AUTH_SOCK && stat -c '%F %u %g %a' $SSH_AUTH_SOCK || echo [$SSH_AUTH_SOCK]\n"
+    shown, missing = "socket 33 34 620\n", "the ssh agent `default` is not here: --ssh default lends yours"
+    entered = busybox.run("--on-error=shell", "-q", "--ssh=default", context, stdin=look, status=4, SSH_AUTH_SOCK=agent)
+    assert entered.stdout == shown
+    again = busybox.run("shell", "--failed", stdin=look, SSH_AUTH_SOCK=agent)  # the one that the build was lent
+    assert (again.stdout, missing in again.stderr) == (shown, False)
+    other = busybox.run("shell", "--failed", stdin=look, SSH_AUTH_SOCK=f"{agent}.other")
+    assert (other.stdout, missing in other.stderr) == ("[]\n", True)
+    key = busybox.work / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    if busybox.owner:
+        os.chown(key, busybox.owner, busybox.owner)
+    given = busybox.run("shell", "--failed", f"--ssh=default={key}", stdin=look, SSH_AUTH_SOCK="")
+    assert (given.stdout, given.stderr.count("gone")) == (shown, 0)
+    # What the step asked for and was not given can be given now.
+    busybox.build(context, status=4)
+    assert busybox.run("shell", "--failed", stdin=look, SSH_AUTH_SOCK=agent).stdout == "[]\n"
+    assert busybox.run("shell", "--failed", "--ssh=default", stdin=look, SSH_AUTH_SOCK=agent).stdout == shown
+
+
+@pytest.mark.root
+def test_a_shell_behind_a_step_that_needs_an_ssh_agent(busybox: Pybuild, agent: str) -> None:
+    context = busybox.context("FROM busybox\nRUN --network=none --mount=type=ssh,required test -S $SSH_AUTH_SOCK\n")
+    at = ("shell", "--at=2", context)
+    assert "hint: add --ssh default" in busybox.run(*at, stdin="", status=125).stderr
+    behind = busybox.run(*at, "--ssh=default", stdin="echo [$SSH_AUTH_SOCK]\n", SSH_AUTH_SOCK=agent)
+    assert behind.stdout == "[]\n"
 
 
 @pytest.mark.root

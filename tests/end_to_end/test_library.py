@@ -129,6 +129,83 @@ print(json.dumps(status))
     assert found == 3
 
 
+@pytest.mark.either_user
+def test_containers_in_the_background(busybox: Pybuild) -> None:
+    found = script(
+        busybox,
+        """
+import json, socket, buildah_py as pybuild
+SERVE = "trap 'exit 5' TERM; echo begun; printf half; echo oops >&2; while :; do sleep 0.05; done"
+with pybuild.start_container("busybox", ["sh", "-c", SERVE], name="it", env={"A": "b"}, labels={"x": "y"}) as one:
+    said = [one.wait_for_output("beg"), one.wait_for_output("hal"), one.wait_for_output("oops"), one.status]
+    same = pybuild.StartedContainer("it")
+    inside = one.exec(["sh", "-c", "cat; echo $A; id -u >&2; exit 3"], stdin=b"in\\n", user="7")
+    problems = []
+    for call in (lambda: one.wait(timeout=0.1), lambda: one.wait_for_output("never", timeout=0.1),
+                 lambda: one.wait_for_port(80, timeout=0.1), lambda: one.address(80), lambda: one.exec(["nope"]),
+                 lambda: pybuild.start_container("busybox", ["nope"]),
+                 lambda: pybuild.start_container("busybox", name="it"),
+                 lambda: one.exec(["true"], user="NOBODY")):
+        try:
+            problems.append(call())
+        except (pybuild.PybuildError, TimeoutError) as error:
+            problems.append(f"{type(error).__name__}: {error}")
+    said += [same.id == one.id, one.stop(), len(one.logs()), sorted(same.lines()), one.status]
+    try:
+        one.wait_for_output("never")
+    except pybuild.SandboxError as error:
+        problems.append(str(error))
+try:
+    one.logs()
+except pybuild.NotFound as error:
+    problems.append(str(error))
+one.remove()
+print(json.dumps([said, inside, problems]))
+""",
+    )
+    said, inside, problems = found
+    assert said == ["begun", "half", "oops", None, True, 5, 15, ["begun", "half", "oops"], 5]
+    assert inside == [3, "in\nb\n", "7\n"]
+    expected = [
+        "TimeoutError: the container `it` still runs",
+        "TimeoutError: the container `it` did not print `never` in time",
+        "TimeoutError: the container `it` did not listen on port 80/tcp in time",
+        "NotFound: the port 80/tcp of the container `it` is not published",
+        [127, "", "pybuild: nope: command not found\n"],
+        "SandboxError: the command of the container cannot be executed: nope: command not found",
+        "UsageError: --name it: the container",
+        "SandboxError: cannot run the container: USER",
+        "the container `it` has ended with status 5, and did not print `never`\n  hint: the end of what it printed:",
+        "the container `it` has been removed",
+    ]
+    assert [one[: len(text)] for one, text in zip(problems, expected, strict=True)] == expected
+    assert json.loads(busybox.run("ps", "-a", "--format=json").stdout)["containers"] == []
+
+
+@pytest.mark.either_user
+def test_a_container_in_the_foreground_has_ports(busybox: Pybuild) -> None:
+    found = script(
+        busybox,
+        """
+import contextlib, json, queue, socket, threading, buildah_py as pybuild
+serve = ["sh", "-c", "while ! [ -e /end ]; do busybox nc -l -p 7 -e sh -c 'touch /end; echo hello'; done"]
+notes = queue.SimpleQueue()
+work = lambda: pybuild.run("busybox", serve, ports=["127.0.0.1::7"], on_event=lambda event: notes.put(event.text))
+thread = threading.Thread(target=work, daemon=True)
+thread.start()
+note = notes.get(timeout=30)
+number = int(note.partition("->")[0].rpartition(":")[2])
+said = b""
+while not said and thread.is_alive():
+    with contextlib.suppress(ConnectionError), socket.create_connection(("127.0.0.1", number)) as one:
+        said = one.recv(10)
+thread.join(30)
+print(json.dumps([note.startswith("published 127.0.0.1:"), said.decode()]))
+""",
+    )
+    assert found == [True, "hello\n"]
+
+
 def test_builds_in_threads_do_not_disturb_each_other(busybox: Pybuild) -> None:
     contexts = [str(busybox.context(f"FROM busybox\nRUN echo {n} >/n\n", f"c{n}")) for n in range(3)]
     found = script(
@@ -194,6 +271,10 @@ def test_it(pybuild_image, again):
     image = pybuild_image(None, text=TEXT)
     assert image.ran == 1
     assert image is pybuild_image(None, text=TEXT)
+@pytest.mark.parametrize("again", [0, 1])
+def test_container(pybuild_image, pybuild_container, again):
+    one = pybuild_container(pybuild_image(None, text=TEXT).id, ["sleep", "100"], name="same", network="none")
+    assert one.exec(["cat", "/x"]).stdout == "1\\n"
 def test_no(pybuild_image):
     pybuild_image(None, text="FROM busybox\\nRUN echo this is why; exit 3\\n")
 """)
@@ -208,7 +289,7 @@ def test_no(pybuild_image):
     result = subprocess.run(
         command, check=False, capture_output=True, text=True, env=busybox.environ(), cwd=busybox.work, timeout=200
     )
-    assert "2 passed, 1 error" in result.stdout or "1 failed, 2 passed" in result.stdout, result.stdout
+    assert "4 passed, 1 error" in result.stdout or "1 failed, 4 passed" in result.stdout, result.stdout
     assert "this is why" in result.stdout
 
 

@@ -171,6 +171,11 @@ ROWS = {
         ),
         127,
     ),
+    "a command of a chain that fails": Row(
+        "RUN --network=none echo a && \\\n    ls /nope && \\\n    echo c",
+        told(r"Buildfile:2: the command ended with status 1: `ls` \(line 3\) spoke last\n"),
+        1,
+    ),
     "a package manager that is not there": Row(
         "RUN --network=none apt-get update",
         told("`apt-get` is not in the image", "hint: this image has no package manager"),

@@ -214,10 +214,75 @@ def test_the_life_of_a_container_in_the_background(busybox: Pybuild) -> None:
     assert containers(busybox) == {}
 
 
+@pytest.mark.either_user
+def test_what_scripts_ask_of_containers(busybox: Pybuild) -> None:
+    script = "echo one; sleep 0.1; echo two; exec sleep 100"
+    ports = ("-p", "127.0.0.1::80", "-p", "127.0.0.1:18097:53/udp")
+    with background(busybox, "web", *ports, "-l", "tier=front", "busybox", "sh", "-c", script) as about:
+        host = about["ports"][0]["host"]
+        assert busybox.run("port", "web").stdout == f"80/tcp -> 127.0.0.1:{host}\n53/udp -> 127.0.0.1:18097\n"
+        assert busybox.run("port", "web", "80").stdout == f"127.0.0.1:{host}\n"
+        wrong = busybox.run("port", "web", "81", status=125).stderr
+        assert "81/tcp of the container `web` is not published\n  hint: published are 80/tcp, 53/udp" in wrong
+        template = (
+            '{{.State.Status}} {{(index (index .NetworkSettings.Ports "80/tcp") 0).HostPort}} {{.Config.Labels.tier}}'
+        )
+        assert busybox.run("inspect", "-f", template, "web").stdout == f"running {host} front\n"
+        assert busybox.run("inspect", "-f", '[{{index .Config.Labels "no"}}]', "web").stdout == "[]\n"
+        (shown,) = json.loads(busybox.run("container", "inspect", "web").stdout)
+        assert (shown["Id"], shown["Name"], shown["Path"], shown["State"]["Running"]) == (
+            about["id"],
+            "/web",
+            "sh",
+            True,
+        )
+        with open(f"/proc/{shown['State']['Pid']}/status", encoding="ascii") as file:
+            assert "\t1\n" in next(line for line in file if line.startswith("NSpid:"))
+        assert "no image `web`" in busybox.run("image", "inspect", "web", status=125).stderr
+        rows = busybox.run("ps", "--format", "{{.Names}} {{.State}} {{.Labels}} {{.Ports}}").stdout
+        assert rows == f"web running tier=front 127.0.0.1:{host}->80/tcp, 127.0.0.1:18097->53/udp\n"
+        assert busybox.run("ps", "--format", "table {{.ID}}\t{{.Names}}").stdout.split()[:3:2] == [
+            "ID",
+            about["id"][:12],
+        ]
+        said(busybox, "web", "two")
+        second = busybox.run("logs", "-t", "web").stdout.splitlines()[1].split()[0]
+        assert busybox.run("logs", "--since", second, "web").stdout == "two\n"
+        assert busybox.run("logs", "-f", "--until", second, "web").stdout == "one\n"
+        assert "--since soon: that is neither" in busybox.run("logs", "--since=soon", "web", status=2).stderr
+        busybox.run("run", "-d", NONE, "--name=other", "busybox", "true")
+        busybox.run("wait", "other")
+        assert busybox.run("ps", "-l", "--format", "{{.Names}} {{.State}}").stdout == "other exited\n"
+        assert busybox.run("ps", "-q", "-n", "2").stdout.count("\n") == 2
+        ended = busybox.run("inspect", "-f", "{{.State.Running}} {{.State.ExitCode}} {{.State.Pid}}", "other").stdout
+        assert ended == "false 0 0\n"
+        assert "1 container that had ended" in busybox.run("prune", "--dry-run").stdout
+        assert "1 container that had ended" in busybox.run("container", "prune", "--dry-run").stdout
+        assert "is not for --containers" in busybox.run("container", "prune", "--filter=label=a", status=2).stderr
+        done = json.loads(busybox.run("container", "prune", "-f", "--format=json").stdout)
+        assert (done["containers"], done["images"], list(containers(busybox))) == (1, [], ["web"])
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_containers_on_a_narrow_terminal(busybox: Pybuild, columns: int) -> None:
+    words = ["sh", "-c", "sleep 100; echo a long command"]
+    with background(busybox, "web", "-p", "18080:80", "busybox", *words):
+        size = (24, columns)
+        child = pexpect.spawn(PYBUILD, ["ps"], env=busybox.environ(), encoding="utf-8", timeout=30, dimensions=size)
+        child.expect(pexpect.EOF)
+        child.close()
+        lines = child.before.splitlines()
+        assert max(map(len, lines)) <= columns
+        assert ("0.0.0.0:18080->80/tcp, [::]:18080->80/tcp" if columns > 80 else " 18080->80/tcp ") in lines[1]
+
+
 def test_a_container_that_does_not_end_when_it_is_asked_to(busybox: Pybuild) -> None:
     with background(busybox, "deaf", NONE, "--stop-signal=USR1", "busybox", "sleep", "1000"):
         assert "was ended by force" in busybox.run("stop", "-t", "0", "deaf").stderr
         assert containers(busybox)["deaf"]["code"] == 137
+    with background(busybox, "slow", NONE, "busybox", "sleep", "1000"):
+        asked = busybox.run("stop", "-t", "1.1", "slow").stderr
+        assert asked.startswith("pybuild: slow was asked to end, and has not yet; in 0.1 s it is ended by force\n")
     script = "trap 'exit 5' RTMIN+3; echo up; while :; do sleep 0.05; done"
     with background(
         busybox, "own", NONE, "--stop-signal=RTMIN+3", "busybox", "sh", "-c", script.replace("RTMIN+3", "37")
@@ -289,20 +354,65 @@ def test_further_commands(busybox: Pybuild, tmp_path: Path) -> None:
         busybox.run("exec", "inside", "nope", status=127)
         assert "working directory /nowhere" in busybox.run("exec", "-w/nowhere", "inside", "pwd", status=125).stderr
         assert "NOBODY" in busybox.run("exec", "-u", "NOBODY", "inside", "pwd", status=125).stderr
-        if not busybox.owner:
-            child = pexpect.spawn(
-                PYBUILD, ["exec", "-it", "inside", "sh"], env=busybox.environ(), encoding="utf-8", timeout=30
-            )
-            child.expect(r"\$ ")
-            child.sendline("tty; echo $((6*7)); exit 4")
-            child.expect("/dev/pts/1\r\n42")
-            child.expect(pexpect.EOF)
-            child.close()
-            assert child.exitstatus == 4
+        on_terminal(busybox)
         busybox.run("stop", "-t", "0.1", "inside")
 
 
-def test_who_joins_a_container_brings_nothing_in(busybox: Pybuild) -> None:
+@pytest.mark.either_user
+def test_further_commands_in_the_networks_of_others(busybox: Pybuild) -> None:
+    """The machine's own is not an ordinary user's to join; that of ports is the user's."""
+    for options in (("--network=host",), ("-p", "127.0.0.1::80")):
+        with background(busybox, "inside", *options, "busybox", "sleep", "100"):
+            assert busybox.run("exec", "inside", "echo", "said").stdout == "said\n"
+
+
+def on_terminal(pybuild: Pybuild) -> None:
+    """Type into a shell in the container `inside`, which has a terminal of its own and is told of the window's size."""
+    program, *words = [*pybuild.command, "exec", "-it", "inside", "sh"]
+    child = pexpect.spawn(program, words, env=pybuild.environ(), encoding="utf-8", timeout=30, dimensions=(20, 50))
+    child.expect(r"[$#] ")
+    child.sendline("tty; stty size; echo $((6*7))")
+    child.expect("/dev/pts/1\r\n20 50\r\n42")
+    child.setwinsize(30, 60)
+    child.expect(r"[$#] ")
+    child.sendline("sh -c 'stty size; sleep 100'")
+    child.expect("30 60\r\n")
+    child.sendintr()
+    child.expect(r"[$#] ")
+    child.sendline("exit 4")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 4
+
+
+@pytest.mark.parametrize("capability", [(), ("--cap-add=SYS_ADMIN",)])
+def test_further_commands_in_a_user_namespace(busybox: Pybuild, capability: tuple[str, ...]) -> None:
+    (busybox.work / "of-root").write_text("of the machine's root")
+    (busybox.work / "of-root").chmod(0o600)
+    options = ("-t", NONE, *capability, "-v", f"{busybox.work}:/there", "--userns-uid-map=0:3000000:65536")
+    mounting = "mkdir /new && mount -t tmpfs new /new 2>/dev/null && echo mounted >/new/file; cat"
+    with background(busybox, "inside", *options, "busybox", "sh", "-c", mounting):
+        script = "cat /proc/self/uid_map; id -u; id -g; grep -E '^(CapEff|Seccomp):' /proc/self/status"
+        asked = busybox.run("exec", "-u", "5:6", "inside", "sh", "-c", script).stdout.split()
+        assert asked == ["0", "3000000", "65536", "5", "6", "CapEff:", "0" * 16, "Seccomp:", "2"]
+        of_root = busybox.run("exec", "inside", "sh", "-c", f"{script}; cat /there/of-root", status=1)
+        assert of_root.stdout.split()[3:5] == ["0", "0"]
+        assert "Permission denied" in of_root.stderr
+        # As in any container, a command owns its streams, and sees what the first one has mounted.
+        script = "echo said >/dev/stdout; stat -Lc %u /proc/self/fd/1"
+        said = busybox.run("exec", "-u", "5:6", "inside", "sh", "-c", script)
+        assert said.stdout.split() == ["said", "5"]
+        seen = busybox.run("exec", "inside", "cat", "/new/file", status=0 if capability else 1)
+        assert seen.stdout == ("mounted\n" if capability else "")
+        busybox.run("exec", "inside", "touch", "/made")
+        assert busybox.run("exec", "inside", "stat", "-c", "%u", "/made").stdout == "0\n"
+        assert "does not exist here" in busybox.run("exec", "-u", "70000", "inside", "true", status=125).stderr
+        on_terminal(busybox)
+        busybox.run("stop", "-t", "0.1", "inside")
+
+
+@pytest.mark.parametrize("own", [(), ("--userns-uid-map=0:3000000:65536",)])
+def test_who_joins_a_container_brings_nothing_in(busybox: Pybuild, own: tuple[str, ...]) -> None:
     """A container that may trace whatever it sees sees nothing of the machine come in."""
     watch = r"""
 import os
@@ -320,7 +430,7 @@ while not os.path.exists("/tmp/end"):
                 pass
 print(sorted(rights), sorted(files), flush=True)
 """
-    options = (NONE, "--cap-add=SYS_PTRACE", "--tmpfs=/tmp", *OF_HOST, "busybox", "/usr/bin/python3", "-c", watch)
+    options = (NONE, *own, "--cap-add=SYS_PTRACE", "--tmpfs=/tmp", *OF_HOST, "busybox", "/usr/bin/python3", "-c", watch)
     with background(busybox, "watch", *options):
         said(busybox, "watch", "ready")
         for _ in range(5):
@@ -329,8 +439,8 @@ print(sorted(rights), sorted(files), flush=True)
         busybox.run("wait", "watch")
         rights, files = busybox.run("logs", "--tail=1", "watch").stdout.strip().split("] [")
         assert set(rights.strip("[").replace("'", "").split(", ")) == {"00000000a80c25fb"}
-        own = {"/lib/x86_64-linux-gnu/libc.so.6", "/tmp/end"}  # what the commands themselves open
-        assert set(files.strip("]").replace("'", "").split(", ")) - own <= {"pipe", "/"}
+        commands = {"/lib/x86_64-linux-gnu/libc.so.6", "/tmp/end"}  # what the commands themselves open
+        assert set(files.strip("]").replace("'", "").split(", ")) - commands <= {"pipe", "/"}
 
 
 @pytest.mark.either_user
@@ -411,6 +521,8 @@ def test_mounts_and_other_options(busybox: Pybuild) -> None:
     assert shown[6].startswith("/c tmpfs rw,nosuid,nodev,noexec,relatime,size=64k,mode=700")
     assert len((busybox.work / "id").read_text()) == 64
     assert "the file exists" in busybox.run("run", "--cidfile=id", "busybox", "true", status=2).stderr
+    unwritable = busybox.run("run", "-d", "--cidfile=no/id", "busybox", "true", status=2).stderr
+    assert ("cannot be written" in unwritable, busybox.run("ps", "-aq").stdout) == (True, "")
     assert busybox.run("run", NONE, "-w", "/not/there/yet", "busybox", "pwd").stdout == "/not/there/yet\n"
     for options, what in (
         (("--mount", "src=a,dst=/a"), "keeps no volumes"),

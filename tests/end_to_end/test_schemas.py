@@ -14,6 +14,16 @@ if TYPE_CHECKING:
     from tests.end_to_end.conftest import Pybuild
 
 SCHEMAS = Path(__file__).resolve().parents[2] / "docs/schema"
+CALLED = """\
+FROM busybox AS b
+# A is the first.
+ARG A=1
+ARG B
+FROM b AS c
+RUN --mount=type=secret,id=tok --mount=type=ssh --mount=type=bind,from=busybox,target=/b true
+COPY --from=b /x /
+COPY f /f
+"""
 TEXT = """\
 FROM busybox AS b
 RUN echo 1 >/x
@@ -60,6 +70,8 @@ def used(busybox: Pybuild) -> Pybuild:
     (busybox.work / "two/Buildfile").write_text("FROM busybox\nCOPY . /w\nRUN cat /w/a && sleep 0.6\n")
     for name in "abcde":
         (busybox.work / "two" / name).write_text(name)
+    (busybox.work / "called").mkdir()
+    (busybox.work / "called/Buildfile").write_text(CALLED)
     busybox.run("-t", "four", busybox.work / "two")
     busybox.run("run", "--network=none", "-d", "--name=ended", "-l", "a=b", "busybox", "sh", "-c", "exit 3")
     busybox.run("wait", "ended")
@@ -88,6 +100,9 @@ def test_every_form(used: Pybuild) -> None:
         "trend": ["builds --trend"],
         "ps": ["ps --all"],
         "advice": ["advice two"],
+        "outline": ["--call=outline called"],
+        "targets": ["--call=targets called"],
+        "graph": ["--call=graph called"],
     }
     described = {path.stem for path in SCHEMAS.glob("*.json")} - _OF_OTHERS
     assert described == set(calls)
@@ -96,7 +111,11 @@ def test_every_form(used: Pybuild) -> None:
     for name, lines in calls.items():
         for line in lines:
             words = line.split()
-            result = used.run(*words, *([] if "--json" in words else ["--format=json"]), status=None)
+            if words[0].startswith("--call"):
+                words[0] += ",format=json"
+            elif "--json" not in words:
+                words.append("--format=json")
+            result = used.run(*words, status=None)
             assert result.stdout, (line, result.stderr)
             value = json.loads(result.stdout)
             validator(name).validate(value)

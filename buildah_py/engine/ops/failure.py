@@ -33,6 +33,10 @@ _NO_NAMES: Final = re.compile(
     r"|name does not resolve|unable to resolve host|network is unreachable|no address associated with hostname"
     r"|temporary error \(try again later\)"
 )
+_SPEAKER: Final = re.compile(
+    r"(?:\S*/)?(?:(?P<name>[A-Za-z0-9_.+-]+)(?:\[\d+\])?: |(?P<other>npm|yarn|pnpm) (?:ERR|err))"
+)
+"""A program's name as it stands before its errors."""
 _NO_SPACE: Final = re.compile(r"(?i)no space left on device|disk quota exceeded")
 _REFUSED: Final = re.compile(r"(?i)permission denied|operation not permitted|are you root\b")
 _MANAGERS: Final = {
@@ -100,7 +104,7 @@ def explain(failure: Failure, root: Callable[[], ShownRoot]) -> Cause:
     found = Cause()
     if ended.status in (NOT_EXECUTABLE, NOT_FOUND):
         found = _not_executed(failure, root)
-    return found if found.what else _by_last_words(failure)
+    return found if found.what else _by_last_words(failure)._replace(what=_last_speaker(failure))
 
 
 def status_text(ended: ExitStatus) -> str:
@@ -290,6 +294,16 @@ def _by_check(where: Where | None) -> str:
         except BuildFileError:  # it is a trigger of an image, not a file
             return ""
     return found[0] if found else ""
+
+
+def _last_speaker(failure: Failure) -> str:
+    """Say which command of several lines begins the last line of output with its name, as programs do for errors."""
+    found = _SPEAKER.match(failure.last_lines[0]) if failure.last_lines else None
+    if found is None:
+        return ""
+    name = found["name"] or found["other"]
+    place = failure.place(name)
+    return f"`{name}`{place} spoke last" if place else ""
 
 
 def _by_last_words(failure: Failure) -> Cause:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from buildah_py.sandbox import Operation
     from buildah_py.sources.reach import Reach
 
+AGENT_VARIABLE = "SSH_AUTH_SOCK"
+
 
 class MadeMount(NamedTuple):
     """Outcome of a mount: operations of the sandbox, and variables that the command sees and the key does not.
@@ -35,6 +37,30 @@ class MadeMount(NamedTuple):
     variables: tuple[tuple[str, str], ...] = ()
     secret: bool = False
     copy: tuple[str, Slot] | None = None
+
+
+class AgentMount(NamedTuple):
+    """A place in a container where an ssh agent listens."""
+
+    id: str
+    target: str
+    mode: int
+    uid: int
+    gid: int
+
+    def lend(self, agent: str, place: str, held: ExitStack) -> BindMount:
+        """Show the agent that listens at `agent` there while `held` lasts, by a socket in the directory `place`."""
+        from buildah_py.engine.ops.ssh_agent import AgentSocket
+
+        os.mkdir(place)
+        socket = held.enter_context(AgentSocket(agent, place, mode=self.mode, uid=self.uid, gid=self.gid))
+        return BindMount(socket.path, self.target, readonly=False, mapped=True)
+
+
+def agent_mount(mount: MountStep, number: int) -> AgentMount:
+    """Say where the mount of a step that is its mount `number`, from 0, has its agent listen."""
+    target = mount.target or f"/run/pybuild/ssh_agent.{number}"
+    return AgentMount(mount.id or "default", target, 0o600 if mount.mode is None else mount.mode, mount.uid, mount.gid)
 
 
 def shown(task: Task, mount: MountStep) -> Selection:
@@ -85,20 +111,14 @@ def _secret(task: Task, mount: MountStep) -> MadeMount:
 
 
 def _agent(reach: Reach, mount: MountStep, staged: str, number: int, held: ExitStack) -> MadeMount:
-    from buildah_py.engine.ops.ssh_agent import AgentSocket
-
-    name = mount.id or "default"
-    agent = reach.agents.get(name)
+    wanted = agent_mount(mount, number)
+    agent = reach.agents.get(wanted.id)
     if agent is None:
         if mount.required:
-            raise NotFound(f"the ssh agent `{name}` is required and was not given", hint=f"add --ssh {name}")
+            raise NotFound(f"the ssh agent `{wanted.id}` is required and was not given", hint=f"add --ssh {wanted.id}")
         return MadeMount()
-    target = mount.target or f"/run/pybuild/ssh_agent.{number}"
-    place = os.path.join(staged, f"agent-{number}")
-    os.mkdir(place)
-    mode = 0o600 if mount.mode is None else mount.mode
-    socket = held.enter_context(AgentSocket(agent, place, mode=mode, uid=mount.uid, gid=mount.gid))
-    return MadeMount((BindMount(socket.path, target, readonly=False, mapped=True),), (("SSH_AUTH_SOCK", target),))
+    shown = wanted.lend(agent, os.path.join(staged, f"agent-{number}"), held)
+    return MadeMount((shown,), ((AGENT_VARIABLE, wanted.target),))
 
 
 def _bind(task: Task, mount: MountStep, staged: str) -> MadeMount:

@@ -108,3 +108,21 @@ def test_programs_that_cannot_be_executed(tmp_path: Path, content: bytes, mode: 
     )
     cause = explain(failure, lambda: ShownRoot((str(upper), str(lower))))
     assert what.replace("/run", name) in cause.what
+
+
+@pytest.mark.parametrize(
+    ("said", "what"),
+    [
+        ("a: b\ncp: no x\n\n", "`cp` (line 5) spoke last"),
+        ("/bin/test: no x", "`test` (line 5) spoke last"),
+        ("tee[12]: no x", "`tee` (line 6) spoke last"),
+        ("make: *** [all] Error 1", ""),  # which of both
+        ("other: no x", ""),
+        ("cp: no x\nbye", ""),
+        ("", ""),
+    ],
+)
+def test_which_command_spoke_last(said: str, what: str) -> None:
+    step = RunStep(("/bin/sh", "-c", "…"), (), "/", "", "default", "sandbox", "linux/amd64")
+    ended = ExitStatus(status=1, signal=None, user_seconds=0, system_seconds=0, max_rss=0)
+    assert explain(Failure(step, ended, said, where(0)), lambda: ShownRoot(())).what == what
