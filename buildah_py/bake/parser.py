@@ -291,8 +291,7 @@ class HclParser:
             while self.peek().kind == ".":
                 each = self._behind_dot(each, self.take())
             return syntax.Splat(on.place.to(each.place), on, each)
-        self.place(dot).fail("a name or a position is expected behind the dot")
-        return None
+        raise self.place(dot).error("a name or a position is expected behind the dot")
 
     def _in_brackets(self, on: Expression, bracket: HclToken) -> Expression:
         def key() -> Expression | None:
@@ -341,8 +340,7 @@ class HclParser:
             return self._object(token)
         if kind == "name":
             return self._name(self.take())
-        place.fail(f"{self._shown(token)} stands where a value is expected")
-        return None
+        raise place.error(f"{self._shown(token)} stands where a value is expected")
 
     def _name(self, token: HclToken) -> Expression:
         place = self.place(token)
@@ -528,8 +526,7 @@ class HclParser:
         if length and re.fullmatch(f"[0-9a-fA-F]{{{length}}}", digits) and int(digits, 16) <= 0x10FFFF:
             self._jump(at + 2 + length)
             return chr(int(digits, 16))
-        self._place(at, at + 2).fail(f"`\\{char}` is not an escape", 'there are \\n, \\r, \\t, \\", \\\\, \\uNNNN')
-        return None
+        raise self._place(at, at + 2).error(f"`\\{char}` is not an escape", 'there are \\n, \\r, \\t, \\", \\\\, \\uNNNN')
 
     def _sequence(self, start: int, opening: str) -> _Part:
         """Parse `${…}` or `%{…}` behind its brace."""

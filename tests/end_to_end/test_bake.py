@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import tarfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,6 +17,8 @@ from .conftest import EXAMPLES, Built
 from .test_schemas import validator
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from .conftest import Pybuild
 
 __all__ = ["docker_registry", "server"]
