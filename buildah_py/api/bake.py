@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from buildah_py import debug
-from buildah_py.api.build import make_room, put_down, read_value
+from buildah_py.api.build import attest, make_room, put_down, read_value
 from buildah_py.api.finishing import (
     compress_ahead,
     export_cache,
@@ -17,6 +17,7 @@ from buildah_py.api.finishing import (
     keep_images,
     layers_taken,
     not_executable,
+    provenance_of,
     twins,
     write_outputs,
 )
@@ -162,6 +163,7 @@ class _Baking:
         self._plans: tuple[Plan, ...] = ()
         self._aheads: dict[int, Ahead] = {}
         self._done: Bake | None = None
+        self._began = time.time()
 
     def run(self, started: float, tell: Callable[[Bake], None], remember: Callable[[str], object]) -> Bake:
         """Plan, execute, write; `started` is when the bake began."""
@@ -255,7 +257,14 @@ class _Baking:
             warnings += [*found, *twins(images[build.number])]
             own = keep_images(self._store, images[build.number], build.names)
             hits, ran = self._counted.of(self._exported(build))
-            made[build.item.name] = BuildResult(own.id, build.names, hits, ran, images=ids_of(images[build.number]))
+            made[build.item.name] = BuildResult(
+                own.id,
+                build.names,
+                hits,
+                ran,
+                images=ids_of(images[build.number]),
+                provenance=provenance_of(images[build.number]),
+            )
         self._done = Bake(made)
         self._history.begin("outputs")
         for build in exported:
@@ -279,7 +288,8 @@ class _Baking:
             if self._steps.ran or self._store.images.raw(image.id) is None:
                 faults = [*faults, *not_executable(session.worker, image.config, results[plan.target].layers)]
             warnings += faults
-            found.append(image._replace(recorded=recorded))
+            attested = attest(request, session, plan, image, build.names, self._steps.records, self._began)
+            found.append(image._replace(recorded=recorded, predicates=attested))
         return found, warnings
 
     def _export_caches(self) -> None:
@@ -341,6 +351,14 @@ def _check_request(request: BuildRequest, exported: bool) -> _Checked:
     check_rights(request.allow)
     refuse_deletion(outputs, request)
     registries = meant_for_pushes(request.registries, outputs, given)
+    if request.attest and exported:
+        from buildah_py.api.attest_options import check_outputs_for
+
+        check_outputs_for(request.attest, outputs)
+    if request.sign is not None and exported:
+        from buildah_py.api.signing import check_signed
+
+        check_signed(outputs)
     return _Checked(given, names_in_store(given, outputs), outputs, registries)
 
 
@@ -403,7 +421,7 @@ def _opened(
             raise item.explain(error) from error
         lead = lead or session
         check_epoch(request.outputs, one.outputs, session.settled.epoch)
-        if len(target_platforms(request)) > 1:
+        if len(target_platforms(request)) > 1 or request.attest:
             from buildah_py.transfer.lists import refuse_to_replace
 
             refuse_to_replace(session.worker.store, one.names)

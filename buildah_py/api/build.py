@@ -7,7 +7,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-from buildah_py import debug
+from buildah_py import debug, meter
 from buildah_py.api.finishing import (
     compress_ahead,
     export_cache,
@@ -16,6 +16,7 @@ from buildah_py.api.finishing import (
     keep_images,
     layers_taken,
     not_executable,
+    provenance_of,
     twins,
     write_outputs,
 )
@@ -44,11 +45,13 @@ if TYPE_CHECKING:
 
     from buildah_py.api.finishing import FinishedImage
     from buildah_py.api.opening import BuildSession
+    from buildah_py.cache import Record
     from buildah_py.contexts.main import MainContext
     from buildah_py.engine import Result
     from buildah_py.errors import BuildFileError
     from buildah_py.explain.record_file import BuildOptions, Recorder
     from buildah_py.image.config import ImageConfig
+    from buildah_py.outputs.attestation import Predicate
     from buildah_py.plan import Plan
     from buildah_py.progress.events import Event
     from buildah_py.store import Store
@@ -67,7 +70,7 @@ def build(
     `remember` of the file that the store's history has of the build, however it ended.
     Raises BuildFileError, NotFound, StepFailed with the command's status, Interrupted, StoreError, SandboxError.
     """
-    started = time.monotonic()
+    started, began = time.monotonic(), time.time()
     given = tuple(dict.fromkeys(map(full_name, request.names)))
     platforms = target_platforms(request)
     outputs = read_outputs(request.outputs, names=given, epoch=request.epoch, platforms=platforms)
@@ -78,6 +81,14 @@ def build(
         refuse_deletion(outputs, request)
     names = names_in_store(given, outputs)
     registries = meant_for_pushes(request.registries, outputs, given)
+    if request.attest:
+        from buildah_py.api.attest_options import check_outputs_for
+
+        check_outputs_for(request.attest, outputs)
+    if request.sign is not None:
+        from buildah_py.api.signing import check_signed
+
+        check_signed(outputs)
     emit = history = BuildHistory(request, emit)
 
     def unread(store: Store, main: MainContext, error: BuildFileError) -> None:
@@ -87,7 +98,7 @@ def build(
         worker, caches = session.worker, session.caches
         store, epoch = worker.store, session.settled.epoch
         check_epoch(request.outputs, outputs, epoch)
-        if len(platforms) > 1:
+        if len(platforms) > 1 or request.attest:
             from buildah_py.transfer.lists import refuse_to_replace
 
             refuse_to_replace(store, names)
@@ -122,11 +133,14 @@ def build(
                     if steps.ran or store.images.raw(finished.id) is None:
                         faults = [*faults, *not_executable(worker, finished.config, results[one.target].layers)]
                     warnings += faults
-                    images.append(finished._replace(recorded=recorded))
+                    attested = attest(request, session, one, finished, names, steps.records, began)
+                    images.append(finished._replace(recorded=recorded, predicates=attested))
                 own = keep_images(store, images, names)
                 for platform, one_id in ids_of(images):
                     emit(events.Note(f"{platform}: {one_id}"))
-                done = BuildResult(own.id, names, steps.hits, steps.ran, images=ids_of(images))
+                done = BuildResult(
+                    own.id, names, steps.hits, steps.ran, images=ids_of(images), provenance=provenance_of(images)
+                )
                 if outputs:
                     history.begin("outputs")
                     written = write_outputs(outputs, images, given, request, session, emit, ahead)
@@ -184,6 +198,33 @@ def plan_build(
             return plans
         assert isinstance(plan, NeedsValue)
         values.append(engine.run(plan.nodes, plan.stages, partial(read_value, session.worker.store, plan)))
+
+
+def attest(
+    request: BuildRequest,
+    session: BuildSession,
+    plan: Plan,
+    image: FinishedImage,
+    names: Sequence[str],
+    records: Mapping[int, Record],
+    started: float,
+) -> tuple[Predicate, ...]:
+    """Return what is to be attested of an image of the build that began at `started` (seconds since 1970)."""
+    if not request.attest:
+        return ()
+    from buildah_py.api.attesting import bill_of_materials, provenance
+
+    wanted, worker = request.attest, session.worker
+    found = []
+    if wanted.sbom is not None:
+        name = familiar_name(names[0]) if names else ""
+        check = worker.cancellation.check
+        with meter.start("listing packages", waits=True):
+            found.append(bill_of_materials(wanted.sbom, worker.store, image.config, name, worker.reporter.warn, check))
+    if wanted.provenance is not None:
+        build = build_id(worker.store.lease.name)
+        found.append(provenance(wanted.provenance, request, session, plan, records, build, started))
+    return tuple(found)
 
 
 def put_down(

@@ -116,7 +116,7 @@ def _checked(setting: Setting, value: str, origin: str) -> str:
     elif setting.kind == "platform":
         from buildah_py.image import platform
 
-        for one in filter(None, value.split(",")):
+        for one in [one for one in value.split(",") if one] or [value]:
             platform.parse(one)
     return value
 

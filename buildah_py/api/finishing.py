@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from buildah_py.api.output_options import ShapeOptions
 from buildah_py.sharing import INLINE_PROPERTY
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from buildah_py.image.config import ImageConfig
     from buildah_py.image.descriptor import Descriptor
     from buildah_py.layers.stamps import Stamps
+    from buildah_py.outputs.attestation import Predicate
     from buildah_py.outputs.clamp import Clamp
     from buildah_py.outputs.spec import Output
     from buildah_py.plan import Node, Plan
@@ -24,12 +25,15 @@ if TYPE_CHECKING:
     from buildah_py.sharing.remote import BuildCaches
     from buildah_py.store import Store
     from buildah_py.transfer.ahead import Ahead
+    from buildah_py.transfer.write import Exporter
+    from buildah_py.transfer.write_index import IndexExporter
 
 
 class FinishedImage(NamedTuple):
     """An image that a build has made for a platform: its config, and how many of its layers are those of its base.
 
-    `stamps` tell of its layers which times are not content, `recorded` says how it was built.
+    `stamps` tell of its layers which times are not content, `recorded` says how it was built, `predicates` what is
+    attested of it.
     """
 
     platform: str
@@ -37,6 +41,7 @@ class FinishedImage(NamedTuple):
     base_layers: int
     stamps: tuple[Stamps, ...]
     recorded: bytes | None = None
+    predicates: tuple[Predicate, ...] = ()
 
     @property
     def id(self) -> str:
@@ -70,9 +75,9 @@ def keep_images(store: Store, images: Sequence[FinishedImage], names: Sequence[s
     """Have the store keep the images of a build; the one that its names mean here.
 
     Of several that is the one for this machine, or else the first; the others are found by the names and their
-    platforms, and all of them together by the manifest list of that name.
+    platforms, and all of them together, with what is attested of them, by the manifest list of that name.
     """
-    if len(images) == 1:
+    if len(images) == 1 and not images[0].predicates:
         (own,) = images
         store.images.put(own.id, own.config.to_bytes(), own.config.diff_ids, names, own.recorded)
         for name in names:
@@ -87,13 +92,20 @@ def keep_images(store: Store, images: Sequence[FinishedImage], names: Sequence[s
             there = names if one is own else ()
             store.images.put(one.id, one.config.to_bytes(), one.config.diff_ids, there, one.recorded)
         for name in names:
-            keep_built(store, name, own.id, [(one.platform, Listed(one.id, one.config.platform)) for one in images])
+            listed = [(one.platform, Listed(one.id, one.config.platform, predicates=one.predicates)) for one in images]
+            keep_built(store, name, own.id, listed)
     return own
 
 
 def ids_of(images: Sequence[FinishedImage]) -> tuple[tuple[str, str], ...]:
     """Return the ids of several images with their platforms; nothing for one."""
     return tuple((one.platform, one.id) for one in images) if len(images) > 1 else ()
+
+
+def provenance_of(images: Sequence[FinishedImage]) -> tuple[tuple[str, Mapping[str, Any]], ...]:
+    """Return what is said of how the images were built, with their platforms."""
+    said = ((one.platform, predicate) for one in images for predicate in one.predicates)
+    return tuple((platform, one.body) for platform, one in said if "provenance" in one.type)
 
 
 def twins(images: Sequence[FinishedImage]) -> list[str]:
@@ -183,21 +195,38 @@ def write_outputs(
         ahead.finish()
     store, registry = session.worker.store, session.registries()
     clamps = [_clamp_of(request, session.settled.epoch, one) for one in images]
-    if len(images) == 1 and not any(one.platform_split for one in outputs):
+    if len(images) == 1 and not images[0].predicates and not any(one.platform_split for one in outputs):
         from buildah_py.transfer.write import Exporter
 
         config = images[0].config
         with Exporter(store, config, names, registry=registry, clamp=clamps[0], emit=emit) as exporter:
-            written = [exporter.write(output) for output in outputs]
+            written = [_written(exporter, output, names, request, emit) for output in outputs]
     else:
         from buildah_py.transfer.write_index import IndexExporter, PlatformImage
 
         several = [
-            PlatformImage(one.platform, one.config, clamp=clamp) for one, clamp in zip(images, clamps, strict=True)
+            PlatformImage(one.platform, one.config, clamp=clamp, predicates=one.predicates)
+            for one, clamp in zip(images, clamps, strict=True)
         ]
         with IndexExporter(store, several, names, registry=registry, emit=emit) as together:
-            written = [together.write(output) for output in outputs]
+            written = [_written(together, output, names, request, emit) for output in outputs]
     return next((one for one in written if one is not None), None)
+
+
+def _written(
+    exporter: Exporter | IndexExporter,
+    output: Output,
+    names: Sequence[str],
+    request: BuildRequest,
+    emit: Callable[[Event], None],
+) -> Descriptor | None:
+    """Write an output, and sign what it has pushed."""
+    written = exporter.write(output)
+    if request.sign is not None:
+        from buildah_py.api.signing import sign_pushed
+
+        sign_pushed(output, written, names, exporter.registry, request.sign, emit)
+    return written
 
 
 def carry_cache(

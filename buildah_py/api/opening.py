@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from buildah_py.sharing.build_mounts import Mounts
     from buildah_py.sharing.options import MountOption
     from buildah_py.sharing.remote import BuildCaches, SharedCaches
+    from buildah_py.sources.policy import SourcePolicy
     from buildah_py.sources.secrets import SecretReaders
     from buildah_py.store import LayerProvider, Store
     from buildah_py.store.cache_mounts import CacheName
@@ -54,7 +55,7 @@ if TYPE_CHECKING:
 class BuildSession(NamedTuple):
     """Parts that a build works with beside its request; `sources` are its options of contexts with the configuration's.
 
-    `registries` gives what holds of registries.
+    `registries` gives what holds of registries. `used` has what was fetched so far, but for images: digests by URLs.
     """
 
     settled: Settled
@@ -68,6 +69,7 @@ class BuildSession(NamedTuple):
     policy: CachePolicy
     registries: Callable[[], RegistryOptions]
     contexts: Contexts
+    used: Mapping[str, str] = {}
 
 
 @contextmanager
@@ -106,7 +108,8 @@ def open_build(
             request.environ, provider=provider, cancelled=ended.is_set, tell=reporter.note
         ) as store:
             readers = readers_of(request, ended.is_set)
-            reach = reach_of(request, agents, readers, ended.is_set, reporter.note)
+            used: dict[str, str] = {}
+            reach = reach_of(request, agents, readers, ended.is_set, reporter.note)._replace(used=used.__setitem__)
             main = open_main(
                 request.context,
                 request.file,
@@ -122,12 +125,14 @@ def open_build(
                 unread(store, main, error)
                 raise
             named = parse_contexts(request.contexts)
+            if reach.policy is not None:
+                _check_directories(reach.policy, main, named)
             settled = settle_epoch(request, main, build_file, warn)
             sources = configured(request.sources, request.environ)
             contexts = Contexts(main, sources, store, named, reach, warn)
             own_names = build_names(main, build_file, names)
             cache = _cache(store, shared, request, own_names)
-            images = BaseImages(store, client, policy=request.pull, emit=emit)
+            images = BaseImages(store, client, policy=request.pull, emit=emit, sources=reach.policy)
             mounts = functools.cache(partial(_mounts, request, request.caching.backed(), store, shared, warn))
             caches = shared.of_build(store, cache, mounts, emit) if shared is not None else None
             shape = request.container.shaper(request.environ, store)
@@ -161,7 +166,18 @@ def open_build(
             try:
                 policy = request.reuse.policy(build_file)
                 yield BuildSession(
-                    settled, sources, main, build_file, named, images, caches, worker, policy, registries, contexts
+                    settled,
+                    sources,
+                    main,
+                    build_file,
+                    named,
+                    images,
+                    caches,
+                    worker,
+                    policy,
+                    registries,
+                    contexts,
+                    used,
                 )
             finally:
                 containers.close()
@@ -236,6 +252,7 @@ def reach_of(
 ) -> Reach:
     """Give what a build may use to get at what is elsewhere; `readers` are those of its secrets."""
     reach = Reach(
+        policy=_source_policy(request),
         local_redirects=request.sources.local_redirects,
         agents=agents,
         cancelled=cancelled,
@@ -243,6 +260,24 @@ def reach_of(
         tell=tell,
     )
     return reach if readers is None else reach._replace(secret=readers.value, secret_digest=readers.digest)
+
+
+def _source_policy(request: BuildRequest) -> SourcePolicy | None:
+    if not request.source_policy:
+        return None
+    from buildah_py.sources.policy import read_policy
+
+    return read_policy(request.source_policy)
+
+
+def _check_directories(policy: SourcePolicy, main: MainContext, named: Mapping[str, NamedContext]) -> None:
+    """See that the directories of this machine that are contexts may be used. Raises SourceError."""
+    if not main.remote:
+        policy.local("context")
+        policy.local("dockerfile")
+    for one in named.values():
+        if one.kind == "directory":
+            policy.local(one.name)
 
 
 def readers_of(request: BuildRequest, cancelled: Callable[[], bool] = lambda: False) -> SecretReaders | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from buildah_py.api.signing import check_signed, sign_pushed
 from buildah_py.errors import NotFound, UsageError
 from buildah_py.frozen import dataclass
 from buildah_py.image import config as image_config
@@ -16,6 +17,7 @@ from buildah_py.transfer.write_index import IndexExporter, image_for, only_one, 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from buildah_py.attest.keys import SigningKey
     from buildah_py.image.descriptor import Descriptor
     from buildah_py.progress.events import Event
     from buildah_py.registry import RegistryOptions
@@ -29,7 +31,8 @@ class PushRequest:
     """Request to push an image. `destination` is a name, or a transport's as skopeo has them; "" for the image's own.
 
     Of a name for several platforms `platform` chooses one, else all are pushed, and the index that joins them.
-    `oci` says which media types, None those of the image where it came from a registry, else OCI's.
+    `oci` says which media types, None those of the image where it came from a registry, else OCI's. What is pushed is
+    signed with the key `sign`.
     """
 
     name: str
@@ -40,6 +43,7 @@ class PushRequest:
     force_compression: bool = False
     oci: bool | None = None
     platform: str = ""
+    sign: SigningKey | None = None
 
 
 def push_stored(
@@ -85,6 +89,8 @@ def _push_one(
     if not destination and name.removeprefix("sha256:") in image.id:
         raise UsageError(f"`{name}` is an id", hint="say under which name to push it")
     output = _output(destination or name, next(iter(image.names), ""), request)
+    if request.sign is not None:
+        check_signed([output])
     check_outputs([output])
     check_times([output], None)
     names = image.names or store.images.platform_names(image.id)
@@ -94,10 +100,12 @@ def _push_one(
     if several:
         with IndexExporter(store, several, names, registry=registry, emit=emit) as together:
             written = together.write(output)
+            sign_pushed(output, written, names, together.registry, request.sign, emit)
         assert written is not None
         return written
     with Exporter(store, config, names, registry=registry, raw=image.config, emit=emit) as exporter:
         written = exporter.write(output)
+        sign_pushed(output, written, names, exporter.registry, request.sign, emit)
     assert written is not None
     return written
 

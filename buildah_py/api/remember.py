@@ -10,6 +10,7 @@ from buildah_py import debug
 from buildah_py.api.config import looked_at
 from buildah_py.api.reuse import ReuseOptions
 from buildah_py.buildfile.remote import kind_of
+from buildah_py.buildfile.walk import SCRATCH
 from buildah_py.contexts.main import STDIN
 from buildah_py.errors import StoreError
 from buildah_py.frozen import replace
@@ -55,7 +56,7 @@ def remember(
     It is never in the way of the build: what cannot be written is logged.
     """
     command, store = request.command, session.worker.store
-    if command is None or not history.is_plain or not _is_plain(request, session, plan.nodes):
+    if command is None or done.images or not history.is_plain or not _is_plain(request, session, plan.nodes):
         return
     try:
         files = [(path, _settled(path, command)) for path in _places(request, session)]
@@ -91,6 +92,8 @@ def _is_plain(request: BuildRequest, session: BuildSession, nodes: Sequence[Node
         or request.record
         or request.epoch_of_context
         or request.pull != "missing"
+        or request.source_policy
+        or request.attest is not None
         or outputs.specs
         or outputs.push
         or outputs.load
@@ -177,13 +180,20 @@ def _rows(session: BuildSession, plan: Plan, records: Mapping[int, Record], done
     lower = set(diff_ids)
     while lower := {layer.base for layer in store.layers.several(list(lower)).values() if layer.base} - diff_ids:
         diff_ids |= lower
-    named = {full_name(name): config.digest() for (name, _), config in plan.bases.items()}
+    meant = {(full_name(name), config.digest()) for (name, _), config in plan.bases.items() if name != SCRATCH}
+    named = dict(meant)
+    if len(named) != len(meant):  # a name that means one image for one platform and another for the other
+        return None
     if any(named.get(name, done.image) != done.image for name in done.names):  # a build on what it has made itself
         return None
     named |= dict.fromkeys(done.names, done.image)
     with store.database.transaction():
         known = [session.worker.cache.known(record.key) for record in met]
         rows = read_rows(store.root, store.database.query, (one.key for one in met), diff_ids, named, done.image)
-    if [one and one[0] for one in known] != met or rows is None or dict(rows.names) != named:
+    if (
+        [one and one[0] for one in known] != met
+        or rows is None
+        or {name: image for name, image, *_ in rows.names} != named
+    ):
         return None
     return rows

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from buildah_py.api.container import ContainerOptions
 from buildah_py.api.output_options import OutputOptions
@@ -14,6 +14,8 @@ from buildah_py.sharing.options import CacheOptions
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from buildah_py.api.attest_options import AttestOptions
+    from buildah_py.attest.keys import SigningKey
     from buildah_py.image.descriptor import Descriptor
     from buildah_py.registry import RegistryOptions
     from buildah_py.repeat.command import CommandLine
@@ -26,8 +28,11 @@ class BuildRequest:
     `text` is the build file's text where that is known already. `record` is a file to write the build's record to.
     `jobs` is that of Engine.
     `pull` says when base images are looked for in their registries, `registries` gives what the command line says of
-    these. `command` is the command line that this comes from, where what it leads to may be remembered. No time in the
-    image is later than `epoch` (seconds since 1970); with `epoch_of_context` that is the main context's time.
+    these. `source_policy` is the file of a source policy, `attest` what is attested of the images. `sign` is the
+    key to sign what is pushed with. `command` is the command line that this comes from, where what it leads to may be
+    remembered.
+    No time in the image is later than `epoch` (seconds since 1970); with `epoch_of_context` that is the main context's
+    time.
     """
 
     context: str | None = "."
@@ -57,6 +62,9 @@ class BuildRequest:
     pull: str = "missing"
     registries: Callable[[], RegistryOptions] | None = None
     environ: Mapping[str, str] = field(default_factory=dict)
+    source_policy: str = ""
+    attest: AttestOptions | None = None
+    sign: SigningKey | None = None
     command: CommandLine | None = None
 
 
@@ -65,6 +73,7 @@ class BuildResult:
     """The image's id, its full names, and how many steps were hits and how many ran.
 
     Of a build for several platforms, `images` has the id for each, and `image` is the one that suits this machine best.
+    `provenance` says for each platform how the image was built, where that was asked for.
 
     `descriptor` is what the first output called the image by, None where none wrote it as one. `history` is the file of
     the build's record in the store's history, "" where it could not be written.
@@ -77,3 +86,4 @@ class BuildResult:
     descriptor: Descriptor | None = None
     history: str = ""
     images: tuple[tuple[str, str], ...] = ()
+    provenance: tuple[tuple[str, Mapping[str, Any]], ...] = ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from buildah_py.api.attest_options import KEYS as ATTESTATIONS
 from buildah_py.outputs.spec import KEYS
 from buildah_py.sharing.spec import keys
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
 _TYPED: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
     "-o|--output": KEYS,
+    "--attest": ATTESTATIONS,
     "--cache-to": keys("--cache-to"),
     "--cache-from": keys("--cache-from"),
     "--mount": {"bind": ("src", "dst", "ro"), "tmpfs": ("dst", "tmpfs-size", "tmpfs-mode")},

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Mapping
 
+    from buildah_py.api.attest_options import AttestOptions
     from buildah_py.api.request import BuildRequest
+    from buildah_py.attest.keys import SigningKey
     from buildah_py.cli.arguments import Parser
     from buildah_py.progress.renderer import Renderer
 
@@ -26,6 +28,7 @@ _USUAL_NETWORKS = ("bridge", "private", "pasta", "slirp4netns")
 MODES = ("auto", "tty", "plain", "json", "rawjson", "quiet")
 _OF_OTHERS = ("BUILDX_", "BUILDKIT_", "BUILDAH_", "EXPERIMENTAL_BUILDKIT", "STORAGE_", "DOCKER_")
 """Beginnings of variables that steer other builders."""
+_SOURCE_POLICY = "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY"
 _INLINE_CACHE = "BUILDKIT_INLINE_CACHE"
 _PLACES = {
     "oci-archive:": "-o type=oci,dest=FILE writes such an archive",
@@ -215,7 +218,7 @@ def tell_last_event(error: BaseException, sink: Renderer, *, is_json: bool) -> N
 
 
 def _of_variables(request: BuildRequest) -> list[str]:
-    """Say what variables ask for that has no meaning here. Raises UsageError for a policy."""
+    """Say what variables ask for that has no meaning here."""
     if not any(name.startswith(_OF_OTHERS) for name in (*request.environ, *request.build_args)):
         return []
     from buildah_py.cli.environment import without_effect
@@ -312,9 +315,32 @@ def read_request(args: argparse.Namespace, *, record: str = "") -> BuildRequest:
         epoch_of_context=epoch == EPOCH_OF_CONTEXT,
         record=record,
         jobs=_jobs(args.jobs),
+        attest=_attestations(args),
+        sign=_signing_key(args),
+        source_policy=getattr(args, "source_policy_file", "") or os.environ.get(_SOURCE_POLICY, ""),
         **registry.read_pull(args),
         environ=dict(os.environ),
     )
+
+
+def _attestations(args: argparse.Namespace) -> AttestOptions | None:
+    """Return what is to be attested; the options are declared where one of them is given."""
+    given = [getattr(args, name, None) for name in ("attest", "provenance", "sbom")]
+    if not any(given):
+        return None
+    from buildah_py.api.attest_options import read_attestations
+
+    return read_attestations(given[0] or (), given[1] or "", given[2] or "")
+
+
+def _signing_key(args: argparse.Namespace) -> SigningKey | None:
+    """Return the key that --sign names."""
+    path = getattr(args, "sign", "")
+    if not path:
+        return None
+    from buildah_py.cli.signing import read_key
+
+    return read_key(path)
 
 
 def _platforms(text: str) -> str:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from buildah_py.errors import UsageError
 from buildah_py.image import numbers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-_NO_ATTESTATIONS: Final = "no attestations are made"
 _OWN_CONTAINERS: Final = "pybuild makes containers itself"
 _OWN_STORE: Final = "the state directory is pybuild's own"
 _ONE_BUILDER: Final = "there is one builder, and it is this process"
@@ -21,7 +19,6 @@ NOTED: Final[dict[str, tuple[tuple[str, ...], str]]] = {
     "BUILDKIT_HOST": ((), _ONE_BUILDER),
     "BUILDKIT_TTY_LOG_LINES": (("6",), "the lines of the terminal are shared among the steps that are executed"),
     "BUILDX_BUILDER": (("default",), _ONE_BUILDER),
-    "BUILDX_METADATA_PROVENANCE": (("disabled", "false"), _NO_ATTESTATIONS),
     "BUILDX_METADATA_WARNINGS": (("false",), "warnings are shown, and are not in the metadata file"),
     "DOCKER_BUILDKIT": (("true",), "there is no other builder to choose"),
     "DOCKER_CONTEXT": (("default",), "there is no daemon to choose"),
@@ -29,18 +26,11 @@ NOTED: Final[dict[str, tuple[tuple[str, ...], str]]] = {
     "STORAGE_OPTS": ((), _OWN_STORE),
 }
 """Variables with the values that ask for what happens anyway, and why others have no effect."""
-POLICIES: Final = ("EXPERIMENTAL_BUILDKIT_SOURCE_POLICY",)
 _MULTI_PLATFORM: Final = "BUILDKIT_MULTI_PLATFORM"
 
 
 def without_effect(environ: Mapping[str, str], build_args: Mapping[str, str]) -> Iterator[str]:
-    """Say what was asked for and is not done. Raises UsageError for a policy, which must not be passed by."""
-    for name in POLICIES:
-        if environ.get(name):
-            raise UsageError(
-                f"{name} names a policy for what a build may use, and pybuild applies none",
-                hint="unset it, and pin base images in the build file: FROM NAME@sha256:…",
-            )
+    """Say what was asked for and is not done."""
     for name, (fine, why) in NOTED.items():
         value = environ.get(name, "")
         known = numbers.boolean(value.lower())

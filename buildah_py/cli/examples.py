@@ -78,6 +78,12 @@ EXAMPLES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
         ("pybuild config set progress plain", "in this user's file"),
     ),
     "check": (("pybuild check .", "mistakes in the build file"), ("pybuild check --strict .", "fail for warnings too")),
+    "sbom": (
+        ("pybuild sbom app", "what is in it, as SPDX"),
+        ("pybuild sbom --format table app", "for people"),
+        ("pybuild sbom docker://quay.io/me/app:1", "what was attached to it where it was pushed"),
+    ),
+    "verify-signature": (("pybuild verify-signature --key cosign.pub quay.io/me/app:1", "prints it by its digest"),),
     "cp": (("pybuild cp app:/usr/bin/tool .", "a file out of an image"),),
     "save": (("pybuild save -o app.tar app", "an archive for docker load and podman load"),),
     "load": (("pybuild load -i app.tar", "all images of an archive"),),

@@ -55,7 +55,10 @@ def _both(name: str, decision: str, text: str = "", instead: str = "", **more: A
     return ForeignFlag(name, True, True, decision, text, instead, **more)
 
 
-_NO_SBOM: Final = ("no list of an image's packages is made", "have a scanner read the image: `pybuild save` writes it")
+_NO_SBOM: Final = (
+    "lists of packages are attestations, and pybuild makes them itself",
+    "--sbom=true, and `pybuild sbom NAME`",
+)
 _SECRET: Final = ("cw", "decryption-key")
 """Flags whose values may hold what nobody else is to see."""
 _PRIVATE: Final = ("", "private", "container")
@@ -67,7 +70,7 @@ TABLE: Final = (
     _docker("allow", SAME),
     _both("annotation", SAME),
     _buildah("arch", SAME, "part of --platform", value="ARCH"),
-    _docker("attest", NOTE, "no attestations are made", value="SPEC", fine=()),
+    _docker("attest", SAME, "type=provenance and type=sbom: see attestations.md", value="SPEC"),
     _buildah("authfile", SAME),
     _both("build-arg", SAME),
     _buildah("build-arg-file", SAME, "lines `NAME=VALUE`; --build-arg comes before them", value="FILE"),
@@ -167,10 +170,10 @@ TABLE: Final = (
     _buildah("pid", REFUSED, "each container has a PID namespace of its own", "leave it out", value="HOW",
              fine=_PRIVATE),
     _both("platform", SAME, "one or several; `local` is this machine's: see platforms.md"),
-    _docker("policy", REFUSED, "no policies are evaluated", "check the build file with `opa` or `conftest` before",
+    _docker("policy", REFUSED, "policies in Rego are not evaluated", "--source-policy-file takes BuildKit's JSON",
             value="SPEC"),
     _docker("progress", DIFFERS, "auto, tty, plain, json (rawjson), quiet (none)"),
-    _docker("provenance", NOTE, "no attestations are made", value="VALUE", fine=("false",)),
+    _docker("provenance", DIFFERS, "off without it, also where the image is pushed: see attestations.md"),
     _both("pull", SAME),
     _docker("push", SAME),
     _both("quiet", SAME),
@@ -184,7 +187,7 @@ TABLE: Final = (
     _buildah("runtime-flag", NOTE, "pybuild makes containers itself", value="FLAG", fine=("",)),
     _buildah("save-stages", NOTE, "the cache keeps the layers of all stages; --target with -t gives one a name",
              fine=("false",)),
-    _both("sbom", NOTE, "no attestations are made", value="VALUE", fine=("false", "")),
+    _both("sbom", DIFFERS, "docker's; pybuild lists packages itself, and runs no scanner's image: see attestations.md"),
     *(
         _buildah(f"sbom-{name}", REFUSED, *_NO_SBOM, value="VALUE")
         for name in ("image-output", "image-purl-output", "merge-strategy", "output", "purl-output",
@@ -193,10 +196,11 @@ TABLE: Final = (
     _both("secret", SAME),
     _buildah("security-opt", DIFFERS, "seccomp, no-new-privileges; label=disable and apparmor=unconfined are so"),
     _both("shm-size", SAME),
-    _buildah("sign-by", REFUSED, "images are not signed", "sign what was pushed: `cosign sign`", value="KEY"),
+    _buildah("sign-by", REFUSED, "images are not signed with GPG", "--sign KEY, with a key as cosign has them",
+             value="KEY"),
     _buildah("skip-unused-stages", NOTE, "stages that the target does not need are never built", fine=("true",)),
     _buildah("source-date-epoch", SAME, "`context` is the context's time"),
-    _buildah("source-policy-file", REFUSED, "no policies are applied", "pin base images in the build file",
+    _buildah("source-policy-file", SAME, "BuildKit's form, which EXPERIMENTAL_BUILDKIT_SOURCE_POLICY names as well",
              value="FILE"),
     _buildah("squash", DIFFERS, "docker's meaning: the base image's layers stay; --squash-all is buildah's"),
     _both("ssh", SAME),
@@ -240,7 +244,7 @@ def declare(parser: Parser) -> None:
             flag.option(), action=_Foreign, const=flag, metavar=flag.value or "BOOL", dest="notes", default=[],
             help=argparse.SUPPRESS,
         )  # fmt: skip
-        if not flag.value or flag.name in ("sbom", "provenance"):
+        if not flag.value:
             parser.bare[flag.option()] = "true"
 
 
@@ -252,7 +256,7 @@ class _Foreign(argparse.Action):
         plain = _plain(values)
         if not flag.value and plain not in ("true", "false"):
             raise UsageError(f"{option_string}={values} is neither true nor false")
-        if ANYTHING in flag.fine or plain in flag.fine or (flag.name == "attest" and "disabled=true" in values):
+        if ANYTHING in flag.fine or plain in flag.fine:
             return
         said = (flag.value and flag.name not in _SECRET) or plain == "false"
         shown = f"{option_string}={values}" if said else option_string

@@ -160,6 +160,10 @@ def metadata(result: BuildResult) -> dict[str, Any]:
     else:
         found["containerimage.descriptor"] = result.descriptor.to_dict()
         found["containerimage.digest"] = result.descriptor.digest
+    if os.environ.get("BUILDX_METADATA_PROVENANCE", "").lower() not in ("disabled", "false", "0"):
+        for platform, said in result.provenance:
+            where = f"/{platform}" if len(result.provenance) > 1 else ""
+            found[f"buildx.build.provenance{where}"] = dict(said)
     if result.names:
         found["image.name"] = ",".join(result.names)
     return found

@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from buildah_py.cli import registry
+from buildah_py.cli import registry, signing
 from buildah_py.cli.printing import say
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--force-compression", action="store_true", help="compress layers anew that came in another format")
     add("--format", metavar="oci|docker", choices=("oci", "docker"), help="media types of manifest and config")
     add("--platform", metavar="OS/ARCH", default="", help="of several images of that name the one for a platform")
+    add("--sign", metavar="FILE", default="", help=signing.HELP)
     add("-q", "--quiet", action="store_true", help="print nothing but the digest")
     registry.configure(parser)
 
@@ -54,6 +55,7 @@ def run(args: argparse.Namespace) -> int:
         force_compression=args.force_compression,
         oci=None if args.format is None else args.format == "oci",
         platform=args.platform,
+        sign=signing.read_key(args.sign),
     )
     mode = "quiet" if args.quiet else "plain"
     registries = Registries(options=lambda: options)

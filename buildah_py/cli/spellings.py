@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
+from buildah_py.cli import signing
 from buildah_py.cli.arguments import key_values
 from buildah_py.errors import UsageError
 
@@ -33,6 +34,20 @@ def declare(parser: Parser) -> None:
     add("--iidfile-raw", metavar="FILE", help="write the image's id to FILE, without `sha256:`")
     if not parser.knows("--format"):  # as `why` does, which writes nothing out
         add("--format", choices=("oci", "docker"), default="", help="media types of all that is written out")
+    add(
+        "--attest",
+        metavar="SPEC",
+        action="append",
+        default=[],
+        help="attest something of the image: type=provenance,mode=max or type=sbom; may be repeated",
+    )
+    add(
+        "--provenance", metavar="SPEC", default="", help="true, false, min, max, or attributes: how the image was built"
+    )
+    add("--sbom", metavar="SPEC", default="", help="true, false, or such as format=cyclonedx: what is in the image")
+    parser.bare |= {"--provenance": "true", "--sbom": "true"}
+    add("--sign", metavar="FILE", default="", help=signing.HELP)
+    add("--source-policy-file", metavar="FILE", default="", help="JSON file of rules for what a build may use")
     add("--compression-format", metavar="FORMAT", default="", help="compression of all that is written out")
     add("--compression-level", metavar="LEVEL", type=int, default=None, help="its level")
     add("--force-compression", action="store_true", help="for layers of the base image too")

@@ -62,9 +62,10 @@ def from_git(store: Store, url: str, reach: Reach, *, keep_git_dir: bool = False
     """Check out a repository that the user named, with his own access to it. Raises NotFound, SourceError."""
     from buildah_py.sources import git, git_url
 
+    url = reach.git(url)
     source = git_url.parse(url)
     with meter.start(f"fetching {redact(url)}", waits=True):
-        return git.checkout(
+        checkout = git.checkout(
             source,
             store.path("git"),
             _room(store),
@@ -76,13 +77,18 @@ def from_git(store: Store, url: str, reach: Reach, *, keep_git_dir: bool = False
             agent=reach.agent,
             cancelled=reach.cancelled,
         )
+    reach.used(url, checkout.commit)
+    return checkout
 
 
 def fetch(store: Store, url: str, reach: Reach) -> Fetched:
     """Fetch a file from a web server, or find it unchanged in the store. Raises SourceError."""
     from buildah_py.sources import http
 
-    return http.fetch(url, store.path("fetched"), reach)
+    url, checksum = reach.http(url)
+    fetched = http.fetch(url, store.path("fetched"), reach, checksum=checksum)
+    reach.used(url, fetched.digest)
+    return fetched
 
 
 def from_web(store: Store, url: str, reach: Reach, warn: Warn = lambda _: None) -> RemoteContext:

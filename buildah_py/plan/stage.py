@@ -14,7 +14,7 @@ from buildah_py.buildfile import tree
 from buildah_py.buildfile.expand import fill_in
 from buildah_py.buildfile.source import Where
 from buildah_py.buildfile.stage import Base, StageObserver
-from buildah_py.errors import BuildFileError, NotFound, UsageError
+from buildah_py.errors import BuildFileError, NotFound, SourceError, UsageError
 from buildah_py.image.canonical import MAX_BYTES
 from buildah_py.image.config import HealthcheckConfig
 from buildah_py.plan.graph import BUILT, WHOLE, Around, HistoryItem, Input
@@ -105,10 +105,11 @@ class StageFold(StageObserver):
             return Input(node=built.node, name=f"the target {name.removeprefix(BUILT)}")
         try:
             node, _ = self._image(name, walk.settings.platform, span)
-        except (NotFound, UsageError) as error:
+        except (NotFound, UsageError, SourceError) as error:
             hint = walk.similar(name) or error.hint
+            what = f"`{name}` is not a stage of this file, and as an image: "
             raise self.stage.error(
-                f"`{name}` is not a stage of this file, and as an image: {error.message}", span, hint
+                f"{'' if isinstance(error, SourceError) else what}{error.message}", span, hint
             ) from error
         return Input(node=node, name=f"the image {name}")
 
@@ -164,7 +165,7 @@ class StageFold(StageObserver):
         built = self._built(name, stage.platform, span)
         try:
             self.node, self.config = built[:2] if built else self._image(name, stage.platform, span)
-        except (NotFound, UsageError) as error:
+        except (NotFound, UsageError, SourceError) as error:
             hint = error.hint
             if isinstance(error, NotFound):
                 hint = stage.walk.similar(name) or hint

@@ -55,6 +55,10 @@ class Registry:
         name = _name(reference)
         return self._first(reference, lambda session: manifests.fetch(session, name, accept))
 
+    def pushed_manifest(self, reference: Reference) -> RawManifest:
+        """Fetch a manifest or index as it is where a reference is pushed to, no mirror of that."""
+        return manifests.fetch(self._pushing(reference), _name(reference), ACCEPTED)
+
     def resolve(self, reference: Reference, *, accept: Sequence[str] = ACCEPTED) -> Descriptor:
         """Ask what a reference is at this moment; no manifest is fetched where the registry answers HEAD."""
         name = _name(reference)

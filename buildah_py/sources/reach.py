@@ -9,6 +9,7 @@ from buildah_py.layers.limits import DEFAULT_LIMITS, ArchiveLimits
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from buildah_py.sources.policy import SourcePolicy
 
 DIGESTED = "scrypt:"
 """How the digest of a secret's value begins."""
@@ -22,6 +23,7 @@ class Reach(NamedTuple):
     With `local_redirects`, servers elsewhere may redirect to this machine or its link, and repositories there have
     submodules here. Whatever is fetched ends early where `cancelled()`. `limits` bound what a source may bring: an
     archive, or what is fetched. `tell` is told of waits of a second and more.
+    `policy` says which sources may be used, where there is one. `used` is told of each that was: URL and digest.
     """
 
     secret: Callable[[str], bytes | None] = lambda _: None
@@ -31,6 +33,16 @@ class Reach(NamedTuple):
     cancelled: Callable[[], bool] = lambda: False
     limits: ArchiveLimits = DEFAULT_LIMITS
     tell: Callable[[str], object] = lambda _: None
+    policy: SourcePolicy | None = None
+    used: Callable[[str, str], object] = lambda _url, _digest: None
+
+    def http(self, url: str, checksum: str = "") -> tuple[str, str]:
+        """Return the URL to fetch where `url` is asked for, and the digest that it has to have. Raises SourceError."""
+        return (url, checksum) if self.policy is None else self.policy.http(url, checksum)
+
+    def git(self, url: str) -> str:
+        """Return the URL of the repository to fetch where `url` is asked for. Raises SourceError."""
+        return url if self.policy is None else self.policy.git(url)
 
     @property
     def agent(self) -> str:

@@ -18,14 +18,21 @@ if TYPE_CHECKING:
 _SQLITE_VARIABLES: Final = 500
 _FRESH: Final = 60_000_000_000
 """Nanoseconds for which it need not be noted again that a layer was used."""
+_NAMES: Final = """
+SELECT name, config,
+    (SELECT group_concat(platform || ' ' || config) FROM platform_names WHERE platform_names.name = names.name),
+    name IN (SELECT name FROM manifest_lists)
+FROM names WHERE name IN ({})
+"""
 
 
 class Rows(NamedTuple):
     """Rows that a build was answered from, in the order of their first columns.
 
     `records` are keys of steps with the layer and the seal of each, `layers` diff_ids with whether their files are
-    elsewhere, `homes` what stat said of the directories of those that are here, `names` full names with images. `image`
-    is what the build led to. `form` is the format of the data base.
+    elsewhere, `homes` what stat said of the directories of those that are here, `names` full names with images, what
+    they mean for single platforms, and whether a manifest list has the name too. `image` is what the build led to.
+    `form` is the format of the data base.
     """
 
     form: int
@@ -44,7 +51,7 @@ def read_rows(
     ((form,),) = query("PRAGMA user_version", ())
     records = _several(query, "SELECT key, diff_id, seal FROM records WHERE key IN ({})", keys)
     layers = _several(query, "SELECT diff_id, absent FROM layers WHERE boot IS NULL AND diff_id IN ({})", diff_ids)
-    called = _several(query, "SELECT name, config FROM names WHERE name IN ({})", names)
+    called = _several(query, _NAMES, names)
     there = query("SELECT 1 FROM configs WHERE digest = ?", (image,))
     if not there or [len(keys), len(diff_ids), len(names)] != [len(records), len(layers), len(called)]:
         return None

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from buildah_py.outputs.clamp import Clamp
     from buildah_py.outputs.oci import Gathered
     from buildah_py.outputs.spec import Output
-    from buildah_py.registry import RegistryOptions
+    from buildah_py.registry import Registry, RegistryOptions
     from buildah_py.store import Store, StoredImage
     from buildah_py.transfer.index_export import IndexExport
 
@@ -147,9 +147,13 @@ class IndexExporter:
             from buildah_py.transfer.push_index import push_index
 
             names = [reference.parse(name).with_default_tag() for name in output.names or self._names]
-            registry = self._exporters[0].registry(output.insecure)
+            registry = self.registry(output.insecure)
             return push_index(self._index(output), names, registry, by_digest=output.push_by_digest, emit=self._emit)
         return self._write_layout(output)
+
+    def registry(self, insecure: bool | None) -> Registry:
+        """Return the registries that outputs push to; `insecure` as an output says it."""
+        return self._exporters[0].registry(insecure)
 
     def _write_one(self, output: Output) -> Descriptor | None:
         """Write the only image without what is attested of it."""

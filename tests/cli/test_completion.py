@@ -50,6 +50,7 @@ BROKEN = {
     "build --output=type=oci,dest=Build": "--output=type=oci,dest=Buildfile ",
     "build --output type=oci,name=a:1,dest=Build": "type=oci,name=a:1,dest=Buildfile ",
     "build --cache-to=type=lo": "--cache-to=type=local ",
+    "build --attest type=provenance,mo": "type=provenance,mode=",
     "build --secret id=tok,src=Build": "id=tok,src=Buildfile ",
     "build -o bi": "bin/",
     "history app:1.2 --form": "--format ",

@@ -102,9 +102,7 @@ def test_every_flag_goes_through_the_parser(flag: ForeignFlag) -> None:
     [
         (["--layers", "--rm", "--force-rm=true", "--provenance=false", "--sbom=false", "--retry", "3"], []),
         (["--layers=false"], ["--layers=false has no effect: each step is a layer"]),
-        (["--provenance", "--attest", "type=sbom"], ["--provenance=true has no effect", "--attest=type=sbom has no"]),
-        (["--provenance=mode=max"], ["--provenance=mode=max has no effect: no attestations are made"]),
-        (["--attest=type=provenance,disabled=true", "--builder", "default"], []),
+        (["--provenance", "--attest", "type=sbom", "--builder", "default"], []),
         (["--builder", "other", "--runtime=runc"], ["--builder=other has no", "--runtime=runc has no"]),
         (["--stdin"], ["--stdin has no effect: steps read nothing"]),
     ],
@@ -113,6 +111,22 @@ def test_notes(arguments: list[str], notes: list[str]) -> None:
     found = getattr(parse(*arguments), "notes", [])
     assert len(found) == len(notes)
     assert all(one.startswith(start) for one, start in zip(found, notes, strict=True))
+
+
+def test_attestations() -> None:
+    assert request().attest is None
+    asked = request("--provenance", "--attest", "type=sbom,format=cyclonedx").attest
+    assert (asked.provenance.mode, asked.provenance.version, asked.sbom.format) == ("min", "v1", "cyclonedx")
+    assert [request(f"--provenance={one}").attest.provenance.mode for one in ("min", "max", "mode=max")] == [
+        "min",
+        "max",
+        "max",
+    ]
+    off = request("--attest=type=provenance,mode=max", "--attest=type=sbom", "--provenance=false", "--sbom=0").attest
+    assert not off
+    last = request("--attest=type=provenance,mode=max", "--attest=type=provenance,version=v0.2").attest
+    assert (last.provenance.mode, last.provenance.version) == ("min", "v0.2")
+    assert not request("--attest=type=sbom,disabled=true").attest
 
 
 def test_options_of_run_end_where_the_containers_command_begins() -> None:

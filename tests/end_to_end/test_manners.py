@@ -26,7 +26,6 @@ def test_scripts_for_docker_and_buildah_do(busybox: Pybuild) -> None:
     )  # fmt: skip
     assert "proxy http://p:1" in ran.stderr
     assert [line for line in ran.stderr.splitlines() if "has no effect" in line] == [
-        "warning: --attest=type=sbom has no effect: no attestations are made",
         "warning: BUILDX_BUILDER=remote has no effect: there is one builder, and it is this process",
     ]
     busybox.run(

@@ -269,7 +269,8 @@ def test_the_configuration_is_looked_at(busybox: Pybuild, context: Path) -> None
 
 
 @pytest.mark.parametrize("option", ["--no-cache", "--pull", "--iidfile={}", "--metadata-file={}", "--report={}.md",
-                                    "--record={}", "-otype=local,dest={}", "--secret=id=a,env=HOME"])  # fmt: skip
+                                    "--record={}", "-otype=local,dest={}", "--secret=id=a,env=HOME", "--provenance",
+                                    "--sbom", "--attest=type=sbom", "--platform=linux/amd64,linux/arm64"])  # fmt: skip
 def test_commands_that_do_more_are_always_built(busybox: Pybuild, context: Path, option: str) -> None:
     time.sleep(0.07)
     target = busybox.work / "out"
@@ -336,6 +337,53 @@ def test_a_build_without_steps_on_what_it_makes(busybox: Pybuild, context: Path)
         build(busybox, context)
         images.add(records(busybox)[-1]["image"])
     assert len(images) == 4, "each has a line more in its history"
+
+
+def test_a_source_policy_is_asked_each_time(busybox: Pybuild, context: Path) -> None:
+    policy = busybox.work / "policy.json"
+    allowed = '{"rules": [{"action": "ALLOW", "selector": {"identifier": "docker-image://*"}}]}'
+    ways: list[tuple[tuple[str, ...], dict[str, str]]] = [
+        ((f"--source-policy-file={policy}",), {}), ((), {"EXPERIMENTAL_BUILDKIT_SOURCE_POLICY": str(policy)})
+    ]  # fmt: skip
+    time.sleep(0.07)
+    for options, environ in ways:
+        policy.write_text(allowed)
+        for _ in range(3):
+            build(busybox, context, *options, **environ)
+            assert not was_answered(busybox)
+        policy.write_text(allowed.replace("ALLOW", "DENY"))
+        assert "denied" in busybox.build(context, *options, status=125, **environ).shown
+
+
+@pytest.mark.parametrize("option", ["--platform=linux/amd64,linux/arm64", "--provenance"])
+def test_the_name_has_an_index_since(busybox: Pybuild, context: Path, option: str) -> None:
+    """Under the name there is the same image for this machine, and more, which the command would not leave there."""
+    (context / "Buildfile").write_text("FROM scratch\nCOPY src /src/\n")
+    remember(busybox, context)
+    image = records(busybox)[-1]["image"]
+    build(busybox, context, option)
+    assert busybox.run("manifest", "inspect", "test").stdout
+    build(busybox, context)
+    assert not was_answered(busybox)
+    assert records(busybox)[-1]["image"] == image
+    busybox.run("manifest", "inspect", "test", status=125)
+
+
+def test_the_base_is_another_image_for_a_platform(busybox: Pybuild, context: Path) -> None:
+    both = ("--platform=linux/amd64,linux/arm64", "-t", "base")
+    base = busybox.context("FROM scratch\nARG TARGETARCH\nCOPY $TARGETARCH /arch\n", "base", amd64="x", arm64="1")
+    busybox.run(*both, base)
+    (context / "Buildfile").write_text(
+        "FROM base AS own\nFROM --platform=linux/arm64 base\nCOPY --from=own /arch /own\n"
+    )
+    time.sleep(0.07)
+    for _ in range(3):
+        build(busybox, context)
+    (base / "arm64").write_text("2")
+    busybox.run(*both, base)
+    build(busybox, context)
+    busybox.run("cp", "test:/arch", "copied")
+    assert (busybox.work / "copied").read_text() == "2"
 
 
 @pytest.mark.parametrize("commands", [[("rmi", "-f", "test")], [("rmi", "-f", "test"), ("prune", "-f")]])

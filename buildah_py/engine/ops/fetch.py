@@ -26,8 +26,12 @@ def fetch(store: Store, reach: Reach, step: CopyStep, url: str) -> tuple[Selecti
     """
     shown = redact(url)
     if kind_of(url) == "http":
-        fetched = http.fetch(url, store.path("fetched"), reach, checksum=step.checksum)
+        there, checksum = reach.http(url, step.checksum)
+        fetched = http.fetch(there, store.path("fetched"), reach, checksum=checksum)
+        reach.used(there, fetched.digest)
+        fetched = fetched._replace(name=http.name_of(url))
         return select_path(fetched.tree(), fetched.name, where=shown), ""
+    url = reach.git(url)
     source = git_url.parse(url)
     if step.checksum:
         source = source._replace(commit=step.checksum)
@@ -45,6 +49,7 @@ def fetch(store: Store, reach: Reach, step: CopyStep, url: str) -> tuple[Selecti
             agent=reach.agent,
             cancelled=reach.cancelled,
         )
+    reach.used(url, checkout.commit)
     tree = DirectoryContext(checkout.path, name=shown)
     # The files that git keeps for itself hold times of this checkout.
     identity = f"git {checkout.commit} {source.subdir}" if step.keep_git_dir or source.keep_git_dir else ""
