@@ -446,3 +446,11 @@ def test_the_example(busybox: Pybuild) -> None:
     built = bake(busybox, *where, context, f"--allow=fs.read={EXAMPLES}")
     assert built.outcomes() == ["RAN"] * 4
     assert busybox.run("run", "--network=none", "greeting:latest-de").stdout == "hallo\nmade once for all targets\n"
+
+
+def test_targets_are_attested(shared: Pybuild) -> None:
+    bake(shared, "--provenance=mode=max", "--set=*.output=type=oci,dest=out", "--metadata-file=m.json", "one")
+    found = json.loads((shared.work / "m.json").read_text())["one"]["buildx.build.provenance"]
+    steps = json.dumps(found)
+    assert "COPY one.txt" in steps
+    assert "COPY two.txt" not in steps, "of the graph that what the target needs alone"
