@@ -526,7 +526,9 @@ class HclParser:
         if length and re.fullmatch(f"[0-9a-fA-F]{{{length}}}", digits) and int(digits, 16) <= 0x10FFFF:
             self._jump(at + 2 + length)
             return chr(int(digits, 16))
-        raise self._place(at, at + 2).error(f"`\\{char}` is not an escape", 'there are \\n, \\r, \\t, \\", \\\\, \\uNNNN')
+        raise self._place(at, at + 2).error(
+            f"`\\{char}` is not an escape", 'there are \\n, \\r, \\t, \\", \\\\, \\uNNNN'
+        )
 
     def _sequence(self, start: int, opening: str) -> _Part:
         """Parse `${…}` or `%{…}` behind its brace."""
