@@ -39,9 +39,14 @@ def read(name: str) -> list[dict[str, Any]]:
     return found
 
 
+def text_of(case: dict[str, Any]) -> str:
+    """Return a file that evaluates a case's expression."""
+    return _VALUE % case["expression"]
+
+
 def laid_out(case: dict[str, Any], directory: Path) -> list[str]:
     """Write a case's files to a directory; the arguments behind `bake`."""
-    files = case.get("files") or {"docker-bake.hcl": _VALUE % case["expression"]}
+    files = case.get("files") or {"docker-bake.hcl": text_of(case)}
     for name, text in files.items():
         path = directory / name
         path.parent.mkdir(parents=True, exist_ok=True)
