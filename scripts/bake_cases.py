@@ -3,7 +3,8 @@
     scripts/run python scripts/bake_cases.py BUILDX [--write | --each N]
 
 BUILDX is the plugin, such as /usr/libexec/docker/cli-plugins/docker-buildx. It needs no daemon for --print and --list.
-With --each, each Nth case is asked about. With --write its answers are written down instead.
+With --each, each Nth case is asked about. With --write its answers are written down instead. Another version
+than VERSION may answer otherwise.
 
 Each case has `files` by name, `args`, `env`; `expected` is what buildx prints, of an `expression` its value, null
 where it fails. A case with `pybuild` is one where pybuild answers that instead, for the reason in `because`.
@@ -20,8 +21,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+VERSION = "0.29.1"
+"""The buildx whose answers are written down."""
 CASES = Path(__file__).parent.parent / "tests" / "bake"
 _VALUE = 'target "default" {\n  args = {\n    v = jsonencode(%s)\n  }\n}\n'
+
+
+def version_of(buildx: str) -> str:
+    """Return the version of a buildx, such as 0.29.1."""
+    told = subprocess.run([buildx, "version"], capture_output=True, text=True, check=True).stdout
+    return told.split()[1].lstrip("v").partition("+")[0]
 
 
 def read(name: str) -> list[dict[str, Any]]:
@@ -30,9 +39,14 @@ def read(name: str) -> list[dict[str, Any]]:
     return found
 
 
+def text_of(case: dict[str, Any]) -> str:
+    """Return a file that evaluates a case's expression."""
+    return _VALUE % case["expression"]
+
+
 def laid_out(case: dict[str, Any], directory: Path) -> list[str]:
     """Write a case's files to a directory; the arguments behind `bake`."""
-    files = case.get("files") or {"docker-bake.hcl": _VALUE % case["expression"]}
+    files = case.get("files") or {"docker-bake.hcl": text_of(case)}
     for name, text in files.items():
         path = directory / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -255,6 +255,8 @@ class ComposeFiles:
         found: list[entries.EntryFields] = []
         for item in _list(node):
             source = _get(item, "source") if isinstance(item.value, Members) else item
+            if source is None:
+                item.place.fail("a secret needs a `source`")
             name = _text(source, "a secret")
             if name not in secrets:
                 item.place.fail(f"there is no secret `{name}`", did_you_mean(name, secrets) or "declare it in secrets:")
@@ -401,7 +403,10 @@ def _agents(node: DataNode | None) -> list[entries.EntryFields]:
 def _attestation(name: str, node: DataNode | None) -> entries.EntryFields | None:
     if node is None or node.value is None:
         return None
-    return entries.attestation_of(name, _text(node, f"`{name}`"))
+    try:
+        return entries.attestation_of(name, _text(node, f"`{name}`"))
+    except ValueFault as fault:
+        raise node.place.error(fault.message, fault.hint) from None
 
 
 def _ulimits(node: DataNode | None) -> list[str]:

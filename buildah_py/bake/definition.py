@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 NAME: Final = re.compile(r"[a-zA-Z0-9_-]+")
 _MOST_TARGETS: Final = 10_000
+_MOST_WORK: Final = 300_000
 _PSEUDO: Final = ("name", "matrix")
 _KINDS: Final = ("target", "group", "variable", "function")
 
@@ -84,6 +85,7 @@ class Definition:
         builtins: Mapping[str, str],
         given: Mapping[str, str],
     ) -> None:
+        self._spent = 0
         self._environ = environ
         self._given = given
         self._settings: dict[str, Assignment] = {}
@@ -131,6 +133,12 @@ class Definition:
         return Evaluated(groups, found, variables, tuple(self._unknown))
 
     # the scope
+
+    def spend(self, place: Location) -> None:
+        """Count what is evaluated: loops in one another can go on for ever."""
+        self._spent += 1
+        if self._spent > _MOST_WORK:
+            place.fail("evaluating the file takes too long", f"{_MOST_WORK} expressions are evaluated at most")
 
     def variable(self, name: str, place: Location) -> Value | None:
         """Give a variable, a global attribute, or all targets or groups."""

@@ -49,6 +49,9 @@ class Scope(Protocol):
     def reference(self, kind: str, name: str, wanted: str, place: Location) -> Value | None:
         """Give a target, or one attribute of it without the others; None where there is none of that kind."""
 
+    def spend(self, place: Location) -> None:
+        """Take note that an expression is evaluated. Raises BuildFileError when that were too many."""
+
     def names(self) -> Collection[str]:
         """List the variables, for a suggestion."""
 
@@ -62,6 +65,7 @@ class Inner:
     def __init__(self, outer: Scope, values: Mapping[str, Value]) -> None:
         self._outer = outer
         self._values = values
+        self.spend = outer.spend
 
     def variable(self, name: str, place: Location) -> Value | None:
         """Give its own value before that of the outer scope."""
@@ -100,8 +104,10 @@ class Evaluation:
         """Give the value of an expression."""
         if isinstance(expression, syntax.Literal):
             return expression.value
+        self.scope.spend(expression.place)
         try:
-            return _METHODS[type(expression)](self, expression)
+            found = _METHODS[type(expression)](self, expression)
+            return _bounded(found) if isinstance(expression, _MAKERS) else found
         except ValueFault as fault:
             raise expression.place.error(fault.message, fault.hint) from None
         except RecursionError:
@@ -236,6 +242,7 @@ class Evaluation:
         keyed: dict[str, list[Value]] = {}
         for key, value in pairs(over, expression.over.place):
             names = dict(zip(expression.names, (key, value) if len(expression.names) > 1 else (value,), strict=True))
+            self.scope.spend(expression.place)
             inner = Evaluation(Inner(self.scope, names), self._each)
             condition = expression.condition
             if condition is not None and not inner.needed(condition, BOOL, "the condition").raw:
@@ -291,6 +298,24 @@ _METHODS: Final[Mapping[type, Callable[[Evaluation, syntax.Expression], Value]]]
     syntax.For: Evaluation._for,  # type: ignore[dict-item]  # noqa: SLF001
     syntax.Call: Evaluation._call,  # type: ignore[dict-item]  # noqa: SLF001
 }
+
+
+_MAKERS: Final = (syntax.Template, syntax.Tuple, syntax.Object, syntax.For, syntax.Call)
+_MOST: Final = 1_000_000
+_CHARACTERS: Final = 16
+
+
+def _bounded(value: Value) -> Value:
+    """Give a value that has been made, unless it is larger than any file means. Raises ValueFault."""
+    left, size = [value], 0
+    while left:
+        raw = left.pop().raw
+        size += 1 + (len(raw) // _CHARACTERS if isinstance(raw, str) else 0)
+        if isinstance(raw, dict | tuple):
+            left.extend(raw.values() if isinstance(raw, dict) else raw)
+        if size + len(left) > _MOST:
+            raise ValueFault("what this makes is too large")
+    return value
 
 
 def pairs(over: Value, place: Location) -> Iterable[tuple[Value, Value]]:

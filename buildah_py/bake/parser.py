@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from buildah_py.bake import syntax
 from buildah_py.bake.syntax import Location
-from buildah_py.bake.values import NULL, bool_value, number, string
+from buildah_py.bake.values import NULL, ValueFault, bool_value, number, string
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +31,7 @@ _TOKEN: Final = re.compile(
 _SPACE: Final = re.compile(r"(?:[ \t]+|\r(?!\n)|#[^\n]*|//[^\n]*|/\*.*?\*/)*", re.DOTALL)
 _LEVELS: Final = (("||",), ("&&",), ("==", "!="), ("<", "<=", ">", ">="), ("+", "-"), ("*", "/", "%"))
 _ESCAPES: Final = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\"}
-_DEEPEST: Final = 200
+_DEEPEST: Final = 100
 _END: Final = "the end of the file"
 
 
@@ -155,14 +155,19 @@ class HclParser:
     def inside(self, parse: Callable[[], T], *, free: bool = True) -> T:
         """Parse where line ends mean nothing, as inside of parentheses, or with `free` false where they do again."""
         before, self._free, self._next = self._free, free, None
+        try:
+            return self._deeper(parse)
+        finally:
+            self._free, self._next = before, None
+
+    def _deeper(self, parse: Callable[[], T]) -> T:
         self._depth += 1
         if self._depth > _DEEPEST:
-            self._place(self._at, self._at + 1).fail(f"expressions stand more than {_DEEPEST} deep in one another")
+            self._place(self._at, self._at + 1).fail("expressions stand too deep in one another")
         try:
             return parse()
         finally:
             self._depth -= 1
-            self._free, self._next = before, None
 
     def skip_newlines(self) -> None:
         """Go past line ends."""
@@ -244,6 +249,9 @@ class HclParser:
 
     def expression(self) -> Expression:
         """Parse an expression."""
+        return self._deeper(self._conditional)
+
+    def _conditional(self) -> Expression:
         condition = self._binary(0)
         if not self.accept("?"):
             return condition
@@ -312,7 +320,7 @@ class HclParser:
         kind, place = token.kind, self.place(token)
         if kind == "number":
             self.take()
-            return syntax.Literal(place, number(token.text))
+            return self._number(place, token.text)
         if kind == '"':
             self.take()
             return self._quoted(token)
@@ -341,6 +349,12 @@ class HclParser:
         if kind == "name":
             return self._name(self.take())
         raise place.error(f"{self._shown(token)} stands where a value is expected")
+
+    def _number(self, place: Location, text: str) -> Expression:
+        try:
+            return syntax.Literal(place, number(text))
+        except ValueFault as fault:
+            raise place.error(fault.message) from None
 
     def _name(self, token: HclToken) -> Expression:
         place = self.place(token)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 DEFAULT: Final = "default"
 TARGET: Final = "target:"
 CWD: Final = "cwd://"
+_DEEPEST: Final = 200
 _NOT_PUSHED: Final = ("local", "tar", "oci", "cacheonly")
 _URL: Final = re.compile(r"[a-z][a-z0-9+.-]*://|git@|github\.com/|[a-z-]+:[^/]")
 
@@ -52,6 +53,7 @@ class _Resolver:
         self._targets = evaluated.targets
         self._overrides = overrides
         self._done: dict[str, Target] = {}
+        self._of_groups: dict[str, list[str]] = {}
         for one in overrides:
             if not any(matches(one.pattern, name) for name in self._targets):
                 hint = did_you_mean(one.pattern, self._targets) or f"targets: {', '.join(sorted(self._targets))}"
@@ -101,10 +103,12 @@ class _Resolver:
         if name in path:
             circle = " → ".join([*path[path.index(name) :], name])
             self._fail(place or group.place, f"the group `{name}` contains itself: {circle}")
-        groups[name] = group
-        return [
-            target for member in group.targets for target in self._members(member, (*path, name), groups, group.place)
-        ]
+        if name not in groups:
+            groups[name] = group
+            longer = self._longer(path, name, group.place)
+            found = [one for member in group.targets for one in self._members(member, longer, groups, group.place)]
+            self._of_groups[name] = list(dict.fromkeys(found))
+        return self._of_groups[name]
 
     def _unknown(self, name: str, place: Location | None, what: str = "target") -> NoReturn:
         known = sorted({*self._targets, *self._groups})
@@ -118,6 +122,11 @@ class _Resolver:
             place.fail(message, hint)
         raise PybuildError(message, hint=hint)
 
+    def _longer(self, path: tuple[str, ...], name: str, place: Location | None) -> tuple[str, ...]:
+        if len(path) >= _DEEPEST:
+            self._fail(place, f"more than {_DEEPEST} targets and groups lead to one another")
+        return (*path, name)
+
     def _inherited(self, name: str, path: tuple[str, ...], place: Location | None) -> Target:
         """Give a target over all that it inherits."""
         if name in self._done:
@@ -130,7 +139,7 @@ class _Resolver:
         target = self._targets[name]
         found = Target(name)
         for parent in target.list("inherits"):
-            found = found.merged(self._inherited(parent, (*path, name), target.at("inherits")))
+            found = found.merged(self._inherited(parent, self._longer(path, name, target.place), target.at("inherits")))
         found = override(found.merged(target)._replace(name=name, place=target.place), self._overrides)
         values: dict[str, Any] = {
             key: distinct(ATTRIBUTES[key], value) if isinstance(value, list) else value
@@ -170,16 +179,22 @@ class _Resolver:
                     linked = self._finished(other)
                     targets[other] = linked.with_values(output=[{"type": "cacheonly"}])
                     waiting.append(other)
+        fine: set[str] = set()
         for name in list(targets):
-            self._check_circle(name, (), targets)
+            self._check_circle(name, (), targets, fine)
 
-    def _check_circle(self, name: str, path: tuple[str, ...], targets: Mapping[str, Target]) -> None:
+    def _check_circle(self, name: str, path: tuple[str, ...], targets: Mapping[str, Target], fine: set[str]) -> None:
+        if name in fine:
+            return
         if name in path:
             circle = " → ".join([*path[path.index(name) :], name])
             self._fail(targets[path[-1]].at("contexts"), f"the target `{name}` is built from itself: {circle}")
         for value in targets[name].map("contexts").values():
             if value.startswith(TARGET):
-                self._check_circle(value.removeprefix(TARGET), (*path, name), targets)
+                self._check_circle(
+                    value.removeprefix(TARGET), self._longer(path, name, targets[name].place), targets, fine
+                )
+        fine.add(name)
 
 
 def _cleaned(context: str) -> str:

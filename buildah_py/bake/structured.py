@@ -283,20 +283,26 @@ def yaml_node(source: Source) -> DataNode:
     """Read YAML, and where everything stands; keys are strings. Raises BuildFileError."""
     import yaml
 
-    loader = yaml.SafeLoader(source.text)
     try:
-        root = loader.get_single_node()
-        if root is None:
-            return DataNode(Location(source, 0, 0), Members(()))
-        return _YamlReader(source, loader).node(root, 0)
+        loader = yaml.SafeLoader(source.text)
+        try:
+            root = loader.get_single_node()
+            if root is None:
+                return DataNode(Location(source, 0, 0), Members(()))
+            return _YamlReader(source, loader).node(root, 0)
+        finally:
+            loader.dispose()
+    except yaml.reader.ReaderError as error:
+        at = error.position
+        raise Location(source, at, at + 1).error("this is not YAML: it has a character that no text has") from None
+    except RecursionError:
+        raise Location(source, 0, 1).error("values stand too deep in one another") from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         at = mark.index if mark is not None else 0
         raise Location(source, at, at + 1).error(f"this is not YAML: {error.problem or error.context}") from None
     except (yaml.YAMLError, ValueError) as error:
         raise Location(source, 0, 1).error(f"this is not YAML: {error}") from None
-    finally:
-        loader.dispose()
 
 
 class _YamlReader:
