@@ -41,7 +41,8 @@ def read(name: str) -> list[dict[str, Any]]:
 
 def text_of(case: dict[str, Any]) -> str:
     """Return a file that evaluates a case's expression."""
-    return _VALUE % case["expression"]
+    expression: str = case["expression"]
+    return _VALUE % expression
 
 
 def laid_out(case: dict[str, Any], directory: Path) -> list[str]:
