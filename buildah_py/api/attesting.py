@@ -1,4 +1,4 @@
-"""What a build attests of its images: how they were built, and what is in them."""
+"""What a build attests of how its images were built."""
 
 from __future__ import annotations
 
@@ -15,25 +15,22 @@ from buildah_py.image import reference as references
 from buildah_py.image import timestamp
 from buildah_py.image.digest import split
 from buildah_py.image.purl import docker_purl
-from buildah_py.outputs.attestation import Predicate
+from buildah_py.outputs.attestation import Predicate, clean
 from buildah_py.plan.steps import BaseStep, CaptureStep, RunStep
 from buildah_py.sources.policy import LAYOUT
 from buildah_py.sources.urls import redact, without_credentials
 from buildah_py.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
-    from buildah_py.api.attest_options import ProvenanceOptions, SbomOptions
     from buildah_py.api.opening import BuildSession
     from buildah_py.api.request import BuildRequest
+    from buildah_py.attest.options import ProvenanceOptions
     from buildah_py.cache import Record
-    from buildah_py.image.config import ImageConfig
     from buildah_py.plan import Plan
-    from buildah_py.store import Store
 
 _TYPES: Final = {"v1": V1, "v0.2": V02}
-_SBOM_FILES: Final = {"spdx": "sbom.spdx.json", "cyclonedx": "sbom.cdx.json"}
 _GIT_SECONDS: Final = 5
 _SHA1: Final = 40
 
@@ -72,31 +69,7 @@ def provenance(
         vcs=_repository(main.directory, request.environ) if local and not main.remote else {},
     )
     form = ProvenanceForm(options.mode, _TYPES[options.version], options.builder_id, options.reproducible)
-    return Predicate(form.type, _clean(predicate(facts, form)), options.filename, options.inline_only)
-
-
-def bill_of_materials(
-    options: SbomOptions,
-    store: Store,
-    config: ImageConfig,
-    name: str,
-    warn: Callable[[str], object],
-    check: Callable[[], object] = lambda: None,
-) -> Predicate:
-    """List what is in an image, whose layers are fetched for that; `warn` is told what was not read."""
-    from buildah_py.attest import sbom
-    from buildah_py.attest.scan import scan
-
-    store.need(config.diff_ids)
-    found = scan(store.view(config.diff_ids), check)
-    for text in found.unread:
-        warn(f"SBOM: {text}")
-    about = sbom.Described(name, config.digest(), config.created)
-    if options.format == "cyclonedx":
-        kind, body = sbom.CYCLONEDX, sbom.cyclonedx(about, found)
-    else:
-        kind, body = sbom.SPDX, sbom.spdx(about, found)
-    return Predicate(kind, _clean(body), options.filename or _SBOM_FILES[options.format])
+    return Predicate(form.type, clean(predicate(facts, form)), options.filename, options.inline_only)
 
 
 def _run_of(step: object) -> RunStep | None:
@@ -237,12 +210,3 @@ def _repository(directory: str, environ: Mapping[str, str]) -> dict[str, str]:
         return {}
     source = without_credentials(ask("config", "--get", "remote.origin.url"))
     return {**({"source": source} if source else {}), "revision": commit}
-
-
-def _clean(value: Any) -> Any:
-    """Return plain data whose texts are all UTF-8: names of files need not be."""
-    if isinstance(value, str):
-        return value if value.isascii() else value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    if isinstance(value, dict):
-        return {_clean(key): _clean(one) for key, one in value.items()}
-    return [_clean(one) for one in value] if isinstance(value, list | tuple) else value

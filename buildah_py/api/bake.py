@@ -142,7 +142,7 @@ def bake(
     seconds = time.monotonic() - started
     for result in done.results.values():
         names = tuple(map(familiar_name, result.names))
-        emit(events.BuildDone(result.image, names, seconds, result.hits, result.ran))
+        emit(events.BuildDone(result.image, names, seconds, result.hits, result.ran, result.loaded))
     tell(done)
     return done
 
@@ -272,7 +272,7 @@ class _Baking:
                 ahead, emit = self._aheads.get(build.number), self._counted
                 some = images[build.number]
                 written = write_outputs(build.outputs, some, build.given, build.request, build.session, emit, ahead)
-                made[build.item.name] = replace(made[build.item.name], descriptor=written)
+                made[build.item.name] = replace(made[build.item.name], **written._asdict())
         return self._done, list(dict.fromkeys(warnings))
 
     def _images(self, build: OpenTarget, results: Mapping[int, Result]) -> tuple[list[FinishedImage], list[str]]:
@@ -352,11 +352,11 @@ def _check_request(request: BuildRequest, exported: bool) -> _Checked:
     refuse_deletion(outputs, request)
     registries = meant_for_pushes(request.registries, outputs, given)
     if request.attest and exported:
-        from buildah_py.api.attest_options import check_outputs_for
+        from buildah_py.attest.options import check_outputs_for
 
         check_outputs_for(request.attest, outputs)
     if request.sign is not None and exported:
-        from buildah_py.api.signing import check_signed
+        from buildah_py.attest.signing import check_signed
 
         check_signed(outputs)
     return _Checked(given, names_in_store(given, outputs), outputs, registries)

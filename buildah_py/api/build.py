@@ -82,11 +82,11 @@ def build(
     names = names_in_store(given, outputs)
     registries = meant_for_pushes(request.registries, outputs, given)
     if request.attest:
-        from buildah_py.api.attest_options import check_outputs_for
+        from buildah_py.attest.options import check_outputs_for
 
         check_outputs_for(request.attest, outputs)
     if request.sign is not None:
-        from buildah_py.api.signing import check_signed
+        from buildah_py.attest.signing import check_signed
 
         check_signed(outputs)
     emit = history = BuildHistory(request, emit)
@@ -144,7 +144,7 @@ def build(
                 if outputs:
                     history.begin("outputs")
                     written = write_outputs(outputs, images, given, request, session, emit, ahead)
-                    done = replace(done, descriptor=written)
+                    done = replace(done, **written._asdict())
                 return done, list(dict.fromkeys([*warnings, *twins(images)]))
 
             done, warnings = engine.run(plan.nodes, plan.stages, finish, layers_taken(ahead, plans))
@@ -176,7 +176,7 @@ def build(
                 tell(done)
             raise
     shown = tuple(map(familiar_name, names))
-    emit(events.BuildDone(done.image, shown, time.monotonic() - started, steps.hits, steps.ran))
+    emit(events.BuildDone(done.image, shown, time.monotonic() - started, steps.hits, steps.ran, done.loaded))
     tell(done)
     return done
 
@@ -212,7 +212,8 @@ def attest(
     """Return what is to be attested of an image of the build that began at `started` (seconds since 1970)."""
     if not request.attest:
         return ()
-    from buildah_py.api.attesting import bill_of_materials, provenance
+    from buildah_py.api.attesting import provenance
+    from buildah_py.attest.bill import bill_of_materials
 
     wanted, worker = request.attest, session.worker
     found = []

@@ -67,7 +67,7 @@ SETTINGS: Final = (
     Setting("platform", "platform of images", "", "DOCKER_DEFAULT_PLATFORM", kind="platform",
             commands=("build", "why", "check", "pull")),
     Setting("progress", "how a build is shown", "auto", "BUILDKIT_PROGRESS",
-            choices=("auto", "tty", "plain", "json", "quiet"), spelled=(("rawjson", "json"), ("none", "quiet")),
+            choices=("auto", "tty", "plain", "json", "rawjson", "quiet"), spelled=(("none", "quiet"),),
             commands=("build", "bake", "verify")),
     Setting("pull", "when registries are asked for base images", "missing",
             choices=("missing", "always", "newer", "never"), commands=_PLANNED),

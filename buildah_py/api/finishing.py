@@ -181,6 +181,17 @@ def _clamp_of(request: BuildRequest, epoch: int | None, image: FinishedImage) ->
     return None
 
 
+class WrittenImage(NamedTuple):
+    """What outputs call an image by: a registry that it was pushed to, else the first that can call it something.
+
+    `loaded` is the id that an engine has for it, "" where it was loaded into none.
+    """
+
+    descriptor: Descriptor | None = None
+    pushed: bool = False
+    loaded: str = ""
+
+
 def write_outputs(
     outputs: Sequence[Output],
     images: Sequence[FinishedImage],
@@ -189,18 +200,20 @@ def write_outputs(
     session: BuildSession,
     emit: Callable[[Event], None],
     ahead: Ahead | None,
-) -> Descriptor | None:
-    """Write the images where they are asked for; what the first output that can call them something calls them by."""
+) -> WrittenImage:
+    """Write the images where they are asked for."""
     if ahead is not None:
         ahead.finish()
-    store, registry = session.worker.store, session.registries()
+    store = session.worker.store
     clamps = [_clamp_of(request, session.settled.epoch, one) for one in images]
+    loaded = ""
     if len(images) == 1 and not images[0].predicates and not any(one.platform_split for one in outputs):
         from buildah_py.transfer.write import Exporter
 
         config = images[0].config
-        with Exporter(store, config, names, registry=registry, clamp=clamps[0], emit=emit) as exporter:
-            written = [_written(exporter, output, names, request, emit) for output in outputs]
+        with Exporter(store, config, names, registry=session.registries, clamp=clamps[0], emit=emit) as exporter:
+            written = [(_written(exporter, output, names, request, emit), output.push) for output in outputs]
+            loaded = exporter.loaded
     else:
         from buildah_py.transfer.write_index import IndexExporter, PlatformImage
 
@@ -208,9 +221,12 @@ def write_outputs(
             PlatformImage(one.platform, one.config, clamp=clamp, predicates=one.predicates)
             for one, clamp in zip(images, clamps, strict=True)
         ]
-        with IndexExporter(store, several, names, registry=registry, emit=emit) as together:
-            written = [_written(together, output, names, request, emit) for output in outputs]
-    return next((one for one in written if one is not None), None)
+        with IndexExporter(store, several, names, registry=session.registries(), emit=emit) as together:
+            written = [(_written(together, output, names, request, emit), output.push) for output in outputs]
+            loaded = together.loaded
+    pushed = [found for found, push in written if found is not None and push]
+    called = pushed or [found for found, _ in written if found is not None]
+    return WrittenImage(called[0] if called else None, bool(pushed), loaded)
 
 
 def _written(
@@ -223,7 +239,7 @@ def _written(
     """Write an output, and sign what it has pushed."""
     written = exporter.write(output)
     if request.sign is not None:
-        from buildah_py.api.signing import sign_pushed
+        from buildah_py.attest.signing import sign_pushed
 
         sign_pushed(output, written, names, exporter.registry, request.sign, emit)
     return written

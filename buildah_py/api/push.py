@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from buildah_py.api.signing import check_signed, sign_pushed
+from buildah_py.attest.signing import check_signed, sign_pushed
 from buildah_py.errors import NotFound, UsageError
 from buildah_py.frozen import dataclass
 from buildah_py.image import config as image_config
@@ -103,7 +103,7 @@ def _push_one(
             sign_pushed(output, written, names, together.registry, request.sign, emit)
         assert written is not None
         return written
-    with Exporter(store, config, names, registry=registry, raw=image.config, emit=emit) as exporter:
+    with Exporter(store, config, names, registry=lambda: registry, raw=image.config, emit=emit) as exporter:
         written = exporter.write(output)
         sign_pushed(output, written, names, exporter.registry, request.sign, emit)
     assert written is not None

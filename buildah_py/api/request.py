@@ -14,8 +14,8 @@ from buildah_py.sharing.options import CacheOptions
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from buildah_py.api.attest_options import AttestOptions
     from buildah_py.attest.keys import SigningKey
+    from buildah_py.attest.options import AttestOptions
     from buildah_py.image.descriptor import Descriptor
     from buildah_py.registry import RegistryOptions
     from buildah_py.repeat.command import CommandLine
@@ -75,8 +75,9 @@ class BuildResult:
     Of a build for several platforms, `images` has the id for each, and `image` is the one that suits this machine best.
     `provenance` says for each platform how the image was built, where that was asked for.
 
-    `descriptor` is what the first output called the image by, None where none wrote it as one. `history` is the file of
-    the build's record in the store's history, "" where it could not be written.
+    `descriptor` is what a registry calls the image by, if it was `pushed`, else the first output that wrote it as one,
+    None where none did; `loaded` is the id that Docker or Podman has for it, "" where it was not loaded there.
+    `history` is the file of the build's record in the store's history, "" where it could not be written.
     """
 
     image: str
@@ -84,6 +85,8 @@ class BuildResult:
     hits: int
     ran: int
     descriptor: Descriptor | None = None
+    pushed: bool = False
     history: str = ""
+    loaded: str = ""
     images: tuple[tuple[str, str], ...] = ()
     provenance: tuple[tuple[str, Mapping[str, Any]], ...] = ()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    import socket
+    from collections.abc import Iterator
     from types import FrameType
 
 _ENDINGS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -25,6 +28,34 @@ def treat_all_endings_alike() -> None:
     for number in _ENDINGS:
         if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
             signal.signal(number, _interrupt)
+
+
+@contextlib.contextmanager
+def endings_to_read() -> Iterator[socket.socket]:
+    """Have the signals that end the program raise nothing, and be a byte that can be read from what this gives.
+
+    For who has locks and threads: an exception may come between any two of their instructions. Signals that are
+    ignored stay so.
+    """
+    import socket
+
+    reading, writing = socket.socketpair()
+    writing.setblocking(False)
+
+    def note(_number: int, _frame: FrameType | None) -> None:
+        with contextlib.suppress(BlockingIOError):  # there is plenty to read already
+            writing.send(b"\0")
+
+    before = {number: signal.getsignal(number) for number in _ENDINGS}
+    taken = [number for number, handler in before.items() if handler is _interrupt]
+    with reading, writing:
+        try:
+            for number in taken:
+                signal.signal(number, note)
+            yield reading
+        finally:
+            for number in taken:
+                signal.signal(number, before[number])
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

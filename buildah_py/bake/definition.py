@@ -40,7 +40,7 @@ from buildah_py.suggest import did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
-    from buildah_py.bake.syntax import Assignment, Body, Expression, HclBlock, Location
+    from buildah_py.bake.syntax import Assignment, Expression, HclBlock, HclBody, Location
 
 NAME: Final = re.compile(r"[a-zA-Z0-9_-]+")
 _MOST_TARGETS: Final = 10_000
@@ -80,7 +80,7 @@ class Definition:
 
     def __init__(
         self,
-        bodies: Sequence[Body],
+        bodies: Sequence[HclBody],
         environ: Mapping[str, str],
         builtins: Mapping[str, str],
         given: Mapping[str, str],

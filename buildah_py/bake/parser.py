@@ -15,7 +15,7 @@ from buildah_py.bake.values import NULL, ValueFault, bool_value, number, string
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from buildah_py.bake.syntax import Body, Expression
+    from buildah_py.bake.syntax import Expression, HclBody
     from buildah_py.buildfile.source import Source
 
 T = TypeVar("T")
@@ -62,7 +62,7 @@ class _Part(NamedTuple):
     place: Location | None = None
 
 
-def parse(source: Source) -> Body:
+def parse(source: Source) -> HclBody:
     """Parse a file. Raises BuildFileError at the first fault."""
     parser = HclParser(source)
     body = parser.body("end")
@@ -176,14 +176,14 @@ class HclParser:
 
     # bodies
 
-    def body(self, until: str) -> Body:
+    def body(self, until: str) -> HclBody:
         """Parse settings and blocks up to a token, which is left."""
         settings: dict[str, syntax.Assignment] = {}
         blocks: list[syntax.HclBlock] = []
         while True:
             self.skip_newlines()
             if self.peek().kind == until:
-                return syntax.Body(settings, tuple(blocks))
+                return syntax.HclBody(settings, tuple(blocks))
             if self.peek().kind == '"':
                 self.place(self.peek()).fail("names of attributes and blocks have no quotation marks", "leave them out")
             name = self.expect("name", 'a body holds attributes (`name = value`) and blocks (`kind "label" { … }`)')
@@ -225,7 +225,7 @@ class HclParser:
         self.expect("}")
         return syntax.HclBlock(self._place(name.start, end.end), name.text, tuple(labels), body)
 
-    def _block_body(self) -> Body:
+    def _block_body(self) -> HclBody:
         """Parse what stands between braces: one attribute in the line of both, or lines of their own."""
         if self.peek().kind in ("newline", "}", '"'):
             return self.body("}")
@@ -236,7 +236,7 @@ class HclParser:
         setting = syntax.Assignment(self.place(name), name.text, self.expression())
         if self.peek().kind != "}":
             self.place(self.peek()).fail("a block that begins with an attribute in its first line ends there", hint)
-        return syntax.Body({name.text: setting}, ())
+        return syntax.HclBody({name.text: setting}, ())
 
     def _label(self) -> str:
         quote = self.take()

@@ -17,7 +17,7 @@ from buildah_py.errors import BuildFileError, NotFound, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from buildah_py.bake.syntax import Body, Location
+    from buildah_py.bake.syntax import HclBody, Location
     from buildah_py.bake.targets import Target, TargetGroup
 
 BakeForm = Literal["hcl", "json", "yaml", "compose"]
@@ -102,7 +102,7 @@ def _is_own(source: Source) -> bool:
 
 def evaluate_files(sources: Sequence[Source], inputs: Inputs) -> Evaluated:
     """Read and evaluate files together. Raises BuildFileError at the first fault."""
-    bodies: list[Body] = []
+    bodies: list[HclBody] = []
     compose: list[Source] = []
     for source in sources:
         form = form_of(source)

@@ -17,7 +17,7 @@ from buildah_py.suggest import did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from buildah_py.bake.syntax import Body, Expression
+    from buildah_py.bake.syntax import Expression, HclBody
 
 _BLOCKS: Final = ("variable", "group", "target", "function")
 _PLURALS: Final = {f"{kind}s": kind for kind in _BLOCKS}
@@ -58,7 +58,7 @@ class Members(NamedTuple):
     items: tuple[DataMember, ...]
 
 
-def read_json(source: Source) -> Body:
+def read_json(source: Source) -> HclBody:
     """Read a bake file in JSON. Raises BuildFileError."""
     return _body(_JsonReader(source).document())
 
@@ -151,7 +151,7 @@ class _JsonReader:
 # bodies
 
 
-def _body(document: DataNode) -> Body:
+def _body(document: DataNode) -> HclBody:
     """Make the body of a whole file."""
     settings: dict[str, syntax.Assignment] = {}
     blocks: list[syntax.HclBlock] = []
@@ -161,7 +161,7 @@ def _body(document: DataNode) -> Body:
             blocks += _blocks(kind, member)
         else:
             settings[kind] = syntax.Assignment(member.key.place, kind, expression(member.value))
-    return syntax.Body(settings, tuple(blocks))
+    return syntax.HclBody(settings, tuple(blocks))
 
 
 def _members(node: DataNode, what: str) -> Iterator[DataMember]:
@@ -184,7 +184,7 @@ def _blocks(kind: str, of: DataMember) -> Iterator[syntax.HclBlock]:
             yield syntax.HclBlock(member.key.place, kind, (member.key.value,), _inner(kind, one))
 
 
-def _inner(kind: str, node: DataNode) -> Body:
+def _inner(kind: str, node: DataNode) -> HclBody:
     settings: dict[str, syntax.Assignment] = {}
     blocks: list[syntax.HclBlock] = []
     for member in _members(node, f"a {kind}"):
@@ -199,7 +199,7 @@ def _inner(kind: str, node: DataNode) -> Body:
         else:
             found = expression(value)
         settings[name] = syntax.Assignment(member.key.place, name, found)
-    return syntax.Body(settings, tuple(blocks))
+    return syntax.HclBody(settings, tuple(blocks))
 
 
 def expression(node: DataNode) -> Expression:
@@ -249,7 +249,7 @@ def _moved(part: Any, place: Location) -> Any:
 # YAML
 
 
-def read_yaml(source: Source) -> Body:
+def read_yaml(source: Source) -> HclBody:
     """Read a bake file in pybuild's YAML, docs/schema/bake.json. Raises BuildFileError."""
     document = yaml_node(source)
     settings: dict[str, syntax.Assignment] = {}
@@ -263,7 +263,7 @@ def read_yaml(source: Source) -> Body:
             known = did_you_mean(name, _PLURALS)
             member.key.place.fail(f"`{name}` is not a part of a bake file", known or f"there are {', '.join(_PLURALS)}")
         blocks += [_yaml_block(kind, one) for one in _members(member.value, f"`{name}`")]
-    return syntax.Body(settings, tuple(blocks))
+    return syntax.HclBody(settings, tuple(blocks))
 
 
 def _yaml_block(kind: str, member: DataMember) -> syntax.HclBlock:

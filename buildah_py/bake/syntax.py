@@ -193,10 +193,10 @@ class HclBlock(NamedTuple):
     place: Location
     kind: str
     labels: tuple[str, ...]
-    body: Body
+    body: HclBody
 
 
-class Body(NamedTuple):
+class HclBody(NamedTuple):
     """Settings by their names, and blocks in the order of the file."""
 
     settings: Mapping[str, Assignment]

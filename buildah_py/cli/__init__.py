@@ -69,6 +69,10 @@ COMMANDS = {
     "help": "show help about a command or a topic",
     "completion": "print a script that completes command lines in a shell",
     "config": "show the defaults that hold, and change them",
+    "serve": "answer as Docker's engine does, for its clients",
+    "install": "have docker's command line call pybuild for builds",
+    "uninstall": "have it call what it called before",
+    "buildx": "answer as docker's buildx does",
     "info": "show facts about the program and this machine",
     "version": "show the version",
     "doctor": "tell what this machine allows and what is missing",
@@ -153,6 +157,10 @@ def program() -> int:
     sys.path[:] = own_path()
     threading.excepthook = _tell_of_thread
     status = main()
+    if "PYBUILD_DOCKER_PLUGIN" in os.environ:
+        from buildah_py.cli.docker_plugin import status_of
+
+        status = status_of(status)
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -199,7 +207,8 @@ def _dispatch(arguments: list[str]) -> int:
     if asked is not None and _was_answered(asked):
         return 0
     first = arguments[0] if arguments else ""
-    if first not in COMMANDS and (first[:1].isalnum() or first.partition("=")[0] in GLOBAL):
+    is_word = first[:1].isalnum() or first.partition("=")[0] in GLOBAL
+    if first == "buildx" or (first not in COMMANDS and is_word):
         from buildah_py.cli.aliases import translate
         from buildah_py.cli.printing import warn
 
@@ -257,6 +266,10 @@ def _dispatch(arguments: list[str]) -> int:
             if os.geteuid() != 0:
                 raise
             # A root who may mount nothing can do all that takes no container.
+    if "DOCKER_CLI_PLUGIN_SOCKET" in os.environ:
+        from buildah_py.cli.docker_plugin import end_with_docker
+
+        end_with_docker(os.environ)
     if name in ("build", "bake") or getattr(args, "quiet", False):
         return int(module.run(args))
     from buildah_py.cli.waiting import watched

@@ -21,11 +21,6 @@ GROUPS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
         "import": ("import",),
     },
     "builder": {"build": ("build",), "prune": ("prune", "--cache")},
-    "buildx": {
-        "build": ("build",), "b": ("build",), "bake": ("bake",), "f": ("bake",), "du": ("du",),
-        "prune": ("prune", "--cache"), "version": ("version",),
-        "inspect": ("info", "--as=inspect"), "ls": ("info", "--as=ls"),
-    },
     "container": {
         "run": ("run",), "ls": ("ps",), "list": ("ps",), "ps": ("ps",), "logs": ("logs",), "exec": ("exec",),
         "top": ("top",), "stop": ("stop",), "kill": ("kill",), "wait": ("wait",), "rm": ("rm",), "remove": ("rm",),
@@ -41,13 +36,10 @@ _OF_CONTAINERS: Final = (
     ),
 )
 _OF_FILES: Final = ("makes images of build files", "write it into a build file: `pybuild build`")
-_OF_BUILDERS: Final = ("has one builder, which is the command itself", "leave it out: `pybuild build` needs none")
 _OF_MACHINES: Final = ("builds images, and nothing else", "docker or podman does that")
 FOREIGN: Final[dict[str, tuple[str, str]]] = {
     "compose": ("runs no services", "`pybuild bake` builds those of a Compose file"),
-    "buildx imagetools": ("has `manifest` for that", "`pybuild manifest inspect`, `create` and `push`"),
-    "imagetools": ("has `manifest` for that", "`pybuild manifest inspect`, `create` and `push`"),
-    "buildx history": ("has other words for that", "`pybuild builds`, `pybuild logs`, `pybuild report`"),
+    "imagetools": ("has `buildx imagetools` for that", "`pybuild buildx imagetools create` and `inspect`"),
     "search": ("does not search registries", "`skopeo list-tags docker://NAME` lists an image's tags"),
     "scout": ("does not look for vulnerabilities", "have a scanner read what `pybuild save` writes"),
     "unshare": ("enters a user namespace by itself", "run the command as it is"),
@@ -55,7 +47,6 @@ FOREIGN: Final[dict[str, tuple[str, str]]] = {
     "from": _OF_FILES,
     "add": _OF_FILES,
     "copy": _OF_FILES,
-    **dict.fromkeys(("buildx create", "buildx use", "buildx rm", "buildx stop", "buildx debug"), _OF_BUILDERS),
     **dict.fromkeys(
         ("attach", "containers", "create", "pause", "rename", "restart", "start", "stats", "unpause", "update",
          "container"), _OF_CONTAINERS),
@@ -86,6 +77,10 @@ def translate(arguments: list[str], commands: Iterable[str], warn: Callable[[str
     rest = _without_global(arguments, warn)
     first, second = [*rest[:2], "", ""][:2]
     known = tuple(commands)
+    if first == "buildx":
+        from buildah_py.cli import buildx_table
+
+        return buildx_table.translate(rest[1:], warn)
     if first in known or not first or first.startswith("-"):
         return rest
     group = GROUPS.get(first, {})

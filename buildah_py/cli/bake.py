@@ -14,6 +14,7 @@ from buildah_py.errors import NotFound, PybuildError, UsageError
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
 
     from buildah_py.api.bake import Bake, BakeItem
     from buildah_py.api.bake_files import BakeFile, BakeFiles
@@ -21,9 +22,10 @@ if TYPE_CHECKING:
     from buildah_py.bake.resolving import Baked
     from buildah_py.cli.arguments import Parser
     from buildah_py.cli.bake_requests import TargetRequest
+    from buildah_py.progress.events import Event
 
 _LISTS: Final = ("targets", "variables")
-_PASSED: Final = ("tls_verify", "authfile", "cert_dir", "creds", "jobs")
+_PASSED: Final = ("tls_verify", "authfile", "cert_dir", "creds", "jobs", "builder")
 """Options that hold for the build of each target as they are."""
 
 
@@ -83,7 +85,7 @@ def configure(parser: Parser) -> None:
     add("-q", "--quiet", action="store_true", help="print nothing but the images' ids")
     add("--jobs", metavar="N", default="", help="steps to execute at once; default: four and four for each processor")
     add("--extensions", action="store_true", help="allow pybuild's extensions of the language of build files")
-    add("--builder", metavar="NAME", default="", help="has no effect: there is one builder, and it is this process")
+    add("--builder", metavar="NAME", default="", help="builder, as `pybuild buildx` knows them")
     registry.configure_pull(parser)
     parser.bare |= {"--provenance": "true", "--sbom": "true"}
 
@@ -112,7 +114,7 @@ def _run(args: argparse.Namespace, mode: str) -> int:
     if args.load and not (args.print or args.list):
         from buildah_py.cli import build, outputs
 
-        if outputs.loads_into_nothing():
+        if "PYBUILD_DOCKER_PLUGIN" not in os.environ and outputs.loads_into_nothing():
             args.load = False
             warn(build.LOADS_INTO_NOTHING)
     overrides = _overrides(args)
@@ -273,25 +275,37 @@ def _build(args: argparse.Namespace, work: _Work, mode: str) -> int:
             if args.metadata_file:
                 outputs.write_json(args.metadata_file, {})
             return 0
-    notes = {f"{name}: {note}" if len(items) > 1 else note for name, one in work.asked.items() for note in one.notes}
-    if args.builder not in ("", "default"):
-        notes.add(f"--builder={args.builder} has no effect: there is one builder, and it is this process")
+    notes = _notes({item.name: work.asked[item.name].notes for item in items})
     paths: list[str] = []
     specs = [spec for item in items if item.exported for spec in item.request.outputs.specs]
     is_json = mode in ("json", "rawjson")
     try:
-        with renderer(mode, err=sys.stderr, out=outputs.free_stdout(specs), env=os.environ) as sink:
-            for text in sorted(notes):
+        with renderer(mode, err=sys.stderr, out=outputs.free_stdout(specs), env=os.environ) as shown:
+            sink: Callable[[Event], None] = shown
+            if "PYBUILD_DOCKER_PLUGIN" in os.environ:
+                from buildah_py.cli.docker_plugin import with_ids_of_engine
+
+                sink = with_ids_of_engine(shown)
+            for text in notes:
                 sink(Told(text))
             try:
                 bake(items, work.file.name, sink, lambda done: _tell(args, done), paths.append)
             except BaseException as error:
-                tell_last_event(error, sink, is_json=is_json)
+                tell_last_event(error, shown, is_json=is_json)
                 raise
     finally:
         if args.report and paths:
             _report(args.report, paths[0])
     return 0
+
+
+def _notes(given: dict[str, tuple[str, ...]]) -> list[str]:
+    """Say what has no effect: what is so of all targets once, else with the targets' names."""
+    found: dict[str, list[str]] = {}
+    for name, notes in given.items():
+        for note in notes:
+            found.setdefault(note, []).append(name)
+    return [note if len(names) == len(given) else f"{', '.join(names)}: {note}" for note, names in found.items()]
 
 
 def _items(work: _Work) -> list[BakeItem]:

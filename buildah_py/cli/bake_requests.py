@@ -71,13 +71,18 @@ def request_of(target: Target, home: Home, options: Sequence[str], images: Mappi
         given = [*options, *_arguments(target, home, images), *(["--file", file] if file else [])]
         args = parser.parse_args([*given, "--", context])
         fill(args, parser.given, _BUILD, os.environ)
+        said: list[str] = []
+        if "PYBUILD_DOCKER_PLUGIN" in os.environ:
+            from buildah_py.cli.docker_plugin import settle
+
+            said = settle(args)
         request = build.read_request(args)
     except UsageError as error:
         raise fault(target, error) from error
     if inline := target.text("dockerfile-inline"):
         request = replace(request, text=inline, file=f"{target.name}.dockerfile-inline")
     call = target.text("call").replace("lint", "check", 1)
-    return TargetRequest(request, call or _BUILD, tuple(getattr(args, "notes", ())))
+    return TargetRequest(request, call or _BUILD, (*getattr(args, "notes", ()), *said))
 
 
 def fault(target: Target, error: UsageError) -> UsageError | BuildFileError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from buildah_py.api.attest_options import KEYS as ATTESTATIONS
+from buildah_py.attest.options import KEYS as ATTESTATIONS
 from buildah_py.outputs.spec import KEYS
 from buildah_py.sharing.spec import keys
 

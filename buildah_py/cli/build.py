@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Mapping
 
-    from buildah_py.api.attest_options import AttestOptions
     from buildah_py.api.request import BuildRequest
     from buildah_py.attest.keys import SigningKey
+    from buildah_py.attest.options import AttestOptions
     from buildah_py.cli.arguments import Parser
+    from buildah_py.progress.events import Event
     from buildah_py.progress.renderer import Renderer
 
 NETWORKS = ("default", "none", "host")
@@ -149,7 +150,7 @@ def network(text: str) -> str:
 
 def progress_mode(text: str) -> str:
     """Give docker's names of the ways to show progress those that they have here."""
-    return {"none": "quiet", "rawjson": "json"}.get(text, text)
+    return {"none": "quiet"}.get(text, text)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -167,7 +168,12 @@ def run(args: argparse.Namespace) -> int:
 def _run(args: argparse.Namespace, mode: str) -> int:
     from buildah_py.api.build import build
 
-    notes = list(getattr(args, "notes", ()))
+    said: list[str] = []
+    if "PYBUILD_DOCKER_PLUGIN" in os.environ:
+        from buildah_py.cli.docker_plugin import settle
+
+        said = settle(args)
+    notes = [*getattr(args, "notes", ()), *said]
     if args.load and outputs.loads_into_nothing():
         args.load = False
         notes.append(LOADS_INTO_NOTHING)
@@ -189,18 +195,23 @@ def _run(args: argparse.Namespace, mode: str) -> int:
         request = replace(request, command=args.asked._replace(mode=mode, files=files))
     is_json = mode in ("json", "rawjson")
     try:
-        with renderer(mode, err=sys.stderr, out=outputs.stdout(args), env=os.environ) as sink:
+        with renderer(mode, err=sys.stderr, out=outputs.stdout(args), env=os.environ) as shown:
+            sink: Callable[[Event], None] = shown
+            if "PYBUILD_DOCKER_PLUGIN" in os.environ:
+                from buildah_py.cli.docker_plugin import with_ids_of_engine
+
+                sink = with_ids_of_engine(shown)
             for text in notes:
                 sink(Told(text))
             try:
                 if args.report:
-                    _build_and_report(request, sink, args, (lambda text: sink(Told(text))) if is_json else warn)
+                    _build_and_report(request, shown, sink, args, (lambda text: sink(Told(text))) if is_json else warn)
                 else:
                     build(request, sink, lambda result: outputs.tell(args, result))
             except BaseException as error:
                 if isinstance(error, StepFailed):
                     error.exit_status = failed or error.exit_status
-                tell_last_event(error, sink, is_json=is_json)
+                tell_last_event(error, shown, is_json=is_json)
                 raise
     except StepFailed as error:
         if args.on_error == "shell" and error.kept:
@@ -241,7 +252,11 @@ def _docker_config(environ: Mapping[str, str]) -> str:
 
 
 def _build_and_report(
-    request: BuildRequest, sink: Renderer, args: argparse.Namespace, tell: Callable[[str], None]
+    request: BuildRequest,
+    shown: Renderer,
+    sink: Callable[[Event], None],
+    args: argparse.Namespace,
+    tell: Callable[[str], None],
 ) -> None:
     """Build, and report it, however it ends; what cannot be reported is warned of."""
     from buildah_py.api.build import build
@@ -251,7 +266,7 @@ def _build_and_report(
     try:
         build(request, sink, lambda result: outputs.tell(args, result), paths.append)
     finally:
-        sink.close()
+        shown.close()
         if paths:
             try:
                 write(args.report, paths[0])
@@ -328,7 +343,7 @@ def _attestations(args: argparse.Namespace) -> AttestOptions | None:
     given = [getattr(args, name, None) for name in ("attest", "provenance", "sbom")]
     if not any(given):
         return None
-    from buildah_py.api.attest_options import read_attestations
+    from buildah_py.attest.options import read_attestations
 
     return read_attestations(given[0] or (), given[1] or "", given[2] or "")
 

@@ -19,6 +19,9 @@ NOTED: Final[dict[str, tuple[tuple[str, ...], str]]] = {
     "BUILDKIT_HOST": ((), _ONE_BUILDER),
     "BUILDKIT_TTY_LOG_LINES": (("6",), "the lines of the terminal are shared among the steps that are executed"),
     "BUILDX_BUILDER": (("default",), _ONE_BUILDER),
+    "BUILDX_CPU_PROFILE": ((), "no profile is written; `pybuild report` shows where the time went"),
+    "BUILDX_GIT_LABELS": (("false",), "no labels are made; --label org.opencontainers.image.revision=COMMIT makes one"),
+    "BUILDX_MEM_PROFILE": ((), "no profile is written; `pybuild report` shows where the time went"),
     "BUILDX_METADATA_WARNINGS": (("false",), "warnings are shown, and are not in the metadata file"),
     "DOCKER_BUILDKIT": (("true",), "there is no other builder to choose"),
     "DOCKER_CONTEXT": (("default",), "there is no daemon to choose"),
@@ -32,6 +35,8 @@ _MULTI_PLATFORM: Final = "BUILDKIT_MULTI_PLATFORM"
 def without_effect(environ: Mapping[str, str], build_args: Mapping[str, str]) -> Iterator[str]:
     """Say what was asked for and is not done."""
     for name, (fine, why) in NOTED.items():
+        if name in ("BUILDX_BUILDER", "DOCKER_CONTEXT") and "PYBUILD_DOCKER_PLUGIN" in environ:
+            continue  # docker's command line sets them, and they have a meaning there
         value = environ.get(name, "")
         known = numbers.boolean(value.lower())
         if value and (value if known is None else str(known).lower()) not in fine:

@@ -73,6 +73,18 @@ EXAMPLES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
         ("pybuild logs -f --since 10m web", "of the container web, and what comes"),
     ),
     "report": (("pybuild report -o app.html app", "a page about the last build of app"),),
+    "serve": (
+        ("pybuild serve", "for DOCKER_HOST=unix:///run/pybuild.sock"),
+        ("pybuild serve --socket /tmp/engine.sock --idle 600", "elsewhere, and not for ever"),
+    ),
+    "install": (
+        ("pybuild install docker-plugin", "`docker build` is pybuild from now on, for this user"),
+        ("pybuild install docker-plugin --system", "for all users"),
+    ),
+    "buildx": (
+        ("pybuild buildx ls", "what `docker buildx ls` prints where pybuild is docker's plug-in"),
+        ("pybuild buildx imagetools inspect quay.io/me/app:1", "what a registry has under a name"),
+    ),
     "config": (
         ("pybuild config", "what holds, and where it comes from"),
         ("pybuild config set progress plain", "in this user's file"),

@@ -172,7 +172,7 @@ TABLE: Final = (
     _both("platform", SAME, "one or several; `local` is this machine's: see platforms.md"),
     _docker("policy", REFUSED, "policies in Rego are not evaluated", "--source-policy-file takes BuildKit's JSON",
             value="SPEC"),
-    _docker("progress", DIFFERS, "auto, tty, plain, json (rawjson), quiet (none)"),
+    _docker("progress", DIFFERS, "auto, tty, plain, rawjson, quiet (none); json is pybuild's own form"),
     _docker("provenance", DIFFERS, "off without it, also where the image is pushed: see attestations.md"),
     _both("pull", SAME),
     _docker("push", SAME),
@@ -253,6 +253,7 @@ class _Foreign(argparse.Action):
 
     def __call__(self, _parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
         flag: ForeignFlag = self.const
+        namespace.foreign = {**getattr(namespace, "foreign", {}), flag.name: values}
         plain = _plain(values)
         if not flag.value and plain not in ("true", "false"):
             raise UsageError(f"{option_string}={values} is neither true nor false")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from buildah_py.cli.aliases import FOREIGN, GLOBAL, GROUPS, WORDS
+from buildah_py.cli.buildx_table import TABLE as BUILDX
+from buildah_py.cli.buildx_table import Subcommand
 from buildah_py.cli.flags import ANYTHING, DIFFERS, NOTE, REFUSED, SAME, TABLE, ForeignFlag
 
 _HEAD = """\
@@ -35,6 +37,14 @@ Commands that are not supported, and what to do instead:
 | typed | |
 |---|---|
 """
+_BUILDX = """
+## Commands of buildx
+
+What `docker buildx …` calls where pybuild is [docker's plug-in](docker-plugin.md), and `pybuild buildx …`:
+
+| command | here | |
+|---|---|---|
+"""
 _BEFORE = """
 Options before the command:
 
@@ -65,11 +75,19 @@ def _commands() -> str:
         _NOT_HERE,
         *(f"| {', '.join(typed)} | pybuild {why}; {instead} |\n" for (why, instead), typed in same.items()),
     ]
+    rows += [_BUILDX, *(f"| `{one.name}` | {one.decision} | {_of_buildx(one)} |\n" for one in BUILDX)]
     rows.append(_BEFORE)
     for option, meaning in GLOBAL.items():
         text = "refused: PYBUILD_ROOT names the state directory" if not meaning else f"no effect: {meaning}"
         rows.append(f"| `{option}` | {f'the same as {meaning}' if meaning.isupper() else text} |\n")
     return "".join(rows)
+
+
+def _of_buildx(one: Subcommand) -> str:
+    parts = [f"`pybuild {' '.join(one.words)}`"] if one.words else []
+    parts += [one.text] if one.text else []
+    parts += [f"instead: {one.instead}"] if one.instead else []
+    return "; ".join(parts)
 
 
 def _remark(flag: ForeignFlag) -> str:

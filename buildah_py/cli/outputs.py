@@ -134,10 +134,12 @@ def free_stdout(specs: Sequence[str]) -> TextIO:
 
 def tell(args: argparse.Namespace, result: BuildResult) -> None:
     """Write the files that tell about the image; each is whole or not there. Raises OutputError."""
+    # Where docker calls this, its engine is to know the id.
+    own = (result.loaded if "PYBUILD_DOCKER_PLUGIN" in os.environ else "") or result.image
     if args.iidfile:
-        write_whole(args.iidfile, result.image.encode("ascii"))
+        write_whole(args.iidfile, own.encode("ascii"))
     if raw := getattr(args, "iidfile_raw", None):
-        write_whole(raw, result.image.removeprefix("sha256:").encode("ascii"))
+        write_whole(raw, own.removeprefix("sha256:").encode("ascii"))
     if args.metadata_file:
         write_json(args.metadata_file, metadata(result))
 
@@ -152,14 +154,23 @@ def write_json(path: str, value: dict[str, Any]) -> None:
 def metadata(result: BuildResult) -> dict[str, Any]:
     """Return the metadata of the image as buildx writes them.
 
-    One that was only stored is known by its id alone, as in Docker's store.
+    One that was only stored is known by its id alone, as in Docker's store. The digest of one that was pushed is the
+    registry's, of one that an engine alone was given the id that it has there.
     """
-    found: dict[str, Any] = {"containerimage.config.digest": result.image}
+    found: dict[str, Any] = {}
+    if result.history:
+        from buildah_py.history.files import build_id
+
+        build = build_id(os.path.basename(os.path.dirname(result.history)))
+        found["buildx.build.ref"] = f"default/default/{build}"
+    found["containerimage.config.digest"] = result.image
     if result.descriptor is None:
         found["containerimage.digest"] = result.image
     else:
         found["containerimage.descriptor"] = result.descriptor.to_dict()
         found["containerimage.digest"] = result.descriptor.digest
+    if result.loaded and not result.pushed:
+        found["containerimage.digest"] = result.loaded
     if os.environ.get("BUILDX_METADATA_PROVENANCE", "").lower() not in ("disabled", "false", "0"):
         for platform, said in result.provenance:
             where = f"/{platform}" if len(result.provenance) > 1 else ""

@@ -36,7 +36,7 @@ def configure(parser: Parser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print what is in an image."""
-    from buildah_py.api.sbom import sbom_of
+    from buildah_py.attest.bill import sbom_of
     from buildah_py.cli.outputs import write_whole
     from buildah_py.cli.stores import open_store
     from buildah_py.transfer.provider import Registries

@@ -109,3 +109,12 @@ def attach(
 def file_bytes(predicate: Predicate, subjects: Iterable[Subject]) -> bytes:
     """Return a statement as it is written beside files, for people to read as well."""
     return json.dumps(json.loads(statement(predicate, subjects)), indent=2, ensure_ascii=False).encode() + b"\n"
+
+
+def clean(value: Any) -> Any:
+    """Return plain data whose texts are all UTF-8: names of files need not be."""
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    if isinstance(value, dict):
+        return {clean(key): clean(one) for key, one in value.items()}
+    return [clean(one) for one in value] if isinstance(value, list | tuple) else value

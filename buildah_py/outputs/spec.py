@@ -34,6 +34,11 @@ KEYS: Final = {
     "cacheonly": (),
 }
 """Types, and the attributes of each."""
+_SO_ANYWAY: Final[Mapping[str, Mapping[str, bool | None]]] = {
+    "image": {"name-canonical": None, "store": True, "unpack": None},
+    "registry": {"name-canonical": None, "unpack": None},
+}
+"""Attributes of BuildKit's that ask for what is so anyway: with this value, or with either."""
 ANNOTATED: Final = frozenset({"image", "registry", "oci", "docker"})
 
 
@@ -115,6 +120,8 @@ def _output(where: str, values: dict[str, str]) -> Output:
         if key.lower().startswith("annotation") and kind in ANNOTATED
     )
     for key in values:
+        if _is_so_anyway(where, kind, key, values):
+            continue
         if key not in KEYS[kind]:
             raise attributes.unknown(where, f"type={kind} has no attribute `{key}`", key, KEYS[kind])
     dest = values.get("dest", STDOUT if kind in ("oci", "tar") else None)  # docker alone is for a daemon
@@ -147,6 +154,14 @@ def _output(where: str, values: dict[str, str]) -> Output:
         oci_artifact=_flag(where, values, "oci-artifact", default=False),
         annotations=annotations,
     )
+
+
+def _is_so_anyway(where: str, kind: str, key: str, values: Mapping[str, str]) -> bool:
+    known = _SO_ANYWAY.get(kind, {})
+    if key not in known:
+        return False
+    value = attributes.boolean(where, values, key)
+    return known[key] is None or value == known[key]
 
 
 def _prefix(where: str, text: str) -> str:

@@ -53,10 +53,14 @@ def renderer(mode: str, *, err: TextIO, out: TextIO, env: Mapping[str, str]) -> 
         from buildah_py.progress.tty import Tty
 
         return Tty(err, out, colour=colour)
-    if mode in JSON:
+    if mode == "json":
         from buildah_py.progress.jsonlines import JsonLines
 
         return JsonLines(err, out)
+    if mode == "rawjson":
+        from buildah_py.progress.rawjson import SolveStatusLines
+
+        return SolveStatusLines(err, out)
     if mode == "quiet":
         from buildah_py.progress.quiet import Quiet
 

@@ -108,13 +108,17 @@ class CacheSent(NamedTuple):
 
 
 class BuildDone(NamedTuple):
-    """Last of all, if the build succeeded. `image` is the image's id, `names` what it is called now."""
+    """Last of all, if the build succeeded. `image` is the image's id, `names` what it is called now.
+
+    `loaded` is the id that Docker or Podman has for it, "" where it was not loaded there.
+    """
 
     image: str
     names: tuple[str, ...] = ()
     seconds: float = 0.0
     hits: int = 0
     ran: int = 0
+    loaded: str = ""
 
 
 class BuildFailed(NamedTuple):

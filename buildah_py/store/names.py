@@ -38,7 +38,7 @@ def find_image(store: Store, name: str) -> StoredImage:
     try:
         found = store.images.by_name(full_name(name))
     except UsageError:
-        if not name.startswith("sha256:"):
+        if not (name.startswith("sha256:") or _may_be_id(name)):
             raise
         found = None
     if found is None and "@" in name:

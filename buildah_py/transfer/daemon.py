@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from buildah_py.errors import OutputError, PybuildError
+from buildah_py.image import digest as digests
+from buildah_py.image import reference as references
 from buildah_py.outputs.engine_api import Daemon, find_engine
 from buildah_py.outputs.layer_source import LayerSource
 from buildah_py.outputs.oci import write_oci
@@ -22,11 +24,28 @@ if TYPE_CHECKING:
 _PIECE = 1 << 18
 
 
+class LoadedImage(NamedTuple):
+    """An image in an engine: the descriptor of what was sent, or would have been, and the engine's id for it."""
+
+    descriptor: Descriptor
+    id: str
+
+
 def load_image(
     image: ImageExport, names: Sequence[str], emit: Callable[[Event], None], environ: Mapping[str, str], *, scratch: str
-) -> Descriptor:
-    """Load an image under `names`; what describes it. Raises OutputError."""
+) -> LoadedImage:
+    """Have the engine have an image under `names`. Raises OutputError.
+
+    One that it has already is given the names alone.
+    """
     engine = Daemon(find_engine(environ))
+    expected = _expected(image)
+    there = _find(image, engine, expected)
+    if there and expected is not None:
+        for name in names:
+            engine.tag(there, references.parse(name).with_default_tag().full)
+        emit(events.Note("the engine has the image already"))
+        return LoadedImage(expected, there)
     omit = _omitted(image, engine.layers_there())
     try:
         written = _send(image, names, engine, omit, scratch)
@@ -35,10 +54,35 @@ def load_image(
             raise
         omit = {}  # some engines check more than others: this one wants the layers that it has
         written = _send(image, names, engine, omit, scratch)
+    in_containerd = engine.in_containerd()
+    if omit and in_containerd and not engine.has(written.digest):
+        omit = {}  # it has their files, and not the blobs: the image could neither be pushed nor saved
+        written = _send(image, names, engine, omit, scratch)
     many = len(set(image.diff_ids))
-    there = f", {len(omit)} were there already" if omit else ""
-    emit(events.Note(f"loaded {many - len(omit)} of {many} layers{there}"))
-    return written
+    known = f", {len(omit)} were there already" if omit else ""
+    emit(events.Note(f"loaded {many - len(omit)} of {many} layers{known}"))
+    return LoadedImage(written, written.digest if in_containerd else _config_digest(image))
+
+
+def _expected(image: ImageExport) -> Descriptor | None:
+    """Give the descriptor that the image will be sent with, None where its layers have to be compressed first."""
+    layers = [image.uncompressed_or_known(one) for one in image.diff_ids]
+    known = [one for one in layers if one is not None]
+    return image.assembled(known).top if len(known) == len(layers) else None
+
+
+def _find(image: ImageExport, engine: Daemon, expected: Descriptor | None) -> str:
+    """Give the id by which the engine has the image, "" where it has it not."""
+    config = _config_digest(image)
+    if engine.has(config):
+        return config
+    if expected is not None and engine.in_containerd() and engine.has(expected.digest):
+        return expected.digest
+    return ""
+
+
+def _config_digest(image: ImageExport) -> str:
+    return digests.sha256_of(image.config_bytes)
 
 
 def _omitted(image: ImageExport, there: Sequence[tuple[str, ...]]) -> dict[str, Descriptor]:

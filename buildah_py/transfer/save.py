@@ -113,5 +113,5 @@ def _write(store: Store, saved: _Saved, tags: Sequence[str], output: Output, reg
     config = image_config.from_bytes(image.config, f"the config of {name}")
     if not store.layers.use(config.diff_ids):
         raise NotFound(f"layers of the image `{name}` are missing", hint="build, pull or import it again")
-    with Exporter(store, config, tags, registry=registry, raw=image.config) as exporter:
+    with Exporter(store, config, tags, registry=lambda: registry, raw=image.config) as exporter:
         exporter.write(output)

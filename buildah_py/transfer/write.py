@@ -61,8 +61,8 @@ def check_times(outputs: Sequence[Output], epoch: int | None) -> None:
 class Exporter:
     """Writes one image, whose layers are in the store; a context manager.
 
-    `raw` is the config as it was pulled, `clamp` how times are changed where an output asks for that (or all do).
-    `fetch` brings a blob of an absent layer here.
+    `registry` gives how registries are spoken to. `raw` is the config as it was pulled, `clamp` how times are changed
+    where an output asks for that (or all do). `fetch` brings a blob of an absent layer here.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Exporter:
         config: ImageConfig,
         names: Sequence[str],
         *,
-        registry: RegistryOptions,
+        registry: Callable[[], RegistryOptions],
         raw: bytes = b"",
         clamp: Clamp | None = None,
         fetch: Callable[[str], StoredBlob] | None = None,
@@ -86,6 +86,8 @@ class Exporter:
         self._fetch = fetch
         self._emit = emit
         self._open = ExitStack()
+        self.loaded = ""
+        """The id that an engine has for the image, once it was loaded into one."""
 
     def __enter__(self) -> Self:
         return self
@@ -111,13 +113,15 @@ class Exporter:
         if output.dest is None:
             from buildah_py.transfer.daemon import load_image
 
-            return load_image(
+            loaded = load_image(
                 self.outgoing(output),
                 output.names or self._names,
                 self._emit,
                 os.environ,
                 scratch=self._store.stage(),
             )
+            self.loaded = loaded.id
+            return loaded.descriptor
         return self._write_layout(output)
 
     def _write_tree(self, output: Output) -> None:
@@ -201,7 +205,7 @@ class Exporter:
         """Return a client of registries, which is closed with this exporter."""
         from buildah_py.registry import Registry
 
-        options = self._registry_options
+        options = self._registry_options()
         if insecure is not None:
             options = replace(options, tls_verify=not insecure)
         return self._open.enter_context(Registry(options))

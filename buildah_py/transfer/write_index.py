@@ -112,7 +112,7 @@ class IndexExporter:
         self._names = names
         self._emit = emit
         self._exporters = [
-            Exporter(store, one.config, names, registry=registry, raw=one.raw, clamp=one.clamp, emit=emit)
+            Exporter(store, one.config, names, registry=lambda: registry, raw=one.raw, clamp=one.clamp, emit=emit)
             for one in images
         ]
         self._open = ExitStack()
@@ -150,6 +150,11 @@ class IndexExporter:
             registry = self.registry(output.insecure)
             return push_index(self._index(output), names, registry, by_digest=output.push_by_digest, emit=self._emit)
         return self._write_layout(output)
+
+    @property
+    def loaded(self) -> str:
+        """The id that an engine has for one of the images, "" where none was loaded into one."""
+        return next((one.loaded for one in self._exporters if one.loaded), "")
 
     def registry(self, insecure: bool | None) -> Registry:
         """Return the registries that outputs push to; `insecure` as an output says it."""

@@ -79,7 +79,7 @@ def test_variables_come_before_the_file(file: Path) -> None:
     file.write_text("progress: plain\npull: never\n")
     at = {"XDG_CONFIG_HOME": str(file.parents[1])}
     assert value("pull", **at) == ("never", str(file))
-    assert value("progress", **at, BUILDKIT_PROGRESS="rawjson") == ("json", "BUILDKIT_PROGRESS")
+    assert value("progress", **at, BUILDKIT_PROGRESS="rawjson") == ("rawjson", "BUILDKIT_PROGRESS")
     assert value("progress", **at, BUILDKIT_PROGRESS="tty", PYBUILD_PROGRESS="quiet") == ("quiet", "PYBUILD_PROGRESS")
     assert value("isolation", BUILDAH_ISOLATION="oci") == ("container", "BUILDAH_ISOLATION")
     assert value("network") == ("default", "")

@@ -72,7 +72,9 @@ def test_kinds_in_a_list() -> None:
     """A listing tells of each name whether it is a directory."""
     observation = observe([slot()], [{"d": EXISTS | LISTED}])
     assert observation.unlike([slot(entry("d/f", size=9, mode=0o600))]) is None
-    assert observation.unlike([slot(Entry("d/f", SYMLINK, link="l"))]) is not None
+    unlike = observation.unlike([slot(Entry("d/f", SYMLINK, link="l", xattrs=entry("d/f").xattrs))])
+    assert unlike is not None
+    assert unlike.text == "the names in /d differ, which it listed"
 
 
 def test_times_that_are_not_content() -> None:

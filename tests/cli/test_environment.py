@@ -59,7 +59,7 @@ def test_defaults_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     assert asked.outputs.usual == "oci-mediatypes=true,compression=zstd"
     assert build.read_request(parsed("--arch=s390x")).platform == "linux/s390x"
     monkeypatch.setenv("BUILDKIT_PROGRESS", "rawjson")
-    assert parsed().progress == "json"
+    assert parsed().progress == "rawjson"
     monkeypatch.setenv("BUILDAH_FORMAT", "tar")
     with pytest.raises(UsageError, match="BUILDAH_FORMAT is tar"):
         parsed()

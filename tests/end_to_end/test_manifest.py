@@ -86,6 +86,39 @@ def test_created_pushed_and_pulled_again(pybuild: Pybuild, docker_registry: Serv
         assert pybuild.run("cat", f"{name}:/arch", PYBUILD_ROOT=fresh).stdout == f"{platform}\n"
 
 
+@pytest.mark.either_user
+def test_imagetools_of_buildx(pybuild: Pybuild, docker_registry: Served) -> None:
+    host = docker_registry.host
+    build_for(pybuild, *PLATFORMS)
+    for platform in PLATFORMS:
+        name = platform.split("/")[1]
+        pybuild.run("push", f"app:{name}", f"{host}/app:{name}")
+
+    def tools(*words: object) -> str:
+        return pybuild.run("buildx", "imagetools", *words).stdout
+
+    sources = [f"{host}/app:amd64", f"{host}/app:arm64"]
+    dry = tools("create", "--dry-run", "-t", f"{host}/all:1", *sources)
+    tools("create", "-t", f"{host}/all:1", "-t", f"{host}/all:2", "--annotation=a=b", "--metadata-file=m", *sources)
+    index = raw(f"{host}/all:1")
+    assert index == {**json.loads(dry), "annotations": {"a": "b"}} == raw(f"{host}/all:2")
+    assert platforms_of(index) == list(PLATFORMS[:2])
+    told = json.loads((pybuild.work / "m").read_text())
+    assert told["image.name"] == f"{host}/all:1,{host}/all:2"
+    assert json.loads(tools("inspect", "--raw", f"{host}/all@{told['containerimage.descriptor']['digest']}")) == index
+    tools("create", "--append", "-t", f"{host}/all:1", f"{host}/app:arm")
+    assert platforms_of(raw(f"{host}/all:1")) == list(PLATFORMS)
+    tools("create", "-t", f"{host}/some:1", "--platform", ",".join(PLATFORMS[1:]), f"{host}/all:1")
+    assert platforms_of(raw(f"{host}/some:1")) == list(PLATFORMS[1:])
+    shown = tools("inspect", f"{host}/some:1")
+    assert all(text in shown for text in ("linux/arm64", "linux/arm/v7", index["manifests"][1]["digest"]))
+    assert tools("inspect", "--format", "{{.Manifest.MediaType}}", f"{host}/some:1").strip() == OCI_INDEX
+    missing = pybuild.run(
+        "buildx", "imagetools", "create", "--platform=s390x", "-t", f"{host}/no:1", *sources, status=125
+    )
+    assert "none of the images is for linux/s390x" in missing.stderr
+
+
 @pytest.mark.root
 def test_nothing_is_sent_twice(pybuild: Pybuild, docker_registry: Served) -> None:
     build_for(pybuild, *PLATFORMS[:2])

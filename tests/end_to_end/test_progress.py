@@ -44,7 +44,7 @@ def test_json_of_a_build_that_succeeds_and_of_one_that_fails(busybox: Pybuild, w
     assert names.index("transfer") > names.index("step-started")
 
     busybox.context(text + "RUN exit 7\n")
-    told = lines(busybox.run("--progress=rawjson", context, status=7).stderr)
+    told = lines(busybox.run("--progress=json", context, status=7).stderr)
     assert [one["event"] for one in told][-2:] == ["build-failed", "error"]
     assert (told[-1]["file"].rpartition("/")[2], told[-1]["line"], told[-1]["status"]) == ("Buildfile", 6, 7)
     assert "status 7" in told[-1]["message"]
@@ -54,10 +54,10 @@ def test_json_of_a_build_that_succeeds_and_of_one_that_fails(busybox: Pybuild, w
 
 
 @pytest.mark.parametrize(
-    "words", ["--progress=json --bogus .", ". a b --progress rawjson", "--progress=json --jobs=0 .", "--memory=1x ."]
+    "words", ["--progress=json --bogus .", ". a b --progress json", "--progress=json --jobs=0 .", "--memory=1x ."]
 )
 def test_what_is_said_before_a_build_begins_is_an_event(pybuild: Pybuild, words: str) -> None:
-    (error,) = lines(pybuild.run("build", *words.split(), status=2, BUILDKIT_PROGRESS="rawjson").stderr)
+    (error,) = lines(pybuild.run("build", *words.split(), status=2, BUILDKIT_PROGRESS="json").stderr)
     assert (error["event"], error["status"]) == ("error", 2)
     assert error["message"]
     assert pybuild.run("build", "-q", "--progress=json", "--jobs=0", status=2).stderr.startswith("pybuild: ")

@@ -151,6 +151,8 @@ def test_files_that_tell(busybox: Pybuild) -> None:
     told, image = busybox.work / "metadata.json", busybox.work / "id"
     busybox.build(context, "--metadata-file", told, "--iidfile", image)
     found = json.loads(told.read_bytes())
+    build = found.pop("buildx.build.ref").removeprefix("default/default/")
+    assert build in busybox.run("builds", build).stdout
     expected = json.loads(busybox.run("inspect", "test").stdout)[0]["Pybuild"]["id"]
     assert image.read_text() == expected
     name = "docker.io/library/test:latest"

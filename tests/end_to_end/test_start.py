@@ -32,7 +32,11 @@ def hostile(tmp_path: Path) -> Path:
     return directory
 
 
-@pytest.mark.parametrize("variables", [{}, {"PYTHONPATH": ":/nowhere"}], ids=["plain", "empty-entry"])
+@pytest.mark.parametrize(
+    "variables",
+    [{}, {"PYTHONPATH": ":/nowhere"}, {"PYTHONPATH": ":/nowhere", "PYTHONUTF8": "1"}],
+    ids=["plain", "empty-entry", "empty-entry-in-utf-8"],  # the last does not start itself again
+)
 def test_another_locale_in_a_hostile_directory(hostile: Path, tmp_path: Path, variables: dict[str, str]) -> None:
     environ = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYBUILD_ROOT": str(tmp_path / "state")}
     if variables:

@@ -36,6 +36,8 @@ from buildah_py.outputs.spec import Output
         ("type=image,push=true,oci-mediatypes=0", Output(type="image", push=True, oci_media_types=False)),
         ("type=image,registry.insecure=1,push-by-digest=1", Output(type="image", insecure=True, push_by_digest=True)),
         ("type=image,rewrite-timestamp=true", Output(type="image", rewrite_timestamp=True)),
+        ("type=image,push-by-digest=true,name-canonical=true", Output(type="image", push_by_digest=True)),
+        ("type=image,store=true,unpack=0", Output(type="image")),
         ("type=cacheonly", Output(type="cacheonly")),
         (
             "type=image,annotation.Key=v,annotation-index[linux/amd64].a.b=",
@@ -64,6 +66,8 @@ def test_what_is_said(text: str, expected: Output) -> None:
         ("type=oci,dest", "`dest` has no value", "dest=FILE"),
         ("type=oci,dest=", "`dest` is empty", "name a file"),
         ("type=oci,dest=a,dest=b", "given twice", ""),
+        ("type=image,store=false", "no attribute `store`", "push"),
+        ("type=registry,unpack=maybe", "neither true nor false", "unpack=true"),
         ("type=oci,tar=no,dest=x", "neither true nor false", "tar=true"),
         ("type=oci,tar=false", "which directory", "dest="),
         ("type=oci,tar=false,dest=-", "which directory", "dest="),

@@ -120,7 +120,7 @@ def test_json() -> None:
     assert told[-1] == {
         "event": "build-done", "schema": 1, "time": told[-1]["time"], "at": told[-1]["at"], "image": IMAGE,
         "names": ["docker.io/library/app:latest"],
-        "seconds": 1.25, "hits": 1, "ran": 1,
+        "seconds": 1.25, "hits": 1, "ran": 1, "loaded": "",
     }  # fmt: skip
     output = "".join(one["text"] for one in told if one["event"] == "step-output" and one["stream"] == "stdout")
     assert output == "one\ntwo\nh\u00e9 \\xff"

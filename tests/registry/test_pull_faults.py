@@ -182,17 +182,22 @@ def test_more_bytes_than_the_manifest_says(more: bytes, proxy: FaultProxy, regis
 
 
 def test_an_endless_manifest_is_not_read(proxy: FaultProxy, registry: Registry) -> None:
+    sent = 0
+
     def endless(request: Request) -> None:
+        nonlocal sent
         request.handler.send_response(200)
         request.handler.send_header("Content-Type", media_types.OCI_MANIFEST)
         request.handler.end_headers()
         while True:
             request.handler.wfile.write(b" " * 100_000)
+            sent += 100_000
 
     proxy.fault("GET", "/manifests/", endless)
     with pytest.raises(RegistryError, match="more than 4194304 bytes") as raised:
         registry.manifest(parse(f"{proxy.host}/app"))
     assert_names(raised.value, proxy)
+    assert sent < 20_000_000  # some of which nobody has read
 
 
 def test_a_truncated_manifest_is_asked_for_again(proxy: FaultProxy, registry: Registry) -> None:

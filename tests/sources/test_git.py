@@ -119,8 +119,8 @@ def test_credentials_are_in_no_message(
     found = get(f"{url}/app.git?keep-git-dir=1", tmp_path)
     assert "hidden" not in (tmp_path / "checkout0/.git/config").read_text()
     assert get(f"{server}/app.git", tmp_path, authorization=lambda _: "Basic bWU6aGlkZGVu").commit == found.commit
-    for bad in (f"{url}/none.git", url.replace("hidden", "wrong-one") + "/app.git#v1"):
-        with pytest.raises(SourceError) as caught:
+    for bad in (f"{url}/none.git", url.replace("hidden", "hidden-too") + "/app.git#v1", f"{url}/app.git#none"):
+        with pytest.raises((SourceError, NotFound)) as caught:
             get(bad, tmp_path)
         assert "hidden" not in str(caught.value)
         assert "wrong-one" not in str(caught.value)
@@ -206,18 +206,38 @@ def test_local_repositories_only_where_they_are_allowed(repo: Path, tmp_path: Pa
     assert (tmp_path / "dest/run").exists()
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
-        "https://h/r.git#--upload-pack=touch x", "https://h/r.git#-x", "https://h/r.git#a..b", "https://h/r.git#a:../b",
-        "https://h/r.git#a:/x/../..", "https://h/r.git#:.git", "https://h/r.git?ref=a&tag=b", "https://h/r.git?what=x",
-        "https://h/r.git?checksum=xyz", "https://h/r.git?submodules=maybe", "ssh://-oProxyCommand=x/r.git",
-        "ext::sh -c x", "-x.git", "https://h/a b.git", "https://h/r.git#a@{1}", "fd::17", "file:///x",
-    ],
-)  # fmt: skip
-def test_hostile_urls(url: str, tmp_path: Path) -> None:
-    with pytest.raises(SourceError):
-        get(url, tmp_path)
+HOSTILE = {
+    "https://h/r.git#--upload-pack=touch x": "has a blank",
+    "https://h/r.git#--upload-pack=x": "is not a name",
+    "https://h/r.git#-x": "is not a name",
+    "https://h/r.git#a..b": "is not a name",
+    "https://h/r.git#a@{1}": "is not a name",
+    "https://h/r.git#a:../b": "leads out",
+    "https://h/r.git#a:/x/../..": "leads out",
+    "https://h/r.git#:.git": "is git's own",
+    "https://h/r.git?ref=a&tag=b": "gives ref and tag",
+    "https://h/r.git?what=x": "'what' means nothing",
+    "https://h/r.git?checksum=xyz": "is not a commit id",
+    "https://h/r.git?submodules=maybe": "neither true nor false",
+    "ssh://-oProxyCommand=x/r.git": "begins with -",
+    "ext::sh -c x": "has a blank",
+    "ext::x": "is not a repository",
+    "fd::17": "is not a repository",
+    "-x.git": "is not a repository",
+    "--upload-pack=x://h/r": "is not a repository",
+    "https://h/a b.git": "has a blank",
+}
+
+
+@pytest.mark.parametrize("url", HOSTILE)
+def test_hostile_urls(url: str) -> None:
+    with pytest.raises(SourceError, match=HOSTILE[url]):
+        parse(url)
+
+
+def test_no_repository_of_this_machine(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="transport 'file' not allowed"):
+        get("file:///x", tmp_path)
 
 
 @pytest.mark.parametrize("name", ["-x", "--upload-pack=false"])

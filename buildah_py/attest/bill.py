@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from buildah_py.api.attest_options import CYCLONEDX, SbomOptions
+from buildah_py.attest.options import CYCLONEDX, SbomOptions
 from buildah_py.errors import ImageError, NotFound
 from buildah_py.image import canonical, media_types
 from buildah_py.image import config as image_config
@@ -12,12 +12,13 @@ from buildah_py.image import index as indexes
 from buildah_py.image import manifest as manifests
 from buildah_py.image import platform as platforms
 from buildah_py.image import reference as references
-from buildah_py.outputs.attestation import ATTESTATION, PREDICATE_TYPE
+from buildah_py.outputs.attestation import ATTESTATION, PREDICATE_TYPE, Predicate, clean
 from buildah_py.store.names import familiar_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from buildah_py.image.config import ImageConfig
     from buildah_py.image.descriptor import Descriptor
     from buildah_py.image.reference import Reference
     from buildah_py.registry import Registry
@@ -26,6 +27,31 @@ if TYPE_CHECKING:
 
 DOCKER: Final = "docker://"
 _MOST: Final = 256 << 20
+_FILES: Final = {"spdx": "sbom.spdx.json", "cyclonedx": "sbom.cdx.json"}
+
+
+def bill_of_materials(
+    options: SbomOptions,
+    store: Store,
+    config: ImageConfig,
+    name: str,
+    warn: Callable[[str], object],
+    check: Callable[[], object] = lambda: None,
+) -> Predicate:
+    """List what is in an image, whose layers are fetched for that; `warn` is told what was not read."""
+    from buildah_py.attest import sbom
+    from buildah_py.attest.scan import scan
+
+    store.need(config.diff_ids)
+    found = scan(store.view(config.diff_ids), check)
+    for text in found.unread:
+        warn(f"SBOM: {text}")
+    about = sbom.Described(name, config.digest(), config.created)
+    if options.format == "cyclonedx":
+        kind, body = sbom.CYCLONEDX, sbom.cyclonedx(about, found)
+    else:
+        kind, body = sbom.SPDX, sbom.spdx(about, found)
+    return Predicate(kind, clean(body), options.filename or _FILES[options.format])
 
 
 def sbom_of(
@@ -49,7 +75,6 @@ def sbom_of(
     types = [CYCLONEDX_TYPE] if form == CYCLONEDX else [SPDX_TYPE] if form else [SPDX_TYPE, CYCLONEDX_TYPE]
     if name.startswith(DOCKER):
         return attached_in_registry(registries.registry(), name.removeprefix(DOCKER), types, platform)
-    from buildah_py.api.attesting import bill_of_materials
     from buildah_py.transfer.write_index import image_for, stored_images
 
     image = image_for(store, name, platform)
