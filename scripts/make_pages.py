@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from buildah_py.bake import schema as bake_schema
 from buildah_py.cli import flags_page
 from buildah_py.cli.config import schema
 
@@ -15,7 +16,8 @@ def main() -> None:
     """Write them."""
     (DOCS / "flags.md").write_text(flags_page.page(), encoding="utf-8")
     (DOCS / "schema").mkdir(exist_ok=True)
-    (DOCS / "schema/config.json").write_text(json.dumps(schema(), indent=2) + "\n", encoding="utf-8")
+    for name, found in (("config", schema()), ("bake", bake_schema.schema())):
+        (DOCS / f"schema/{name}.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -129,11 +129,11 @@ def build(
                 images, warnings = [], []
                 for one in plans:
                     finished = finish_image(one, plans, results, request, session, steps.records)
-                    faults, recorded = _put_down(request, session, one, plans, results, finished, names)
+                    faults, recorded = put_down(request, session, one, plans, results, finished, names)
                     if steps.ran or store.images.raw(finished.id) is None:
                         faults = [*faults, *not_executable(worker, finished.config, results[one.target].layers)]
                     warnings += faults
-                    attested = _attest(request, session, one, finished, names, steps.records, began)
+                    attested = attest(request, session, one, finished, names, steps.records, began)
                     images.append(finished._replace(recorded=recorded, predicates=attested))
                 own = keep_images(store, images, names)
                 for platform, one_id in ids_of(images):
@@ -157,7 +157,7 @@ def build(
             if recorder is not None:
                 recorder.write(request.record, build_options(request, session), plan, done.image)
             if steps.ran:
-                _make_room(store, request, emit)
+                make_room(store, request, emit)
             for text in warnings:
                 emit(events.Warning(text))
             done = replace(done, history=history.write(session, steps.records, done.image, names))
@@ -197,10 +197,10 @@ def plan_build(
         if not isinstance(plans, NeedsValue):
             return plans
         assert isinstance(plan, NeedsValue)
-        values.append(engine.run(plan.nodes, plan.stages, partial(_read_value, session.worker.store, plan)))
+        values.append(engine.run(plan.nodes, plan.stages, partial(read_value, session.worker.store, plan)))
 
 
-def _attest(
+def attest(
     request: BuildRequest,
     session: BuildSession,
     plan: Plan,
@@ -228,7 +228,7 @@ def _attest(
     return tuple(found)
 
 
-def _put_down(
+def put_down(
     request: BuildRequest,
     session: BuildSession,
     plan: Plan,
@@ -252,7 +252,8 @@ def _put_down(
     return warned(before, partial(record, request, session, nodes, layers, names, before), look)
 
 
-def _read_value(store: Store, plan: NeedsValue, results: Mapping[int, Result]) -> str:
+def read_value(store: Store, plan: NeedsValue, results: Mapping[int, Result]) -> str:
+    """Give what the last node of a plan that waits for it has printed."""
     from buildah_py.engine.ops.capture import read_output
 
     return read_output(store, results[plan.nodes[-1].index])
@@ -275,7 +276,7 @@ def _recorder(request: BuildRequest) -> Recorder | None:
     return Recorder()
 
 
-def _make_room(store: Store, request: BuildRequest, emit: Callable[[Event], None]) -> None:
+def make_room(store: Store, request: BuildRequest, emit: Callable[[Event], None]) -> None:
     """Keep the store within its limits; an image that was built stays, whatever is wrong with these."""
     from buildah_py.api.prune import after_build
 

@@ -68,7 +68,7 @@ SETTINGS: Final = (
             commands=("build", "why", "check", "pull")),
     Setting("progress", "how a build is shown", "auto", "BUILDKIT_PROGRESS",
             choices=("auto", "tty", "plain", "json", "rawjson", "quiet"), spelled=(("none", "quiet"),),
-            commands=("build", "verify")),
+            commands=("build", "bake", "verify")),
     Setting("pull", "when registries are asked for base images", "missing",
             choices=("missing", "always", "newer", "never"), commands=_PLANNED),
 )  # fmt: skip

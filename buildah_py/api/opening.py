@@ -81,25 +81,32 @@ def open_build(
     registries: Callable[[], RegistryOptions] | None = None,
     provider: LayerProvider | None = None,
     unread: Callable[[Store, MainContext, BuildFileError], None] = lambda *_: None,
+    within: BuildSession | None = None,
 ) -> Iterator[BuildSession]:
     """Open the store and the contexts and read the build file; `names` are the image's full names.
 
     `registries` gives what holds of registries, else the environment does. Layers that are not in the store come from
-    `provider`, or else from wherever they can be had. `unread` is told of a build file that does not parse.
+    `provider`, or else from wherever they can be had. `unread` is told of a build file that does not parse. `within` is
+    another build, in whose store, sandbox and caches this one takes place, and with which it ends.
     """
     ended, reporter = Cancellation(), Reporter(emit)
+    if within is not None:
+        ended, reporter = within.worker.cancellation, within.worker.reporter
 
     def warn(text: str) -> None:
         emit(events.Warning(text))
 
     registries = waited_for(registries, request.environ, reporter.note, ended.is_set)
     backends = functools.cache(partial(_backends, request, registries, reporter.note, ended.is_set))
-    shared = _shared_caches(request, backends, emit)
+    shared = _shared_caches(request, backends, emit, within)
     openers = shared.openers if shared is not None else lambda: backends().openers()
     with Registries(request.environ, registries) as client, agents_of(request) as agents:
         origins = OriginProvider(client, openers=openers, tell=reporter.note, cancelled=ended.is_set)
         provider = provider or VerifiedProvider(origins, shared or NoPromises())
-        with open_store(request.environ, provider=provider, cancelled=ended.is_set, tell=reporter.note) as store:
+        opened = within and nullcontext(within.worker.store)
+        with opened or open_store(
+            request.environ, provider=provider, cancelled=ended.is_set, tell=reporter.note
+        ) as store:
             readers = readers_of(request, ended.is_set)
             used: dict[str, str] = {}
             reach = reach_of(request, agents, readers, ended.is_set, reporter.note)._replace(used=used.__setitem__)
@@ -129,8 +136,9 @@ def open_build(
             mounts = functools.cache(partial(_mounts, request, request.caching.backed(), store, shared, warn))
             caches = shared.of_build(store, cache, mounts, emit) if shared is not None else None
             shape = request.container.shaper(request.environ, store)
-            containers = Containers(lambda: _make_sandbox(store), ended, shape)
-            file_systems = FileSystems(store)
+            beside = within and within.worker.containers
+            containers = Containers(lambda: _make_sandbox(store), ended, shape, beside=beside)
+            file_systems = within.worker.file_systems if within is not None else FileSystems(store)
             restricted = _restrictions(request.container)
 
             def cache_directory(name: CacheName) -> str | None:
@@ -198,9 +206,14 @@ def _backends(
 
 
 def _shared_caches(
-    request: BuildRequest, backends: Callable[[], Backends], emit: Callable[[events.Event], None]
+    request: BuildRequest,
+    backends: Callable[[], Backends],
+    emit: Callable[[events.Event], None],
+    within: BuildSession | None,
 ) -> SharedCaches | None:
     """Give the shared caches of a build, None where none is named."""
+    if within is not None and within.caches is not None:
+        return within.caches.shared.sending(request.caching)
     if not (request.caching.to or request.caching.from_):
         return None
     from buildah_py.sharing.remote import SharedCaches

@@ -60,12 +60,16 @@ def opened(
     *,
     reach: Reach = NOWHERE,
     needs_file: bool = True,
+    text: str | None = None,
 ) -> Iterator[MainContext]:
-    """Find the main context for no longer than it is looked at; the state directory is used only for a remote one."""
+    """Find the main context for no longer than it is looked at; the state directory is used only for a remote one.
+
+    `text` is the build file's, where that is known.
+    """
     from functools import cache
 
     from buildah_py.contexts.main import open_main
 
     with ExitStack() as stack:
         store = cache(lambda: stack.enter_context(open_store(environ, tell=reach.tell)))
-        yield open_main(context, file, store, reach=reach, needs_file=needs_file)
+        yield open_main(context, file, store, reach=reach, needs_file=needs_file, text=text)

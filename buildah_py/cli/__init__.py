@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "build": "build an image from a build file (the word may be left out)",
+    "bake": "build the targets of a bake file, all in one graph",
     "run": "run a command in a container of an image",
     "ps": "list containers",
     "logs": "print what a container, or a build's steps, have printed",
@@ -80,6 +81,7 @@ COMMANDS = {
 
 PRIVILEGED = (
     "build",
+    "bake",
     "run",
     "shell",
     "pull",
@@ -106,7 +108,7 @@ PRIVILEGED = (
 """Commands that make containers, or files of any owner. For others than root they run in a user namespace."""
 
 
-_WITH_DEFAULTS = ("build", "why", "advice", "check", "verify", "pull", "push", "run", "shell")
+_WITH_DEFAULTS = ("build", "bake", "why", "advice", "check", "verify", "pull", "push", "run", "shell")
 """Commands that have options whose defaults can be configured."""
 
 GLOBAL = (
@@ -231,8 +233,8 @@ def _dispatch(arguments: list[str]) -> int:
     module = import_module(f"buildah_py.cli.{'import_' if name == 'import' else name.replace('-', '_')}")
     parser = make_parser(name, COMMANDS[name])
     module.configure(parser)
-    # Two optional words with options between them: only parsing it intermixed keeps them apart.
-    parse = parser.parse_intermixed_args if name == "why" else parser.parse_args
+    # Optional words with options between them: only parsing it intermixed keeps them apart.
+    parse = parser.parse_intermixed_args if name in ("why", "bake") else parser.parse_args
     try:
         args = parse(rest)
         if name in _WITH_DEFAULTS:
@@ -271,7 +273,7 @@ def _dispatch(arguments: list[str]) -> int:
         from buildah_py.cli.docker_plugin import end_with_docker
 
         end_with_docker(os.environ)
-    if name == "build" or getattr(args, "quiet", False):
+    if name in ("build", "bake") or getattr(args, "quiet", False):
         return int(module.run(args))
     from buildah_py.cli.waiting import watched
 

@@ -38,8 +38,7 @@ _OF_CONTAINERS: Final = (
 _OF_FILES: Final = ("makes images of build files", "write it into a build file: `pybuild build`")
 _OF_MACHINES: Final = ("builds images, and nothing else", "docker or podman does that")
 FOREIGN: Final[dict[str, tuple[str, str]]] = {
-    "bake": ("reads no bake files", "build each target: `pybuild build --target STAGE -t NAME CONTEXT`"),
-    "compose": ("reads no compose files", "build each service: `pybuild build -t NAME CONTEXT`"),
+    "compose": ("runs no services", "`pybuild bake` builds those of a Compose file"),
     "imagetools": ("has `buildx imagetools` for that", "`pybuild buildx imagetools create` and `inspect`"),
     "search": ("does not search registries", "`skopeo list-tags docker://NAME` lists an image's tags"),
     "scout": ("does not look for vulnerabilities", "have a scanner read what `pybuild save` writes"),
@@ -81,7 +80,7 @@ def translate(arguments: list[str], commands: Iterable[str], warn: Callable[[str
     if first == "buildx":
         from buildah_py.cli import buildx_table
 
-        return buildx_table.translate(rest[1:], known, warn)
+        return buildx_table.translate(rest[1:], warn)
     if first in known or not first or first.startswith("-"):
         return rest
     group = GROUPS.get(first, {})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from buildah_py.cli import cache_options, container, outputs, registry, sources
 from buildah_py.cli.arguments import key_values
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 NETWORKS = ("default", "none", "host")
 _USUAL_NETWORKS = ("bridge", "private", "pasta", "slirp4netns")
-_PROGRESS = ("auto", "tty", "plain", "json", "rawjson", "quiet")
+MODES = ("auto", "tty", "plain", "json", "rawjson", "quiet")
 _OF_OTHERS = ("BUILDX_", "BUILDKIT_", "BUILDAH_", "EXPERIMENTAL_BUILDKIT", "STORAGE_", "DOCKER_")
 """Beginnings of variables that steer other builders."""
 _SOURCE_POLICY = "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY"
@@ -41,7 +41,9 @@ _PLACES = {
 _MOST_JOBS = 1000
 _MOST_STATUS = 255
 _LINT = "lint"
-_OWN_STORE = "the image is in pybuild's own store alone, for `pybuild run`"
+LOADS_INTO_NOTHING = (
+    "--load: neither Docker nor Podman runs here: the image is in pybuild's own store alone, for `pybuild run`"
+)
 
 
 def configure(parser: Parser) -> None:
@@ -118,7 +120,7 @@ def configure_options(parser: Parser) -> None:
     add("--ssh", metavar="SPEC", action="append", default=[], help="default or ID=SOCKET, for RUN --mount=type=ssh")
     add("--jobs", metavar="N", default="", help="steps to execute at once; default: four and four for each processor")
     add("-q", "--quiet", action="store_true", help="print nothing but the image's id")
-    add("--progress", type=_progress, choices=_PROGRESS, default="auto", help="how to show the build; default: auto")
+    add("--progress", type=progress_mode, choices=MODES, default="auto", help="how to show the build; default: auto")
     add(
         "--call",
         metavar="METHOD",
@@ -146,7 +148,8 @@ def network(text: str) -> str:
     return "default" if text.partition(":")[0] in _USUAL_NETWORKS else text
 
 
-def _progress(text: str) -> str:
+def progress_mode(text: str) -> str:
+    """Give docker's names of the ways to show progress those that they have here."""
     return {"none": "quiet"}.get(text, text)
 
 
@@ -173,7 +176,7 @@ def _run(args: argparse.Namespace, mode: str) -> int:
     notes = [*getattr(args, "notes", ()), *said]
     if args.load and outputs.loads_into_nothing():
         args.load = False
-        notes.append(f"--load: neither Docker nor Podman runs here: {_OWN_STORE}")
+        notes.append(LOADS_INTO_NOTHING)
     failed = _status(args.exit_code)
     if args.report:
         from buildah_py.cli.report import check
@@ -182,7 +185,7 @@ def _run(args: argparse.Namespace, mode: str) -> int:
     request = read_request(args, record=args.record or "")
     call = "check" if args.check else args.call.replace(_LINT, "check", 1)
     if call != "build":
-        return _look(call, request)
+        return look_at(call, request)
     from buildah_py.progress.choose import renderer
     from buildah_py.progress.events import Warning as Told
 
@@ -208,7 +211,7 @@ def _run(args: argparse.Namespace, mode: str) -> int:
             except BaseException as error:
                 if isinstance(error, StepFailed):
                     error.exit_status = failed or error.exit_status
-                _tell_programs(error, shown, is_json=is_json)
+                tell_last_event(error, shown, is_json=is_json)
                 raise
     except StepFailed as error:
         if args.on_error == "shell" and error.kept:
@@ -217,7 +220,7 @@ def _run(args: argparse.Namespace, mode: str) -> int:
     return 0
 
 
-def _tell_programs(error: BaseException, sink: Renderer, *, is_json: bool) -> None:
+def tell_last_event(error: BaseException, sink: Renderer, *, is_json: bool) -> None:
     """Have an error be the last event for who reads these, as nothing else is on the standard error."""
     if is_json and not isinstance(error, BrokenPipeError):
         from buildah_py.cli.failures import event_of
@@ -399,8 +402,8 @@ def _jobs(text: str) -> int:
     return int(text or 0)
 
 
-def _look(call: str, request: BuildRequest) -> int:
-    """Do what --call asks for instead of building."""
+def look_at(call: str, request: BuildRequest, answer: Callable[[dict[str, Any]], object] | None = None) -> int:
+    """Do what --call asks for instead of building; `answer` is told what would be printed as JSON."""
     from buildah_py.api.checks import ignored_by
     from buildah_py.api.opening import agents_of, reach_of, readers_of
     from buildah_py.api.state import opened
@@ -412,13 +415,17 @@ def _look(call: str, request: BuildRequest) -> int:
     with (
         agents_of(request) as agents,
         opened(
-            request.context, request.file, request.environ, reach=reach_of(request, agents, readers_of(request))
+            request.context,
+            request.file,
+            request.environ,
+            reach=reach_of(request, agents, readers_of(request)),
+            text=request.text,
         ) as main,
     ):
         try:
             build_file = parse_build_file(main, extensions=request.extensions)
         except BuildFileError as error:
-            return report_fault(error, "json" if "format=json" in call.split(",") else "text")
+            return report_fault(error, "json" if "format=json" in call.split(",") else "text", answer)
         ignored = ignored_by(main.ignore(request.sources.ignore_file))
     asked = Asked(
         request.build_args,
@@ -428,4 +435,4 @@ def _look(call: str, request: BuildRequest) -> int:
         request.env,
         ignored,
     )
-    return run_call(call, build_file, asked)
+    return run_call(call, build_file, asked, answer)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from buildah_py.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container
+    from collections.abc import Callable
 
 WORKS: Final = "works"
 NOTE: Final = "note"
@@ -106,7 +106,7 @@ def find(words: list[str]) -> tuple[Subcommand | None, list[str]]:
     return None, words
 
 
-def translate(arguments: list[str], commands: Container[str], warn: Callable[[str], object]) -> list[str]:
+def translate(arguments: list[str], warn: Callable[[str], object]) -> list[str]:
     """Say what stands behind `buildx` in pybuild's words; what `pybuild buildx` does itself stays as it is.
 
     `warn` is told of options without effect. Raises UsageError for what is refused, and for a command that buildx has
@@ -133,11 +133,6 @@ def translate(arguments: list[str], commands: Container[str], warn: Callable[[st
         raise UsageError(f"`buildx {found.name}` is not supported: {found.text}", hint=found.instead)
     if not found.words:
         return [COMMAND, *found.name.split(), *builder, *behind]
-    if found.words[0] not in commands:
-        raise UsageError(
-            f"`buildx {found.name}` is not supported: pybuild has no {found.words[0]}",
-            hint="build each target: `pybuild build --target STAGE -t NAME CONTEXT`",
-        )
     if found.name in ("build", "bake"):
         return [*found.words, *builder, *behind]
     for option, why in found.noted:

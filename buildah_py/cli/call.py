@@ -30,8 +30,10 @@ class Asked(NamedTuple):
     ignored: Callable[[str], bool] | None = None
 
 
-def run_call(call: str, file: BuildFile, asked: Asked) -> int:
+def run_call(call: str, file: BuildFile, asked: Asked, answer: Callable[[dict[str, Any]], object] | None = None) -> int:
     """Do what `--call` asks for: a method, then perhaps `,format=json`; the exit status.
+
+    `answer` is told what would be printed as JSON.
 
     Raises:
         UsageError: there is no such method, format or target.
@@ -39,17 +41,17 @@ def run_call(call: str, file: BuildFile, asked: Asked) -> int:
     """
     method, form = _read(call)
     if method == "check":
-        return _check(form, file, asked)
+        return _check(form, file, asked, answer or say_data)
     try:
         if method == "graph":
-            return _graph(form, file, asked)
+            return _graph(form, file, asked, answer or say_data)
         value = _outline(file, asked) if method == "outline" else _targets(file)
     except BuildFileError as error:
         from buildah_py.cli.check import report_fault
 
-        return report_fault(error, form)
+        return report_fault(error, form, answer)
     if form == "json":
-        say_data(value)
+        (answer or say_data)(value)
     elif method == "outline":
         _print_outline(value)
     else:
@@ -78,27 +80,27 @@ def _read(call: str) -> tuple[str, str]:
     return method, form
 
 
-def _check(form: str, file: BuildFile, asked: Asked) -> int:
+def _check(form: str, file: BuildFile, asked: Asked, answer: Callable[[dict[str, Any]], object]) -> int:
     from buildah_py.buildfile.checks import find
     from buildah_py.cli.check import EXIT_FINDINGS, as_json, print_text, report_fault
 
     findings = find(file, **asked._asdict())
     if findings.error is not None:
-        return report_fault(findings.error, form)
+        return report_fault(findings.error, form, answer)
     if form == "json":
-        say_data(as_json(file, findings))
+        answer(as_json(file, findings))
     else:
         print_text(file, findings)
     return EXIT_FINDINGS if findings.fails else 0
 
 
-def _graph(form: str, file: BuildFile, asked: Asked) -> int:
+def _graph(form: str, file: BuildFile, asked: Asked, answer: Callable[[dict[str, Any]], object]) -> int:
     from buildah_py.buildfile.stage_graph import stage_graph
     from buildah_py.cli.call_graph import as_data, lines
 
     found = stage_graph(file, _settings(asked))
     if form == "json":
-        say_data(as_data(found))
+        answer(as_data(found))
     else:
         say("\n".join(lines(found, form)))
     return 0

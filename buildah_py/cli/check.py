@@ -10,6 +10,7 @@ from buildah_py.errors import BuildFileError
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
 
     from buildah_py.buildfile.checks import Findings
     from buildah_py.buildfile.tree import BuildFile
@@ -118,10 +119,10 @@ def fault_json(error: BuildFileError) -> dict[str, Any]:
     }
 
 
-def report_fault(error: BuildFileError, form: str) -> int:
-    """Print what makes a file invalid; the exit status."""
+def report_fault(error: BuildFileError, form: str, answer: Callable[[dict[str, Any]], object] | None = None) -> int:
+    """Print what makes a file invalid; the exit status. `answer` is told what would be printed as JSON."""
     if form == "json":
-        say_data(fault_json(error))
+        (answer or say_data)(fault_json(error))
     elif form == "sarif":
         from buildah_py.cli.sarif import sarif
 

@@ -20,6 +20,13 @@ EXAMPLES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
         ("pybuild --secret id=npmrc,src=$HOME/.npmrc .", "for RUN --mount=type=secret,id=npmrc"),
         ("pybuild --cache-from quay.io/me/cache --cache-to quay.io/me/cache .", "share the cache"),
     ),
+    "bake": (
+        ("pybuild bake", "build the default targets of docker-bake.hcl"),
+        ("pybuild bake --print app", "what would be built for app"),
+        ("pybuild bake --var TAG=v2 --push app tools", "a variable of the file; push both"),
+        ("pybuild bake --set '*.platform=linux/arm64'", "another value for all targets"),
+        ("pybuild bake --changed-since origin/main", "what has changed"),
+    ),
     "run": (
         ("pybuild run --rm -it app sh", "a shell in a container"),
         ("pybuild run --rm -v $PWD:/src -w /src app make", "a command on files of this directory"),

@@ -10,6 +10,7 @@ from buildah_py.errors import UsageError
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
     from typing import TextIO
 
     from buildah_py.api.output_options import OutputOptions
@@ -68,7 +69,7 @@ def read(args: argparse.Namespace) -> OutputOptions:
         raise UsageError("--timestamp and --source-date-epoch both say what time it is", hint="give one of them")
     for file in (args.iidfile, args.metadata_file, getattr(args, "iidfile_raw", None)):
         if file:
-            _forget(file)
+            forget(file)
     return OutputOptions(
         specs=tuple(args.output),
         push=args.push,
@@ -117,11 +118,16 @@ def loads_into_nothing() -> bool:
 
 def stdout(args: argparse.Namespace) -> TextIO:
     """Where there is room for what the command prints: not where an output goes to the standard output itself."""
-    if args.output:
+    return free_stdout(args.output)
+
+
+def free_stdout(specs: Sequence[str]) -> TextIO:
+    """Where there is room beside outputs."""
+    if specs:
         from buildah_py.outputs import spec
         from buildah_py.outputs.target import STDOUT
 
-        if any(spec.parse(text).dest == STDOUT for text in args.output):
+        if any(spec.parse(text).dest == STDOUT for text in specs):
             return sys.stderr
     return sys.stdout
 
@@ -135,9 +141,14 @@ def tell(args: argparse.Namespace, result: BuildResult) -> None:
     if raw := getattr(args, "iidfile_raw", None):
         write_whole(raw, own.removeprefix("sha256:").encode("ascii"))
     if args.metadata_file:
-        import json
+        write_json(args.metadata_file, metadata(result))
 
-        write_whole(args.metadata_file, json.dumps(metadata(result), indent=2, ensure_ascii=False).encode() + b"\n")
+
+def write_json(path: str, value: dict[str, Any]) -> None:
+    """Write a file of metadata. Raises OutputError."""
+    import json
+
+    write_whole(path, json.dumps(value, indent=2, ensure_ascii=False).encode() + b"\n")
 
 
 def metadata(result: BuildResult) -> dict[str, Any]:
@@ -177,7 +188,7 @@ def write_whole(path: str, data: bytes) -> None:
         target.write(descriptor, data)
 
 
-def _forget(path: str) -> None:
+def forget(path: str) -> None:
     """Remove what an earlier build told, and see now whether this one will be able to tell."""
     from buildah_py.outputs import precheck
 

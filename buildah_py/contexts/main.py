@@ -148,7 +148,7 @@ def _given(
     """Give a build file that is not in the context."""
     if text is not None:
         data = text.encode("utf-8", "surrogateescape")
-        return FoundFile(os.path.basename(file or "") or "<recorded>", file or "", data)
+        return FoundFile(os.path.basename(file or "") or "<inline>", file or "", data)
     if file == STDIN:
         if context == STDIN:
             raise UsageError(

@@ -33,7 +33,10 @@ class Containers:
         make_sandbox: Callable[[], Sandbox],
         cancellation: Cancellation,
         shape: Callable[[ContainerSpec], ContainerSpec],
+        *,
+        beside: Containers | None = None,
     ) -> None:
+        self._beside = beside
         self._make_sandbox = make_sandbox
         self._cancellation = cancellation
         self._shape = shape
@@ -47,6 +50,8 @@ class Containers:
         self._open().start(network=network)
 
     def _open(self) -> Sandbox:
+        if self._beside is not None:
+            return self._beside.sandbox()
         with self._lock:
             if self._sandbox is None:
                 from buildah_py.linux.files import raise_descriptor_limit
@@ -54,6 +59,10 @@ class Containers:
                 raise_descriptor_limit()  # a step on a thousand layers looks into all of them at once
                 self._sandbox = self._make_sandbox()
             return self._sandbox
+
+    def sandbox(self) -> Sandbox:
+        """Give the sandbox, for containers of another shape beside these."""
+        return self._open()
 
     def start(
         self,

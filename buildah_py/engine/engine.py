@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from buildah_py.cache.records import ALL
-from buildah_py.engine.runner import StepRunner
+from buildah_py.engine.runner import StepRunner, Workplace
 from buildah_py.engine.scheduler import Scheduler
 from buildah_py.errors import LayersLost
 
@@ -22,10 +22,11 @@ T = TypeVar("T")
 
 
 class Engine:
-    """Executes the nodes of one plan, which may still be growing.
+    """Executes the nodes of one plan, or of several builds together, which may still be growing.
 
     `observe` is told of each step that is done but base images, from several threads. `jobs` is how many steps may be
-    executed at once, 0 for what suits the machine. `runner` knows what came of the steps so far.
+    executed at once, 0 for what suits the machine. `runner` knows what came of the steps so far. `places` are those of
+    several builds, in place of `worker` and `policy`.
     """
 
     def __init__(
@@ -35,8 +36,9 @@ class Engine:
         policy: CachePolicy = ALL,
         observe: Callable[[Observed], None] | None = None,
         jobs: int = 0,
+        places: Sequence[Workplace] = (),
     ) -> None:
-        self.runner = StepRunner(worker, policy, observe)
+        self.runner = StepRunner(places or (Workplace(worker, policy),), observe)
         self._scheduler: Scheduler[Node, Result] = Scheduler(self.runner, jobs)
 
     def run(

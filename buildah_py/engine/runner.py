@@ -64,23 +64,28 @@ class _Keyed(NamedTuple):
         return {digests[name]: one.pack for name, one in self.op.lists().items()}
 
 
+class Workplace(NamedTuple):
+    """Parts that the steps of one of several builds are executed with, and which records count for them."""
+
+    worker: Worker
+    policy: CachePolicy = ALL
+
+
 class StepRunner:
     """The scheduler's runner for the nodes of one plan. `hits` and `ran` count the steps so far.
 
-    `records` are those of the steps that are done, by the indices of their nodes.
+    `records` are those of the steps that are done, by the indices of their nodes. `places` are those of the builds
+    whose nodes these are, by their numbers, all in one store.
     """
 
-    def __init__(
-        self, worker: Worker, policy: CachePolicy = ALL, observe: Callable[[Observed], None] | None = None
-    ) -> None:
+    def __init__(self, places: Sequence[Workplace], observe: Callable[[Observed], None] | None = None) -> None:
         self.hits = 0
         self.ran = 0
         self.records: dict[int, Record] = {}
-        self._worker = worker
+        self._places = places
+        self._worker = worker = places[0].worker
         self._store = worker.store
-        self._cache = worker.cache
         self._emit = worker.reporter.emit
-        self._policy = policy
         self._observe = observe
         self._nodes: Sequence[Node] = ()
         self._stages: Mapping[str, int] = {}
@@ -102,11 +107,15 @@ class StepRunner:
 
     def end(self) -> None:
         """Note where hits were met, once all is done: later builds compare their steps with these."""
-        if self._met and (self.ran or not self._cache.were_met([key for _, key in self._met])):
+        cache = self._worker.cache
+        if self._met and (self.ran or not cache.were_met([key for _, key in self._met])):
             from buildah_py.engine.describe import describe
 
-            self._cache.touch([(key, describe(node, self._nodes, None), _kind(node)) for node, key in self._met])
+            cache.touch([(key, describe(node, self._nodes, None), _kind(node)) for node, key in self._met])
         self._met.clear()
+
+    def _place(self, node: Node) -> Workplace:
+        return self._places[node.part]
 
     # what the scheduler asks
 
@@ -115,7 +124,7 @@ class StepRunner:
         started = time.monotonic()
         if isinstance(node.step, BaseStep):
             return self._base(node, node.step, started)
-        if self._policy.forbids(node.stage) or self._is_new(node):
+        if self._place(node).policy.forbids(node.stage) or self._is_new(node):
             return None
         try:
             with self._listening(node):
@@ -197,7 +206,8 @@ class StepRunner:
     def _keyed(self, node: Node, needed: Mapping[int, Result]) -> _Keyed:
         """Prepare a step; its operation is made once: what its look-up read of a context need not be read again."""
         on = NOTHING if node.parent is None else needed[node.parent]
-        task = Task(self._worker, node, on, [None if one.node is None else needed[one.node] for one in node.inputs])
+        trees = [None if one.node is None else needed[one.node] for one in node.inputs]
+        task = Task(self._place(node).worker, node, on, trees)
         op = self._ops.get(node.index)
         if op is None:
             op = make_op(task, ahead=self._is_new(node), opened=node.index in self._opened)
@@ -208,27 +218,30 @@ class StepRunner:
         """Whether no record of a step can be expected, so that it need not be known what it reads to execute it."""
         if not isinstance(node.step, CopyStep):
             return False
-        return self._policy.forbids(node.stage) or (self._cache.remote is None and self._cache.is_first_build())
+        (worker, policy) = self._place(node)
+        return policy.forbids(node.stage) or (worker.cache.remote is None and worker.cache.is_first_build())
 
     def _find(self, step: _Keyed) -> Record | None:
         """Look a step up. Records that this build itself has made count even where older ones do not."""
         made = step.key in self._made
-        if (self._policy.forbids(step.task.node.stage) or step.key in self._lost) and not made:
+        worker, policy = self._place(step.task.node)
+        if (policy.forbids(step.task.node.stage) or step.key in self._lost) and not made:
             return None
-        record = self._cache.lookup(step.key)
+        record = worker.cache.lookup(step.key)
         found = "no record" if record is None else "a record"
         debug.log("step %d: %s for the key %s", step.task.node.index + 1, found, step.key)
         if record is None:
             return self._find_observed(step)
         self._read.pop(step.task.node.index, None)  # where another build has executed it since the first look
-        if not made and self._policy.is_too_old(record.made):
+        if not made and policy.is_too_old(record.made):
             return None
         return record if self._store.layers.use([record.diff_id]) else None
 
     def _find_observed(self, step: _Keyed) -> Record | None:
         """Look for the same step on other files, of which it has learned nothing; then it has this key as well."""
         index, task, on = step.task.node.index, step.task, step.task.parent
-        if not isinstance(task.node.step, RunStep) or self._worker.observe == "off":
+        worker, policy = self._place(task.node)
+        if not isinstance(task.node.step, RunStep) or worker.observe == "off":
             return None
         if not on.slots and not task.node.step.mounts:
             return None
@@ -239,13 +252,13 @@ class StepRunner:
             return None
 
         def slots() -> list[Slot]:
-            return [*slots_of(self._worker, on), *slots_of_mounts(task)]
+            return [*slots_of(worker, on), *slots_of_mounts(task)]
 
         def allows(record: Record) -> bool:
-            too_old = record.key in self._lost or self._policy.is_too_old(record.made)
+            too_old = record.key in self._lost or policy.is_too_old(record.made)
             return not too_old and self._store.layers.use([record.diff_id])
 
-        asked = AskedObservations(self._cache, key, slots, allows)
+        asked = AskedObservations(worker.cache, key, slots, allows)
         self._read[index] = asked.unlike
         if asked.same is None:
             return None
@@ -254,7 +267,7 @@ class StepRunner:
         self._read[index] = asked.same.text
         ingredients = self._ingredients(step, record.content)
         learned = key, asked.same.observation
-        return self._cache.save(
+        return worker.cache.save(
             ingredients,
             record.result,
             record.seconds,
@@ -306,7 +319,7 @@ class StepRunner:
                 if not left:
                     raise
                 self._worker.reporter.note(f"{error.message}; reading it again", node.index + 1)
-                self._worker.contexts.refresh()
+                self._place(node).worker.contexts.refresh()
                 self._ops.pop(node.index, None)
             else:
                 break
@@ -317,7 +330,8 @@ class StepRunner:
         result = self._result(step, record)
         same, reason = why.nearest is not None and why.nearest.about.chain == result.chain, why.reason
         if same:
-            reason += "; same content as before" + ("" if self._policy.no_cache else ": later steps can hit")
+            cached = not self._place(node).policy.no_cache
+            reason += "; same content as before" + (": later steps can hit" if cached else "")
         self._done(node, events.RAN, reason, started + listening.apart, step.op.usage, same=same)
         return result
 
@@ -325,7 +339,8 @@ class StepRunner:
         """Say why a step is executed, and with which record that is compared."""
         from buildah_py.cache.explain import explain_miss
 
-        return explain_miss(self._cache, self._policy, self._ingredients(step), step.key, step.lists, self._texts)
+        worker, policy = self._place(step.task.node)
+        return explain_miss(worker.cache, policy, self._ingredients(step), step.key, step.lists, self._texts)
 
     def _ingredients(self, step: _Keyed, content: str = "") -> Ingredients:
         """Give all of a step that can be compared, with what it led to once that is known."""
@@ -350,7 +365,8 @@ class StepRunner:
             self._store.discard(staged)
         seconds = round(time.monotonic() - began, 3)
         ingredients, learned = self._ingredients(step, made.content), step.op.learned
-        return self._cache.save(ingredients, older or made, seconds, lists=step.lists, learned=learned)
+        cache = step.task.worker.cache
+        return cache.save(ingredients, older or made, seconds, lists=step.lists, learned=learned)
 
     def _add(self, captured: Captured, staged: str) -> None:
         layers = self._store.layers
@@ -361,7 +377,7 @@ class StepRunner:
 
     def _older(self, step: _Keyed, made: Made, why: Explanation) -> Made | None:
         """Find an earlier result of the step that is equivalent: it stays, so that digests do."""
-        if self._cache.apart:
+        if step.task.worker.cache.apart:
             return None
         layers = self._store.layers
         for record in self._earlier(step, why):
@@ -386,7 +402,7 @@ class StepRunner:
         from buildah_py.engine.describe import describe
 
         about = describe(step.task.node, self._nodes, None, on=step.task.parent.chain)
-        yield from (record for record, own in self._cache.near(about, _kind(step.task.node)) if own)
+        yield from (record for record, own in step.task.worker.cache.near(about, _kind(step.task.node)) if own)
 
     def _result(self, step: _Keyed, record: Record) -> Result:
         node, on, trees = step.task.node, step.task.parent, step.task.trees
@@ -410,7 +426,7 @@ class StepRunner:
     def _watch(self, step: _Keyed, record: Record, outcome: str, reason: str) -> None:
         if self._observe is not None:
             ingredients = self._ingredients(step, record.content)
-            learned = self._cache.input_list(record.observed[1]) if record.observed[1] else None
+            learned = step.task.worker.cache.input_list(record.observed[1]) if record.observed[1] else None
             self._observe(Observed(step.task.node, ingredients, record, step.lists, outcome, reason, learned))
 
     def _listening(self, node: Node) -> Listening:

@@ -129,6 +129,19 @@ class BuildHistory:
         file, context = session.build_file.source.name, session.main.lasting
         return self._record(session.worker.store, file, context, records, image, names, error)
 
+    def write_as(
+        self,
+        file: str,
+        context: str | None,
+        store: Store,
+        records: Mapping[int, Record],
+        image: str,
+        names: Iterable[str],
+        error: BaseException | None = None,
+    ) -> str:
+        """Write the record of several builds in one, by the file that describes them, as `write` does."""
+        return self._record(store, file, context, records, image, names, error)
+
     def pieces(
         self, session: BuildSession, records: Mapping[int, Record], image: str, names: Iterable[str]
     ) -> list[str]:

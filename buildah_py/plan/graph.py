@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from buildah_py.buildfile.walk import SCRATCH
 from buildah_py.frozen import dataclass
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from buildah_py.buildfile.source import Where
     from buildah_py.image.config import ImageConfig
     from buildah_py.plan.steps import Step
+
+
+BUILT: Final = "target://"
+"""How the names begin by which builds of one graph take what others make; no image is called so."""
 
 
 class Input(NamedTuple):
@@ -40,14 +44,39 @@ class Around(NamedTuple):
 NOTHING_AROUND = Around()
 
 
+def _nobody(_step: Step, _stage: str) -> str:
+    return ""
+
+
+class GraphPart(NamedTuple):
+    """One of several builds whose plans have one graph: its number, and the `label` that people know it by.
+
+    `contexts` gives the names that its contexts have in the graph, by their keys in the build. `apart` is asked of each
+    step with its stage: what it gives is what another build's step has to have, too, to be the same one. `pull` is how
+    it looks for base images, `provides` the name of an image by which other builds of the graph take what it makes.
+    """
+
+    number: int = 0
+    label: str = ""
+    contexts: Mapping[str, str] = {}
+    apart: Callable[[Step, str], str] = _nobody
+    pull: str = ""
+    provides: str = ""
+
+
+WHOLE = GraphPart()
+"""The only build of a graph."""
+
+
 @dataclass(frozen=True, slots=True)
 class Node:
     """A step with what it runs on and reads; indices point to earlier nodes of the plan.
 
-    `stage` is the stage's name for people, `number` its place in there from 1, `text` the instruction, `place` where
-    that stands (`Buildfile:7`), `shown` the instruction with the values of its variables, `where` its lines,
-    `around` what a command behind it would see. `platform` is that of the stage (`linux/arm64`, or where it works for
-    another one `linux/amd64->arm64`) in a build for several, else "".
+    `stage` is the stage's name for people, `number` its place in there from 1, `text` the instruction, `place`
+    where that stands (`Buildfile:7`), `shown` the instruction with the values of its variables, `where` its lines,
+    `around` what a command behind it would see. `platform` is that of the stage (`linux/arm64`, or where it works
+    for another one `linux/amd64->arm64`) in a build for several, else "", behind the label of its build in a graph
+    of several builds, of which it belongs to number `part`.
     """
 
     index: int
@@ -62,6 +91,7 @@ class Node:
     where: Where | None = None
     around: Around = NOTHING_AROUND
     platform: str = ""
+    part: int = 0
 
     @property
     def label(self) -> str:
@@ -114,6 +144,14 @@ class Plan:
         return frozenset(found)
 
 
+class BuiltTarget(NamedTuple):
+    """What a build of the graph makes, for the others: the last node, the image's config and its history."""
+
+    node: int
+    config: ImageConfig
+    history: tuple[HistoryItem, ...]
+
+
 class NeedsValue(NamedTuple):
     """The beginning of a plan: the rest depends on what the last of its nodes, a CaptureStep, prints."""
 
@@ -138,9 +176,11 @@ class GraphBuilder:
         self._resolve = resolve
         self._values = iter(values)
         self._told: dict[int, str] = {}
-        self._same: dict[tuple[str, int | None, tuple[tuple[int | None, str], ...]], int] | None = (
+        self._same: dict[tuple[str, int | None, tuple[tuple[int | None, str], ...], str], int] | None = (
             {} if shared else None
         )
+        self._images: dict[tuple[str, str, str], tuple[int, ImageConfig]] = {}
+        self.built: dict[tuple[str, str], BuiltTarget] = {}
         self.nodes: list[Node] = []
         self.stages: dict[str, int] = {}
         self.bases: dict[tuple[str, str], tuple[int, ImageConfig]] = {}
@@ -158,35 +198,65 @@ class GraphBuilder:
         where: Where | None = None,
         around: Around = NOTHING_AROUND,
         platform: str = "",
+        part: GraphPart = WHOLE,
     ) -> int:
         """Append a node, unless another plan has the same; its index."""
         label = label_of(platform, stage)
         number = self.stages[label] = self.stages.get(label, 0) + 1
         index = len(self.nodes)
+        if part.contexts:
+            inputs = tuple(
+                one if one.node is not None else one._replace(context=part.contexts[one.context]) for one in inputs
+            )
         if self._same is not None:
             reads = tuple((one.node, one.context) for one in inputs)
             # What a step says of containers need not be hashable; that it is plain data says all of it.
-            known = self._same.setdefault((repr(step), parent, reads), index)
+            known = self._same.setdefault((repr(step), parent, reads, part.apart(step, stage)), index)
             if known != index:
                 return known
         self.nodes.append(
-            Node(index, step, parent, inputs, stage, number, text, place, shown or text, where, around, platform)
+            Node(
+                index,
+                step,
+                parent,
+                inputs,
+                stage,
+                number,
+                text,
+                place,
+                shown or text,
+                where,
+                around,
+                platform,
+                part.number,
+            )
         )
         return index
 
     def image(
-        self, name: str, platform: str, stage: str, place: str, shown_platform: str = ""
+        self,
+        name: str,
+        platform: str,
+        stage: str,
+        place: str,
+        shown_platform: str = "",
+        *,
+        part: GraphPart = WHOLE,
+        resolve: Callable[[str, str], ImageConfig] | None = None,
     ) -> tuple[int, ImageConfig]:
-        """Append the node of a base image, once for each image; its index and the image's config."""
-        if (name, platform) in self.bases:
+        """Append the node of a base image, once for each image; its index and the image's config.
+
+        `resolve` is the one of the build at hand, where it is not that of the first.
+        """
+        if (name, platform, part.pull) in self._images:
             label = label_of(shown_platform, stage)
             if self._same is not None and label not in self.stages:
                 self.stages[label] = 1  # the stage of another plan that begins so has counted it too
-            return self.bases[name, platform]
+            return self._images[name, platform, part.pull]
         if name == SCRATCH:
             config, image = image_config.new(platforms.parse(platform)).with_working_dir("/"), ""
         else:
-            config = self._resolve(name, platform)
+            config = (resolve or self._resolve)(name, platform)
             image = config.digest()
         step = BaseStep(name, config.diff_ids, image)
         around = Around(tuple(config.environment().items()), config.working_dir or "/", config.user)
@@ -198,8 +268,9 @@ class GraphBuilder:
             place=place,
             around=around,
             platform=shown_platform,
+            part=part._replace(contexts={}, apart=_nobody),
         )
-        self.bases[name, platform] = node, config
+        self.bases[name, platform] = self._images[name, platform, part.pull] = node, config
         return node, config
 
     def value(self, node: int) -> str:

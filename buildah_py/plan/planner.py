@@ -8,7 +8,16 @@ from buildah_py.buildfile.stage import Settings
 from buildah_py.buildfile.variables import proxies, undeclared
 from buildah_py.buildfile.walk import Walk
 from buildah_py.frozen import dataclass, field, replace
-from buildah_py.plan.graph import GraphBuilder, NeedsValue, Plan, ValueNeededError, label_of
+from buildah_py.plan.graph import (
+    WHOLE,
+    BuiltTarget,
+    GraphBuilder,
+    GraphPart,
+    NeedsValue,
+    Plan,
+    ValueNeededError,
+    label_of,
+)
 from buildah_py.plan.stage import RunDefaults, StageFold, fold_of
 
 if TYPE_CHECKING:
@@ -27,7 +36,8 @@ class PlanOptions:
 
     `resolve` gives the config of an image by the name in FROM and the platform; it raises NotFound. `env` are variables
     of every stage from its beginning, whatever ENV and ARG say of them. `contexts` are the
-    further build contexts by their keys, `container` what of the containers' options belongs into keys.
+    further build contexts by their keys, `container` what of the containers' options belongs into keys. `part` says
+    which of several builds of one graph it is.
     """
 
     resolve: Callable[[str, str], ImageConfig]
@@ -41,6 +51,7 @@ class PlanOptions:
     contexts: Mapping[str, NamedContext] = field(default_factory=dict)
     hostname: str = "pybuild"
     container: Mapping[str, object] = field(default_factory=dict)
+    part: GraphPart = WHOLE
 
 
 def make_plan(build_file: tree.BuildFile, options: PlanOptions, values: Sequence[str] = ()) -> Plan | NeedsValue:
@@ -61,10 +72,22 @@ def make_plans(
 
     A step that is the same for two of them stands in it once.
     """
+    return plan_together([(build_file, one) for one in options], values)
+
+
+def plan_together(
+    builds: Sequence[tuple[tree.BuildFile, PlanOptions]], values: Sequence[str] = ()
+) -> tuple[Plan, ...] | NeedsValue:
+    """Plan builds of one graph, as `make_plan` does one of them; each stands behind those whose results it takes.
+
+    With the platforms of one build, or with several builds, stages are shown with what tells them apart.
+    """
+    options = [one for _, one in builds]
     graph = GraphBuilder(options[0].resolve, values, shared=len(options) > 1)
     plans = []
-    for one in options:
-        planner = Planner(one, graph, shown=len(options) > 1)
+    for build_file, one in builds:
+        several = sum(other.part.number == one.part.number for other in options) > 1
+        planner = Planner(one, graph, shown=several)
         settings = Settings(one.platform, one.build_platform, one.build_args, one.target, one.contexts, one.env)
         try:
             plans.append(planner.plan(Walk(build_file, settings, planner)))
@@ -110,6 +133,10 @@ class Planner:
         ]
         graph = self._graph
         bases = {asked: base for asked, (_, base) in graph.bases.items()}
+        bases |= {asked: built.config for asked, built in graph.built.items()}
+        part = self._options.part
+        if part.provides:
+            graph.built[part.provides, self._options.platform] = BuiltTarget(fold.node, config, tuple(fold.history))
         return Plan(
             tuple(graph.nodes),
             fold.node,
@@ -132,9 +159,11 @@ class Planner:
         """Fold a stage."""
         label = stage.label if stage.tree.name or len(stage.walk.file.stages) > 1 else ""
         platform = self._shown_platform(stage) if self._shown else ""
+        part = self._options.part
+        platform = f"{part.label} {platform}".strip()
         if self._graph.stages.get(label_of(platform, label)):
             label = f"{label}#{stage.index}"
-        return StageFold(self._graph, self._defaults, stage, label, platform)
+        return StageFold(self._graph, self._defaults, stage, label, platform, part, self._options.resolve)
 
     def _shown_platform(self, stage: StageWalk) -> str:
         """Show a stage's platform, and the architecture that it works for where that is another."""

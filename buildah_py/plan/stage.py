@@ -17,19 +17,19 @@ from buildah_py.buildfile.stage import Base, StageObserver
 from buildah_py.errors import BuildFileError, NotFound, SourceError, UsageError
 from buildah_py.image.canonical import MAX_BYTES
 from buildah_py.image.config import HealthcheckConfig
-from buildah_py.plan.graph import Around, HistoryItem, Input
+from buildah_py.plan.graph import BUILT, WHOLE, Around, HistoryItem, Input
 from buildah_py.plan.steps import CaptureStep, CopyStep, InlineFile, MountStep, RunStep, WorkdirStep
 from buildah_py.sources.urls import redact
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from buildah_py.buildfile.named import NamedContext
     from buildah_py.buildfile.ports import Ports
     from buildah_py.buildfile.source import Span
     from buildah_py.buildfile.stage import FilesOrigin, MountUse, StageWalk, Transfer
     from buildah_py.image.config import ImageConfig
-    from buildah_py.plan.graph import GraphBuilder
+    from buildah_py.plan.graph import BuiltTarget, GraphBuilder, GraphPart
     from buildah_py.plan.steps import Step
 
 DEFAULT_SHELL = ("/bin/sh", "-c")
@@ -55,13 +55,22 @@ class StageFold(StageObserver):
     """
 
     def __init__(
-        self, graph: GraphBuilder, defaults: RunDefaults, stage: StageWalk, name: str, platform: str = ""
+        self,
+        graph: GraphBuilder,
+        defaults: RunDefaults,
+        stage: StageWalk,
+        name: str,
+        platform: str = "",
+        part: GraphPart = WHOLE,
+        resolve: Callable[[str, str], ImageConfig] | None = None,
     ) -> None:
         self._graph = graph
         self._defaults = defaults
         self.stage = stage
         self.name = name
         self.platform = platform
+        self._part = part
+        self._resolve = resolve
         self.config: ImageConfig
         self.node: int
         self.history: list[HistoryItem] = []
@@ -92,8 +101,10 @@ class StageFold(StageObserver):
         if origin.context is not None:
             return Input(context=origin.context.key, name=f"the context {origin.context.name}")
         name, walk = origin.image, self.stage.walk
+        if (built := self._built(name, walk.settings.platform, span)) is not None:
+            return Input(node=built.node, name=f"the target {name.removeprefix(BUILT)}")
         try:
-            node, _ = self._graph.image(name, walk.settings.platform, self.name, self.place(span), self.platform)
+            node, _ = self._image(name, walk.settings.platform, span)
         except (NotFound, UsageError, SourceError) as error:
             hint = walk.similar(name) or error.hint
             what = f"`{name}` is not a stage of this file, and as an image: "
@@ -101,6 +112,21 @@ class StageFold(StageObserver):
                 f"{'' if isinstance(error, SourceError) else what}{error.message}", span, hint
             ) from error
         return Input(node=node, name=f"the image {name}")
+
+    def _built(self, name: str, platform: str, span: Span) -> BuiltTarget | None:
+        """Give what another build of the graph makes, if that is what a name means."""
+        if not name.startswith(BUILT):
+            return None
+        built = self._graph.built.get((name, platform))
+        if built is None:
+            raise self.stage.error(f"the target {name.removeprefix(BUILT)} is not built for {platform}", span)
+        return built
+
+    def _image(self, name: str, platform: str, span: Span) -> tuple[int, ImageConfig]:
+        place = self.place(span)
+        return self._graph.image(
+            name, platform, self.name, place, self.platform, part=self._part, resolve=self._resolve
+        )
 
     def _step(self, step: Step, instruction: tree.Instruction, history: str, inputs: tuple[Input, ...] = ()) -> None:
         self.node = self._graph.add(
@@ -114,6 +140,7 @@ class StageFold(StageObserver):
             where=Where(self.stage.source, instruction.span),
             around=self._around(step),
             platform=self.platform,
+            part=self._part,
         )
         self._note(history, self.node)
 
@@ -135,13 +162,16 @@ class StageFold(StageObserver):
         stage = self.stage
         base = stage.tree.base
         span = base.image.span
+        built = self._built(name, stage.platform, span)
         try:
-            self.node, self.config = self._graph.image(name, stage.platform, self.name, self.place(span), self.platform)
+            self.node, self.config = built[:2] if built else self._image(name, stage.platform, span)
         except (NotFound, UsageError, SourceError) as error:
             hint = error.hint
             if isinstance(error, NotFound):
                 hint = stage.walk.similar(name) or hint
             raise BuildFileError(error.message, stage.source, span, hint=hint) from error
+        if built is not None:
+            self.history = list(built.history)
         if context is not None:
             source = Input(context=context.key, name=f"the context {context.name}")
             self._step(CopyStep(("/",), "/"), base, f"FROM {context.name}", (source,))
@@ -332,6 +362,7 @@ class StageFold(StageObserver):
             place=self.place(instruction.span),
             where=Where(self.stage.source, instruction.span),
             platform=self.platform,
+            part=self._part,
         )
         value = self._graph.value(node)
         self._note(_pairs_text("ENV", [(instruction.name, value)]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, NamedTuple
 
 from buildah_py.progress import events
@@ -45,6 +46,15 @@ class SharedCaches:
                 self.open(place)  # bad places are refused before the build
         self._keys = frozenset(key for place in self.from_ for key in place.verify)
         self._fetched: set[Origin] = set()
+
+    def sending(self, options: CacheOptions) -> SharedCaches:
+        """Give the same caches to look steps up in, with the ones of `options` to send to."""
+        other = copy.copy(self)
+        other.to = self._offered(options.places()[0])
+        for place in other.to:
+            if not place.is_inline:
+                self.open(place)
+        return other
 
     def of_build(
         self, store: Store, cache: Cache, mounts: Callable[[], Mounts], emit: Callable[[Event], None]

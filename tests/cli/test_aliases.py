@@ -28,6 +28,7 @@ def test_options_before_the_command_are_known_to_both() -> None:
     [
         ("buildx build --push=false .", "build --push=false ."),
         ("buildx b .", "build ."),
+        ("buildx bake --print app", "bake --print app"),
         ("builder build -t x .", "build -t x ."),
         ("image build .", "build ."),
         ("bud --format=oci .", "build --format=oci ."),
@@ -81,8 +82,7 @@ def test_what_means_a_command(typed: str, means: str, tmp_path: Path, monkeypatc
         ("imags", "imags is neither a command nor a directory here", "did you mean images?"),
         ("buidl .", "buidl is neither a command nor", "did you mean build?"),
         ("image lss", "there is no command image lss", "did you mean ls?"),
-        ("bake --print", "`bake` is not supported", "build each target"),
-        ("compose build", "`compose` is not supported: pybuild reads no compose files", "build each service"),
+        ("compose build", "`compose` is not supported: pybuild runs no services", "`pybuild bake` builds those"),
         ("pause x", "`pause` is not supported: pybuild starts a container once", "docker-daemon:NAME"),
         ("buildx dial-stdio", "`buildx dial-stdio` is not supported: there is no BuildKit", "pybuild serve"),
         ("buildx debug build .", "`buildx debug build` is not supported", "--on-error=shell"),

@@ -32,8 +32,8 @@ FROM busybox
 COPY --from=b /x /
 COPY f /f
 """
-_OF_OTHERS = {"config", "progress"}
-"""Schemas of the configuration file, and of lines that `build` writes."""
+_OF_OTHERS = {"bake", "bake-call", "config", "progress"}
+"""Schemas of files that are read, of lines that `build` writes, and of what `bake` looks at (test_bake.py)."""
 
 
 def closed(schema: Any) -> Any:

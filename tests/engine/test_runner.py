@@ -20,7 +20,7 @@ from buildah_py.engine import Engine, runner
 from buildah_py.engine.containers import Cancellation
 from buildah_py.engine.ops import Task, Usage
 from buildah_py.engine.results import NOTHING
-from buildah_py.engine.runner import StepRunner
+from buildah_py.engine.runner import StepRunner, Workplace
 from buildah_py.engine.worker import Reporter, Worker
 from buildah_py.errors import Interrupted, LayersLost, NotFound, PybuildError, SourceChanged, StepFailed
 from buildah_py.layers.writer import LayerWriter
@@ -211,7 +211,7 @@ def test_a_step_is_shown_before_its_look_up_waits_for_others(builds: Callable[..
 
 def test_a_step_that_was_shown_and_is_not_executed_is_cancelled(builds: Callable[..., Build]) -> None:
     build = builds({"/a": Fetching("sha256:new")})
-    nodes, steps = chain("/a"), StepRunner(build.worker)
+    nodes, steps = chain("/a"), StepRunner((Workplace(build.worker),))
     steps.begin(nodes, {"s": len(nodes)})
     base = steps.look_up(nodes[0], {})
     assert base is not None
@@ -451,7 +451,7 @@ def test_only_steps_with_commands_have_containers_prepared(builds: Callable[...,
     from tests.plan.test_planner import plan
 
     build = builds({})
-    steps = StepRunner(build.worker)
+    steps = StepRunner((Workplace(build.worker),))
     steps.expect(chain("/a"))
     assert build.expected == []
     steps.expect(plan("FROM base\nRUN --network=none x\n").nodes)
