@@ -35,8 +35,8 @@ def program() -> int:
     if arguments[:1] == ["docker-cli-plugin-metadata"]:
         import json
 
-        from buildah_py.api.docker_plugin import metadata
         from buildah_py.cli.printing import say_exactly
+        from buildah_py.docker.plugin import metadata
 
         say_exactly(json.dumps(metadata()))
         return 0

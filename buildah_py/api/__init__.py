@@ -1,1 +1,1 @@
-"""pybuild as a library: `build()` and friends. The command line is one caller of it."""
+"""A build as a function: `build.build()`. The command line is one caller of it."""

@@ -25,8 +25,8 @@ def configure(parser: Parser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Tell what could be better; 0, whatever was found."""
-    from buildah_py.api.advice import find_advice
     from buildah_py.cli.tables import one_line
+    from buildah_py.commands.advice import find_advice
 
     found = find_advice(building.read_request(args))
     if args.format == "json":

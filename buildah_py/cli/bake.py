@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
-    from buildah_py.api.bake import Bake, BakeItem
-    from buildah_py.api.bake_files import BakeFile, BakeFiles
     from buildah_py.bake.overriding import Override
     from buildah_py.bake.resolving import Baked
+    from buildah_py.baking.bake import Bake, BakeItem
+    from buildah_py.baking.files import BakeFile, BakeFiles
     from buildah_py.cli.arguments import Parser
     from buildah_py.cli.bake_requests import TargetRequest
     from buildah_py.progress.events import Event
@@ -155,8 +155,8 @@ def _read(args: argparse.Namespace, url: str) -> BakeFile:
     from contextlib import ExitStack
     from functools import cache
 
-    from buildah_py.api.bake_files import read_bake
     from buildah_py.api.state import open_store
+    from buildah_py.baking.files import read_bake
     from buildah_py.sources.reach import Reach
 
     with ExitStack() as stack:
@@ -165,7 +165,7 @@ def _read(args: argparse.Namespace, url: str) -> BakeFile:
 
 
 def _files(args: argparse.Namespace, url: str) -> BakeFiles:
-    from buildah_py.api.bake_files import BakeFiles, named_files
+    from buildah_py.baking.files import BakeFiles, named_files
 
     variables = key_values(args.var, "--var", dict(os.environ))
     return BakeFiles(named_files(args.file, os.environ), url, variables)
@@ -216,7 +216,7 @@ def _list(what: str, file: BakeFile) -> int:
 
 
 def _requests(args: argparse.Namespace, file: BakeFile, baked: Baked) -> _Work:
-    from buildah_py.api.bake import image_of
+    from buildah_py.baking.bake import image_of
     from buildah_py.cli.bake_requests import request_of
 
     images = {name: image_of(name) for name in baked.targets}
@@ -255,7 +255,7 @@ def _keep(answers: dict[str, Any], name: str, value: dict[str, Any]) -> None:
 
 
 def _build(args: argparse.Namespace, work: _Work, mode: str) -> int:
-    from buildah_py.api.bake import bake
+    from buildah_py.baking.bake import bake
     from buildah_py.cli import outputs
     from buildah_py.cli.build import tell_last_event
     from buildah_py.progress.choose import renderer
@@ -310,8 +310,8 @@ def _notes(given: dict[str, tuple[str, ...]]) -> list[str]:
 
 def _items(work: _Work) -> list[BakeItem]:
     """Put targets in the order in which they are built."""
-    from buildah_py.api.bake import BakeItem
     from buildah_py.bake.resolving import TARGET, build_order
+    from buildah_py.baking.bake import BakeItem
     from buildah_py.cli.bake_requests import fault
 
     targets = work.baked.targets
@@ -333,15 +333,15 @@ def _items(work: _Work) -> list[BakeItem]:
 
 def _changed(args: argparse.Namespace, work: _Work, items: list[BakeItem]) -> list[BakeItem]:
     """Leave the targets that have changed since a commit, and those that these need."""
-    from buildah_py.api.bake_changes import changed_since, tree_of
     from buildah_py.bake.resolving import resolve
+    from buildah_py.baking.changes import changed_since, tree_of
 
     if work.file.home.url:
         raise UsageError("--changed-since compares with a commit of this directory's repository", hint="leave URL out")
     with tree_of(args.changed_since) as directory:
         before: list[BakeItem] = []
         try:
-            from buildah_py.api.bake_files import read_bake
+            from buildah_py.baking.files import read_bake
             from buildah_py.sources.reach import NOWHERE
 
             asked = _files(args, "")._replace(directory=directory)

@@ -8,16 +8,16 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Final
 
-from buildah_py.api import builders
 from buildah_py.cli import registry
 from buildah_py.cli.arguments import Parser
 from buildah_py.cli.printing import say, say_exactly, warn
+from buildah_py.docker import builders
 from buildah_py.errors import UsageError
 
 if TYPE_CHECKING:
     import argparse
 
-    from buildah_py.api.builders import Builder
+    from buildah_py.docker.builders import Builder
 
 _NO_EFFECT: Final = (
     ("--append", "", "there is one node, this machine"),
@@ -246,7 +246,7 @@ def _rm(args: argparse.Namespace) -> int:
 
 
 def _version(_args: argparse.Namespace) -> int:
-    from buildah_py.api.docker_plugin import VERSION
+    from buildah_py.docker.plugin import VERSION
     from buildah_py.version import __version__
 
     say(f"github.com/docker/buildx {VERSION} pybuild-{__version__}")

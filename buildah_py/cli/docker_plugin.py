@@ -33,8 +33,8 @@ def settle(args: argparse.Namespace) -> list[str]:
     That is the engine's store, unless it is asked for elsewhere only, or the builder is one by another driver. Raises
     UsageError, NotFound for a builder or a context that is not known.
     """
-    from buildah_py.api.builders import DOCKER, find_builder
-    from buildah_py.api.docker_context import engine_address
+    from buildah_py.docker.builders import DOCKER, find_builder
+    from buildah_py.docker.context import engine_address
     from buildah_py.image.numbers import boolean
 
     args.notes = [text for text in getattr(args, "notes", ()) if not text.startswith("--builder=")]

@@ -26,7 +26,7 @@ def configure_plugin(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Put the plug-in into docker's folder."""
-    from buildah_py.api.docker_plugin import install
+    from buildah_py.docker.plugin import install
 
     done = install(os.environ, system=args.system)
     say(f"{done.path}: `docker build`, `docker buildx` and `docker compose build` are pybuild's now")

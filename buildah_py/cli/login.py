@@ -28,7 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Log in."""
-    from buildah_py.api.login import log_in, user_of
+    from buildah_py.commands.login import log_in, user_of
 
     options = registry.read(args)
     if args.get_login:

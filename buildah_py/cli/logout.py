@@ -23,7 +23,7 @@ def run(args: argparse.Namespace) -> int:
     """Log out."""
     import os
 
-    from buildah_py.api.login import log_out, log_out_everywhere
+    from buildah_py.commands.login import log_out, log_out_everywhere
     from buildah_py.registry import RegistryOptions
 
     options = RegistryOptions.from_environment(os.environ, authfile=args.authfile)

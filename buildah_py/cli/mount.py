@@ -18,8 +18,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Mount an image read-only; print where."""
-    from buildah_py.api.mount import mount_image
     from buildah_py.cli.stores import open_store
+    from buildah_py.commands.mount import mount_image
 
     with open_store() as store:
         say(mount_image(store, args.name, args.directory))

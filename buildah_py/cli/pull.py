@@ -26,8 +26,8 @@ def configure(parser: Parser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Get images with all their layers; prints their ids."""
-    from buildah_py.api.pull import pull
     from buildah_py.cli.stores import open_store
+    from buildah_py.commands.pull import pull
     from buildah_py.transfer.provider import Registries
 
     def tell(text: str) -> None:

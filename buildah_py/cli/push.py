@@ -39,9 +39,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Push an image; its digest goes to the standard output."""
-    from buildah_py.api.push import PushRequest, name_in_registry, push_stored
     from buildah_py.cli.outputs import write_whole
     from buildah_py.cli.stores import open_store
+    from buildah_py.commands.push import PushRequest, name_in_registry, push_stored
     from buildah_py.progress.choose import renderer
     from buildah_py.transfer.provider import Registries
 

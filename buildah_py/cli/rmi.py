@@ -18,8 +18,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Remove names and images; layers stay as cache until `pybuild prune`."""
-    from buildah_py.api.images import remove_image
     from buildah_py.cli.stores import open_store
+    from buildah_py.commands.images import remove_image
 
     with open_store() as store:
         for name in args.name:

@@ -16,8 +16,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Give an image further names."""
-    from buildah_py.api.images import tag_image
     from buildah_py.cli.stores import open_store
+    from buildah_py.commands.images import tag_image
 
     with open_store() as store:
         tag_image(store, args.image, args.names)

@@ -15,8 +15,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Take mounted images away."""
-    from buildah_py.api.mount import umount_image
     from buildah_py.cli.stores import open_store
+    from buildah_py.commands.mount import umount_image
 
     with open_store() as store:
         for directory in args.directory:

@@ -19,7 +19,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Take the plug-in out of docker's folder."""
-    from buildah_py.api.docker_plugin import uninstall
+    from buildah_py.docker.plugin import uninstall
 
     done = uninstall(os.environ, system=args.system)
     say(f"{done.path} is what it was before" if done.before else f"removed {done.path}")

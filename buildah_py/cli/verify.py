@@ -33,8 +33,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Build an image again without the cache; 0 where the same came of it, 1 where something differs."""
-    from buildah_py.api.verify import verify
     from buildah_py.cli.diff import show_differences
+    from buildah_py.commands.verify import verify
     from buildah_py.progress.choose import renderer
 
     with renderer(args.progress, err=sys.stderr, out=sys.stderr, env=os.environ) as sink:

@@ -37,7 +37,7 @@ def configure(parser: Parser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Tell; 0, whatever would hit or miss."""
-    from buildah_py.api.why import select, why
+    from buildah_py.commands.why import select, why
 
     step, args.context = _words(args.words)
     report = select(why(building.read_request(args), against=args.against or "", fetch=args.fetch), step)

@@ -133,7 +133,7 @@ def why(
     file that `record` of another build wrote. Raises what planning a build raises, and CacheError for a file that is
     not a record.
     """
-    from buildah_py.api.why import select
+    from buildah_py.commands.why import select
 
     request = _request(
         context,
@@ -235,8 +235,8 @@ def images(name: str | None = None, *, root: str | None = None) -> list[ListedIm
 
 def remove(name: str, *, force: bool = False, root: str | None = None) -> list[str]:
     """Take a name away, and the image with its last one; what was done, a line each. Raises NotFound, UsageError."""
-    from buildah_py.api.images import remove_image
     from buildah_py.api.state import open_store
+    from buildah_py.commands.images import remove_image
 
     with open_store(environ_of(root)) as store:
         return remove_image(store, name, force=force)
@@ -280,14 +280,14 @@ def _request(
 
 
 def _why(request: tuple[BuildRequest, str], _on_event: OnEvent) -> Report:
-    from buildah_py.api.why import why as explain
+    from buildah_py.commands.why import why as explain
 
     return explain(request[0], against=request[1])
 
 
 def _pull(request: tuple[str, str, bool, Mapping[str, str]], on_event: OnEvent) -> list[str]:
-    from buildah_py.api.pull import pull as get
     from buildah_py.api.state import open_store
+    from buildah_py.commands.pull import pull as get
     from buildah_py.meter import Listening
     from buildah_py.progress.events import Note
     from buildah_py.transfer.provider import Registries
@@ -303,8 +303,8 @@ def _pull(request: tuple[str, str, bool, Mapping[str, str]], on_event: OnEvent) 
 
 
 def _push(request: tuple[str, str, bool, str | None, Mapping[str, str]], on_event: OnEvent) -> str:
-    from buildah_py.api.push import PushRequest, push_stored
     from buildah_py.api.state import open_store
+    from buildah_py.commands.push import PushRequest, push_stored
     from buildah_py.meter import Listening
     from buildah_py.registry import RegistryOptions
     from buildah_py.transfer.provider import Registries

@@ -169,7 +169,7 @@ def image_history(request: Request) -> None:
 
 def image_tag(request: Request) -> None:
     """Give an image another name."""
-    from buildah_py.api.images import tag_image
+    from buildah_py.commands.images import tag_image
 
     repository, tag = request.one("repo"), request.one("tag")
     if not repository:

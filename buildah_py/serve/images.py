@@ -103,7 +103,7 @@ def history(store: Store, name: str) -> list[dict[str, Any]]:
 
 def remove(store: Store, name: str, *, force: bool) -> list[dict[str, str]]:
     """Remove a name, or an image; what was done."""
-    from buildah_py.api.images import remove_image
+    from buildah_py.commands.images import remove_image
 
     lines = (line.partition(" ") for line in remove_image(store, name, force=force))
     return [{"Untagged" if word == "untagged" else "Deleted": what} for word, _, what in lines]

@@ -17,8 +17,8 @@ from buildah_py.api.build import build
 from buildah_py.api.container import ContainerOptions
 from buildah_py.api.request import BuildRequest
 from buildah_py.api.reuse import ReuseOptions
-from buildah_py.api.why import why
 from buildah_py.cache.keys import canonical_json
+from buildah_py.commands.why import why
 from buildah_py.errors import CacheError, StepFailed
 from buildah_py.progress import events
 from buildah_py.sandbox.spec import ResourceLimits

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from buildah_py.api.pull import pull
-from buildah_py.api.push import PushRequest, push_stored
+from buildah_py.commands.pull import pull
+from buildah_py.commands.push import PushRequest, push_stored
 from buildah_py.meter import Listening
 from buildah_py.progress.waiting import Bars, SparseLines
 from buildah_py.registry import RegistryOptions

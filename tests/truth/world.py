@@ -18,10 +18,10 @@ from unittest import mock
 from buildah_py.api import build as build_api
 from buildah_py.api import opening
 from buildah_py.api.build import build
-from buildah_py.api.images import remove_image
 from buildah_py.api.output_options import OutputOptions
 from buildah_py.api.request import BuildRequest, BuildResult
 from buildah_py.api.reuse import ReuseOptions
+from buildah_py.commands.images import remove_image
 from buildah_py.errors import BuildFileError, Interrupted, NotFound, PybuildError, SourceError, StepFailed
 from buildah_py.frozen import replace
 from buildah_py.layers.entry import SECOND

@@ -8,7 +8,7 @@ import re
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from buildah_py.api.docker_context import contexts, docker_directory
+from buildah_py.docker.context import contexts, docker_directory
 from buildah_py.errors import NotFound, OutputError, UsageError
 
 if TYPE_CHECKING:

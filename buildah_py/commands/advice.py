@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from buildah_py.api.opening import open_build
-from buildah_py.api.why import plan_unexecuted, record_finder
 from buildah_py.cache.observations import unpack
+from buildah_py.commands.why import plan_unexecuted, record_finder
 from buildah_py.engine.dry_run import DryRun, LayersStay
 from buildah_py.errors import CacheError, NotFound, PybuildError
 from buildah_py.explain.advice import Advice, Copied, Ran, advise

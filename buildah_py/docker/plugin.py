@@ -11,7 +11,7 @@ import shlex
 import stat
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from buildah_py.api.docker_context import docker_directory
+from buildah_py.docker.context import docker_directory
 from buildah_py.errors import NotFound, OutputError
 from buildah_py.linux.interpreter import command
 from buildah_py.version import __version__

@@ -1,0 +1,1 @@
+"""Building the targets of bake files together, after bake/ has read them."""
