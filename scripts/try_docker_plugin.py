@@ -336,20 +336,25 @@ add(
 BAKE = """cat >docker-bake.hcl <<'END'
 variable "WHO" { default = "bake" }
 group "default" { targets = ["one", "two"] }
-target "one" { tags = ["one"], args = { WHO = WHO } }
-target "two" { inherits = ["one"], target = "test", tags = ["two"] }
+target "one" {
+  tags = ["one"]
+  args = { WHO = WHO }
+}
+target "two" {
+  inherits = ["one"]
+  target = "test"
+  tags = ["two"]
+}
 END
 """  # fmt: skip
 add(
     "bake",
-    BAKE.replace("], ", "]\n  ").replace("], args", "]\n args")
-    + "docker buildx bake; same \"$(run one)\" 'hello bake'; run two ls /tested",
+    BAKE + "docker buildx bake; same \"$(run one)\" 'hello bake'; run two ls /tested",
     "bake",
 )
 add(
     "bake-set",
-    BAKE.replace("], ", "]\n  ")
-    + "WHO=v docker buildx bake --set one.args.WHO=set one; same \"$(run one)\" 'hello set'",
+    BAKE + "WHO=v docker buildx bake --set one.args.WHO=set one; same \"$(run one)\" 'hello set'",
     "bake",
 )
 

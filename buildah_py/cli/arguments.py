@@ -23,7 +23,11 @@ class _Once(argparse.Action):
     ) -> None:
         assert isinstance(parser, Parser)
         if option_string is not None and parser.given.setdefault(self.dest, values) != values:
-            raise UsageError(f"{option_string} is given twice, with different values", hint="leave one of them out")
+            from buildah_py.cli.docker_plugin import MARK
+
+            if MARK not in os.environ:  # to docker's command line the last one counts, and Compose makes use of that
+                raise UsageError(f"{option_string} is given twice, with different values", hint="leave one of them out")
+            parser.given[self.dest] = values
         setattr(namespace, self.dest, values)
 
 
