@@ -155,12 +155,12 @@ def _read(args: argparse.Namespace, url: str) -> BakeFile:
     from contextlib import ExitStack
     from functools import cache
 
-    from buildah_py.api.state import open_store
     from buildah_py.baking.files import read_bake
+    from buildah_py.cli.stores import open_store
     from buildah_py.sources.reach import Reach
 
     with ExitStack() as stack:
-        store = cache(lambda: stack.enter_context(open_store(os.environ, tell=complain)))
+        store = cache(lambda: stack.enter_context(open_store()))
         return read_bake(_files(args, url), os.environ, store, Reach(tell=complain))
 
 
