@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from buildah_py.errors import Interrupted
+from buildah_py.errors import Interrupted, SandboxError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -106,7 +106,8 @@ class Containers:
             yield
         except BaseException:
             container.kill()
-            container.wait()
+            with suppress(SandboxError):  # what ended it says more
+                container.wait()
             raise
         finally:
             with self._lock:

@@ -48,12 +48,12 @@ def _clip(item: Any) -> Any:
 def receive(channel: _socket.socket) -> tuple[Any, list[int]]:
     """Receive one message and the descriptors that came with it; None when the other end is closed."""
     descriptors = array.array("i")
+    room = _socket.CMSG_SPACE(_MOST_DESCRIPTORS * descriptors.itemsize)
     try:
-        message, extra, _, _ = channel.recvmsg(
-            _SIZE, _socket.CMSG_SPACE(_MOST_DESCRIPTORS * descriptors.itemsize), _socket.MSG_CMSG_CLOEXEC
-        )
+        message, extra, _, _ = channel.recvmsg(_SIZE, room, _socket.MSG_CMSG_CLOEXEC)
     except ConnectionResetError:
-        return None, []
+        # The other end was closed before it read what we sent. That is told once, and before what it sent itself.
+        message, extra, _, _ = channel.recvmsg(_SIZE, room, _socket.MSG_CMSG_CLOEXEC)
     for level, kind, data in extra:
         if level == _socket.SOL_SOCKET and kind == _socket.SCM_RIGHTS:
             descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
