@@ -45,6 +45,7 @@ class Sandbox:
         tool, self._no_network = user_network_tool(path) if self._unprivileged else ("", "")
         self.networks = Networks(tuple(servers()), directory, tool=tool or (NO_TOOL if self._unprivileged else ""))
         self._single_id = has_single_id()
+        self._path = path
 
     def __enter__(self) -> Self:
         return self
@@ -129,6 +130,8 @@ class Sandbox:
                 "id_maps": description["id_maps"] if container.uid_map else None,
                 "unprivileged": self._unprivileged,
                 "observed": observed is not None,
+                "upper": container.upper,
+                "path": self._path,
             }
             reports = [observed.report] if observed else []
             descriptors = [*([lease.descriptor] if lease else []), *reports, *descriptors]
@@ -138,7 +141,7 @@ class Sandbox:
             raise
         reusable = not plan.changes_network(description)
         debug.log("container: started")
-        return Container(number, ours, done, warnings)
+        return Container(number, ours, done, warnings, container.upper)
 
     def join_container(
         self, running: Container, container: ContainerSpec, *, stdin: int = 0, stdout: int = 1, stderr: int = 2

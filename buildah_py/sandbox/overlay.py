@@ -9,8 +9,11 @@ from buildah_py.linux import mounts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from buildah_py.sandbox.copied_root import Looks
     from buildah_py.sandbox.root import Root
 
+COPIED = "copied"
+"""What a copy is called in a container's working directory."""
 _MOST_LAYERS = 480
 """The kernel takes 500."""
 
@@ -71,6 +74,25 @@ def overlay(lowers: tuple[str, ...], upper: str, work: str, root: Root, anchor: 
             os.close(part)
         for _ in range(attached):
             mounts.umount2(anchor, mounts.MNT_DETACH)
+
+
+def copied_overlay(lowers: tuple[str, ...], work: str, root: Root, anchor: str) -> tuple[int, str, Looks]:
+    """Copy layers, top-most first, into the directory `work`, and mount that: for places that take no upper directory.
+
+    Gives a descriptor of the mount, where the copy lies, and how all of it looks.
+    """
+    from buildah_py.sandbox.copied_root import copy_root
+
+    merged = overlay(lowers, "", "", root, anchor)
+    place = f"{work}/{COPIED}"
+    try:
+        looks = copy_root(merged, place, lowers)
+    finally:
+        os.close(merged)
+    mount = mounts.open_tree(mounts.AT_FDCWD, place)
+    attributes = 0 if root.devices else mounts.MOUNT_ATTR_NODEV
+    mounts.mount_setattr(mount, "", attributes, propagation=mounts.MS_PRIVATE)
+    return mount, place, looks
 
 
 def _classic_overlay(

@@ -24,16 +24,19 @@ class Root:
     __slots__ = (
         "_files",
         "_scratch",
+        "bound_proc",
         "descriptor",
         "descriptors",
         "devices",
         "id_maps",
+        "nested",
         "null",
         "scratch",
         "slots",
         "terminal",
         "unprivileged",
         "user_namespace",
+        "writable",
     )
 
     def __init__(
@@ -45,8 +48,13 @@ class Root:
         devices: bool,
         user_namespace: int = -1,
         id_maps: tuple[Ranges, Ranges] = ((), ()),
+        nested: str = "never",
+        writable: str = "overlay",
     ) -> None:
         self.descriptor = -1
+        self.nested = nested  # whether we do with the /proc that there is: never, refused (where a new one is), always
+        self.writable = writable  # see `writable.py`
+        self.bound_proc = False  # whether that was so
         self.descriptors = descriptors
         self.null = -1  # the null device, opened before a build file's mounts were there
         self.terminal: tuple[int, int] | None = None  # master and slave of a new one, likewise

@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     import _socket
     from collections.abc import Callable
 
+OVERLAY_HINT = "a volume of the container around us for that directory would help (an emptyDir of the pod)"
+BOUND_PROC = (
+    "no container can have a /proc of its own here, as parts of the one that there is are covered: steps see that, "
+    "read-only, without what runs now, and are in a user namespace each; `procMount: Unmasked` of a pod allows more"
+)
 _SIGKILL = 9
 _TRIES = 10
 _WORDS = 4096
@@ -33,11 +38,17 @@ _OF_MACHINE = {errno.EPERM, errno.ENOSYS, errno.ENODEV, errno.EINVAL, errno.ENOS
 class Container:
     """A container that was started. `terminal` is the master of its pty (close it after use), -1 without.
 
-    `number` is its name for the helper; `namespaces` are descriptors of a joinable one's, until it is gone.
+    `number` is its name for the helper, `upper` where what it changes is kept;
+    `namespaces` are descriptors of a joinable one's, until it is gone.
     """
 
-    def __init__(self, number: int, channel: _socket.socket, done: Callable[[], None], warnings: list[str]) -> None:
+    def __init__(
+        self, number: int, channel: _socket.socket, done: Callable[[], None], warnings: list[str], upper: str = ""
+    ) -> None:
         self.number = number
+        self._upper = upper
+        self._writable = "overlay"
+        self._copied: tuple[str, str, int] | None = None
         self.namespaces: tuple[int, ...] = ()
         self._early: list[tuple[Any, list[int]]] = []
         self._channel = channel
@@ -125,6 +136,12 @@ class Container:
                 self.unobserved = True
             elif kind == "root":
                 (self._root,) = descriptors
+            elif kind == "writable":
+                self._note_writable(*message[1:])
+            elif kind == "copied":
+                self._copied = message[1], message[2], descriptors[0]
+            elif kind == "bound /proc":
+                self.warnings.append(BOUND_PROC)
             elif kind == "namespaces":
                 self.namespaces += tuple(descriptors)
             else:
@@ -156,11 +173,40 @@ class Container:
                 if error:
                     raise error
                 result = result or _killed(event[1])
-                if seal and result.status == 0:
+                if seal and result.status == 0 and self._root != -1:
                     _seal(self._root)
+                self._collect()
                 if event[3]:
                     self.warnings.append("a process was ended: the container's limit of memory was reached (--memory)")
                 return replace(result, peak_memory=event[2], out_of_memory=bool(event[3]))
+
+    def _note_writable(self, kind: str, why: str, lacking: str) -> None:
+        """Say that the root is no overlay of the kernel's."""
+        self._writable = kind
+        if kind == "fuse":
+            how = "their roots are made writable by fuse-overlayfs, which is slower"
+        else:
+            how = f"each RUN works on a copy of all its files, as {lacking}"
+        where = "no overlay can be written to where the state directory lies"
+        self.warnings.append(f"{where} ({why}): {how}; {OVERLAY_HINT}")
+
+    def _collect(self) -> None:
+        """Have the upper directory hold what the command has changed, where it was not an overlay's."""
+        from buildah_py.linux.identity import in_user_namespace
+
+        if self._writable == "fuse" and self._root != -1:
+            from buildah_py.sandbox.uppers import translate
+
+            translate(self._upper, userxattr=in_user_namespace())
+        elif self._copied is not None:
+            from buildah_py.sandbox.uppers import collect_changes
+
+            place, upper, memory = self._copied
+            with open(memory, "rb") as file:
+                file.seek(0)
+                looks = wire.unpack(file.read())
+            self._copied = None
+            collect_changes(place, looks, upper, userxattr=in_user_namespace())
 
     def _close(self) -> None:
         with self._lock:
