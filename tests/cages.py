@@ -3,9 +3,9 @@
     python tests/cages.py CAGE [--through DIR]... -- COMMAND...
 
 executes a command in one; `--through` names directories that are the machine's own in there. The rest of the file
-system can be written to, and is forgotten. What the cages are like follows the defaults of docker, containerd and CRI-O,
-and Kubernetes' pod security standards. They are for tests, and hold nobody who wants to get out. Needs root, and x86-64
-or arm64.
+system can be written to, and is forgotten. What the cages are like follows the defaults of docker, containerd and
+CRI-O, and Kubernetes' pod security standards. They are for tests, and hold nobody who wants to get out. Needs root, and
+x86-64 or arm64.
 """
 
 from __future__ import annotations

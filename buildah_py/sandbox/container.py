@@ -239,10 +239,9 @@ def _writable_root(
     init: str = container["init"]
     if container["writable"] == writable.OVERLAY:
         return overlay((init, *lowers), container["upper"], container["work"], root, anchor=init)
-    attributes = 0 if root.devices else mounts.MOUNT_ATTR_NODEV
     if container["writable"] == writable.FUSE:
         device, told = ends
-        mount = fuse.mount(device, attributes)
+        mount = fuse.mount(device, root.attributes)
         os.close(device)
         os.close(told)
         return mount

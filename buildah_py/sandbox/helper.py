@@ -227,7 +227,8 @@ class Helper:
             if join is None:
                 kind, server = self._writable(channel, request, descriptors)
         except OSError as error:
-            wire.send(channel, ("error", "trying what makes a root writable", error.strerror, error.errno or 0))
+            where = f": {error.filename}" if error.filename else ""
+            wire.send(channel, ("error", writable.TRYING, f"{error.strerror}{where}", error.errno or 0))
             channel.close()
             self._remove(group)
             return
@@ -289,6 +290,8 @@ class Helper:
         why = self._trials.refusal(request["upper"], unprivileged=unprivileged)
         if not why:
             return writable.OVERLAY, None
+        if request["full"]:
+            raise OSError(errno.EINVAL, f"no overlay can be written to there ({why})", request["upper"])
         program = writable.find_program(request["path"])
         server, lacking = None, f"{writable.PROGRAM} is not installed"
         if program:

@@ -32,7 +32,7 @@ def overlay(lowers: tuple[str, ...], upper: str, work: str, root: Root, anchor: 
         starts = range(direct, len(lowers), _MOST_LAYERS)
         parts += [overlay(lowers[start : start + _MOST_LAYERS], "", "", root, anchor) for start in starts]
         lowers = lowers[:direct]
-    attributes = 0 if root.devices else mounts.MOUNT_ATTR_NODEV
+    attributes = root.attributes
     if not upper and len(lowers) == 1:
         mount = mounts.open_tree(mounts.AT_FDCWD, lowers[0])
         mounts.mount_setattr(mount, "", attributes | mounts.MOUNT_ATTR_RDONLY)
@@ -90,8 +90,7 @@ def copied_overlay(lowers: tuple[str, ...], work: str, root: Root, anchor: str) 
     finally:
         os.close(merged)
     mount = mounts.open_tree(mounts.AT_FDCWD, place)
-    attributes = 0 if root.devices else mounts.MOUNT_ATTR_NODEV
-    mounts.mount_setattr(mount, "", attributes, propagation=mounts.MS_PRIVATE)
+    mounts.mount_setattr(mount, "", root.attributes, propagation=mounts.MS_PRIVATE)
     return mount, place, looks
 
 

@@ -67,6 +67,11 @@ class Root:
         self._scratch = -1
         self._files = 0
 
+    @property
+    def attributes(self) -> int:
+        """Attributes of the mounts of what a step can make device nodes in."""
+        return 0 if self.devices else mounts.MOUNT_ATTR_NODEV
+
     def lower(self, layer: str | int) -> str:
         """Give the directory of a layer, which may be named by the number of its slot."""
         return layer if isinstance(layer, str) else self.slots[layer]

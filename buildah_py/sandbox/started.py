@@ -23,11 +23,8 @@ if TYPE_CHECKING:
     import _socket
     from collections.abc import Callable
 
-OVERLAY_HINT = "a volume of the container around us for that directory would help (an emptyDir of the pod)"
-BOUND_PROC = (
-    "no container can have a /proc of its own here, as parts of the one that there is are covered: steps see that, "
-    "read-only, without what runs now, and are in a user namespace each; `procMount: Unmasked` of a pod allows more"
-)
+    from buildah_py.sandbox.place import Shortfall
+
 _SIGKILL = 9
 _TRIES = 10
 _WORDS = 4096
@@ -43,10 +40,17 @@ class Container:
     """
 
     def __init__(
-        self, number: int, channel: _socket.socket, done: Callable[[], None], warnings: list[str], upper: str = ""
+        self,
+        number: int,
+        channel: _socket.socket,
+        done: Callable[[], None],
+        warnings: list[str],
+        upper: str = "",
+        isolation: str = "container",
     ) -> None:
         self.number = number
         self._upper = upper
+        self._isolation = isolation
         self._writable = "overlay"
         self._copied: tuple[str, str, int] | None = None
         self.namespaces: tuple[int, ...] = ()
@@ -61,6 +65,8 @@ class Container:
         """Whether the process that observed it has ended before it, so that files were missing; known after `wait`."""
         self.warnings = warnings
         """Things that this machine could not do for the container; complete after `wait`."""
+        self.shortfalls: list[Shortfall] = []
+        """What of them makes this less than full isolation."""
 
     def signal(self, number: int) -> None:
         """Send a signal to the command; after its end nothing happens."""
@@ -83,7 +89,7 @@ class Container:
             self.terminal = descriptors[0]
             return self.terminal
         self._close()
-        raise _refusal(message)
+        raise _refusal(message, self._isolation)
 
     def wait(self, *, seal: bool = False) -> ExitStatus:
         """Wait until the container is gone with all its processes; later calls give the same again.
@@ -114,7 +120,7 @@ class Container:
         if message is None or message[0] != "executing":
             self._early.append((message, descriptors))
             if message is not None and message[0] == "error":
-                raise _refusal(message)
+                raise _refusal(message, self._isolation)
             return 0, ""
         with open(descriptors[0], "rb") as pipe:
             failure = pipe.read(_WORDS)
@@ -122,7 +128,7 @@ class Container:
         if not failure and select.select([self._channel], [], [], 0)[0]:
             self._early.append(self._receive())
             if self._early[-1][0] is not None and self._early[-1][0][0] == "error":
-                raise _refusal(self._early[-1][0])
+                raise _refusal(self._early[-1][0], self._isolation)
         return (failure[0], failure[1:].decode(errors="backslashreplace")) if failure else (0, "")
 
     def _receive(self) -> tuple[Any, list[int]]:
@@ -137,11 +143,16 @@ class Container:
             elif kind == "root":
                 (self._root,) = descriptors
             elif kind == "writable":
-                self._note_writable(*message[1:])
+                from buildah_py.sandbox.place import no_overlay
+
+                self._writable = message[1]
+                self._lacks(no_overlay(*message[1:]))
             elif kind == "copied":
                 self._copied = message[1], message[2], descriptors[0]
             elif kind == "bound /proc":
-                self.warnings.append(BOUND_PROC)
+                from buildah_py.sandbox.place import BOUND_PROC, FORCED_PROC
+
+                self._lacks(FORCED_PROC if self._isolation == "nested" else BOUND_PROC)
             elif kind == "namespaces":
                 self.namespaces += tuple(descriptors)
             else:
@@ -158,7 +169,7 @@ class Container:
                 self._close()
                 raise error or SandboxError("the process that runs containers has ended unexpectedly")
             if event[0] == "error":
-                error = error or _refusal(event)
+                error = error or _refusal(event, self._isolation)
             elif event[0] == "exit":
                 result = ExitStatus(
                     status=event[1],
@@ -180,15 +191,9 @@ class Container:
                     self.warnings.append("a process was ended: the container's limit of memory was reached (--memory)")
                 return replace(result, peak_memory=event[2], out_of_memory=bool(event[3]))
 
-    def _note_writable(self, kind: str, why: str, lacking: str) -> None:
-        """Say that the root is no overlay of the kernel's."""
-        self._writable = kind
-        if kind == "fuse":
-            how = "their roots are made writable by fuse-overlayfs, which is slower"
-        else:
-            how = f"each RUN works on a copy of all its files, as {lacking}"
-        where = "no overlay can be written to where the state directory lies"
-        self.warnings.append(f"{where} ({why}): {how}; {OVERLAY_HINT}")
+    def _lacks(self, shortfall: Shortfall) -> None:
+        self.shortfalls.append(shortfall)
+        self.warnings.append(str(shortfall))
 
     def _collect(self) -> None:
         """Have the upper directory hold what the command has changed, where it was not an overlay's."""
@@ -240,12 +245,15 @@ def _killed(status: int) -> ExitStatus:
     return ExitStatus(status=code, signal=number, user_seconds=0, system_seconds=0, max_rss=0)
 
 
-def _refusal(event: tuple[Any, ...] | None) -> SandboxError:
+def _refusal(event: tuple[Any, ...] | None, isolation: str = "container") -> SandboxError:
     if event is None or event[0] != "error":
         return SandboxError("the container ended before it was made")
+    from buildah_py.sandbox import place
+
     _, what, why, number = event
     hint = "`pybuild doctor` tells what this machine allows" if number in _OF_MACHINE else ""
-    if what == "setting limits" and number in (errno.EACCES, errno.EPERM, errno.EROFS):
+    hint = place.hint(what, number, isolation) or hint
+    if what == "setting limits" and number in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT):
         hint = "leave limits out, run as root, or in a scope: systemd-run --user --scope -p Delegate=yes pybuild …"
     if number in (errno.ENOSPC, errno.EDQUOT) and "process" not in what:  # which is how full tables of these are told
         hint = "`pybuild prune` frees space"

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 OVERLAY, FUSE, COPY = "overlay", "fuse", "copy"
 PROGRAM = "fuse-overlayfs"
+TRYING = "trying what makes a root writable"
 _REFUSED = {errno.EINVAL, errno.EPERM, errno.EACCES, errno.ENODEV, errno.EOPNOTSUPP}
 
 
