@@ -230,7 +230,7 @@ wait %1; kill $later && echo ALIVE
 SIBLINGS = """\
 FROM busybox AS held
 RUN --mount=type=cache,target=/c while [ ! -e /c/looks ]; do sleep 0.02; done; HELD=$((1234+1)) sh -c \\
-    'read -r pid rest </proc/self/stat; echo $pid >/c/pid; while [ ! -e /c/done ]; do sleep 0.02; done'
+    'read -r pid rest </proc/self/stat; echo $pid >/c/pid; while [ ! -e /c/done ]; do sleep 0.02; done'; true
 FROM busybox AS looks
 RUN --mount=type=cache,target=/c touch /c/looks; while [ ! -s /c/pid ]; do sleep 0.02; done; pid=$(cat /c/pid); \\
     cat /proc/$pid/environ /proc/$pid/mem; cat /proc/$pid/comm; touch /c/done
