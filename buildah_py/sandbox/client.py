@@ -144,7 +144,7 @@ class Sandbox:
                 "id_maps": description["id_maps"] if container.uid_map else None,
                 "unprivileged": self._unprivileged,
                 "observed": observed is not None,
-                "upper": container.upper,
+                "root": (container.init, container.upper, container.work),
                 "path": self._path,
                 "full": container.isolation == "full",
             }

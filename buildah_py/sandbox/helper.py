@@ -287,17 +287,17 @@ class Helper:
         Raises OSError.
         """
         unprivileged: bool = request["unprivileged"]
-        why = self._trials.refusal(request["upper"], unprivileged=unprivileged)
+        why = self._trials.refusal(request["root"], unprivileged=unprivileged)
         if not why:
             return writable.OVERLAY, None
         if request["full"]:
-            raise OSError(errno.EINVAL, f"no overlay can be written to there ({why})", request["upper"])
+            raise OSError(errno.EINVAL, f"no overlay can be written to there ({why})", request["root"][1])
         program = writable.find_program(request["path"])
         server, lacking = None, f"{writable.PROGRAM} is not installed"
         if program:
             try:
                 server = writable.OverlayServer(
-                    program, request["upper"], descriptors[0], request["size"], unprivileged=unprivileged
+                    program, request["root"][1], descriptors[0], request["size"], unprivileged=unprivileged
                 )
             except OSError as error:
                 lacking = f"{error.filename or program}: {error.strerror}"

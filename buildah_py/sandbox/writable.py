@@ -1,7 +1,8 @@
 """What makes a container's root writable where the kernel refuses an overlay: fuse-overlayfs, else a copy.
 
 Overlayfs takes no upper directory on an overlay, which is what the root of a container around us is, nor on NFS and
-some others. Which of them a file system is, is found out by mounting one that nobody sees, once for each file system.
+some others. Unless a file system is one of the usual ones, that is found out by mounting an overlay that nobody sees,
+once for each file system.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 OVERLAY, FUSE, COPY = "overlay", "fuse", "copy"
 PROGRAM = "fuse-overlayfs"
 TRYING = "trying what makes a root writable"
+_FIT = {0xEF53, 0x58465342, 0x9123683E, 0x01021994}
+"""Kinds of file systems on which overlays lie everywhere, so that none is tried: ext4, xfs, btrfs, tmpfs; statfs(2)."""
 _REFUSED = {errno.EINVAL, errno.EPERM, errno.EACCES, errno.ENODEV, errno.EOPNOTSUPP}
 
 
@@ -30,35 +33,45 @@ class Trials:
     def __init__(self) -> None:
         self._refused: dict[int, str] = {}
 
-    def refusal(self, upper: str, *, unprivileged: bool) -> str:
-        """Say why no overlay can have its upper directory beside `upper`; "" where it can. Raises OSError."""
-        device = os.stat(upper).st_dev
+    def refusal(self, root: tuple[str, str, str], *, unprivileged: bool) -> str:
+        """Say why the kernel takes no overlay of these directories, "" where it does: see `refusal`. Raises OSError."""
+        if mounts.file_system_type(root[1]) in _FIT:
+            return ""
+        device = os.stat(root[1]).st_dev
         if device not in self._refused:
-            self._refused[device] = refusal(os.path.dirname(upper), unprivileged=unprivileged)
+            self._refused[device] = refusal(root, unprivileged=unprivileged)
         return self._refused[device]
 
 
-def refusal(directory: str, *, unprivileged: bool) -> str:
-    """Mount an overlay that nobody sees with an upper directory in `directory`; say what the kernel refused, "" if not.
+def refusal(root: tuple[str, str, str], *, unprivileged: bool) -> str:
+    """Mount an overlay that nobody sees; say what the kernel refused, "" if nothing.
 
-    Raises OSError where nothing can be made there.
+    Its lower, upper and working directory are empty and stay so. Raises OSError where nothing can be made in them.
     """
-    place = f"{directory}/trial-{os.getpid()}"
-    names = [f"{place}/{name}" for name in ("lower", "upper", "work")]
-    os.mkdir(place, 0o700)
+    lower, upper, work = root
     try:
-        for name in names:
-            os.mkdir(name)
-        try:
-            root = Root((), scratch=place, unprivileged=unprivileged, devices=False)
-            os.close(overlay((names[0],), names[1], names[2], root, anchor=names[0]))
-        except OSError as error:
-            if error.errno not in _REFUSED:
-                raise
-            return error.strerror or str(error)
-        return ""
+        asked = Root((), scratch=work, unprivileged=unprivileged, devices=False)
+        os.close(overlay((lower,), upper, work, asked, anchor=lower))
+    except OSError as error:
+        if error.errno not in _REFUSED:
+            raise
+        return error.strerror or str(error)
     finally:
-        _remove(place)
+        _empty(work)  # a volatile overlay leaves a mark there that keeps a second one out
+    return ""
+
+
+def _empty(directory: str) -> None:
+    with os.scandir(directory) as listing:
+        found = [(entry.path, entry.is_dir(follow_symlinks=False)) for entry in listing]
+    for path, is_directory in found:
+        if is_directory:
+            if not os.access(path, os.R_OK | os.X_OK):  # overlayfs gives its own no mode
+                os.chmod(path, 0o700)
+            _empty(path)
+            os.rmdir(path)
+        else:
+            os.unlink(path)
 
 
 def _numbers_are_unique(directory: str) -> bool:
@@ -70,19 +83,6 @@ def _numbers_are_unique(directory: str) -> bool:
     with open(f"{directory}/trial-{os.getpid()}", "xb") as file:
         os.unlink(file.name)
         return os.fstat(file.fileno()).st_dev == os.stat(directory).st_dev
-
-
-def _remove(directory: str) -> None:
-    with os.scandir(directory) as listing:
-        found = [(entry.path, entry.is_dir(follow_symlinks=False)) for entry in listing]
-    for path, is_directory in found:
-        if is_directory:
-            if not os.access(path, os.R_OK | os.X_OK):  # overlayfs gives its own no mode
-                os.chmod(path, 0o700)
-            _remove(path)
-        else:
-            os.unlink(path)
-    os.rmdir(directory)
 
 
 def find_program(path: str) -> str:

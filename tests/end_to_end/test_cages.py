@@ -97,7 +97,9 @@ def _fill(place: Path) -> Path:
         context.mkdir()
         (context / "Dockerfile").write_text(text)
         (context / "f").write_text("f\n")
-        (place / "s").write_text("secret")
+    shutil.copytree(CAGES.parents[1] / "examples" / "hello", place / "hello")
+    (place / "s").write_text("secret")
+    for name in ("whole", "single", "hello"):
         run(*options(place, name, "full"))
     return place
 
@@ -123,13 +125,14 @@ def test_the_image_is_that_of_full_isolation(work: Path, name: str) -> None:
     if name == "nested-fuse" and shutil.which("fuse-overlayfs") is None:
         pytest.skip("needs fuse-overlayfs")
     context = "single" if name == "nested-user" else "whole"
-    build = " ".join(options(work, context, name))
-    done = cage(name, f'"$0" load -i {work}/busybox.tar; "$0" {build}; "$0" fsck', work)
+    build, hello = (" ".join(options(work, one, name)) for one in (context, "hello"))
+    done = cage(name, f'"$0" load -i {work}/busybox.tar; "$0" {build}; "$0" {hello}; "$0" fsck', work)
     assert done.returncode == 0, done.stdout + done.stderr
     for text in SAYS[name]:
         assert text in done.stderr
     assert len(SAYS[name]) == sum(text in done.stderr for text in ("no overlay can be", "a /proc of its own"))
-    assert look(work / f"{context}-{name}.tar") == look(work / f"{context}-full.tar")
+    for one in (context, "hello"):
+        assert look(work / f"{one}-{name}.tar") == look(work / f"{one}-full.tar")
 
 
 @pytest.mark.parametrize("name", ["pod", "restricted"])
