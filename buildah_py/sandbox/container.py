@@ -107,7 +107,11 @@ def _run(
     served = container["writable"] == writable.FUSE
     lowers, root.slots, place = _observed(container, *((-1, -1) if served else ends))
     _prepare(operations, root, of_host=False)
-    who = _mount_all(container, lowers, root, operations, ends if served else (-1, -1), channel)
+    try:
+        who = _mount_all(container, lowers, root, operations, ends if served else (-1, -1), channel)
+    finally:
+        if root.copies:
+            tell(channel, ("copies", *root.copies))
     if place:
         mounts.umount2(place, mounts.MNT_DETACH)
     if root.bound_proc:

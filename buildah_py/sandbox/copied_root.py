@@ -46,6 +46,19 @@ def copy_root(merged: int, target: str, layers: Sequence[str]) -> Looks:
         copy.close()
 
 
+def copy_ahead(merged: int, upper: str) -> None:
+    """Copy into an upper directory what fuse-overlayfs would not copy as the kernel does when it is changed.
+
+    These are files with several names, of which it may change another one, and those that set ids of others than root,
+    which lose that. What is not changed then is left out of the layer by capturing it. Raises OSError.
+    """
+    copy = _Copy(merged, upper, ())
+    try:
+        copy.ahead()
+    finally:
+        copy.close()
+
+
 class _Copy:
     def __init__(self, merged: int, target: str, layers: Sequence[str]) -> None:
         self._source = Beneath(os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=merged))
@@ -74,6 +87,27 @@ class _Copy:
                 stack.append((inner, self._names(inner)))
         self._let_time_pass()
         return self._looks
+
+    def ahead(self) -> None:
+        made: set[str] = {""}
+        waiting = [""]
+        while waiting:
+            path = waiting.pop()
+            for name in self._names(path):
+                inner = f"{path}/{name}" if path else name
+                status = self._source.lstat(inner)
+                if stat.S_ISDIR(status.st_mode):
+                    waiting.append(inner)
+                elif stat.S_ISREG(status.st_mode) and _is_odd(status):
+                    parts = path.split("/")
+                    for directory in ("/".join(parts[:length]) for length in range(1, len(parts) + 1)):
+                        if directory not in made:
+                            made.add(directory)
+                            parent, last = self._target.parent(directory)
+                            os.mkdir(last, 0o700, dir_fd=parent)
+                    self._copy_file(inner, status.st_size)
+        for directory in sorted(made - {""}, reverse=True):
+            self._finish(directory, os.O_RDONLY | os.O_DIRECTORY)
 
     def _names(self, path: str) -> list[str]:
         directory = self._source.open(path, os.O_RDONLY | os.O_DIRECTORY)
@@ -164,6 +198,11 @@ class _Copy:
                 os.chmod(place, 0o700)
         finally:
             os.rmdir(place)
+
+
+def _is_odd(status: os.stat_result) -> bool:
+    sets_ids = status.st_mode & (stat.S_ISUID | stat.S_ISGID)
+    return status.st_nlink > 1 or bool(sets_ids and (status.st_uid or status.st_gid))
 
 
 def copy_bytes(source: int, target: int) -> None:

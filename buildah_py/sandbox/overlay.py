@@ -85,6 +85,7 @@ def copied_overlay(lowers: tuple[str, ...], work: str, root: Root, anchor: str) 
 
     merged = overlay(lowers, "", "", root, anchor)
     place = f"{work}/{COPIED}"
+    root.copies.append(place)
     try:
         looks = copy_root(merged, place, lowers)
     finally:

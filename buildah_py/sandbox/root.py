@@ -25,6 +25,7 @@ class Root:
         "_files",
         "_scratch",
         "bound_proc",
+        "copies",
         "descriptor",
         "descriptors",
         "devices",
@@ -54,6 +55,7 @@ class Root:
         self.descriptor = -1
         self.nested = nested  # whether we do with the /proc that there is: never, refused (where a new one is), always
         self.writable = writable  # see `writable.py`
+        self.copies: list[str] = []  # directories that hold copies of layers, to be removed in the end
         self.bound_proc = False  # whether that was so
         self.descriptors = descriptors
         self.null = -1  # the null device, opened before a build file's mounts were there

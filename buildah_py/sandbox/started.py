@@ -52,6 +52,7 @@ class Container:
         self._upper = upper
         self._isolation = isolation
         self._writable = "overlay"
+        self._copies: tuple[str, ...] = ()
         self._copied: tuple[str, str, int] | None = None
         self.namespaces: tuple[int, ...] = ()
         self._early: list[tuple[Any, list[int]]] = []
@@ -147,6 +148,8 @@ class Container:
 
                 self._writable = message[1]
                 self._lacks(no_overlay(*message[1:]))
+            elif kind == "copies":
+                self._copies = message[1:]
             elif kind == "copied":
                 self._copied = message[1], message[2], descriptors[0]
             elif kind == "bound /proc":
@@ -181,37 +184,57 @@ class Container:
             elif event[0] == "gone":
                 self._close()
                 debug.log("container: ended, %s", error.message if error else result or _killed(event[1]))
-                if error:
-                    raise error
-                result = result or _killed(event[1])
-                if seal and result.status == 0 and self._root != -1:
-                    _seal(self._root)
-                self._collect()
+                try:
+                    if error:
+                        raise error
+                    ended = result or _killed(event[1])
+                    if seal and ended.status == 0 and self._root != -1:
+                        _seal(self._root)
+                    if result is not None:
+                        self._collect()
+                finally:
+                    self._remove_copies()
                 if event[3]:
                     self.warnings.append("a process was ended: the container's limit of memory was reached (--memory)")
-                return replace(result, peak_memory=event[2], out_of_memory=bool(event[3]))
+                return replace(ended, peak_memory=event[2], out_of_memory=bool(event[3]))
 
     def _lacks(self, shortfall: Shortfall) -> None:
         self.shortfalls.append(shortfall)
         self.warnings.append(str(shortfall))
 
     def _collect(self) -> None:
-        """Have the upper directory hold what the command has changed, where it was not an overlay's."""
+        """Have the upper directory hold what the command has changed, where it was not an overlay's.
+
+        Raises SandboxError where that cannot be kept.
+        """
+        if self._writable == "overlay":
+            return
         from buildah_py.linux.identity import in_user_namespace
+        from buildah_py.sandbox.uppers import collect_changes, translate
 
-        if self._writable == "fuse" and self._root != -1:
-            from buildah_py.sandbox.uppers import translate
-
-            translate(self._upper, userxattr=in_user_namespace())
-        elif self._copied is not None:
-            from buildah_py.sandbox.uppers import collect_changes
-
+        userxattr = in_user_namespace()
+        try:
+            if self._copied is None:
+                translate(self._upper, userxattr=userxattr)
+                return
             place, upper, memory = self._copied
-            with open(memory, "rb") as file:
-                file.seek(0)
-                looks = wire.unpack(file.read())
+            looks = wire.unpack(os.pread(memory, os.fstat(memory).st_size, 0))
+            collect_changes(place, looks, upper, userxattr=userxattr)
+        except OSError as error:
+            where = f": {error.filename}" if error.filename else ""
+            raise SandboxError(f"cannot keep what the command wrote: {error.strerror}{where}") from None
+
+    def _remove_copies(self) -> None:
+        """Remove what was a copy of layers, and the list of how it looked."""
+        if self._copied is not None:
+            os.close(self._copied[2])
             self._copied = None
-            collect_changes(place, looks, upper, userxattr=in_user_namespace())
+        if self._copies:
+            from buildah_py.store.disk_usage import remove_tree
+
+            for place in self._copies:
+                remove_tree(place)
+            self._copies = ()
 
     def _close(self) -> None:
         with self._lock:

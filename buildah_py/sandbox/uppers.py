@@ -95,16 +95,17 @@ class _Changes:
                 self._made.add(here)
 
     def _copy(self, path: str, status: os.stat_result) -> None:
-        parent, name = self._target.parent(path)
         if not stat.S_ISDIR(status.st_mode) and status.st_nlink > 1:
             first = self._links.setdefault(status.st_ino, path)
             if first != path:
                 other = self._target.open(first, os.O_PATH)
+                parent, name = self._target.parent(path)
                 try:
                     os.link(f"/proc/self/fd/{other}", name, dst_dir_fd=parent, follow_symlinks=True)
                 finally:
                     os.close(other)
                 return
+        parent, name = self._target.parent(path)
         if stat.S_ISREG(status.st_mode):
             reading = self._source.open(path, _FILE)
             writing = os.open(name, _CREATE, 0o600, dir_fd=parent)

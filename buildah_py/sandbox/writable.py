@@ -129,12 +129,15 @@ class OverlayServer:
 
 def _serve(program: str, description: dict[str, Any], device: int, *, unprivileged: bool) -> None:
     """Become the program. The layers below are one to it: merged by the kernel, which knows all forms of whiteouts."""
+    from buildah_py.sandbox.copied_root import copy_ahead
+
     process.set_dumpable(False)
     namespaces.unshare(namespaces.CLONE_NEWNS)
     mounts.mount_setattr(mounts.AT_FDCWD, "/", propagation=mounts.MS_PRIVATE, recursive=True)
     init, upper, work = description["init"], description["upper"], description["work"]
     root = Root((), scratch=work, unprivileged=unprivileged, devices=description["devices"])
     below = overlay((init, *description["lowers"]), "", "", root, anchor=init)
+    copy_ahead(below, upper)
     for name in ("below", "fuse"):
         os.makedirs(f"{work}/{name}", exist_ok=True)
     mounts.move_mount(below, mounts.AT_FDCWD, f"{work}/below")
