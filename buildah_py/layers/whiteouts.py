@@ -7,9 +7,12 @@ directories" in the kernel's filesystems/overlayfs.rst.
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import stat
 
+_READ_SINCE = (6, 7)
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -20,8 +23,15 @@ def make_whiteout(parent: int, name: str, prefix: str) -> None:
     """
     try:
         os.mknod(name, stat.S_IFCHR, 0, dir_fd=parent)
-    except PermissionError:
+    except PermissionError as error:
+        if _kernel() < _READ_SINCE:  # it would show them as empty files
+            what = f"{name}: no whiteout can be made here: put the state directory on a volume, or use Linux 6.7"
+            raise PermissionError(errno.EPERM, what) from error
         _make_marked(parent, name, prefix)
+
+
+def _kernel() -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", os.uname().release)[:2])
 
 
 def _make_marked(parent: int, name: str, prefix: str) -> None:

@@ -300,7 +300,7 @@ class Helper:
                     program, request["root"][1], descriptors[0], request["size"], unprivileged=unprivileged
                 )
             except OSError as error:
-                lacking = f"{error.filename or program}: {error.strerror}"
+                lacking = f"{writable.PROGRAM} cannot be used ({error.filename or program}: {error.strerror})"
         if server is None:
             wire.send(channel, ("writable", writable.COPY, why, lacking))
             return writable.COPY, None

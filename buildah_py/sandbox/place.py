@@ -56,9 +56,13 @@ class Refusal(NamedTuple):
     remedy: str
 
 
+_SETTINGS: Final = "/proc/sys"
+_PROFILES: Final = ("/proc/self/attr/apparmor/current", "/proc/self/attr/current")
+
+
 def _setting(name: str) -> str:
     try:
-        with open(f"/proc/sys/{name}", encoding="ascii") as file:
+        with open(f"{_SETTINGS}/{name}", encoding="ascii") as file:
             return file.read().strip()
     except OSError:  # not every kernel has it
         return ""
@@ -66,7 +70,7 @@ def _setting(name: str) -> str:
 
 def _profile() -> Refusal | None:
     """Give the profile of a security module that this process is under; None where it is under none."""
-    for path in ("/proc/self/attr/apparmor/current", "/proc/self/attr/current"):
+    for path in _PROFILES:
         try:
             with open(path, encoding="utf-8", errors="replace") as file:
                 profile = file.read().strip("\0\n ")
@@ -95,13 +99,13 @@ def who_refuses_namespaces() -> Refusal:
     except OSError:
         return _FILTER
     if _setting("user/max_user_namespaces") == "0":
-        return Refusal(f"the sysctl {_NAMESPACES}, which is 0", f"as root on the machine: sysctl {_NAMESPACES}=15000")
+        return Refusal(f"the sysctl {_NAMESPACES}=0", f"as root on the machine: sysctl {_NAMESPACES}=15000")
     if _setting("kernel/unprivileged_userns_clone") == "0":
         name = "kernel.unprivileged_userns_clone"
-        return Refusal(f"the sysctl {name}, which is 0", f"as root on the machine: sysctl {name}=1")
+        return Refusal(f"the sysctl {name}=0", f"as root on the machine: sysctl {name}=1")
     if _setting("kernel/apparmor_restrict_unprivileged_userns") == "1":
         name = "kernel.apparmor_restrict_unprivileged_userns"
-        return Refusal(f"AppArmor, by the sysctl {name}, which is 1", f"as root on the machine: sysctl {name}=0")
+        return Refusal(f"AppArmor, by the sysctl {name}=1", f"as root on the machine: sysctl {name}=0")
     return _profile() or Refusal(
         f"the kernel: this may be a chroot, or the sysctl {_NAMESPACES} is used up", f"see the sysctl {_NAMESPACES}"
     )

@@ -117,6 +117,8 @@ class OverlayServer:
                 os.close(memory)
                 os.read(mounted, 1)
                 _serve(program, description, device, unprivileged=unprivileged)
+            except OSError as error:  # all that the container learns is that nobody serves its root
+                os.write(2, f"pybuild: {PROGRAM}: {error.filename or program}: {error.strerror}\n".encode())
             finally:
                 os._exit(125)
         os.close(mounted)

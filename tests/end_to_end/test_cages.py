@@ -274,3 +274,14 @@ def test_a_root_who_may_make_no_networks_has_that_around_it(busybox: Pybuild) ->
     assert "no network of its own for the container, it uses the host's" in done.stderr
     assert len(done.stdout.splitlines()) > 3
     assert "Operation not permitted" in lesser.run("run", "--isolation=full", "busybox", "true", status=125).stderr
+
+
+def test_an_image_with_whiteouts_is_loaded(work: Path) -> None:
+    """On an overlay no device 0:0 can be made; the other form hides the same, and is a whiteout in an archive again."""
+    script = f'"$0" load -q -i {work}/single-full.tar; "$0" run app sh -c "ls -d /bin/vi /bin/ls /home || true"; '
+    script += f'"$0" save --format oci-archive -o {work}/again.tar app && "$0" fsck'
+    done = cage("nested", script, work)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "\n/bin/ls\n" in done.stdout
+    assert done.stderr.count("No such file or directory") == 3  # and /dev/fuse is missing
+    assert look(work / "again.tar") == look(work / "single-full.tar")
