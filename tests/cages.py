@@ -66,11 +66,10 @@ def _mount(source: str, target: str, kind: str = "", flags: int = 0, options: st
     _check(_LIBC.mount(*words), f"{kind or 'bind'} {target}")
 
 
-def _new_root(cage: Cage, through: list[str]) -> None:
+def _new_root(cage: Cage, through: list[str], top: str) -> None:
     """Become a process whose root is an overlay on the machine's, with parts of /proc covered as runtimes do it."""
     _check(_LIBC.unshare(_NEWNS | _NEWUTS | _NEWIPC), "unshare")
     _mount("none", "/", flags=_REC | _PRIVATE)
-    top = tempfile.mkdtemp(prefix="pybuild-cage-")
     _mount("tmpfs", top, "tmpfs")
     os.chmod(top, 0o755)
     root = f"{top}/root"
@@ -158,13 +157,17 @@ def main() -> int:
     args = parser.parse_args()
     cage = CAGES[args.cage]
     _check(_LIBC.unshare(_NEWPID), "unshare")
+    top = tempfile.mkdtemp(prefix="pybuild-cage-")
     child = os.fork()
     if child == 0:
-        _new_root(cage, args.through)
+        _new_root(cage, args.through, top)
         _give_up(cage)
         home = {"HOME": "/state", "PYBUILD_ROOT": "/state/pybuild"}
         os.execvpe(args.command[0], args.command, {**os.environ, **home})
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    try:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    finally:
+        os.rmdir(top)
 
 
 if __name__ == "__main__":
