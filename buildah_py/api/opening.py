@@ -20,7 +20,7 @@ from buildah_py.engine.file_systems import FileSystems
 from buildah_py.engine.worker import Reporter
 from buildah_py.errors import BuildFileError, UsageError
 from buildah_py.image import platform as platforms
-from buildah_py.linux.identity import may_lend_all
+from buildah_py.linux.identity import in_user_namespace, may_lend_all
 from buildah_py.plan import PlanOptions
 from buildah_py.progress import events
 from buildah_py.sources.reach import Reach
@@ -186,11 +186,13 @@ def open_build(
 
 def _restrictions(options: ContainerOptions) -> str:
     """Say under which restrictions containers with these options run, "" for none."""
-    if not options.uid_map and may_lend_all():
+    nested = options.isolation == "nested"  # which has a user namespace for each step, with the same ids
+    if not options.uid_map and not nested and may_lend_all():
         return ""
     from buildah_py.engine.restrictions import restrictions
 
-    return restrictions(options.uid_map, options.gid_map)
+    own = ((0, 0, 65536),) if nested and not in_user_namespace() else ()
+    return restrictions(options.uid_map or own, options.gid_map)
 
 
 def _backends(

@@ -62,9 +62,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add(
         "--isolation",
         type=_isolation,
-        choices=("container", "chroot"),
+        choices=("container", "full", "nested", "chroot"),
         default="container",
-        help="chroot does with less where a machine allows less: no new root is pivoted, the network is the host's",
+        help="container does with less only where a place allows less; full refuses that, nested asks for it; chroot "
+        "pivots no root and has the host's network",
     )
     _configure_namespace(add)
     add("-v", "--volume", metavar="DIR:TARGET[:ro]", action="append", default=[], help="directory or file of the host")

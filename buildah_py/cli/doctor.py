@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from buildah_py.sandbox.idmap import Ranges
+    from buildah_py.sandbox.place import Shortfall
 
 
 class Diagnosis(NamedTuple):
@@ -53,7 +54,7 @@ def examine() -> Iterator[Diagnosis]:
     yield _python()
     yield from _identity()
     yield from _kernel()
-    yield _container()
+    yield from _container()
     yield _observing()
     yield _network()
     yield from _user_namespaces()
@@ -160,14 +161,24 @@ def _kernel() -> Iterator[Diagnosis]:
         yield Diagnosis("overlay", True, f"Linux {release}")
 
 
-def _container() -> Diagnosis:
+def _container() -> Iterator[Diagnosis]:
+    """Try a container where the store is, or would be, and say which rung it stands on."""
+    from buildah_py.api.state import own_root
     from buildah_py.errors import SandboxError
+    from buildah_py.sandbox import place
 
+    shortfalls: list[place.Shortfall] = []
     try:
-        status = _try_container("none")
+        status = _try_container("none", inside=place.existing(own_root()), shortfalls=shortfalls)
     except SandboxError as error:
-        return Diagnosis("container", False, error.message, error.hint or "see the kernel's log (dmesg)")
-    return Diagnosis("container", status == _NO_COMMAND, "namespaces, overlay, /proc, /dev and pivot_root work")
+        yield Diagnosis("container", False, error.message, error.hint or "see the kernel's log (dmesg)")
+        return
+    works = "namespaces, overlay, /proc, /dev and pivot_root work"
+    yield Diagnosis("container", status == _NO_COMMAND, "namespaces and /dev work" if shortfalls else works)
+    if not shortfalls:
+        yield Diagnosis("isolation", True, f"{place.FULL}: nothing is left out")
+    for one in shortfalls:
+        yield Diagnosis("isolation", False, f"{place.NESTED}: {one.what}: {one.instead}", one.remedy, needed=False)
 
 
 def _observing() -> Diagnosis:
@@ -190,10 +201,17 @@ def _observing() -> Diagnosis:
 _NO_COMMAND = 127
 
 
-def _try_container(network: str, *, uids: Ranges = (), gids: Ranges = (), inside: str | None = None) -> int:
+def _try_container(
+    network: str,
+    *,
+    uids: Ranges = (),
+    gids: Ranges = (),
+    inside: str | None = None,
+    shortfalls: list[Shortfall] | None = None,
+) -> int:
     """Run a container from scratch: that its only command is missing says that all before it went well.
 
-    Its layers are made in the directory `inside`.
+    Its layers are made in the directory `inside`. What makes it less than full isolation is added to `shortfalls`.
     """
     import tempfile
 
@@ -219,10 +237,13 @@ def _try_container(network: str, *, uids: Ranges = (), gids: Ranges = (), inside
                 status = container.wait().status
         finally:
             os.close(null)
-        if container.warnings:
+        if shortfalls is not None:
+            shortfalls += container.shortfalls
+        warnings = [text for text in container.warnings if text not in map(str, container.shortfalls)]
+        if warnings:
             from buildah_py.errors import SandboxError
 
-            raise SandboxError(container.warnings[0])
+            raise SandboxError(warnings[0])
         return status
 
 

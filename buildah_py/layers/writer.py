@@ -17,6 +17,7 @@ from buildah_py.layers.owner import give
 from buildah_py.layers.spool import FileSpool
 from buildah_py.layers.stream import PIECE, ZEROS, BackgroundHash, TarStream
 from buildah_py.layers.tar import pack, tar_key
+from buildah_py.layers.whiteouts import make_whiteout, mark_opaque
 from buildah_py.linux.paths import open_beneath
 from buildah_py.meter import NOTHING
 
@@ -61,7 +62,7 @@ class LayerWriter:
         self._dest = dest
         self._devices = devices
         self._absent: set[str] = set()  # device nodes that are in the inventory alone
-        self._opaque = attributes.overlay_prefix(userxattr=userxattr) + "opaque"
+        self._prefix = attributes.overlay_prefix(userxattr=userxattr)
         self._attributes = Attributes.of_process(owners=owners)
         self._entries: dict[str, Entry] = {}
         self._links: dict[str, list[str]] = {}
@@ -258,7 +259,7 @@ class LayerWriter:
     def add_whiteout(self, path: str) -> None:
         """Hide what the layers below have at `path`."""
         parent, name = self._place(path, self._entries.get(path))
-        os.mknod(name, 0o020000, 0, dir_fd=parent)
+        make_whiteout(parent, name, self._prefix)
         self._record(Entry(path, WHITEOUT))
 
     def set_opaque(self, path: str) -> None:
@@ -473,7 +474,7 @@ class LayerWriter:
                 self._lead(lowest, old, [first, *others])
 
     def _mark_opaque(self, path: str) -> None:
-        os.setxattr(self._directory(path), self._opaque, b"y")
+        mark_opaque(self._directory(path), self._prefix)
 
     def _finish_directories(self) -> None:
         """Set owners, modes and times, the innermost first: making and removing things changes a directory's time."""

@@ -51,6 +51,7 @@ _SYS_MOUNT_SETATTR = 442
 _mount = function("mount", ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p)
 _umount2 = function("umount2", ctypes.c_char_p, ctypes.c_int)
 _pivot_root = function("pivot_root", ctypes.c_char_p, ctypes.c_char_p)
+_statfs = function("statfs", ctypes.c_char_p, ctypes.c_char_p)
 _open_tree = syscall(ctypes.c_int, ctypes.c_char_p, ctypes.c_uint)
 _move_mount = syscall(ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint)
 _fsopen = syscall(ctypes.c_char_p, ctypes.c_uint)
@@ -58,6 +59,14 @@ _fsconfig = syscall(ctypes.c_int, ctypes.c_uint, ctypes.c_char_p, ctypes.c_char_
 _fsmount = syscall(ctypes.c_int, ctypes.c_uint, ctypes.c_uint)
 _fspick = syscall(ctypes.c_int, ctypes.c_char_p, ctypes.c_uint)
 _mount_setattr = syscall(ctypes.c_int, ctypes.c_char_p, ctypes.c_uint, ctypes.c_char_p, ctypes.c_size_t)
+
+
+def file_system_type(path: str | bytes) -> int:
+    """Give the number of the kind of a file system; statfs(2), f_type."""
+    buffer = ctypes.create_string_buffer(256)
+    check(_statfs(os.fsencode(path), buffer), path)
+    kind: int = struct.unpack_from("@l", buffer)[0]
+    return kind
 
 
 def mount(

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
 
 class ProcMount(Operation):
-    """The processes of the container's pid namespace."""
+    """The processes of the container's pid namespace; where that is refused, those of whoever made us, read-only.
+
+    The kernel refuses a new one where parts of the one that there is are covered, as runtimes cover them: see
+    mount_too_revealing() in fs/namespace.c.
+    """
 
     __slots__ = ()
     title = "proc"
@@ -27,8 +31,21 @@ class ProcMount(Operation):
         super().__init__(target)
 
     def execute(self, root: Root) -> None:
-        """Mount it."""
-        root.attach(new_file_system("proc", {}, INERT), self.target, directory=True)
+        """Mount it. Raises OSError, where nothing less than a new one is wanted too."""
+        if root.nested != "always":
+            try:
+                mount = new_file_system("proc", {}, INERT)
+            except PermissionError:
+                if root.nested == "never":
+                    raise
+            else:
+                root.attach(mount, self.target, directory=True)
+                return
+        mount = mounts.open_tree(mounts.AT_FDCWD, "/proc", mounts.OPEN_TREE_CLONE | mounts.AT_RECURSIVE)
+        attributes = INERT | mounts.MOUNT_ATTR_RDONLY
+        mounts.mount_setattr(mount, "", attributes, propagation=mounts.MS_PRIVATE, recursive=True)
+        root.attach(mount, self.target, directory=True)
+        root.bound_proc = True
 
 
 class SysMount(Operation):
@@ -122,7 +139,9 @@ class ReadOnlyPaths(Operation):
         return f"read-only {' '.join(self.paths)}"
 
     def execute(self, root: Root) -> None:
-        """Bind those of the paths that exist over themselves, read-only."""
+        """Bind those of the paths that exist over themselves, read-only; a bound /proc is that all over."""
+        if root.bound_proc:
+            return
         for path in self.paths:
             try:
                 place = openat2(root.descriptor, path, os.O_PATH)
@@ -133,3 +152,41 @@ class ReadOnlyPaths(Operation):
             mounts.move_mount(mount, place)
             os.close(mount)
             os.close(place)
+
+
+def hide_processes(root: Root) -> None:
+    """Cover all processes, and threads, that a bound /proc shows, but this one: no other one is the container's.
+
+    Those that begin later are seen; what they keep to themselves is theirs by their user namespace.
+    """
+    own = os.readlink("/proc/self")
+    cover = new_file_system("tmpfs", {"size": "0", "mode": "0555"}, INERT | mounts.MOUNT_ATTR_RDONLY)
+    try:
+        for process in os.listdir("/proc"):
+            if process.isdecimal() and process != own:
+                for thread in _threads(process):
+                    _cover(root, f"/proc/{thread}", cover)
+    finally:
+        os.close(cover)
+
+
+def _threads(process: str) -> list[str]:
+    try:
+        return os.listdir(f"/proc/{process}/task")
+    except (FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+        return []
+
+
+def _cover(root: Root, path: str, cover: int) -> None:
+    try:
+        place = openat2(root.descriptor, path, os.O_PATH | os.O_DIRECTORY)
+    except (FileNotFoundError, ProcessLookupError):
+        return
+    copy = mounts.open_tree(cover, "")
+    try:
+        mounts.move_mount(copy, place)
+    except FileNotFoundError:
+        return
+    finally:
+        os.close(copy)
+        os.close(place)

@@ -15,7 +15,7 @@ from buildah_py.frozen import asdict, replace
 from buildah_py.linux.identity import has_single_id, in_user_namespace, may_mount
 from buildah_py.sandbox import wire
 from buildah_py.sandbox.netns import NO_TOOL
-from buildah_py.sandbox.network import RUN_DIRECTORY, Networks, user_network_tool
+from buildah_py.sandbox.network import RUN_DIRECTORY, NetworkRefused, Networks, user_network_tool
 from buildah_py.sandbox.resolver import is_replaced, servers
 from buildah_py.sandbox.spawn import spawn
 from buildah_py.sandbox.spec import ExitStatus, ResourceLimits
@@ -45,6 +45,8 @@ class Sandbox:
         tool, self._no_network = user_network_tool(path) if self._unprivileged else ("", "")
         self.networks = Networks(tuple(servers()), directory, tool=tool or (NO_TOOL if self._unprivileged else ""))
         self._single_id = has_single_id()
+        self._path = path
+        self._told = False
 
     def __enter__(self) -> Self:
         return self
@@ -59,9 +61,13 @@ class Sandbox:
         where this process may make no containers at all.
         """
         if not may_mount():
+            from buildah_py.sandbox.place import who_refuses_namespaces
+
+            refusal = who_refuses_namespaces()
             raise SandboxError(
-                "cannot run containers: this root may not mount (no CAP_SYS_ADMIN), nor make user namespaces",
-                hint="a container around us has to allow user namespaces, or give CAP_SYS_ADMIN; see `pybuild doctor`",
+                "cannot run containers: this root may not mount (no CAP_SYS_ADMIN), nor make user namespaces: "
+                f"{refusal.who} refuses them",
+                hint=f"{refusal.remedy} allows them; see `pybuild doctor`",
             )
         if network and not self._no_network:
             self.networks.start()
@@ -103,11 +109,20 @@ class Sandbox:
                 f"they ask {' and '.join(servers())}; --dns names others"
             )
         self.start(network=container.network == "default")
+        if container.isolation == "nested" or self._unprivileged:
+            self._say_little(forced=container.isolation == "nested")
+        limits = asdict(container.limits) if container.limits != ResourceLimits() else None
+        try:
+            lease = self.networks.take() if container.network == "default" else None
+        except NetworkRefused as error:
+            if container.isolation == "full":
+                raise
+            lease = None
+            warnings.append(f"no network of its own for the container, it uses the host's: {error.message}")
+            container = replace(container, network="host")
         description, descriptors = plan.description(
             container, observed, unprivileged=self._unprivileged, single_id=self._single_id
         )
-        limits = asdict(container.limits) if container.limits != ResourceLimits() else None
-        lease = self.networks.take() if container.network == "default" else None
         forwarder: Forwarder | None = None
         reusable = True
 
@@ -129,6 +144,9 @@ class Sandbox:
                 "id_maps": description["id_maps"] if container.uid_map else None,
                 "unprivileged": self._unprivileged,
                 "observed": observed is not None,
+                "root": (container.init, container.upper, container.work),
+                "path": self._path,
+                "full": container.isolation == "full",
             }
             reports = [observed.report] if observed else []
             descriptors = [*([lease.descriptor] if lease else []), *reports, *descriptors]
@@ -138,7 +156,18 @@ class Sandbox:
             raise
         reusable = not plan.changes_network(description)
         debug.log("container: started")
-        return Container(number, ours, done, warnings)
+        return Container(number, ours, done, warnings, container.upper, container.isolation)
+
+    def _say_little(self, *, forced: bool) -> None:
+        """Show no arguments to containers that may get to see this process, its later threads too; once."""
+        if self._told:
+            return
+        self._told = True
+        from buildah_py.linux.process import set_command_line
+        from buildah_py.sandbox.place import is_proc_covered
+
+        if forced or is_proc_covered():
+            set_command_line("pybuild")
 
     def join_container(
         self, running: Container, container: ContainerSpec, *, stdin: int = 0, stdout: int = 1, stderr: int = 2

@@ -21,11 +21,12 @@ from buildah_py.image import users
 from buildah_py.linux import keys, mounts, namespaces, process
 from buildah_py.linux.mounts import MOUNT_ATTR_RDONLY
 from buildah_py.linux.paths import read_regular
-from buildah_py.sandbox import command, fuse, idmap, joining, rlimits, watcher
+from buildah_py.sandbox import command, fuse, idmap, joining, rlimits, watcher, wire, writable
+from buildah_py.sandbox.api_file_systems import hide_processes
 from buildah_py.sandbox.initlayer import InitLayer
 from buildah_py.sandbox.netns import loopback_up, open_to_all_users
 from buildah_py.sandbox.operations import Operation, StubFile, from_wire
-from buildah_py.sandbox.overlay import overlay
+from buildah_py.sandbox.overlay import copied_overlay, overlay
 from buildah_py.sandbox.refusal import Doing, RefusedError, report, tell
 from buildah_py.sandbox.root import Root
 
@@ -92,6 +93,8 @@ def _run(
         devices=container["devices"],
         user_namespace=user_namespace,
         id_maps=container["id_maps"],
+        nested=container["nested"],
+        writable=container["writable"],
     )
     operations = [from_wire(words) for words in container["operations"]]
     _prepare(operations, root, of_host=True)
@@ -101,15 +104,27 @@ def _run(
         with Doing("mapping the ids of layers (--userns)"):
             paths = (*container["lowers"], container["upper"], container["work"], container["init"])
             idmap.map_directories(paths, user_namespace)
-    lowers, root.slots, place = _observed(container, *ends)
+    served = container["writable"] == writable.FUSE
+    lowers, root.slots, place = _observed(container, *((-1, -1) if served else ends))
     _prepare(operations, root, of_host=False)
-    who = _mount_all(container, lowers, root, operations)
+    try:
+        who = _mount_all(container, lowers, root, operations, ends if served else (-1, -1), channel)
+    finally:
+        if root.copies:
+            tell(channel, ("copies", *root.copies))
     if place:
         mounts.umount2(place, mounts.MNT_DETACH)
+    if root.bound_proc:
+        with Doing("hiding the processes around the container"):
+            hide_processes(root)
+        if user_namespace == -1:
+            with Doing("making a user namespace for the command"):
+                user_namespace = idmap.new_equal_user_namespace()
+        tell(channel, ("bound /proc",))
     if container["joinable"]:
         tell(channel, ("namespaces",), *joining.own_namespaces())
     with Doing("entering the new root"):
-        _enter(root, pivot=container["isolation"] == "container")
+        _enter(root, pivot=container["isolation"] != "chroot")
     sys.meta_path.clear()  # whatever was imported from now on would be a file of the image
     if -1 in map(idmap.outside, container["id_maps"], (who.uid, who.gid)):
         raise RefusedError("USER", f"the container's user namespace has no {who.uid}:{who.gid} (--userns-uid-map)")
@@ -123,7 +138,8 @@ def _run(
     rlimits.raise_hard(container["rlimits"])
     ours = command.nameless(streams, terminal=container["tty"])
     command.give(ours, idmap.outside(container["id_maps"][0], who.uid))
-    tell(channel, ("root",), root.descriptor)  # whoever wants the layer makes it read-only in the end
+    if container["writable"] != writable.COPY:
+        tell(channel, ("root",), root.descriptor)  # whoever wants the layer makes it read-only in the end
     child = os.fork() if container["reaper"] else 0
     if child == 0:
         if container["reaper"]:
@@ -179,7 +195,12 @@ def _observed(container: dict[str, Any], device: int, told: int) -> tuple[tuple[
 
 
 def _mount_all(
-    container: dict[str, Any], lowers: tuple[str, ...], root: Root, operations: list[Operation]
+    container: dict[str, Any],
+    lowers: tuple[str, ...],
+    root: Root,
+    operations: list[Operation],
+    ends: tuple[int, int],
+    channel: _socket.socket,
 ) -> users.ExecUser:
     """Make the root; gives who the command runs as, looked up before anything but layers is mounted."""
     init: str = container["init"]
@@ -204,7 +225,7 @@ def _mount_all(
     if chain != -1:
         os.close(chain)
     with Doing(f"mounting the root of {len(lowers)} layers"):
-        root.descriptor = overlay((init, *lowers), container["upper"], container["work"], root, anchor=init)
+        root.descriptor = _writable_root(container, lowers, root, ends, channel)
         if container["readonly"]:
             mounts.mount_setattr(root.descriptor, "", MOUNT_ATTR_RDONLY)
         mounts.move_mount(root.descriptor, mounts.AT_FDCWD, init)
@@ -213,6 +234,28 @@ def _mount_all(
         with Doing(operation.describe()):
             operation.execute(root)
     return who
+
+
+def _writable_root(
+    container: dict[str, Any], lowers: tuple[str, ...], root: Root, ends: tuple[int, int], channel: _socket.socket
+) -> int:
+    """Give the detached mount of the root; of a copy, tell what it looked like before the command."""
+    init: str = container["init"]
+    if container["writable"] == writable.OVERLAY:
+        return overlay((init, *lowers), container["upper"], container["work"], root, anchor=init)
+    if container["writable"] == writable.FUSE:
+        device, told = ends
+        mount = fuse.mount(device, root.attributes)
+        os.close(device)
+        os.close(told)
+        return mount
+    mount, place, looks = copied_overlay((init, *lowers), container["work"], root, anchor=init)
+    memory = os.memfd_create("copied", os.MFD_CLOEXEC)
+    with open(os.dup(memory), "wb") as file:
+        file.write(wire.pack(looks))
+    tell(channel, ("copied", place, container["upper"]), memory)
+    os.close(memory)
+    return mount
 
 
 def _check_targets(operations: list[Operation]) -> None:

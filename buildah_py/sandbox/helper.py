@@ -25,6 +25,7 @@ from buildah_py.sandbox import (
     seccomp,
     watcher,
     wire,
+    writable,
 )
 
 TYPE_CHECKING = False
@@ -132,6 +133,8 @@ class Helper:
         self._poll.register(control.fileno(), select.EPOLLIN)
         self._groups = 0
         self._busy: list[cgroups.Group] = []
+        self._trials = writable.Trials()
+        self._servers: dict[int, int] = {}
         with open("/proc/self/oom_score_adj", encoding="ascii") as file:
             # Where memory runs out, the kernel shall end a step rather than the builder.
             self._badness = str(min(max(int(file.read()), 0) + _WORSE, _WORST))
@@ -152,6 +155,9 @@ class Helper:
                 if descriptor == self._control.fileno():
                     asked = True  # and answered last: a new container may get the descriptors of one that has ended
                     continue
+                if descriptor in self._servers:
+                    self._served(descriptor)
+                    continue
                 running = self._running.get(descriptor)
                 if running is None:
                     continue
@@ -161,9 +167,17 @@ class Helper:
                     self._told(running)
             if asked:
                 serving = self._request()
+        for server in self._servers.values():  # whose file system nobody uses any more
+            os.kill(server, _signal.SIGKILL)
         busy, self._busy = self._busy, []
         for group in busy:
             self._remove(group)
+
+    def _served(self, pidfd: int) -> None:
+        """Forget a process whose file system is gone."""
+        self._poll.unregister(pidfd)
+        os.waitpid(self._servers.pop(pidfd), 0)
+        os.close(pidfd)
 
     def _request(self) -> bool:
         message, descriptors = wire.receive(self._control)
@@ -208,7 +222,17 @@ class Helper:
             wire.send(channel, ("error", what, f"{error.strerror}{where}", error.errno or 0))
             channel.close()
             return
-        observing = observer_process.start(request, descriptors)
+        kind, server = writable.OVERLAY, None
+        try:
+            if join is None:
+                kind, server = self._writable(channel, request, descriptors)
+        except OSError as error:
+            where = f": {error.filename}" if error.filename else ""
+            wire.send(channel, ("error", writable.TRYING, f"{error.strerror}{where}", error.errno or 0))
+            channel.close()
+            self._remove(group)
+            return
+        observing = observer_process.start(request, descriptors) if kind == writable.OVERLAY else None
         ready = user_namespace = -1
         result, ended = os.pipe2(os.O_CLOEXEC)
         try:
@@ -232,23 +256,59 @@ class Helper:
             if observing is not None:
                 observing.close_ends()
                 observing.end()
+            if server is not None:
+                server.close_ends()
             return
         if pid == 0:
             try:
                 if ready != -1:
                     os.read(ready, 1)
                     os.close(ready)
-                ends = (-1, -1) if observing is None else observing.ends
+                serving = server or observing
+                ends = (-1, -1) if serving is None else serving.ends
+                request["writable"] = kind
                 self._child(channel, request, descriptors, program, group, ended, user_namespace, ends)
             finally:
                 os._exit(125)
         os.close(ended)
-        if observing is not None:
-            observing.close_ends()
+        for one in (observing, server):
+            if one is not None:
+                one.close_ends()
         running = _Running(request["number"], pid, channel, result, group, observing, joined=join is not None)
         for descriptor in (running.pidfd, channel.fileno()):
             self._running[descriptor] = running
             self._poll.register(descriptor, select.EPOLLIN)
+
+    def _writable(
+        self, channel: _socket.socket, request: dict[str, Any], descriptors: list[int]
+    ) -> tuple[str, writable.OverlayServer | None]:
+        """Find out what makes the root of a container writable, say so if it is no overlay, and begin to serve it.
+
+        Raises OSError.
+        """
+        unprivileged: bool = request["unprivileged"]
+        why = self._trials.refusal(request["root"], unprivileged=unprivileged)
+        if not why:
+            return writable.OVERLAY, None
+        if request["full"]:
+            raise OSError(errno.EINVAL, f"no overlay can be written to there ({why})", request["root"][1])
+        program = writable.find_program(request["path"])
+        server, lacking = None, f"{writable.PROGRAM} is not installed"
+        if program:
+            try:
+                server = writable.OverlayServer(
+                    program, request["root"][1], descriptors[0], request["size"], unprivileged=unprivileged
+                )
+            except OSError as error:
+                lacking = f"{writable.PROGRAM} cannot be used ({error.filename or program}: {error.strerror})"
+        if server is None:
+            wire.send(channel, ("writable", writable.COPY, why, lacking))
+            return writable.COPY, None
+        pidfd = os.pidfd_open(server.pid)
+        self._servers[pidfd] = server.pid
+        self._poll.register(pidfd, select.EPOLLIN)
+        wire.send(channel, ("writable", writable.FUSE, why, ""))
+        return writable.FUSE, server
 
     def _group(self, request: dict[str, Any]) -> cgroups.Group | None:
         """Make the group of a container that has limits. Raises OSError."""
@@ -298,6 +358,7 @@ class Helper:
         if request["filter"] is not None:
             description["seccomp"] = program
         description["seccomp_of_first"] = self._confinement
+        description["writable"] = request["writable"]
         streams = [-1, -1, -1]
         for place in request["streams"]:
             streams[place] = rest.pop(0)

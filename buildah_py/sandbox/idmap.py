@@ -14,6 +14,7 @@ import errno
 import os
 
 from buildah_py.linux import mounts, namespaces, process
+from buildah_py.linux.identity import LAST, id_ranges
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,23 +32,37 @@ def new_user_namespace(uids: Ranges, gids: Ranges) -> int:
         try:
             os.close(reading)
             namespaces.unshare(namespaces.CLONE_NEWUSER)
-            os.write(writing, b"1")
+            os.write(writing, os.readlink("/proc/self").encode())  # which may be that of another PID namespace
             while True:
                 _signal.pause()
         finally:
             os._exit(1)
     os.close(writing)
     try:
-        if not os.read(reading, 1):
+        name = os.read(reading, 20).decode()
+        if not name:
             raise OSError(errno.EPERM, "no user namespace can be made (see the sysctl user.max_user_namespaces)")
         for file, ranges in (("uid_map", uids), ("gid_map", gids)):
-            with open(f"/proc/{child}/{file}", "w", encoding="ascii") as out:
+            with open(f"/proc/{name}/{file}", "w", encoding="ascii") as out:
                 out.write("".join(f"{inside} {outside} {count}\n" for inside, outside, count in ranges))
-        return os.open(f"/proc/{child}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+        return os.open(f"/proc/{name}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
     finally:
         os.close(reading)
         os.kill(child, 9)
         os.waitpid(child, 0)
+
+
+def new_equal_user_namespace() -> int:
+    """Make a user namespace that maps each id to itself: in it nobody has rights over processes outside of it.
+
+    Gives a descriptor. Raises OSError.
+    """
+    # All but the last of all ids: else nobody could tell the namespace from the machine's first.
+    uids, gids = (
+        tuple((inside, inside, min(count, LAST - inside)) for inside, _, count in id_ranges(kind))
+        for kind in ("uid", "gid")
+    )
+    return new_user_namespace(uids, gids)
 
 
 def outside(ranges: Ranges, number: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,10 @@ def user_network_tool(path: str) -> tuple[str, str]:
             if os.access(f"{directory}/{tool}", os.X_OK):
                 return f"{directory}/{tool}", ""
     return "", "neither pasta (package passt) nor slirp4netns is installed"
+
+
+class NetworkRefused(SandboxError):
+    """This process may make no networks: it has no CAP_NET_ADMIN."""
 
 
 _FIRST_PIDS = "pid:[4026531836]"
@@ -129,6 +134,7 @@ class Networks:
         if message is None:
             raise SandboxError("the process that makes networks has ended unexpectedly", hint=_HINT)
         if message[0] == "error":
-            raise SandboxError(f"{message[1]}: {message[2]}", hint=_HINT)
+            refused = NetworkRefused if message[3:] == (errno.EPERM,) else SandboxError
+            raise refused(f"{message[1]}: {message[2]}", hint=_HINT)
         assert message[0] == kind
         return message, descriptors

@@ -49,7 +49,7 @@ def main(control: int, directory: str, servers: tuple[str, ...]) -> None:
         network.open(servers)
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
-        wire.send(channel, ("error", "making a network for containers", f"{error.strerror}{where}"))
+        wire.send(channel, ("error", "making a network for containers", f"{error.strerror}{where}", error.errno))
     except ModuleNotFoundError as error:
         wire.send(channel, ("error", "making a network for containers", f"the Python package {error.name} is missing"))
     else:

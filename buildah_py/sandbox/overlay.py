@@ -9,8 +9,11 @@ from buildah_py.linux import mounts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from buildah_py.sandbox.copied_root import Looks
     from buildah_py.sandbox.root import Root
 
+COPIED = "copied"
+"""What a copy is called in a container's working directory."""
 _MOST_LAYERS = 480
 """The kernel takes 500."""
 
@@ -29,7 +32,7 @@ def overlay(lowers: tuple[str, ...], upper: str, work: str, root: Root, anchor: 
         starts = range(direct, len(lowers), _MOST_LAYERS)
         parts += [overlay(lowers[start : start + _MOST_LAYERS], "", "", root, anchor) for start in starts]
         lowers = lowers[:direct]
-    attributes = 0 if root.devices else mounts.MOUNT_ATTR_NODEV
+    attributes = root.attributes
     if not upper and len(lowers) == 1:
         mount = mounts.open_tree(mounts.AT_FDCWD, lowers[0])
         mounts.mount_setattr(mount, "", attributes | mounts.MOUNT_ATTR_RDONLY)
@@ -71,6 +74,25 @@ def overlay(lowers: tuple[str, ...], upper: str, work: str, root: Root, anchor: 
             os.close(part)
         for _ in range(attached):
             mounts.umount2(anchor, mounts.MNT_DETACH)
+
+
+def copied_overlay(lowers: tuple[str, ...], work: str, root: Root, anchor: str) -> tuple[int, str, Looks]:
+    """Copy layers, top-most first, into the directory `work`, and mount that: for places that take no upper directory.
+
+    Gives a descriptor of the mount, where the copy lies, and how all of it looks.
+    """
+    from buildah_py.sandbox.copied_root import copy_root
+
+    merged = overlay(lowers, "", "", root, anchor)
+    place = f"{work}/{COPIED}"
+    root.copies.append(place)
+    try:
+        looks = copy_root(merged, place, lowers)
+    finally:
+        os.close(merged)
+    mount = mounts.open_tree(mounts.AT_FDCWD, place)
+    mounts.mount_setattr(mount, "", root.attributes, propagation=mounts.MS_PRIVATE)
+    return mount, place, looks
 
 
 def _classic_overlay(

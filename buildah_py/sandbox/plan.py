@@ -41,6 +41,8 @@ MASKED = (
 )
 READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 _HOSTNAME_BYTES = 64
+_NESTED = {"container": "refused", "chroot": "refused", "full": "never", "nested": "always"}
+"""Whether a container does with the /proc that there is, by its isolation: see `Root.nested`."""
 _CHANGES_NETWORK = capabilities.mask(("NET_ADMIN", "SYS_ADMIN", "SYS_MODULE", "SYS_PTRACE", "SYS_RAWIO", "BPF"))
 
 
@@ -216,6 +218,8 @@ def description(
         "capabilities": capability_mask(container),
         "seccomp": _profile(container),
         "isolation": container.isolation,
+        "nested": _NESTED[container.isolation],
+        "writable": "overlay",
         "no_new_privileges": container.no_new_privileges,
         "rlimits": rlimits(container),
         "usual_rlimits": tuple((name, *values) for name, values in _RLIMITS.items()),

@@ -24,16 +24,20 @@ class Root:
     __slots__ = (
         "_files",
         "_scratch",
+        "bound_proc",
+        "copies",
         "descriptor",
         "descriptors",
         "devices",
         "id_maps",
+        "nested",
         "null",
         "scratch",
         "slots",
         "terminal",
         "unprivileged",
         "user_namespace",
+        "writable",
     )
 
     def __init__(
@@ -45,8 +49,14 @@ class Root:
         devices: bool,
         user_namespace: int = -1,
         id_maps: tuple[Ranges, Ranges] = ((), ()),
+        nested: str = "never",
+        writable: str = "overlay",
     ) -> None:
         self.descriptor = -1
+        self.nested = nested  # whether we do with the /proc that there is: never, refused (where a new one is), always
+        self.writable = writable  # see `writable.py`
+        self.copies: list[str] = []  # directories that hold copies of layers, to be removed in the end
+        self.bound_proc = False  # whether that was so
         self.descriptors = descriptors
         self.null = -1  # the null device, opened before a build file's mounts were there
         self.terminal: tuple[int, int] | None = None  # master and slave of a new one, likewise
@@ -58,6 +68,11 @@ class Root:
         self.id_maps = id_maps
         self._scratch = -1
         self._files = 0
+
+    @property
+    def attributes(self) -> int:
+        """Attributes of the mounts of what a step can make device nodes in."""
+        return 0 if self.devices else mounts.MOUNT_ATTR_NODEV
 
     def lower(self, layer: str | int) -> str:
         """Give the directory of a layer, which may be named by the number of its slot."""

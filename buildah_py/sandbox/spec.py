@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 NETWORKS = ("default", "none", "host")
 SECURITIES = ("sandbox", "insecure")
-ISOLATIONS = ("container", "chroot")
+ISOLATIONS = ("container", "full", "nested", "chroot")
 
 
 @dataclass(kw_only=True, frozen=True, slots=True)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import _socket
     from collections.abc import Callable
 
+    from buildah_py.sandbox.place import Shortfall
+
 _SIGKILL = 9
 _TRIES = 10
 _WORDS = 4096
@@ -33,11 +35,25 @@ _OF_MACHINE = {errno.EPERM, errno.ENOSYS, errno.ENODEV, errno.EINVAL, errno.ENOS
 class Container:
     """A container that was started. `terminal` is the master of its pty (close it after use), -1 without.
 
-    `number` is its name for the helper; `namespaces` are descriptors of a joinable one's, until it is gone.
+    `number` is its name for the helper, `upper` where what it changes is kept;
+    `namespaces` are descriptors of a joinable one's, until it is gone.
     """
 
-    def __init__(self, number: int, channel: _socket.socket, done: Callable[[], None], warnings: list[str]) -> None:
+    def __init__(
+        self,
+        number: int,
+        channel: _socket.socket,
+        done: Callable[[], None],
+        warnings: list[str],
+        upper: str = "",
+        isolation: str = "container",
+    ) -> None:
         self.number = number
+        self._upper = upper
+        self._isolation = isolation
+        self._writable = "overlay"
+        self._copies: tuple[str, ...] = ()
+        self._copied: tuple[str, str, int] | None = None
         self.namespaces: tuple[int, ...] = ()
         self._early: list[tuple[Any, list[int]]] = []
         self._channel = channel
@@ -50,6 +66,8 @@ class Container:
         """Whether the process that observed it has ended before it, so that files were missing; known after `wait`."""
         self.warnings = warnings
         """Things that this machine could not do for the container; complete after `wait`."""
+        self.shortfalls: list[Shortfall] = []
+        """What of them makes this less than full isolation."""
 
     def signal(self, number: int) -> None:
         """Send a signal to the command; after its end nothing happens."""
@@ -72,7 +90,7 @@ class Container:
             self.terminal = descriptors[0]
             return self.terminal
         self._close()
-        raise _refusal(message)
+        raise _refusal(message, self._isolation)
 
     def wait(self, *, seal: bool = False) -> ExitStatus:
         """Wait until the container is gone with all its processes; later calls give the same again.
@@ -103,7 +121,7 @@ class Container:
         if message is None or message[0] != "executing":
             self._early.append((message, descriptors))
             if message is not None and message[0] == "error":
-                raise _refusal(message)
+                raise _refusal(message, self._isolation)
             return 0, ""
         with open(descriptors[0], "rb") as pipe:
             failure = pipe.read(_WORDS)
@@ -111,7 +129,7 @@ class Container:
         if not failure and select.select([self._channel], [], [], 0)[0]:
             self._early.append(self._receive())
             if self._early[-1][0] is not None and self._early[-1][0][0] == "error":
-                raise _refusal(self._early[-1][0])
+                raise _refusal(self._early[-1][0], self._isolation)
         return (failure[0], failure[1:].decode(errors="backslashreplace")) if failure else (0, "")
 
     def _receive(self) -> tuple[Any, list[int]]:
@@ -125,6 +143,19 @@ class Container:
                 self.unobserved = True
             elif kind == "root":
                 (self._root,) = descriptors
+            elif kind == "writable":
+                from buildah_py.sandbox.place import no_overlay
+
+                self._writable = message[1]
+                self._lacks(no_overlay(*message[1:]))
+            elif kind == "copies":
+                self._copies = message[1:]
+            elif kind == "copied":
+                self._copied = message[1], message[2], descriptors[0]
+            elif kind == "bound /proc":
+                from buildah_py.sandbox.place import BOUND_PROC, FORCED_PROC
+
+                self._lacks(FORCED_PROC if self._isolation == "nested" else BOUND_PROC)
             elif kind == "namespaces":
                 self.namespaces += tuple(descriptors)
             else:
@@ -141,7 +172,7 @@ class Container:
                 self._close()
                 raise error or SandboxError("the process that runs containers has ended unexpectedly")
             if event[0] == "error":
-                error = error or _refusal(event)
+                error = error or _refusal(event, self._isolation)
             elif event[0] == "exit":
                 result = ExitStatus(
                     status=event[1],
@@ -153,14 +184,57 @@ class Container:
             elif event[0] == "gone":
                 self._close()
                 debug.log("container: ended, %s", error.message if error else result or _killed(event[1]))
-                if error:
-                    raise error
-                result = result or _killed(event[1])
-                if seal and result.status == 0:
-                    _seal(self._root)
+                try:
+                    if error:
+                        raise error
+                    ended = result or _killed(event[1])
+                    if seal and ended.status == 0 and self._root != -1:
+                        _seal(self._root)
+                    if result is not None:
+                        self._collect()
+                finally:
+                    self._remove_copies()
                 if event[3]:
                     self.warnings.append("a process was ended: the container's limit of memory was reached (--memory)")
-                return replace(result, peak_memory=event[2], out_of_memory=bool(event[3]))
+                return replace(ended, peak_memory=event[2], out_of_memory=bool(event[3]))
+
+    def _lacks(self, shortfall: Shortfall) -> None:
+        self.shortfalls.append(shortfall)
+        self.warnings.append(str(shortfall))
+
+    def _collect(self) -> None:
+        """Have the upper directory hold what the command has changed, where it was not an overlay's.
+
+        Raises SandboxError where that cannot be kept.
+        """
+        if self._writable == "overlay":
+            return
+        from buildah_py.linux.identity import in_user_namespace
+        from buildah_py.sandbox.uppers import collect_changes, translate
+
+        userxattr = in_user_namespace()
+        try:
+            if self._copied is None:
+                translate(self._upper, userxattr=userxattr)
+                return
+            place, upper, memory = self._copied
+            looks = wire.unpack(os.pread(memory, os.fstat(memory).st_size, 0))
+            collect_changes(place, looks, upper, userxattr=userxattr)
+        except OSError as error:
+            where = f": {error.filename}" if error.filename else ""
+            raise SandboxError(f"cannot keep what the command wrote: {error.strerror}{where}") from None
+
+    def _remove_copies(self) -> None:
+        """Remove what was a copy of layers, and the list of how it looked."""
+        if self._copied is not None:
+            os.close(self._copied[2])
+            self._copied = None
+        if self._copies:
+            from buildah_py.store.disk_usage import remove_tree
+
+            for place in self._copies:
+                remove_tree(place)
+            self._copies = ()
 
     def _close(self) -> None:
         with self._lock:
@@ -194,12 +268,15 @@ def _killed(status: int) -> ExitStatus:
     return ExitStatus(status=code, signal=number, user_seconds=0, system_seconds=0, max_rss=0)
 
 
-def _refusal(event: tuple[Any, ...] | None) -> SandboxError:
+def _refusal(event: tuple[Any, ...] | None, isolation: str = "container") -> SandboxError:
     if event is None or event[0] != "error":
         return SandboxError("the container ended before it was made")
+    from buildah_py.sandbox import place
+
     _, what, why, number = event
     hint = "`pybuild doctor` tells what this machine allows" if number in _OF_MACHINE else ""
-    if what == "setting limits" and number in (errno.EACCES, errno.EPERM, errno.EROFS):
+    hint = place.hint(what, number, isolation) or hint
+    if what == "setting limits" and number in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT):
         hint = "leave limits out, run as root, or in a scope: systemd-run --user --scope -p Delegate=yes pybuild …"
     if number in (errno.ENOSPC, errno.EDQUOT) and "process" not in what:  # which is how full tables of these are told
         hint = "`pybuild prune` frees space"

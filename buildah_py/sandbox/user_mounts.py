@@ -8,7 +8,7 @@ import stat
 from buildah_py.linux import mounts
 from buildah_py.linux.paths import openat2
 from buildah_py.sandbox.operation import Operation
-from buildah_py.sandbox.overlay import overlay
+from buildah_py.sandbox.overlay import copied_overlay, overlay
 from buildah_py.sandbox.root import new_file_system
 
 TYPE_CHECKING = False
@@ -101,7 +101,10 @@ class OverlayMount(Operation):
     def prepare(self, root: Root) -> None:
         """Mount the chain out of sight and take the wanted path of it."""
         lowers = tuple(map(root.lower, self.lowers))
-        self._mount = overlay(lowers, self.upper, self.work, root, anchor=root.scratch)
+        if self.upper and root.writable != "overlay":
+            self._mount, _, _ = copied_overlay(lowers, self.work, root, anchor=root.scratch)
+        else:
+            self._mount = overlay(lowers, self.upper, self.work, root, anchor=root.scratch)
         if self.path.strip("/") not in {"", "."}:
             whole = self._mount
             found = openat2(whole, self.path, os.O_PATH)

@@ -84,7 +84,13 @@ def reexec_in_user_namespace(argv: Sequence[str], env: Mapping[str, str]) -> NoR
         os.close(writing)
         if mapper:
             os.waitpid(mapper, 0)
-        raise SandboxError(f"cannot enter a user namespace: {error.strerror}", hint=_HINT) from None
+        from buildah_py.sandbox.place import who_refuses_namespaces
+
+        refusal = who_refuses_namespaces()
+        raise SandboxError(
+            f"cannot enter a user namespace: {error.strerror}: {refusal.who} refuses it",
+            hint=f"{refusal.remedy} allows it; no container can be made without, but all that takes none works",
+        ) from None
     finally:
         os.close(reading)
     full = False

@@ -54,7 +54,7 @@ class Observing:
         from buildah_py.sandbox.spec import ObservedLayers, ShownLayer
 
         added = {name.upper().removeprefix("CAP_") for name in spec.cap_add}
-        if spec.isolation != "container" or spec.uid_map or added & _TELLING or spec.seccomp != "default":
+        if spec.isolation not in {"container", "full"} or spec.uid_map or added & _TELLING or spec.seccomp != "default":
             return None
         if any(one.place < 0 for one in shown):
             return None

@@ -1,0 +1,223 @@
+"""A copy of a container's layers as its root, where nothing else can be written to.
+
+Where files can share their bytes (reflinks: btrfs, xfs) they do. Names of one file become files of their own: in an
+overlay, too, whoever writes to one of them changes no other.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import select
+import stat
+
+from buildah_py.linux.paths import Beneath, open_beneath
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    Looks = dict[str, tuple[int, int, int, int, int, int]]
+    """By path: mode, owner, group, size, inode, and when it last changed in nanoseconds."""
+
+_FICLONE = 0x40049409
+_PIECE = 1 << 20
+_READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+
+
+def look(status: os.stat_result) -> tuple[int, int, int, int, int, int]:
+    """Give what shows whether a file was changed; a directory has no size that means anything."""
+    size = 0 if stat.S_ISDIR(status.st_mode) else status.st_size
+    return status.st_mode, status.st_uid, status.st_gid, size, status.st_ino, status.st_ctime_ns
+
+
+def copy_root(merged: int, target: str, layers: Sequence[str]) -> Looks:
+    """Copy what the mount `merged` of `layers` (top-most first) shows into the new directory `target`.
+
+    Gives how all of it looks; whatever is changed from now on looks different. Raises OSError.
+    """
+    os.mkdir(target, 0o700)
+    copy = _Copy(merged, target, layers)
+    try:
+        return copy.run()
+    finally:
+        copy.close()
+
+
+def copy_ahead(merged: int, upper: str) -> None:
+    """Copy into an upper directory what fuse-overlayfs would not copy as the kernel does when it is changed.
+
+    These are files with several names, of which it may change another one, and those that set ids of others than root,
+    which lose that. What is not changed then is left out of the layer by capturing it. Raises OSError.
+    """
+    copy = _Copy(merged, upper, ())
+    try:
+        copy.ahead()
+    finally:
+        copy.close()
+
+
+class _Copy:
+    def __init__(self, merged: int, target: str, layers: Sequence[str]) -> None:
+        self._source = Beneath(os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=merged))
+        self._target = Beneath(os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+        self._layers = [os.open(layer, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) for layer in layers]
+        self._clones = True
+        self._looks: Looks = {}
+
+    def close(self) -> None:
+        self._source.close()
+        self._target.close()
+        for layer in self._layers:
+            os.close(layer)
+
+    def run(self) -> Looks:
+        stack = [("", self._names(""))]
+        while stack:
+            path, names = stack[-1]
+            if not names:
+                stack.pop()
+                self._finish(path, os.O_RDONLY | os.O_DIRECTORY)
+                continue
+            name = names.pop()
+            inner = f"{path}/{name}" if path else name
+            if self._make(inner):
+                stack.append((inner, self._names(inner)))
+        self._let_time_pass()
+        return self._looks
+
+    def ahead(self) -> None:
+        made: set[str] = {""}
+        waiting = [""]
+        while waiting:
+            path = waiting.pop()
+            for name in self._names(path):
+                inner = f"{path}/{name}" if path else name
+                status = self._source.lstat(inner)
+                if stat.S_ISDIR(status.st_mode):
+                    waiting.append(inner)
+                elif stat.S_ISREG(status.st_mode) and _is_odd(status):
+                    parts = path.split("/")
+                    for directory in ("/".join(parts[:length]) for length in range(1, len(parts) + 1)):
+                        if directory not in made:
+                            made.add(directory)
+                            parent, last = self._target.parent(directory)
+                            os.mkdir(last, 0o700, dir_fd=parent)
+                    self._copy_file(inner, status.st_size)
+        for directory in sorted(made - {""}, reverse=True):
+            self._finish(directory, os.O_RDONLY | os.O_DIRECTORY)
+
+    def _names(self, path: str) -> list[str]:
+        directory = self._source.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            return os.listdir(directory)
+        finally:
+            os.close(directory)
+
+    def _make(self, path: str) -> bool:
+        """Make one entry; whether it is a directory, which is finished when it is full."""
+        status = self._source.lstat(path)
+        parent, name = self._target.parent(path)
+        if stat.S_ISDIR(status.st_mode):
+            os.mkdir(name, 0o700, dir_fd=parent)
+            return True
+        if stat.S_ISREG(status.st_mode):
+            self._copy_file(path, status.st_size)
+            return False
+        if stat.S_ISLNK(status.st_mode):
+            os.symlink(self._source.readlink(path), name, dir_fd=parent)
+        else:
+            os.mknod(name, stat.S_IFMT(status.st_mode) | 0o600, status.st_rdev, dir_fd=parent)
+        os.chown(name, status.st_uid, status.st_gid, dir_fd=parent, follow_symlinks=False)
+        if not stat.S_ISLNK(status.st_mode):
+            os.chmod(name, stat.S_IMODE(status.st_mode), dir_fd=parent)
+        os.utime(name, ns=(status.st_atime_ns, status.st_mtime_ns), dir_fd=parent, follow_symlinks=False)
+        self._looks[path] = look(self._target.lstat(path))
+        return False
+
+    def _copy_file(self, path: str, size: int) -> None:
+        parent, name = self._target.parent(path)
+        target = os.open(name, _CREATE, 0o600, dir_fd=parent)
+        try:
+            if size and not self._clone(path, target, size):
+                source = self._source.open(path, _READ)
+                try:
+                    copy_bytes(source, target)
+                finally:
+                    os.close(source)
+        finally:
+            os.close(target)
+        self._finish(path, _READ)
+
+    def _clone(self, path: str, target: int, size: int) -> bool:
+        """Let a file share the bytes of the layer that has it; false where that is not possible."""
+        if not self._clones:
+            return False
+        for layer in self._layers:
+            try:
+                source = open_beneath(layer, path, _READ)
+            except OSError:  # another layer has it
+                continue
+            try:
+                if stat.S_ISREG(os.fstat(source).st_mode) and os.fstat(source).st_size == size:
+                    fcntl.ioctl(target, _FICLONE, source)
+                    return True
+            except OSError:
+                self._clones = False
+            finally:
+                os.close(source)
+            return False
+        return False
+
+    def _finish(self, path: str, flags: int) -> None:
+        """Give a file or directory the attributes that it has in the layers."""
+        source, target = self._source.open(path, flags), self._target.open(path, flags)
+        try:
+            status = os.fstat(source)
+            os.fchown(target, status.st_uid, status.st_gid)
+            os.fchmod(target, stat.S_IMODE(status.st_mode))
+            for name in os.listxattr(source):
+                if name.startswith(("user.", "security.capability")):
+                    os.setxattr(target, name, os.getxattr(source, name))
+            os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
+            self._looks[path] = look(os.fstat(target))
+        finally:
+            os.close(source)
+            os.close(target)
+
+    def _let_time_pass(self) -> None:
+        """Wait until the file system's clock shows a later time than all of the copy, a few milliseconds at most."""
+        last = max(looks[-1] for looks in self._looks.values())
+        place = f"{os.readlink(f'/proc/self/fd/{self._target.top}')}.clock"
+        os.mkdir(place)
+        try:
+            while os.stat(place).st_ctime_ns <= last:
+                select.select([], [], [], 0.001)
+                os.chmod(place, 0o700)
+        finally:
+            os.rmdir(place)
+
+
+def _is_odd(status: os.stat_result) -> bool:
+    sets_ids = status.st_mode & (stat.S_ISUID | stat.S_ISGID)
+    return status.st_nlink > 1 or bool(sets_ids and (status.st_uid or status.st_gid))
+
+
+def copy_bytes(source: int, target: int) -> None:
+    """Copy what an open file holds, in the kernel where it can. Raises OSError."""
+    try:
+        while os.copy_file_range(source, target, 1 << 30):
+            pass
+    except OSError as error:
+        if error.errno not in {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}:
+            raise
+    else:
+        return
+    os.lseek(source, 0, os.SEEK_SET)
+    os.lseek(target, 0, os.SEEK_SET)
+    while data := os.read(source, _PIECE):
+        view = memoryview(data)
+        while view:
+            view = view[os.write(target, view) :]

@@ -1,0 +1,198 @@
+"""From what other kinds of roots have kept of a container's changes to the upper directory of an overlay."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from buildah_py.layers.whiteouts import make_whiteout, mark_opaque
+from buildah_py.layers.xattrs import is_kept, overlay_prefix
+from buildah_py.linux.paths import Beneath
+from buildah_py.sandbox.copied_root import copy_bytes, look
+
+if TYPE_CHECKING:
+    from buildah_py.sandbox.copied_root import Looks
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
+_FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+
+
+def collect_changes(root: str, before: Looks, upper: str, *, userxattr: bool) -> None:
+    """Copy into the directory `upper` what of a copied root does not look as it did, with whiteouts for what is gone.
+
+    Somebody may still hold directories of the root open: no link in it is followed, and `upper` has files of its own.
+    """
+    source = Beneath(os.open(root, _DIRECTORY | os.O_CLOEXEC))
+    target = Beneath(os.open(upper, _DIRECTORY | os.O_CLOEXEC))
+    try:
+        _Changes(source, target, before, overlay_prefix(userxattr=userxattr)).run()
+    finally:
+        source.close()
+        target.close()
+
+
+class _Changes:
+    def __init__(self, source: Beneath, target: Beneath, before: Looks, prefix: str) -> None:
+        self._source = source
+        self._target = target
+        self._before = before
+        self._prefix = prefix
+        self._children: dict[str, list[str]] = {}
+        for path in before:
+            if path:
+                parent, _, name = path.rpartition("/")
+                self._children.setdefault(parent, []).append(name)
+        self._made: set[str] = {""}
+        self._links: dict[int, str] = {}
+
+    def run(self) -> None:
+        stack = [("", self._enter(""))]
+        while stack:
+            path, names = stack[-1]
+            if not names:
+                stack.pop()
+                if path in self._made:
+                    self._finish(path, _DIRECTORY)
+                continue
+            name = names.pop()
+            inner = f"{path}/{name}" if path else name
+            status = self._source.lstat(inner)
+            changed = self._before.get(inner) != look(status)
+            if stat.S_ISDIR(status.st_mode):
+                if changed:
+                    self._make_directory(inner)
+                stack.append((inner, self._enter(inner)))
+            elif changed:
+                self._make_directory(path)
+                self._copy(inner, status)
+
+    def _enter(self, path: str) -> list[str]:
+        """Give the names in a directory, having made whiteouts for those that are gone."""
+        directory = self._source.open(path, _DIRECTORY)
+        try:
+            names = sorted(os.listdir(directory))
+        finally:
+            os.close(directory)
+        before = self._before.get(path)
+        if before is not None and stat.S_ISDIR(before[0]):
+            gone = sorted({*self._children.get(path, ())}.difference(names))
+            if gone:
+                self._make_directory(path)
+            for name in gone:
+                make_whiteout(self._target.parent(f"{path}/{name}" if path else name)[0], name, self._prefix)
+        names.reverse()
+        return names
+
+    def _make_directory(self, path: str) -> None:
+        parts = path.split("/")
+        for length in range(1, len(parts) + 1):
+            here = "/".join(parts[:length])
+            if here not in self._made:
+                parent, name = self._target.parent(here)
+                os.mkdir(name, 0o700, dir_fd=parent)
+                self._made.add(here)
+
+    def _copy(self, path: str, status: os.stat_result) -> None:
+        if not stat.S_ISDIR(status.st_mode) and status.st_nlink > 1:
+            first = self._links.setdefault(status.st_ino, path)
+            if first != path:
+                other = self._target.open(first, os.O_PATH)
+                parent, name = self._target.parent(path)
+                try:
+                    os.link(f"/proc/self/fd/{other}", name, dst_dir_fd=parent, follow_symlinks=True)
+                finally:
+                    os.close(other)
+                return
+        parent, name = self._target.parent(path)
+        if stat.S_ISREG(status.st_mode):
+            reading = self._source.open(path, _FILE)
+            writing = os.open(name, _CREATE, 0o600, dir_fd=parent)
+            try:
+                copy_bytes(reading, writing)
+            finally:
+                os.close(reading)
+                os.close(writing)
+            self._finish(path, _FILE)
+            return
+        if stat.S_ISLNK(status.st_mode):
+            os.symlink(self._source.readlink(path), name, dir_fd=parent)
+        else:
+            os.mknod(name, stat.S_IFMT(status.st_mode) | 0o600, status.st_rdev, dir_fd=parent)
+        os.chown(name, status.st_uid, status.st_gid, dir_fd=parent, follow_symlinks=False)
+        if not stat.S_ISLNK(status.st_mode):
+            os.chmod(name, stat.S_IMODE(status.st_mode), dir_fd=parent)
+        os.utime(name, ns=(status.st_atime_ns, status.st_mtime_ns), dir_fd=parent, follow_symlinks=False)
+
+    def _finish(self, path: str, flags: int) -> None:
+        source, target = self._source.open(path, flags), self._target.open(path, flags)
+        try:
+            status = os.fstat(source)
+            os.fchown(target, status.st_uid, status.st_gid)
+            os.fchmod(target, stat.S_IMODE(status.st_mode))
+            for name in filter(is_kept, os.listxattr(source)):
+                os.setxattr(target, name, os.getxattr(source, name))
+            os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
+        finally:
+            os.close(source)
+            os.close(target)
+
+
+_OPAQUE = (".wh..wh..opq", ".wh..opq")
+_FOREIGN = ("user.fuseoverlayfs.", "user.overlay.", "trusted.overlay.", "user.containers.")
+
+
+def translate(upper: str, *, userxattr: bool) -> None:
+    """Give an upper directory that fuse-overlayfs has written the form of the kernel's overlays.
+
+    It names whiteouts `.wh.NAME` where it can make no device node, and puts files into opaque directories.
+    """
+    prefix = overlay_prefix(userxattr=userxattr)
+    top = Beneath(os.open(upper, _DIRECTORY | os.O_CLOEXEC))
+    try:
+        waiting = [""]
+        while waiting:
+            path = waiting.pop()
+            directory = top.open(path, _DIRECTORY)
+            try:
+                waiting += [f"{path}/{name}" if path else name for name in _translate(directory, prefix)]
+            finally:
+                os.close(directory)
+    finally:
+        top.close()
+
+
+def _translate(directory: int, prefix: str) -> list[str]:
+    """Translate one directory; gives the names of those in it."""
+    status = os.fstat(directory)
+    for name in os.listxattr(directory):
+        if name.startswith(_FOREIGN):
+            os.removexattr(directory, name)
+    with os.scandir(directory) as listing:
+        kinds = {entry.name: entry.stat(follow_symlinks=False).st_mode for entry in listing}
+    opaque = [name for name in _OPAQUE if name in kinds]
+    hidden = [name for name in kinds if name.startswith(".wh.") and name not in opaque]
+    for name in (*opaque, *hidden):
+        os.unlink(name, dir_fd=directory)
+    if opaque:
+        mark_opaque(directory, prefix)
+    for name in hidden:
+        if (wanted := name.removeprefix(".wh.")) not in kinds:
+            make_whiteout(directory, wanted, prefix)
+    for name, mode in kinds.items():
+        if stat.S_ISREG(mode) and name not in hidden and name not in opaque:
+            _strip(directory, name)
+    os.utime(directory, ns=(status.st_atime_ns, status.st_mtime_ns))
+    return [name for name, mode in kinds.items() if stat.S_ISDIR(mode)]
+
+
+def _strip(directory: int, name: str) -> None:
+    """Take attributes of the program's own off a file; it has none on other kinds that are seen in an image."""
+    file = os.open(name, _FILE | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        for attribute in os.listxattr(file):
+            if attribute.startswith(_FOREIGN):
+                os.removexattr(file, attribute)
+    finally:
+        os.close(file)
