@@ -24,6 +24,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,7 +37,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from tests.registry_server import serving
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 Costs = dict[str, list[Cost]]
 _BASES = {SMALL: ("busybox",), DEBIAN: ("debian",)}
@@ -71,7 +72,7 @@ def measure(builder: Builder, workload: Workload, context: Path, base: str, root
     return found
 
 
-def push_bases(root: Path, host: str, wanted: Sequence[str]) -> Mapping[str, str]:
+def push_bases(root: Path, host: str, wanted: Sequence[str]) -> dict[str, str]:
     """Make base images and push them to a registry; their names there."""
     own = next(builders(root, ["pybuild"], {}))
     found = {}
@@ -100,6 +101,7 @@ def main() -> None:
     parser.add_argument("--workloads", default=",".join(WORKLOADS))
     parser.add_argument("--daemon", action="append", default=[], metavar="BUILDER=PID")
     parser.add_argument("--dir", type=Path)
+    parser.add_argument("--registry", metavar="HOST:PORT", help="one that has the images busybox and debian already")
     parser.add_argument("--json", type=Path, help="file for all figures")
     parser.add_argument("--svg", type=Path, help="file for a chart of the medians")
     args = parser.parse_args()
@@ -117,8 +119,12 @@ def main() -> None:
     print("|---" * (len(chosen) + 1) + "|")
     kept: dict[str, dict[str, list[Cost]]] = {}
     rows = []
-    with serving(root / "registry") as registry:
-        bases = push_bases(root, registry.host, [one.base for one in workloads.values()])
+    with ExitStack() as stack:
+        if args.registry:
+            bases = {base: f"{args.registry}/{base.strip('@')}:latest" for base in _BASES}
+        else:
+            host = stack.enter_context(serving(root / "registry")).host
+            bases = push_bases(root, host, [one.base for one in workloads.values()])
         for name, workload in workloads.items():
             context, base = root / "contexts" / name, bases[workload.base]
             workload.write(context, base)
