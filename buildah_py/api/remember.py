@@ -17,7 +17,7 @@ from buildah_py.frozen import replace
 from buildah_py.linux.identity import MARKER
 from buildah_py.plan.steps import BaseStep, CaptureStep, CopyStep
 from buildah_py.repeat.saved import Saved, save
-from buildah_py.repeat.stamps import FIELDS, look_at, stamp
+from buildah_py.repeat.stamps import FIELDS, stamp
 from buildah_py.sources.find import build_file_places, ignore_file_places
 from buildah_py.sources.stat_cache import is_settled
 from buildah_py.store.glance import read_rows
@@ -154,25 +154,16 @@ def _check_age(ctime: int, path: str, command: CommandLine) -> None:
 
 
 def _listed(context: DirectoryContext, command: CommandLine) -> Iterator[LookedAt]:
-    """Give what was looked at of a context, stamped. Raises _NotSettledError, OSError."""
+    """Give what was looked at of a context, stamped then. Raises _NotSettledError."""
     listed = context.looked_at()
-    if sum(map(len, listed.values())) > _MOST:
+    if sum(len(names) for names, _ in listed.values()) > _MOST:
         raise _NotSettledError(f"{context.path} has more than {_MOST} files")
-    yield _stamped(context.path, "", (".",), command)
-    for directory, names in listed.items():
-        yield _stamped(context.path, directory, names, command)
-
-
-def _stamped(root: str, directory: str, names: Sequence[str], command: CommandLine) -> LookedAt:
-    try:
-        found = look_at(root, directory, names)
-    except FileNotFoundError as error:
-        raise _NotSettledError(f"{error.filename} is gone") from error
-    except OverflowError as error:
-        raise _NotSettledError(f"{root}/{directory} has times before 1970") from error
-    for name, ctime in zip(names, found[::FIELDS], strict=True):
-        _check_age(ctime, f"{root}/{directory}/{name}", command)
-    return directory, "\0".join(names), found.tobytes()
+    for directory, (names, stamps) in listed.items():
+        if stamps is None:
+            raise _NotSettledError(f"{context.path}/{directory} has times before 1970")
+        for name, ctime in zip(names, stamps[::FIELDS], strict=True):
+            _check_age(ctime, f"{context.path}/{directory}/{name}", command)
+        yield directory, "\0".join(names), stamps.tobytes()
 
 
 def _rows(session: BuildSession, plan: Plan, records: Mapping[int, Record], done: BuildResult) -> Rows | None:

@@ -56,7 +56,4 @@ def look_at(root: str, directory: str, names: Iterable[str]) -> array[int]:
 
 def is_same_tree(root: str, listed: Iterable[LookedAt]) -> bool:
     """Tell whether what was looked at below `root` is as it was. Raises OSError, OverflowError."""
-    return all(
-        look_at(root, directory, names.split("\0") if names else ()).tobytes() == stamps
-        for directory, names, stamps in listed
-    )
+    return all(look_at(root, directory, names.split("\0")).tobytes() == stamps for directory, names, stamps in listed)

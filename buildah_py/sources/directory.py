@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 import threading
+from array import array
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from buildah_py import debug
@@ -81,6 +82,7 @@ class DirectoryContext(SourceTree):
         self._git_modes = git_modes
         self._listings: dict[str, _Listing] = {}
         self._scans: dict[str, _Scan] = {}
+        self._seen: dict[str, tuple[list[str], array[int] | None]] = {}
         self._groups: dict[str, tuple[int, int]] = {}
         self._lock = threading.RLock()
         try:
@@ -108,13 +110,18 @@ class DirectoryContext(SourceTree):
         with self._lock:
             self._listings.clear()
             self._scans.clear()
+            self._seen.clear()
             self._groups.clear()
 
-    def looked_at(self) -> Mapping[str, Sequence[str]]:
-        """Return the directories that were listed, and the names in them whose files were looked at."""
+    def looked_at(self) -> Mapping[str, tuple[Sequence[str], array[int] | None]]:
+        """Return the directories that were looked through, with names in them and what stat said of each.
+
+        The first name is `.`, the directory itself, before it was looked through. Numbers are as in
+        `buildah_py.repeat.stamps`, None for times before 1970. Hidden names are left out, and there is nothing of a
+        context without a stat cache.
+        """
         with self._lock:
-            found = {path: list(listing.entries) for path, listing in self._listings.items()}
-            return found | {path: list(scan.found) for path, scan in self._scans.items()}
+            return dict(self._seen)
 
     # The protocol of a tree.
 
@@ -302,6 +309,9 @@ class DirectoryContext(SourceTree):
         hidden: list[str] = []
         directories: list[str] = []
         git_modes = self._git_modes
+        seen = ["."]
+        own = os.fstat(descriptor)
+        stamps = [own.st_ctime_ns, own.st_mtime_ns, own.st_ino, own.st_size, own.st_mode, own.st_dev]
         with os.scandir(descriptor) as scan:
             for item in scan:
                 name = item.name
@@ -314,11 +324,11 @@ class DirectoryContext(SourceTree):
                         continue
                     ignored = True
                 status = item.stat(follow_symlinks=False)
-                mode = status.st_mode
+                mode, size, mtime = status.st_mode, status.st_size, status.st_mtime_ns
+                seen.append(name)
+                stamps += (status.st_ctime_ns, mtime, status.st_ino, size, mode, status.st_dev)
                 kind = mode & 0o170000
                 if kind == 0o100000:
-                    size = status.st_size
-                    mtime = status.st_mtime_ns
                     bits = (0o755 if mode & 0o100 else 0o644) if git_modes else mode & 0o7777
                     record = known.get(name)
                     if (
@@ -346,6 +356,10 @@ class DirectoryContext(SourceTree):
                     continue  # a socket
                 found[name] = entry
         if cache is not None:
+            try:
+                self._seen[path] = seen, array("Q", stamps)
+            except OverflowError:
+                self._seen[path] = seen, None
             # Hidden files may be asked for by the next build, with another ignore file.
             cache.seen(path, [*directories, *hidden], found.keys() | hidden if hidden else found)
         return _Scan(found, doubtful, hidden)

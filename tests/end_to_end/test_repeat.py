@@ -205,6 +205,17 @@ def test_an_ignore_file_beside_a_build_file_elsewhere(busybox: Pybuild, context:
     assert busybox.sh("ls /src") == "a\nlink\n"
 
 
+def test_what_an_exception_brings_back(busybox: Pybuild, context: Path) -> None:
+    """A directory that is ignored as a whole, as long as nothing is in there that an exception brings back."""
+    (context / "src/deep/.keep").mkdir()
+    os.chown(context / "src/deep/.keep", busybox.owner, busybox.owner)
+    (context / ".dockerignore").write_text("src/deep\n!src/deep/.keep/file\n")
+    remember(busybox, context)
+    (context / "src/deep/.keep/file").write_text("brought back\n")
+    build(busybox, context)
+    assert busybox.sh("cat /src/deep/.keep/file") == "brought back\n"
+
+
 def test_a_context_by_a_link(busybox: Pybuild, context: Path) -> None:
     link = busybox.work / "link"
     link.symlink_to(context)

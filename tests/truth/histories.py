@@ -358,6 +358,15 @@ _archives = st.builds(
     st.just(1_420_000_000),
 )
 _NAMES = tuple(sorted(CONTEXT))
+_PATTERNS = (
+    "a", "dir", "dir/*", "**/*.md", "*", "dir/sub", "d", "*.txt",
+    "!a", "!dir/x", "!dir/new", "!dir/sub/deep/er", "!dir/sub", "!**/z", "!*.txt",
+)  # fmt: skip
+_ignoring = st.builds(
+    Put,
+    st.just(".dockerignore"),
+    st.none() | st.lists(st.sampled_from(_PATTERNS), min_size=1, max_size=4).map(lambda found: File("\n".join(found))),
+)
 
 _changes = st.one_of(
     st.builds(Change, st.sampled_from(_NAMES), st.just("data"), _TEXTS),
@@ -378,6 +387,7 @@ _EDITS: tuple[tuple[int, st.SearchStrategy[Edit]], ...] = (
     (3, _changes),
     (2, st.builds(Put, st.sampled_from((*_NAMES, "dir/new", "new.txt", "dir/sub/deep/er")), _nodes)),
     (1, st.builds(Put, st.just("t.tar"), _archives)),
+    (1, _ignoring),
     (2, st.builds(Argument, st.sampled_from("AB"), st.sampled_from((None, "4", "5")))),
     (2, st.builds(Epoch, st.sampled_from((None, 1_000_000_000, 1_300_000_000)), st.booleans())),
     (3, st.builds(Mounts, _SLOT, _slots)),
@@ -501,6 +511,7 @@ def _watched_stage(draw: st.DrawFn) -> Stage:
 
 _file_edits = st.one_of(
     _changes,
+    _ignoring,
     st.builds(Put, st.sampled_from((*_NAMES, "dir/new", "new.txt", "dir/sub/deep/er", "d/x", "w", "dir/e")), _nodes),
 )
 _watched_turn = st.builds(
