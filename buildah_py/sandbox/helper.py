@@ -10,6 +10,7 @@ from __future__ import annotations
 import _signal  # type: ignore[import-not-found]  # `signal` itself takes 3 ms for its enums
 import _socket
 import errno
+import gc
 import os
 import select
 
@@ -74,6 +75,7 @@ def main(control: int) -> None:
     process.set_command_line("pybuild-helper")  # containers see it, and have no business with paths of the host
     process.set_child_subreaper(True)
     os.umask(0)
+    gc.disable()  # a collection would touch, and so copy, memory that each container's processes share with this one
     Helper(_socket.socket(fileno=control)).serve()
 
 
