@@ -74,8 +74,8 @@ def main(control: int) -> None:
     process.set_name("pybuild-helper")
     process.set_command_line("pybuild-helper")  # containers see it, and have no business with paths of the host
     process.set_child_subreaper(True)
-    os.umask(0)
     gc.disable()  # a collection would touch, and so copy, memory that each container's processes share with this one
+    os.umask(0)
     Helper(_socket.socket(fileno=control)).serve()
 
 
