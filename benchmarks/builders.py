@@ -23,7 +23,7 @@ _TIME: Final = "/usr/bin/time"
 
 
 class Cost(NamedTuple):
-    """What a command took: wall seconds, and MB of memory at most, in the largest process or in the daemon.
+    """Cost of a command: wall seconds, and MB of memory at most, in the largest process or in the daemon.
 
     `cpu` are the seconds of all its processes, without those of a daemon.
     """

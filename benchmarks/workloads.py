@@ -1,4 +1,4 @@
-"""What builders are timed on: build files, with contexts that are made and changed."""
+"""Workloads that builders are timed on: build files, with contexts that are made and changed."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ SMALL, DEBIAN = "@busybox@", "@debian@"
 """Base images in build files, for which their names in a registry are put."""
 COLD, FIRST, WARM, CHANGE, EXPORT = "cold", "first hits", "all hits", "one changed", "export"
 PUSH = "then push"
-"""What is timed: a build of nothing known, the first one and later ones with nothing changed, and so on."""
+"""Modes that are timed: a build of nothing known, the first one and later ones with nothing changed, and so on."""
 _PACKAGES: Final = (
     "python3", "python3-minimal", "libpython3-stdlib", "python3.11", "python3.11-minimal", "libpython3.11-minimal",
     "libpython3.11-stdlib", "libexpat1", "media-types", "libsqlite3-0", "libreadline8", "readline-common",
     "libncursesw6", "libnsl2", "libtirpc3", "libtirpc-common", "libgssapi-krb5-2", "libkrb5-3", "libk5crypto3",
     "libkrb5support0", "libkeyutils1", "libcom-err2", "libssl3", "krb5-locales", "ca-certificates", "openssl",
 )  # fmt: skip
-"""What python3 of Debian 12 needs beyond a minimal system: a build of it needs no network."""
+"""Packages that python3 of Debian 12 needs beyond a minimal system: a build of it needs no network."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a build attests of how its images were built."""
+"""Provenance of images: what a build attests of how they were built."""
 
 from __future__ import annotations
 

@@ -182,7 +182,7 @@ def _clamp_of(request: BuildRequest, epoch: int | None, image: FinishedImage) ->
 
 
 class WrittenImage(NamedTuple):
-    """What outputs call an image by: a registry that it was pushed to, else the first that can call it something.
+    """Name that outputs call an image by: a registry that it was pushed to, else the first that can call it something.
 
     `loaded` is the id that an engine has for it, "" where it was loaded into none.
     """

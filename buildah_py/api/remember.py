@@ -41,7 +41,7 @@ _MOST: Final = 200_000
 
 
 class _NotSettledError(Exception):
-    """What was looked at may have changed since the build began."""
+    """Raised where what was looked at may have changed since the build began."""
 
 
 def remember(

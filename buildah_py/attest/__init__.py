@@ -1,1 +1,1 @@
-"""What can be attested of an image: how it was built, and what is in it."""
+"""Attestations of an image: how it was built, and what is in it."""

@@ -1,4 +1,4 @@
-"""What is in an image: the list that was attached to it, or one that is made now."""
+"""Bills of materials of images: the list that was attached to it, or one that is made now."""
 
 from __future__ import annotations
 

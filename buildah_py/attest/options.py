@@ -47,7 +47,7 @@ class ProvenanceOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SbomOptions:
-    """What is in an image, in one of FORMATS."""
+    """A bill of materials, in one of FORMATS."""
 
     format: str = SPDX
     filename: str = ""
@@ -55,7 +55,7 @@ class SbomOptions:
 
 @dataclass(frozen=True, slots=True)
 class AttestOptions:
-    """What is attested; None for what is not."""
+    """Attestations that are wanted; None for those that are not."""
 
     provenance: ProvenanceOptions | None = None
     sbom: SbomOptions | None = None

@@ -35,7 +35,7 @@ class Described(NamedTuple):
 
     @property
     def shown(self) -> str:
-        """What it is called."""
+        """Its name."""
         return self.name or self.id
 
     @property

@@ -22,7 +22,7 @@ _MOST_UNREAD = 100
 
 
 class Scanned(NamedTuple):
-    """What is in an image: its distribution, its packages, each once, and what tells of some and was not read.
+    """Findings in an image: its distribution, its packages, each once, and what tells of some and was not read.
 
     `paths` has where each package was found, by its package URL.
     """

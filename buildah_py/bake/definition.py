@@ -1,4 +1,4 @@
-"""What files in HCL and JSON say together: variables, functions, groups and targets, all evaluated.
+"""The definition that files in HCL and JSON make together: variables, functions, groups and targets, all evaluated.
 
 Nothing is evaluated before it is asked for, so that variables, functions and attributes may refer to one another in
 any order and across files; circles are found on the way.

@@ -1,4 +1,4 @@
-"""What `bake --print` and `bake --list` print: as buildx does, so that whoever reads that can read this."""
+"""Output of `bake --print` and `bake --list`: as buildx does, so that whoever reads that can read this."""
 
 from __future__ import annotations
 

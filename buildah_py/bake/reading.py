@@ -40,7 +40,7 @@ _OWN_KEYS: Final = ("targets", "groups", "variables", "functions")
 
 
 class Inputs(NamedTuple):
-    """What files are evaluated with.
+    """Surroundings that files are evaluated with.
 
     `variables` are those of the command line, `builtins` those that are always there. `dotenv` is the text of the file
     `.env`, "" where there is none. `read` reads a further file by its path, for one that stands in a place.

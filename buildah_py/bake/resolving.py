@@ -26,7 +26,7 @@ _URL: Final = re.compile(r"[a-z][a-z0-9+.-]*://|git@|github\.com/|[a-z-]+:[^/]")
 
 
 class Baked(NamedTuple):
-    """What is built: `groups` as they are shown, and targets by name; `asked` are those that were asked for by name.
+    """Targets that are built, by name, and `groups` as they are shown; `asked` are those that were asked for by name.
 
     The others are there because contexts of others name them.
     """

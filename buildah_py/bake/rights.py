@@ -1,4 +1,4 @@
-"""What targets would do beyond building from the working directory: that is for the command line to allow."""
+"""Rights that targets need beyond building from the working directory: they are for the command line to allow."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _WORDS: Final = (*ENTITLEMENTS, "ssh", *_SPELLINGS)
 
 
 class Allowed(NamedTuple):
-    """What `--allow` gives: rights, and directories that may be read or written beside the working directory."""
+    """Rights that `--allow` gives: rights, and directories that may be read or written beside the working directory."""
 
     rights: frozenset[str]
     read: tuple[str, ...]

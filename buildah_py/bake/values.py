@@ -75,7 +75,7 @@ class Value(NamedTuple):
 
 
 class ValueFault(Exception):
-    """What is wrong with a value, for whoever knows where it stands."""
+    """Fault of a value, for whoever knows where it stands."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)

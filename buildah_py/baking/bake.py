@@ -79,7 +79,7 @@ class BakeItem(NamedTuple):
 
 
 class Bake(NamedTuple):
-    """What came of a bake: the results of exported targets by their names."""
+    """Outcome of a bake: the results of exported targets by their names."""
 
     results: Mapping[str, BuildResult]
 
@@ -103,7 +103,7 @@ class OpenTarget(NamedTuple):
 
 
 class _Checked(NamedTuple):
-    """What of a target is known before a store is opened: its full names, those in the store, and its outputs."""
+    """Facts about a target from before a store is opened: its full names, those in the store, and its outputs."""
 
     given: tuple[str, ...]
     names: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""What of a bake has changed since a commit: targets compared by what the keys of their steps are made of."""
+"""Changes of a bake since a commit: targets compared by what the keys of their steps are made of."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a target of a bake file asks for, said as the command line of a build says it, and read as that."""
+"""Requests of targets of a bake file, said as the command line of a build says it, and read as that."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the completion script for bash has around shtab's: words broken at `:`, `=` and `@`, and attributes."""
+"""Parts that the completion script for bash has around shtab's: words broken at `:`, `=` and `@`, and attributes."""
 
 from __future__ import annotations
 

@@ -114,7 +114,7 @@ _ELSEWHERE: Final = {
     "history": "`pybuild builds` and `pybuild logs`",
     "prune": "the same as `pybuild prune --cache`",
 }
-"""What is said in other words before it comes here; named for the help."""
+"""Options that are said in other words before it comes here; named for the help."""
 
 
 def run(args: argparse.Namespace) -> int:

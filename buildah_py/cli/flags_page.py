@@ -40,7 +40,7 @@ Commands that are not supported, and what to do instead:
 _BUILDX = """
 ## Commands of buildx
 
-What `docker buildx …` calls where pybuild is [docker's plug-in](docker-plugin.md), and `pybuild buildx …`:
+Commands that `docker buildx …` calls where pybuild is [docker's plug-in](docker-plugin.md), and `pybuild buildx …`:
 
 | command | here | |
 |---|---|---|

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 BUILDX: Final = "0.36.1"
 """The version of buildx whose command line is answered."""
 VERSION: Final = f"v{BUILDX}+pybuild.{__version__}"
-"""What programs that ask for buildx's version are told: that one's, and in the words of semver whose build it is."""
+"""Version that programs are told which ask for buildx's: that one's, and in the words of semver whose build it is."""
 NAME: Final = "docker-buildx"
 SYSTEM: Final = "/usr/local/lib/docker/cli-plugins"
 _KEPT: Final = ".pybuild-kept."

@@ -30,7 +30,7 @@ _LISTENS, _ANY_STATE = ("0A",), ("01", "07")
 
 
 class Executed(NamedTuple):
-    """What became of a command in a container: its status, and what it printed, as text."""
+    """Outcome of a command in a container: its status, and what it printed, as text."""
 
     status: int
     stdout: str

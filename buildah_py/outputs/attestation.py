@@ -30,7 +30,7 @@ _UNKNOWN: Final = Platform("unknown", "unknown")
 
 
 class Predicate(NamedTuple):
-    """What is said of an image: `body` is plain data of that type. `file` is its name where an image has no manifest.
+    """Statement about an image: `body` is plain data of that type. `file` is its name where an image has no manifest.
 
     With `inline`, it is not said there.
     """

@@ -111,7 +111,7 @@ class LayoutImage(NamedTuple):
 
 
 class Gathered(NamedTuple):
-    """What images are called by together, and the bytes of all that this leads to beside them: an index first."""
+    """Index that images are called by together, and the bytes of all that this leads to beside them: an index first."""
 
     top: Descriptor
     blobs: tuple[bytes, ...] = ()

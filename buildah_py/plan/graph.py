@@ -145,7 +145,7 @@ class Plan:
 
 
 class BuiltTarget(NamedTuple):
-    """What a build of the graph makes, for the others: the last node, the image's config and its history."""
+    """Result of a build of the graph, for the others: the last node, the image's config and its history."""
 
     node: int
     config: ImageConfig

@@ -21,7 +21,7 @@ _PROGRAM: Final = f"{__version__} {sys.version}"
 
 
 class Saved(NamedTuple):
-    """What a command led to, and what that depended on.
+    """Outcome of a command, and all that it depended on.
 
     `files` were looked at by their paths, None stands for nothing there; `trees` are contexts by their paths, with what
     was listed of them. `rows` are those of the store. `told` are the events of the build by their names, `mode` says

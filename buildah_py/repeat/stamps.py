@@ -1,4 +1,4 @@
-"""What stat(2) says of files, so that it shows whether they have changed.
+"""Stamps of files by stat(2), so that it shows whether they have changed.
 
 Any change of a file, of its attributes or of a directory's names sets the ctime, which nobody but the kernel does. So
 what was stamped is as it was while the stamp is, provided that the ctime was settled then: see `is_settled` of

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from buildah_py.store.containers import KeptContainer
 
 _NEVER = "0001-01-01T00:00:00Z"
-"""What docker writes for a moment that has not come."""
+"""Text that docker writes for a moment that has not come."""
 
 
 def describe_container(container: KeptContainer) -> dict[str, Any]:

@@ -126,14 +126,7 @@ class _Copy:
         if stat.S_ISREG(status.st_mode):
             self._copy_file(path, status.st_size)
             return False
-        if stat.S_ISLNK(status.st_mode):
-            os.symlink(self._source.readlink(path), name, dir_fd=parent)
-        else:
-            os.mknod(name, stat.S_IFMT(status.st_mode) | 0o600, status.st_rdev, dir_fd=parent)
-        os.chown(name, status.st_uid, status.st_gid, dir_fd=parent, follow_symlinks=False)
-        if not stat.S_ISLNK(status.st_mode):
-            os.chmod(name, stat.S_IMODE(status.st_mode), dir_fd=parent)
-        os.utime(name, ns=(status.st_atime_ns, status.st_mtime_ns), dir_fd=parent, follow_symlinks=False)
+        copy_special(self._source, path, status, parent, name)
         self._looks[path] = look(self._target.lstat(path))
         return False
 
@@ -203,6 +196,18 @@ class _Copy:
 def _is_odd(status: os.stat_result) -> bool:
     sets_ids = status.st_mode & (stat.S_ISUID | stat.S_ISGID)
     return status.st_nlink > 1 or bool(sets_ids and (status.st_uid or status.st_gid))
+
+
+def copy_special(source: Beneath, path: str, status: os.stat_result, parent: int, name: str) -> None:
+    """Make what is neither a file nor a directory of `source` again as `name` in an open directory. Raises OSError."""
+    if stat.S_ISLNK(status.st_mode):
+        os.symlink(source.readlink(path), name, dir_fd=parent)
+    else:
+        os.mknod(name, stat.S_IFMT(status.st_mode) | 0o600, status.st_rdev, dir_fd=parent)
+    os.chown(name, status.st_uid, status.st_gid, dir_fd=parent, follow_symlinks=False)
+    if not stat.S_ISLNK(status.st_mode):
+        os.chmod(name, stat.S_IMODE(status.st_mode), dir_fd=parent)
+    os.utime(name, ns=(status.st_atime_ns, status.st_mtime_ns), dir_fd=parent, follow_symlinks=False)
 
 
 def copy_bytes(source: int, target: int) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from buildah_py.sandbox.root import Root
 
 COPIED = "copied"
-"""What a copy is called in a container's working directory."""
+"""Name of a copy in a container's working directory."""
 _MOST_LAYERS = 480
 """The kernel takes 500."""
 

@@ -1,4 +1,4 @@
-"""What the place that this runs in allows of containers, and what refuses the rest: found out by trying.
+"""Abilities of the place that this runs in, as to containers, and what refuses the rest: found out by trying.
 
 There are two rungs. On the full one a container has all that docs/sandbox.md tells; on the nested one, in a container
 of somebody else, it does without some of it. The full way is tried first, each time, and costs nothing more where it is

@@ -67,7 +67,7 @@ class Container:
         self.warnings = warnings
         """Things that this machine could not do for the container; complete after `wait`."""
         self.shortfalls: list[Shortfall] = []
-        """What of them makes this less than full isolation."""
+        """Those that make this less than full isolation."""
 
     def signal(self, number: int) -> None:
         """Send a signal to the command; after its end nothing happens."""

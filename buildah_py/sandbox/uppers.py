@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from buildah_py.layers.whiteouts import make_whiteout, mark_opaque
 from buildah_py.layers.xattrs import is_kept, overlay_prefix
 from buildah_py.linux.paths import Beneath
-from buildah_py.sandbox.copied_root import copy_bytes, look
+from buildah_py.sandbox.copied_root import copy_bytes, copy_special, look
 
 if TYPE_CHECKING:
     from buildah_py.sandbox.copied_root import Looks
@@ -116,14 +116,7 @@ class _Changes:
                 os.close(writing)
             self._finish(path, _FILE)
             return
-        if stat.S_ISLNK(status.st_mode):
-            os.symlink(self._source.readlink(path), name, dir_fd=parent)
-        else:
-            os.mknod(name, stat.S_IFMT(status.st_mode) | 0o600, status.st_rdev, dir_fd=parent)
-        os.chown(name, status.st_uid, status.st_gid, dir_fd=parent, follow_symlinks=False)
-        if not stat.S_ISLNK(status.st_mode):
-            os.chmod(name, stat.S_IMODE(status.st_mode), dir_fd=parent)
-        os.utime(name, ns=(status.st_atime_ns, status.st_mtime_ns), dir_fd=parent, follow_symlinks=False)
+        copy_special(self._source, path, status, parent, name)
 
     def _finish(self, path: str, flags: int) -> None:
         source, target = self._source.open(path, flags), self._target.open(path, flags)

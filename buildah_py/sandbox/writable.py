@@ -1,4 +1,4 @@
-"""What makes a container's root writable where the kernel refuses an overlay: fuse-overlayfs, else a copy.
+"""Ways to make a container's root writable where the kernel refuses an overlay: fuse-overlayfs, else a copy.
 
 Overlayfs takes no upper directory on an overlay, which is what the root of a container around us is, nor on NFS and
 some others. Unless a file system is one of the usual ones, that is found out by mounting an overlay that nobody sees,
@@ -28,7 +28,7 @@ _REFUSED = {errno.EINVAL, errno.EPERM, errno.EACCES, errno.ENODEV, errno.EOPNOTS
 
 
 class Trials:
-    """What has been found out, by file systems."""
+    """Findings by file systems."""
 
     def __init__(self) -> None:
         self._refused: dict[int, str] = {}

@@ -26,7 +26,7 @@ _NUMBERS: Final = {"cpushares": "cpu-shares", "cpuperiod": "cpu-period", "cpuquo
 _SIZES: Final = {"memory": "memory", "memswap": "memory-swap", "shmsize": "shm-size"}
 _SWITCHES: Final = {"nocache": "no-cache", "squash": "squash"}
 _WITHOUT_MEANING: Final = frozenset({"rm", "forcerm", "buildid", "version", "session", "q", "isolation"})
-"""What asks for what is so anyway, or is looked at elsewhere."""
+"""Parameters that ask for what is so anyway, or is looked at elsewhere."""
 _REFUSED: Final = {
     "cpusetmems": "memory is not tied to nodes",
     "outputs": "outputs are for BuildKit; images are kept here, and pushed or saved from here",

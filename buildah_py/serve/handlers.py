@@ -1,4 +1,4 @@
-"""What each request of Docker's Engine API does here."""
+"""Handlers of requests of Docker's Engine API."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ class NamedManifest(NamedTuple):
 
 
 class Combined(NamedTuple):
-    """What is pushed under a name: its media type and bytes, and all manifests that have to be there first."""
+    """Manifest that is pushed under a name: its media type and bytes, and all manifests that have to be there first."""
 
     media_type: str
     data: bytes

@@ -1,4 +1,4 @@
-"""What a command led to is put down where nothing that it depends on may have changed unseen."""
+"""Outcomes of commands are put down where nothing that it depends on may have changed unseen."""
 
 from __future__ import annotations
 

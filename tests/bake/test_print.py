@@ -1,4 +1,4 @@
-"""What `bake --print` and `bake --list` print, held to what buildx prints: see scripts/bake_cases.py."""
+"""Output of `bake --print` and `bake --list`, held to what buildx prints: see scripts/bake_cases.py."""
 
 from __future__ import annotations
 

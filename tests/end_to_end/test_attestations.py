@@ -1,4 +1,4 @@
-"""What builds attest of their images, read back by other tools."""
+"""Attestations of builds, read back by other tools."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ _ARCHIVES = """\
 # my $mirror = 'http://archive.test/debian';
 # my $secmirror = 'http://security.test/debian-security';
 """
-"""What pybuild looks for in the program's text."""
+"""Text that pybuild looks for in the program's text."""
 _MMDEBSTRAP = (
     f"""#!/bin/sh -e
 {_ARCHIVES}"""

@@ -137,7 +137,7 @@ def test_the_image_is_that_of_full_isolation(work: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["pod", "restricted"])
 def test_what_refuses_namespaces_is_said(work: Path, name: str) -> None:
-    """What takes no container works all the same for root, and each message names the line of a pod that helps."""
+    """Whatever takes no container works all the same for root, and each message names the line of a pod that helps."""
     (work / "copies").mkdir(exist_ok=True)
     (work / "copies" / "Dockerfile").write_text("FROM busybox\nCOPY Dockerfile /f\n")
     script = f'"$0" doctor || echo status $?; "$0" load -i {work}/busybox.tar && "$0" build -q {work}/copies || true; '
@@ -151,7 +151,7 @@ def test_what_refuses_namespaces_is_said(work: Path, name: str) -> None:
 
 
 def test_full_isolation_can_be_asked_for(work: Path) -> None:
-    """What refuses it is said, what allows it, and which rung works."""
+    """Messages say who refuses it, what allows it, and which rung works."""
     script = f'"$0" load -i {work}/busybox.tar; "$0" run --isolation=full busybox true || echo status $?'
     done = cage("nested", script, work)
     assert "status 125" in done.stdout

@@ -219,7 +219,7 @@ def test_raw_progress_is_what_readers_of_buildx_parse(docker: Docker) -> None:
 
 
 def test_builders_are_names_that_scripts_make_and_remove(docker: Docker) -> None:
-    """What docker/setup-buildx-action does, and looks for in what it is shown."""
+    """Steps that docker/setup-buildx-action takes, and looks for in what it is shown."""
     docker("buildx", "create", "--name", "builder-1", "--driver", "docker-container", "--buildkitd-flags",
            "--allow-insecure-entitlement security.insecure", "--use")  # fmt: skip
     shown = docker("buildx", "inspect", "--bootstrap", "--builder", "builder-1").stdout

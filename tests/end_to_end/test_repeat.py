@@ -270,7 +270,7 @@ def inside(busybox: Pybuild, *before: str) -> Pybuild:
 
 @pytest.mark.root
 def test_rights_are_part_of_the_command(busybox: Pybuild, context: Path) -> None:
-    """What root may not do counts in keys: another step would be executed."""
+    """Rights that root lacks count in keys: another step would be executed."""
     whole, lesser = inside(busybox, "setpriv"), inside(busybox, "setpriv", "--bounding-set=-mknod")
     remember(whole, context)
     assert "without CAP_MKNOD" in build(lesser, context)

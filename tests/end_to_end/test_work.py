@@ -41,7 +41,7 @@ print(status, len(statements))
 
 
 class Work(NamedTuple):
-    """What a build of hits did."""
+    """Work of a build of hits."""
 
     calls: int
     bytes_read: int

@@ -1,4 +1,4 @@
-"""What steps change is the same layer, whether their root was an overlay, fuse-overlayfs's, or a copy."""
+"""Changes of steps are the same layer, whether their root was an overlay, fuse-overlayfs's, or a copy."""
 
 from __future__ import annotations
 

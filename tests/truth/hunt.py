@@ -55,7 +55,7 @@ def hunt(world: World, seed: int, *, histories: int, manner: Manner | None = Non
 
 
 class Found(NamedTuple):
-    """What came of a seed: how many builds were compared, how many hits were observed, how many commands answered."""
+    """Outcome of a seed: how many builds were compared, how many hits were observed, how many commands answered."""
 
     seed: int
     builds: int

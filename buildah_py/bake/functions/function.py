@@ -1,4 +1,4 @@
-"""What a function is: its parameters with their types, and what it makes of them."""
+"""Functions of bake files: its parameters with their types, and what it makes of them."""
 
 from __future__ import annotations
 
