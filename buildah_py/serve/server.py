@@ -147,12 +147,11 @@ class _Connection(BaseHTTPRequestHandler):
         self._connection = connection
         super().__init__(connection, ("", 0), server)  # type: ignore[arg-type]
 
-    def parse_request(self) -> bool:
-        """Read the head of a request, and choose what answers it."""
-        if not super().parse_request():
-            return False
-        setattr(self, f"do_{self.command}", self._answer)  # where the base class looks
-        return True
+    def __getattr__(self, name: str) -> Callable[[], None]:
+        """Give what answers a request of any method: the base class looks for `do_METHOD`."""
+        if name.startswith("do_"):
+            return self._answer
+        raise AttributeError(name)
 
     def _answer(self) -> None:
         answer = Answer(self, _HEADERS)
