@@ -35,6 +35,7 @@ class FileSystems:
     def __init__(self, store: Store) -> None:
         self.store = store
         self._views: dict[tuple[tuple[str, ...], tuple[Stamps, ...]], MergedView] = {}
+        self._roots: dict[tuple[str, ...], RootAttributes] = {}
         self._lock = threading.Lock()
         self.userxattr = in_user_namespace()
         self.owners = not has_single_id()
@@ -49,9 +50,7 @@ class FileSystems:
     def make_root(self, path: str, layers: Sequence[str]) -> RootAttributes:
         """Make the directory `path` with the attributes of the root of `layers`, and give these."""
         self.store.need(layers)
-        rows = self.store.layers.several(layers)
-        known = (row.root for diff_id in reversed(layers) if (row := rows.get(diff_id)) and row.root)
-        root = RootAttributes(*next(known, ()))
+        root = self._root(tuple(layers))
         os.mkdir(path)
         if self.owners:
             from buildah_py.layers.owner import give
@@ -59,6 +58,15 @@ class FileSystems:
             give(path, root.uid, root.gid, "/")
         os.chmod(path, root.mode)
         return root
+
+    def _root(self, layers: tuple[str, ...]) -> RootAttributes:
+        """Return what `/` of `layers` is like: as the top-most says that says anything of it."""
+        if layers not in self._roots:
+            below = self._roots.get(layers[:-1])
+            rows = self.store.layers.several(layers if below is None else layers[-1:])
+            said = next((row.root for diff_id in reversed(layers) if (row := rows.get(diff_id)) and row.root), None)
+            self._roots[layers] = RootAttributes(*said) if said else below or RootAttributes()
+        return self._roots[layers]
 
     def writer(self, path: str) -> LayerWriter:
         """Give what writes a layer into the empty directory `path`, in the form that overlays of this process take."""

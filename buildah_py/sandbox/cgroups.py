@@ -59,11 +59,6 @@ class Group:
                 _write(f"{directory}/cpuset.mems", _read(f"{parent}/cpuset.mems"))
         return directory
 
-    def join(self) -> None:
-        """Move the calling process into the group."""
-        for directory in self.directories:
-            _write(f"{directory}/cgroup.procs", "0")
-
     def measured(self) -> tuple[int, int]:
         """Give the most memory that was used, in bytes, and how many processes were killed for want of it."""
         for directory in self.directories:
@@ -80,6 +75,11 @@ class Group:
             if not _remove(directory):
                 raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), directory)
         self.directories.clear()
+
+
+def join(directory: str) -> None:
+    """Move the calling process into a group."""
+    _write(f"{directory}/cgroup.procs", "0")
 
 
 def end_all(directory: str) -> None:

@@ -73,7 +73,9 @@ class Sandbox:
             self.networks.start()
         with self._lock:
             if self._control is None:
-                self._control, self.helper = spawn("buildah_py.sandbox.helper", "main(3)")
+                self._control, self.helper = spawn(
+                    "buildah_py.sandbox.helper", f"main(3, unprivileged={self._unprivileged})"
+                )
 
     def start_container(
         self,
@@ -142,7 +144,6 @@ class Sandbox:
                 "network": lease is not None,
                 "limits": limits,
                 "id_maps": description["id_maps"] if container.uid_map else None,
-                "unprivileged": self._unprivileged,
                 "observed": observed is not None,
                 "root": (container.init, container.upper, container.work),
                 "path": self._path,

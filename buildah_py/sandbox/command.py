@@ -28,6 +28,8 @@ _TIOCSCTTY = 0x540E
 _OWN = ("KILL", "STOP", "CHLD", "SEGV", "BUS", "FPE", "ILL", "ABRT", "TRAP", "SYS", "PIPE")
 FORWARDED = tuple(sorted(_signal.valid_signals() - {getattr(_signal, f"SIG{name}") for name in _OWN}))
 """Signals of the first process that are for the command; they are blocked until it is there."""
+IGNORED = (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP, _signal.SIGQUIT, _signal.SIGPIPE, _signal.SIGXFSZ)
+"""Signals that the helper ignores, and no command; it has set all others to what they do by default."""
 _NOT_FOUND, _NOT_EXECUTABLE = 127, 126
 
 
@@ -159,7 +161,7 @@ def environment_of(container: dict[str, Any], who: users.ExecUser) -> dict[str, 
 def begin_session(container: dict[str, Any]) -> None:
     """Let go of what commands do not take over from who started them."""
     os.setsid()
-    for number in (*FORWARDED, _signal.SIGPIPE):  # Python and we ignore some; that would outlive the exec
+    for number in IGNORED:  # which would outlive the exec
         _signal.signal(number, _signal.SIG_DFL)
     _signal.pthread_sigmask(_signal.SIG_SETMASK, [])
     if container["tty"]:

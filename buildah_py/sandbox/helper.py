@@ -14,10 +14,11 @@ import gc
 import os
 import select
 
-from buildah_py.linux import namespaces, process
+from buildah_py.linux import process
 from buildah_py.sandbox import (
     capabilities,
     cgroups,
+    command,
     confine,
     container,
     idmap,
@@ -28,10 +29,11 @@ from buildah_py.sandbox import (
     wire,
     writable,
 )
+from buildah_py.sandbox.first_process import FirstProcesses
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, NoReturn
 
     from buildah_py.sandbox.idmap import Ranges
 
@@ -66,51 +68,17 @@ class _Running:
         self.listening = True
 
 
-def main(control: int) -> None:
-    """Serve until the other end of `control` is closed."""
-    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGPIPE"):
-        _signal.signal(getattr(_signal, name), _signal.SIG_IGN)
+def main(control: int, *, unprivileged: bool) -> None:
+    """Serve until the other end of `control` is closed; `unprivileged` says that this is a user namespace."""
+    for number in _signal.valid_signals() - {_signal.SIGKILL, _signal.SIGSTOP}:  # whatever our caller ignores
+        _signal.signal(number, _signal.SIG_IGN if number in command.IGNORED else _signal.SIG_DFL)
     _signal.pthread_sigmask(_signal.SIG_SETMASK, [])
     process.set_name("pybuild-helper")
     process.set_command_line("pybuild-helper")  # containers see it, and have no business with paths of the host
     process.set_child_subreaper(True)
     gc.disable()  # a collection would touch, and so copy, memory that each container's processes share with this one
     os.umask(0)
-    Helper(_socket.socket(fileno=control)).serve()
-
-
-def _fork_twice() -> tuple[int, int]:
-    """Fork a first process of a new pid namespace, by way of a process that can be in no other one afterwards.
-
-    In a user namespace we may not return to the pid namespace that we are in, as it belongs to the host. Gives 0 and
-    a descriptor to wait on in the new process, its id and -1 in the helper, whose child it becomes.
-    """
-    ready, held = os.pipe()
-    told, tell = os.pipe()
-    between = os.fork()
-    if between == 0:
-        try:
-            os.close(told)
-            namespaces.unshare(namespaces.CLONE_NEWPID)
-            pid = os.fork()
-            if pid == 0:
-                os.close(held)
-                os.close(tell)
-                return 0, ready
-            os.write(tell, str(pid).encode())
-            os._exit(0)
-        except OSError as error:
-            os._exit(error.errno or 1)
-    for descriptor in (ready, tell):
-        os.close(descriptor)
-    text = os.read(told, 20)
-    os.close(told)
-    _, status = os.waitpid(between, 0)
-    os.close(held)  # only now is the new process our child: the parent whose death it asks to be told of
-    if not text:
-        number = os.waitstatus_to_exitcode(status)
-        raise OSError(number, os.strerror(number))
-    return int(text), -1
+    Helper(_socket.socket(fileno=control), unprivileged=unprivileged).serve()
 
 
 def _last_words(result: int) -> bytes:
@@ -127,11 +95,12 @@ def _last_words(result: int) -> bytes:
 class Helper:
     """The loop: requests on the control socket, signals on each container's, ends of containers."""
 
-    def __init__(self, control: _socket.socket) -> None:
+    def __init__(self, control: _socket.socket, *, unprivileged: bool) -> None:
         self._control = control
         self._poll = select.epoll()
         self._running: dict[int, _Running] = {}
-        self._own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+        self._unprivileged = unprivileged
+        self._first = FirstProcesses(self._become, unprivileged=unprivileged)
         self._poll.register(control.fileno(), select.EPOLLIN)
         self._groups = 0
         self._busy: list[cgroups.Group] = []
@@ -153,6 +122,8 @@ class Helper:
         serving = True
         while serving or self._running:
             asked = False
+            if serving:
+                self._first.prepare()
             for descriptor, _event in self._poll.poll():
                 if descriptor == self._control.fileno():
                     asked = True  # and answered last: a new container may get the descriptors of one that has ended
@@ -169,6 +140,7 @@ class Helper:
                     self._told(running)
             if asked:
                 serving = self._request()
+        self._first.close()
         for server in self._servers.values():  # whose file system nobody uses any more
             os.kill(server, _signal.SIGKILL)
         busy, self._busy = self._busy, []
@@ -212,7 +184,7 @@ class Helper:
         return self._user_namespaces[maps]
 
     def _start(self, channel: _socket.socket, request: dict[str, Any], descriptors: list[int]) -> None:
-        program, missing = self._filter(*request["filter"]) if request["filter"] is not None else (b"", "")
+        missing = self._filter(*request["filter"])[1] if request["filter"] is not None else ""
         if missing:
             wire.send(channel, ("warning", f"system calls are not filtered: {missing}"))
         join = request.get("join")
@@ -235,17 +207,24 @@ class Helper:
             self._remove(group)
             return
         observing = observer_process.start(request, descriptors) if kind == writable.OVERLAY else None
-        ready = user_namespace = -1
+        user_namespace = -1
         result, ended = os.pipe2(os.O_CLOEXEC)
+        serving = server or observing
         try:
             if join is None and request["id_maps"] is not None:
                 user_namespace = self._user_namespace(request["id_maps"])
-            if join is not None:
-                pid = os.fork()
-            elif request["unprivileged"]:
-                pid, ready = _fork_twice()
+            request |= {
+                "writable": kind,
+                "group": group.directories if group else (),
+                "user_namespace": user_namespace != -1,
+                "served": serving is not None,
+            }
+            ends = (-1, -1) if serving is None else serving.ends
+            more = [one for one in (channel.fileno(), ended, user_namespace, *ends) if one != -1]
+            if join is None:
+                pid = self._first.start(request, [*more, *descriptors])
             else:
-                pid = self._fork()
+                pid = self._fork(request, [*more, *descriptors])
         except OSError as error:
             maps = join is None and request["id_maps"] is not None
             what = "making a user namespace" if maps and user_namespace == -1 else "making a process"
@@ -261,17 +240,6 @@ class Helper:
             if server is not None:
                 server.close_ends()
             return
-        if pid == 0:
-            try:
-                if ready != -1:
-                    os.read(ready, 1)
-                    os.close(ready)
-                serving = server or observing
-                ends = (-1, -1) if serving is None else serving.ends
-                request["writable"] = kind
-                self._child(channel, request, descriptors, program, group, ended, user_namespace, ends)
-            finally:
-                os._exit(125)
         os.close(ended)
         for one in (observing, server):
             if one is not None:
@@ -288,8 +256,7 @@ class Helper:
 
         Raises OSError.
         """
-        unprivileged: bool = request["unprivileged"]
-        why = self._trials.refusal(request["root"], unprivileged=unprivileged)
+        why = self._trials.refusal(request["root"], unprivileged=self._unprivileged)
         if not why:
             return writable.OVERLAY, None
         if request["full"]:
@@ -299,7 +266,7 @@ class Helper:
         if program:
             try:
                 server = writable.OverlayServer(
-                    program, request["root"][1], descriptors[0], request["size"], unprivileged=unprivileged
+                    program, request["root"][1], descriptors[0], request["size"], unprivileged=self._unprivileged
                 )
             except OSError as error:
                 lacking = f"{writable.PROGRAM} cannot be used ({error.filename or program}: {error.strerror})"
@@ -326,39 +293,32 @@ class Helper:
                 return running.group
         raise ProcessLookupError(errno.ESRCH, "it has ended")
 
-    def _fork(self) -> int:
-        """Fork a first process of a new pid namespace. Raises OSError."""
-        namespaces.unshare(namespaces.CLONE_NEWPID)
-        pid = -1
-        try:
-            pid = os.fork()
-        finally:
-            if pid != 0:  # children of this process, but for containers, belong to its own pid namespace
-                namespaces.setns(self._own_pids, namespaces.CLONE_NEWPID)
+    def _fork(self, request: dict[str, Any], descriptors: list[int]) -> int:
+        """Fork a process that joins a container. Raises OSError."""
+        pid = os.fork()
+        if pid == 0:
+            try:
+                self._become(request, descriptors)
+            finally:
+                os._exit(125)
         return pid
 
-    def _child(
-        self,
-        channel: _socket.socket,
-        request: dict[str, Any],
-        descriptors: list[int],
-        program: bytes,
-        group: cgroups.Group | None,
-        ended: int,
-        user_namespace: int,
-        ends: tuple[int, int],
-    ) -> None:
-        if group:
-            group.join()
+    def _become(self, request: dict[str, Any], descriptors: list[int]) -> NoReturn:
+        """Be what was asked for: a container's first process, or a process in one."""
+        for directory in request["group"]:
+            cgroups.join(directory)
         with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
             file.write(self._badness)
-        kept = {channel.fileno(), ended, *descriptors, user_namespace, *ends} - {-1}
-        process.close_all_but(*kept)
-        memory, *rest = descriptors
+        process.close_all_but(*descriptors)
+        rest = list(descriptors)
+        channel, ended = _socket.socket(fileno=rest.pop(0)), rest.pop(0)
+        user_namespace = rest.pop(0) if request["user_namespace"] else -1
+        ends = (rest.pop(0), rest.pop(0)) if request["served"] else (-1, -1)
+        memory = rest.pop(0)
         description = wire.unpack(os.pread(memory, request["size"], 0))
         os.close(memory)
         if request["filter"] is not None:
-            description["seccomp"] = program
+            description["seccomp"], _ = self._filter(*request["filter"])
         description["seccomp_of_first"] = self._confinement
         description["writable"] = request["writable"]
         streams = [-1, -1, -1]

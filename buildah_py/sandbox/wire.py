@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-_MOST_DESCRIPTORS = 250
+MOST_DESCRIPTORS = 250
 _SIZE = 1 << 16
 _CLIPPED = 1000
 
@@ -48,7 +48,7 @@ def _clip(item: Any) -> Any:
 def receive(channel: _socket.socket) -> tuple[Any, list[int]]:
     """Receive one message and the descriptors that came with it; None when the other end is closed."""
     descriptors = array.array("i")
-    room = _socket.CMSG_SPACE(_MOST_DESCRIPTORS * descriptors.itemsize)
+    room = _socket.CMSG_SPACE(MOST_DESCRIPTORS * descriptors.itemsize)
     try:
         message, extra, _, _ = channel.recvmsg(_SIZE, room, _socket.MSG_CMSG_CLOEXEC)
     except ConnectionResetError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from buildah_py.layers.entry import DIR
 from buildah_py.layers.writer import LayerWriter
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from buildah_py.layers.inventory import Inventory
     from buildah_py.layers.view import MergedView
     from buildah_py.store.trees import Trees
+
+
+_MOST_KNOWN: Final = 256
 
 
 class Shown(NamedTuple):
@@ -38,24 +41,49 @@ def lowers(shown: Iterable[Shown]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(path for one in shown for path in one.directories))
 
 
-def stack(trees: Trees, diff_ids: Sequence[str]) -> list[Shown]:
-    """Return what an overlay of layers (given lowest first) consists of, the top-most first.
+class Stacks:
+    """The stacks of chains of layers; as each step lies on the one before, most are a known one with a layer more."""
 
-    Left out are layers without entries, and those below one whose root hides them, as overlayfs looks at no mark of a
-    root. Above a layer with directories that the layers below describe may lie a directory with nothing but these.
-    """
-    found: list[Shown] = []
-    rows = trees.layers.several(diff_ids)
-    for place in range(len(diff_ids) - 1, -1, -1):
-        diff_id = diff_ids[place]
-        layer = rows.get(diff_id)
-        if layer is not None and layer.adopted is not None and layer.adopted != chain_name(diff_ids[:place]):
-            found.append(Shown(-1, (_parents(trees, diff_ids[: place + 1]),)))
-        if layer is None or layer.entries:
-            found.append(Shown(place, *trees.over(diff_id, diff_ids[:place])))
-        if layer is not None and layer.opaque:
-            break
-    return found
+    def __init__(self, trees: Trees) -> None:
+        self._trees = trees
+        self._known: dict[tuple[str, ...], tuple[Shown, ...]] = {}
+
+    def forget(self) -> None:
+        """Look at all layers anew: some were lost, or came back in another form."""
+        self._known.clear()
+
+    def of(self, diff_ids: Sequence[str]) -> tuple[Shown, ...]:
+        """Return what an overlay of layers (given lowest first) consists of, the top-most first.
+
+        Left out are layers without entries, and those below one whose root hides them, as overlayfs looks at no mark
+        of a root. Above a layer with directories that the layers below describe may lie a directory with nothing but
+        these.
+        """
+        chain = tuple(diff_ids)
+        found = self._known.get(chain)
+        if found is None:
+            below = self._known.get(chain[:-1])
+            found = self._made(chain, 0) if below is None else self._made(chain, len(chain) - 1, below)
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            self._known[chain] = found
+        return found
+
+    def _made(self, chain: tuple[str, ...], first: int, below: tuple[Shown, ...] = ()) -> tuple[Shown, ...]:
+        """Make the stack of a chain, of which what its layers before the index `first` show is `below`."""
+        trees = self._trees
+        found: list[Shown] = []
+        rows = trees.layers.several(chain[first:])
+        for place in range(len(chain) - 1, first - 1, -1):
+            diff_id = chain[place]
+            layer = rows.get(diff_id)
+            if layer is not None and layer.adopted is not None and layer.adopted != chain_name(chain[:place]):
+                found.append(Shown(-1, (_parents(trees, chain[: place + 1]),)))
+            if layer is None or layer.entries:
+                found.append(Shown(place, *trees.over(diff_id, chain[:place])))
+            if layer is not None and layer.opaque:
+                return tuple(found)
+        return (*found, *below)
 
 
 def chain_name(diff_ids: Sequence[str]) -> str:

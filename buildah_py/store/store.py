@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from buildah_py.store.image_mounts import ImageMounts
     from buildah_py.store.images import RepoDigest
     from buildah_py.store.layers import Origin
-    from buildah_py.store.lowers import Shown
+    from buildah_py.store.lowers import Shown, Stacks
     from buildah_py.store.manifest_lists import ManifestLists
     from buildah_py.store.trees import Trees
 
@@ -167,6 +167,13 @@ class Store:
 
         return Trees(self.layers, stage=self.stage, lock=self.lock, view=self.view)
 
+    @cached_property
+    def stacks(self) -> Stacks:
+        """What overlays of layers consist of."""
+        from buildah_py.store.lowers import Stacks
+
+        return Stacks(self.trees)
+
     @property
     def begins_anew(self) -> bool:
         """Whether the records of an older pybuild were left behind when this store was opened."""
@@ -253,6 +260,7 @@ class Store:
     def need(self, diff_ids: Sequence[str]) -> None:
         """Have the files of these layers here, the lowest layer of an image first. Absent ones are fetched."""
         if self.layers.missing(diff_ids):
+            self.stacks.forget()
             self._provided(diff_ids).ensure(self, diff_ids)
 
     def fetch_blob(self, diff_id: str) -> StoredBlob:
@@ -315,12 +323,10 @@ class Store:
 
         return lowers(self.stack(diff_ids))
 
-    def stack(self, diff_ids: Sequence[str]) -> list[Shown]:
+    def stack(self, diff_ids: Sequence[str]) -> tuple[Shown, ...]:
         """Return what an overlay of layers consists of, top-most first. Layers that are not here are fetched."""
-        from buildah_py.store.lowers import stack
-
         self.need(diff_ids)
-        return stack(self.trees, diff_ids)
+        return self.stacks.of(diff_ids)
 
     def _provided(self, diff_ids: Sequence[str]) -> LayerProvider:
         if self._provider is None:
