@@ -106,13 +106,14 @@ class Mask(Operation):
 
     def execute(self, root: Root) -> None:
         """Cover those of the paths that exist."""
+        empty = new_file_system("tmpfs", {"size": "0", "mode": "0755"}, INERT | mounts.MOUNT_ATTR_RDONLY)
         for path in self.paths:
             try:
                 place = openat2(root.descriptor, path, os.O_PATH)
             except FileNotFoundError:
                 continue
             if stat.S_ISDIR(os.fstat(place).st_mode):
-                cover = new_file_system("tmpfs", {"size": "0", "mode": "0755"}, INERT | mounts.MOUNT_ATTR_RDONLY)
+                cover = mounts.open_tree(empty, "")
             else:
                 null = openat2(root.descriptor, "/dev/null", os.O_PATH)
                 if os.fstat(null).st_rdev != os.makedev(1, 3):
@@ -122,6 +123,7 @@ class Mask(Operation):
             mounts.move_mount(cover, place)
             os.close(cover)
             os.close(place)
+        os.close(empty)
 
 
 class ReadOnlyPaths(Operation):

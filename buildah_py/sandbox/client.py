@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from buildah_py import debug
@@ -14,6 +15,7 @@ from buildah_py.errors import SandboxError
 from buildah_py.frozen import asdict, replace
 from buildah_py.linux.identity import has_single_id, in_user_namespace, may_mount
 from buildah_py.sandbox import wire
+from buildah_py.sandbox.below import RememberedAnswers
 from buildah_py.sandbox.netns import NO_TOOL
 from buildah_py.sandbox.network import RUN_DIRECTORY, NetworkRefused, Networks, user_network_tool
 from buildah_py.sandbox.resolver import is_replaced, servers
@@ -47,6 +49,7 @@ class Sandbox:
         self._single_id = has_single_id()
         self._path = path
         self._told = False
+        self._answers = RememberedAnswers()
 
     def __enter__(self) -> Self:
         return self
@@ -151,13 +154,16 @@ class Sandbox:
             }
             reports = [observed.report] if observed else []
             descriptors = [*([lease.descriptor] if lease else []), *reports, *descriptors]
+            if not container.uid_map:  # with which they would look otherwise
+                description["below"] = self._answers.known(container.lowers)
             number, ours = self._ask(container, description, (stdin, stdout, stderr), more, descriptors)
         except BaseException:
             done()
             raise
         reusable = not plan.changes_network(description)
         debug.log("container: started")
-        return Container(number, ours, done, warnings, container.upper, container.isolation)
+        keep = partial(self._answers.keep, container.lowers)
+        return Container(number, ours, done, warnings, container.upper, container.isolation, below=keep)
 
     def _say_little(self, *, forced: bool) -> None:
         """Show no arguments to containers that may get to see this process, its later threads too; once."""

@@ -1,9 +1,9 @@
 """The life of a container's first process: namespaces, mounts, the command, and reaping until nothing is left.
 
 Runs in the child that the helper forks, as process 1 of a new pid namespace. Until the command is executed, what it has
-to say goes over `channel` as marshalled tuples: ("terminal",) and ("root",) with a descriptor, ("namespaces",) with
-those of `joining.KINDS`, and again with a user namespace of its own and the command's mounts there, ("executing",) with
-a pipe, ("error", what, why, errno). From then on it but watches the command (`watcher.py`).
+to say goes over `channel` as marshalled tuples: ("below", answers), ("terminal",) and ("root",) with a descriptor,
+("namespaces",) with those of `joining.KINDS`, and again with a user namespace of its own and the command's mounts
+there, ("executing",) with a pipe, ("error", what, why, errno). From then on it but watches the command (`watcher.py`).
 
 Where the command is to be process 1 itself (`reaper` is false), the first process forks at once, into another pid
 namespace below its own: the child makes the container and becomes the command, which sees nothing of who watches it.
@@ -23,6 +23,7 @@ from buildah_py.linux.mounts import MOUNT_ATTR_RDONLY
 from buildah_py.linux.paths import read_regular
 from buildah_py.sandbox import command, fuse, idmap, joining, rlimits, watcher, wire, writable
 from buildah_py.sandbox.api_file_systems import hide_processes
+from buildah_py.sandbox.below import Below
 from buildah_py.sandbox.initlayer import InitLayer
 from buildah_py.sandbox.netns import loopback_up, open_to_all_users
 from buildah_py.sandbox.operations import Operation, StubFile, from_wire
@@ -34,6 +35,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
     from typing import Any, NoReturn
+
+_MOST_BYTES = 32 << 10
+"""So many of answers about layers are told; attributes may be long."""
 
 
 def main(
@@ -204,11 +208,15 @@ def _mount_all(
 ) -> users.ExecUser:
     """Make the root; gives who the command runs as, looked up before anything but layers is mounted."""
     init: str = container["init"]
-    chain = -1
-    if lowers:
-        with Doing(f"reading the {len(lowers)} layers below"):
-            chain = overlay(lowers, "", "", root, anchor=container["work"])
-    layer = InitLayer(init, chain)
+    reading = Doing(f"reading the {len(lowers)} layers below")
+
+    def mount_lowers() -> int:
+        with reading:
+            return overlay(lowers, "", "", root, anchor=container["work"])
+
+    below = Below(lowers, mount_lowers, container["below"])
+    with reading:
+        layer = InitLayer(init, below)
     for path, content in container["files"]:
         with Doing(f"making {path}"):
             layer.add_file(path, content)
@@ -222,8 +230,9 @@ def _mount_all(
             with Doing(operation.describe()):
                 layer.add_stub(operation.target, operation.content)
     layer.close()
-    if chain != -1:
-        os.close(chain)
+    below.close()
+    if below.answers != container["below"] and len(wire.pack(below.answers)) <= _MOST_BYTES:
+        tell(channel, ("below", below.answers))
     with Doing(f"mounting the root of {len(lowers)} layers"):
         root.descriptor = _writable_root(container, lowers, root, ends, channel)
         if container["readonly"]:

@@ -197,6 +197,7 @@ def description(
         "operations": tuple(operations),
         "files": files,
         "lowers": container.lowers,
+        "below": {},
         "observed": None
         if observed is None
         else (observed.lowers, tuple(map(tuple, observed.slots)), observed.place, observed.most, observed.attributes),

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import _socket
     from collections.abc import Callable
 
+    from buildah_py.sandbox.below import Answer
     from buildah_py.sandbox.place import Shortfall
 
 _SIGKILL = 9
@@ -35,7 +36,7 @@ _OF_MACHINE = {errno.EPERM, errno.ENOSYS, errno.ENODEV, errno.EINVAL, errno.ENOS
 class Container:
     """A container that was started. `terminal` is the master of its pty (close it after use), -1 without.
 
-    `number` is its name for the helper, `upper` where what it changes is kept;
+    `number` is its name for the helper, `upper` where what it changes is kept; `below` is told what it has found there;
     `namespaces` are descriptors of a joinable one's, until it is gone.
     """
 
@@ -47,10 +48,12 @@ class Container:
         warnings: list[str],
         upper: str = "",
         isolation: str = "container",
+        below: Callable[[dict[str, Answer]], object] = lambda _: None,
     ) -> None:
         self.number = number
         self._upper = upper
         self._isolation = isolation
+        self._below = below
         self._writable = "overlay"
         self._copies: tuple[str, ...] = ()
         self._copied: tuple[str, str, int] | None = None
@@ -141,6 +144,8 @@ class Container:
                 self.warnings.append(message[1])
             elif kind == "unobserved":
                 self.unobserved = True
+            elif kind == "below":
+                self._below(message[1])
             elif kind == "root":
                 (self._root,) = descriptors
             elif kind == "writable":

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from buildah_py.sandbox import BindMount, ContainerSpec, FileMount, OverlayMount, StubFile, TmpfsMount
+from buildah_py.sandbox.below import Below
 from buildah_py.sandbox.capabilities import ALL, DEFAULT, NAMES, mask
 from buildah_py.sandbox.initlayer import locate
 from buildah_py.sandbox.operations import KINDS, DeviceTree, Mask, ReadOnlyPaths, from_wire
@@ -120,7 +121,7 @@ def test_locate_agrees_with_the_kernel(
     descriptor = os.open(root, os.O_PATH)
     try:
         try:
-            names, existing = locate(descriptor, path)
+            names, existing = locate(Below((str(root),), lambda: os.dup(descriptor), {}), path)
         except OSError as error:
             assert error.errno in {20, 40}  # noqa: PT017 (ENOTDIR, ELOOP)
             return

@@ -311,10 +311,10 @@ def test_an_image_whose_null_device_is_something_else(bench: Bench, tmp_path: Pa
     covered = "stat -c '%t:%T' /proc/keys"
     assert bench.sh(covered).out in {"1:3\n", ""}
     assert list(victim.iterdir()) == []
-    (bench.base / "dev").unlink()
-    (bench.base / "dev").mkdir()
-    (bench.base / "dev" / "null").write_text("seen instead of what is hidden")
-    assert bench.sh(covered).out in {"1:3\n", ""}
+    layer = bench.path / "layer"
+    (layer / "dev").mkdir(parents=True)
+    (layer / "dev" / "null").write_text("seen instead of what is hidden")
+    assert bench.sh(covered, lowers=(str(layer), str(bench.base))).out in {"1:3\n", ""}
 
 
 CHANGE = """
