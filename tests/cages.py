@@ -1,11 +1,11 @@
 """Containers as other programs make them, to build in: few capabilities, masked parts of /proc, an overlay as root.
 
-    python tests/cages.py CAGE [--through DIR]... -- COMMAND...
+    python tests/cages.py CAGE [--root DIR] [--through DIR]... -- COMMAND...
 
 executes a command in one; `--through` names directories that are the machine's own in there. The rest of the file
-system can be written to, and is forgotten. What the cages are like follows the defaults of docker, containerd and
-CRI-O, and Kubernetes' pod security standards. They are for tests, and hold nobody who wants to get out. Needs root, and
-x86-64 or arm64.
+system, which is the machine's or that of `--root`, can be written to, and is forgotten. What the cages are like follows
+the defaults of docker, containerd and CRI-O, and Kubernetes' pod security standards. They are for tests and hold nobody
+who wants to get out. Needs root, and x86-64 or arm64.
 """
 
 from __future__ import annotations
@@ -66,8 +66,32 @@ def _mount(source: str, target: str, kind: str = "", flags: int = 0, options: st
     _check(_LIBC.mount(*words), f"{kind or 'bind'} {target}")
 
 
-def _new_root(cage: Cage, through: list[str], top: str) -> None:
-    """Become a process whose root is an overlay on the machine's, with parts of /proc covered as runtimes do it."""
+_DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "fuse", "net")
+_LINKS = {"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2"}
+
+
+def _make_devices(dev: str) -> None:
+    """Fill /dev as runtimes do: the usual nodes, terminals and shared memory of its own."""
+    os.makedirs(dev, exist_ok=True)
+    _mount("tmpfs", dev, "tmpfs", options="mode=755")
+    for name in _DEVICES:
+        if os.path.isdir(f"/dev/{name}"):
+            os.mkdir(f"{dev}/{name}")
+        elif os.path.exists(f"/dev/{name}"):
+            os.close(os.open(f"{dev}/{name}", os.O_CREAT, 0o666))
+        else:
+            continue
+        _mount(f"/dev/{name}", f"{dev}/{name}", flags=_BIND)
+    for name in ("pts", "shm"):
+        os.mkdir(f"{dev}/{name}")
+    _mount("devpts", f"{dev}/pts", "devpts", options="newinstance,ptmxmode=0666,mode=0620")
+    _mount("tmpfs", f"{dev}/shm", "tmpfs", options="mode=1777")
+    for name, target in {**_LINKS, "ptmx": "pts/ptmx"}.items():
+        os.symlink(target, f"{dev}/{name}")
+
+
+def _new_root(cage: Cage, below: str, through: list[str], top: str) -> None:
+    """Become a process whose root is an overlay on `below`, with parts of /proc covered as runtimes do it."""
     _check(_LIBC.unshare(_NEWNS | _NEWUTS | _NEWIPC), "unshare")
     _mount("none", "/", flags=_REC | _PRIVATE)
     _mount("tmpfs", top, "tmpfs")
@@ -75,9 +99,11 @@ def _new_root(cage: Cage, through: list[str], top: str) -> None:
     root = f"{top}/root"
     for name in ("root", "upper", "work"):
         os.mkdir(f"{top}/{name}")
-    _mount("overlay", root, "overlay", options=f"lowerdir=/,upperdir={top}/upper,workdir={top}/work,xino=on")
-    for name in ("dev", "sys"):
-        _mount(f"/{name}", f"{root}/{name}", flags=_BIND | _REC)
+    _mount("overlay", root, "overlay", options=f"lowerdir={below},upperdir={top}/upper,workdir={top}/work,xino=on")
+    _make_devices(f"{root}/dev")
+    for name in ("sys", "proc"):
+        os.makedirs(f"{root}/{name}", exist_ok=True)
+    _mount("/sys", f"{root}/sys", flags=_BIND | _REC)
     _mount("proc", f"{root}/proc", "proc")
     for path in through:
         os.makedirs(root + path, exist_ok=True)
@@ -86,7 +112,9 @@ def _new_root(cage: Cage, through: list[str], top: str) -> None:
     if not cage.overlay:
         _mount("tmpfs", f"{root}/state", "tmpfs")
     os.chmod(f"{root}/state", 0o777)
-    os.chmod(f"{root}/root", 0o755)  # where the interpreter may lie
+    if os.path.isdir(f"{root}/root"):
+        os.chmod(f"{root}/root", 0o755)  # where the interpreter may lie
+    os.makedirs(f"{root}/etc", exist_ok=True)
     os.chdir(root)
     _check(_LIBC.pivot_root(b".", b"."), "pivot_root")
     _check(_LIBC.umount2(b".", 2), "umount")
@@ -97,7 +125,7 @@ def _new_root(cage: Cage, through: list[str], top: str) -> None:
         if os.path.isdir(path):
             _mount("tmpfs", path, "tmpfs", _READ_ONLY)
         elif os.path.exists(path):
-            _mount("/dev/null" if path.startswith("/proc") else "/etc/hostname", path, flags=_BIND)
+            _mount("/dev/null" if path.startswith("/proc") else "/proc/version", path, flags=_BIND)
     for path in (f"/proc/{name}" for name in _PROTECTED if cage.masked):
         if not os.path.exists(path):
             continue
@@ -153,6 +181,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="execute a command as a container without privileges would")
     parser.add_argument("cage", choices=sorted(CAGES))
     parser.add_argument("--through", action="append", default=[], metavar="DIR")
+    parser.add_argument("--root", default="/", metavar="DIR")
     parser.add_argument("command", nargs="+")
     args = parser.parse_args()
     cage = CAGES[args.cage]
@@ -160,7 +189,7 @@ def main() -> int:
     top = tempfile.mkdtemp(prefix="pybuild-cage-")
     child = os.fork()
     if child == 0:
-        _new_root(cage, args.through, top)
+        _new_root(cage, args.root, args.through, top)
         _give_up(cage)
         home = {"HOME": "/state", "PYBUILD_ROOT": "/state/pybuild"}
         os.execvpe(args.command[0], args.command, {**os.environ, **home})

@@ -137,7 +137,13 @@ def open_build(
             caches = shared.of_build(store, cache, mounts, emit) if shared is not None else None
             shape = request.container.shaper(request.environ, store)
             beside = within and within.worker.containers
-            containers = Containers(lambda: _make_sandbox(store), ended, shape, beside=beside)
+            containers = Containers(
+                lambda: _make_sandbox(store, request),
+                ended,
+                shape,
+                beside=beside,
+                isolation=request.container.isolation,
+            )
             file_systems = within.worker.file_systems if within is not None else FileSystems(store)
             restricted = _restrictions(request.container)
 
@@ -186,11 +192,15 @@ def open_build(
 
 def _restrictions(options: ContainerOptions) -> str:
     """Say under which restrictions containers with these options run, "" for none."""
-    nested = options.isolation == "nested"  # which has a user namespace for each step, with the same ids
-    if not options.uid_map and not nested and may_lend_all():
+    usual = options.isolation in ("container", "full", "chroot")
+    if not options.uid_map and usual and may_lend_all():
         return ""
-    from buildah_py.engine.restrictions import restrictions
+    from buildah_py.engine.restrictions import restrictions, without_container
+    from buildah_py.sandbox.rungs import NESTED, WITHOUT_CONTAINER
 
+    if options.isolation in WITHOUT_CONTAINER:
+        return without_container(options.isolation)
+    nested = options.isolation == NESTED  # which has a user namespace for each step, with the same ids
     own = ((0, 0, 65536),) if nested and not in_user_namespace() else ()
     return restrictions(options.uid_map or own, options.gid_map)
 
@@ -356,7 +366,13 @@ def refuse_what_cannot_run(nodes: Sequence[Node], session: BuildSession) -> None
             return
 
 
-def _make_sandbox(store: Store) -> Sandbox:
+def _make_sandbox(store: Store, request: BuildRequest) -> Sandbox:
     from buildah_py.sandbox import Sandbox
+    from buildah_py.sandbox.rungs import IN_PLACE
 
-    return Sandbox(store.path("sandbox"))
+    left: tuple[str, ...] = ()
+    if request.container.isolation == IN_PLACE:
+        from buildah_py.api.places import places_of
+
+        left = (store.root, *places_of(request))
+    return Sandbox(store.path("sandbox"), left=left)

@@ -14,6 +14,7 @@ from buildah_py.errors import UsageError
 from buildah_py.linux.interpreter import command, own_path
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
 
     from buildah_py.repeat.command import CommandLine
@@ -255,20 +256,13 @@ def _dispatch(arguments: list[str]) -> int:
     from buildah_py.linux.identity import needs_user_namespace
 
     if name in PRIVILEGED and needs_user_namespace(os.environ):
-        from buildah_py.errors import SandboxError
         from buildah_py.repeat.command import ASKED
-        from buildah_py.sandbox.userns import reexec_in_user_namespace
+        from buildah_py.sandbox.userns import enter_where_wanted
 
         again, told = own_command(arguments), {name: text for name, text in os.environ.items() if name != ASKED}
         if asked is not None:
             told[ASKED] = asked.identity
-        debug.log("entering a user namespace")
-        try:
-            reexec_in_user_namespace(again, told)
-        except SandboxError:
-            if os.geteuid() != 0:
-                raise
-            # A root who may mount nothing can do all that takes no container.
+        enter_where_wanted(again, told, _isolation(args))
     if "DOCKER_CLI_PLUGIN_SOCKET" in os.environ:
         from buildah_py.cli.docker_plugin import end_with_docker
 
@@ -279,6 +273,15 @@ def _dispatch(arguments: list[str]) -> int:
 
     with watched():
         return int(module.run(args))
+
+
+def _isolation(args: argparse.Namespace) -> str:
+    """Give how steps are isolated by a command, or where it has none, by other commands here."""
+    if hasattr(args, "isolation"):
+        return str(args.isolation)
+    from buildah_py.api.config import effective, named, read_config
+
+    return effective(named("isolation"), os.environ, read_config(os.environ)).value
 
 
 def _log_start(name: str) -> None:

@@ -62,10 +62,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add(
         "--isolation",
         type=_isolation,
-        choices=("container", "full", "nested", "chroot"),
+        choices=("container", "full", "nested", "in-place", "chroot"),
         default="container",
-        help="container does with less only where a place allows less; full refuses that, nested asks for it; chroot "
-        "pivots no root and has the host's network",
+        help="container does with less only where a place allows less; full refuses that, nested asks for it; in-place "
+        "runs commands in the root of the container around, which then holds the image; chroot pivots no root and has "
+        "the host's network",
     )
     _configure_namespace(add)
     add("-v", "--volume", metavar="DIR:TARGET[:ro]", action="append", default=[], help="directory or file of the host")

@@ -165,7 +165,7 @@ def _container() -> Iterator[Diagnosis]:
     """Try a container where the store is, or would be, and say which rung it stands on."""
     from buildah_py.api.state import own_root
     from buildah_py.errors import SandboxError
-    from buildah_py.sandbox import place
+    from buildah_py.sandbox import place, rungs
 
     shortfalls: list[place.Shortfall] = []
     try:
@@ -176,9 +176,9 @@ def _container() -> Iterator[Diagnosis]:
     works = "namespaces, overlay, /proc, /dev and pivot_root work"
     yield Diagnosis("container", status == _NO_COMMAND, "namespaces and /dev work" if shortfalls else works)
     if not shortfalls:
-        yield Diagnosis("isolation", True, f"{place.FULL}: nothing is left out")
+        yield Diagnosis("isolation", True, f"{rungs.FULL}: nothing is left out")
     for one in shortfalls:
-        yield Diagnosis("isolation", False, f"{place.NESTED}: {one.what}: {one.instead}", one.remedy, needed=False)
+        yield Diagnosis("isolation", False, f"{rungs.NESTED}: {one.what}: {one.instead}", one.remedy, needed=False)
 
 
 def _observing() -> Diagnosis:

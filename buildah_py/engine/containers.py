@@ -26,7 +26,10 @@ class Cancellation(threading.Event):
 
 
 class Containers:
-    """Shared by the threads of a build; `shape` gives a container as the command line wants it."""
+    """Shared by the threads of a build; `shape` gives a container as the command line wants it.
+
+    `isolation` is what most of them will have.
+    """
 
     def __init__(
         self,
@@ -35,7 +38,9 @@ class Containers:
         shape: Callable[[ContainerSpec], ContainerSpec],
         *,
         beside: Containers | None = None,
+        isolation: str = "container",
     ) -> None:
+        self._isolation = isolation
         self._beside = beside
         self._make_sandbox = make_sandbox
         self._cancellation = cancellation
@@ -46,8 +51,17 @@ class Containers:
         self._lock = threading.RLock()
 
     def expect(self, *, network: bool) -> None:
-        """Begin to make what containers will need, with `network` one of their own, while other things are done."""
-        self._open().start(network=network)
+        """Begin to make what containers will need, with `network` one of their own, while other things are done.
+
+        Raises SandboxError where there can be none at all.
+        """
+        from buildah_py.sandbox.client import refuse_where_impossible
+        from buildah_py.sandbox.rungs import WITHOUT_CONTAINER
+
+        is_plain = self._isolation in WITHOUT_CONTAINER
+        if not is_plain:
+            refuse_where_impossible()
+        self._open().start(network=network and not is_plain)
 
     def _open(self) -> Sandbox:
         if self._beside is not None:

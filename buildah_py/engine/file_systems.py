@@ -6,7 +6,7 @@ import os
 import threading
 from typing import TYPE_CHECKING, NamedTuple
 
-from buildah_py.linux.identity import has_single_id, in_user_namespace
+from buildah_py.linux.identity import has_single_id, uses_userxattr
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +37,7 @@ class FileSystems:
         self._views: dict[tuple[tuple[str, ...], tuple[Stamps, ...]], MergedView] = {}
         self._roots: dict[tuple[str, ...], RootAttributes] = {}
         self._lock = threading.Lock()
-        self.userxattr = in_user_namespace()
+        self.userxattr = uses_userxattr()
         self.owners = not has_single_id()
 
     def view(self, layers: tuple[str, ...], stamps: tuple[Stamps, ...] = ()) -> MergedView:

@@ -23,9 +23,18 @@ def restrictions(uids: Ranges = (), gids: Ranges = ()) -> str:
     Where there is one id alone it does nothing. A root without all capabilities cannot lend them. Machines of which
     the same is said make the same of a step.
     """
+    return " ".join(filter(None, (_namespace(uids, gids), _lacking())))
+
+
+def _lacking() -> str:
     has = effective_capabilities()
     lacking = [f"CAP_{name}" for name in capabilities.DEFAULT_NAMES if not has >> capabilities.number(name) & 1]
-    return " ".join(filter(None, (_namespace(uids, gids), f"without {', '.join(lacking)}" if lacking else "")))
+    return f"without {', '.join(lacking)}" if lacking else ""
+
+
+def without_container(rung: str) -> str:
+    """Say under which restrictions a command runs that has no container: it sees the machine around it."""
+    return " ".join(filter(None, ({"in-place": "in place"}[rung], _lacking())))
 
 
 def _namespace(uids: Ranges, gids: Ranges) -> str:

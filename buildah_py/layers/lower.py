@@ -90,6 +90,10 @@ class Lowers:
         """Return the target of the symbolic link that shows at `path`."""
         return self._roots[below.layer].readlink(path)
 
+    def layer(self, below: LowerPath) -> Beneath:
+        """Return the layer that shows at a path."""
+        return self._roots[below.layer]
+
     def lstat(self, layer: int, path: str) -> os.stat_result | None:
         """Return what one layer has at `path`."""
         try:

@@ -99,9 +99,9 @@ def serve() -> int:
 
     number = int(sys.argv[1])
     if needs_user_namespace(os.environ):
-        from buildah_py.sandbox.userns import reexec_in_user_namespace
+        from buildah_py.sandbox.userns import enter_where_wanted
 
-        reexec_in_user_namespace(command(__name__, "serve()", [str(number)], packages=True), os.environ)
+        enter_where_wanted(command(__name__, "serve()", [str(number)], packages=True), os.environ, "container")
     os.set_inheritable(number, False)
     treat_all_endings_alike()
     lock = Lock()

@@ -15,7 +15,8 @@ LAST = 4294967294
 """The highest id that there can be."""
 LENT = 0xA80425FB
 """The mask of the capabilities that a container has by default, see sandbox/capabilities.py."""
-_SYS_ADMIN, _SETGID, _SETUID = 21, 6, 7
+_SYS_ADMIN, _SETGID, _SETUID, _CHOWN, _MKNOD = 21, 6, 7, 0, 27
+_ALL = [(0, 0, LAST + 1)]
 
 
 def id_ranges(kind: str = "uid") -> list[tuple[int, int, int]]:
@@ -36,12 +37,26 @@ def outer_uid() -> int:
 
 def in_user_namespace() -> bool:
     """Tell whether this is another user namespace than the machine's first."""
-    return id_ranges() != [(0, 0, LAST + 1)]
+    return id_ranges() != _ALL
 
 
 def has_single_id() -> bool:
-    """Tell whether only one id exists here, which takes a user namespace: no file or process can have another owner."""
-    return sum(count for _, _, count in id_ranges()) == 1
+    """Tell whether no file or process can have another owner here than this process.
+
+    In a user namespace of one id nobody else exists; a user without privileges can give files to nobody.
+    """
+    ranges = id_ranges()
+    return sum(count for _, _, count in ranges) == 1 or (ranges == _ALL and bool(os.geteuid()) and not _has(_CHOWN))
+
+
+def may_make_devices() -> bool:
+    """Tell whether this process may make device nodes."""
+    return not in_user_namespace() and _has(_MKNOD)
+
+
+def uses_userxattr() -> bool:
+    """Tell whether attributes of overlays are `user.overlay.*` here: setting `trusted.*` takes CAP_SYS_ADMIN."""
+    return in_user_namespace() or not may_mount()
 
 
 def needs_user_namespace(environ: Mapping[str, str]) -> bool:

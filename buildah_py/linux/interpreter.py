@@ -15,6 +15,8 @@ from buildah_py import debug
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+LOADER: Final = "ld.so"
+"""Name of a dynamic loader that was copied for this program, beside the libraries that it is to load."""
 _HIGH: Final = 64  # above the numbers that the new process gets its descriptors under
 _PACKAGES: Final = ("site-packages", "dist-packages")
 _SHORT: Final = (
@@ -35,6 +37,15 @@ def own_path() -> list[str]:
     ]
 
 
+def _loader() -> list[str]:
+    """Give the beginning of a command line where a dynamic loader that lies beside its libraries starts this one.
+
+    So it is with an interpreter that has brought all of its files along: see ld.so(8).
+    """
+    running = os.path.realpath("/proc/self/exe")
+    return [running, "--library-path", os.path.dirname(running)] if os.path.basename(running) == LOADER else []
+
+
 def command(module: str, call: str, arguments: Sequence[str] = (), *, packages: bool = False) -> list[str]:
     """Give the command line of a clean interpreter that evaluates `call` of a function of `module`.
 
@@ -45,7 +56,7 @@ def command(module: str, call: str, arguments: Sequence[str] = (), *, packages: 
     path = [here, *own_path()] if packages else [here]
     name = call.partition("(")[0]
     program = f"import sys; sys.path.extend({path!r}); from {module} import {name}; sys.exit({call})"
-    return [sys.executable, "-I", "-S", "-X", "utf8", "-c", program, *arguments]
+    return [*_loader(), sys.executable, "-I", "-S", "-X", "utf8", "-c", program, *arguments]
 
 
 def spawn(
@@ -64,7 +75,7 @@ def spawn(
     way = [fcntl.fcntl(program, fcntl.F_DUPFD_CLOEXEC, _HIGH)] if program is not None else []
     try:
         pid = os.posix_spawn(
-            f"/proc/self/fd/{way[0]}" if way else sys.executable,
+            f"/proc/self/fd/{way[0]}" if way else argv[0],
             argv,
             {},
             file_actions=[

@@ -14,7 +14,7 @@ from buildah_py import meter
 from buildah_py.errors import ArchiveError, OutputError, UsageError
 from buildah_py.layers.entry import BLOCK, CHAR, DIR, FIFO, FILE, HARDLINK, SYMLINK
 from buildah_py.layers.files import ranges
-from buildah_py.linux.identity import in_user_namespace
+from buildah_py.linux.identity import has_single_id, in_user_namespace
 from buildah_py.outputs import target
 from buildah_py.outputs.walk import walk
 
@@ -77,7 +77,8 @@ class _Writer:
         with target.naming(dest):
             self._stack = [(os.open(root, _DIRECTORY), fresh)]
         self._privileged = os.geteuid() == 0
-        self._keeps_owners = not in_user_namespace()  # else everything here belongs to the user outside
+        # Elsewhere everything belongs to the user outside.
+        self._keeps_owners = not in_user_namespace() and not has_single_id()
         self._nodes: list[str] = []
 
     def fill(self, tree: Tree, moved: meter.Meter, *, delete: bool) -> None:

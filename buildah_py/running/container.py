@@ -95,7 +95,7 @@ def run_container(
     """
     from buildah_py.sandbox import Sandbox
 
-    containers = Containers(lambda: Sandbox(store.path("sandbox")), Cancellation(), shape)
+    containers = Containers(lambda: Sandbox(store.path("sandbox"), left=(store.root,)), Cancellation(), shape)
     kept = kept or Keeping(warn=warn, tell=warn)
     try:
         if kept.log:

@@ -19,15 +19,33 @@ from buildah_py.sandbox.below import RememberedAnswers
 from buildah_py.sandbox.netns import NO_TOOL
 from buildah_py.sandbox.network import RUN_DIRECTORY, NetworkRefused, Networks, user_network_tool
 from buildah_py.sandbox.resolver import is_replaced, servers
+from buildah_py.sandbox.rungs import WITHOUT_CONTAINER
 from buildah_py.sandbox.spawn import spawn
 from buildah_py.sandbox.spec import ExitStatus, ResourceLimits
 
 if TYPE_CHECKING:
     import _socket
+    from collections.abc import Sequence
 
     from buildah_py.sandbox.ports import Forwarder, Listeners
+    from buildah_py.sandbox.roots import RootKeeper
     from buildah_py.sandbox.spec import ContainerSpec, ObservedLayers
     from buildah_py.sandbox.started import Container
+
+
+def refuse_where_impossible() -> None:
+    """Raise SandboxError, which says who refuses it, where this process may make no containers at all."""
+    if may_mount():
+        return
+    from buildah_py.sandbox.place import who_refuses_namespaces
+
+    refusal = who_refuses_namespaces()
+    who = "user" if os.geteuid() else "root"
+    raise SandboxError(
+        f"cannot run containers: this {who} may not mount (no CAP_SYS_ADMIN), nor make user namespaces: "
+        f"{refusal.who} refuses them",
+        hint=f"{refusal.remedy} allows them; see `pybuild doctor`",
+    )
 
 
 class Sandbox:
@@ -36,8 +54,11 @@ class Sandbox:
     `helper` is its process id, 0 where there is none; `networks` makes the networks.
     """
 
-    def __init__(self, state_dir: str, *, path: str = os.defpath) -> None:
-        """Keep locks in `state_dir` where there is no /run; `path` is where programs are looked for."""
+    def __init__(self, state_dir: str, *, path: str = os.defpath, left: Sequence[str] = ()) -> None:
+        """Keep locks in `state_dir` where there is no /run; `path` is where programs are looked for.
+
+        Where commands run in place, what lies at the paths `left` is not theirs.
+        """
         self._lock = threading.Lock()
         self._control: _socket.socket | None = None
         self._count = 0
@@ -50,6 +71,9 @@ class Sandbox:
         self._path = path
         self._told = False
         self._answers = RememberedAnswers()
+        self._state_dir = state_dir
+        self._left = left
+        self._keepers: dict[str, RootKeeper] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -60,18 +84,8 @@ class Sandbox:
     def start(self, *, network: bool = False) -> None:
         """Start the helper process, unless it runs. Safe with threads at any time: it is executed, not forked.
 
-        With `network`, begin to make the network that containers with the default one will want. Raises SandboxError
-        where this process may make no containers at all.
+        With `network`, begin to make the network that containers with the default one will want.
         """
-        if not may_mount():
-            from buildah_py.sandbox.place import who_refuses_namespaces
-
-            refusal = who_refuses_namespaces()
-            raise SandboxError(
-                "cannot run containers: this root may not mount (no CAP_SYS_ADMIN), nor make user namespaces: "
-                f"{refusal.who} refuses them",
-                hint=f"{refusal.remedy} allows them; see `pybuild doctor`",
-            )
         if network and not self._no_network:
             self.networks.start()
         with self._lock:
@@ -99,6 +113,9 @@ class Sandbox:
         from buildah_py.sandbox.started import Container
 
         plan.check(container)
+        if container.isolation in WITHOUT_CONTAINER:
+            return self._start_plain(container, (stdin, stdout, stderr), listeners)
+        refuse_where_impossible()
         warnings = []
         if container.network == "default" and container.isolation == "chroot":
             warnings.append("isolation chroot: containers use the host's network")
@@ -165,6 +182,50 @@ class Sandbox:
         keep = partial(self._answers.keep, container.lowers)
         return Container(number, ours, done, warnings, container.upper, container.isolation, below=keep)
 
+    def _start_plain(
+        self, container: ContainerSpec, streams: tuple[int | None, ...], listeners: Listeners | None
+    ) -> Container:
+        """Start a command without a container, in a root of its rung."""
+        from buildah_py.sandbox import plan
+        from buildah_py.sandbox.started import Container
+
+        plan.check_plain(container)
+        self.start()
+        self._say_little(forced=True)
+        keeper, warnings = self._keeper_of(container.isolation), []
+        if listeners is not None:
+            listeners.close()
+            warnings.append("the command uses this machine's network: no ports are published, they are its own")
+        container = replace(container, network="host")
+        try:
+            entered = keeper.enter(container)
+        except OSError as error:
+            where = f": {error.filename}" if error.filename else ""
+            raise SandboxError(f"cannot make the root of a command: {error.strerror}{where}") from error
+        try:
+            own = replace(entered.container, mounts=())
+            description, _ = plan.description(own, unprivileged=self._unprivileged, single_id=self._single_id)
+            description.update(plain=True, root=entered.path, keep_user=entered.keep_user)
+            limits = asdict(container.limits) if container.limits != ResourceLimits() else None
+            more = {"plain": True, "limits": limits, "id_maps": None, "unprivileged": self._unprivileged}
+            number, ours = self._ask(own, description, streams, more, [])
+        except BaseException:
+            entered.leave()
+            raise
+        debug.log("command: started")
+        started = Container(number, ours, lambda: None, warnings, container.upper, container.isolation, root=entered)
+        started.lacks(keeper.shortfall)
+        return started
+
+    def _keeper_of(self, rung: str) -> RootKeeper:
+        """Give what makes the roots of commands on a rung without containers. Raises SandboxError."""
+        with self._lock:
+            if rung not in self._keepers:
+                from buildah_py.sandbox.in_place import InPlace
+
+                self._keepers[rung] = InPlace(f"{self._state_dir}/{rung}", self._left, os.environ)
+            return self._keepers[rung]
+
     def _say_little(self, *, forced: bool) -> None:
         """Show no arguments to containers that may get to see this process, its later threads too; once."""
         if self._told:
@@ -205,6 +266,8 @@ class Sandbox:
     ) -> tuple[int, _socket.socket]:
         """Ask the helper for a process; gives the number that it has there, and our end of its channel."""
         filtered = container.seccomp == "default" and container.security == "sandbox"
+        if container.isolation in WITHOUT_CONTAINER and not container.no_new_privileges:
+            filtered = False  # installing one takes that, or a privilege; the filter around this process holds anyway
         given = [(place, stream) for place, stream in enumerate(streams) if stream is not None and not container.tty]
         ours, theirs = wire.pair()
         memory = os.memfd_create("container", os.MFD_CLOEXEC)
@@ -258,6 +321,8 @@ class Sandbox:
         if self.helper:
             os.waitpid(self.helper, 0)
             self.helper = 0
+        while self._keepers:
+            self._keepers.popitem()[1].close()
         self.networks.close()
 
     def _send(self, request: dict[str, Any], descriptors: list[int]) -> None:

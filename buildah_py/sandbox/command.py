@@ -14,7 +14,7 @@ import stat
 
 from buildah_py.linux import process
 from buildah_py.linux.paths import openat2
-from buildah_py.sandbox import idmap
+from buildah_py.sandbox import capabilities, idmap
 from buildah_py.sandbox.refusal import Doing, RefusedError, report, tell
 from buildah_py.sandbox.rlimits import set_limit
 
@@ -31,6 +31,7 @@ FORWARDED = tuple(sorted(_signal.valid_signals() - {getattr(_signal, f"SIG{name}
 IGNORED = (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP, _signal.SIGQUIT, _signal.SIGPIPE, _signal.SIGXFSZ)
 """Signals that the helper ignores, and no command; it has set all others to what they do by default."""
 _NOT_FOUND, _NOT_EXECUTABLE = 127, 126
+_SETPCAP = capabilities.mask(("SETPCAP",))
 
 
 def become(
@@ -190,13 +191,17 @@ def execute(container: dict[str, Any], environment: dict[str, str], failed: int)
 def drop_privileges(container: dict[str, Any], who: users.ExecUser) -> None:
     """Become the command's user, with no more rights than are the container's."""
     wanted: int = container["capabilities"]
-    process.limit_bounding_set(wanted)
+    if not container["plain"] or process.capget()[0] & _SETPCAP:
+        process.limit_bounding_set(wanted)
     process.clear_ambient_capabilities()
     if container["no_new_privileges"]:
         process.set_no_new_privileges()
     filtered = bool(container["seccomp"])
     if filtered and not container["no_new_privileges"]:  # which takes the privilege that is given up below
         process.set_seccomp_filter(container["seccomp"])
+    if container["keep_user"]:
+        _give_up_capabilities(container, wanted)
+        return
     if container["keep_groups"] and (who.uid or who.gid):
         why = f"only root exists here, not {who.uid}:{who.gid}: there are no subordinate ids"
         raise RefusedError("USER", why, errno.EINVAL)
@@ -216,9 +221,13 @@ def drop_privileges(container: dict[str, Any], who: users.ExecUser) -> None:
             raise
         why = f"{who.uid}:{who.gid}, or a group of that user, does not exist here: there are not so many ids"
         raise RefusedError("USER", why, errno.EINVAL) from None
+    _give_up_capabilities(container, wanted)
+
+
+def _give_up_capabilities(container: dict[str, Any], wanted: int) -> None:
     _, permitted, _ = process.capget()
     process.capset(permitted & wanted, permitted & wanted, 0)
-    if filtered and container["no_new_privileges"]:
+    if container["seccomp"] and container["no_new_privileges"]:
         process.set_seccomp_filter(container["seccomp"])
 
 

@@ -19,6 +19,7 @@ import sys
 from buildah_py.errors import NotFound
 from buildah_py.image import users
 from buildah_py.linux import keys, mounts, namespaces, process
+from buildah_py.linux.mount_points import unescape
 from buildah_py.linux.mounts import MOUNT_ATTR_RDONLY
 from buildah_py.linux.paths import read_regular
 from buildah_py.sandbox import command, fuse, idmap, joining, rlimits, watcher, wire, writable
@@ -327,11 +328,4 @@ def _mounts_of_host() -> list[bytes]:
         lines = [line.split(b" ", 5) for line in file]
     roots = {words[0] for words in lines if words[4] == b"/"}
     found = [words[4] for words in lines if words[1] in roots and words[4] != b"/"]
-    return [_unescape(place)[1:] for place in found]
-
-
-def _unescape(path: bytes) -> bytes:
-    """Undo what /proc does to blanks, tabs, newlines and backslashes."""
-    for code in (b"\\040", b"\\011", b"\\012", b"\\134"):
-        path = path.replace(code, bytes([int(code[1:], 8)]))
-    return path
+    return [unescape(place)[1:] for place in found]

@@ -9,17 +9,17 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import select
 import stat
 
+from buildah_py.layers.xattrs import is_kept
 from buildah_py.linux.paths import Beneath, open_beneath
+from buildah_py.sandbox.picture import SELF, latest, let_time_pass, look
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    Looks = dict[str, tuple[int, int, int, int, int, int]]
-    """By path: mode, owner, group, size, inode, and when it last changed in nanoseconds."""
+    from buildah_py.sandbox.picture import TreePicture
 
 _FICLONE = 0x40049409
 _PIECE = 1 << 20
@@ -27,13 +27,7 @@ _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 
-def look(status: os.stat_result) -> tuple[int, int, int, int, int, int]:
-    """Give what shows whether a file was changed; a directory has no size that means anything."""
-    size = 0 if stat.S_ISDIR(status.st_mode) else status.st_size
-    return status.st_mode, status.st_uid, status.st_gid, size, status.st_ino, status.st_ctime_ns
-
-
-def copy_root(merged: int, target: str, layers: Sequence[str]) -> Looks:
+def copy_root(merged: int, target: str, layers: Sequence[str]) -> TreePicture:
     """Copy what the mount `merged` of `layers` (top-most first) shows into the new directory `target`.
 
     Gives how all of it looks; whatever is changed from now on looks different. Raises OSError.
@@ -65,7 +59,7 @@ class _Copy:
         self._target = Beneath(os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
         self._layers = [os.open(layer, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) for layer in layers]
         self._clones = True
-        self._looks: Looks = {}
+        self._looks: TreePicture = {}
 
     def close(self) -> None:
         self._source.close()
@@ -73,7 +67,7 @@ class _Copy:
         for layer in self._layers:
             os.close(layer)
 
-    def run(self) -> Looks:
+    def run(self) -> TreePicture:
         stack = [("", self._names(""))]
         while stack:
             path, names = stack[-1]
@@ -85,8 +79,13 @@ class _Copy:
             inner = f"{path}/{name}" if path else name
             if self._make(inner):
                 stack.append((inner, self._names(inner)))
-        self._let_time_pass()
+        place = f"{os.readlink(f'/proc/self/fd/{self._target.top}')}.clock"
+        let_time_pass(place, latest(self._looks))
         return self._looks
+
+    def _note(self, path: str, status: os.stat_result) -> None:
+        parent, _, name = path.rpartition("/")
+        self._looks.setdefault(parent, {})[name or SELF] = look(status)
 
     def ahead(self) -> None:
         made: set[str] = {""}
@@ -127,7 +126,7 @@ class _Copy:
             self._copy_file(path, status.st_size)
             return False
         copy_special(self._source, path, status, parent, name)
-        self._looks[path] = look(self._target.lstat(path))
+        self._note(path, self._target.lstat(path))
         return False
 
     def _copy_file(self, path: str, size: int) -> None:
@@ -168,29 +167,14 @@ class _Copy:
         """Give a file or directory the attributes that it has in the layers."""
         source, target = self._source.open(path, flags), self._target.open(path, flags)
         try:
-            status = os.fstat(source)
-            os.fchown(target, status.st_uid, status.st_gid)
-            os.fchmod(target, stat.S_IMODE(status.st_mode))
-            for name in os.listxattr(source):
-                if name.startswith(("user.", "security.capability")):
-                    os.setxattr(target, name, os.getxattr(source, name))
-            os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
-            self._looks[path] = look(os.fstat(target))
+            copy_attributes(source, target)
+            status = os.fstat(target)
         finally:
             os.close(source)
             os.close(target)
-
-    def _let_time_pass(self) -> None:
-        """Wait until the file system's clock shows a later time than all of the copy, a few milliseconds at most."""
-        last = max(looks[-1] for looks in self._looks.values())
-        place = f"{os.readlink(f'/proc/self/fd/{self._target.top}')}.clock"
-        os.mkdir(place)
-        try:
-            while os.stat(place).st_ctime_ns <= last:
-                select.select([], [], [], 0.001)
-                os.chmod(place, 0o700)
-        finally:
-            os.rmdir(place)
+        self._note(path, status)
+        if stat.S_ISDIR(status.st_mode):
+            self._looks.setdefault(path, {})
 
 
 def _is_odd(status: os.stat_result) -> bool:
@@ -198,13 +182,30 @@ def _is_odd(status: os.stat_result) -> bool:
     return status.st_nlink > 1 or bool(sets_ids and (status.st_uid or status.st_gid))
 
 
-def copy_special(source: Beneath, path: str, status: os.stat_result, parent: int, name: str) -> None:
+def copy_attributes(source: int, target: int, *, owners: bool = True) -> None:
+    """Give an open file or directory what another one has, but for its bytes; of extended attributes an image's.
+
+    Without `owners` it stays with who it belongs to. Raises OSError.
+    """
+    status = os.fstat(source)
+    if owners:
+        os.fchown(target, status.st_uid, status.st_gid)
+    os.fchmod(target, stat.S_IMODE(status.st_mode))
+    for name in filter(is_kept, os.listxattr(source)):
+        os.setxattr(target, name, os.getxattr(source, name))
+    os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def copy_special(
+    source: Beneath, path: str, status: os.stat_result, parent: int, name: str, *, owners: bool = True
+) -> None:
     """Make what is neither a file nor a directory of `source` again as `name` in an open directory. Raises OSError."""
     if stat.S_ISLNK(status.st_mode):
         os.symlink(source.readlink(path), name, dir_fd=parent)
     else:
         os.mknod(name, stat.S_IFMT(status.st_mode) | 0o600, status.st_rdev, dir_fd=parent)
-    os.chown(name, status.st_uid, status.st_gid, dir_fd=parent, follow_symlinks=False)
+    if owners:
+        os.chown(name, status.st_uid, status.st_gid, dir_fd=parent, follow_symlinks=False)
     if not stat.S_ISLNK(status.st_mode):
         os.chmod(name, stat.S_IMODE(status.st_mode), dir_fd=parent)
     os.utime(name, ns=(status.st_atime_ns, status.st_mtime_ns), dir_fd=parent, follow_symlinks=False)

@@ -29,15 +29,22 @@ class FirstProcesses:
         self._become = become
         self._fork = _fork_twice if unprivileged else _Fork()
         self._ahead: tuple[int, _socket.socket] | None = None
+        self._refused = False
+
+    @property
+    def ahead(self) -> int:
+        """The id of the process that is ahead; -1 while none is."""
+        return -1 if self._ahead is None else self._ahead[0]
 
     def prepare(self) -> None:
-        """Fork one ahead, unless there is one. Where that cannot be, `start` will hear why."""
-        if self._ahead is not None:
+        """Fork one ahead, unless there is one. Where that cannot be, it is not tried again; `start` will hear why."""
+        if self._ahead is not None or self._refused:
             return
         ours, theirs = wire.pair()
         try:
             pid, ready = self._fork()
         except OSError:
+            self._refused = True
             ours.close()
             theirs.close()
             return

@@ -15,6 +15,7 @@ import os
 import select
 
 from buildah_py.linux import process
+from buildah_py.linux.descendants import end_children
 from buildah_py.sandbox import (
     capabilities,
     cgroups,
@@ -24,6 +25,7 @@ from buildah_py.sandbox import (
     idmap,
     joining,
     observer_process,
+    plain,
     seccomp,
     watcher,
     wire,
@@ -44,7 +46,7 @@ _WORSE, _WORST = 100, 1000
 class _Running:
     """A container that lives: its first process and the socket over which the main process hears of it."""
 
-    __slots__ = ("channel", "group", "joined", "listening", "number", "observer", "pid", "pidfd", "result")
+    __slots__ = ("channel", "group", "joined", "listening", "number", "observer", "pid", "pidfd", "plain", "result")
 
     def __init__(
         self,
@@ -56,8 +58,10 @@ class _Running:
         observer: observer_process.ObserverProcess | None,
         *,
         joined: bool,
+        plain: bool,
     ) -> None:
         self.number = number
+        self.plain = plain
         self.joined = joined
         self.group = group
         self.observer = observer
@@ -66,6 +70,10 @@ class _Running:
         self.pidfd = os.pidfd_open(pid)
         self.channel = channel
         self.listening = True
+
+    def signal(self, number: int) -> None:
+        """Send a signal; where no PID namespace ends with it, it ends its processes itself before it is killed."""
+        os.kill(self.pid, plain.END if self.plain and number == _signal.SIGKILL else number)
 
 
 def main(control: int, *, unprivileged: bool) -> None:
@@ -158,7 +166,7 @@ class Helper:
         if message is None:
             self._poll.unregister(self._control.fileno())
             for running in set(self._running.values()):
-                os.kill(running.pid, _signal.SIGKILL)
+                running.signal(_signal.SIGKILL)
             return False
         try:
             self._start(_socket.socket(fileno=descriptors[0]), message, descriptors[1:])
@@ -197,8 +205,9 @@ class Helper:
             channel.close()
             return
         kind, server = writable.OVERLAY, None
+        is_plain: bool = request.get("plain", False)
         try:
-            if join is None:
+            if join is None and not is_plain:
                 kind, server = self._writable(channel, request, descriptors)
         except OSError as error:
             where = f": {error.filename}" if error.filename else ""
@@ -206,7 +215,7 @@ class Helper:
             channel.close()
             self._remove(group)
             return
-        observing = observer_process.start(request, descriptors) if kind == writable.OVERLAY else None
+        observing = None if is_plain or kind != writable.OVERLAY else observer_process.start(request, descriptors)
         user_namespace = -1
         result, ended = os.pipe2(os.O_CLOEXEC)
         serving = server or observing
@@ -221,7 +230,7 @@ class Helper:
             }
             ends = (-1, -1) if serving is None else serving.ends
             more = [one for one in (channel.fileno(), ended, user_namespace, *ends) if one != -1]
-            if join is None:
+            if join is None and not is_plain:
                 pid = self._first.start(request, [*more, *descriptors])
             else:
                 pid = self._fork(request, [*more, *descriptors])
@@ -244,7 +253,9 @@ class Helper:
         for one in (observing, server):
             if one is not None:
                 one.close_ends()
-        running = _Running(request["number"], pid, channel, result, group, observing, joined=join is not None)
+        running = _Running(
+            request["number"], pid, channel, result, group, observing, joined=join is not None, plain=is_plain
+        )
         for descriptor in (running.pidfd, channel.fileno()):
             self._running[descriptor] = running
             self._poll.register(descriptor, select.EPOLLIN)
@@ -294,7 +305,7 @@ class Helper:
         raise ProcessLookupError(errno.ESRCH, "it has ended")
 
     def _fork(self, request: dict[str, Any], descriptors: list[int]) -> int:
-        """Fork a process that joins a container. Raises OSError."""
+        """Fork a process that joins a container, or does without one. Raises OSError."""
         pid = os.fork()
         if pid == 0:
             try:
@@ -304,7 +315,7 @@ class Helper:
         return pid
 
     def _become(self, request: dict[str, Any], descriptors: list[int]) -> NoReturn:
-        """Be what was asked for: a container's first process, or a process in one."""
+        """Be what was asked for: a container's first process, a process in one, or one that does without."""
         for directory in request["group"]:
             cgroups.join(directory)
         with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
@@ -327,6 +338,8 @@ class Helper:
         three = streams[0], streams[1], streams[2]
         if "join" in request:
             joining.main(description, channel, three, tuple(rest), ended)
+        if request.get("plain"):
+            plain.main(description, channel, three, ended)
         network = rest.pop(0) if request["network"] else -1
         if request["observed"]:
             os.close(rest.pop(0))
@@ -335,14 +348,16 @@ class Helper:
     def _told(self, running: _Running) -> None:
         message, _ = wire.receive(running.channel)
         if message is not None:
-            os.kill(running.pid, message)
+            running.signal(message)
         else:
             self._poll.unregister(running.channel.fileno())
             running.listening = False
-            os.kill(running.pid, _signal.SIGKILL)
+            running.signal(_signal.SIGKILL)
 
     def _ended(self, running: _Running) -> None:
         _, status = os.waitpid(running.pid, 0)
+        if running.plain:  # which somebody may have killed before it could end what it was to end
+            end_children({one.pid for one in self._running.values()} | {*self._servers.values(), self._first.ahead})
         peak, killed = 0, 0
         if running.group and not running.joined:
             peak, killed = running.group.measured()

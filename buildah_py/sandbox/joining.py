@@ -102,7 +102,7 @@ def _run(
     kept = permitted & (container["capabilities"] | _NEEDED)
     process.capset(kept, kept, 0)
     root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    who = _user(root, container["user"])
+    who = look_up_user(root, container["user"])
     if not container["tty"]:
         command.give(ours, who.uid)
     with Doing(f"working directory {container['cwd']}"):
@@ -138,7 +138,8 @@ def _run(
     watcher.say_ended(result, status)
 
 
-def _user(root: int, user: str) -> users.ExecUser:
+def look_up_user(root: int, user: str) -> users.ExecUser:
+    """Find a user in the files of the image at an open root. Raises RefusedError where it is not there."""
     with Doing("looking up USER"):
         passwd, group = (read_regular(root, path, users.MAX_BYTES) for path in ("/etc/passwd", "/etc/group"))
     try:

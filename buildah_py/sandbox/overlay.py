@@ -9,7 +9,7 @@ from buildah_py.linux import mounts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from buildah_py.sandbox.copied_root import Looks
+    from buildah_py.sandbox.picture import TreePicture
     from buildah_py.sandbox.root import Root
 
 COPIED = "copied"
@@ -76,7 +76,7 @@ def overlay(lowers: tuple[str, ...], upper: str, work: str, root: Root, anchor: 
             mounts.umount2(anchor, mounts.MNT_DETACH)
 
 
-def copied_overlay(lowers: tuple[str, ...], work: str, root: Root, anchor: str) -> tuple[int, str, Looks]:
+def copied_overlay(lowers: tuple[str, ...], work: str, root: Root, anchor: str) -> tuple[int, str, TreePicture]:
     """Copy layers, top-most first, into the directory `work`, and mount that: for places that take no upper directory.
 
     Gives a descriptor of the mount, where the copy lies, and how all of it looks.

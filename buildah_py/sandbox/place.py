@@ -1,8 +1,9 @@
 """Abilities of the place that this runs in, as to containers, and what refuses the rest: found out by trying.
 
-There are two rungs. On the full one a container has all that docs/sandbox.md tells; on the nested one, in a container
+There are three rungs. On the full one a container has all that docs/sandbox.md tells; on the nested one, in a container
 of somebody else, it does without some of it. The full way is tried first, each time, and costs nothing more where it is
-allowed; nothing here is asked before something was refused, but by `pybuild doctor`.
+allowed; nothing here is asked before something was refused, but by `pybuild doctor`. In place there is no container: a
+command runs in the root that is there, which has been given the image's files.
 """
 
 from __future__ import annotations
@@ -12,9 +13,8 @@ import os
 from typing import Final, NamedTuple
 
 from buildah_py.linux import mounts, namespaces
+from buildah_py.sandbox.rungs import FULL, IN_PLACE, NESTED
 from buildah_py.sandbox.writable import TRYING
-
-FULL, NESTED = "full", "nested"
 
 
 class Shortfall(NamedTuple):
@@ -38,6 +38,13 @@ FORCED_PROC: Final = Shortfall(
     "--isolation=nested",
     "steps see the /proc of who starts them, read-only, without what runs now, and are in a user namespace each",
     "--isolation=full",
+)
+
+ROOT_AROUND: Final = Shortfall(
+    f"--isolation={IN_PLACE}",
+    "steps run in the root around, with its processes, devices and network; one that is root reaches whatever root "
+    "reaches there: state, credentials and keys of this program too",
+    "a pod in which user namespaces are allowed (--isolation=nested)",
 )
 
 

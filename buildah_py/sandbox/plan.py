@@ -41,7 +41,7 @@ MASKED = (
 )
 READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 _HOSTNAME_BYTES = 64
-_NESTED = {"container": "refused", "chroot": "refused", "full": "never", "nested": "always"}
+_NESTED = {"full": "never", "nested": "always"}
 """Whether a container does with the /proc that there is, by its isolation: see `Root.nested`."""
 _CHANGES_NETWORK = capabilities.mask(("NET_ADMIN", "SYS_ADMIN", "SYS_MODULE", "SYS_PTRACE", "SYS_RAWIO", "BPF"))
 
@@ -107,6 +107,25 @@ def check(container: ContainerSpec) -> None:
         if names[0] in {"proc", "sys"} or names == ["dev"]:
             raise SandboxError(
                 f"nothing can be mounted on {operation.target}", hint="/proc, /sys and /dev are the container's own"
+            )
+
+
+def check_plain(container: ContainerSpec) -> None:
+    """Refuse what takes a namespace, a mount or a filter, where a command is to do without. Raises SandboxError."""
+    refused = {
+        "--network=none": container.network == "none",
+        "--userns": bool(container.uid_map),
+        "--read-only": container.readonly,
+        "a container that further commands can be started in (--detach)": container.joinable,
+        "--security-opt seccomp=FILE without no-new-privileges": container.seccomp not in {"default", "unconfined"}
+        and not container.no_new_privileges,
+        "--device": any(isinstance(one, BindMount) and one.devices for one in container.mounts),
+    }
+    for what, is_asked in refused.items():
+        if is_asked:
+            raise SandboxError(
+                f"{what} cannot be had with --isolation={container.isolation}, without namespaces and mounts",
+                hint="`pybuild doctor` tells whether this machine allows more",
             )
 
 
@@ -219,7 +238,7 @@ def description(
         "capabilities": capability_mask(container),
         "seccomp": _profile(container),
         "isolation": container.isolation,
-        "nested": _NESTED[container.isolation],
+        "nested": _NESTED.get(container.isolation, "refused"),
         "writable": "overlay",
         "no_new_privileges": container.no_new_privileges,
         "rlimits": rlimits(container),
@@ -227,4 +246,7 @@ def description(
         "unprivileged": unprivileged,
         "devices": container.security == "insecure",
         "keep_groups": single_id,
+        "plain": False,
+        "root": "/",
+        "keep_user": False,
     }, descriptors

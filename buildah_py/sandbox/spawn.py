@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from buildah_py.errors import SandboxError
 from buildah_py.linux import interpreter, mounts
+from buildah_py.linux.identity import may_mount
 from buildah_py.sandbox import wire
 
 if TYPE_CHECKING:
@@ -23,8 +24,10 @@ def spawn(module: str, call: str, *, packages: bool = False) -> tuple[_socket.so
     ours, theirs = wire.pair()
     program = -1
     try:
-        program = mounts.open_unchangeable(_interpreter())
-        pid = interpreter.spawn(module, call, [theirs.fileno()], packages=packages, program=program)
+        if may_mount():  # else there are no containers, and commands see the file by its path
+            program = mounts.open_unchangeable(_interpreter())
+        way = program if program != -1 else None
+        pid = interpreter.spawn(module, call, [theirs.fileno()], packages=packages, program=way)
     except OSError as error:
         ours.close()
         raise SandboxError(f"cannot execute {sys.executable}: {error.strerror}") from None

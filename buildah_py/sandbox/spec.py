@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 NETWORKS = ("default", "none", "host")
 SECURITIES = ("sandbox", "insecure")
-ISOLATIONS = ("container", "full", "nested", "chroot")
+ISOLATIONS = ("container", "full", "nested", "chroot", "in-place")
 
 
 @dataclass(kw_only=True, frozen=True, slots=True)
@@ -96,7 +96,9 @@ class ContainerSpec:
     seccomp: str = "default"
     """`default`, `unconfined`, or the text of a profile in docker's JSON form."""
     isolation: str = "container"
-    """`chroot` does with less: no root is pivoted, and the default network is the host's."""
+    """A rung of `place.py`, or `container` for the highest that there is. `chroot` does with less: no root is pivoted,
+    and the default network is the host's.
+    """
     uid_map: tuple[tuple[int, int, int], ...] = ()
     """First id in the container, first id on the machine, how many; with any, the container has a user namespace."""
     gid_map: tuple[tuple[int, int, int], ...] = ()

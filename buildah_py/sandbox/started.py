@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from buildah_py.sandbox.below import Answer
     from buildah_py.sandbox.place import Shortfall
+    from buildah_py.sandbox.roots import EnteredRoot
 
 _SIGKILL = 9
 _TRIES = 10
@@ -49,11 +50,13 @@ class Container:
         upper: str = "",
         isolation: str = "container",
         below: Callable[[dict[str, Answer]], object] = lambda _: None,
+        root: EnteredRoot | None = None,
     ) -> None:
         self.number = number
         self._upper = upper
         self._isolation = isolation
         self._below = below
+        self._entered = root
         self._writable = "overlay"
         self._copies: tuple[str, ...] = ()
         self._copied: tuple[str, str, int] | None = None
@@ -93,6 +96,7 @@ class Container:
             self.terminal = descriptors[0]
             return self.terminal
         self._close()
+        self.leave()
         raise _refusal(message, self._isolation)
 
     def wait(self, *, seal: bool = False) -> ExitStatus:
@@ -152,7 +156,7 @@ class Container:
                 from buildah_py.sandbox.place import no_overlay
 
                 self._writable = message[1]
-                self._lacks(no_overlay(*message[1:]))
+                self.lacks(no_overlay(*message[1:]))
             elif kind == "copies":
                 self._copies = message[1:]
             elif kind == "copied":
@@ -160,7 +164,7 @@ class Container:
             elif kind == "bound /proc":
                 from buildah_py.sandbox.place import BOUND_PROC, FORCED_PROC
 
-                self._lacks(FORCED_PROC if self._isolation == "nested" else BOUND_PROC)
+                self.lacks(FORCED_PROC if self._isolation == "nested" else BOUND_PROC)
             elif kind == "namespaces":
                 self.namespaces += tuple(descriptors)
             else:
@@ -175,6 +179,7 @@ class Container:
                 os.close(descriptor)
             if event is None:
                 self._close()
+                self.leave()
                 raise error or SandboxError("the process that runs containers has ended unexpectedly")
             if event[0] == "error":
                 error = error or _refusal(event, self._isolation)
@@ -199,11 +204,13 @@ class Container:
                         self._collect()
                 finally:
                     self._remove_copies()
+                    self.leave()
                 if event[3]:
                     self.warnings.append("a process was ended: the container's limit of memory was reached (--memory)")
                 return replace(ended, peak_memory=event[2], out_of_memory=bool(event[3]))
 
-    def _lacks(self, shortfall: Shortfall) -> None:
+    def lacks(self, shortfall: Shortfall) -> None:
+        """Note and say what makes this less than full isolation."""
         self.shortfalls.append(shortfall)
         self.warnings.append(str(shortfall))
 
@@ -212,13 +219,16 @@ class Container:
 
         Raises SandboxError where that cannot be kept.
         """
-        if self._writable == "overlay":
+        if self._writable == "overlay" and self._entered is None:
             return
-        from buildah_py.linux.identity import in_user_namespace
+        from buildah_py.linux.identity import uses_userxattr
         from buildah_py.sandbox.uppers import collect_changes, translate
 
-        userxattr = in_user_namespace()
+        userxattr = uses_userxattr()
         try:
+            if self._entered is not None:
+                self._entered.collect()
+                return
             if self._copied is None:
                 translate(self._upper, userxattr=userxattr)
                 return
@@ -240,6 +250,19 @@ class Container:
             for place in self._copies:
                 remove_tree(place)
             self._copies = ()
+
+    def leave(self) -> None:
+        """Give back a root that was entered for it. Raises SandboxError where something of it cannot be put back."""
+        entered, self._entered = self._entered, None
+        if entered is None:
+            return
+        try:
+            entered.leave()
+        except OSError as error:
+            where = f": {error.filename}" if error.filename else ""
+            raise SandboxError(f"cannot take away what the command was lent: {error.strerror}{where}") from None
+        finally:
+            self.warnings += entered.warnings
 
     def _close(self) -> None:
         with self._lock:

@@ -7,83 +7,70 @@ import stat
 from typing import TYPE_CHECKING
 
 from buildah_py.layers.whiteouts import make_whiteout, mark_opaque
-from buildah_py.layers.xattrs import is_kept, overlay_prefix
+from buildah_py.layers.xattrs import overlay_prefix
 from buildah_py.linux.paths import Beneath
-from buildah_py.sandbox.copied_root import copy_bytes, copy_special, look
+from buildah_py.sandbox.copied_root import copy_attributes, copy_bytes, copy_special
+from buildah_py.sandbox.picture import NOTHING, differences, take_picture
 
 if TYPE_CHECKING:
-    from buildah_py.sandbox.copied_root import Looks
+    from collections.abc import Collection, Mapping
+
+    from buildah_py.sandbox.picture import Differences, TreePicture
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 _FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 
-def collect_changes(root: str, before: Looks, upper: str, *, userxattr: bool) -> None:
-    """Copy into the directory `upper` what of a copied root does not look as it did, with whiteouts for what is gone.
+def collect_changes(
+    root: str,
+    before: TreePicture,
+    upper: str,
+    *,
+    userxattr: bool,
+    left: Mapping[str, Collection[str]] = NOTHING,
+    owners: bool = True,
+) -> tuple[TreePicture, Differences]:
+    """Copy into the directory `upper` what of a root does not look as it did, with whiteouts for what is gone.
 
     Somebody may still hold directories of the root open: no link in it is followed, and `upper` has files of its own.
+    What is in `left` counts for nothing (see `take_picture`). Gives how the root looks now, and what differed.
     """
     source = Beneath(os.open(root, _DIRECTORY | os.O_CLOEXEC))
     target = Beneath(os.open(upper, _DIRECTORY | os.O_CLOEXEC))
     try:
-        _Changes(source, target, before, overlay_prefix(userxattr=userxattr)).run()
+        after = take_picture(source.top, left)
+        found = differences(before, after)
+        _Changes(source, target, overlay_prefix(userxattr=userxattr), owners=owners).write(found)
     finally:
         source.close()
         target.close()
+    return after, found
 
 
 class _Changes:
-    def __init__(self, source: Beneath, target: Beneath, before: Looks, prefix: str) -> None:
+    def __init__(self, source: Beneath, target: Beneath, prefix: str, *, owners: bool) -> None:
+        self._owners = owners
         self._source = source
         self._target = target
-        self._before = before
         self._prefix = prefix
-        self._children: dict[str, list[str]] = {}
-        for path in before:
-            if path:
-                parent, _, name = path.rpartition("/")
-                self._children.setdefault(parent, []).append(name)
         self._made: set[str] = {""}
         self._links: dict[int, str] = {}
 
-    def run(self) -> None:
-        stack = [("", self._enter(""))]
-        while stack:
-            path, names = stack[-1]
-            if not names:
-                stack.pop()
-                if path in self._made:
-                    self._finish(path, _DIRECTORY)
-                continue
-            name = names.pop()
-            inner = f"{path}/{name}" if path else name
-            status = self._source.lstat(inner)
-            changed = self._before.get(inner) != look(status)
+    def write(self, found: Differences) -> None:
+        for path in found.changed:
+            status = self._source.lstat(path)
             if stat.S_ISDIR(status.st_mode):
-                if changed:
-                    self._make_directory(inner)
-                stack.append((inner, self._enter(inner)))
-            elif changed:
                 self._make_directory(path)
-                self._copy(inner, status)
-
-    def _enter(self, path: str) -> list[str]:
-        """Give the names in a directory, having made whiteouts for those that are gone."""
-        directory = self._source.open(path, _DIRECTORY)
-        try:
-            names = sorted(os.listdir(directory))
-        finally:
-            os.close(directory)
-        before = self._before.get(path)
-        if before is not None and stat.S_ISDIR(before[0]):
-            gone = sorted({*self._children.get(path, ())}.difference(names))
-            if gone:
-                self._make_directory(path)
-            for name in gone:
-                make_whiteout(self._target.parent(f"{path}/{name}" if path else name)[0], name, self._prefix)
-        names.reverse()
-        return names
+            else:
+                self._make_directory(path.rpartition("/")[0])
+                self._copy(path, status)
+        for path in found.gone:
+            self._make_directory(path.rpartition("/")[0])
+            parent, name = self._target.parent(path)
+            make_whiteout(parent, name, self._prefix)
+        for path in sorted(self._made, key=lambda path: -path.count("/") - bool(path)):
+            self._finish(path, _DIRECTORY)
 
     def _make_directory(self, path: str) -> None:
         parts = path.split("/")
@@ -116,17 +103,12 @@ class _Changes:
                 os.close(writing)
             self._finish(path, _FILE)
             return
-        copy_special(self._source, path, status, parent, name)
+        copy_special(self._source, path, status, parent, name, owners=self._owners)
 
     def _finish(self, path: str, flags: int) -> None:
         source, target = self._source.open(path, flags), self._target.open(path, flags)
         try:
-            status = os.fstat(source)
-            os.fchown(target, status.st_uid, status.st_gid)
-            os.fchmod(target, stat.S_IMODE(status.st_mode))
-            for name in filter(is_kept, os.listxattr(source)):
-                os.setxattr(target, name, os.getxattr(source, name))
-            os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
+            copy_attributes(source, target, owners=self._owners)
         finally:
             os.close(source)
             os.close(target)

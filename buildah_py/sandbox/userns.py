@@ -10,10 +10,12 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NoReturn
 
+from buildah_py import debug
 from buildah_py.errors import SandboxError
 from buildah_py.image.numbers import decimal
 from buildah_py.linux import namespaces
 from buildah_py.linux.identity import LAST, MARKER, id_ranges, may_map_ids
+from buildah_py.sandbox.rungs import WITHOUT_CONTAINER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -62,6 +64,23 @@ def id_map(own: int, ranges: Sequence[tuple[int, int]]) -> list[str]:
         words += [str(inside), str(start), str(count)]
         inside += count
     return words
+
+
+def enter_where_wanted(argv: Sequence[str], env: Mapping[str, str], isolation: str) -> None:
+    """Enter a user namespace and execute `argv` there, unless steps take none; return where it is refused.
+
+    Who may neither mount nor enter one can do all that takes no container.
+    """
+    if isolation in WITHOUT_CONTAINER:
+        return
+    debug.log("entering a user namespace")
+    before = id_ranges()
+    try:
+        reexec_in_user_namespace(argv, env)
+    except SandboxError as error:
+        if id_ranges() != before:  # it was entered, and nobody exists in there
+            raise
+        debug.log("no user namespace: %s", error.message)
 
 
 def reexec_in_user_namespace(argv: Sequence[str], env: Mapping[str, str]) -> NoReturn:

@@ -27,14 +27,19 @@ def watch(child: int, result: int, confined: int, program: bytes) -> NoReturn:
     Once this process is confined, by the filter `program`, a byte is written to the pipe `confined`: the command waits
     for that.
     """
-    os.dup2(result, 0, inheritable=False)
-    os.dup2(confined, 1, inheritable=False)
-    process.close_range(2)
+    hold_only(result, confined)
     pass_signals_on(child)
     confine.confine(program)
     os.write(1, b"1")
     os.close(1)
     _reap(child)
+
+
+def hold_only(result: int, waited_for: int) -> None:
+    """Have the pipe for the record as 0, the one that the command waits for as 1, and nothing else."""
+    os.dup2(result, 0, inheritable=False)
+    os.dup2(waited_for, 1, inheritable=False)
+    process.close_range(2)
 
 
 def pass_signals_on(child: int) -> None:

@@ -12,7 +12,7 @@ from buildah_py.errors import ArchiveError, StoreError
 from buildah_py.layers import xattrs
 from buildah_py.layers.entry import BLOCK, CHAR, DIR, FIFO, FILE, HARDLINK, SYMLINK, WHITEOUT
 from buildah_py.layers.tar import measure
-from buildah_py.linux.identity import has_single_id, in_user_namespace
+from buildah_py.linux.identity import has_single_id, may_make_devices, uses_userxattr
 from buildah_py.linux.paths import Beneath
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def repair_inventory(layers: Layers, diff_id: str) -> bool:
     if not os.path.isdir(layers.fs(diff_id)):
         return False
     try:
-        captured = capture(layers.fs(diff_id), (), userxattr=in_user_namespace())
+        captured = capture(layers.fs(diff_id), (), userxattr=uses_userxattr())
     except (ArchiveError, OSError):
         return False
     row = layers.get(diff_id)
@@ -217,7 +217,7 @@ def _attribute_problems(inventory: Inventory, fs: str) -> Iterator[str]:
             try:
                 status = root.lstat(entry.path)
             except FileNotFoundError:
-                if entry.kind != WHITEOUT and not (entry.kind in (CHAR, BLOCK) and in_user_namespace()):
+                if entry.kind != WHITEOUT and not (entry.kind in (CHAR, BLOCK) and not may_make_devices()):
                     yield f"/{entry.path} is missing"
                 continue
             if what := _difference(entry, status, root, owners=owners):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from buildah_py.layers.entry import DIR
 from buildah_py.layers.writer import LayerWriter
-from buildah_py.linux.identity import has_single_id, in_user_namespace
+from buildah_py.linux.identity import has_single_id, uses_userxattr
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -106,7 +106,7 @@ def _parents(trees: Trees, diff_ids: Sequence[str]) -> str:
     inventory = trees.layers.inventories.get(diff_ids[-1])
     path = os.path.join(trees.stage(), "parents")
     os.mkdir(path)
-    with LayerWriter(path, userxattr=in_user_namespace(), digest=False, owners=not has_single_id()) as writer:
+    with LayerWriter(path, userxattr=uses_userxattr(), digest=False, owners=not has_single_id()) as writer:
         _add(writer, view, "")
         for entry in inventory:
             if entry.implied and entry.path:

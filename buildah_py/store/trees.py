@@ -93,7 +93,7 @@ class Trees:
         """Make a tree of a layer's tar, or of what differs; another process may do the same."""
         from buildah_py.layers.spread import entries_of, spread, spread_delta
         from buildah_py.layers.writer import LayerWriter
-        from buildah_py.linux.identity import has_single_id, in_user_namespace
+        from buildah_py.linux.identity import has_single_id, uses_userxattr
 
         layers = self.layers
         with self._lock(f"tree {diff_id}"):
@@ -109,7 +109,7 @@ class Trees:
                     f"the files of layer {diff_id} are missing",
                     hint="`pybuild fsck --repair` drops it; then build again",
                 )
-            with packed, LayerWriter(staged, userxattr=in_user_namespace(), digest=False, owners=owners) as writer:
+            with packed, LayerWriter(staged, userxattr=uses_userxattr(), digest=False, owners=owners) as writer:
                 try:
                     if delta is None:
                         spread(packed, inventory, writer, diff_id)

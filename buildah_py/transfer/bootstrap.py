@@ -21,7 +21,7 @@ from buildah_py.layers.entry import SECOND
 from buildah_py.layers.limits import DEFAULT_LIMITS, ArchiveLimits
 from buildah_py.layers.tar import measure
 from buildah_py.layers.writer import LayerWriter
-from buildah_py.linux.identity import has_single_id, in_user_namespace
+from buildah_py.linux.identity import has_single_id, may_make_devices, uses_userxattr
 from buildah_py.store.names import full_name
 from buildah_py.transfer import debian
 from buildah_py.transfer.mmdebstrap import file_system
@@ -172,8 +172,7 @@ def _unpack(stream: IO[bytes], staged: str, limits: ArchiveLimits = DEFAULT_LIMI
 
 def _form() -> _Form:
     """How layers are written here: without privileges, with other attributes, no devices and perhaps no owners."""
-    nested = in_user_namespace()
-    return {"userxattr": nested, "owners": not has_single_id(), "devices": not nested}
+    return {"userxattr": uses_userxattr(), "owners": not has_single_id(), "devices": may_make_devices()}
 
 
 def _copy_directory(rootfs: str, staged: str) -> Captured:
@@ -181,7 +180,7 @@ def _copy_directory(rootfs: str, staged: str) -> Captured:
     result = subprocess.run(["cp", "-a", "--", rootfs, staged], check=False, capture_output=True, text=True)
     if result.returncode:
         raise SourceError(f"{rootfs} cannot be copied: {result.stderr.strip()}")
-    return capture(staged, (), userxattr=in_user_namespace())
+    return capture(staged, (), userxattr=uses_userxattr())
 
 
 def _keep(

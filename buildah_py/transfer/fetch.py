@@ -14,7 +14,7 @@ from buildah_py.image.descriptor import Descriptor
 from buildah_py.layers.adopt import adopt_parents, hidden_links
 from buildah_py.layers.entry import BLOCK, CHAR
 from buildah_py.layers.view import LayerTree
-from buildah_py.linux.identity import has_single_id, in_user_namespace
+from buildah_py.linux.identity import has_single_id, may_make_devices
 from buildah_py.store.lowers import chain_name, describes_all
 from buildah_py.store.reserve import is_full, no_space
 from buildah_py.transfer.unpack import Arrived, keep, receive, unpack_blob, verified
@@ -204,7 +204,7 @@ class Fetch:
                 inventory = arrived.captured.inventory
             adopt_parents(LayerTree(arrived.fs, inventory), view, owners=not has_single_id())
             adopted = chain_name(below)
-        if in_user_namespace() and (nodes := [one.path for one in inventory if one.kind in (CHAR, BLOCK)]):
+        if not may_make_devices() and (nodes := [one.path for one in inventory if one.kind in (CHAR, BLOCK)]):
             many = "1 device node" if len(nodes) == 1 else f"{len(nodes)} device nodes"
             self._tell(f"{many} of a layer cannot be made here and are left out: /{nodes[0]}")
         self._check_promise(diff_id, inventory)

@@ -10,7 +10,7 @@ from buildah_py.errors import ArchiveError, Interrupted
 from buildah_py.image.blob import VerifiedStream
 from buildah_py.layers.apply import unpack
 from buildah_py.layers.compression import decompress
-from buildah_py.linux.identity import has_single_id, in_user_namespace
+from buildah_py.linux.identity import has_single_id, may_make_devices, uses_userxattr
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -115,14 +115,13 @@ def unpack_blob(
 
 def _unpack(stream: _Kept, fs: str, diff_id: str, where: str, below: Tree | None = None) -> Captured:
     os.mkdir(fs, 0o755)
-    nested = in_user_namespace()
     try:
         captured = unpack(
             decompress(stream),
             fs,
-            userxattr=nested,
+            userxattr=uses_userxattr(),
             owners=not has_single_id(),
-            devices=not nested,  # as the blob stays what it is, the layer may be passed on whole
+            devices=may_make_devices(),  # as the blob stays what it is, the layer may be passed on whole
             expect_diff_id=diff_id,
             below=below,
             check=stream.check,

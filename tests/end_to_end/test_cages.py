@@ -137,14 +137,14 @@ def test_the_image_is_that_of_full_isolation(work: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["pod", "restricted"])
 def test_what_refuses_namespaces_is_said(work: Path, name: str) -> None:
-    """Whatever takes no container works all the same for root, and each message names the line of a pod that helps."""
+    """Whatever takes no container works all the same, and each message names the line of a pod that helps."""
     (work / "copies").mkdir(exist_ok=True)
     (work / "copies" / "Dockerfile").write_text("FROM busybox\nCOPY Dockerfile /f\n")
-    script = f'"$0" doctor || echo status $?; "$0" load -i {work}/busybox.tar && "$0" build -q {work}/copies || true; '
+    script = f'"$0" doctor || echo status $?; "$0" load -i {work}/busybox.tar; "$0" build -q {work}/copies; '
     script += f'"$0" build --isolation=nested {work}/single || echo status $?'
     done = cage(name, script, work)
     assert done.stdout.count("status") == 2, done.stdout + done.stderr
-    assert ("sha256:" in done.stdout) is (name == "pod")
+    assert "sha256:" in done.stdout
     for said in (done.stdout, done.stderr):
         assert "filter of system calls (seccomp) refuses" in said
         assert "`seccompProfile: {type: Unconfined}` of a pod's securityContext" in said

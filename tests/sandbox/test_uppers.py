@@ -20,6 +20,7 @@ from buildah_py.sandbox.copied_root import copy_ahead, copy_root
 from buildah_py.sandbox.overlay import overlay
 from buildah_py.sandbox.root import Root
 from buildah_py.sandbox.uppers import collect_changes, translate
+from buildah_py.sandbox.working_root import WorkingRoot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from buildah_py.layers.entry import Entry
 
-    Way = Callable[[Path, Path], AbstractContextManager[tuple[Path, Path, Callable[[], None]]]]
+    Way = Callable[[Path, Path], AbstractContextManager[tuple[Path, Path, Callable[[], object]]]]
 
 pytestmark = [pytest.mark.root]
 NAMES = ("a", "b", "c", "d/a", "d/b", "d/e/a", "d/e/f/b", "x", "new", "d/new", "newer/a", "-o dd,:\n", "d/e")
@@ -92,7 +93,7 @@ def directories(place: Path, *names: str) -> Iterator[Path]:
 
 
 @contextmanager
-def by_overlay(place: Path, lower: Path) -> Iterator[tuple[Path, Path, Callable[[], None]]]:
+def by_overlay(place: Path, lower: Path) -> Iterator[tuple[Path, Path, Callable[[], object]]]:
     upper, work, root = directories(place, "upper", "work", "root")
     mount = overlay((str(lower),), str(upper), str(work), own(place), str(root))
     mounts.move_mount(mount, mounts.AT_FDCWD, str(root))
@@ -104,7 +105,7 @@ def by_overlay(place: Path, lower: Path) -> Iterator[tuple[Path, Path, Callable[
 
 
 @contextmanager
-def by_copy(place: Path, lower: Path) -> Iterator[tuple[Path, Path, Callable[[], None]]]:
+def by_copy(place: Path, lower: Path) -> Iterator[tuple[Path, Path, Callable[[], object]]]:
     (upper,) = directories(place, "upper")
     merged = os.open(lower, os.O_RDONLY)
     looks = copy_root(merged, f"{place}/root", [str(lower)])
@@ -113,7 +114,17 @@ def by_copy(place: Path, lower: Path) -> Iterator[tuple[Path, Path, Callable[[],
 
 
 @contextmanager
-def by_fuse(place: Path, lower: Path) -> Iterator[tuple[Path, Path, Callable[[], None]]]:
+def by_working_root(place: Path, lower: Path) -> Iterator[tuple[Path, Path, Callable[[], object]]]:
+    upper, top = directories(place, "upper", "root")
+    root = WorkingRoot(str(top), userxattr=False)
+    root.show([str(lower)], os.stat(lower))
+    root.settle(f"{place}/clock")
+    yield top, upper, lambda: root.collect(str(upper))
+    root.close()
+
+
+@contextmanager
+def by_fuse(place: Path, lower: Path) -> Iterator[tuple[Path, Path, Callable[[], object]]]:
     if shutil.which("fuse-overlayfs") is None:
         pytest.skip("needs fuse-overlayfs")
     upper, work, root = directories(place, "upper", "work", "root")
@@ -135,7 +146,7 @@ def own(place: Path) -> Root:
     return Root((), scratch=str(place), unprivileged=False, devices=False)
 
 
-@pytest.mark.parametrize("way", [by_copy, by_fuse])
+@pytest.mark.parametrize("way", [by_copy, by_fuse, by_working_root])
 def test_the_layer_is_that_of_an_overlay(tmp_path: Path, way: Way) -> None:
     lower = tmp_path / "lower"
     lower.mkdir()
