@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from buildah_py.buildfile.source import Source, Span
+    from buildah_py.source_text import Source, Span
 
 EXIT_USAGE = 2
 EXIT_BUILDER = 125

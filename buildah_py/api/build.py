@@ -34,7 +34,7 @@ from buildah_py.engine import Engine
 from buildah_py.errors import UsageError
 from buildah_py.frozen import replace
 from buildah_py.history.files import build_id
-from buildah_py.history.recording import BuildHistory
+from buildah_py.history.recording import BuildHistory, BuildSource
 from buildah_py.meter import Listening
 from buildah_py.plan import NeedsValue, make_plans
 from buildah_py.progress import events
@@ -89,10 +89,10 @@ def build(
         from buildah_py.attest.signing import check_signed
 
         check_signed(outputs)
-    emit = history = BuildHistory(request, emit)
+    emit = history = BuildHistory(request.target, request.platform, emit)
 
     def unread(store: Store, main: MainContext, error: BuildFileError) -> None:
-        remember(history.write_unread(store, main.lasting, error))
+        remember(history.write(BuildSource(store, error.source.name, main.lasting), {}, "", (), error))
 
     with Listening(emit), open_build(request, names, emit, registries=registries, unread=unread) as session:
         worker, caches = session.worker, session.caches
@@ -160,7 +160,7 @@ def build(
                 make_room(store, request, emit)
             for text in warnings:
                 emit(events.Warning(text))
-            done = replace(done, history=history.write(session, steps.records, done.image, names))
+            done = replace(done, history=history.write(session.source, steps.records, done.image, names))
             if request.command is not None and not steps.ran:
                 from buildah_py.api.remember import remember as remember_command
 
@@ -170,7 +170,7 @@ def build(
             if ahead is not None:
                 ahead.stop()
             image, own = (done.image, names) if done is not None else ("", ())
-            remember(history.write(session, steps.records, image, own, error))
+            remember(history.write(session.source, steps.records, image, own, error))
             emit(events.BuildFailed(time.monotonic() - started))
             if done is not None:
                 tell(done)

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from buildah_py.cache.records import CachePolicy
     from buildah_py.contexts.main import MainContext
     from buildah_py.contexts.named import ContextOptions
+    from buildah_py.history.recording import BuildSource
     from buildah_py.plan import Node
     from buildah_py.registry import RegistryOptions
     from buildah_py.sandbox import Sandbox
@@ -70,6 +71,13 @@ class BuildSession(NamedTuple):
     registries: Callable[[], RegistryOptions]
     contexts: Contexts
     used: Mapping[str, str] = {}
+
+    @property
+    def source(self) -> BuildSource:
+        """What the build's record says that was built."""
+        from buildah_py.history.recording import BuildSource
+
+        return BuildSource(self.worker.store, self.build_file.source.name, self.main.lasting)
 
 
 @contextmanager

@@ -66,7 +66,7 @@ def remember(
         if rows is None:
             return
         told, names = [(type(one).__name__, *one) for one in history.told], [familiar_name(name) for name in done.names]
-        pieces = history.pieces(session, records, done.image, done.names)
+        pieces = history.pieces(session.source, records, done.image, done.names)
         saved = Saved(files, trees, rows, done.image, names, told, done.hits, command.mode, pieces)
         save(store.root, command.identity, saved)
     except _NotSettledError as error:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from buildah_py.bake.syntax import Location
-    from buildah_py.buildfile.source import Source
+    from buildah_py.source_text import Source
 
     Read = Callable[[str, Location], Source]
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from buildah_py.bake.syntax import Expression, HclBody
-    from buildah_py.buildfile.source import Source
+    from buildah_py.source_text import Source
 
 T = TypeVar("T")
 

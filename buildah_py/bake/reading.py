@@ -11,8 +11,8 @@ from buildah_py.bake.interpolation import read_dotenv
 from buildah_py.bake.parser import parse
 from buildah_py.bake.structured import Members, read_json, read_yaml, yaml_node
 from buildah_py.bake.values import ValueFault
-from buildah_py.buildfile.source import Source, decode
 from buildah_py.errors import BuildFileError, NotFound, UsageError
+from buildah_py.source_text import Source, decode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

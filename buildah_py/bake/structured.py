@@ -10,8 +10,8 @@ from buildah_py.bake import syntax
 from buildah_py.bake.parser import parse_expression, parse_template
 from buildah_py.bake.syntax import Location
 from buildah_py.bake.values import NULL, ValueFault, bool_value, number, string
-from buildah_py.buildfile.source import Source
 from buildah_py.errors import BuildFileError
+from buildah_py.source_text import Source
 from buildah_py.suggest import did_you_mean
 
 if TYPE_CHECKING:

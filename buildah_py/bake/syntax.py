@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
-from buildah_py.buildfile.source import Position, Span
 from buildah_py.errors import BuildFileError
+from buildah_py.source_text import Position, Span
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from buildah_py.bake.values import Value
-    from buildah_py.buildfile.source import Source
+    from buildah_py.source_text import Source
 
 
 class Location(NamedTuple):

@@ -36,7 +36,7 @@ from buildah_py.engine.runner import Workplace
 from buildah_py.errors import PybuildError, UsageError
 from buildah_py.frozen import replace
 from buildah_py.history.files import build_id
-from buildah_py.history.recording import BuildHistory
+from buildah_py.history.recording import BuildHistory, BuildSource
 from buildah_py.meter import Listening
 from buildah_py.outputs.target import STDOUT
 from buildah_py.plan import NeedsValue
@@ -130,11 +130,11 @@ def bake(
     started = time.monotonic()
     checked = [_check(item) for item in items]
     _check_together(items, checked, emit)
-    shown = replace(items[0].request, target=", ".join(item.name for item in items if item.exported), platform="")
-    counted = _Counted(BuildHistory(shown, emit))
+    shown = ", ".join(item.name for item in items if item.exported)
+    counted = _Counted(BuildHistory(shown, "", emit))
 
     def unread(store: Store, main: MainContext, error: BuildFileError) -> None:
-        remember(counted.history.write_unread(store, main.lasting, error))
+        remember(counted.history.write(BuildSource(store, error.source.name, main.lasting), {}, "", (), error))
 
     with Listening(counted), ExitStack() as stack:
         builds = list(_opened(items, checked, counted, stack, unread=unread))
@@ -306,8 +306,8 @@ class _Baking:
         results = done.results if done is not None else {}
         image = next((one.image for one in results.values()), "")
         names = [name for result in results.values() for name in result.names]
-        context = self._builds[0].session.main.lasting
-        return self._history.write_as(self._file, context, self._store, self._steps.records, image, names, error)
+        source = self._builds[0].session.source._replace(store=self._store, file=self._file)
+        return self._history.write(source, self._steps.records, image, names, error)
 
 
 class _Counted:

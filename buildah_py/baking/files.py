@@ -11,9 +11,9 @@ from buildah_py.bake.home import Home
 from buildah_py.bake.reading import Inputs, evaluate_files, find_files, read_file
 from buildah_py.bake.resolving import CWD
 from buildah_py.buildfile.remote import kind_of
-from buildah_py.buildfile.source import Source, decode
 from buildah_py.errors import NotFound, UsageError
 from buildah_py.image import platform as platforms
+from buildah_py.source_text import Source, decode
 from buildah_py.sources.urls import redact
 
 if TYPE_CHECKING:

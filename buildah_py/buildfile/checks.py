@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from buildah_py.buildfile import tree
 from buildah_py.buildfile.check_options import CheckOptions, directive_of, options_of_comments, parse_options
 from buildah_py.buildfile.rules import RULES
-from buildah_py.buildfile.source import Position, Span
 from buildah_py.buildfile.tree import every
 from buildah_py.errors import BuildFileError
+from buildah_py.source_text import Position, Span
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

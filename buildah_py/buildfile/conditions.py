@@ -14,8 +14,8 @@ from buildah_py.errors import BuildFileError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from buildah_py.buildfile.source import Source
     from buildah_py.buildfile.statement import Statement
+    from buildah_py.source_text import Source
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 _FALSE = ("", "0", "false", "no", "off")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from buildah_py.buildfile.lines import LineReader
-from buildah_py.buildfile.source import IncludedLines, Source, Span, decode
 from buildah_py.buildfile.statement import Statement
 from buildah_py.errors import BuildFileError, NotFound
+from buildah_py.source_text import IncludedLines, Source, Span, decode
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Final
 from buildah_py.buildfile import tree
 from buildah_py.buildfile.copying import add, copy
 from buildah_py.buildfile.running import command_of, healthcheck, run
-from buildah_py.buildfile.source import Span
 from buildah_py.buildfile.spaces import BLANKS, SPACES
 from buildah_py.buildfile.statement import Flags, NotStringsError, Statement
 from buildah_py.errors import BuildFileError
+from buildah_py.source_text import Span
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,10 +6,10 @@ import re
 from typing import NamedTuple
 
 from buildah_py.buildfile.expand import ExpansionError, split_delimiter, split_raw
-from buildah_py.buildfile.source import Position, Source, Span
 from buildah_py.buildfile.spaces import SPACES
 from buildah_py.buildfile.tree import Heredoc
 from buildah_py.errors import BuildFileError
+from buildah_py.source_text import Position, Source, Span
 
 DIRECTIVES = ("syntax", "escape", "check")
 _DIRECTIVE = r"#%s*([a-zA-Z][a-zA-Z0-9]*)[ \t\n\f\r]*=[ \t\n\f\r]*(.+?)[ \t\n\f\r]*$"

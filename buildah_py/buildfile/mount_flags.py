@@ -16,7 +16,7 @@ from buildah_py.suggest import did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from buildah_py.buildfile.source import Source, Span
+    from buildah_py.source_text import Source, Span
 
 TYPES = ("bind", "cache", "tmpfs", "secret", "ssh")
 SHARING = ("shared", "private", "locked")

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from buildah_py.buildfile.instructions import build
 from buildah_py.buildfile.lines import LineReader, LogicalLine
-from buildah_py.buildfile.source import Position, Source, Span, decode
 from buildah_py.buildfile.statement import Statement
 from buildah_py.buildfile.tree import Arg, BuildFile, Directives, From, If, Instruction, Stage
 from buildah_py.errors import BuildFileError
+from buildah_py.source_text import Position, Source, Span, decode
 
 if TYPE_CHECKING:
     from buildah_py.buildfile.include import IncludeReader

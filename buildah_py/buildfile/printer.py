@@ -17,8 +17,8 @@ from buildah_py.buildfile.spaces import SPACES
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from buildah_py.buildfile.source import Position, Span
     from buildah_py.buildfile.tree import BuildFile, CommandForm, Heredoc, Instruction, Word
+    from buildah_py.source_text import Position, Span
 
 INDENT = "    "
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from buildah_py.buildfile.mount_flags import MountSpec
     from buildah_py.buildfile.named import NamedContext
     from buildah_py.buildfile.ports import Ports
-    from buildah_py.buildfile.source import Source, Span
     from buildah_py.buildfile.tree import Instruction, Word
+    from buildah_py.source_text import Source, Span
 
 _DIGESTS: Final = r"sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128}"
 
@@ -268,7 +268,7 @@ class StageWalk:
 
     def _parse_triggers(self, name: str, triggers: Iterable[str]) -> list[tuple[Instruction, Source]]:
         from buildah_py.buildfile.parser import parse_trigger
-        from buildah_py.buildfile.source import Source
+        from buildah_py.source_text import Source
 
         sources = [Source(f"ONBUILD {number} of {name}", text) for number, text in enumerate(triggers, 1)]
         return [(parse_trigger(source.text, source), source) for source in sources]

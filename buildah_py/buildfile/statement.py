@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from typing import TypedDict
 
     from buildah_py.buildfile.lines import LogicalLine
-    from buildah_py.buildfile.source import Source, Span
     from buildah_py.buildfile.tree import Heredoc
+    from buildah_py.source_text import Source, Span
 
     class Common(TypedDict):
         """The fields that all nodes have."""

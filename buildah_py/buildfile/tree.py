@@ -13,8 +13,8 @@ from buildah_py.frozen import dataclass
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from buildah_py.buildfile.source import Source, Span
     from buildah_py.errors import BuildFileError
+    from buildah_py.source_text import Source, Span
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from buildah_py.buildfile.named import NamedContext
-    from buildah_py.buildfile.source import Source, Span
     from buildah_py.buildfile.stage import Observer, Settings
     from buildah_py.buildfile.tree import BuildFile, Instruction, Word
+    from buildah_py.source_text import Source, Span
 
 SCRATCH = "scratch"
 _MANY_STAGES = 50

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from buildah_py import debug
 from buildah_py.errors import Interrupted, StoreError
@@ -21,10 +21,7 @@ from buildah_py.store.names import familiar_name
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from buildah_py.api.opening import BuildSession
-    from buildah_py.api.request import BuildRequest
     from buildah_py.cache import Record
-    from buildah_py.errors import BuildFileError
     from buildah_py.plan import Node
     from buildah_py.progress.events import Event
     from buildah_py.store import Store
@@ -48,6 +45,14 @@ _KINDS: Final = {
 }
 
 
+class BuildSource(NamedTuple):
+    """Store that was built in, the file that describes the build, and the context that it had, where that lasts."""
+
+    store: Store
+    file: str
+    context: str | None
+
+
 class BuildHistory:
     """Sink of a build's events, which passes them on to `emit`.
 
@@ -55,11 +60,11 @@ class BuildHistory:
     moved bytes. `is_plain` says that there was nothing else, and all hits were of the store.
     """
 
-    def __init__(self, request: BuildRequest, emit: Callable[[Event], None]) -> None:
+    def __init__(self, target: str, platform: str, emit: Callable[[Event], None]) -> None:
         self.nodes: Sequence[Node] = ()
         self.told: list[events.StepStarted | events.StepDone | events.Warning] = []
         self.is_plain = True
-        self._request = request
+        self._target, self._platform = target, platform
         self._emit = emit
         self._created = time.time()
         self._began = time.monotonic()
@@ -119,38 +124,26 @@ class BuildHistory:
 
     def write(
         self,
-        session: BuildSession,
+        source: BuildSource,
         records: Mapping[int, Record],
         image: str,
         names: Iterable[str],
         error: BaseException | None = None,
     ) -> str:
         """Write the record; its path, "" where that cannot be done. `error` is what the build failed of."""
-        file, context = session.build_file.source.name, session.main.lasting
-        return self._record(session.worker.store, file, context, records, image, names, error)
+        store = source.store
+        try:
+            return put(store.root, store.lease.name, json.dumps(self._described(source, records, image, names, error)))
+        except (OSError, StoreError) as fault:
+            debug.log("the record of the build cannot be written: %s", fault)
+            return ""
 
-    def write_as(
-        self,
-        file: str,
-        context: str | None,
-        store: Store,
-        records: Mapping[int, Record],
-        image: str,
-        names: Iterable[str],
-        error: BaseException | None = None,
-    ) -> str:
-        """Write the record of several builds in one, by the file that describes them, as `write` does."""
-        return self._record(store, file, context, records, image, names, error)
-
-    def pieces(
-        self, session: BuildSession, records: Mapping[int, Record], image: str, names: Iterable[str]
-    ) -> list[str]:
+    def pieces(self, source: BuildSource, records: Mapping[int, Record], image: str, names: Iterable[str]) -> list[str]:
         """Give the record that `write` writes in pieces: each second one names a value of another such build.
 
         These are its `id`, when it was `created`, the `seconds` that it took, and after how many all was `looked` at.
         """
-        file, context = session.build_file.source.name, session.main.lasting
-        record = self._described(session.worker.store, file, context, records, image, names, None)
+        record = self._described(source, records, image, names, None)
         steps = [
             {**step, "start": _LOOKED, "end": _LOOKED} for step in cast("list[dict[str, object]]", record["steps"])
         ]
@@ -169,25 +162,12 @@ class BuildHistory:
 
         return re.split(r'"\\u0001(\w+)"', json.dumps(record))  # no text of a build is that alone
 
-    def write_unread(self, store: Store, context: str | None, error: BuildFileError) -> str:
-        """Write the record of a build whose file does not parse, as `write` does."""
-        return self._record(store, error.source.name, context, {}, "", (), error)
-
-    def _record(self, store: Store, *described: Any) -> str:
-        try:
-            return put(store.root, store.lease.name, json.dumps(self._described(store, *described)))
-        except (OSError, StoreError) as fault:
-            debug.log("the record of the build cannot be written: %s", fault)
-            return ""
-
     def _now(self) -> float:
         return time.monotonic() - self._began
 
     def _described(
         self,
-        store: Store,
-        file: str,
-        context: str | None,
+        source: BuildSource,
         records: Mapping[int, Record],
         image: str,
         names: Iterable[str],
@@ -198,18 +178,18 @@ class BuildHistory:
         return {
             "format": _FORMAT,
             "version": _VERSION,
-            "id": build_id(store.lease.name),
+            "id": build_id(source.store.lease.name),
             "created": round(self._created, 3),
             "seconds": round(seconds, 4),
             "outcome": "done" if error is None else events.CANCELLED if stopped else events.FAILED,
             "error": "" if error is None else _bounded(str(error)),
-            "file": redact(file),
-            "context": redact(context or ""),
-            "target": self._request.target,
-            "platform": self._request.platform,
+            "file": redact(source.file),
+            "context": redact(source.context or ""),
+            "target": self._target,
+            "platform": self._platform,
             "names": [familiar_name(name) for name in names],
             "image": image,
-            "steps": list(self._described_steps(store, records)),
+            "steps": list(self._described_steps(source.store, records)),
             "phases": [
                 {"name": name, "start": round(start, 4), "end": round(end, 4)}
                 for (name, start), end in zip(

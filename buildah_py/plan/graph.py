@@ -13,9 +13,9 @@ from buildah_py.plan.steps import BaseStep
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from buildah_py.buildfile.source import Where
     from buildah_py.image.config import ImageConfig
     from buildah_py.plan.steps import Step
+    from buildah_py.source_text import Where
 
 
 BUILT: Final = "target://"

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from buildah_py.buildfile import tree
 from buildah_py.buildfile.expand import fill_in
-from buildah_py.buildfile.source import Where
 from buildah_py.buildfile.stage import Base, StageObserver
 from buildah_py.errors import BuildFileError, NotFound, SourceError, UsageError
 from buildah_py.image.canonical import MAX_BYTES
 from buildah_py.image.config import HealthcheckConfig
 from buildah_py.plan.graph import BUILT, WHOLE, Around, HistoryItem, Input
 from buildah_py.plan.steps import CaptureStep, CopyStep, InlineFile, MountStep, RunStep, WorkdirStep
+from buildah_py.source_text import Where
 from buildah_py.sources.urls import redact
 
 if TYPE_CHECKING:
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
     from buildah_py.buildfile.named import NamedContext
     from buildah_py.buildfile.ports import Ports
-    from buildah_py.buildfile.source import Span
     from buildah_py.buildfile.stage import FilesOrigin, MountUse, StageWalk, Transfer
     from buildah_py.image.config import ImageConfig
     from buildah_py.plan.graph import BuiltTarget, GraphBuilder, GraphPart
     from buildah_py.plan.steps import Step
+    from buildah_py.source_text import Span
 
 DEFAULT_SHELL = ("/bin/sh", "-c")
 _SECRETS = "/run/secrets"

@@ -14,8 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    Found = tuple[int, int, int, tuple[int, int], str, tuple[tuple[str, bytes], ...]]
-    Answer = Found | None
+    Lower = tuple[int, int, int, tuple[int, int], str, tuple[tuple[str, bytes], ...]]
     """Mode, uid, gid, atime and mtime in ns, target of a symbolic link, extended attributes of a directory."""
 
 ROOT = ""
@@ -29,7 +28,7 @@ class Below:
     `mount` gives a descriptor of all of them, merged, which is asked for when it is needed first.
     """
 
-    def __init__(self, lowers: tuple[str, ...], mount: Callable[[], int], known: Mapping[str, Answer]) -> None:
+    def __init__(self, lowers: tuple[str, ...], mount: Callable[[], int], known: Mapping[str, Lower | None]) -> None:
         self.answers = dict(known)
         self._lowers = lowers
         self._mount = mount
@@ -40,13 +39,13 @@ class Below:
         if self._mounted != -1:
             os.close(self._mounted)
 
-    def look(self, path: str) -> Answer:
+    def look(self, path: str) -> Lower | None:
         """Say what is at a path without links, relative to the root; None for nothing. Raises NotADirectoryError."""
         if path not in self.answers:
             self.answers[path] = self._look(path) if self._lowers else None
         return self.answers[path]
 
-    def _look(self, path: str) -> Answer:
+    def _look(self, path: str) -> Lower | None:
         if path == ROOT:  # an overlay's is that of its top-most layer
             root = os.open(self._lowers[0], os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
@@ -63,7 +62,7 @@ class Below:
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), f"/{os.path.dirname(path)}") from None
 
 
-def _answer(root: int, path: str) -> Found:
+def _answer(root: int, path: str) -> Lower:
     found = os.stat(path, dir_fd=root, follow_symlinks=False)
     if stat.S_ISCHR(found.st_mode) and found.st_rdev == 0:  # a whiteout, which a single layer, not being merged, shows
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
@@ -89,15 +88,15 @@ class RememberedAnswers:
     """The answers that containers have found, by their layers."""
 
     def __init__(self) -> None:
-        self._answers: dict[tuple[str, ...], dict[str, Answer]] = {}
+        self._answers: dict[tuple[str, ...], dict[str, Lower | None]] = {}
 
-    def keep(self, lowers: tuple[str, ...], answers: Mapping[str, Answer]) -> None:
+    def keep(self, lowers: tuple[str, ...], answers: Mapping[str, Lower | None]) -> None:
         """Remember what was found; the directories of layers are never written to again."""
         if len(self._answers) >= _MOST_CHAINS:
             self._answers.clear()
         self._answers[lowers] = dict(answers)
 
-    def known(self, lowers: tuple[str, ...]) -> dict[str, Answer]:
+    def known(self, lowers: tuple[str, ...]) -> dict[str, Lower | None]:
         """Give the answers that hold for these layers: their own, or those of all but the top-most."""
         same = self._answers.get(lowers)
         if same is not None:

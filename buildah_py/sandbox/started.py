@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import _socket
     from collections.abc import Callable
 
-    from buildah_py.sandbox.below import Answer
+    from buildah_py.sandbox.below import Lower
     from buildah_py.sandbox.place import Shortfall
     from buildah_py.sandbox.roots import EnteredRoot
 
@@ -49,7 +49,7 @@ class Container:
         warnings: list[str],
         upper: str = "",
         isolation: str = "container",
-        below: Callable[[dict[str, Answer]], object] = lambda _: None,
+        below: Callable[[dict[str, Lower | None]], object] = lambda _: None,
         root: EnteredRoot | None = None,
     ) -> None:
         self.number = number

@@ -14,8 +14,8 @@ from buildah_py.bake.reading import Inputs, evaluate_files
 from buildah_py.bake.resolving import resolve
 from buildah_py.bake.schema import schema
 from buildah_py.bake.targets import ATTRIBUTES
-from buildah_py.buildfile.source import Source
 from buildah_py.errors import BuildFileError
+from buildah_py.source_text import Source
 
 PUBLISHED = Path(__file__).parents[2] / "docs/schema/bake.json"
 FULL = """\

@@ -14,10 +14,10 @@ from lark.exceptions import UnexpectedInput
 from buildah_py.buildfile import _tables, flags, mount_flags, parse, statement
 from buildah_py.buildfile.driver import Driver, MismatchError, driver, load
 from buildah_py.buildfile.lines import LogicalLine, PhysicalLine
-from buildah_py.buildfile.source import Position, Source, Span
 from buildah_py.buildfile.spaces import SPACES
 from buildah_py.buildfile.tables import GRAMMARS, compile_grammar, read_grammar, render
 from buildah_py.errors import BuildFileError
+from buildah_py.source_text import Position, Source, Span
 from tests.buildfile.texts import noise, scrambled
 
 _LARKS = {

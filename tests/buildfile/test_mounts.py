@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from buildah_py.buildfile.mount_flags import MountSpec, check_device, parse_mount, read_mount, target_of
-from buildah_py.buildfile.source import Position, Source, Span
 from buildah_py.errors import BuildFileError
+from buildah_py.source_text import Position, Source, Span
 
 SPAN = Span(Position(2, 7), Position(2, 12))
 SOURCE = Source("Buildfile", "FROM a\nRUN --mount=x\n")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from buildah_py.buildfile import parse, parse_trigger
-from buildah_py.buildfile.source import Source
 from buildah_py.buildfile.tree import Cmd, Copy, Env, ExecForm, Healthcheck, Instruction, Onbuild, Run, ShellForm
 from buildah_py.errors import BuildFileError
+from buildah_py.source_text import Source
 
 
 def one(text: str) -> Instruction:

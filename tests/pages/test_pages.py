@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buildah_py.api.request import BuildRequest
 from buildah_py.cache.differences import Difference
 from buildah_py.cache.input_lists import FileDifference
 from buildah_py.explain.report import Nearest, Report, StepReport
@@ -237,7 +236,7 @@ def test_a_notebook_shows_the_timeline(tmp_path: Path) -> None:
 
 def test_transfers_are_noted_as_they_go() -> None:
     heard: list[object] = []
-    history = BuildHistory(BuildRequest(), heard.append)
+    history = BuildHistory("", "", heard.append)
     for done, seconds_ in ((10, 0.0), (30, 0.1)):
         history(Moved(1, "pulling https://me:word@host/x", done, seconds=seconds_))
     (moved,) = history.transfers.values()

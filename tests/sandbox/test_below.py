@@ -18,7 +18,7 @@ from buildah_py.sandbox.root import Root
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from buildah_py.sandbox.below import Answer
+    from buildah_py.sandbox.below import Lower
 
 pytestmark = pytest.mark.root
 
@@ -53,7 +53,7 @@ def _layer(place: Path, chance: random.Random) -> None:
                 os.setxattr(path, "trusted.overlay.opaque", b"y")
 
 
-def _looked(below: Below) -> tuple[list[object], dict[str, Answer]]:
+def _looked(below: Below) -> tuple[list[object], dict[str, Lower | None]]:
     """Locate all targets; gives where they are, and the answers but for times of access."""
     found: list[object] = [below.look("")]
     for target in _TARGETS:
@@ -62,7 +62,7 @@ def _looked(below: Below) -> tuple[list[object], dict[str, Answer]]:
         except OSError as error:
             found.append(error.errno)
     below.close()
-    answers: dict[str, Answer] = {}
+    answers: dict[str, Lower | None] = {}
     for path, answer in below.answers.items():
         answers[path] = answer and (*answer[:3], (0, answer[3][1]), *answer[4:])
     return found, answers

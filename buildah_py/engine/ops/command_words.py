@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from buildah_py.buildfile.source import Where
+    from buildah_py.source_text import Where
 
 _INSTRUCTION: Final = re.compile(r"(?i)\s*(?:onbuild\s+)?run\b(?:\s+--\S+)*\s*")
 _SEPARATOR: Final = re.compile(r"&&|\|\|?|;|&|\n|[(){}]")

@@ -14,10 +14,10 @@ from buildah_py.image.config import DEFAULT_PATH
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from buildah_py.buildfile.source import Where
     from buildah_py.layers.looking import ShownRoot
     from buildah_py.plan.steps import RunStep
     from buildah_py.sandbox import ExitStatus
+    from buildah_py.source_text import Where
 
 NOT_EXECUTABLE, NOT_FOUND = 126, 127
 _BY_SIGNAL: Final = 128

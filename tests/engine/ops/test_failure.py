@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from buildah_py.buildfile.parser import parse
-from buildah_py.buildfile.source import Where
 from buildah_py.engine.ops.command_words import line_of
 from buildah_py.engine.ops.failure import Failure, explain
 from buildah_py.layers.looking import ShownRoot
 from buildah_py.plan.steps import InlineFile, RunStep
 from buildah_py.sandbox import ExitStatus
+from buildah_py.source_text import Where
 
 CHAIN = r"""FROM x
 # before
