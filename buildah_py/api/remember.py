@@ -14,7 +14,9 @@ from buildah_py.buildfile.walk import SCRATCH
 from buildah_py.contexts.main import STDIN
 from buildah_py.errors import StoreError
 from buildah_py.frozen import replace
+from buildah_py.image import reference as references
 from buildah_py.linux.identity import MARKER
+from buildah_py.outputs.engine_api import find_engine
 from buildah_py.plan.steps import BaseStep, CaptureStep, CopyStep
 from buildah_py.repeat.saved import Saved, save
 from buildah_py.repeat.stamps import FIELDS, stamp
@@ -67,7 +69,9 @@ def remember(
             return
         told, names = [(type(one).__name__, *one) for one in history.told], [familiar_name(name) for name in done.names]
         pieces = history.pieces(session.source, records, done.image, done.names)
-        saved = Saved(files, trees, rows, done.image, names, told, done.hits, command.mode, pieces)
+        engine = _engine(request, done)
+        shown = done.loaded if engine is not None and command.by_engine else done.image
+        saved = Saved(files, trees, rows, shown, names, told, done.hits, command.mode, pieces, engine)
         save(store.root, command.identity, saved)
     except _NotSettledError as error:
         debug.log("the command is not remembered: %s", error)
@@ -97,7 +101,7 @@ def _is_plain(request: BuildRequest, session: BuildSession, nodes: Sequence[Node
         or request.attest is not None
         or outputs.specs
         or outputs.push
-        or outputs.load
+        or (outputs.load and not find_engine(request.environ).path)
         or request.caching.to
         or request.caching.from_
         or container.devices
@@ -107,6 +111,14 @@ def _is_plain(request: BuildRequest, session: BuildSession, nodes: Sequence[Node
         or any(isinstance(node.step, CaptureStep) for node in nodes)
         or any(_is_remote(source) for node in nodes for source in _sources(node))
     )
+
+
+def _engine(request: BuildRequest, done: BuildResult) -> tuple[str, str, list[str]] | None:
+    """Give the socket of the engine that was given the image, with the image's id and names there."""
+    if not request.outputs.load:
+        return None
+    names = [references.parse(name).with_default_tag().full for name in done.names]
+    return find_engine(request.environ).path, done.loaded, names
 
 
 def _sources(node: Node) -> Iterable[str]:

@@ -183,8 +183,9 @@ def own_command(arguments: list[str]) -> list[str]:
 
 def _asked(arguments: list[str]) -> CommandLine | None:
     """Give what a build is known by that may have been asked for before; None where that is of no use."""
-    first = arguments[0] if arguments else ""
-    if (first in COMMANDS and first != "build") or not arguments or debug.is_on():
+    words = arguments[1:] if arguments[:2] == ["buildx", "build"] else arguments
+    first = words[0] if words else ""
+    if (first in COMMANDS and first != "build") or not words or debug.is_on():
         return None
     from buildah_py.repeat.command import command, is_plain
 
@@ -214,7 +215,7 @@ def _dispatch(arguments: list[str]) -> int:
         from buildah_py.cli.printing import warn
 
         said, arguments = arguments, translate(arguments, COMMANDS, warn)
-        asked = asked if said == arguments else None
+        asked = asked if said in (arguments, ["buildx", *arguments]) else None
         first = arguments[0] if arguments else ""
     if first == "help" and arguments[1:2] and arguments[1] in COMMANDS:
         arguments, first = [arguments[1], "--help"], arguments[1]

@@ -191,8 +191,12 @@ def _run(args: argparse.Namespace, mode: str) -> int:
 
     notes += _of_variables(request)
     if args.asked is not None and not notes:
-        files = (_docker_config(request.environ),)
-        request = replace(request, command=args.asked._replace(mode=mode, files=files))
+        files, by_engine = [_docker_config(request.environ)], False
+        if "PYBUILD_DOCKER_PLUGIN" in os.environ:
+            from buildah_py.cli.docker_plugin import looked_at
+
+            files, by_engine = [*files, *looked_at(os.environ)], True
+        request = replace(request, command=args.asked._replace(mode=mode, files=tuple(files), by_engine=by_engine))
     is_json = mode in ("json", "rawjson")
     try:
         with renderer(mode, err=sys.stderr, out=outputs.stdout(args), env=os.environ) as shown:

@@ -62,6 +62,15 @@ def settle(args: argparse.Namespace) -> list[str]:
     return ["no Docker engine runs here: the image is in pybuild's own store alone, for `pybuild run`"]
 
 
+def looked_at(environ: Mapping[str, str]) -> list[str]:
+    """Return the files that say which builder and which engine are chosen, where no option names one."""
+    from buildah_py.docker import builders, context
+
+    builder = builders.find_builder(environ).name
+    names = {builder, environ.get("DOCKER_CONTEXT", ""), context.chosen(environ)} - {""}
+    return [*builders.places_of(environ, builder), *(context.place_of(environ, name) for name in sorted(names))]
+
+
 def _several(platforms: str) -> bool:
     """Whether a build is for several platforms."""
     return len({one.strip() for one in platforms.split(",") if one.strip()}) > 1

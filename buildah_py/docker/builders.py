@@ -122,6 +122,13 @@ def _read(place: str, name: str) -> Builder | None:
         raise UsageError(f"{path} is not what pybuild wrote: {error}", hint="remove it") from error
 
 
+def places_of(environ: Mapping[str, str], name: str) -> list[str]:
+    """Name the files that say which builder is chosen, and what that of a name is like; not all are there."""
+    place = _directory(environ)
+    known = os.path.join(_buildx(environ), "instances", name)
+    return [os.path.join(place, _CURRENT), os.path.join(place, name + _SUFFIX), known]
+
+
 def _current(environ: Mapping[str, str]) -> str:
     try:
         with open(os.path.join(_directory(environ), _CURRENT), encoding="utf-8") as file:

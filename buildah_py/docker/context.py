@@ -30,7 +30,7 @@ def engine_address(environ: Mapping[str, str], context: str = "") -> str:
     if not context:
         if host := environ.get("DOCKER_HOST"):
             return host
-        context = environ.get("DOCKER_CONTEXT") or _chosen(environ)
+        context = environ.get("DOCKER_CONTEXT") or chosen(environ)
     if context and context != DEFAULT:
         return _address(environ, context)
     return f"unix://{_SOCKET}" if os.path.exists(_SOCKET) else ""
@@ -47,15 +47,20 @@ def contexts(environ: Mapping[str, str]) -> list[str]:
     return sorted(str(_read(path).get("Name", "")) for path in paths if os.path.isfile(path))
 
 
-def _chosen(environ: Mapping[str, str]) -> str:
-    """Return the context that docker's configuration names."""
+def chosen(environ: Mapping[str, str]) -> str:
+    """Return the context that docker's configuration names, "" where it names none. Raises UsageError."""
     path = os.path.join(docker_directory(environ), "config.json")
     return str(_read(path).get("currentContext") or "") if os.path.isfile(path) else ""
 
 
-def _address(environ: Mapping[str, str], name: str) -> str:
+def place_of(environ: Mapping[str, str], name: str) -> str:
+    """Name the file that describes a context."""
     directory = sha256(name.encode()).hexdigest()
-    path = os.path.join(docker_directory(environ), "contexts", "meta", directory, "meta.json")
+    return os.path.join(docker_directory(environ), "contexts", "meta", directory, "meta.json")
+
+
+def _address(environ: Mapping[str, str], name: str) -> str:
+    path = place_of(environ, name)
     if not os.path.isfile(path):
         raise UsageError(f"there is no docker context {name}", hint="`docker context ls` lists them")
     try:

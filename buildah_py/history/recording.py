@@ -62,7 +62,7 @@ class BuildHistory:
 
     def __init__(self, target: str, platform: str, emit: Callable[[Event], None]) -> None:
         self.nodes: Sequence[Node] = ()
-        self.told: list[events.StepStarted | events.StepDone | events.Warning] = []
+        self.told: list[events.StepStarted | events.StepDone | events.Warning | events.Note] = []
         self.is_plain = True
         self._target, self._platform = target, platform
         self._emit = emit
@@ -91,7 +91,10 @@ class BuildHistory:
             if len(self._warnings) < _MOST_LINES:
                 self._warnings.append((event.id, _bounded(event.text)))
         elif isinstance(event, events.Note):
-            self.is_plain = False
+            if event.text == events.IN_ENGINE:
+                self.told.append(event)
+            else:
+                self.is_plain = False
             if len(self._notes) < _MOST_LINES:
                 self._notes.append((self._now(), event.id, _bounded(event.text)))
         elif isinstance(event, events.BuildStarted):

@@ -83,9 +83,9 @@ class Daemon:
             self._containerd = any(_CONTAINERD in pair for pair in status)
         return self._containerd
 
-    def has(self, image: str) -> bool:
-        """Whether it has an image of that id, with all that it is made of."""
-        found = self._get(f"/images/{image}/json?manifests=1", missing={})
+    def has(self, image: str, name: str = "") -> bool:
+        """Whether it has an image of that id, by a name of it if one is given, with all that it is made of."""
+        found = self._get(f"/images/{name or image}/json?manifests=1", missing={})
         return bool(found) and found.get("Id") == image and _is_whole(found)
 
     def tag(self, image: str, name: str) -> None:

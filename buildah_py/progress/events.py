@@ -75,6 +75,10 @@ class StepDone(NamedTuple):
     same: bool = False
 
 
+IN_ENGINE: Final = "the engine has the image already"
+"""The note of every build whose image an engine has."""
+
+
 class Note(NamedTuple):
     """Something worth knowing that belongs to no step (or to step `id`)."""
 

@@ -13,7 +13,7 @@ from buildah_py.repeat.stamps import are_same, is_same_tree
 from buildah_py.store.glance import would_answer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from buildah_py.repeat.command import CommandLine
     from buildah_py.repeat.saved import Saved
@@ -28,7 +28,19 @@ def find_answer(root: str, identity: str) -> Saved | None:
         same = are_same(saved.files) and all(is_same_tree(*tree) for tree in saved.trees)
     except (OSError, OverflowError):
         return None
-    return saved if same and would_answer(root, saved.rows) else None
+    same = same and would_answer(root, saved.rows) and (saved.engine is None or _is_in_engine(*saved.engine))
+    return saved if same else None
+
+
+def _is_in_engine(socket: str, image: str, names: Sequence[str]) -> bool:
+    from buildah_py.errors import OutputError
+    from buildah_py.outputs.engine_api import Daemon, DaemonAddress
+
+    engine = Daemon(DaemonAddress(socket, "", 0, socket))
+    try:
+        return all(engine.has(image, name) for name in names or [""])
+    except OutputError:  # which the build says more of
+        return False
 
 
 def answer(command: CommandLine, root: str, environ: Mapping[str, str]) -> bool:
@@ -50,6 +62,8 @@ def answer(command: CommandLine, root: str, environ: Mapping[str, str]) -> bool:
                 sink(events.StepStarted(*fields))
             elif kind == "StepDone":
                 sink(events.StepDone(fields[0], events.HIT))
+            elif kind == "Note":
+                sink(events.Note(*fields))
             else:
                 sink(events.Warning(*fields))
         seconds = time.monotonic() - began

@@ -14,14 +14,15 @@ if TYPE_CHECKING:
 _PLAIN = frozenset((
     "--add-host", "--allow", "--build-arg", "--build-context", "--cap-add", "--cap-drop", "--cgroup-parent",
     "--context-modes", "--cpu-shares", "--cpus", "--cpuset-cpus", "--dns", "--dns-option", "--dns-search", "--env",
-    "--extensions", "--file", "--hostname", "--ignorefile", "--isolation", "--jobs", "--label", "--memory",
+    "--extensions", "--file", "--hostname", "--ignorefile", "--isolation", "--jobs", "--label", "--load", "--memory",
     "--memory-swap", "--network", "--observe", "--pids-limit", "--platform", "--progress", "--quiet", "--shm-size",
     "--tag", "--target", "--ulimit", "-c", "-f", "-m", "-q", "-t",
 ))  # fmt: skip
-"""Options that have no file read and no file written but the build file and contexts."""
+"""Options that have nothing read but build file and contexts, and nothing written but the image, to an engine too."""
 
 ASKED = "PYBUILD_COMMAND"
 """The environment variable that tells a program which has entered a user namespace the identity of its command line."""
+_OF_ONE_CALL = (ASKED, "DOCKER_CLI_PLUGIN_SOCKET")
 _OF_RIGHTS = (
     "Uid:",
     "Gid:",
@@ -40,13 +41,15 @@ _OF_RIGHTS = (
 class CommandLine(NamedTuple):
     """A command line, by its identity; `began` is when it was given, in nanoseconds since 1970.
 
-    `mode` is how its progress is shown; `files` are those that its options and the configuration had it look at.
+    `mode` is how its progress is shown; `files` are those that its options and the configuration had it look at. With
+    `by_engine`, an image that was loaded into an engine is shown by the id that it has there.
     """
 
     identity: str
     began: int
     mode: str = ""
     files: tuple[str, ...] = ()
+    by_engine: bool = False
 
 
 def is_plain(words: Sequence[str]) -> bool:
@@ -68,7 +71,7 @@ def command(words: Sequence[str], environ: Mapping[str, str]) -> CommandLine | N
         return CommandLine(told, time.time_ns()) if told else None
     from buildah_py.repeat.saved import identity
 
-    said = {name: value for name, value in environ.items() if name != ASKED}
+    said = {name: value for name, value in environ.items() if name not in _OF_ONE_CALL}
     return CommandLine(identity(words, os.getcwd(), said, _rights()), time.time_ns())
 
 

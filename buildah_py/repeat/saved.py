@@ -24,8 +24,9 @@ class Saved(NamedTuple):
     """Outcome of a command, and all that it depended on.
 
     `files` were looked at by their paths, None stands for nothing there; `trees` are contexts by their paths, with what
-    was listed of them. `rows` are those of the store. `told` are the events of the build by their names, `mode` says
-    how progress is shown, and `history` are the pieces of the build's record, see history/again.py.
+    was listed of them. `rows` are those of the store. `image` is shown as what all led to, `told` are the events of the
+    build by their names, `mode` says how progress is shown, and `history` are the pieces of the build's record, see
+    history/files.py. `engine` is the socket of an engine that has to have the image, with the id and names there.
     """
 
     files: Sequence[tuple[str, Stamp | None]]
@@ -37,6 +38,7 @@ class Saved(NamedTuple):
     hits: int
     mode: str
     history: Sequence[str]
+    engine: tuple[str, str, Sequence[str]] | None = None
 
 
 def identity(words: Sequence[str], cwd: str, environ: Mapping[str, str], rights: tuple[str, ...]) -> str:

@@ -44,7 +44,7 @@ def load_image(
     if there and expected is not None:
         for name in names:
             engine.tag(there, references.parse(name).with_default_tag().full)
-        emit(events.Note("the engine has the image already"))
+        emit(events.Note(events.IN_ENGINE))
         return LoadedImage(expected, there)
     omit = _omitted(image, engine.layers_there())
     try:

@@ -11,12 +11,14 @@ import socket
 import stat
 import subprocess
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.end_to_end.conftest import Pybuild
+from tests.end_to_end.test_repeat import was_answered as has_answered
 from tests.end_to_end.test_serve import running, serving, wait_until
 from tests.registry_server import Served, docker_registry
 
@@ -114,6 +116,37 @@ def test_an_image_goes_into_the_engine_and_is_known_there(docker: Docker, engine
     assert json.loads(engine.run("inspect", "app:2").stdout)[0]["Id"] == shown["Id"]
     quiet = docker("build", "-q", "--build-arg", "WHO=you", "context")
     assert (quiet.stdout, quiet.stderr) == (shown["Id"] + "\n", "")
+
+
+def test_the_same_again_is_answered_while_the_engine_has_the_image(docker: Docker, engine: Pybuild) -> None:
+    def build() -> str:
+        return docker.plugin("buildx", "build", "-q", "-t", "app", "-t", "app:other", "context").stdout
+
+    def was_answered() -> bool:
+        told = build()
+        assert told == wanted
+        assert image_of("app:latest") == image_of("app:other") == told.strip()
+        return has_answered(docker.pybuild)
+
+    def image_of(name: str) -> str:
+        found = json.loads(engine.run("inspect", name, status=None).stdout or "[]")
+        return found[0]["Id"] if found else ""
+
+    wanted = build()
+    time.sleep(0.07)
+    build()
+    assert [was_answered() for _ in range(2)] == [True, True]
+    engine.run("tag", "app", "kept")
+    engine.run("rmi", "app:other")
+    assert [was_answered() for _ in range(2)] == [False, True]
+    engine.run("rmi", "-f", "app", "app:other", "kept")
+    assert [was_answered() for _ in range(2)] == [False, True]  # it is loaded again
+    docker.environ["DOCKER_CLI_PLUGIN_SOCKET"] = "@of-this-call-alone"
+    assert was_answered()
+    other = docker.plugin("buildx", "create", "--name", "elsewhere", "--driver", "docker-container", "--use")
+    assert other.stdout == "elsewhere\n"
+    build()
+    assert not has_answered(docker.pybuild)  # it is of no concern to the engine any more
 
 
 def test_what_is_pushed_is_known_by_the_digest_of_the_registry(
