@@ -15,9 +15,9 @@ from urllib.parse import quote, urlsplit
 
 from buildah_py.errors import CacheError, UsageError
 from buildah_py.http.retry import NOBODY
+from buildah_py.http.service import Service
 from buildah_py.image import digest
 from buildah_py.sharing.artifact import MAX_MANIFEST
-from buildah_py.sharing.service import Service
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,7 +59,7 @@ class ActionsCache:
         self._scope = said.get("scope", "pybuild")
         self.name = f"gha {self._scope}"
         self.location = f"type=gha,scope={self._scope}"
-        self._service = Service(self.name, environ, waiter)
+        self._service = Service(self.name, environ, CacheError, waiter)
 
     def manifest(self) -> bytes | None:
         """Return the newest manifest of the scope."""

@@ -1,11 +1,10 @@
-"""Services that keep caches, spoken to over HTTP: whole answers, downloads, and errors that name the service."""
+"""Services that are spoken to over HTTP: whole answers, downloads, and errors that name the service."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
 from urllib.parse import urlsplit
 
-from buildah_py.errors import CacheError
 from buildah_py.http.client import Client
 from buildah_py.http.download import Download
 from buildah_py.http.response import again, printable
@@ -14,6 +13,7 @@ from buildah_py.http.retry import NOBODY, RETRIED
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from buildah_py.errors import PybuildError
     from buildah_py.http.response import Response
     from buildah_py.http.retry import Retries, Waiter
 
@@ -32,12 +32,15 @@ class ServiceAnswer(NamedTuple):
 class Service:
     """A client. `name` is what messages call the service; no message holds a query, which can be a signature.
 
-    Redirects are not followed: requests are signed for where they go. Everything raises CacheError where the service
+    Redirects are not followed: requests are signed for where they go. Everything raises `error` where the service
     cannot be reached, and Interrupted as `waiter` says.
     """
 
-    def __init__(self, name: str, environ: Mapping[str, str], waiter: Waiter = NOBODY) -> None:
+    def __init__(
+        self, name: str, environ: Mapping[str, str], error: type[PybuildError], waiter: Waiter = NOBODY
+    ) -> None:
         self._name = name
+        self._error = error
         self._client = Client(environ, waiter=waiter)
 
     def request(
@@ -68,12 +71,12 @@ class Service:
     ) -> Download:
         """Open what should have `size` bytes; `sign` completes the headers of a request."""
 
-        def refused(response: Response) -> CacheError:
+        def refused(response: Response) -> PybuildError:
             answer = ServiceAnswer(response.status, response.reason, response.headers, response.finish())
             return self.refused(answer, "GET", url)
 
-        def wrong(text: str) -> CacheError:
-            return CacheError(f"{self._name}: GET {_bare(url)}: it {text}")
+        def wrong(text: str) -> PybuildError:
+            return self._error(f"{self._name}: GET {_bare(url)}: it {text}")
 
         made = Download(
             lambda headers: self._once("GET", url, sign(headers)), self._retries("GET", url), refused, wrong, size
@@ -81,11 +84,11 @@ class Service:
         made.open()
         return made
 
-    def refused(self, answer: ServiceAnswer, method: str, url: str, hint: str = "") -> CacheError:
+    def refused(self, answer: ServiceAnswer, method: str, url: str, hint: str = "") -> PybuildError:
         """Make the error for an answer that is not the one that was asked for."""
         text = printable(answer.data[:300].decode("utf-8", "backslashreplace"))
         where = f"{method} {_bare(url)}"
-        return CacheError(f"{self._name}: {where}: {answer.status} {answer.reason} {text}".rstrip(), hint=hint)
+        return self._error(f"{self._name}: {where}: {answer.status} {answer.reason} {text}".rstrip(), hint=hint)
 
     def _once(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | BinaryIO | None = None
@@ -98,8 +101,8 @@ class Service:
         return response
 
     def _retries(self, method: str, url: str) -> Retries:
-        def error(message: str, hint: str, _status: int) -> CacheError:
-            return CacheError(message, hint=hint)
+        def error(message: str, hint: str, _status: int) -> PybuildError:
+            return self._error(message, hint=hint)
 
         return self._client.retries(f"{self._name}: {method} {_bare(url)}", error)
 
