@@ -11,7 +11,6 @@ from buildah_py.api.config import looked_at
 from buildah_py.api.reuse import ReuseOptions
 from buildah_py.buildfile.remote import kind_of
 from buildah_py.buildfile.walk import SCRATCH
-from buildah_py.contexts.main import STDIN
 from buildah_py.errors import StoreError
 from buildah_py.frozen import replace
 from buildah_py.image import reference as references
@@ -22,6 +21,7 @@ from buildah_py.repeat.saved import Saved, save
 from buildah_py.repeat.stamps import FIELDS, stamp
 from buildah_py.sources.find import build_file_places, ignore_file_places
 from buildah_py.sources.stat_cache import is_settled
+from buildah_py.sources.urls import STDIN
 from buildah_py.store.glance import read_rows
 from buildah_py.store.names import familiar_name, full_name
 

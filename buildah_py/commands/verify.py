@@ -10,14 +10,13 @@ from buildah_py.api.recorded import read_record
 from buildah_py.api.request import BuildRequest
 from buildah_py.api.reuse import ReuseOptions
 from buildah_py.api.state import open_store
-from buildah_py.contexts.main import STDIN
 from buildah_py.errors import NotFound
 from buildah_py.frozen import replace
 from buildah_py.image import platform as platforms
 from buildah_py.progress.events import Note
 from buildah_py.query.compare import compare_configs, compare_files
 from buildah_py.query.image import open_image
-from buildah_py.sources.urls import redact
+from buildah_py.sources.urls import STDIN, redact
 from buildah_py.transfer.base_images import BaseImages
 from buildah_py.transfer.provider import Registries
 

@@ -10,9 +10,9 @@ from buildah_py.buildfile import parse
 from buildah_py.buildfile.remote import kind_of
 from buildah_py.errors import NotFound, UsageError
 from buildah_py.layers.entry import SECOND
-from buildah_py.sources.find import FoundFile, find_build_file, find_ignore, include_reader
+from buildah_py.sources.find import FoundFile, find_build_file, find_directory, find_ignore, include_reader
 from buildah_py.sources.reach import NOWHERE
-from buildah_py.sources.urls import context_url, redact, without_credentials
+from buildah_py.sources.urls import STDIN, ContextPlace, as_repository, context_place, redact, without_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from buildah_py.sources.reach import Reach
     from buildah_py.store import Store
 
-STDIN: Final = "-"
 _SHOWN_STDIN: Final = "<stdin>"
 _KEEP_GIT_DIR: Final = "BUILDKIT_CONTEXT_KEEP_GIT_DIR"
 
@@ -82,14 +81,15 @@ def open_main(
 ) -> MainContext:
     """Find the main context `context` and the build file `file` in it: both as the command line names them.
 
-    `context` is a directory, `-`, a URL, or None for an empty one. `file` is a path (in what is remote: inside of it),
-    `-`, an http(s) URL, or None. `store` is asked for where something has to be kept. `text` is the build file's text
-    where that is known. Without `needs_file` a context in which no build file lies is taken as it is. `warn` is told of
-    what could not be taken along. Raises UsageError, NotFound, SourceError.
+    `context` is a directory, `-`, a URL, what else `context_place` knows, or None for an empty one. `file` is a path
+    (in what is remote: inside of it), `-`, an http(s) URL, or None. `store` is asked for where something has to be
+    kept. `text` is the build file's text where that is known. Without `needs_file` a context in which no build file
+    lies is taken as it is. `warn` is told of what could not be taken along. Raises UsageError, NotFound, SourceError.
     """
-    given = _given(context, file, store, reach, text)
-    url = context_url(context) if context is not None else ""
-    if context is not None and context != STDIN and not url:
+    place = context_place(context) if context is not None else ContextPlace("path", "")
+    url = place.where
+    given = _given(place, file, store, reach, text)
+    if context is not None and place.kind == "path":
         if os.path.isfile(context):
             raise UsageError(
                 f"the context `{context}` is not a directory",
@@ -103,23 +103,32 @@ def open_main(
     stamp = 0
     if context is None:
         directory, lasting = remote.empty(store()), None
-    elif context == STDIN:
+    elif place.kind == "stdin":
         directory, lone, _ = remote.from_stdin(store(), reach, warn)
         lasting = STDIN if lone is None else None
-    elif kind_of(url) == "git":
+    elif place.kind == "git":
         keep = (build_args or {}).get(_KEEP_GIT_DIR, "").lower() in ("1", "true")
         checkout = remote.from_git(store(), url, reach, keep_git_dir=keep)
         directory, lasting, stamp = checkout.path, _pinned(url, checkout.commit), checkout.time // SECOND
+    elif place.kind == "tar":
+        directory = remote.from_archive(store(), url, reach, warn).directory
+        lasting = place._replace(where=os.path.abspath(url)).text()
+    elif place.kind == "s3":
+        directory, lasting = remote.from_bucket(store(), url, reach, warn).directory, place.text()
     else:
         directory, lone, stamp = remote.from_web(store(), url, reach, warn)
         lasting = without_credentials(url)
+    if place.inside:
+        if lone is not None:
+            raise UsageError(f"{_called(context)} is a build file, and has no directory {place.inside}")
+        directory = find_directory(directory, place.inside, _called(context))
     if lone is not None:
         if file is not None and text is None:
             raise UsageError(
                 f"{_called(context)} is a build file, and -f {redact(file)} names another one",
                 hint="leave one of them out",
             )
-        given = given or FoundFile(_SHOWN_STDIN if context == STDIN else redact(url), "", lone)
+        given = given or FoundFile(_SHOWN_STDIN if place.kind == "stdin" else redact(url), "", lone)
     elif given is not None and text is not None and file is not None:
         given = given._replace(path=os.path.join(directory, file))
     if given is None:
@@ -139,7 +148,7 @@ def parse_build_file(main: MainContext, *, extensions: bool) -> BuildFile:
 
 
 def _given(
-    context: str | None,
+    place: ContextPlace,
     file: str | None,
     store: Callable[[], Store],
     reach: Reach,
@@ -150,7 +159,7 @@ def _given(
         data = text.encode("utf-8", "surrogateescape")
         return FoundFile(os.path.basename(file or "") or "<inline>", file or "", data)
     if file == STDIN:
-        if context == STDIN:
+        if place.kind == "stdin":
             raise UsageError(
                 "standard input cannot be both the context and the build file",
                 hint="send the build file alone (`pybuild -`), or inside of a tar archive",
@@ -184,7 +193,7 @@ def _find_inside(directory: str, file: str | None) -> FoundFile:
 
 
 def _called(context: str | None) -> str:
-    return "standard input" if context == STDIN else f"the context {redact(context or '')}"
+    return "standard input" if context_place(context or "").kind == "stdin" else f"the context {redact(context or '')}"
 
 
 def _pinned(url: str, commit: str) -> str:
@@ -195,4 +204,4 @@ def _pinned(url: str, commit: str) -> str:
     ref = f"{commit}:{source.subdir}" if source.subdir else commit
     flags = {"keep-git-dir": source.keep_git_dir, "submodules": source.submodules}
     query = "&".join(f"{name}={str(value).lower()}" for name, value in flags.items() if value is not None)
-    return f"{without_credentials(source.remote)}{'?' if query else ''}{query}#{ref}"
+    return as_repository(f"{without_credentials(source.remote)}{'?' if query else ''}{query}#{ref}")

@@ -28,7 +28,9 @@ class RegistryCertificates(tls.Certificates):
     def files(self, host: str) -> tls.Files:
         """Give what there is for a host (with its port). Raises UsageError for a certificate without its key."""
         folder = next((path for path in _folders(host, self._options) if os.path.isdir(path)), None)
-        return tls.Files() if folder is None else _look(folder)
+        found = tls.Files() if folder is None else _look(folder)
+        given = self._options.files_for.get(host)
+        return tls.Files(found.cas + given.cas, found.pairs + given.pairs) if given is not None else found
 
     def advice(self, fault: str, host: str) -> str:
         """Say what helps against a fault of TLS."""

@@ -91,6 +91,10 @@ class Registry:
         session = self._pushing(reference)
         return upload.push(session, descriptor, open_blob, self._mountable(session, mount_from), self.options.sizes)
 
+    def try_push(self, reference: Reference) -> None:
+        """See whether a reference's repository may be pushed to; nothing is left there."""
+        upload.try_rights(self._pushing(reference).about("whether it may be pushed"))
+
     def push_manifest(self, reference: Reference, data: bytes, media_type: str) -> str:
         """Push a manifest or an index under the reference's tag, or under its digest where there is none."""
         return manifests.push(self._pushing(reference), reference.tag or "", data, media_type)
@@ -145,7 +149,8 @@ class Registry:
 
     def _rules(self) -> Configuration:
         if self._configuration is None:
-            self._configuration = configurations.load(self.options.environ, self.options.configuration)
+            found = configurations.load(self.options.environ, self.options.configuration)
+            self._configuration = self.options.given.above(found) if self.options.given is not None else found
         return self._configuration
 
 

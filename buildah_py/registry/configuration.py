@@ -35,7 +35,10 @@ class Mirror:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Rule for references that begin with `prefix`; `location` ("" for the prefix itself) is where they are."""
+    """Rule for references that begin with `prefix`; `location` ("" for the prefix itself) is where they are.
+
+    With `mirrors_only` nothing is pulled from there, only from the mirrors.
+    """
 
     prefix: str
     location: str = ""
@@ -43,6 +46,7 @@ class Rule:
     blocked: bool = False
     mirrors: tuple[Mirror, ...] = ()
     origin: str = ""
+    mirrors_only: bool = False
 
     def matches(self, name: str) -> bool:
         """Whether a name (with tag and digest) begins with the prefix, and the prefix ends where a part ends."""
@@ -54,9 +58,22 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """All rules."""
+    """All rules; `insecure` are registries that need neither TLS nor a certificate, as all with `insecure_pulls`."""
 
     rules: tuple[Rule, ...] = ()
+    insecure: frozenset[str] = frozenset()
+    insecure_pulls: bool = False
+
+    def above(self, other: Configuration) -> Configuration:
+        """Return both, of which this one's rules replace those of the other with the same prefixes."""
+        rules = {rule.prefix: rule for rule in (*other.rules, *self.rules)}
+        return Configuration(
+            tuple(rules.values()), self.insecure | other.insecure, self.insecure_pulls or other.insecure_pulls
+        )
+
+    def is_insecure(self, registry: str, *, pushing: bool) -> bool:
+        """Whether neither TLS nor a certificate is asked for, whatever the rules say."""
+        return registry in self.insecure or (self.insecure_pulls and not pushing)
 
     def rule(self, reference: Reference) -> Rule | None:
         """Give the rule with the longest prefix that a reference has."""

@@ -35,8 +35,8 @@ def find(registry: str, repository: str, options: RegistryOptions) -> Credential
     """Give the credentials for a repository of a registry, None where there are none.
 
     The first file that knows the registry decides; in a file a helper that is named for the registry comes first, then
-    the helper for all, then what stands in the file, longest path first. Raises UsageError for files and helpers that
-    cannot be used.
+    the helper for all, then what stands in the file, longest path first. Where no file does, the automatic helpers that
+    the options name are asked. Raises UsageError for files and helpers that cannot be used.
     """
     if options.credentials is not None:
         return options.credentials
@@ -45,6 +45,10 @@ def find(registry: str, repository: str, options: RegistryOptions) -> Credential
         found = _from_file(data, path, registry, repository, options.environ)
         if found is not None:
             return found
+    if options.helpers:
+        from buildah_py.registry import automatic
+
+        return automatic.find(registry, options)
     return None
 
 

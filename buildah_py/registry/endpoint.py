@@ -57,15 +57,23 @@ def endpoints(
                 for mirror in rule.mirrors
                 if mirror.serves(by_digest=reference.digest is not None)
             ]
-        found.append(_located(reference, rule.prefix, rule.location, rule.insecure))
+        if found and rule.mirrors_only:
+            found[-1] = found[-1]._replace(is_mirror=False)  # there is no other place to ask
+        else:
+            found.append(_located(reference, rule.prefix, rule.location, rule.insecure))
     else:
         found.append(Endpoint(reference.registry, reference.repository))
-    return list(_with_security(found, tls_verify))
+    return list(_with_security(found, configuration, tls_verify, pushing=pushing))
 
 
-def _with_security(found: Iterable[Endpoint], tls_verify: bool | None) -> Iterable[Endpoint]:
+def _with_security(
+    found: Iterable[Endpoint], configuration: Configuration, tls_verify: bool | None, *, pushing: bool
+) -> Iterable[Endpoint]:
     for endpoint in found:
-        insecure = (endpoint.insecure or is_loopback(endpoint.host)) if tls_verify is None else not tls_verify
+        insecure = not tls_verify
+        if tls_verify is None:
+            said = configuration.is_insecure(endpoint.registry, pushing=pushing)
+            insecure = endpoint.insecure or said or is_loopback(endpoint.host)
         yield endpoint._replace(insecure=insecure)
 
 

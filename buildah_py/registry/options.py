@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from buildah_py.http.retry import Policy, Waiter
+    from buildah_py.http.tls import Files
+    from buildah_py.registry.configuration import Configuration
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +51,10 @@ class RegistryOptions:
     `tls_verify`: None trusts no registry but those on loopback and those that the configuration calls insecure; True
     not even them, False all. `ca_files` are further CAs, `cert_dir` a directory instead of the certs.d ones, `authfile`
     a file of credentials instead of all others, `credentials` are instead of any file, for the registries
-    `credentials_for` alone if any are said. `configuration` is a registries.conf instead of the system's. `waiter`
-    hears of waits.
+    `credentials_for` alone if any are said. `configuration` is a registries.conf instead of the system's; what is
+    `given` holds above any of these. `files_for` are certificates for registries by their names, beside those of
+    directories. `helpers` are those of `automatic.py` that are asked where no file knows a registry. With
+    `immutable_is_fine` a tag that is there and may not be moved is no failure of a push. `waiter` hears of waits.
     """
 
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -61,6 +65,10 @@ class RegistryOptions:
     credentials: Credentials | None = None
     credentials_for: frozenset[str] = frozenset()
     configuration: str = ""
+    given: Configuration | None = None
+    files_for: Mapping[str, Files] = field(default_factory=dict)
+    helpers: tuple[str, ...] = ()
+    immutable_is_fine: bool = False
     policy: Policy = DEFAULT
     sizes: Sizes = Sizes()
     waiter: Waiter = field(default=NOBODY, repr=False, compare=False)

@@ -86,6 +86,12 @@ def push(
         source.close()
 
 
+def try_rights(session: Session) -> None:
+    """See whether a repository would take a blob: an upload is begun, and given up. Raises RegistryError."""
+    upload = session.retries().run(lambda: _begin(session))
+    session.once("DELETE", upload.url, actions=PUSH).finish()
+
+
 def _mount(session: Session, descriptor: Descriptor, repository: str) -> bool:
     """Have the registry take a blob from another of its repositories; False where it does not, for whatever reason.
 

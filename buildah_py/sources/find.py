@@ -55,6 +55,21 @@ def find_build_file(
     raise NotFound(f"there is no build file in {context} (looked for {', '.join(BUILD_FILES)})", hint=_nearest(names))
 
 
+def find_directory(root: str, inside: str, shown: str) -> str:
+    """Return the directory `inside` of what came from elsewhere; each part has to be a real directory.
+
+    Raises NotFound, which calls `root` as `shown`.
+    """
+    path = root
+    for part in inside.split("/"):
+        if part in ("", "."):
+            continue
+        path = os.path.join(path, part)
+        if part == ".." or not os.path.isdir(path) or os.path.islink(path):
+            raise NotFound(f"{shown} has no directory {inside}")
+    return path
+
+
 def _inside(context: str, file: str | None) -> FoundFile:
     root = _open_context(context)
     try:

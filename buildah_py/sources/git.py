@@ -9,6 +9,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from buildah_py.errors import NotFound, SourceError
+from buildah_py.sources.find import find_directory
 from buildah_py.sources.git_url import GitSource, check_ref, check_remote, host_of
 from buildah_py.sources.urls import check, redact, without_credentials
 
@@ -101,7 +102,7 @@ def checkout(
     if keep_git_dir if source.keep_git_dir is None else source.keep_git_dir:
         with git.store(source.remote) as store:
             _keep_git_dir(git, store, commit, ref, dest, source.remote)
-    return Checkout(_inside(dest, source), commit, when)
+    return Checkout(find_directory(dest, source.subdir, redact(source.remote)), commit, when)
 
 
 def authorization_from(secret: Callable[[str], bytes | None], remote: str) -> Callable[[str], str | None]:
@@ -512,13 +513,3 @@ def _set_times(dest: str, when: int) -> None:
         for name in (*files, *folders):
             os.utime(name, ns=(when, when), dir_fd=descriptor, follow_symlinks=False)
     os.utime(dest, ns=(when, when))
-
-
-def _inside(dest: str, source: GitSource) -> str:
-    """Give the sub-directory's path; each step has to be a real directory."""
-    path = dest
-    for part in source.subdir.split("/") if source.subdir else ():
-        path = os.path.join(path, part)
-        if not os.path.isdir(path) or os.path.islink(path):
-            raise NotFound(f"{redact(source.remote)} has no directory {source.subdir}")
-    return path

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from buildah_py import meter
 from buildah_py.errors import RegistryError, UsageError
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from buildah_py.transfer.export import ImageExport
 
 MAX_AT_ONCE = 5
+_IMMUTABLE: Final = re.compile(r"immutab|cannot be overwritten", re.IGNORECASE)
+"""How registries say that a tag is there and may not be moved; the specification has no code for it."""
 
 
 class Sent(NamedTuple):
@@ -43,7 +46,8 @@ def push_image(
 ) -> Descriptor:
     """Push an image under each of `references`, or `by_digest` under no tag; what it is called by there.
 
-    Raises RegistryError; a tag is only moved when all that it leads to is there.
+    Raises RegistryError; a tag is only moved when all that it leads to is there. One that may not be moved is warned of
+    where the registry's options say that this is fine.
     """
     if not references:
         raise UsageError("an image is pushed under a name", hint="name it with -t, or with name= of the output")
@@ -57,7 +61,13 @@ def push_image(
             sent = pushing.push_blobs(same[0], moved)
         assembled = pushing.assembled()
         for reference in [same[0]._replace(tag=None)] if by_digest else same:
-            pushing.push_manifests(reference, assembled)
+            try:
+                pushing.push_manifests(reference, assembled)
+            except RegistryError as error:
+                if not (registry.options.immutable_is_fine and _IMMUTABLE.search(error.message)):
+                    raise
+                emit(events.Warning(f"{reference.familiar} stays what it is: {error.message}"))
+                continue
             emit(events.Note(f"pushed {reference.familiar}@{assembled.top.digest}: {_told(sent)}"))
         image.remember(name, assembled)
     return assembled.top
