@@ -124,7 +124,13 @@ def twins(images: Sequence[FinishedImage]) -> list[str]:
 def compress_ahead(outputs: Sequence[Output], store: Store, request: BuildRequest) -> Ahead | None:
     """Give what compresses layers as they are made, where an output wants them as they are."""
     shaped = request.outputs.shape
-    if not outputs or shaped.squash or shaped.timestamp is not None or request.outputs.rewrite_timestamp:
+    if (
+        not outputs
+        or shaped.squash
+        or shaped.without
+        or shaped.timestamp is not None
+        or request.outputs.rewrite_timestamp
+    ):
         return None
     from buildah_py.transfer.ahead import Ahead
 
@@ -161,11 +167,24 @@ def shape_image(
     def squash_layers(layers: Sequence[str], first: int) -> str:
         from buildah_py.engine.squash import squash
 
-        made = squash(worker.file_systems, worker.cache, layers, stamps, first)
+        made = squash(worker.file_systems, worker.cache, layers, times, first)
         times[first:] = [made.stamps]
         return made.diff_id
 
-    config, base_layers = shape(config, base, shaped, squash=squash_layers, labels=request.labels, epoch=epoch)
+    def leave_out(layers: Sequence[str], first: int) -> list[str]:
+        from buildah_py.engine.squash import squash, touches
+
+        left = list(layers)
+        for place in range(first, len(layers)):
+            if touches(worker.store, layers[place], shaped.without):
+                here = slice(place + 1)
+                made = squash(worker.file_systems, worker.cache, layers[here], stamps[here], place, shaped.without)
+                left[place], times[place] = made.diff_id, made.stamps
+        return left
+
+    config, base_layers = shape(
+        config, base, shaped, squash=squash_layers, leave=leave_out, labels=request.labels, epoch=epoch
+    )
     return config, base_layers, tuple(times)
 
 

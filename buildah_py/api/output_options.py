@@ -23,7 +23,7 @@ class ShapeOptions:
     """`squash` makes one layer of the new ones, or of all.
 
     `timestamp` (seconds since 1970) is the time of the image and of all that it adds to its base; files get it in
-    whatever is written out.
+    whatever is written out. `without` are paths: what the build does there, or below, is not in the image.
     """
 
     squash: str = ""
@@ -32,6 +32,7 @@ class ShapeOptions:
     unset_labels: tuple[str, ...] = ()
     identity_label: bool = False
     timestamp: int | None = None
+    without: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     Squash = Callable[[Sequence[str], int], str]
     """Makes one layer of those from a place on; its diff_id."""
+    Leave = Callable[[Sequence[str], int], list[str]]
+    """Leaves paths out of the layers from a place on; all layers then."""
 
 IDENTITY_LABEL: Final = "io.pybuild.version"
 
@@ -27,6 +29,7 @@ def shape(
     options: ShapeOptions,
     *,
     squash: Squash,
+    leave: Leave,
     labels: Mapping[str, str],
     epoch: int | None = None,
 ) -> tuple[ImageConfig, int]:
@@ -37,6 +40,8 @@ def shape(
     base_layers = len(base.diff_ids)
     if options.timestamp is not None:
         config = _dated(config, timestamp.to_text(options.timestamp * SECOND), _entries(base))
+    if options.without:
+        config = config.with_diff_ids(leave(config.diff_ids, base_layers))
     if options.squash:
         first = base_layers if options.squash == SQUASH_NEW else 0
         if len(config.diff_ids) - first > 1:

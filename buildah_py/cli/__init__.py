@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from buildah_py import debug
 from buildah_py.api.signals import treat_all_endings_alike
+from buildah_py.cli.executor_name import EXECUTOR
 from buildah_py.errors import UsageError
 from buildah_py.linux.interpreter import command, own_path
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "build": "build an image from a build file (the word may be left out)",
     "bake": "build the targets of a bake file, all in one graph",
+    "executor": "build and push an image, by kaniko's command line",
     "run": "run a command in a container of an image",
     "ps": "list containers",
     "logs": "print what a container, or a build's steps, have printed",
@@ -83,6 +85,7 @@ COMMANDS = {
 PRIVILEGED = (
     "build",
     "bake",
+    "executor",
     "run",
     "shell",
     "pull",
@@ -126,9 +129,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` (without the program's name); its exit status.
 
     0 for success, a failed RUN's own status, 125 for errors of the builder, 2 for usage, 128 and the signal's number
-    when one ended it. With --debug, before the command or among its options, or PYBUILD_DEBUG=1, the log is written.
+    when one ended it; by kaniko's command line, which is also that of a program called `executor`, 1 for all failures.
+    With --debug, before the command or among its options, or PYBUILD_DEBUG=1, the log is written.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if argv is None and os.path.basename(sys.argv[0]) == EXECUTOR:
+        arguments.insert(0, EXECUTOR)
     if os.environ.get("PYBUILD_DEBUG", "") not in ("", "0"):
         debug.switch_on()
     while arguments[:1] in (["--debug"], ["-D"]):
@@ -149,7 +155,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         from buildah_py.cli.failures import tell
 
-        return tell(error)
+        status = tell(error)
+    if arguments[:1] == [EXECUTOR]:
+        from buildah_py.cli.executor_name import status_of
+
+        return status_of(status)
     return status
 
 
@@ -208,6 +218,10 @@ def _dispatch(arguments: list[str]) -> int:
     asked = _asked(arguments)
     if asked is not None and _was_answered(asked):
         return 0
+    if arguments[:1] == [EXECUTOR]:
+        from buildah_py.cli.executor_name import words_of
+
+        arguments = words_of(arguments[1:])
     first = arguments[0] if arguments else ""
     is_word = first[:1].isalnum() or first.partition("=")[0] in GLOBAL
     if first == "buildx" or (first not in COMMANDS and is_word):
@@ -268,7 +282,7 @@ def _dispatch(arguments: list[str]) -> int:
         from buildah_py.cli.docker_plugin import end_with_docker
 
         end_with_docker(os.environ)
-    if name in ("build", "bake") or getattr(args, "quiet", False):
+    if name in ("build", "bake", EXECUTOR) or getattr(args, "quiet", False):
         return int(module.run(args))
     from buildah_py.cli.waiting import watched
 

@@ -15,9 +15,9 @@ from buildah_py.image.numbers import boolean
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
-    from buildah_py.api.request import BuildRequest
+    from buildah_py.api.request import BuildRequest, BuildResult
     from buildah_py.attest.keys import SigningKey
     from buildah_py.attest.options import AttestOptions
     from buildah_py.cli.arguments import Parser
@@ -166,8 +166,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace, mode: str) -> int:
-    from buildah_py.api.build import build
-
     said: list[str] = []
     if "PYBUILD_DOCKER_PLUGIN" in os.environ:
         from buildah_py.cli.docker_plugin import settle
@@ -177,7 +175,6 @@ def _run(args: argparse.Namespace, mode: str) -> int:
     if args.load and outputs.loads_into_nothing():
         args.load = False
         notes.append(LOADS_INTO_NOTHING)
-    failed = _status(args.exit_code)
     if args.report:
         from buildah_py.cli.report import check
 
@@ -186,10 +183,26 @@ def _run(args: argparse.Namespace, mode: str) -> int:
     call = "check" if args.check else args.call.replace(_LINT, "check", 1)
     if call != "build":
         return look_at(call, request)
+    return execute(request, args, mode, notes, lambda result: outputs.tell(args, result))
+
+
+def execute(
+    request: BuildRequest,
+    args: argparse.Namespace,
+    mode: str,
+    notes: Sequence[str],
+    tell: Callable[[BuildResult], None],
+) -> int:
+    """Do what is asked for, shown in a mode of --progress; `args` are the options of a build. Its exit status.
+
+    `notes` are told first; `tell` is told of the image.
+    """
+    from buildah_py.api.build import build
     from buildah_py.progress.choose import renderer
     from buildah_py.progress.events import Warning as Told
 
-    notes += _of_variables(request)
+    failed = _status(args.exit_code)
+    notes = [*notes, *_of_variables(request)]
     if args.asked is not None and not notes:
         files, by_engine = [_docker_config(request.environ)], False
         if "PYBUILD_DOCKER_PLUGIN" in os.environ:
@@ -211,7 +224,7 @@ def _run(args: argparse.Namespace, mode: str) -> int:
                 if args.report:
                     _build_and_report(request, shown, sink, args, (lambda text: sink(Told(text))) if is_json else warn)
                 else:
-                    build(request, sink, lambda result: outputs.tell(args, result))
+                    build(request, sink, tell)
             except BaseException as error:
                 if isinstance(error, StepFailed):
                     error.exit_status = failed or error.exit_status

@@ -1,7 +1,7 @@
 """The flags of `docker buildx build` and of `buildah build`, and what becomes of each here.
 
 One table: those that have nothing to do here it declares itself, with a note or a refusal, and docs/flags.md is made of
-it.
+it. That of kaniko's flags, in executor_flags.py, is made of the same pieces.
 """
 
 from __future__ import annotations
@@ -23,10 +23,12 @@ ANYTHING: Final = "*"
 
 
 class ForeignFlag(NamedTuple):
-    """A flag of docker or buildah: what is done with it, and in `text` how it differs, the note, or why it is refused.
+    """A flag of another builder: what is done with it, and in `text` how it differs, the note, or why it is refused.
 
     `value` is a metavar where it takes one. Of a flag with a note or a refusal, `fine` lists the values that ask for
-    what happens anyway; a `*` stands for all.
+    what happens anyway; a `*` stands for all. `choices` are all values that mean anything to it. Of flags of kaniko
+    alone: `spelled` are its other spellings, `many` says that it is given once for each value, `usual` is the value
+    that holds without it, and `means` the option of `pybuild build` that takes its value as it is.
     """
 
     name: str
@@ -37,6 +39,11 @@ class ForeignFlag(NamedTuple):
     instead: str = ""
     value: str = ""
     fine: tuple[str, ...] = ()
+    choices: tuple[str, ...] = ()
+    spelled: tuple[str, ...] = ()
+    many: bool = False
+    usual: str = ""
+    means: str = ""
 
     def option(self) -> str:
         """Return it as it is typed."""
@@ -241,22 +248,28 @@ def declare(parser: Parser) -> None:
         if flag.decision not in (NOTE, REFUSED) or parser.knows(flag.option()):
             continue
         group.add_argument(
-            flag.option(), action=_Foreign, const=flag, metavar=flag.value or "BOOL", dest="notes", default=[],
+            flag.option(), action=Foreign, const=flag, metavar=flag.value or "BOOL", dest="notes", default=[],
             help=argparse.SUPPRESS,
         )  # fmt: skip
         if not flag.value:
             parser.bare[flag.option()] = "true"
 
 
-class _Foreign(argparse.Action):
+class Foreign(argparse.Action):
     """A flag with a note, which is put down, or one that is refused."""
 
     def __call__(self, _parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        """Put the note down, or raise UsageError."""
         flag: ForeignFlag = self.const
         namespace.foreign = {**getattr(namespace, "foreign", {}), flag.name: values}
         plain = _plain(values)
         if not flag.value and plain not in ("true", "false"):
             raise UsageError(f"{option_string}={values} is neither true nor false")
+        if flag.choices and values not in flag.choices:
+            from buildah_py.suggest import did_you_mean
+
+            hint = did_you_mean(values, flag.choices) or f"there are {', '.join(flag.choices)}"
+            raise UsageError(f"{option_string}: there is no {values}", hint=hint)
         if ANYTHING in flag.fine or plain in flag.fine:
             return
         said = (flag.value and flag.name not in _SECRET) or plain == "false"

@@ -1,14 +1,16 @@
-"""The page about flags of docker and buildah, docs/flags.md, made of their table; `pybuild help flags` shows it."""
+"""The page about flags of docker, buildah and kaniko, docs/flags.md, made of tables; `pybuild help flags` shows it."""
 
 from __future__ import annotations
 
 from buildah_py.cli.aliases import FOREIGN, GLOBAL, GROUPS, WORDS
 from buildah_py.cli.buildx_table import TABLE as BUILDX
 from buildah_py.cli.buildx_table import Subcommand
+from buildah_py.cli.executor_flags import TABLE as EXECUTOR
+from buildah_py.cli.executor_variables import SO_ANYWAY, VARIABLES, WITHOUT_MEANING
 from buildah_py.cli.flags import ANYTHING, DIFFERS, NOTE, REFUSED, SAME, TABLE, ForeignFlag
 
 _HEAD = """\
-# Flags of docker and buildah
+# Flags of docker, buildah and kaniko
 
 All flags of `docker buildx build` ({docker}) and of `buildah build` ({buildah}), and what becomes of them here.
 The program's own table is the source of this page: `scripts/make_pages.py` writes it.
@@ -45,6 +47,29 @@ Commands that `docker buildx …` calls where pybuild is [docker's plug-in](dock
 | command | here | |
 |---|---|---|
 """
+_KANIKO = """
+## Flags of kaniko
+
+All flags of kaniko's executor ({count}), those of its README and the others, and what becomes of them by
+`pybuild executor`, which is also what the program does where it is called by the name `executor`:
+[from-kaniko.md](how-to/from-kaniko.md). Its status is 1 for whatever fails, and of two values of one flag the last
+counts. `--isolation` is a flag of pybuild's that it has as well.
+
+| flag | here | |
+|---|---|---|
+"""
+_VARIABLES = """
+Variables that kaniko reads:
+
+| variable | here |
+|---|---|
+"""
+_FEATURES = """
+Feature flags `FF_KANIKO_…` of its forks. Of those that are so anyway, a warning tells where they are switched off:
+
+| flags | here |
+|---|---|
+"""
 _BEFORE = """
 Options before the command:
 
@@ -77,10 +102,31 @@ def _commands() -> str:
     ]
     rows += [_BUILDX, *(f"| `{one.name}` | {one.decision} | {_of_buildx(one)} |\n" for one in BUILDX)]
     rows.append(_BEFORE)
-    for option, meaning in GLOBAL.items():
-        text = "refused: PYBUILD_ROOT names the state directory" if not meaning else f"no effect: {meaning}"
-        rows.append(f"| `{option}` | {f'the same as {meaning}' if meaning.isupper() else text} |\n")
-    return "".join(rows)
+    rows += [_before(option, meaning) for option, meaning in GLOBAL.items()]
+    return "".join([*rows, *_kaniko()])
+
+
+def _before(option: str, meaning: str) -> str:
+    text = "refused: PYBUILD_ROOT names the state directory" if not meaning else f"no effect: {meaning}"
+    return f"| `{option}` | {f'the same as {meaning}' if meaning.isupper() else text} |\n"
+
+
+def _kaniko() -> list[str]:
+    rows = [_KANIKO.format(count=len(EXECUTOR))]
+    for flag in EXECUTOR:
+        spelled = ", ".join(f"`{one}`" for one in (flag.option(), *flag.spelled))
+        rows.append(f"| {spelled} | {flag.decision} | {_remark(flag)} |\n")
+    rows.append(_VARIABLES)
+    for one in VARIABLES:
+        names = ", ".join(f"`{name}`" for name in one.name.split(", "))
+        rows.append(f"| {names} | {'no effect: ' if one.noted else ''}{one.text} |\n")
+    rows.append(_FEATURES)
+    for known, word in ((SO_ANYWAY, "so anyway"), (WITHOUT_MEANING, "no meaning")):
+        same: dict[str, list[str]] = {}
+        for name, why in known.items():
+            same.setdefault(why, []).append(f"`{name}`")
+        rows += [f"| {', '.join(sorted(names))} | {word}: {why} |\n" for why, names in same.items()]
+    return rows
 
 
 def _of_buildx(one: Subcommand) -> str:
@@ -96,7 +142,7 @@ def _remark(flag: ForeignFlag) -> str:
     if flag.decision == REFUSED:
         text += f"; instead: {flag.instead}"
     elif flag.decision in (SAME, DIFFERS):
-        return text
+        return text.replace("|", "\\|")
     fine = [f"`{value}`" if value else "an empty value" for value in flag.fine if value != ANYTHING]
     if fine:
         text += (

@@ -12,6 +12,7 @@ from buildah_py.cache.keys import digest_of
 from buildah_py.errors import ArchiveError
 from buildah_py.layers.entry import DIR, FILE, HARDLINK, SYMLINK
 from buildah_py.layers.stamps import classify, seconds_of
+from buildah_py.layers.without import WithoutPaths, is_below
 from buildah_py.outputs.walk import walk
 
 if TYPE_CHECKING:
@@ -29,38 +30,58 @@ _STEP = {"op": "squash"}
 
 
 def squash(
-    file_systems: FileSystems, cache: Cache, layers: Sequence[str], stamps: Sequence[Stamps], first: int
+    file_systems: FileSystems,
+    cache: Cache,
+    layers: Sequence[str],
+    stamps: Sequence[Stamps],
+    first: int,
+    without: Sequence[str] = (),
 ) -> Made:
-    """Make one layer of those from place `first` on; the one that was made of the same before, if any."""
+    """Make one layer of those from place `first` on; the one that was made of the same before, if any.
+
+    What they do to paths that are, or lie below, one of `without` is not in it.
+    """
     chain, inputs = base_chain(layers[:first]), {"layers": digest_of(list(layers[first:]))}
+    step = {**_STEP, "without": list(without)} if without else _STEP
     store = file_systems.store
-    known = cache.lookup(step_key(chain, _STEP, inputs))
+    known = cache.lookup(step_key(chain, step, inputs))
     if known is not None and store.layers.use([known.diff_id]):
         return known.result
     began = time.monotonic()
     fs = os.path.join(store.stage(), "fs")
     file_systems.make_root(fs, layers)
     with file_systems.writer(fs) as writer:
-        entries = _write(writer, file_systems, tuple(layers), tuple(stamps), first)
+        entries = _write(writer, file_systems, tuple(layers), tuple(stamps), first, without)
         captured = writer.finish()
     store.layers.add(fs, captured.inventory, captured.diff_id, captured.size)
     seconds = round(time.monotonic() - began, 3)
-    ingredients = Ingredients(chain, _STEP, inputs, About(text="squash"))
+    ingredients = Ingredients(chain, step, inputs, About(text="squash"))
     times = classify(seconds_of(entries))
     made = Made(captured.diff_id, captured.inventory.content_digest(times), times)
     cache.save(ingredients, made, seconds)
     return made
 
 
+def touches(store: Store, diff_id: str, paths: Sequence[str]) -> bool:
+    """Whether a layer says anything of some paths, or what lies below them."""
+    return any(is_below(entry.path, paths) for entry in store.layers.inventories.get(diff_id))
+
+
 def _write(
-    writer: LayerWriter, file_systems: FileSystems, layers: tuple[str, ...], stamps: tuple[Stamps, ...], first: int
+    writer: LayerWriter,
+    file_systems: FileSystems,
+    layers: tuple[str, ...],
+    stamps: tuple[Stamps, ...],
+    first: int,
+    without: Sequence[str],
 ) -> list[Entry]:
     """Write what the layers from `first` on show, and whiteouts for what they hide, in the order of a tar.
 
     Gives the former.
     """
     merged, below, full = (
-        file_systems.view(layers[part], stamps[part]) for part in (slice(first, None), slice(first), slice(None))
+        WithoutPaths(file_systems.view(layers[part], stamps[part]), without)
+        for part in (slice(first, None), slice(first), slice(None))
     )
     written: list[Entry] = []
     root = full.entry("")

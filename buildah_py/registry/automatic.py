@@ -83,8 +83,6 @@ def _of_gitlab(registry: str, environ: Mapping[str, str]) -> Credentials | None:
 
 
 def _of_cloud(cloud: Cloud, registry: str, options: RegistryOptions) -> Credentials | None:
-    from buildah_py.registry.credentials import BY_IDENTITY
-
     if not any(fnmatchcase(registry, pattern) for pattern in cloud.hosts):
         return None
     program = next((one for one in cloud.programs if helper.is_installed(one, options.environ)), "")
@@ -92,11 +90,7 @@ def _of_cloud(cloud: Cloud, registry: str, options: RegistryOptions) -> Credenti
         debug.log("no program of %s is installed for %s", ", ".join(cloud.programs), registry)
         return None
     try:
-        given = helper.get(program, registry, options.environ)
+        return helper.get(program, registry, options.environ)
     except UsageError as error:
         options.waiter.tell(f"{error.message}; {registry} is asked without credentials")
         return None
-    if given is None:
-        return None
-    username, secret = given
-    return Credentials(identity=secret) if username == BY_IDENTITY else Credentials(username, secret)

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 DOCKER_HUB_KEY: Final = "https://index.docker.io/v1/"
 """Name of Docker Hub in docker's file, and to helpers."""
-BY_IDENTITY: Final = "<token>"
-"""The name with which helpers say that the secret is an identity token."""
 
 
 def parse(text: str) -> Credentials:
@@ -103,8 +101,7 @@ def _from_file(
         for key in keys(registry)[:2]:
             given = helper.get(named, key, environ)
             if given is not None:
-                username, secret = given
-                return Credentials(identity=secret) if username == BY_IDENTITY else Credentials(username, secret)
+                return given
     return _from_auths(data, path, registry, repository)
 
 

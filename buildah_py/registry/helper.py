@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, Final
 from buildah_py import debug
 from buildah_py.errors import UsageError
 from buildah_py.image.canonical import loads
+from buildah_py.registry.options import Credentials
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+BY_IDENTITY: Final = "<token>"
+"""The name with which helpers say that the secret is an identity token."""
 _NAME: Final = re.compile(r"[\w][\w.-]*", re.ASCII)
 _PATIENCE: Final = 60.0
 _UNKNOWN: Final = ("credentials not found", "no credentials", "not logged in")
 
 
-def get(name: str, key: str, environ: Mapping[str, str]) -> tuple[str, str] | None:
-    """Ask a helper for the name and the secret that it keeps under `key`; None where it has none.
-
-    The name `<token>` says that the secret is an identity token. Raises UsageError for a helper that fails.
-    """
+def get(name: str, key: str, environ: Mapping[str, str]) -> Credentials | None:
+    """Ask a helper for what it keeps under `key`; None where it has nothing. Raises UsageError for one that fails."""
     status, output = _run(name, "get", key, environ)
     if status:
         if any(text in output.lower() for text in _UNKNOWN):
@@ -33,7 +33,11 @@ def get(name: str, key: str, environ: Mapping[str, str]) -> tuple[str, str] | No
         username, secret = answer["Username"], answer["Secret"]
     except (ValueError, KeyError, TypeError):
         raise UsageError(f"docker-credential-{name} gave no credentials for {key} but something else") from None
-    return (str(username), str(secret)) if username or secret else None
+    if not username and not secret:
+        return None
+    if username == BY_IDENTITY:
+        return Credentials(identity=str(secret))
+    return Credentials(str(username), str(secret))
 
 
 def store(name: str, key: str, username: str, secret: str, environ: Mapping[str, str]) -> None:

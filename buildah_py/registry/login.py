@@ -102,7 +102,7 @@ def remember(registry: str, credentials: Credentials, options: RegistryOptions) 
     if named:
         user, secret = credentials.username, credentials.password
         if credentials.identity:
-            user, secret = files.BY_IDENTITY, credentials.identity
+            user, secret = helper.BY_IDENTITY, credentials.identity
         helper.store(named, files.keys(registry)[0], user, secret, options.environ)
     else:
         from base64 import b64encode

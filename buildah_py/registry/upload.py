@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
 
+from buildah_py import debug
 from buildah_py.errors import OutputError, RegistryError
 from buildah_py.http.retry import RetryableError
 from buildah_py.image.numbers import decimal
@@ -89,7 +90,10 @@ def push(
 def try_rights(session: Session) -> None:
     """See whether a repository would take a blob: an upload is begun, and given up. Raises RegistryError."""
     upload = session.retries().run(lambda: _begin(session))
-    session.once("DELETE", upload.url, actions=PUSH).finish()
+    try:
+        session.once("DELETE", upload.url, actions=PUSH).finish()
+    except RetryableError as failure:  # the registry forgets it by itself, some time
+        debug.log("%s: the upload was not given up: %s", session.what, failure.text)
 
 
 def _mount(session: Session, descriptor: Descriptor, repository: str) -> bool:

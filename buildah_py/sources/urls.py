@@ -9,7 +9,7 @@ from typing import Final, Literal, NamedTuple
 from buildah_py.buildfile.remote import kind_of
 from buildah_py.errors import SourceError
 
-ContextKind = Literal["path", "stdin", "http", "git", "tar", "s3"]
+PlaceKind = Literal["path", "stdin", "http", "git", "tar", "s3"]
 STDIN: Final = "-"
 _TAR: Final = "tar://"
 _BUCKET: Final = "s3://"
@@ -35,7 +35,7 @@ class ContextPlace(NamedTuple):
     Of a repository the directory stands in its URL.
     """
 
-    kind: ContextKind
+    kind: PlaceKind
     where: str
     inside: str = ""
 
