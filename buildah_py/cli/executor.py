@@ -179,9 +179,8 @@ def _cache(args: argparse.Namespace) -> list[str]:
     place = cache_place(args)
     words = [f"--cache-from={place}", f"--cache-ttl={args.cache_ttl}"]
     if not args.no_push_cache:
-        form = "" if args.compressed_caching else ",compression=uncompressed"
         # A cache that cannot be written is no failure with kaniko either; a warning says so.
-        words.append(f"--cache-to={place.replace('src=', 'dest=')},mode=max,ignore-error=true{form}")
+        words.append(f"--cache-to={place.replace('src=', 'dest=')},mode=max,ignore-error=true")
     return words
 
 

@@ -45,7 +45,7 @@ TABLE: Final = (
     _kaniko("cache-ttl", SAME, "execute again what was executed longer than that ago; default: 336h", value="DURATION",
             usual="336h"),
     _kaniko("cleanup", NOTE, _CLEAN, fine=(ANYTHING,)),
-    _kaniko("compressed-caching", SAME, "with false, layers in the cache are not compressed", usual="true"),
+    _kaniko("compressed-caching", NOTE, "layers are compressed piece by piece, in little memory", fine=(ANYTHING,)),
     _kaniko("compression", SAME, "compression of layers", value="NAME", choices=("gzip", "zstd"),
             means="--compression-format"),
     _kaniko("compression-level", SAME, "level of that; -1 for the usual one", value="LEVEL", usual="-1"),

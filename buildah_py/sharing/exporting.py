@@ -175,6 +175,7 @@ class _Packing:
         self._store = caches.store
         self._shared = caches.shared
         self._diff_ids: dict[str, str] = {}
+        self._made: dict[str, str] = {}
 
     def blob(self, diff_id: str) -> Descriptor | None:
         """Return the blob that stands for a layer there; None for one that this machine knows only by name."""
@@ -184,14 +185,17 @@ class _Packing:
                 return None  # it comes from a cache that had left it out
             (made,) = self._blobs.make([self._blobs.source(diff_id)])
             found = self._blobs.describe(made)
+            self._made[found.digest] = made.path
         self._diff_ids[found.digest] = diff_id
         return found
 
     def open(self, blob: Descriptor) -> Callable[[], BinaryIO]:
         """Open a blob that has to be sent; one that is elsewhere is fetched for that."""
-        diff_id = self._diff_ids[blob.digest]
-        here = self._blobs.known(diff_id)
-        path = here.path if here is not None and here.digest == blob.digest else self._copy(diff_id, blob)
+        path = self._made.get(blob.digest, "")  # those without compression are not kept by the store
+        if not path:
+            diff_id = self._diff_ids[blob.digest]
+            here = self._blobs.known(diff_id)
+            path = here.path if here is not None and here.digest == blob.digest else self._copy(diff_id, blob)
         return lambda: open(path, "rb")
 
     def _origins(self, diff_id: str) -> list[Origin]:

@@ -170,8 +170,8 @@ def _given(candidates: Sequence[str], file: str) -> FoundFile:
         data = _read(path)
         if data is not None:
             return FoundFile(file, os.path.abspath(path), data)
-    folder = os.path.dirname(candidates[0])
-    names = os.listdir(folder) if os.path.isdir(folder) else []
+    folders = [folder for path in candidates if os.path.isdir(folder := os.path.dirname(path))]
+    names = [name for folder in reversed(folders) for name in os.listdir(folder)]
     raise NotFound(f"the build file {file} does not exist", hint=_nearest(names, os.path.basename(file)))
 
 
