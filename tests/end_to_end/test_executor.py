@@ -49,7 +49,7 @@ def base(busybox: Pybuild, docker_registry: Served) -> str:
     return name
 
 
-def executor(pybuild: Pybuild, *arguments: object, status: int = 0, **environ: str) -> str:
+def executor(pybuild: Pybuild, *arguments: object, status: Any = 0, **environ: str) -> str:
     """Run kaniko's program, by its name; what it shows."""
     program = pybuild.work / "kaniko/executor"
     if not program.exists():
