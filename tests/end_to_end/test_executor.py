@@ -229,6 +229,11 @@ def test_contexts_of_this_container(pybuild: Pybuild, tmp_path: Path) -> None:
         subprocess.run([program, *said, "-c", "tar://stdin", *more], input=data, check=True, capture_output=True,
                        env=pybuild.environ(), cwd=tmp_path)  # fmt: skip
         assert of_files(pybuild) == text
+    archive.write_bytes(packed(Dockerfile=DOCKERFILE, sub="/etc"))
+    assert "has no directory sub" in executor(
+        pybuild, *said, f"--context=tar://{archive}", "--context-sub-path=sub", status=1
+    )
+    archive.write_bytes(data)
     # A build file of this container comes first, as with kaniko, and that is said.
     (pybuild.work / "Dockerfile").write_text("FROM scratch\nCOPY sub/a.txt /\n")
     assert "not of the context" in executor(pybuild, *said, f"--context=tar://{archive}")
