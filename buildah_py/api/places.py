@@ -18,6 +18,7 @@ def places_of(request: BuildRequest) -> tuple[str, ...]:
     """
     environ = request.environ
     found = {os.path.abspath(word) for word in _words(request) if _is_path(word)}
+    found |= set(request.left)
     found.add(os.path.abspath(environ.get("DOCKER_CONFIG") or os.path.join(environ.get("HOME") or "/", ".docker")))
     if environ.get("TMPDIR", "").startswith("/"):
         found.add(os.path.abspath(environ["TMPDIR"]))

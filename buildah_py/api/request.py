@@ -30,7 +30,7 @@ class BuildRequest:
     `pull` says when base images are looked for in their registries, `registries` gives what the command line says of
     these. `source_policy` is the file of a source policy, `attest` what is attested of the images. `sign` is the
     key to sign what is pushed with. `command` is the command line that this comes from, where what it leads to may be
-    remembered.
+    remembered. `left` are further paths of this machine that whoever asks uses, and that no step may take.
     No time in the image is later than `epoch` (seconds since 1970); with `epoch_of_context` that is the main context's
     time.
     """
@@ -66,6 +66,7 @@ class BuildRequest:
     attest: AttestOptions | None = None
     sign: SigningKey | None = None
     command: CommandLine | None = None
+    left: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

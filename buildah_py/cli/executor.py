@@ -6,6 +6,7 @@ in kaniko's image, is this command.
 
 from __future__ import annotations
 
+import argparse
 import os
 from hashlib import sha256
 from tempfile import TemporaryDirectory
@@ -18,7 +19,6 @@ from buildah_py.frozen import replace
 from buildah_py.image import numbers, reference
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Callable
 
     from buildah_py.api.request import BuildRequest, BuildResult
@@ -39,7 +39,10 @@ def configure(parser: Parser) -> None:
     """Declare the options."""
     group = parser.add_argument_group("of pybuild")
     group.add_argument(
-        "--isolation", metavar="HOW", default="", help="how steps are kept apart, as `pybuild build --isolation`"
+        "--isolation",
+        metavar="HOW",
+        default=argparse.SUPPRESS,  # the configuration says it then
+        help="how steps are kept apart, as `pybuild build --isolation`",
     )
     declare(parser)
 
@@ -67,6 +70,7 @@ def run(args: argparse.Namespace) -> int:
             file=found.file,
             text=found.text,
             registries=_registries(args, request.registries),
+            left=_places(args),
             outputs=replace(request.outputs, shape=replace(request.outputs.shape, without=_without(args))),
         )
         _try_pushes(args, request)
@@ -124,8 +128,8 @@ def _build_options(
 
     words = [*_meant(args), *_outputs(args, scratch), *_cache(args), "--exit-code=1"]
     words += [f"--tag={name}" for name in args.destination]
-    if args.isolation:
-        words.append(f"--isolation={args.isolation}")
+    if isolation := getattr(args, "isolation", ""):
+        words.append(f"--isolation={isolation}")
     if args.reproducible:
         words.append("--timestamp=0")
     if args.compression_level != "-1":
@@ -199,6 +203,14 @@ def cache_place(args: argparse.Namespace) -> str:
     if reference.parse(repo).tag or reference.parse(repo).digest:
         raise UsageError(f"--cache-repo {repo} is an image, not a repository", hint="leave the tag out")
     return f"type=registry,ref={repo}:{tag}"
+
+
+def _places(args: argparse.Namespace) -> tuple[str, ...]:
+    """Return the paths that are used beside those of a build: files of certificates, of credentials and of digests."""
+    certificates = (one.partition("=")[2] for one in (*args.registry_certificate, *args.registry_client_cert))
+    found = [args.kaniko_dir, *(path for text in certificates for path in text.split(","))]
+    found += [path for one in _DIGESTS if (path := getattr(args, one))]
+    return tuple(os.path.abspath(path) for path in found)
 
 
 def _pushed(args: argparse.Namespace) -> list[str]:

@@ -163,6 +163,20 @@ def test_outputs(monkeypatch: pytest.MonkeyPatch) -> None:
     assert built("--no-push").pull == "missing"
 
 
+def test_paths_that_no_step_may_take() -> None:
+    args = parse("--registry-client-cert=h=/c/one.crt,key", "--registry-certificate=i=/ca", "--digest-file=/d/x")
+    executor._settle_environment(args)
+    assert executor._places(args) == ("/kaniko", "/ca", "/c/one.crt", os.path.abspath("key"), "/d/x")
+
+
+def test_isolation_is_the_configurations_where_it_is_not_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not hasattr(parse(), "isolation")
+    assert built("--no-push", "--isolation=chroot").isolation == "chroot"
+    monkeypatch.setenv("PYBUILD_ISOLATION", "nested")
+    assert built("--no-push").isolation == "nested"
+    assert built("--no-push", "--isolation=in-place").isolation == "in-place"
+
+
 def test_places_of_caches() -> None:
     def place(*arguments: str) -> str:
         return executor.cache_place(parse("--cache", *arguments))

@@ -15,6 +15,7 @@ import pytest
 
 from tests import s3_server
 from tests.end_to_end.conftest import PYBUILD
+from tests.end_to_end.test_cages import cage
 from tests.end_to_end.test_main_context import packed
 from tests.foreign_images import Layout, tar_of
 from tests.git_server import Backend, git, repo, server
@@ -49,13 +50,17 @@ def base(busybox: Pybuild, docker_registry: Served) -> str:
     return name
 
 
+def program(pybuild: Pybuild) -> Pybuild:
+    """Give kaniko's program, which is this one by another name."""
+    path = pybuild.work / "kaniko/executor"
+    path.parent.mkdir()
+    path.symlink_to(PYBUILD)
+    return replace(pybuild, command=(str(path),))
+
+
 def executor(pybuild: Pybuild, *arguments: object, status: Any = 0, **environ: str) -> str:
-    """Run kaniko's program, by its name; what it shows."""
-    program = pybuild.work / "kaniko/executor"
-    if not program.exists():
-        program.parent.mkdir()
-        program.symlink_to(PYBUILD)
-    return replace(pybuild, command=(str(program),)).run(*arguments, status=status, **environ).stderr
+    """Run kaniko's command line; what it shows."""
+    return pybuild.run("executor", *arguments, status=status, **environ).stderr
 
 
 def context(pybuild: Pybuild, text: str, **files: str) -> Path:
@@ -80,12 +85,13 @@ def test_a_build_as_in_kanikos_image(busybox: Pybuild, docker_registry: Served, 
     files = {one: str(busybox.work / one) for one in ("digest-file", "image-name-with-digest-file",
                                                       "image-name-tag-with-digest-file")}  # fmt: skip
     (busybox.work / "digest-file").write_text("of an earlier build, which was much longer than a digest is" * 9)
-    shown = executor(
-        busybox, f"--context=dir://{made}", "--dockerfile", "Dockerfile", "-d", f"{name}:1", f"--destination={name}:2",
+    kaniko = program(busybox)
+    shown = kaniko.run(
+        f"--context=dir://{made}", "--dockerfile", "Dockerfile", "-d", f"{name}:1", f"--destination={name}:2",
         "--build-arg=WHO=you all", f"--build-arg=BASE={base}", "--target=one", "--label", "a=b", "--cleanup",
         "--snapshot-mode=redo", "--use-new-run", "--force", "--verbosity=info", "--verbosity=warn",
         *(f"--{one}={file}" for one, file in files.items()),
-    )  # fmt: skip
+    ).stderr  # fmt: skip
     assert shown == ""
     digest = (busybox.work / "digest-file").read_text()
     assert [(busybox.work / one).read_text() for one in list(files)[1:]] == [
@@ -97,8 +103,9 @@ def test_a_build_as_in_kanikos_image(busybox: Pybuild, docker_registry: Served, 
         assert (found["Digest"], found["Labels"]) == (digest, {"a": "b"})
     podman("pull", "--tls-verify=false", f"{name}@{digest}")
     assert podman.execute(f"{name}@{digest}", "cat", "/x") == "you all\n"
-    failed = executor(busybox, "-c", made, "-d", f"{name}:3", f"--build-arg=BASE={base}", status=1)
+    failed = kaniko.run("-c", made, "-d", f"{name}:3", f"--build-arg=BASE={base}", status=1).stderr
     assert "7" in failed
+    assert kaniko.run("version").stdout.startswith("pybuild ")
     assert not has(docker_registry, "team/app/manifests/3")
 
 
@@ -224,10 +231,9 @@ def test_contexts_of_this_container(pybuild: Pybuild, tmp_path: Path) -> None:
     executor(pybuild, *said, f"--context=tar://{archive}", "--context-sub-path", "./sub/")
     assert of_files(pybuild) == "packed below"
     assert "the same" in pybuild.run("verify", "localhost/app").stdout
-    program = pybuild.work / "kaniko/executor"
     for more, text in (((), "packed"), (("--context-sub-path=sub",), "packed below")):
-        subprocess.run([program, *said, "-c", "tar://stdin", *more], input=data, check=True, capture_output=True,
-                       env=pybuild.environ(), cwd=tmp_path)  # fmt: skip
+        words = [PYBUILD, "executor", *said, "-c", "tar://stdin", *more]
+        subprocess.run(words, input=data, check=True, capture_output=True, env=pybuild.environ(), cwd=tmp_path)
         assert of_files(pybuild) == text
     archive.write_bytes(packed(Dockerfile=DOCKERFILE, sub="/etc"))
     assert "has no directory sub" in executor(
@@ -347,7 +353,7 @@ def test_credentials(pybuild: Pybuild, tmp_path: Path) -> None:
         auth = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
         (kaniko / ".docker/config.json").write_text(json.dumps({"auths": {guarded.host: {"auth": auth}}}))
         executor(pybuild, *said, KANIKO_DIR=str(kaniko), **home)
-        executor(pybuild, *said, "--kaniko-dir", kaniko, KANIKO_DIR="/nowhere", **home)
+        executor(pybuild, *said, "--kaniko-dir", kaniko, KANIKO_DIR=str(tmp_path / "nowhere"), **home)
         executor(pybuild, *said, status=1, KANIKO_DIR=str(kaniko), DOCKER_CONFIG=str(tmp_path), **home)
         gitlab = {"CI_REGISTRY": guarded.host, "CI_REGISTRY_USER": USER, "CI_REGISTRY_PASSWORD": PASSWORD}
         executor(pybuild, *said, **gitlab, **home)
@@ -386,6 +392,25 @@ def test_files_in_directories_that_are_closed_and_mounted_ones(pybuild: Pybuild)
     assert re.fullmatch("sha256:[0-9a-f]{64}", own.read_text())
 
 
+def test_in_a_container_of_others(busybox: Pybuild, docker_registry: Served, base: str, tmp_path: Path) -> None:
+    """Where /proc is masked and no overlay can be made: the image is that of full isolation."""
+    made = context(
+        busybox, f"FROM {base}\nRUN mkdir /d && echo 1 >/d/x && chown -R 7:8 /d && rm /bin/vi\nCOPY a /\n", a="1"
+    )
+    said = f"-c {made} --reproducible --ignore-path=/nothing"
+    digests = []
+    for place in ("full", "nested"):
+        file = busybox.work / place
+        words = f"{said} -d {docker_registry.host}/app:{place} --digest-file {file}"
+        if place == "full":
+            executor(busybox, *words.split())
+        else:
+            done = cage("nested", f'export PYBUILD_ROOT=/state/store\nexec "$0" executor {words}', tmp_path)
+            assert done.returncode == 0, done.stderr
+        digests.append(file.read_text())
+    assert digests[0] == digests[1] != ""
+
+
 BAD = [
     (["-c", "{context}"], "--destination is missing", "--no-push"),
     (["--no-push"], "there is no directory /workspace/", "mount it there"),
@@ -405,7 +430,7 @@ BAD = [
     (["--no-push", "-c", "{context}", "--tar-path=x.tar"], "--tar-path: the image has no name", "--destination"),
     (["--no-push", "-c", "{context}", "--cache"], "no repository to keep it in", "--cache-repo"),
     (["-c", "{context}", "-d", "a@sha256:" + 64 * "0"], "is pinned to a digest", ""),
-    (["--no-push", "-c", "{context}", "--digest-file=/nowhere/x"], "--digest-file /nowhere/x cannot be written", ""),
+    (["--no-push", "-c", "{context}", "--digest-file={context}/nowhere/x"], "nowhere/x cannot be written", ""),
     (["--no-push", "-c", "{context}", "--cache", "--cache-repo=a/b:c"], "is an image, not a repository", "tag"),
     (["--no-push", "-c", "{context}", "--registry-map=x"], "names no other registry", "REGISTRY=OTHER"),
     (["--no-push", "-c", "{context}", "--registry-mirror=ftp://x"], "is not a place of registries", "HOST"),
