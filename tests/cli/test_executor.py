@@ -169,6 +169,31 @@ def test_paths_that_no_step_may_take() -> None:
     assert executor._places(args) == ("/kaniko", "/ca", "/c/one.crt", os.path.abspath("key"), "/d/x")
 
 
+def test_what_a_build_is_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: list[Any] = []
+
+    def execute(request: Any, *_: object) -> int:
+        asked.append(request)
+        return 0
+
+    monkeypatch.setattr(build, "execute", execute)
+    (tmp_path / "Dockerfile").write_text("FROM scratch\n")
+    words = [
+        "--no-push",
+        f"-c={tmp_path}",
+        "--ignore-path=/a//b/",
+        "--ignore-path=a/b",
+        "--ignore-var-run",
+        "--insecure-pull",
+    ]
+    assert executor.run(parse(*words, f"--digest-file={tmp_path}/d")) == 0
+    (request,) = asked
+    assert request.outputs.shape.without == ("a/b", "var/run")
+    assert request.left == ("/kaniko", f"{tmp_path}/d")
+    assert request.registries().given.insecure_pulls
+    assert (request.context, request.file, request.text) == (str(tmp_path), "Dockerfile", None)
+
+
 def test_isolation_is_the_configurations_where_it_is_not_said(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not hasattr(parse(), "isolation")
     assert built("--no-push", "--isolation=chroot").isolation == "chroot"

@@ -183,25 +183,25 @@ def test_the_same_image_another_time(busybox: Pybuild, base: str, tmp_path: Path
     assert digests[0] == digests[1] != ""
 
 
-def test_paths_that_are_left_out(busybox: Pybuild, base: str) -> None:
+def test_paths_that_are_left_out(busybox: Pybuild, base: str, tmp_path: Path) -> None:
     text = f"""FROM {base}
 RUN mkdir -p /keep/deep /lost && echo 1 >/keep/deep/a && ln /keep/deep/a /lost/a && echo 2 >/lost/b
-RUN ln /lost/b /keep/b
+RUN ln /lost/b /keep/b && echo 3 >/lost/c && ln /lost/c /zed && ln /lost/c /zee
 RUN rm /bin/ls && rm /lost/a && cat /lost/b >/keep/c && mkdir -p /var/run/d /losty && touch /losty/x
 """
     made = context(busybox, text)
     name = "localhost/app"
-    said = ("-c", made, "--no-push", "-d", name)
-    look = "find /keep /lost /losty -type f | sort; cat /keep/b /keep/c; stat -c %n /bin/sh /bin/ls; true"
+    said = ("-c", made, "--no-push", "-d", name, "--cache", f"--cache-repo=oci:{tmp_path}/cache")
+    look = "find /keep /lost /losty -type f | sort; cat /keep/b /keep/c /zed /zee; stat -c %n /bin/sh /bin/ls; true"
     executor(busybox, *said)
     usual = busybox.sh(look, name)
     executor(busybox, *said, "--ignore-path=/lost", "--ignore-path", "bin/ls", "--ignore-var-run")
     left = busybox.sh(look, name)
     assert "/lost/b" in usual
     assert "/lost/" not in left
-    kept = "/keep/b\n/keep/c\n/keep/deep/a\n/losty/x\n2\n2\n"
+    kept = "/keep/b\n/keep/c\n/keep/deep/a\n/losty/x\n2\n2\n3\n3\n"
     assert left == f"{kept}/bin/sh\n/bin/ls\n"
-    assert usual.replace("/lost/b\n", "").startswith(kept)
+    assert usual.replace("/lost/b\n/lost/c\n", "").startswith(kept)
     assert busybox.sh("ls -d /var/run || true", name) == ""
     history = json.loads(busybox.run("inspect", name).stdout)[0]["Pybuild"]
     assert len([one for one in history["history"] if not one.get("empty_layer")]) == len(history["rootfs"]["diff_ids"])
