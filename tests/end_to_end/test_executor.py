@@ -314,6 +314,14 @@ def test_buckets(pybuild: Pybuild, bucket: Bucket, web: Web, tmp_path: Path) -> 
     ):
         shown = executor(pybuild, "--no-push", f"-c=s3://{place}", status=1, S3_ENDPOINT=bucket.url, **keys)
         assert message in shown
+    place = said[-1].removeprefix("--context=")
+    environ = {**keys, "S3_ENDPOINT": bucket.url}
+    shown = pybuild.run("--max-layer-size=100", place, status=125, **environ).stderr
+    assert "is larger than the allowed 100 bytes" in shown
+    policy = tmp_path / "policy.json"
+    rules = [{"action": "DENY", "selector": {"identifier": f"{bucket.url}/*"}}]
+    policy.write_text(json.dumps({"rules": rules}))
+    assert "policy" in pybuild.run(f"--source-policy-file={policy}", place, status=125, **environ).stderr
     (web.files / "context.tar.gz").write_bytes(data)
     executor(pybuild, "--no-push", "-d", "localhost/app", f"--context={web.url}/context.tar.gz")
     assert of_files(pybuild) == "of S3"
@@ -330,6 +338,7 @@ def test_whoever_may_push_is_known_before_the_build(pybuild: Pybuild, docker_reg
         assert "COPY" in executor(pybuild, *said, "--skip-push-permission-check", status=1)
 
 
+@pytest.mark.either_user
 def test_tags_that_may_not_be_moved(pybuild: Pybuild, docker_registry: Served) -> None:
     made = context(pybuild, "FROM scratch\nCOPY a.txt /\n", a_txt="a")
     body = b'{"errors":[{"code":"TAG_INVALID","message":"The image tag \'1\' is immutable"}]}'
