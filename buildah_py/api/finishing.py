@@ -175,6 +175,7 @@ def shape_image(
         from buildah_py.engine.squash import squash, touches
 
         left = list(layers)
+        worker.store.need(left)  # what they say of the paths stands in them
         for place in range(first, len(layers)):
             if touches(worker.store, layers[place], shaped.without):
                 here = slice(place + 1)

@@ -80,10 +80,14 @@ def run(args: argparse.Namespace) -> int:
 def _settle_environment(args: argparse.Namespace) -> None:
     """Have credentials be read where kaniko's image has them."""
     args.kaniko_dir = args.kaniko_dir or os.environ.get("KANIKO_DIR") or DIRECTORY
-    folder = os.path.join(args.kaniko_dir, ".docker")
-    if not os.environ.get("DOCKER_CONFIG") and os.path.isfile(os.path.join(folder, "config.json")):
+    folder, named = os.path.join(args.kaniko_dir, ".docker"), os.environ.get("DOCKER_CONFIG", "")
+    if not (named and _has_config(named)) and _has_config(folder):
         os.environ["DOCKER_CONFIG"] = folder
     args.no_push = args.no_push or bool(numbers.boolean(os.environ.get("KANIKO_NO_PUSH", "")))
+
+
+def _has_config(folder: str) -> bool:
+    return os.path.isfile(os.path.join(folder, "config.json"))
 
 
 def _check(args: argparse.Namespace) -> None:

@@ -60,7 +60,7 @@ VARIABLES: Final = (
     KanikoVariable("AZURE_STORAGE_ACCESS_KEY", "refused for a context: nothing is signed with it"),
     KanikoVariable("BENCHMARK_FILE", "`pybuild report` shows where the time went", noted=True),
     KanikoVariable("CI_REGISTRY, CI_REGISTRY_USER, CI_REGISTRY_PASSWORD", "credentials of a job of GitLab"),
-    KanikoVariable("DOCKER_CONFIG", "directory of config.json; without it /kaniko/.docker, where that has one"),
+    KanikoVariable("DOCKER_CONFIG", "directory of config.json; /kaniko/.docker where there is none in it"),
     KanikoVariable("GIT_PULL_METHOD", "https, http or ssh: how repositories of --context git:// are reached"),
     KanikoVariable("GIT_TOKEN", "name to log in with for --context git://; else GIT_USERNAME and GIT_PASSWORD"),
     KanikoVariable("KANIKO_CLEANUP", "so anyway: steps leave nothing behind in the container"),

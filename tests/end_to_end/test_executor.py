@@ -205,6 +205,10 @@ RUN rm /bin/ls && rm /lost/a && cat /lost/b >/keep/c && mkdir -p /var/run/d /los
     assert busybox.sh("ls -d /var/run || true", name) == ""
     history = json.loads(busybox.run("inspect", name).stdout)[0]["Pybuild"]
     assert len([one for one in history["history"] if not one.get("empty_layer")]) == len(history["rootfs"]["diff_ids"])
+    elsewhere = replace(busybox, root=tmp_path / "other")  # which has no layer yet
+    shown = executor(elsewhere, *said, "--ignore-path=/lost", "--ignore-path=bin/ls", "--ignore-var-run")
+    assert "3 from the cache, 0 executed" in shown
+    assert elsewhere.sh(look, name) == left
     executor(busybox, *said, "--ignore-path=/lost", "--single-snapshot")
     shown = busybox.sh("find / -xdev 2>/dev/null; true", name)
     assert "/lost\n" not in shown
@@ -365,6 +369,8 @@ def test_credentials(pybuild: Pybuild, tmp_path: Path) -> None:
         (kaniko / ".docker/config.json").write_text(json.dumps({"auths": {guarded.host: {"auth": auth}}}))
         executor(pybuild, *said, KANIKO_DIR=str(kaniko), **home)
         executor(pybuild, *said, "--kaniko-dir", kaniko, KANIKO_DIR=str(tmp_path / "nowhere"), **home)
+        executor(pybuild, *said, KANIKO_DIR=str(kaniko), DOCKER_CONFIG=str(tmp_path), **home)
+        (tmp_path / "config.json").write_text("{}")
         executor(pybuild, *said, status=1, KANIKO_DIR=str(kaniko), DOCKER_CONFIG=str(tmp_path), **home)
         gitlab = {"CI_REGISTRY": guarded.host, "CI_REGISTRY_USER": USER, "CI_REGISTRY_PASSWORD": PASSWORD}
         executor(pybuild, *said, **gitlab, **home)
