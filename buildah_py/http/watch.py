@@ -1,7 +1,8 @@
 """Connections that end when nobody wants the answer any more, or when it takes too long.
 
 Whoever waits for another machine is blocked in the kernel, or in the resolver, where no thread can be interrupted. So
-the sockets are known here: shutting one down wakes whoever reads from it, writes to it or connects it.
+the sockets are known here: shutting one down wakes whoever reads from it, writes to it or connects it. Connections that
+a library makes by itself are ended as it has it (`holding`).
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ import socket
 import threading
 import time
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Final
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from buildah_py.errors import Interrupted
 
@@ -26,12 +28,19 @@ class Late(TimeoutError):
     """Something took longer as a whole than it may, though each of its parts did not."""
 
 
+class _Held(NamedTuple):
+    """What can be ended while somebody waits for it, and let go afterwards."""
+
+    end: Callable[[], object]
+    close: Callable[[], object]
+
+
 class Watch:
-    """Ends the connections of one client: all of them with `close`, or where `cancelled()`, one where it is late."""
+    """Ends what one client waits for: all of it with `close`, or where `cancelled()`, one thing where it is late."""
 
     def __init__(self, cancelled: Callable[[], bool] | None = None) -> None:
         self._cancelled = cancelled
-        self._sockets: dict[object, socket.socket] = {}
+        self._held: dict[object, _Held] = {}
         self._until: dict[object, float] = {}
         self._late: set[object] = set()
         self._closed = threading.Event()
@@ -40,13 +49,13 @@ class Watch:
         self._thread: threading.Thread | None = None
 
     def close(self) -> None:
-        """End all connections: whoever waits has an error, which `check` turns into Interrupted."""
+        """End everything: whoever waits has an error, which `check` turns into Interrupted."""
         self._closed.set()
         self._busy.set()
         with self._lock:
-            while self._sockets:
-                _, one = self._sockets.popitem()
-                _end(one)
+            while self._held:
+                _, one = self._held.popitem()
+                one.end()
                 one.close()
 
     def check(self) -> None:
@@ -85,6 +94,24 @@ class Watch:
         finally:
             self._until.pop(owner, None)
 
+    def renew(self, owner: object, seconds: float) -> None:
+        """Have the time limit of `owner` begin anew, where there still is one."""
+        with self._lock:
+            if owner in self._until:
+                self._until[owner] = time.monotonic() + seconds
+
+    @contextmanager
+    def holding(self, owner: object, end: Callable[[], object]) -> Iterator[None]:
+        """Have `end` called, from another thread, where what `owner` does in this context is to end early."""
+        with self._lock:
+            self._held[owner] = _Held(end, lambda: None)
+        self._start()
+        try:
+            self.check()
+            yield
+        finally:
+            self.forget(owner)
+
     def _unlimit(self, owner: object) -> bool:
         """Have no time limit any more; whether that came too late. Raises Interrupted where nobody waits."""
         with self._lock:
@@ -119,7 +146,8 @@ class Watch:
         self.forget(owner)
         try:
             with self._lock:
-                self._sockets[owner] = made.dup()  # TLS takes the socket itself over
+                kept = made.dup()  # TLS takes the socket itself over
+                self._held[owner] = _Held(partial(_shut_down, kept), kept.close)
             self._start()
             self.check()
             made.settimeout(timeout)
@@ -133,10 +161,10 @@ class Watch:
             raise
 
     def forget(self, owner: object) -> None:
-        """Let a connection go that its owner has closed."""
+        """Let go of what its owner has closed."""
         with self._lock:
-            if owner in self._sockets:
-                self._sockets.pop(owner).close()
+            if owner in self._held:
+                self._held.pop(owner).close()
 
     def _resolve(self, host: str, port: int, timeout: float) -> list[Any]:
         """Look a name up. The resolver cannot be interrupted: it has a thread of its own, which may outlive us."""
@@ -182,13 +210,13 @@ class Watch:
             now = time.monotonic()
             with self._lock:
                 for owner, until in list(self._until.items()):
-                    if now > until and owner in self._sockets:
+                    if now > until and owner in self._held:
                         self._late.add(owner)
-                        _end(self._sockets[owner])
-                if not self._until and not (self._sockets and self._cancelled is not None):
+                        self._held[owner].end()
+                if not self._until and not (self._held and self._cancelled is not None):
                     self._busy.clear()
 
 
-def _end(one: socket.socket) -> None:
+def _shut_down(one: socket.socket) -> None:
     with suppress(OSError):  # it never was connected, or has ended by itself
         one.shutdown(socket.SHUT_RDWR)

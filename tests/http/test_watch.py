@@ -49,7 +49,7 @@ def test_whoever_connects_is_woken(ended: tuple[Watch, Callable[[], None]]) -> N
     made, end = ended
     with full_server() as address, ThreadPoolExecutor(1) as pool:
         connecting = pool.submit(connect, made, address)
-        while not made._sockets:
+        while not made._held:
             assert not connecting.done()
         end()
         with pytest.raises(Interrupted):
