@@ -30,7 +30,7 @@ _pybuild_attributes() {
     *) return 1 ;;
   esac
   case "$last" in
-    dest=*|src=*|source=*|sign=*)
+    dest=*|src=*|source=*|sign=*|cacert=*|cert=*|key=*)
       compopt -o filenames 2>/dev/null
       while IFS= read -r line; do COMPREPLY+=("$line"); done < <(compgen -f -- "${last#*=}")
       key="${last%%=*}="
@@ -41,7 +41,7 @@ _pybuild_attributes() {
         compopt -o filenames 2>/dev/null
         while IFS= read -r line; do COMPREPLY+=("$line"); done < <(compgen -f -- "$last")
       fi
-      [[ "${COMPREPLY[0]-}" == *= ]] && compopt -o nospace 2>/dev/null
+      [[ "${COMPREPLY[0]-}" == *[=.] ]] && compopt -o nospace 2>/dev/null
       ;;
   esac
   return 0
@@ -116,7 +116,8 @@ def _cases() -> list[str]:
         types = " ".join(f"type={kind}" for kind in kinds)
         found += [f"    {option})", f'      words="{types}"', '      case "$2" in']
         for kind, known in kinds.items():
-            offered = " ".join(name if name == "ro" else f"{name}=" for name in known if name != "type")
+            words = (name for name in known if name != "type")
+            offered = " ".join(name if name == "ro" or name.endswith(".") else f"{name}=" for name in words)
             found.append(f'        *type={kind},*) words="{offered}" ;;')
         found += ["      esac", "      ;;"]
     return [*found, *(f'    {option}) words="{words}" ;;' for option, words in _PLAIN.items())]

@@ -55,7 +55,8 @@ def configure_sharing(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         help="where this build's cache goes: type=registry,ref=NAME; type=local,dest=DIR; type=inline; type=s3,…; "
-        "type=gha; with mode=min|max, compression=…, sign=FILE, mounts=ID,…|all, ignore-error=true",
+        "type=gha; type=reapi,endpoint=grpcs://HOST; with mode=min|max, compression=…, sign=FILE, mounts=ID,…|all, "
+        "ignore-error=true",
     )
     add(
         "--cache-from",
@@ -63,7 +64,7 @@ def configure_sharing(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         help="a cache to look steps up in: NAME or type=registry,ref=NAME; type=local,src=DIR; type=s3,…; type=gha; "
-        "with verify=ed25519:KEY, mounts=ID,…|all",
+        "type=reapi,endpoint=grpcs://HOST; with verify=ed25519:KEY, mounts=ID,…|all",
     )
     add(
         "--cache-mount",

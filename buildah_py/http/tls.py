@@ -33,6 +33,22 @@ class Files(NamedTuple):
     pairs: tuple[tuple[str, str], ...] = ()
 
 
+class Pem(NamedTuple):
+    """The same for a library that speaks TLS by itself: all CAs to believe, a certificate with its chain, its key."""
+
+    cas: bytes
+    chain: bytes | None = None
+    key: bytes | None = None
+
+
+def pem(environ: Mapping[str, str], files: Files) -> Pem:
+    """Read the CAs of the system, or those named instead, with `files`. Raises UsageError for what cannot be used."""
+    Certificates(environ).check(files)
+    cas = [*_system_bundles(environ), *files.cas]
+    chain, key = files.pairs[0] if files.pairs else ("", "")
+    return Pem(b"\n".join(map(_read, cas)), _read(chain) if chain else None, _read(key) if key else None)
+
+
 class Certificates:
     """Makes the TLS contexts; hosts for which the same files hold share one, for the system's CAs take long to read.
 
@@ -64,6 +80,10 @@ class Certificates:
                 made = self._contexts[verify, files] = self._make(files, verify=verify)
             return made
 
+    def check(self, files: Files) -> None:
+        """Raise UsageError for files that cannot be used."""
+        self._make(files, verify=True)
+
     def _make(self, files: Files, *, verify: bool) -> ssl.SSLContext:
         import ssl
 
@@ -84,6 +104,9 @@ class Certificates:
         for certificate, key in files.pairs:
             try:
                 context.load_cert_chain(certificate, key, password=_no_password)
+            except FileNotFoundError:
+                missing = key if os.path.exists(certificate) else certificate
+                raise UsageError(f"the file {missing} does not exist") from None
             except ssl.SSLError as error:
                 raise UsageError(f"{certificate} and {key} do not belong together: {error.reason}") from error
         return context
@@ -111,3 +134,23 @@ def _trust_system(context: ssl.SSLContext, environ: Mapping[str, str]) -> None:
         bundle = next((path for path in _BUNDLES if os.path.exists(path)), None)
         if bundle is not None:
             context.load_verify_locations(bundle)
+
+
+def _system_bundles(environ: Mapping[str, str]) -> list[str]:
+    """Give the files of the CAs that `_trust_system` believes."""
+    import re
+    import ssl
+
+    file, folder = environ.get("SSL_CERT_FILE"), environ.get("SSL_CERT_DIR")
+    if file or folder:
+        inside = [os.path.join(folder, name) for name in os.listdir(folder)] if folder else []
+        hashed = {os.path.realpath(path) for path in inside if re.search(r"/[0-9a-f]{8}\.[0-9]+$", path)}
+        return [*([file] if file else []), *sorted(hashed)]
+    default = ssl.get_default_verify_paths().cafile
+    bundle = next((path for path in (default, *_BUNDLES) if path and os.path.exists(path)), None)
+    return [bundle] if bundle else []
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()

@@ -54,6 +54,10 @@ class Backends:
             from buildah_py.sharing.gha import ActionsCache
 
             return ActionsCache(place, self.environ, self._waiter)
+        if place.type == spec.REAPI:
+            from buildah_py.sharing.reapi.cache import ReapiCache
+
+            return ReapiCache(place, self.environ, self._waiter)
         assert place.type == spec.REGISTRY, place
         verify = None
         if "registry.insecure" in place.where:
@@ -80,12 +84,12 @@ class Backends:
         """Say for the kinds of origins that caches alone have how their blobs are opened."""
         from buildah_py.sharing import spec
 
-        return dict.fromkeys((spec.S3, spec.GHA), lambda origin: self.open_origin(origin, known))
+        return dict.fromkeys(spec.SERVICES, lambda origin: self.open_origin(origin, known))
 
     def _of(self, origin: Origin) -> Backend:
         from buildah_py.sharing import spec
 
-        if origin.kind in (spec.S3, spec.GHA):
+        if origin.kind in spec.SERVICES:
             return self.open(spec.parse_from(origin.location))
         if origin.kind == "layout":
             from buildah_py.sharing.local import LocalCache

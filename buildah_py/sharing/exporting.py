@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from buildah_py.cache.keys import KEY_VERSION
-from buildah_py.errors import PybuildError
+from buildah_py.errors import PybuildError, ReadOnlyCache
 from buildah_py.image import media_types
 from buildah_py.progress import events
 from buildah_py.sharing.build_mounts import ALL, Carried, mounts_of, pack_mounts
@@ -53,7 +53,8 @@ def inline_property(caches: BuildCaches, plan: Plan, records: Mapping[int, Recor
 def export_all(caches: BuildCaches, plans: Sequence[Plan], records: Mapping[int, Record], names: Sequence[str]) -> None:
     """Send the cache of a build, whose plans have the same nodes, to all places but the inline one.
 
-    Raises the first error of those places that may not fail; the others get theirs.
+    Raises the first error of those places that may not fail; the others get theirs. One that is only to be
+    read is left out.
     """
     steps, mounts = _steps_of(plans, records), mounts_of(plans[0].nodes)
     failed: list[PybuildError] = []
@@ -62,6 +63,8 @@ def export_all(caches: BuildCaches, plans: Sequence[Plan], records: Mapping[int,
             continue
         try:
             _export(caches, place, steps, _named(mounts, place.mounts), names)
+        except ReadOnlyCache as error:
+            caches.emit(events.Note(f"{place.option}: nothing is sent: {error.message}"))
         except PybuildError as error:
             if place.ignore_error:
                 caches.shared.warn(f"the cache is not exported: {error}")

@@ -16,6 +16,9 @@ REGISTRY: Final = "registry"
 INLINE: Final = "inline"
 S3: Final = "s3"
 GHA: Final = "gha"
+REAPI: Final = "reapi"
+SERVICES: Final = (S3, GHA, REAPI)
+"""Types whose blobs nobody else knows how to open: their origins are written as `--cache-from` is."""
 ALL: Final = "all"
 
 _S3: Final = (
@@ -32,7 +35,8 @@ _S3: Final = (
     "use_path_style",
 )
 _GHA: Final = ("scope", "url", "url_v2", "token", "timeout", "version", "repository", "ghtoken")
-_WHERE: Final = {REGISTRY: ("ref", "registry.insecure"), S3: _S3, GHA: _GHA, INLINE: ()}
+_REAPI: Final = ("endpoint", "instance", "name", "cacert", "cert", "key", "servername", "token", "header.")
+_WHERE: Final = {REGISTRY: ("ref", "registry.insecure"), S3: _S3, GHA: _GHA, REAPI: _REAPI, INLINE: ()}
 _BOTH: Final = ("type", "mounts", "ignore-error")
 _TO: Final = (*_BOTH, "mode", "compression", "compression-level", "force-compression", "oci-mediatypes",
               "image-manifest", "sign")  # fmt: skip
@@ -65,7 +69,7 @@ class CacheSpec:
 
     def __str__(self) -> str:
         """Name it for people, without anything that is secret."""
-        names = ("dest", "src", "ref", "bucket", "scope")
+        names = ("dest", "src", "ref", "bucket", "scope", "endpoint")
         return " ".join([self.type, *(self.where[name] for name in names if name in self.where)])
 
 
@@ -80,9 +84,12 @@ def parse_from(text: str) -> CacheSpec:
 
 
 def keys(option: str) -> dict[str, tuple[str, ...]]:
-    """Return the types that `--cache-to` or `--cache-from` has, and the attributes of each, with those of all."""
+    """Return the types that `--cache-to` or `--cache-from` has, and the attributes of each, with those of all.
+
+    One that ends with a dot is the beginning of names.
+    """
     to = option == "--cache-to"
-    types = (LOCAL, *_WHERE) if to else (LOCAL, REGISTRY, S3, GHA)
+    types = (LOCAL, *_WHERE) if to else (LOCAL, REGISTRY, *SERVICES)
     place = ("dest", "tag") if to else ("src", "tag", "digest")
     return {kind: (*(place if kind == LOCAL else _WHERE[kind]), *(_TO if to else _FROM)) for kind in types}
 
@@ -136,9 +143,9 @@ def _check_keys(option: str, kind: str, values: Mapping[str, str]) -> None:
         says = f"there is no type `{kind}`" if kind else "it does not say which type"
         raise unknown(option, says, kind, tuple(types))
     for name in values:
-        if name not in types[kind]:
+        if name not in types[kind] and not any(one.endswith(".") and name.startswith(one) for one in types[kind]):
             raise unknown(option, f"type={kind} has no attribute `{name}`", name, types[kind])
-    needed = {LOCAL: types[LOCAL][0], REGISTRY: "ref"}.get(kind)
+    needed = {LOCAL: types[LOCAL][0], REGISTRY: "ref", REAPI: "endpoint"}.get(kind)
     if needed and not values.get(needed):
         raise wrong(option, f"type={kind} does not say where", f"add {needed}=…")
     if kind == INLINE and values.get("mounts"):

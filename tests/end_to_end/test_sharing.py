@@ -15,7 +15,7 @@ from buildah_py.image import descriptor
 from buildah_py.layers.stamps import ALL_GIVEN
 from buildah_py.sharing import artifact, records
 from buildah_py.sharing.local import LocalCache
-from tests import actions_server, s3_server
+from tests import actions_server, reapi_server, s3_server
 from tests.registry_server import serving
 
 if TYPE_CHECKING:
@@ -58,12 +58,15 @@ def _place(kind: str, tmp_path: Path) -> Iterator[Place]:
     elif kind == "s3":
         with s3_server.serve() as bucket:
             yield Place(bucket.spec, bucket.spec, bucket.environ())
+    elif kind == "reapi":
+        with reapi_server.serve(instance="main") as server:
+            yield Place(server.spec, server.spec)
     else:
         with actions_server.serve() as actions:
             yield Place("type=gha,scope=main", "type=gha,scope=main", actions.environ())
 
 
-@pytest.fixture(params=["local", "registry", "s3", "gha"])
+@pytest.fixture(params=["local", "registry", "s3", "gha", "reapi"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     """Give each place that can keep a cache."""
     with _place(request.param, tmp_path) as made:
@@ -417,7 +420,7 @@ def test_compression_of_what_is_sent(ci: Pybuild, busybox: Pybuild, local: Place
 MOUNT = "RUN --mount=type=cache,id=tools,target=/cache "
 
 
-@pytest.mark.parametrize("kind", ["local", "registry"])
+@pytest.mark.parametrize("kind", ["local", "registry", "reapi"])
 def test_cache_mounts_go_along(kind: str, ci: Pybuild, busybox: Pybuild, tmp_path: Path) -> None:
     with _place(kind, tmp_path) as place:
         context = busybox.context(

@@ -13,9 +13,10 @@ from buildah_py.sharing import gha, s3
 from buildah_py.sharing.backend import Backend, read_blob
 from buildah_py.sharing.gha import ActionsCache
 from buildah_py.sharing.local import LocalCache
+from buildah_py.sharing.reapi.cache import ReapiCache
 from buildah_py.sharing.s3 import S3Cache
 from buildah_py.sharing.spec import parse_to
-from tests import actions_server, s3_server
+from tests import actions_server, reapi_server, s3_server
 from tests.web_server import Holding
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.actions_server import Actions
+    from tests.reapi_server import BuildGrid, Server
     from tests.s3_server import Bucket
 
 
@@ -38,7 +40,21 @@ def actions() -> Iterator[Actions]:
         yield served
 
 
-@pytest.fixture(params=["local", "s3", "gha"])
+@pytest.fixture
+def reapi() -> Iterator[Server]:
+    with reapi_server.serve(instance="main/a") as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def buildgrid(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BuildGrid]:
+    if reapi_server.BUILDGRID is None:
+        pytest.skip(reapi_server.WITHOUT)
+    with reapi_server.buildgrid(tmp_path_factory.mktemp("buildgrid")) as served:
+        yield served
+
+
+@pytest.fixture(params=["local", "s3", "gha", "reapi", "buildgrid"])
 def make(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], Backend]:
     """Give the cache of a name, in one of the places."""
     if request.param == "local":
@@ -47,6 +63,9 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], Back
         bucket: Bucket = request.getfixturevalue("bucket")
         prefix = f"{request.node.name}/ü &=+"
         return lambda name: S3Cache(parse_to(f'{bucket.spec},name={name},"prefix={prefix}/"'), bucket.environ())
+    if request.param in ("reapi", "buildgrid"):
+        server: Server | BuildGrid = request.getfixturevalue(request.param)
+        return lambda name: ReapiCache(parse_to(f"{server.spec},name={name}"), {})
     actions: Actions = request.getfixturevalue("actions")
     return lambda name: ActionsCache(parse_to(f"type=gha,scope={name}"), actions.environ())
 
