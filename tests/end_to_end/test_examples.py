@@ -60,3 +60,14 @@ def test_c_static(debian: Pybuild) -> None:
     image = json.loads(debian.run("inspect", "primes").stdout)[0]["Pybuild"]
     assert len(image["layers"]) == 1
     assert image["size"] < 2_000_000
+
+
+def test_monorepo(busybox: Pybuild) -> None:
+    """Forty images; what they share is executed once."""
+    shutil.copytree(EXAMPLES / "monorepo", busybox.work, dirs_exist_ok=True)
+    result = busybox.run("bake", "--progress=plain")
+    assert result.stderr.count("\nbuilt sha256:") == 40
+    assert result.stderr.count(" RUN sleep") == 1 + 3 + 9 + 27 * 2
+    shown = busybox.run("run", "--network=none", "monorepo/service-go-web-api").stdout
+    assert "the runtime of go\n" in shown
+    assert "What all services do.\n" in shown
