@@ -173,7 +173,12 @@ class SourceChanged(SourceError):
 
 
 class LayersLost(PybuildError):
-    """Layers that the store knew only by name cannot be had, or are not what was said of them: `diff_ids`."""
+    """Layers that the store knew only by name cannot be had, or are not what was said of them: `diff_ids`.
+
+    `untrue` says that they are here, and that what was said of them is not so.
+    """
+
+    untrue = False
 
     def __init__(self, message: str, diff_ids: Sequence[str], *, hint: str = "") -> None:
         super().__init__(message, hint=hint)

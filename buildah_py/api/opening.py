@@ -90,12 +90,14 @@ def open_build(
     provider: LayerProvider | None = None,
     unread: Callable[[Store, MainContext, BuildFileError], None] = lambda *_: None,
     within: BuildSession | None = None,
+    elsewhere: str | None = None,
 ) -> Iterator[BuildSession]:
     """Open the store and the contexts and read the build file; `names` are the image's full names.
 
     `registries` gives what holds of registries, else the environment does. Layers that are not in the store come from
     `provider`, or else from wherever they can be had. `unread` is told of a build file that does not parse. `within` is
-    another build, in whose store, sandbox and caches this one takes place, and with which it ends.
+    another build, in whose store, sandbox and caches this one takes place, and with which it ends. `elsewhere` is under
+    which restrictions steps are executed, where that is not done here.
     """
     ended, reporter = Cancellation(), Reporter(emit)
     if within is not None:
@@ -153,7 +155,7 @@ def open_build(
                 isolation=request.container.isolation,
             )
             file_systems = within.worker.file_systems if within is not None else FileSystems(store)
-            restricted = _restrictions(request.container)
+            restricted = restrictions_of(request.container) if elsewhere is None else elsewhere
 
             def cache_directory(name: CacheName) -> str | None:
                 return mounts().directory(name)
@@ -198,7 +200,7 @@ def open_build(
                 contexts.close()
 
 
-def _restrictions(options: ContainerOptions) -> str:
+def restrictions_of(options: ContainerOptions) -> str:
     """Say under which restrictions containers with these options run, "" for none."""
     usual = options.isolation in ("container", "full", "chroot")
     if not options.uid_map and usual and may_lend_all():

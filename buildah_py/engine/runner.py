@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from buildah_py.cache.ingredients import Ingredients
     from buildah_py.cache.observations import Slot
     from buildah_py.cache.records import CachePolicy
+    from buildah_py.engine.elsewhere import Elsewhere
     from buildah_py.engine.ops import Op, Usage
     from buildah_py.engine.results import Result
     from buildah_py.engine.worker import Worker
@@ -65,10 +66,14 @@ class _Keyed(NamedTuple):
 
 
 class Workplace(NamedTuple):
-    """Parts that the steps of one of several builds are executed with, and which records count for them."""
+    """Parts that the steps of one of several builds are executed with, and which records count for them.
+
+    Where there is an `elsewhere`, steps are looked up here and executed there.
+    """
 
     worker: Worker
     policy: CachePolicy = ALL
+    elsewhere: Elsewhere | None = None
 
 
 class StepRunner:
@@ -170,7 +175,10 @@ class StepRunner:
 
     def expect(self, nodes: Sequence[Node]) -> None:
         """Begin to make what the containers of these nodes will need."""
-        runs = [node.step for node in nodes if isinstance(node.step, RunStep)]
+        for number, place in enumerate(self._places):
+            if place.elsewhere is not None:
+                place.elsewhere.expect([node for node in nodes if node.part == number])
+        runs = [node.step for node in nodes if isinstance(node.step, RunStep) and self._place(node).elsewhere is None]
         if runs:
             self._worker.containers.expect(network=any(step.network == "default" for step in runs))
 
@@ -182,7 +190,12 @@ class StepRunner:
             gone = {index: record for index, record in self.records.items() if record.diff_id in error.diff_ids}
             if {record.diff_id for record in gone.values()} != set(error.diff_ids):
                 return ()
-            self._lost |= {record.key for record in gone.values()}
+            keys = {record.key for record in gone.values()}
+            self._lost |= keys
+            if any(place.elsewhere is not None for place in self._places):
+                for key in keys & self._made:  # what a worker has said is worth nothing now
+                    self._store.records.remove(key)
+            self._made -= keys
         self._emit(events.Warning(f"{error.message}: what led to it is executed here"))
         return gone
 
@@ -196,6 +209,9 @@ class StepRunner:
     def cancel(self) -> None:
         """Kill what runs, and have interrupted whatever asks."""
         self._worker.containers.cancel()
+        for place in self._places:
+            if place.elsewhere is not None:
+                place.elsewhere.cancel()
         with self._lock:
             waiting = [node for index, node in self._shown.items() if index not in self._executing]
         for node in waiting:  # those that were shown while they were looked up
@@ -210,7 +226,11 @@ class StepRunner:
         task = Task(self._place(node).worker, node, on, trees)
         op = self._ops.get(node.index)
         if op is None:
-            op = make_op(task, ahead=self._is_new(node), opened=node.index in self._opened)
+            elsewhere = self._place(node).elsewhere
+            ahead = elsewhere is None and self._is_new(node)
+            op = make_op(task, ahead=ahead, opened=node.index in self._opened)
+            if elsewhere is not None:
+                op = elsewhere.prepared(task, op)
             self._ops[node.index] = op
         return _Keyed(task, op, step_key(chain_below(node.step, on.chain), node.step.canonical(), op.inputs()))
 
@@ -218,13 +238,13 @@ class StepRunner:
         """Whether no record of a step can be expected, so that it need not be known what it reads to execute it."""
         if not isinstance(node.step, CopyStep):
             return False
-        (worker, policy) = self._place(node)
+        (worker, policy, _) = self._place(node)
         return policy.forbids(node.stage) or (worker.cache.remote is None and worker.cache.is_first_build())
 
     def _find(self, step: _Keyed) -> Record | None:
         """Look a step up. Records that this build itself has made count even where older ones do not."""
         made = step.key in self._made
-        worker, policy = self._place(step.task.node)
+        worker, policy, _ = self._place(step.task.node)
         if (policy.forbids(step.task.node.stage) or step.key in self._lost) and not made:
             return None
         record = worker.cache.lookup(step.key)
@@ -240,7 +260,7 @@ class StepRunner:
     def _find_observed(self, step: _Keyed) -> Record | None:
         """Look for the same step on other files, of which it has learned nothing; then it has this key as well."""
         index, task, on = step.task.node.index, step.task, step.task.parent
-        worker, policy = self._place(task.node)
+        worker, policy, _ = self._place(task.node)
         if not isinstance(task.node.step, RunStep) or worker.observe == "off":
             return None
         if not on.slots and not task.node.step.mounts:
@@ -314,7 +334,9 @@ class StepRunner:
                     if unlike := self._read.pop(node.index, ""):
                         why = why._replace(reason=unlike)
                     debug.log("step %d: executed, %s", node.index + 1, why.reason)
-                    record = self._execute(step, why)
+                    record, executed = self._execute(step, why)
+                    if not executed:
+                        return self._hit(step, record, started)
             except SourceChanged as error:
                 if not left:
                     raise
@@ -339,7 +361,7 @@ class StepRunner:
         """Say why a step is executed, and with which record that is compared."""
         from buildah_py.cache.explain import explain_miss
 
-        worker, policy = self._place(step.task.node)
+        worker, policy, _ = self._place(step.task.node)
         return explain_miss(worker.cache, policy, self._ingredients(step), step.key, step.lists, self._texts)
 
     def _ingredients(self, step: _Keyed, content: str = "") -> Ingredients:
@@ -351,7 +373,22 @@ class StepRunner:
         about = describe(node, self._nodes, step.op, on=on, content=content)
         return Ingredients(chain_below(node.step, on), node.step.canonical(), dict(step.op.inputs()), about)
 
-    def _execute(self, step: _Keyed, why: Explanation) -> Record:
+    def _execute(self, step: _Keyed, why: Explanation) -> tuple[Record, bool]:
+        """Have a step executed; its record, and whether it was: elsewhere it may have been a hit."""
+        worker, policy, elsewhere = self._place(step.task.node)
+        if elsewhere is not None:
+            forbidden = policy.forbids(step.task.node.stage) or step.key in self._lost
+            answer = elsewhere.execute(step.task, step.op, step.key, anew=forbidden)
+            self._worker.cancellation.check()
+            record = worker.cache.save(
+                self._ingredients(step, answer.made.content),
+                answer.made,
+                answer.seconds,
+                lists=step.lists,
+                created=answer.created,
+                learned=answer.learned,
+            )
+            return record, answer.executed
         began = time.monotonic()
         captured, staged = step.op.execute(self._store.stage(), why.nearest.diff_id if why.nearest else None)
         self._worker.cancellation.check()
@@ -366,7 +403,7 @@ class StepRunner:
         seconds = round(time.monotonic() - began, 3)
         ingredients, learned = self._ingredients(step, made.content), step.op.learned
         cache = step.task.worker.cache
-        return cache.save(ingredients, older or made, seconds, lists=step.lists, learned=learned)
+        return cache.save(ingredients, older or made, seconds, lists=step.lists, learned=learned), True
 
     def _add(self, captured: Captured, staged: str) -> None:
         layers = self._store.layers

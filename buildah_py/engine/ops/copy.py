@@ -45,13 +45,21 @@ class CopyOp:
 
     With `ahead`, when no record is to be found, files of a context that nobody has read yet are read once: `inputs`
     makes the layer, and learns from that what they hold. `opened` says that something else of the build will look at
-    the files of the layer.
+    the files of the layer. `selected` is what the sources stand for, where that was found elsewhere.
     """
 
     usage = NOTHING_USED
     learned = None
 
-    def __init__(self, task: Task, step: CopyStep, *, ahead: bool = False, opened: bool = True) -> None:
+    def __init__(
+        self,
+        task: Task,
+        step: CopyStep,
+        *,
+        ahead: bool = False,
+        opened: bool = True,
+        selected: Sequence[Selected] | None = None,
+    ) -> None:
         self._task = task
         self._worker = task.worker
         self._step = step
@@ -60,7 +68,7 @@ class CopyOp:
         self._mode = _mode(step.chmod)
         self._ahead = ahead
         self._opened = opened
-        self._selections: Sequence[Selected] | None = None
+        self._selections = selected
         self._digests: Mapping[str, str] | None = None
         self._lists: Mapping[str, InputList] | None = None
         self._made: tuple[Captured, str] | None = None
@@ -82,7 +90,7 @@ class CopyOp:
     def _look(self) -> list[str]:
         """Return the digests of what the sources select. Raises SourceChanged where a shared cache has said another."""
         chown = bool(self._step.chown)
-        digests = [one.identity or one.selection.digest(chmod=self._mode, chown=chown) for one in self._select()]
+        digests = [one.identity or one.selection.digest(chmod=self._mode, chown=chown) for one in self.selected()]
         if key := self._question():
             self._worker.cache.selections.save(key, digests[0], self._source.name)
         return digests
@@ -106,7 +114,7 @@ class CopyOp:
                     one.selection.bases(),
                     cache(partial(one.selection.packed, chmod=self._mode, chown=chown)),
                 )
-                for place, one in enumerate(self._select())
+                for place, one in enumerate(self.selected())
                 if not one.identity
             }
         return self._lists
@@ -118,7 +126,7 @@ class CopyOp:
         from buildah_py.layers.listed import LayerList
 
         sink = LayerList()
-        stamps = self._write(self._select(), sink)
+        stamps = self._write(self.selected(), sink)
         return sink.finish().inventory, stamps
 
     def origins(self) -> Mapping[str, str] | None:
@@ -130,7 +138,7 @@ class CopyOp:
         if planned is None:
             return None
         sources: dict[str, list[str]] = {}
-        for one in self._select():
+        for one in self.selected():
             for source in one.selection.sources:
                 for entry in source.entries:
                     if entry.digest:
@@ -143,7 +151,7 @@ class CopyOp:
 
     def execute(self, staged: str, near: str | None) -> tuple[Captured, str]:
         """Copy into a layer. Raises SourceChanged where a file is no longer what its digest in the key says."""
-        selected = self._select()
+        selected = self.selected()
         if self._worker.cache.selections.only_said(self._question()):
             self._look()
         return self._made or self._copy(selected, staged, near)
@@ -156,7 +164,7 @@ class CopyOp:
             with self._worker.file_systems.writer(fs) as writer:
                 stamps = self._write(selected, writer, writer)
                 made = writer.finish()._replace(stamps=stamps), fs
-        self._warn(selected)
+        self.warn()
         return made
 
     def _packed(self, selected: Sequence[Selected], staged: str, near: str | None) -> tuple[Captured, str] | None:
@@ -209,14 +217,14 @@ class CopyOp:
 
         return parse_owner(chown, self._task.below())
 
-    def _warn(self, selected: Sequence[Selected]) -> None:
+    def warn(self) -> None:
         """Say what was surely not meant to be in the layer, once in a build. Named contexts are named on purpose."""
         if self._source.context:
             return
         from buildah_py.sources.context_lint import advice
         from buildah_py.sources.directory import DirectoryContext
 
-        for one in selected:
+        for one in self.selected():
             tree, sources = one.selection.tree, [source for source in one.selection.sources if source.is_dir]
             if self._origin is None and sources and isinstance(tree, DirectoryContext):
                 meant = {source.base for source in sources}
@@ -237,7 +245,7 @@ class CopyOp:
             self._made = self._copy(selected, self._worker.store.stage())
         return [one._replace(selection=complete(one.selection)) for one in selected]
 
-    def _select(self) -> Sequence[Selected]:
+    def selected(self) -> Sequence[Selected]:
         """Find what the sources stand for, in their order, and whether archives among them are unpacked.
 
         Sources of one tree that follow each other make one selection. ADD unpacks what is in the context unless told

@@ -25,7 +25,7 @@ class StepLog:
 
     def __init__(self, open_file: Callable[[], int], most: int = MOST, secrets: Iterable[bytes] = ()) -> None:
         self._open_file = open_file
-        self._mask = _Mask(secrets)
+        self._mask = OutputMask(secrets)
         self._most = most
         self._descriptor = -1
         self._size = 0
@@ -70,7 +70,7 @@ class StepLog:
             view = view[os.write(self._descriptor, view) :]
 
 
-class _Mask:
+class OutputMask:
     """Puts asterisks in the place of secrets, however output is cut into pieces; what may begin one is held back."""
 
     def __init__(self, secrets: Iterable[bytes]) -> None:
