@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from buildah_py import debug
 from buildah_py.api.build import attest, make_room, put_down, read_value
@@ -30,6 +30,7 @@ from buildah_py.api.opening import (
 )
 from buildah_py.api.output_options import check_epoch, meant_for_pushes, names_in_store, read_outputs
 from buildah_py.api.request import BuildResult
+from buildah_py.baking.durations import Durations, Graph
 from buildah_py.contexts.several import SeveralContexts
 from buildah_py.engine import Engine
 from buildah_py.engine.runner import Workplace
@@ -53,8 +54,10 @@ if TYPE_CHECKING:
     from buildah_py.api.finishing import FinishedImage
     from buildah_py.api.opening import BuildSession
     from buildah_py.api.request import BuildRequest
+    from buildah_py.cluster.address import ClusterOptions
     from buildah_py.contexts.main import MainContext
     from buildah_py.engine import Result
+    from buildah_py.engine.elsewhere import Elsewhere
     from buildah_py.errors import BuildFileError
     from buildah_py.outputs.spec import Output
     from buildah_py.plan import Node, Plan, PlanOptions
@@ -63,6 +66,10 @@ if TYPE_CHECKING:
     from buildah_py.registry import RegistryOptions
     from buildah_py.store import LayerProvider, Store
     from buildah_py.transfer.ahead import Ahead
+
+
+_JOBS_ELSEWHERE: Final = 512
+"""Steps of a cluster that are waited for at once."""
 
 
 class BakeItem(NamedTuple):
@@ -111,6 +118,37 @@ class _Checked(NamedTuple):
     registries: Callable[[], RegistryOptions] | None
 
 
+class Elsewheres(NamedTuple):
+    """The steps of each target on a cluster; `behind` is what lies behind each node, in seconds."""
+
+    steps: Sequence[Elsewhere]
+    behind: list[float]
+
+
+def _elsewhere(
+    builds: Sequence[OpenTarget], emit: Callable[[Event], None], stack: ExitStack, options: ClusterOptions | None
+) -> Elsewheres | None:
+    """Give what executes steps on a cluster; nothing is connected before one has to be executed."""
+    if options is None:
+        return None
+    from buildah_py.cluster.client import Cluster
+    from buildah_py.cluster.place import SharedPlace, choose_place
+    from buildah_py.cluster.steps import ClusterSteps, SharedWork
+
+    spec = choose_place(text for build in builds for text in build.request.caching.to)
+    session = builds[0].session
+    caches = next(build.session.caches for build in builds if build.session.caches is not None)
+    cluster = Cluster(options, emit, session.worker.cancellation)
+    stack.callback(cluster.close)
+    work = SharedWork.of(cluster, spec, SharedPlace(spec, caches.shared), session.worker.store)
+    behind: list[float] = []
+    steps = [
+        ClusterSteps(work, build.item.name, build.session.worker, build.request.container, behind.__getitem__)
+        for build in builds
+    ]
+    return Elsewheres(steps, behind)
+
+
 def image_of(target: str) -> str:
     """Return the name by which build files of one bake take what a target makes, as an image's."""
     return f"{BUILT}{target}"
@@ -122,14 +160,21 @@ def bake(
     emit: Callable[[Event], None],
     tell: Callable[[Bake], None] = lambda _: None,
     remember: Callable[[str], object] = lambda _: None,
+    cluster: ClusterOptions | None = None,
 ) -> Bake:
     """Build targets together; `file` is the bake file's name. `emit`, `tell` and `remember` are those of `build`.
+
+    Steps are executed by the workers of a `cluster`, where one is named.
 
     Raises whatever `build` raises; the first error ends all.
     """
     started = time.monotonic()
     checked = [_check(item) for item in items]
     _check_together(items, checked, emit)
+    if cluster is not None:
+        from buildah_py.cluster.place import choose_place
+
+        choose_place(text for item in items for text in item.request.caching.to)
     shown = ", ".join(item.name for item in items if item.exported)
     counted = _Counted(BuildHistory(shown, "", emit))
 
@@ -137,8 +182,9 @@ def bake(
         remember(counted.history.write(BuildSource(store, error.source.name, main.lasting), {}, "", (), error))
 
     with Listening(counted), ExitStack() as stack:
-        builds = list(_opened(items, checked, counted, stack, unread=unread))
-        done = _Baking(builds, counted, file).run(started, tell, remember)
+        there = None if cluster is None else cluster.restrictions
+        builds = list(_opened(items, checked, counted, stack, unread=unread, elsewhere=there))
+        done = _Baking(builds, counted, file, _elsewhere(builds, counted, stack, cluster)).run(started, tell, remember)
     seconds = time.monotonic() - started
     for result in done.results.values():
         names = tuple(map(familiar_name, result.names))
@@ -150,15 +196,22 @@ def bake(
 class _Baking:
     """One bake, with everything open."""
 
-    def __init__(self, builds: Sequence[OpenTarget], counted: _Counted, file: str) -> None:
+    def __init__(
+        self, builds: Sequence[OpenTarget], counted: _Counted, file: str, elsewhere: Elsewheres | None
+    ) -> None:
         self._builds = builds
         self._counted = counted
         self._history = counted.history
         self._file = file
         self._worker = builds[0].session.worker
         self._store = self._worker.store
-        places = [Workplace(build.session.worker, build.session.policy) for build in builds]
-        self._engine = Engine(self._worker, jobs=builds[0].request.jobs, places=places)
+        self._elsewhere = elsewhere
+        places = [
+            Workplace(build.session.worker, build.session.policy, elsewhere and elsewhere.steps[build.number])
+            for build in builds
+        ]
+        jobs = builds[0].request.jobs or (_JOBS_ELSEWHERE if elsewhere is not None else 0)
+        self._engine = Engine(self._worker, jobs=jobs, places=places)
         self._steps = self._engine.runner
         self._plans: tuple[Plan, ...] = ()
         self._aheads: dict[int, Ahead] = {}
@@ -215,7 +268,10 @@ class _Baking:
                     node for node in nodes if (node.part == build.number if needed is None else node.index in needed)
                 ]
                 refuse_what_is_not_allowed(own, build.request)
-            refuse_what_cannot_run(nodes, self._builds[0].session)
+            if self._elsewhere is None:
+                refuse_what_cannot_run(nodes, self._builds[0].session)
+            else:
+                self._elsewhere.behind[:] = Graph.of(nodes, Durations()).behind()
             if not isinstance(plans, NeedsValue):
                 return plans
             values.append(self._engine.run(nodes, plans.stages, partial(read_value, self._store, plans)))
@@ -293,13 +349,27 @@ class _Baking:
         return found, warnings
 
     def _export_caches(self) -> None:
-        """Send caches to where each target has them sent: the steps that it needs."""
-        for build in self._builds:
-            if build.item.exported:
-                own = self._exported(build)
-                needed = _needed(own)
-                records = {index: record for index, record in self._steps.records.items() if index in needed}
-                export_cache(build.session.caches, own, records, build.names)
+        """Send caches to where targets have them sent: the steps that each needs, and those of all to one place."""
+        exported = [build for build in self._builds if build.item.exported]
+        places: dict[tuple[str, ...], list[OpenTarget]] = {}
+        for build in exported:
+            for place in build.request.caching.to or ("",):
+                places.setdefault((place,) if place else (), []).append(build)
+        failed: list[PybuildError] = []
+        for to, builds in places.items():
+            own = [plan for build in builds for plan in self._exported(build)]
+            needed = _needed(own)
+            records = {index: record for index, record in self._steps.records.items() if index in needed}
+            names = list(dict.fromkeys(name for build in builds for name in build.names))
+            caches = builds[0].session.caches
+            if caches is not None and to:
+                caches = caches._replace(shared=caches.shared.sending(CacheOptions(to=to)))
+            try:
+                export_cache(caches, own, records, names)
+            except PybuildError as error:
+                failed.append(error)
+        if failed:
+            raise failed[0]
 
     def _record(self, done: Bake | None, error: BaseException | None = None) -> str:
         """Write the record of the bake; its path."""
@@ -396,6 +466,7 @@ def _opened(
     *,
     unread: Callable[[Store, MainContext, BuildFileError], None] = lambda *_: None,
     provider: LayerProvider | None = None,
+    elsewhere: str | None = None,
 ) -> Iterator[OpenTarget]:
     """Open what each target works with: one store, one sandbox, and one of each context."""
     contexts = SeveralContexts()
@@ -415,6 +486,7 @@ def _opened(
                     provider=provider,
                     unread=unread,
                     within=lead,
+                    elsewhere=elsewhere,
                 )
             )
         except UsageError as error:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from buildah_py.baking.files import BakeFile, BakeFiles
     from buildah_py.cli.arguments import Parser
     from buildah_py.cli.bake_requests import TargetRequest
+    from buildah_py.cluster.address import ClusterOptions
     from buildah_py.progress.events import Event
 
 _LISTS: Final = ("targets", "variables")
@@ -56,6 +57,38 @@ def configure(parser: Parser) -> None:
         metavar="GITREF",
         default="",
         help="build no more than the targets whose keys are others than in that commit",
+    )
+    add("--shards", metavar="N/M", default="", help="build the N-th of M shares, which take about the same time")
+    add("--shard-plan", metavar="M", default="", help="print how targets are shared out among M runners, as JSON")
+    add(
+        "--durations",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="what steps take, for shares: a file that --shard-plan has printed, or `history` for earlier builds; "
+        "the first of several that knows a step counts",
+    )
+    add(
+        "--cluster",
+        metavar="ADDRESS",
+        default="",
+        help="have the workers of a Dask scheduler execute the steps: tls://HOST:PORT, or tcp:// on this machine",
+    )
+    add("--cluster-ca", metavar="FILE", default="", help="authority that has signed the scheduler's certificate")
+    add("--cluster-cert", metavar="FILE", default="", help="certificate for the scheduler")
+    add("--cluster-key", metavar="FILE", default="", help="key of that certificate")
+    add(
+        "--cluster-workers",
+        metavar="KIND",
+        default="",
+        help="what the workers are: root (the default), or userns for root of a user namespace; keys of RUN differ",
+    )
+    add(
+        "--cluster-resource",
+        metavar="[TARGET.]NAME=AMOUNT",
+        action="append",
+        default=[],
+        help="what a step takes of a worker's resources (`dask worker --resources`)",
     )
     add(
         "--call",
@@ -117,6 +150,7 @@ def _run(args: argparse.Namespace, mode: str) -> int:
         if "PYBUILD_DOCKER_PLUGIN" not in os.environ and outputs.loads_into_nothing():
             args.load = False
             warn(build.LOADS_INTO_NOTHING)
+    cluster = _cluster(args)
     overrides = _overrides(args)
     url, names = _words(args.targets)
     file = _read(args, url)
@@ -139,7 +173,22 @@ def _run(args: argparse.Namespace, mode: str) -> int:
     looked = [name for name in baked.asked if work.asked[name].call != "build"]
     if looked:
         return _look(work, looked)
-    return _build(args, work, mode)
+    return _build(args, work, mode, cluster)
+
+
+def _cluster(args: argparse.Namespace) -> ClusterOptions | None:
+    """Read the options of a cluster, None for none. Raises UsageError, NotFound."""
+    further = (args.cluster_ca, args.cluster_cert, args.cluster_key, args.cluster_resource, args.cluster_workers)
+    if not args.cluster:
+        if any(further):
+            raise UsageError("--cluster-… says how to reach a cluster, and none is named", hint="add --cluster=ADDRESS")
+        return None
+    from buildah_py.cluster.address import ROOT, read_options
+
+    ca, certificate, key, resources, workers = further
+    return read_options(
+        args.cluster, ca=ca, certificate=certificate, key=key, resources=resources, workers=workers or ROOT
+    )
 
 
 def _words(words: list[str]) -> tuple[str, list[str]]:
@@ -254,7 +303,7 @@ def _keep(answers: dict[str, Any], name: str, value: dict[str, Any]) -> None:
     answers[name] = {"schema": SCHEMA, **value}
 
 
-def _build(args: argparse.Namespace, work: _Work, mode: str) -> int:
+def _build(args: argparse.Namespace, work: _Work, mode: str, cluster: ClusterOptions | None) -> int:
     from buildah_py.baking.bake import bake
     from buildah_py.cli import outputs
     from buildah_py.cli.build import tell_last_event
@@ -275,6 +324,11 @@ def _build(args: argparse.Namespace, work: _Work, mode: str) -> int:
             if args.metadata_file:
                 outputs.write_json(args.metadata_file, {})
             return 0
+    if args.shards or args.shard_plan or args.durations:
+        found = _shared_out(args, items)
+        if found is None:
+            return 0
+        items = found
     notes = _notes({item.name: work.asked[item.name].notes for item in items})
     paths: list[str] = []
     specs = [spec for item in items if item.exported for spec in item.request.outputs.specs]
@@ -289,7 +343,7 @@ def _build(args: argparse.Namespace, work: _Work, mode: str) -> int:
             for text in notes:
                 sink(Told(text))
             try:
-                bake(items, work.file.name, sink, lambda done: _tell(args, done), paths.append)
+                bake(items, work.file.name, sink, lambda done: _tell(args, done), paths.append, cluster)
             except BaseException as error:
                 tell_last_event(error, shown, is_json=is_json)
                 raise
@@ -360,6 +414,33 @@ def _changed(args: argparse.Namespace, work: _Work, items: list[BakeItem]) -> li
         if item.name in needed:
             needed.update(item.takes)
     return [item._replace(exported=item.name in changed) for item in items if item.name in needed]
+
+
+def _shared_out(args: argparse.Namespace, items: list[BakeItem]) -> list[BakeItem] | None:
+    """Leave the targets of one share, with those that they need; None where there is nothing to be built."""
+    from buildah_py.api.state import own_root
+    from buildah_py.baking.sharding import durations_of, items_of, plan_shares, read_count, read_share
+
+    if args.shards and args.shard_plan:
+        raise UsageError("--shard-plan prints what --shards builds: give one of both")
+    if not (args.shards or args.shard_plan):
+        raise UsageError("--durations is for shares", hint="add --shards=N/M or --shard-plan=M")
+    number, count = read_share(args.shards) if args.shards else (0, read_count(args.shard_plan))
+    durations = durations_of(args.durations, own_root())
+    shares = plan_shares(items, count, durations, next((item.request.jobs for item in items), 0))
+    if args.shard_plan:
+        say_data(shares.to_data())
+        return None
+    names = shares.plan.shares[number - 1].targets
+    if names:
+        complain(f"pybuild: share {args.shards}: {', '.join(names)}")
+        return items_of(items, names)
+    complain(f"pybuild: share {args.shards} has no target")
+    if args.metadata_file:
+        from buildah_py.cli import outputs
+
+        outputs.write_json(args.metadata_file, {})
+    return None
 
 
 def _no_store() -> Any:

@@ -454,3 +454,14 @@ def test_targets_are_attested(shared: Pybuild) -> None:
     steps = json.dumps(found)
     assert "COPY one.txt" in steps
     assert "COPY two.txt" not in steps, "of the graph that what the target needs alone"
+
+
+def test_targets_that_name_one_place_for_their_cache_have_it_together(shared: Pybuild, stores: Path) -> None:
+    sets = ["--set=*.cache-to=type=local,dest=cache,mode=max", "--set=*.cache-from=type=local,src=cache"]
+    first = bake(shared, *sets)
+    assert first.shown.count("cache: local cache: sent") == 1
+    subprocess.run(["rm", "-rf", shared.root], check=True)
+    subprocess.run(["cp", "-aT", stores / str(shared.owner), shared.root], check=True)
+    assert set(bake(shared, *sets).outcomes()) == {"HIT"}
+    one = bake(shared, "--set=one.cache-to=type=local,dest=own,mode=max", "--set=two.cache-to=type=local,dest=cache")
+    assert one.shown.count(": sent") == 2

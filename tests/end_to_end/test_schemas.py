@@ -34,6 +34,10 @@ COPY f /f
 """
 _OF_OTHERS = {"bake", "bake-call", "config", "progress"}
 """Schemas of files that are read, of lines that `build` writes, and of what `bake` looks at (test_bake.py)."""
+BAKED = """\
+target "default" { dockerfile-inline = "FROM busybox\\nRUN echo 1 >/x" }
+target "copied" { dockerfile-inline = "FROM busybox\\nRUN cp /x /y || exit 0" }
+"""
 
 
 def closed(schema: Any) -> Any:
@@ -73,6 +77,8 @@ def used(busybox: Pybuild) -> Pybuild:
     (busybox.work / "called").mkdir()
     (busybox.work / "called/Buildfile").write_text(CALLED)
     busybox.run("-t", "four", busybox.work / "two")
+    (busybox.work / "baked.hcl").write_text(BAKED)
+    busybox.run("bake", "-f", "baked.hcl", "--no-cache", "default", "copied")
     busybox.run("run", "--network=none", "-d", "--name=ended", "-l", "a=b", "busybox", "sh", "-c", "exit 3")
     busybox.run("wait", "ended")
     return busybox
@@ -103,6 +109,7 @@ def test_every_form(used: Pybuild) -> None:
         "outline": ["--call=outline called"],
         "targets": ["--call=targets called"],
         "graph": ["--call=graph called"],
+        "shard-plan": ["bake -f baked.hcl --shard-plan=3 --durations=history default copied"],
     }
     described = {path.stem for path in SCHEMAS.glob("*.json")} - _OF_OTHERS
     assert described == set(calls)
@@ -113,7 +120,7 @@ def test_every_form(used: Pybuild) -> None:
             words = line.split()
             if words[0].startswith("--call"):
                 words[0] += ",format=json"
-            elif "--json" not in words:
+            elif "--json" not in words and words[0] != "bake":
                 words.append("--format=json")
             result = used.run(*words, status=None)
             assert result.stdout, (line, result.stderr)
