@@ -101,6 +101,79 @@ def test_scripts_of_a_ci_run_and_the_next_job_hits(busybox: Pybuild, tmp_path: P
         assert "digest: ### localhost:5000/team/app" in shown.replace("&#58;", ":"), shown
 
 
+MATRIX = {
+    "github-matrix.yml": ("CACHE=localhost:5000/cache", "SHARE={number}/2", "GITHUB_OUTPUT=output", "GITHUB_ACTOR=anna",
+                          "PASSWORD=s3cret"),
+    "gitlab-matrix.yml": ("CI_REGISTRY=localhost:5000", "CI_REGISTRY_USER=anna", "CI_REGISTRY_PASSWORD=s3cret",
+                          "CI_NODE_INDEX={number}", "CI_NODE_TOTAL=2", "CACHE=localhost:5000/cache"),
+    "kubernetes-indexed.yml": ("JOB_COMPLETION_INDEX={index}", "SHARES=2", "CACHE=localhost:5000/cache",
+                               "REGISTRY_AUTH_FILE=config.json", "DURATIONS=/no/plan.json"),
+}  # fmt: skip
+"""What each CI puts into the environment of the job with a number."""
+THREE = """\
+variable "CACHE" {}
+target "default" {
+  name = "image-${n}"
+  matrix = { n = ["1", "2", "3"] }
+  tags = ["localhost:5000/image:${n}"]
+  cache-from = ["type=registry,ref=${CACHE}:${n}"]
+  cache-to = ["type=registry,ref=${CACHE}:${n},mode=max"]
+  dockerfile-inline = "FROM busybox\\nRUN echo ${n} >/x"
+}
+"""
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("name", MATRIX)
+def test_jobs_of_a_matrix_build_all_images(busybox: Pybuild, tmp_path: Path, name: str) -> None:
+    stand_ins(tmp_path / "own")
+    file = yaml.safe_load((PLACES / name).read_text())
+    jobs = file.get("jobs") or {key: job for key, job in file.items() if isinstance(job, dict) and "script" in job}
+    jobs = jobs or {"images": file}
+    commands = []
+    for key, job in jobs.items():
+        for index in range(2 if key == "images" else 1):
+            named = [one.format(index=index, number=index + 1) for one in MATRIX[name]]
+            words = [one.replace("--shard-plan 4", "--shard-plan 2") for one in shells(job)]
+            commands += [shlex.join(["env", *named, "sh", "-ec", one]) for one in words]
+    files = {"docker-bake.hcl": THREE, "config.json": ANNA}
+    again = ["export PYBUILD_ROOT=$PWD/other", "pybuild bootstrap busybox", *commands]
+    seen = ["pybuild run localhost:5000/image:3 cat /x", "cat output", "ls durations"]
+    twice = name == "kubernetes-indexed.yml"
+    shown = session(busybox, tmp_path, files, [*commands, *(again if twice else ()), *seen], passwords=True)
+    built = re.findall(r"(\d+) from the cache, (\d+) executed", shown)
+    assert built == [("0", "1")] * 3 + [("1", "0")] * 3 * twice, shown
+    if name == "github-matrix.yml":
+        (matrix,) = re.findall(r"^matrix=(.*)$", shown, re.MULTILINE)
+        assert [one["share"] for one in yaml.safe_load(matrix)["include"]] == ["1/2", "2/2"]
+    if name != "kubernetes-indexed.yml":
+        assert "\n1.json\n2.json\n" in shown, "what was learned is there for the next time"
+
+
+def test_the_form_of_matrices() -> None:
+    github, gitlab, job = (
+        yaml.safe_load((PLACES / name).read_text())
+        for name in ("github-matrix.yml", "gitlab-matrix.yml", "kubernetes-indexed.yml")
+    )
+    assert set(github) == {"name", True, "permissions", "env", "jobs"}
+    for one in github["jobs"].values():
+        assert set(one) <= {"needs", "runs-on", "outputs", "strategy", "env", "steps"}
+        assert set([one["needs"]] if "needs" in one else []) <= set(github["jobs"])
+        for step in one["steps"]:
+            assert len({"uses", "run"} & set(step)) == 1
+            assert set(step) <= {"name", "id", "if", "uses", "run", "with", "env", "shell"}
+    stages = gitlab.pop("stages")
+    for one in gitlab.values():
+        assert one["stage"] in stages
+        assert set(one) <= {"stage", "image", "variables", "script", "artifacts", "parallel", "cache"}
+    spec = job["spec"]
+    assert spec["completionMode"] == "Indexed"
+    pod = spec["template"]["spec"]
+    assert str(spec["completions"]) in {one.get("value") for one in pod["containers"][0]["env"]}
+    assert pod["restartPolicy"] == "Never", "which backoffLimitPerIndex needs"
+    assert mounts([*pod["initContainers"], *pod["containers"]]) == {one["name"] for one in pod["volumes"]}
+
+
 def filled(text: str, inputs: dict[str, str]) -> str:
     """Put inputs where an action names them."""
     return re.sub(r"\$\{\{ inputs\.([\w-]+) \}\}", lambda found: inputs[found[1]], text)
