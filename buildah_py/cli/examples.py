@@ -26,6 +26,8 @@ EXAMPLES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
         ("pybuild bake --var TAG=v2 --push app tools", "a variable of the file; push both"),
         ("pybuild bake --set '*.platform=linux/arm64'", "another value for all targets"),
         ("pybuild bake --changed-since origin/main", "what has changed"),
+        ("pybuild bake --shards 1/4", "the first of four shares"),
+        ("pybuild bake --cluster tls://scheduler:8786", "on the workers of a Dask scheduler"),
     ),
     "run": (
         ("pybuild run --rm -it app sh", "a shell in a container"),

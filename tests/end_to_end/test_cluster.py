@@ -90,6 +90,16 @@ OLD = """\
 from buildah_py.cluster import orders, worker
 orders.VERSION = worker.VERSION = "0.0.1 (keys 1, orders 1)"
 """
+ARM = """\
+from buildah_py.image import platform
+platform.host = lambda: platform.parse("linux/arm64")
+"""
+BOTH = """\
+target "default" {
+  platforms = ["linux/amd64", "linux/arm64"]
+  cache-to = ["type=local,dest=cache,mode=max"]
+}
+"""
 LIAR = """\
 from buildah_py.cluster import workshop
 honest = getattr(workshop, "honest", workshop.do_step)  # Dask runs this twice
@@ -283,6 +293,22 @@ def test_a_step_that_fails_says_what_it_says_here(busybox: Pybuild, dask: DaskCl
         there.shown.partition("pybuild: ")[2].splitlines()[:3] == here.shown.partition("pybuild: ")[2].splitlines()[:3]
     )
     assert "nosuch" in there.shown
+
+
+def test_steps_go_to_machines_of_their_platform(busybox: Pybuild, dask: DaskCluster) -> None:
+    write(busybox, BOTH)
+    (busybox.work / "Buildfile").write_text(
+        "FROM scratch\nCOPY busybox /bin/sh\nARG TARGETARCH\nRUN echo for $TARGETARCH\n"
+    )
+    shutil.copy(shutil.which("busybox") or "", busybox.work / "busybox")
+    refused = bake(busybox, dask, "--set=*.platform=linux/arm64", status=125).shown
+    assert "a command for linux/arm64 cannot run on any worker" in refused, "and none has an emulator for it"
+    dask.add("arm", preload=ARM)
+    built = bake(busybox, dask)
+    assert built.outcomes() == ["RAN"] * 3, "files are the same on all"
+    assert dask.executed("for arm64") == ["arm"]
+    assert "arm" not in dask.executed("for amd64")
+    dask.kill("arm")
 
 
 def test_secrets_are_those_of_workers(busybox: Pybuild, dask: DaskCluster) -> None:
