@@ -20,6 +20,7 @@ from buildah_py.cluster.place import public_text
 from buildah_py.engine.elsewhere import ElsewhereAnswer
 from buildah_py.engine.ops import NOTHING_USED
 from buildah_py.engine.ops.copy import CopyOp
+from buildah_py.engine.ops.run import RunOp
 from buildah_py.engine.ops.step_log import StepLog, open_log
 from buildah_py.engine.results import chain_below
 from buildah_py.errors import CacheError, ImageError, LayersLost, PybuildError
@@ -116,7 +117,7 @@ class ClusterSteps:
         """Give an operation that has a worker look at what only layers of others can tell."""
         trees = [tree for tree in task.trees if tree is not None]
         if any(self._store.layers.missing(tree.layers) for tree in trees):
-            return _Asked(op, lambda: self._ask(task))
+            return _Asked(op, lambda: self._ask(task, op))
         return op
 
     def execute(self, task: Task, op: Op, key: str, *, anew: bool) -> ElsewhereAnswer:
@@ -189,21 +190,21 @@ class ClusterSteps:
         required = {one.id or "default" for one in mounts if one.type == "ssh" and one.required}
         return frozenset(secrets), frozenset(one for one in agents if one in required or one in reach.agents)
 
-    def _ask(self, task: Task) -> OrderReport:
-        report = self._perform(task, None, self._cluster.number(), "", anew=False)
+    def _ask(self, task: Task, op: Op) -> OrderReport:
+        report = self._perform(task, op, self._cluster.number(), "", anew=False)
         selections = self._worker.cache.selections
         for key, found in report.selections.items():
             selections.save(key, found, task.node.inputs[0].name if task.node.inputs else "a stage")
         return report
 
-    def _perform(self, task: Task, op: Op | None, number: int, key: str, *, anew: bool) -> OrderReport:
+    def _perform(self, task: Task, op: Op, number: int, key: str, *, anew: bool) -> OrderReport:
         node = task.node
         self._connect()
         step = node.step.run if isinstance(node.step, CaptureStep) else node.step
         if isinstance(step, RunStep):
             self._check_lent(step)
         secrets, agents = self._lent(step)
-        bundle = self._bundle(task, op) if op is not None else None
+        bundle = self._bundle(task, op)
         trees = [tree for tree in (task.parent, *task.trees) if tree is not None]
         layers = tuple(self._note(one) for one in dict.fromkeys(one for tree in trees for one in tree.layers))
         order = StepOrder(
@@ -251,8 +252,8 @@ class ClusterSteps:
         if bundle is not None:
             self._work.place.put(bundle, path)
             os.unlink(path)
-        if isinstance(op, CopyOp):
-            op.warn()
+            if isinstance(op, CopyOp):
+                op.warn()
         return bundle
 
     def _note(self, diff_id: str) -> LayerNote:
@@ -311,7 +312,7 @@ class ClusterSteps:
 
 
 class _Asked:
-    """An operation whose inputs a worker has looked at, as their layers are not here."""
+    """An operation whose inputs a worker looks at, as their layers are not here."""
 
     learned = None
 
@@ -322,9 +323,10 @@ class _Asked:
         self._inputs: Mapping[str, str] | None = None
 
     def inputs(self) -> Mapping[str, str]:
-        """Return the digests that the worker has found."""
+        """Return the digests that are known, or that a worker has found."""
         if self._inputs is None:
-            self._inputs = self._ask().inputs
+            answered = isinstance(self.inner, CopyOp | RunOp) and self.inner.is_answered
+            self._inputs = self.inner.inputs() if answered else self._ask().inputs
         return self._inputs
 
     def lists(self) -> Mapping[str, InputList]:

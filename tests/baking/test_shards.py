@@ -103,6 +103,12 @@ def test_what_targets_share_keeps_them_together() -> None:
     assert plan.shares == (Share(("a", "b", "c"), 103.0, 101.0, 103.0), Share(("x", "y", "z"), 103.0, 101.0, 103.0))
 
 
+def test_the_longest_first_where_targets_share_little() -> None:
+    graph = Graph([[], *([0],) * 4], [1.0, 4.0, 3.0, 3.0, 2.0])
+    plan = share_out(graph, {name: [1 + number] for number, name in enumerate("abcd")}, 2, 1)
+    assert plan.shares == (Share(("a", "d"), 7.0, 5.0, 7.0), Share(("b", "c"), 7.0, 4.0, 7.0))
+
+
 def node(step: Step, stage: str = "app build", text: str = "RUN make") -> Node:
     """Make a node of a plan."""
     return Node(0, step, None, (), stage, 1, text, "Buildfile:2", text)

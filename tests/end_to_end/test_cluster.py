@@ -75,7 +75,7 @@ SLEEPS = """\
 target "default" {
   name = "s${n}"
   matrix = { n = ["1", "2", "3"] }
-  dockerfile-inline = "FROM busybox\\nRUN echo first-${n} && sleep 2\\nRUN echo second-${n}"
+  dockerfile-inline = "FROM busybox\\nRUN echo first-${n}\\nRUN echo second-${n} && sleep 2\\nRUN echo third-${n}"
   cache-to = ["type=local,dest=cache,tag=s${n},mode=max"]
 }
 """
@@ -228,17 +228,18 @@ def test_a_worker_that_dies_costs_the_step_that_it_was_at(busybox: Pybuild, dask
     with begun(busybox, dask) as (process, lines):
         for line in lines:
             shown += line
-            at = [one for n in "123" for one in dask.executed(f"first-{n}")] if not killed else []
+            at = [one for n in "123" for one in dask.executed(f"second-{n}")] if not killed else []
             if len(at) == 3:
                 killed = next(one for one in at if one != "w3")
                 dask.kill(killed)
         assert process.wait() == 0, shown
     assert f"{killed} did not end it" in shown
     assert f"the worker {killed} is gone" in shown
-    first, second = ([one for n in "123" for one in dask.executed(f"{word}-{n}")] for word in ("first", "second"))
-    assert killed in first
-    assert len([one for one in first if one != killed]) == 3
-    assert len(second) == 3, "nothing that was done is done again"
+    words = "first", "second", "third"
+    first, second, third = ([one for n in "123" for one in dask.executed(f"{word}-{n}")] for word in words)
+    assert killed in second
+    assert len([one for one in second if one != killed]) == 3
+    assert len(first) == len(third) == 3, "nothing that was done is done again"
 
 
 def running(marker: str) -> bool:
@@ -298,14 +299,16 @@ def test_a_step_that_fails_says_what_it_says_here(busybox: Pybuild, dask: DaskCl
 def test_steps_go_to_machines_of_their_platform(busybox: Pybuild, dask: DaskCluster) -> None:
     write(busybox, BOTH)
     (busybox.work / "Buildfile").write_text(
-        "FROM scratch\nCOPY busybox /bin/sh\nARG TARGETARCH\nRUN echo for $TARGETARCH\n"
+        "FROM scratch AS made\nCOPY busybox /bin/sh\nARG TARGETARCH\nRUN echo for $TARGETARCH; echo x >/x\n"
+        "FROM scratch\nCOPY --from=made /x /y\n"
     )
     shutil.copy(shutil.which("busybox") or "", busybox.work / "busybox")
     refused = bake(busybox, dask, "--set=*.platform=linux/arm64", status=125).shown
     assert "a command for linux/arm64 cannot run on any worker" in refused, "and none has an emulator for it"
     dask.add("arm", preload=ARM)
     built = bake(busybox, dask)
-    assert built.outcomes() == ["RAN"] * 3, "files are the same on all"
+    assert built.outcomes().count("RAN") >= 4, "files are the same on all"
+    assert len(list((busybox.root / "layers").iterdir())) == 1, "no layer passes through here, nor is one looked into"
     assert dask.executed("for arm64") == ["arm"]
     assert "arm" not in dask.executed("for amd64")
     dask.kill("arm")

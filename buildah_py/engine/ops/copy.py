@@ -87,6 +87,12 @@ class CopyOp:
             self._digests = found
         return self._digests
 
+    @property
+    def is_answered(self) -> bool:
+        """Whether it is known what the sources select of another stage or image, so that nobody has to look."""
+        key, looks = self._question(), self._step.chown and self._step.link
+        return bool(key) and not looks and self._worker.cache.selections.find(key) is not None
+
     def _look(self) -> list[str]:
         """Return the digests of what the sources select. Raises SourceChanged where a shared cache has said another."""
         chown = bool(self._step.chown)

@@ -50,6 +50,12 @@ class RunOp:
                     self._digests[f"ssh {name}"] = "given" if name in reach.agents else "not given"
         return self._digests
 
+    @property
+    def is_answered(self) -> bool:
+        """Whether it is known what mounts show of other stages and images, so that nobody has to look."""
+        keys = [key for mount in self._step.mounts if (key := self._question(mount))]
+        return all(self._worker.cache.selections.find(key) is not None for key in keys)
+
     def lists(self) -> Mapping[str, InputList]:
         """Return the lists of the files that bind mounts show."""
         for mount in self._step.mounts:
