@@ -30,7 +30,7 @@ from buildah_py.api.opening import (
 )
 from buildah_py.api.output_options import check_epoch, meant_for_pushes, names_in_store, read_outputs
 from buildah_py.api.request import BuildResult
-from buildah_py.baking.durations import Durations, Graph
+from buildah_py.baking.durations import Urgency
 from buildah_py.contexts.several import SeveralContexts
 from buildah_py.engine import Engine
 from buildah_py.engine.runner import Workplace
@@ -119,10 +119,10 @@ class _Checked(NamedTuple):
 
 
 class Elsewheres(NamedTuple):
-    """The steps of each target on a cluster; `behind` is what lies behind each node, in seconds."""
+    """The steps of each target on a cluster, and how urgent each is."""
 
     steps: Sequence[Elsewhere]
-    behind: list[float]
+    urgency: Urgency
 
 
 def _elsewhere(
@@ -141,12 +141,12 @@ def _elsewhere(
     cluster = Cluster(options, emit, session.worker.cancellation)
     stack.callback(cluster.close)
     work = SharedWork.of(cluster, spec, SharedPlace(spec, caches.shared), session.worker.store)
-    behind: list[float] = []
+    urgency = Urgency(session.worker.store.root)
     steps = [
-        ClusterSteps(work, build.item.name, build.session.worker, build.request.container, behind.__getitem__)
+        ClusterSteps(work, build.item.name, build.session.worker, build.request.container, urgency.of)
         for build in builds
     ]
-    return Elsewheres(steps, behind)
+    return Elsewheres(steps, urgency)
 
 
 def image_of(target: str) -> str:
@@ -271,7 +271,7 @@ class _Baking:
             if self._elsewhere is None:
                 refuse_what_cannot_run(nodes, self._builds[0].session)
             else:
-                self._elsewhere.behind[:] = Graph.of(nodes, Durations()).behind()
+                self._elsewhere.urgency.begin(nodes)
             if not isinstance(plans, NeedsValue):
                 return plans
             values.append(self._engine.run(nodes, plans.stages, partial(read_value, self._store, plans)))

@@ -6,6 +6,7 @@ What is known is known by a step's stage and text, so that it outlives changes o
 from __future__ import annotations
 
 import json
+import threading
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from buildah_py.errors import NotFound, UsageError
@@ -140,3 +141,30 @@ class Graph(NamedTuple):
             if index in found:
                 found.update(self.needs[index])
         return frozenset(found)
+
+
+class Urgency:
+    """Seconds that lie behind the steps of a plan, as far as builds of the store at `root` know what these take.
+
+    What is urgent is asked only where something is executed: builds are not read before.
+    """
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+        self._nodes: Sequence[Node] = ()
+        self._behind: list[float] | None = None
+        self._lock = threading.Lock()
+
+    def begin(self, nodes: Sequence[Node]) -> None:
+        """Hear of the nodes of a plan."""
+        with self._lock:
+            self._nodes, self._behind = nodes, None
+
+    def of(self, index: int) -> float:
+        """Return the seconds from the beginning of a node to the end of the longest way behind it."""
+        with self._lock:
+            if self._behind is None:
+                from buildah_py.history.builds import builds
+
+                self._behind = Graph.of(self._nodes, Durations(from_history(builds(self._root)))).behind()
+            return self._behind[index]

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from buildah_py.baking.durations import Durations, Graph, KnownStep, estimate, read_durations
+from buildah_py.baking.durations import Durations, Graph, KnownStep, Urgency, estimate, read_durations
 from buildah_py.baking.shards import Share, share_out
 from buildah_py.errors import NotFound, UsageError
+from buildah_py.frozen import replace
 from buildah_py.plan.graph import Node
 from buildah_py.plan.steps import BaseStep, CopyStep, RunStep, WorkdirStep
 
@@ -115,6 +116,16 @@ def node(step: Step, stage: str = "app build", text: str = "RUN make") -> Node:
 
 
 RUN = RunStep(("make",), (), "/", "", "default", "sandbox", "linux/amd64")
+
+
+def test_what_is_urgent_is_known_of_the_plan_at_hand(tmp_path: Path) -> None:
+    urgency = Urgency(str(tmp_path))
+    first = node(BaseStep("scratch", ()), text="FROM scratch")
+    chain = [replace(node(RUN), index=at, parent=at - 1) for at in (1, 2)]
+    urgency.begin([first, *chain])
+    assert [urgency.of(at) for at in range(3)] == [40, 40, 20]
+    urgency.begin([first, chain[0]])
+    assert urgency.of(0) == 20
 
 
 def test_what_is_known_is_known_by_stage_and_text() -> None:
