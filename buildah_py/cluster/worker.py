@@ -70,8 +70,6 @@ def _introduce(
         )
     try:
         SharedPlace(parse_to(place), Backends(os.environ)).see(probe)
-        secrets, agents = given(os.environ)
-        known = parse_secrets(secrets, os.environ)
     except (PybuildError, OSError) as error:
         text = error.message if isinstance(error, PybuildError) else str(error)
         hint = error.hint if isinstance(error, PybuildError) else ""
@@ -79,6 +77,11 @@ def _introduce(
             problem=f"cannot use the shared cache: {text}",
             hint=hint or "its environment has to name the credentials, and a directory has to be the same one there",
         )
+    try:
+        secrets, agents = given(os.environ)
+        known = parse_secrets(secrets, os.environ)
+    except PybuildError as error:
+        return one._replace(problem=f"cannot use the secrets that it was given: {error.message}", hint=error.hint)
     return one._replace(
         platforms=_platforms(),
         secrets=frozenset(known),

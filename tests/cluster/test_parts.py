@@ -8,11 +8,17 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from buildah_py.api.container import ContainerOptions
+from buildah_py.cluster import worker
 from buildah_py.cluster.address import read_options
 from buildah_py.cluster.bundle import ShippedTree, read_bundle
+from buildah_py.cluster.orders import VERSION
 from buildah_py.cluster.place import SharedPlace, choose_place, public_text
 from buildah_py.cluster.sandboxes import Sandboxes
 from buildah_py.errors import NotFound, SandboxError, SourceError, UsageError
+from buildah_py.image import platform
+from buildah_py.image.descriptor import Descriptor
+from buildah_py.image.digest import sha256_of
 from buildah_py.layers.entry import DIR, FILE, SYMLINK, Entry
 from buildah_py.layers.tree import resolve
 from buildah_py.sharing.backends import Backends
@@ -20,6 +26,8 @@ from buildah_py.sharing.spec import parse_to
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from buildah_py.cluster.orders import Introduction
 
 
 @pytest.mark.parametrize(
@@ -128,3 +136,31 @@ def test_a_sandbox_serves_steps_until_nobody_needs_it_or_it_has_refused_somethin
     with sandboxes.lent(make) as new:
         new.sandbox()
     assert len(made) == 3
+
+
+@pytest.mark.root
+def test_what_a_worker_says_of_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = b"probe"
+    probe = Descriptor("application/octet-stream", sha256_of(data), len(data))
+    options = ContainerOptions()
+
+    def introduced(place: Path, restrictions: str = "") -> Introduction:
+        return worker._introduce("w", f"type=local,dest={place}", probe, restrictions, options)
+
+    hidden = introduced(tmp_path / "none")
+    assert hidden.problem.startswith("cannot use the shared cache: local ")
+    assert "a directory has to be the same one there" in hidden.hint
+    other = introduced(tmp_path, "in a user namespace")
+    assert other.problem.startswith("executes steps where all can be done, and what is asked for are results of steps")
+    (tmp_path / "file").write_bytes(data)
+    SharedPlace(parse_to(f"type=local,dest={tmp_path}"), Backends({})).put(probe, str(tmp_path / "file"))
+    monkeypatch.setenv("PYBUILD_CLUSTER_SECRETS", f"id=a,src={tmp_path}/file id=b,env=HOME")
+    found = introduced(tmp_path)
+    assert (found.problem, found.version) == ("", VERSION)
+    assert found.secrets == {"a", "b"}
+    assert str(platform.host()) in found.platforms
+    monkeypatch.setenv("PYBUILD_CLUSTER_SECRETS", "id=c,src=/no/file,wrong")
+    assert "cannot use the secrets" in introduced(tmp_path).problem
+    monkeypatch.delenv("PYBUILD_CLUSTER_SECRETS")
+    (tmp_path / "blobs/sha256" / probe.digest.removeprefix("sha256:")).write_bytes(b"prob!")
+    assert "cannot use the shared cache" in introduced(tmp_path).problem, "another blob than this machine has put there"
