@@ -41,7 +41,7 @@ _POLL: Final = 1.0
 _PATIENCE: Final = 120.0
 """Seconds without a worker, or without the scheduler, after which a bake ends."""
 _TICK: Final = 0.1
-_TOPICS: Final = 16
+_TOPICS: Final = 4
 """The scheduler keeps what was told of late for each topic, and there is no end to bakes."""
 _TOLD: Final = {"StepOutput": events.StepOutput, "Note": events.Note, "Warning": events.Warning}
 

@@ -24,9 +24,8 @@ if TYPE_CHECKING:
 
 _WATCH: Final = 0.1
 _FLUSH: Final = 0.05
-_MOST: Final = 32 << 10
-"""Bytes of output in one event; what a step says at once beyond a few of those comes shortened, the scheduler lives."""
-_BURST: Final = 32
+_MOST: Final = 64 << 10
+"""Bytes of a step's output that are sent at once; the scheduler remembers the last thousand events of a topic."""
 _HEADROOM: Final = 1 << 20
 """More than any number of steps that a worker is given at once."""
 REPORT: Final = b"report "
@@ -220,7 +219,7 @@ class _Stream:
         pieces: list[tuple[str, tuple[Any, ...]]] = []
         for name, fields in waiting:
             if name == "StepOutput":
-                pieces += [(name, (*fields[:2], part)) for part in _parts(fields[2])]
+                pieces.append((name, (*fields[:2], _shortened(fields[2]))))
             elif name in ("Moved", "Note", "Warning"):
                 pieces.append((name, fields))
         if pieces:
@@ -230,10 +229,9 @@ class _Stream:
         self._worker.log_event(self._order.topic, [self._order.bake, self._order.number, pieces])
 
 
-def _parts(data: bytes) -> list[bytes]:
-    """Cut output into pieces; of very much at once the beginning and the end."""
-    if len(data) > _MOST * _BURST:
-        half = _MOST * _BURST // 2
-        left = len(data) - 2 * half
-        data = data[:half] + f"\n[{left} bytes are left out]\n".encode() + data[-half:]
-    return [data[at : at + _MOST] for at in range(0, len(data), _MOST)]
+def _shortened(data: bytes) -> bytes:
+    """Return the beginning and the end of very much output."""
+    half = _MOST // 2
+    if len(data) <= _MOST:
+        return data
+    return data[:half] + f"\n[{len(data) - 2 * half} bytes are left out]\n".encode() + data[-half:]

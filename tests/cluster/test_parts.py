@@ -138,6 +138,14 @@ def test_a_sandbox_serves_steps_until_nobody_needs_it_or_it_has_refused_somethin
     assert len(made) == 3
 
 
+def test_output_is_sent_whole_unless_it_is_more_than_a_scheduler_should_carry() -> None:
+    assert worker._shortened(b"a" * 65536) == b"a" * 65536
+    short = worker._shortened(b"begin" + b"x" * 1_000_000 + b"end")
+    assert short.startswith(b"begin")
+    assert short.endswith(b"end")
+    assert b"\n[934472 bytes are left out]\n" in short
+
+
 @pytest.mark.root
 def test_what_a_worker_says_of_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = b"probe"
