@@ -6,6 +6,7 @@ import os
 import threading
 from typing import TYPE_CHECKING, NamedTuple
 
+from buildah_py.layers.ondisk import set_mode
 from buildah_py.linux.identity import has_single_id, uses_userxattr
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class FileSystems:
             from buildah_py.layers.owner import give
 
             give(path, root.uid, root.gid, "/")
-        os.chmod(path, root.mode)
+        set_mode(path, root.mode)
         return root
 
     def _root(self, layers: tuple[str, ...]) -> RootAttributes:

@@ -8,7 +8,7 @@ import stat
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from buildah_py.errors import ArchiveError
-from buildah_py.layers import xattrs
+from buildah_py.layers import ondisk, xattrs
 from buildah_py.layers.entry import BLOCK, CHAR, DIR, FIFO, FILE, HARDLINK, SECOND, SYMLINK, WHITEOUT, Entry
 from buildah_py.layers.files import read_pieces
 from buildah_py.layers.header import END, WHITEOUT_PREFIX, header, padding
@@ -44,6 +44,7 @@ def capture(
     root: Entry | None = None,
     stamped: Stamps | None = None,
     below: Callable[[str], Entry | None] = lambda _: None,
+    owned: Callable[[Entry], Entry] = lambda entry: entry,
 ) -> Captured:
     """Return the layer that the overlay upper directory `upper` stands for, on top of `lowers` (top-most first).
 
@@ -54,6 +55,8 @@ def capture(
     `stamped` are the times at which the step ran: those alone, and times that were kept of what `below` says that they
     are not content of, are not content of this layer. Content has whole seconds then, as in its tar.
 
+    `owned` gives an entry, as the disk has it, the owner that it has in the image, where the disk cannot tell.
+
     Raises ArchiveError for what no layer can hold: a real file named `.wh.*`, a path of more than 4095 bytes.
     """
     with (
@@ -63,7 +66,7 @@ def capture(
     ):
         top = Beneath(os.open(upper, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
         try:
-            times = _Times(stamped, below)
+            times = _Times(stamped, below, owned)
             walk = _Walk(top, chain, init, stream, xattrs.overlay_prefix(userxattr=userxattr), times)
             walk.run(root)
         finally:
@@ -90,17 +93,30 @@ class _Child(NamedTuple):
 
 
 class _Times:
-    """Sorts the times of a layer's entries by what they are."""
+    """Sorts the times of a layer's entries by what they are, and knows whose they are."""
 
-    def __init__(self, stamped: Stamps | None, below: Callable[[str], Entry | None]) -> None:
+    def __init__(
+        self, stamped: Stamps | None, below: Callable[[str], Entry | None], owned: Callable[[Entry], Entry]
+    ) -> None:
+        self.owned = owned
         self.stamped = stamped
         self._below = below
         self._seconds = seconds_of(())
         self.retimed: list[Entry] = []
 
+    def meant(self, entry: Entry) -> Entry:
+        """Give an entry as the image has it, of one as it is on the disk."""
+        mode, pairs = ondisk.decode(entry.mode, entry.xattrs)
+        if pairs is not entry.xattrs:
+            entry = entry._replace(mode=mode, xattrs=pairs)
+        return self.owned(entry)
+
     def settle(self, entry: Entry, old: os.stat_result | None) -> Entry:
         """Take note of an entry with what was at its path before; the entry as it is in the layer."""
-        if self.stamped is None or entry.kind == WHITEOUT:
+        if entry.kind == WHITEOUT:
+            return entry
+        entry = self.meant(entry)
+        if self.stamped is None:
             return entry
         mtime = entry.mtime
         stamp = self.stamped.of(mtime)
@@ -237,7 +253,7 @@ class _Walk:
         if not path and root is None and below.stat is None and stub.stat is None:
             root = Entry("", DIR, 0o755)
         if root is not None:
-            if _attributes(entry) != _attributes(root):
+            if _attributes(self._times.meant(entry)) != _attributes(root):
                 self._emit(entry, below)
             return
         if made_anew:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from buildah_py.errors import ArchiveError
+from buildah_py.layers import ondisk
 from buildah_py.layers.owner import give
 from buildah_py.linux.paths import open_beneath
 
@@ -27,25 +29,33 @@ class Attributes(NamedTuple):
     """How a process sets what is not bytes.
 
     `owners` says whether files are given away at all, `own` who they belong to when made. With `modes` files are made
-    with their modes; else these are set afterwards, as is needed where a umask or a default ACL has a say.
+    with their modes; else these are set afterwards, as is needed where a umask or a default ACL has a say. `noted` says
+    that what this process could not read or set is noted (`ondisk.py`).
     """
 
     owners: bool
     own: tuple[int, int]
     modes: bool = False
+    noted: bool = False
 
     @classmethod
     def of_process(cls, *, owners: bool) -> Attributes:
         """Give those of this process."""
-        return cls(owners, (os.geteuid(), os.getegid()))
+        return cls(owners, (os.geteuid(), os.getegid()), noted=ondisk.is_noted())
 
     def finish(self, descriptor: int, mode: int, uid: int, gid: int, mtime: int, xattrs: Xattrs, path: str) -> None:
         """Give an open file or directory its owner, mode, attributes and time, in the order in which they last."""
         if self.owners and (uid, gid) != self.own:
             give(descriptor, uid, gid, path)
-        os.fchmod(descriptor, mode)  # after chown, which takes setuid away
+        if self.noted:
+            mode, xattrs = ondisk.encode(mode, xattrs, directory=stat.S_ISDIR(os.fstat(descriptor).st_mode))
+            os.fchmod(descriptor, mode | 0o200)  # which setting a user's attributes takes
+        else:
+            os.fchmod(descriptor, mode)  # after chown, which takes setuid away
         if xattrs:
             _set_xattrs(descriptor, xattrs, path)
+        if self.noted:
+            os.fchmod(descriptor, mode)
         os.utime(descriptor, ns=(mtime, mtime))
 
     def create_files(self, root: int, parent: str, files: Iterable[File], data: bytes | memoryview) -> None:
@@ -54,7 +64,9 @@ class Attributes(NamedTuple):
         directory = open_beneath(root, parent, DIRECTORY)
         try:
             for name, mode, uid, gid, mtime, xattrs, size in files:
-                plain = self.modes and mode <= 0o777 and not xattrs and (not self.owners or (uid, gid) == self.own)
+                readable = mode & 0o400 or not self.noted
+                own = not self.owners or (uid, gid) == self.own
+                plain = self.modes and mode <= 0o777 and not xattrs and readable and own
                 descriptor = os.open(name, CREATE, mode if plain else 0o600, dir_fd=directory)
                 try:
                     if size:

@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from buildah_py.errors import NoSuchId
+from buildah_py.linux.identity import has_single_id
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +29,8 @@ def give(target: int | str, uid: int, gid: int, path: str, *, directory: int | N
         else:
             os.chown(target, uid, gid, dir_fd=directory, follow_symlinks=False)
     except OSError as error:
+        if error.errno == errno.EPERM and has_single_id():  # all is this user's, and stays that
+            return
         if error.errno == errno.EINVAL:
             raise no_such_id(path, uid, gid) from error
         raise OSError(error.errno, error.strerror, path) from error

@@ -13,6 +13,8 @@ Xattrs = tuple[tuple[str, bytes], ...]
 """Names and values, sorted by name."""
 
 CAPABILITY: Final = "security.capability"
+NOTE: Final = "user.pybuild.true"
+"""On the disk alone: see `ondisk.py`."""
 NONE: Final[Xattrs] = ()
 _LARGEST: Final = 1 << 17  # one value may have 64 KiB
 _ABSENT: Final = (errno.ENODATA, errno.EOPNOTSUPP)
@@ -43,7 +45,7 @@ def kept(xattrs: tuple[tuple[str, bytes], ...]) -> tuple[tuple[str, bytes], ...]
     """
     if not xattrs:
         return NONE
-    found = sorted((name, normalise(name, value)) for name, value in xattrs if is_kept(name))
+    found = sorted((name, normalise(name, value)) for name, value in xattrs if is_kept(name) and name != NOTE)
     if sum(len(value) for _, value in found) > _LARGEST:
         raise ArchiveError(f"extended attributes of more than {_LARGEST} bytes: no file system takes that")
     return tuple(found)

@@ -15,7 +15,7 @@ LAST = 4294967294
 """The highest id that there can be."""
 LENT = 0xA80425FB
 """The mask of the capabilities that a container has by default, see sandbox/capabilities.py."""
-_SYS_ADMIN, _SETGID, _SETUID, _CHOWN, _MKNOD = 21, 6, 7, 0, 27
+_SYS_ADMIN, _SETGID, _SETUID, _CHOWN, _MKNOD, _DAC_OVERRIDE = 21, 6, 7, 0, 27, 1
 _ALL = [(0, 0, LAST + 1)]
 
 
@@ -52,6 +52,11 @@ def has_single_id() -> bool:
 def may_make_devices() -> bool:
     """Tell whether this process may make device nodes."""
     return not in_user_namespace() and _has(_MKNOD)
+
+
+def may_override_modes() -> bool:
+    """Tell whether this process gets into its files whatever modes they have."""
+    return _has(_DAC_OVERRIDE)
 
 
 def uses_userxattr() -> bool:

@@ -11,7 +11,8 @@ import fcntl
 import os
 import stat
 
-from buildah_py.layers.xattrs import is_kept
+from buildah_py.layers import ondisk
+from buildah_py.layers.xattrs import CAPABILITY, is_kept
 from buildah_py.linux.paths import Beneath, open_beneath
 from buildah_py.sandbox.picture import SELF, latest, let_time_pass, look
 
@@ -182,17 +183,30 @@ def _is_odd(status: os.stat_result) -> bool:
     return status.st_nlink > 1 or bool(sets_ids and (status.st_uid or status.st_gid))
 
 
-def copy_attributes(source: int, target: int, *, owners: bool = True) -> None:
+def copy_attributes(
+    source: int, target: int, *, owners: bool = True, mode: int | None = None, noted: bool = False
+) -> None:
     """Give an open file or directory what another one has, but for its bytes; of extended attributes an image's.
 
-    Without `owners` it stays with who it belongs to. Raises OSError.
+    Without `owners` it stays with who it belongs to. `mode` is its true one, where it is not the one that it has. With
+    `noted` it becomes part of a layer, in the form that these have on the disk; else it is as is meant. Raises OSError.
     """
     status = os.fstat(source)
     if owners:
         os.fchown(target, status.st_uid, status.st_gid)
-    os.fchmod(target, stat.S_IMODE(status.st_mode))
-    for name in filter(is_kept, os.listxattr(source)):
-        os.setxattr(target, name, os.getxattr(source, name))
+    found = tuple((name, os.getxattr(source, name)) for name in filter(is_kept, os.listxattr(source)))
+    true, found = ondisk.decode(status.st_mode if mode is None else mode, found)
+    true = stat.S_IMODE(true)
+    is_directory = stat.S_ISDIR(status.st_mode)
+    if noted:
+        true, found = ondisk.encode(true, found, directory=is_directory)
+    elif ondisk.is_noted():
+        found = tuple((name, value) for name, value in found if name != CAPABILITY)  # nobody lets this process set it
+    if found:
+        os.fchmod(target, true | 0o200)  # which setting a user's attributes takes, where there is no privilege
+        for name, value in found:
+            os.setxattr(target, name, value)
+    os.fchmod(target, true)
     os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 

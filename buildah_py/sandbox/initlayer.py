@@ -35,12 +35,16 @@ def locate(below: Below, path: str, *, follow_last: bool = True) -> tuple[list[s
 
 
 class InitLayer:
-    """The layer being made in the directory `path`, above what is `below`."""
+    """The layer being made in the directory `path`, above what is `below`.
 
-    __slots__ = ("_below", "_covered", "_layer", "path")
+    `needed` are permissions that its directories have beside those below: an ordinary user writes to no others.
+    """
 
-    def __init__(self, path: str, below: Below) -> None:
+    __slots__ = ("_below", "_covered", "_layer", "_needed", "path")
+
+    def __init__(self, path: str, below: Below, needed: int = 0) -> None:
         self.path = path
+        self._needed = needed
         self._below = below
         self._layer = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         self._covered: list[list[str]] = []
@@ -129,7 +133,7 @@ class InitLayer:
         mode, uid, gid, _, _, attributes = answer
         here = path or "."
         os.chown(here, uid, gid, dir_fd=self._layer, follow_symlinks=False)
-        os.chmod(here, stat.S_IMODE(mode), dir_fd=self._layer)
+        os.chmod(here, stat.S_IMODE(mode) | self._needed, dir_fd=self._layer)
         if attributes:
             copy = os.open(here, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=self._layer)
             try:

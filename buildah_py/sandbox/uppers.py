@@ -10,16 +10,18 @@ from buildah_py.layers.whiteouts import make_whiteout, mark_opaque
 from buildah_py.layers.xattrs import overlay_prefix
 from buildah_py.linux.paths import Beneath
 from buildah_py.sandbox.copied_root import copy_attributes, copy_bytes, copy_special
-from buildah_py.sandbox.picture import NOTHING, differences, take_picture
+from buildah_py.sandbox.picture import NOTHING, SELF, differences, take_picture
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from buildah_py.sandbox.picture import Differences, TreePicture
+    from buildah_py.sandbox.picture import Differences, Look, TreePicture
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 _FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+
+NOTHING_OPENED: Mapping[str, Look] = {}
 
 
 def collect_changes(
@@ -30,18 +32,26 @@ def collect_changes(
     userxattr: bool,
     left: Mapping[str, Collection[str]] = NOTHING,
     owners: bool = True,
+    opened: Mapping[str, Look] = NOTHING_OPENED,
 ) -> tuple[TreePicture, Differences]:
     """Copy into the directory `upper` what of a root does not look as it did, with whiteouts for what is gone.
 
     Somebody may still hold directories of the root open: no link in it is followed, and `upper` has files of its own.
-    What is in `left` counts for nothing (see `take_picture`). Gives how the root looks now, and what differed.
+    What is in `left` counts for nothing (see `take_picture`), what is in `opened` looks as that says. Gives how the
+    root looks now, and what differed.
     """
     source = Beneath(os.open(root, _DIRECTORY | os.O_CLOEXEC))
     target = Beneath(os.open(upper, _DIRECTORY | os.O_CLOEXEC))
     try:
         after = take_picture(source.top, left)
+        for path, looks in opened.items():
+            parent, _, name = path.rpartition("/")
+            if name in after.get(parent, ()) or not path:
+                after[parent][name or SELF] = looks
         found = differences(before, after)
-        _Changes(source, target, overlay_prefix(userxattr=userxattr), owners=owners).write(found)
+        changes = _Changes(source, target, overlay_prefix(userxattr=userxattr), owners=owners)
+        changes.modes = {path: looks[0] for path, looks in opened.items()}
+        changes.write(found)
     finally:
         source.close()
         target.close()
@@ -50,6 +60,7 @@ def collect_changes(
 
 class _Changes:
     def __init__(self, source: Beneath, target: Beneath, prefix: str, *, owners: bool) -> None:
+        self.modes: Mapping[str, int] = {}
         self._owners = owners
         self._source = source
         self._target = target
@@ -108,7 +119,7 @@ class _Changes:
     def _finish(self, path: str, flags: int) -> None:
         source, target = self._source.open(path, flags), self._target.open(path, flags)
         try:
-            copy_attributes(source, target, owners=self._owners)
+            copy_attributes(source, target, owners=self._owners, mode=self.modes.get(path), noted=True)
         finally:
             os.close(source)
             os.close(target)

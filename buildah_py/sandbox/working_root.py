@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from buildah_py.errors import SandboxError
+from buildah_py.layers import ondisk
 from buildah_py.layers.lower import Lowers
 from buildah_py.layers.xattrs import is_kept, overlay_prefix, overlay_value
 from buildah_py.linux.paths import Beneath
@@ -96,6 +97,10 @@ class WorkingRoot:
         self._picture: TreePicture | None = None
         self._held: tuple[Held, ...] = ()
         self._last = 0
+        self.top_mode: dict[int, int] = {}
+        """What the mode of the top means, as nobody can work in one that keeps him out: PRoot opens all others."""
+        self.origins: dict[str, str] = {}
+        """Of what `collect` has found changed, all that was there before, if only elsewhere: where that was."""
         self._written: tuple[int, Differences] | None = None  # the directory that holds the newest changes, and those
 
     def close(self) -> None:
@@ -127,17 +132,65 @@ class WorkingRoot:
         """Find out what somebody has changed, which the next `show` is to put right."""
         if self._picture is None:
             return
-        with _opened(self.top) as top:
+        with self._open_up() as seen, _opened(self.top) as top:
             now = take_picture(top.top, self._left)
-        since = differences(self._picture, now)
+            _take_for(now, seen)
+            since = differences(self._picture, now)
+        _take_for(now, seen)
         before = Differences([], []) if self._written is None else self._written[1]
         self._set_written(None, Differences(before.changed + since.changed, before.gone + since.gone))
         self._picture, self._last = now, latest(now)
+
+    @contextmanager
+    def _open_up(self) -> Iterator[dict[str, Look]]:
+        """Have this user get into all that is his for a while.
+
+        Gives how what keeps him out has looked before; when this is left, how it looks then.
+        """
+        if not ondisk.is_noted():
+            yield {}
+            return
+        seen: dict[str, Look] = {}
+        with _opened(self.top) as top:
+            self._open_below(top, seen)
+        try:
+            yield seen
+        finally:
+            with _opened(self.top) as top:
+                for path in sorted(seen, key=lambda path: -path.count("/") - bool(path)):
+                    parent, name = top.parent(path)
+                    os.chmod(name, stat.S_IMODE(seen[path][0]), dir_fd=parent)
+                    seen[path] = look(os.lstat(name, dir_fd=parent))
+
+    def _open_below(self, top: Beneath, seen: dict[str, Look]) -> None:
+        waiting = [""]
+        while waiting:
+            path = waiting.pop()
+            _let_in(top, path, top.lstat(path), seen)
+            directory = top.open(path, _DIRECTORY)
+            try:
+                with os.scandir(directory) as listing:
+                    entries = [(entry.name, entry.stat(follow_symlinks=False)) for entry in listing]
+            finally:
+                os.close(directory)
+            for name, status in entries:
+                if stat.S_ISDIR(status.st_mode):
+                    waiting.append(join(path, name))
+                elif stat.S_ISREG(status.st_mode):
+                    _let_in(top, join(path, name), status, seen)
 
     def _set_written(self, upper: str | None, found: Differences) -> None:
         """Note what the root has beyond what it is known to hold; None where no directory holds just that."""
         self.close()
         self._written = os.open(upper or "/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC), found
+
+    def common(self, lowers: Sequence[str]) -> int:
+        """Count the layers, from the lowest up, that it holds of these."""
+        count = 0
+        held = [one.path for one in self._held] if self._picture is not None else []
+        while count < min(len(held), len(lowers)) and held[-1 - count] == lowers[-1 - count]:
+            count += 1
+        return count
 
     def show(self, lowers: Sequence[str], attributes: os.stat_result) -> None:
         """Have the root hold what the layers `lowers` (top-most first) hold together, its own mode and owner as given.
@@ -150,6 +203,7 @@ class WorkingRoot:
         if touched is None:
             picture = None
         with Lowers(lowers, userxattr=self.userxattr) as layers, _opened(self.top) as top:
+            _let_in(top, "", os.fstat(top.top), {})
             work = _Filling(top, layers, {} if picture is None else picture, self)
             work.run(layers.root(), touched)
             work.finish_top(attributes)
@@ -233,7 +287,15 @@ class WorkingRoot:
             known = before.get(directory, {}).pop(name, None)
             if known is not None:
                 aside.append((directory, name, known))
-        after, found = collect_changes(self.top, before, upper, userxattr=self.userxattr, left=left, owners=self.owners)
+        status = os.stat(self.top)
+        mode = self.top_mode.get(stat.S_IMODE(status.st_mode), status.st_mode)
+        top = (stat.S_IFDIR | stat.S_IMODE(mode), *look(status)[1:])
+        with self._open_up() as seen:
+            looks = {**seen, "": top}
+            after, found = collect_changes(
+                self.top, before, upper, userxattr=self.userxattr, left=left, owners=self.owners, opened=looks
+            )
+        _take_for(after, seen)
         for directory, name, known in aside:
             path = join(directory, name)
             if directory in after:
@@ -243,8 +305,44 @@ class WorkingRoot:
             directory, _, name = path.rpartition("/")
             self._last = max(self._last, after[directory][name][-1])
         self._set_written(upper, found)
+        self.origins = _origins(before, after, found)
         self._picture = after
         return found
+
+
+def _let_in(top: Beneath, path: str, status: os.stat_result, seen: dict[str, Look]) -> None:
+    """Let the owner read a file or directory; `seen` gets how it looked, where that was not so."""
+    wanted = ondisk.reachable(status.st_mode) if ondisk.is_noted() else status.st_mode
+    if wanted != status.st_mode:
+        seen[path] = look(status)
+        parent, name = top.parent(path)
+        os.chmod(name, stat.S_IMODE(wanted), dir_fd=parent)
+
+
+def _take_for(picture: TreePicture, seen: dict[str, Look]) -> None:
+    for path, looks in seen.items():
+        parent, _, name = path.rpartition("/")
+        picture[parent][name or SELF] = looks
+
+
+def _origins(before: TreePicture, after: TreePicture, found: Differences) -> dict[str, str]:
+    """Tell by inodes what of the changed was there before: at its path, or as the same file or directory at another."""
+    if not found.changed:
+        return {}
+    places = {one[4]: join(path, name) for path, looks in before.items() for name, one in looks.items() if name != SELF}
+    origins = {}
+    for path in found.changed:
+        directory, _, name = path.rpartition("/")
+        new, old = after[directory][name], before.get(directory, {}).get(name)
+        if old is not None and old[4] == new[4]:
+            if stat.S_IFMT(old[0]) == stat.S_IFMT(new[0]):
+                origins[path] = path
+        elif (place := places.get(new[4])) is not None:
+            directory, _, name = place.rpartition("/")
+            old = before[directory][name]
+            if (old[0], old[3]) == (new[0], new[3]) and (old[3] or stat.S_ISDIR(old[0])):
+                origins[path] = place
+    return origins
 
 
 def copy_of_layers(lowers: Sequence[str], path: str, target: str, *, userxattr: bool, owners: bool) -> None:
@@ -344,11 +442,15 @@ class _Filling:
         status = os.fstat(self._top.top)
         if self._root.owners and (status.st_uid, status.st_gid) != (attributes.st_uid, attributes.st_gid):
             os.fchown(self._top.top, attributes.st_uid, attributes.st_gid)
-        if stat.S_IMODE(status.st_mode) != stat.S_IMODE(attributes.st_mode):
-            os.chmod(f"/proc/self/fd/{self._top.top}", stat.S_IMODE(attributes.st_mode))
+        mode = ondisk.reachable(attributes.st_mode) if ondisk.is_noted() else attributes.st_mode
+        self._root.top_mode = {stat.S_IMODE(mode): stat.S_IMODE(attributes.st_mode)}
+        if stat.S_IMODE(status.st_mode) != stat.S_IMODE(mode):
+            os.chmod(f"/proc/self/fd/{self._top.top}", stat.S_IMODE(mode))
         self._note("", os.fstat(self._top.top))
 
     def _enter(self, path: str, view: LowerPath, touched: _Touched | None) -> _Level:
+        if path:  # its own mode is set in the end
+            _let_in(self._top, path, self._top.lstat(path), {})
         whole = touched is None or touched.whole
         directory = self._layers.directory(
             view, self._source(path), _MANY if touched is None or whole else len(touched.below)

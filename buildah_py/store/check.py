@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from buildah_py import meter
 from buildah_py.errors import ArchiveError, StoreError
-from buildah_py.layers import xattrs
+from buildah_py.layers import ondisk, xattrs
 from buildah_py.layers.entry import BLOCK, CHAR, DIR, FIFO, FILE, HARDLINK, SYMLINK, WHITEOUT
 from buildah_py.layers.tar import measure
 from buildah_py.linux.identity import has_single_id, may_make_devices, uses_userxattr
@@ -244,13 +244,15 @@ def _difference(entry: Entry, status: os.stat_result, root: Beneath, *, owners: 
         return f"belongs to {status.st_uid}:{status.st_gid}, not to {entry.uid}:{entry.gid}"
     if entry.kind == SYMLINK:
         return "" if root.readlink(entry.path) == entry.link else "leads elsewhere"
-    if status.st_mode & 0o7777 != entry.mode:
-        return f"has mode {status.st_mode & 0o7777:o}, not {entry.mode:o}"
+    pairs = _xattrs(root, entry.path) if entry.kind in (FILE, DIR) else ()
+    mode, pairs = ondisk.decode(status.st_mode & 0o7777, pairs)
+    if mode != entry.mode:
+        return f"has mode {mode:o}, not {entry.mode:o}"
     if entry.kind in (CHAR, BLOCK) and entry.device != (os.major(status.st_rdev), os.minor(status.st_rdev)):
         return "is another device"
     if entry.kind == FILE and status.st_size != entry.size:
         return f"has {status.st_size} bytes, not {entry.size}"
-    if entry.kind in (FILE, DIR) and _xattrs(root, entry.path) != entry.xattrs:
+    if entry.kind in (FILE, DIR) and pairs != entry.xattrs:
         return "has other extended attributes"
     return ""
 

@@ -8,7 +8,16 @@ import time
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from buildah_py.store.containers import remove_ended
-from buildah_py.store.disk_usage import MAX_LOG_AGE, MAX_LOGS, MAX_STAT_CACHES, disk_usage, trim_files, trim_logs
+from buildah_py.store.disk_usage import (
+    MAX_LOG_AGE,
+    MAX_LOGS,
+    MAX_ROOTS,
+    MAX_STAT_CACHES,
+    disk_usage,
+    trim_files,
+    trim_logs,
+    trim_roots,
+)
 from buildah_py.store.locks import living_leases
 
 if TYPE_CHECKING:
@@ -141,6 +150,7 @@ def trim(store: Store, living: dict[str, int], *, everything: bool = False, dry_
     freed = trim_logs(store.path("logs"), living, most=logs, oldest=oldest, dry_run=dry_run)
     if not dry_run:
         store.selections.trim()
+    freed += trim_roots(store.path("sandbox/proot"), most=0 if everything else MAX_ROOTS, dry_run=dry_run)
     freed += trim_files(store.path("repeat"), most=contexts, dry_run=dry_run)
     return freed + trim_files(store.path("stat-cache"), most=contexts, dry_run=dry_run)
 

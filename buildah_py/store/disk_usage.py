@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import stat
 from typing import TYPE_CHECKING
+
+from buildah_py.linux.identity import may_override_modes
 
 if TYPE_CHECKING:
     from collections.abc import Container
@@ -15,6 +18,7 @@ MAX_LOGS = 100
 MAX_LOG_BYTES = 256 << 20
 MAX_LOG_AGE = 90 * 86_400 * 10**9  # ns
 MAX_STAT_CACHES = 100
+MAX_ROOTS = 4
 _MOST_OPEN = 64
 _MOST_TRIES = 1000
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -27,8 +31,12 @@ class _Descent:
     only the nearest stay open. One that was closed is found again by `..`, if it still is the one that was left.
     """
 
-    def __init__(self, path: str) -> None:
-        """Begin in a directory. Raises FileNotFoundError where there is none."""
+    def __init__(self, path: str, *, to_empty: bool = False) -> None:
+        """Begin in a directory, `to_empty` it even where it keeps its owner out. Raises FileNotFoundError."""
+        self._empties = to_empty
+        self._opens = to_empty and not may_override_modes()
+        if self._opens and not os.path.islink(path):
+            os.chmod(path, 0o700)
         self._above: list[tuple[str, int, tuple[int, int]]] = []
         self.descriptor = os.open(path, _DIRECTORY)
 
@@ -42,8 +50,14 @@ class _Descent:
     def enter(self, name: str) -> bool:
         """Go into a directory; False where there is none of that name any more."""
         try:
+            if self._opens:
+                self._open(name)
             inner = os.open(name, _DIRECTORY, dir_fd=self.descriptor)
         except (FileNotFoundError, NotADirectoryError):
+            return False
+        except PermissionError:  # of an ordinary user, who sees only how large it is itself
+            if self._empties:
+                raise
             return False
         status = os.fstat(self.descriptor)
         self._above.append((name, self.descriptor, (status.st_dev, status.st_ino)))
@@ -54,6 +68,12 @@ class _Descent:
                 os.close(descriptor)
             self._above[-1 - _MOST_OPEN] = far, -1, identity
         return True
+
+    def _open(self, name: str) -> None:
+        """Let the owner into a directory; what has become a link is not followed by what is done in there."""
+        status = os.stat(name, dir_fd=self.descriptor, follow_symlinks=False)
+        if stat.S_ISDIR(status.st_mode) and status.st_mode & 0o700 != 0o700:
+            os.chmod(name, 0o700, dir_fd=self.descriptor)
 
     def leave(self) -> str:
         """Go back; gives the name of what was left. Raises OSError (ESTALE) where that was moved meanwhile."""
@@ -118,7 +138,7 @@ def remove_tree(path: str) -> None:
 
     Raises FileNotFoundError where there is none, OSError where somebody fills it as fast as it is emptied.
     """
-    here = _Descent(path)
+    here = _Descent(path, to_empty=True)
     again = 0
     try:
         waiting = [_empty(here.descriptor)]
@@ -195,6 +215,36 @@ def trim_logs(
                     remove_tree(path)
             total -= size
             freed += size
+    return freed
+
+
+def trim_roots(directory: str, *, most: int = MAX_ROOTS, dry_run: bool = False) -> int:
+    """Remove copies of images' files (see `sandbox/proot.py`) above a number that no build uses; the bytes freed."""
+    try:
+        names = sorted(os.listdir(directory), key=lambda name: (len(name), name))
+    except FileNotFoundError:
+        return 0
+    freed = 0
+    for path in (os.path.join(directory, name) for name in names[most:]):
+        try:
+            lock = os.open(f"{path}/lock", os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:  # somebody makes it, or removes it
+            continue
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            size = disk_usage(path)
+            if not dry_run:
+                for name in set(os.listdir(path)) - {"lock"}:
+                    inner = os.path.join(path, name)
+                    if os.path.isdir(inner):
+                        remove_tree(inner)
+                    else:
+                        os.unlink(inner)
+            freed += size
+        except BlockingIOError:
+            continue
+        finally:
+            os.close(lock)
     return freed
 
 

@@ -128,11 +128,13 @@ class Trees:
         root = next((row.root for one in reversed(below) if (row := rows.get(one)) is not None and row.root), None)
         if root is not None:
             mode, uid, gid = root
+            from buildah_py.layers.ondisk import set_mode
+
             if owners:
                 from buildah_py.layers.owner import give
 
                 give(path, uid, gid, "/")
-            os.chmod(path, mode)
+            set_mode(path, mode)
 
 
 def _patch(layers: Layers, diff_id: str) -> tuple[Delta, str] | None:

@@ -13,6 +13,7 @@ import threading
 from typing import TYPE_CHECKING, Final, Self
 
 from buildah_py.errors import PybuildError
+from buildah_py.linux.identity import has_single_id
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -36,7 +37,8 @@ class AgentSocket:
         self._open: set[socket.socket] = {self._listening}
         try:
             _bind(self._listening, where)
-            os.chown(self.path, uid, gid)
+            if not (has_single_id() and os.geteuid()):  # else all is this user's
+                os.chown(self.path, uid, gid)
             os.chmod(self.path, mode)
             self._listening.listen()
         except OSError as error:

@@ -1,0 +1,63 @@
+"""Layers of an ordinary user on the disk: files have what their owner needs to read them, and a note of how they are.
+
+Who is no root gets into no file or directory against its mode, and can set no file capabilities. There such files have
+the mode that they have with the owner's permissions, and an attribute that says the true mode, and the capabilities.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from buildah_py.layers.xattrs import CAPABILITY, NOTE
+from buildah_py.linux.identity import may_override_modes
+
+if TYPE_CHECKING:
+    from buildah_py.layers.xattrs import Xattrs
+
+_FILE, _DIRECTORY = 0o400, 0o700
+
+
+@functools.cache
+def is_noted() -> bool:
+    """Tell whether this process writes such notes."""
+    return not may_override_modes()
+
+
+def reachable(mode: int) -> int:
+    """Give the mode, with its type, that lets the owner of a file or directory read it."""
+    return mode | (_DIRECTORY if stat.S_ISDIR(mode) else _FILE)
+
+
+def encode(mode: int, xattrs: Xattrs, *, directory: bool) -> tuple[int, Xattrs]:
+    """Give the mode and the attributes, sorted, that stand on the disk for these."""
+    if not is_noted():
+        return mode, xattrs
+    on_disk = mode | (_DIRECTORY if directory else _FILE)
+    hidden = dict(xattrs).get(CAPABILITY)
+    if on_disk == mode and hidden is None:
+        return mode, xattrs
+    note = NOTE, b"%o" % mode + (b"" if hidden is None else b" " + hidden.hex().encode())
+    return on_disk, tuple(sorted([*((name, value) for name, value in xattrs if name != CAPABILITY), note]))
+
+
+def decode(mode: int, xattrs: Xattrs) -> tuple[int, Xattrs]:
+    """Give the mode and the attributes that are meant by those on the disk; the type of a file stays in its mode."""
+    note = next((value for name, value in xattrs if name == NOTE), None)
+    if note is None:
+        return mode, xattrs
+    true, space, hidden = note.partition(b" ")
+    found = {name: value for name, value in xattrs if name != NOTE}
+    if space:
+        found[CAPABILITY] = bytes.fromhex(hidden.decode())
+    return stat.S_IFMT(mode) | int(true, 8), tuple(sorted(found.items()))
+
+
+def set_mode(directory: str, mode: int) -> None:
+    """Give the directory of a layer, which its owner can write to, the mode that the layer's root has."""
+    mode, noted = encode(mode, (), directory=True)
+    for name, value in noted:
+        os.setxattr(directory, name, value)
+    os.chmod(directory, mode)
