@@ -55,7 +55,7 @@ SETTINGS: Final = (
     Setting("format", "media types of what is written out", "oci", "BUILDAH_FORMAT", choices=("oci", "docker"),
             commands=("build", "push")),
     Setting("isolation", "how steps are kept apart from the machine", "container", "BUILDAH_ISOLATION",
-            choices=("container", "full", "nested", "in-place", "chroot"),
+            choices=("container", "full", "nested", "in-place", "proot", "chroot"),
             spelled=(("oci", "container"), ("rootless", "container")),
             commands=("build", "why", "run", "shell")),
     Setting("jobs", "steps to execute at once", "", kind="number", commands=("build",)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -23,6 +24,7 @@ from buildah_py.image import platform as platforms
 from buildah_py.linux.identity import in_user_namespace, may_lend_all
 from buildah_py.plan import PlanOptions
 from buildah_py.progress import events
+from buildah_py.sandbox.rungs import taken
 from buildah_py.sources.reach import Reach
 from buildah_py.transfer.base_images import BaseImages
 from buildah_py.transfer.provider import NoPromises, OriginProvider, Registries, VerifiedProvider, waited_for
@@ -152,10 +154,11 @@ def open_build(
                 ended,
                 shape,
                 beside=beside,
-                isolation=request.container.isolation,
+                isolation=taken(request.container.isolation, _path(request)),
+                tracers=_path(request),
             )
             file_systems = within.worker.file_systems if within is not None else FileSystems(store)
-            restricted = restrictions_of(request.container) if elsewhere is None else elsewhere
+            restricted = restrictions_of(request.container, _path(request)) if elsewhere is None else elsewhere
 
             def cache_directory(name: CacheName) -> str | None:
                 return mounts().directory(name)
@@ -200,17 +203,23 @@ def open_build(
                 contexts.close()
 
 
-def restrictions_of(options: ContainerOptions) -> str:
-    """Say under which restrictions containers with these options run, "" for none."""
-    usual = options.isolation in ("container", "full", "chroot")
+def _path(request: BuildRequest) -> str:
+    """Give the directories in which a build's programs are."""
+    return request.environ.get("PATH") or os.defpath
+
+
+def restrictions_of(options: ContainerOptions, path: str = os.defpath) -> str:
+    """Say under which restrictions containers with these options run, "" for none; PRoot is looked for in `path`."""
+    isolation = taken(options.isolation, path)
+    usual = isolation in ("container", "full", "chroot")
     if not options.uid_map and usual and may_lend_all():
         return ""
     from buildah_py.engine.restrictions import restrictions, without_container
     from buildah_py.sandbox.rungs import NESTED, WITHOUT_CONTAINER
 
-    if options.isolation in WITHOUT_CONTAINER:
-        return without_container(options.isolation)
-    nested = options.isolation == NESTED  # which has a user namespace for each step, with the same ids
+    if isolation in WITHOUT_CONTAINER:
+        return without_container(isolation)
+    nested = isolation == NESTED  # which has a user namespace for each step, with the same ids
     own = ((0, 0, 65536),) if nested and not in_user_namespace() else ()
     return restrictions(options.uid_map or own, options.gid_map)
 
@@ -385,4 +394,4 @@ def _make_sandbox(store: Store, request: BuildRequest) -> Sandbox:
         from buildah_py.api.places import places_of
 
         left = (store.root, *places_of(request))
-    return Sandbox(store.path("sandbox"), left=left)
+    return Sandbox(store.path("sandbox"), left=left, tracers=_path(request))

@@ -62,10 +62,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add(
         "--isolation",
         type=_isolation,
-        choices=("container", "full", "nested", "in-place", "chroot"),
+        choices=("container", "full", "nested", "in-place", "proot", "chroot"),
         default="container",
         help="container does with less only where a place allows less; full refuses that, nested asks for it; in-place "
-        "runs commands in the root of the container around, which then holds the image; chroot pivots no root and has "
+        "runs commands in the root of the container around, which then holds the image; proot runs them below that "
+        "program, slowly, which takes no privilege; chroot pivots no root and has "
         "the host's network",
     )
     _configure_namespace(add)

@@ -45,7 +45,9 @@ def run(args: argparse.Namespace) -> int:
         try:
             userns.reexec_in_user_namespace(own_command(sys.argv[1:]), os.environ)
         except SandboxError as error:
-            return _report([Diagnosis("user namespace", False, error.message, error.hint)], json=args.format == "json")
+            without = list(_below_proot())
+            refused = Diagnosis("user namespace", False, error.message, error.hint, needed=not without[0].works)
+            return _report([_python(), refused, *without], json=args.format == "json")
     return _report(list(examine()), json=args.format == "json")
 
 
@@ -102,7 +104,8 @@ def _subordinate_ids(marker: str) -> Diagnosis:
 
     from buildah_py.layers.owner import count_ids
     from buildah_py.linux.identity import outer_uid
-    from buildah_py.sandbox.userns import TOOLS, find_tool, subordinate_ids
+    from buildah_py.linux.programs import find_tool
+    from buildah_py.sandbox.userns import TOOLS, subordinate_ids
 
     if marker == "full":
         many = count_ids()
@@ -181,6 +184,26 @@ def _container() -> Iterator[Diagnosis]:
         yield Diagnosis("isolation", False, f"{rungs.NESTED}: {one.what}: {one.instead}", one.remedy, needed=False)
 
 
+def _below_proot() -> Iterator[Diagnosis]:
+    """Try a command below proot, where the store is, and say what it does without."""
+    from buildah_py.api.state import own_root
+    from buildah_py.errors import SandboxError
+    from buildah_py.sandbox import place, rungs
+
+    try:
+        status = _try_container("host", inside=place.existing(own_root()), isolation=rungs.PROOT)
+    except SandboxError as error:
+        yield Diagnosis(rungs.PROOT, False, error.message, error.hint)
+        return
+    if status != _NO_COMMAND:
+        refusal = place.who_refuses_tracing()
+        yield Diagnosis(rungs.PROOT, False, f"{refusal.who} refuses tracing, or proot fails", refusal.remedy)
+        return
+    yield Diagnosis(rungs.PROOT, True, f"commands run below {rungs.find_proot(os.environ.get('PATH', os.defpath))}")
+    less = place.NO_ROOT
+    yield Diagnosis("isolation", False, f"{rungs.PROOT}: {less.what}: {less.instead}", less.remedy, needed=False)
+
+
 def _observing() -> Diagnosis:
     from buildah_py.sandbox import fuse
 
@@ -208,6 +231,7 @@ def _try_container(
     gids: Ranges = (),
     inside: str | None = None,
     shortfalls: list[Shortfall] | None = None,
+    isolation: str = "container",
 ) -> int:
     """Run a container from scratch: that its only command is missing says that all before it went well.
 
@@ -229,6 +253,7 @@ def _try_container(
             network=network,
             uid_map=uids,
             gid_map=gids,
+            isolation=isolation,
         )
         null = os.open(os.devnull, os.O_WRONLY)
         try:

@@ -143,7 +143,7 @@ TABLE: Final = (
              "--unsetlabel KEY leaves one out", fine=("true",)),
     _buildah("ipc", REFUSED, "each container has an IPC namespace of its own", "leave it out", value="HOW",
              fine=_PRIVATE),
-    _buildah("isolation", DIFFERS, "container (oci and rootless mean it), full, nested, in-place or chroot"),
+    _buildah("isolation", DIFFERS, "container (oci and rootless mean it), full, nested, in-place, proot or chroot"),
     _buildah("jobs", SAME),
     _both("label", SAME),
     _buildah("layer-label", REFUSED, "layers have no labels of their own", "--label is for the image",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
@@ -28,7 +29,7 @@ class Cancellation(threading.Event):
 class Containers:
     """Shared by the threads of a build; `shape` gives a container as the command line wants it.
 
-    `isolation` is what most of them will have.
+    `isolation` is what most of them will have; PRoot is looked for in `tracers`.
     """
 
     def __init__(
@@ -39,8 +40,10 @@ class Containers:
         *,
         beside: Containers | None = None,
         isolation: str = "container",
+        tracers: str = os.defpath,
     ) -> None:
         self._isolation = isolation
+        self._tracers = tracers
         self._beside = beside
         self._make_sandbox = make_sandbox
         self._cancellation = cancellation
@@ -60,7 +63,7 @@ class Containers:
 
         is_plain = self._isolation in WITHOUT_CONTAINER
         if not is_plain:
-            refuse_where_impossible()
+            refuse_where_impossible(self._tracers)
         self._open().start(network=network and not is_plain)
 
     def _open(self) -> Sandbox:

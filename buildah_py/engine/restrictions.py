@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from buildah_py.linux.identity import LAST, effective_capabilities, has_single_id, id_ranges, in_user_namespace
 from buildah_py.sandbox import capabilities
+from buildah_py.sandbox.rungs import PROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,7 +35,9 @@ def _lacking() -> str:
 
 def without_container(rung: str) -> str:
     """Say under which restrictions a command runs that has no container: it sees the machine around it."""
-    return " ".join(filter(None, ({"in-place": "in place"}[rung], _lacking())))
+    if rung == PROOT and has_single_id():
+        return "below proot, by a user who owns all files"
+    return " ".join(filter(None, ({"in-place": "in place", PROOT: "below proot"}[rung], _lacking())))
 
 
 def _namespace(uids: Ranges, gids: Ranges) -> str:

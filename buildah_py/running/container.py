@@ -95,7 +95,11 @@ def run_container(
     """
     from buildah_py.sandbox import Sandbox
 
-    containers = Containers(lambda: Sandbox(store.path("sandbox"), left=(store.root,)), Cancellation(), shape)
+    containers = Containers(
+        lambda: Sandbox(store.path("sandbox"), left=(store.root,), tracers=os.environ.get("PATH", "")),
+        Cancellation(),
+        shape,
+    )
     kept = kept or Keeping(warn=warn, tell=warn)
     try:
         if kept.log:

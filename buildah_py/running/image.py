@@ -12,6 +12,7 @@ from buildah_py.frozen import dataclass, field, replace
 from buildah_py.image import platform as platforms
 from buildah_py.running.container import container_on, run_container, variables
 from buildah_py.running.keeping import Keeping
+from buildah_py.sandbox.rungs import WITHOUT_CONTAINER, taken
 from buildah_py.store.containers import create
 from buildah_py.transfer.base_images import BaseImages
 from buildah_py.transfer.provider import Registries
@@ -105,6 +106,9 @@ def _run(
         from buildah_py.engine.emulation import check_runnable
 
         check_runnable(str(config.platform.normalised()))
+    is_plain = (
+        taken(request.container.isolation, os.environ.get("PATH", os.defpath)) in WITHOUT_CONTAINER
+    )  # where nobody joins a command
     spec = replace(
         container_on(
             store,
@@ -119,7 +123,7 @@ def _run(
             secrets=request.env,  # which may be
         ),
         reaper=request.init,
-        joinable=request.name is not None,
+        joinable=request.name is not None and (request.detach or not is_plain),
         readonly=request.readonly,
         mounts=request.mounts,
     )

@@ -19,7 +19,7 @@ from buildah_py.sandbox.below import RememberedAnswers
 from buildah_py.sandbox.netns import NO_TOOL
 from buildah_py.sandbox.network import RUN_DIRECTORY, NetworkRefused, Networks, user_network_tool
 from buildah_py.sandbox.resolver import is_replaced, servers
-from buildah_py.sandbox.rungs import WITHOUT_CONTAINER
+from buildah_py.sandbox.rungs import PROOT, WITHOUT_CONTAINER, find_proot, taken
 from buildah_py.sandbox.spawn import spawn
 from buildah_py.sandbox.spec import ExitStatus, ResourceLimits
 
@@ -33,18 +33,22 @@ if TYPE_CHECKING:
     from buildah_py.sandbox.started import Container
 
 
-def refuse_where_impossible() -> None:
-    """Raise SandboxError, which says who refuses it, where this process may make no containers at all."""
+def refuse_where_impossible(path: str = os.defpath) -> None:
+    """Raise SandboxError, which says who refuses it, where this process may make no containers at all.
+
+    Programs are looked for in `path`.
+    """
     if may_mount():
         return
     from buildah_py.sandbox.place import who_refuses_namespaces
 
     refusal = who_refuses_namespaces()
+    missing = "" if find_proot(path) else " once it is installed (apt-get install proot)"
     who = "user" if os.geteuid() else "root"
     raise SandboxError(
         f"cannot run containers: this {who} may not mount (no CAP_SYS_ADMIN), nor make user namespaces: "
         f"{refusal.who} refuses them",
-        hint=f"{refusal.remedy} allows them; see `pybuild doctor`",
+        hint=f"{refusal.remedy} allows them, and --isolation={PROOT} does without{missing}; see `pybuild doctor`",
     )
 
 
@@ -54,10 +58,11 @@ class Sandbox:
     `helper` is its process id, 0 where there is none; `networks` makes the networks.
     """
 
-    def __init__(self, state_dir: str, *, path: str = os.defpath, left: Sequence[str] = ()) -> None:
+    def __init__(self, state_dir: str, *, path: str = os.defpath, left: Sequence[str] = (), tracers: str = "") -> None:
         """Keep locks in `state_dir` where there is no /run; `path` is where programs are looked for.
 
-        Where commands run in place, what lies at the paths `left` is not theirs.
+        PRoot is looked for in `tracers`, if that is given. Where commands run in place, what lies at the paths `left`
+        is not theirs.
         """
         self._lock = threading.Lock()
         self._control: _socket.socket | None = None
@@ -69,6 +74,7 @@ class Sandbox:
         self.networks = Networks(tuple(servers()), directory, tool=tool or (NO_TOOL if self._unprivileged else ""))
         self._single_id = has_single_id()
         self._path = path
+        self._tracers = tracers or path
         self._told = False
         self._answers = RememberedAnswers()
         self._state_dir = state_dir
@@ -113,9 +119,11 @@ class Sandbox:
         from buildah_py.sandbox.started import Container
 
         plan.check(container)
+        if (rung := taken(container.isolation, self._tracers)) != container.isolation:
+            container = replace(container, isolation=rung)
         if container.isolation in WITHOUT_CONTAINER:
             return self._start_plain(container, (stdin, stdout, stderr), listeners)
-        refuse_where_impossible()
+        refuse_where_impossible(self._tracers)
         warnings = []
         if container.network == "default" and container.isolation == "chroot":
             warnings.append("isolation chroot: containers use the host's network")
@@ -187,6 +195,7 @@ class Sandbox:
     ) -> Container:
         """Start a command without a container, in a root of its rung."""
         from buildah_py.sandbox import plan
+        from buildah_py.sandbox.roots import TracedRoot
         from buildah_py.sandbox.started import Container
 
         plan.check_plain(container)
@@ -206,6 +215,8 @@ class Sandbox:
             own = replace(entered.container, mounts=())
             description, _ = plan.description(own, unprivileged=self._unprivileged, single_id=self._single_id)
             description.update(plain=True, root=entered.path, keep_user=entered.keep_user)
+            if isinstance(entered, TracedRoot):
+                description.update(through=(*entered.through,), starter=entered.starter, scratch=entered.scratch)
             limits = asdict(container.limits) if container.limits != ResourceLimits() else None
             more = {"plain": True, "limits": limits, "id_maps": None, "unprivileged": self._unprivileged}
             number, ours = self._ask(own, description, streams, more, [])
@@ -221,10 +232,18 @@ class Sandbox:
         """Give what makes the roots of commands on a rung without containers. Raises SandboxError."""
         with self._lock:
             if rung not in self._keepers:
-                from buildah_py.sandbox.in_place import InPlace
-
-                self._keepers[rung] = InPlace(f"{self._state_dir}/{rung}", self._left, os.environ)
+                self._keepers[rung] = self._new_keeper(rung)
             return self._keepers[rung]
+
+    def _new_keeper(self, rung: str) -> RootKeeper:
+        directory = f"{self._state_dir}/{rung}"
+        if rung == PROOT:
+            from buildah_py.sandbox.proot import PRoot
+
+            return PRoot(directory, self._tracers)
+        from buildah_py.sandbox.in_place import InPlace
+
+        return InPlace(directory, self._left, os.environ)
 
     def _say_little(self, *, forced: bool) -> None:
         """Show no arguments to containers that may get to see this process, its later threads too; once."""

@@ -42,10 +42,11 @@ def become(
     who: users.ExecUser,
     waiting: int,
     user_namespace: int,
+    lent: tuple[int, ...] = (),
 ) -> NoReturn:
     """Execute the command in the root that the descriptor `root` is, once the pipe `waiting` says that it may begin.
 
-    Never returns; what stands in the way goes over `channel`.
+    It has the descriptors `lent` as 5 and up. Never returns; what stands in the way goes over `channel`.
     """
     try:
         if user_namespace != -1:
@@ -58,8 +59,10 @@ def become(
                 tell(channel, ("namespaces",), user_namespace, mounted)
         with Doing(f"working directory {container['cwd']}"):
             enter_directory(root, container["cwd"])
-        arrange_descriptors(streams, channel.detach(), waiting)
+        arrange_descriptors(streams, channel.detach(), waiting, *lent)
         channel, waiting = _socket.socket(fileno=3), 4
+        for number in range(len(lent)):
+            os.set_inheritable(5 + number, True)
         failed = announce(channel) if container["joinable"] else -1
         begin_session(container)
         environment = environment_of(container, who)
@@ -69,6 +72,8 @@ def become(
             set_limit(*limit)
         with Doing("giving up privileges"):
             drop_privileges(container, who)
+            if "filter_of_tracer" in container:
+                process.set_seccomp_filter(container["filter_of_tracer"])
         execute(container, environment, failed)
     except Exception as error:  # noqa: BLE001 (the edge of this process: whoever waits must hear of it)
         report(channel, error)
@@ -175,7 +180,8 @@ def execute(container: dict[str, Any], environment: dict[str, str], failed: int)
     try:
         _exec(container["argv"], environment)
     except OSError as error:
-        status, why = _explain(error, container["argv"][0])
+        name = container["argv"][0]
+        status, why = explain(error, name, there=os.path.exists(name))
         name = "".join(filter(str.isprintable, container["argv"][0]))  # an image's, and this may be a terminal
         said = f"{name}: {why}".encode()
         os.write(2, b"pybuild: " + said + b"\n")
@@ -249,11 +255,12 @@ def _exec(argv: tuple[str, ...], environment: dict[str, str]) -> NoReturn:
     raise worst
 
 
-def _explain(error: OSError, name: str) -> tuple[int, str]:
+def explain(error: OSError, name: str, *, there: bool) -> tuple[int, str]:
+    """Give the status of a command that could not be executed, and why; whether there is a file of that name."""
     if error.errno in {errno.ENOENT, errno.ENOTDIR}:
         if "/" not in name:
             return _NOT_FOUND, "command not found"
-        if os.path.exists(name):
+        if there:
             return _NOT_FOUND, "its interpreter or dynamic loader does not exist"
         return _NOT_FOUND, "no such file"
     if error.errno == errno.ENOEXEC:

@@ -206,6 +206,8 @@ class Helper:
             return
         kind, server = writable.OVERLAY, None
         is_plain: bool = request.get("plain", False)
+        if is_plain:
+            process.set_dumpable(False)  # the command may have this process's user
         try:
             if join is None and not is_plain:
                 kind, server = self._writable(channel, request, descriptors)
@@ -318,6 +320,8 @@ class Helper:
         """Be what was asked for: a container's first process, a process in one, or one that does without."""
         for directory in request["group"]:
             cgroups.join(directory)
+        if request.get("plain"):
+            process.set_dumpable(True)  # else this file is root's; `plain` undoes it
         with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
             file.write(self._badness)
         process.close_all_but(*descriptors)

@@ -115,9 +115,9 @@ class Lending:
     def _lend(self, operation: Operation) -> None:
         directory = operation.directory
         if isinstance(operation, BindMount):
-            directory = os.path.isdir(_source(operation))
+            directory = os.path.isdir(source_of(operation))
         elif isinstance(operation, OverlayMount) and operation.path.strip("/"):
-            directory = _shows_directory(operation, userxattr=self._root.userxattr)
+            directory = shows_directory(operation, userxattr=self._root.userxattr)
         target = self._layer.add(operation.target, directory).strip("/")
         self._put(target, operation)
 
@@ -152,7 +152,7 @@ class Lending:
 
     def _show(self, operation: Operation, target: str, place: str) -> None:
         if isinstance(operation, BindMount):
-            self._bind(_source(operation), target, place)
+            self._bind(source_of(operation), target, place)
             return
         self._journal.add(_MADE, "", place)
         self._back.append((_MADE, "", target, None))
@@ -297,13 +297,15 @@ class Lending:
         return f"{self._aside}/{self._count}"
 
 
-def _source(operation: BindMount) -> str:
+def source_of(operation: BindMount) -> str:
+    """Give the path on the machine of what a bind mount shows."""
     if isinstance(operation.source, str):
         return operation.source
     return os.readlink(f"/proc/self/fd/{operation.source}")
 
 
-def _shows_directory(operation: OverlayMount, *, userxattr: bool) -> bool:
+def shows_directory(operation: OverlayMount, *, userxattr: bool) -> bool:
+    """Tell whether a directory is what layers show at the path of a mount."""
     from buildah_py.layers.lower import Lowers
 
     with Lowers(operation.lowers, userxattr=userxattr) as layers:

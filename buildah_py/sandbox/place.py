@@ -1,9 +1,9 @@
 """Abilities of the place that this runs in, as to containers, and what refuses the rest: found out by trying.
 
-There are three rungs. On the full one a container has all that docs/sandbox.md tells; on the nested one, in a container
+There are four rungs. On the full one a container has all that docs/sandbox.md tells; on the nested one, in a container
 of somebody else, it does without some of it. The full way is tried first, each time, and costs nothing more where it is
 allowed; nothing here is asked before something was refused, but by `pybuild doctor`. In place there is no container: a
-command runs in the root that is there, which has been given the image's files.
+command runs in the root that is there, which has been given the image's files; below PRoot it but seems to have one.
 """
 
 from __future__ import annotations
@@ -44,6 +44,13 @@ ROOT_AROUND: Final = Shortfall(
     f"--isolation={IN_PLACE}",
     "steps run in the root around, with its processes, devices and network; one that is root reaches whatever root "
     "reaches there: state, credentials and keys of this program too",
+    "a pod in which user namespaces are allowed (--isolation=nested)",
+)
+
+NO_ROOT: Final = Shortfall(
+    "neither namespaces nor mounts are used here",
+    "steps run below proot, slowly, as the user of this program, with the processes and the network around: nothing "
+    "keeps a malicious one from what that user reaches, state and credentials of this program too",
     "a pod in which user namespaces are allowed (--isolation=nested)",
 )
 
@@ -116,6 +123,20 @@ def who_refuses_namespaces() -> Refusal:
     return _profile() or Refusal(
         f"the kernel: this may be a chroot, or the sysctl {_NAMESPACES} is used up", f"see the sysctl {_NAMESPACES}"
     )
+
+
+def who_refuses_tracing() -> Refusal:
+    """Find out who has refused a program to trace its child, which it had executed for that: ptrace(2)."""
+    name = "kernel.yama.ptrace_scope"
+    scope = _setting(name.replace(".", "/"))
+    if scope in ("2", "3"):
+        return Refusal(f"the sysctl {name}={scope}", f"as root on the machine: sysctl {name}=1")
+    return _FILTER if _is_filtered() else _profile() or Refusal("the kernel", "see its log (dmesg)")
+
+
+def _is_filtered() -> bool:
+    with open("/proc/self/status", encoding="utf-8", errors="replace") as file:
+        return any(line.split() == ["Seccomp:", "2"] for line in file)
 
 
 def who_refuses_mounts() -> Refusal:

@@ -3,6 +3,8 @@
 Runs in the child that the helper forks. It says the same over `channel` as `container.py` does. Nothing keeps the
 command's processes together but this one, which all that lose their parent are given to (PR_SET_CHILD_SUBREAPER), and
 which ends whatever is left before it says that the command has ended.
+
+A command may be executed through another program, a tracer, which stays this one's child beside it (`tracer.py`).
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import sys
 
 from buildah_py.linux import process
 from buildah_py.linux.descendants import end_children
-from buildah_py.sandbox import command, joining, rlimits, watcher
+from buildah_py.sandbox import command, joining, rlimits, tracer, watcher
 from buildah_py.sandbox.refusal import Doing, report, tell
 
 TYPE_CHECKING = False
@@ -58,13 +60,18 @@ def _run(container: dict[str, Any], channel: _socket.socket, streams: tuple[int,
     rlimits.reset(container["usual_rlimits"])
     rlimits.raise_hard(container["rlimits"])
     command.give(command.nameless(streams, terminal=container["tty"]), who.uid)
+    through = tracer.Tracer(container, who, root) if "through" in container else None
     waiting, ready = os.pipe2(os.O_CLOEXEC)
     child = os.fork()
     if child == 0:
         os.close(ready)
         _signal.signal(END, _signal.SIG_DFL)
         process.set_child_subreaper(False)
-        command.become(container, channel, streams, root, who, waiting, -1)
+        if through is None:
+            command.become(container, channel, streams, root, who, waiting, -1)
+        through.become(channel, streams, waiting)
+    if through is not None:
+        through.watch(child, result, ready, third)
     watcher.hold_only(result, ready)
     watcher.pass_signals_on(child)
     _signal.signal(END, _end)

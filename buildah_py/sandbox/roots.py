@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from buildah_py.sandbox.place import Shortfall
     from buildah_py.sandbox.spec import ContainerSpec
@@ -44,6 +44,24 @@ class EnteredRoot(Protocol):
 
     def leave(self) -> None:
         """Take away what the command was lent, whatever became of it; called once. Raises OSError."""
+
+
+@runtime_checkable
+class TracedRoot(EnteredRoot, Protocol):
+    """A root that another program shows to a command, which is executed below that.
+
+    `through` are the words of that program, the last of them the launcher's path for it (see `launcher.py`), which is
+    the file `starter`; `scratch` is a directory for what it needs itself. Whom a file belongs to in there cannot be
+    seen from outside; after `collect`, `changed` are paths of which something differs, and `origins` tells of those
+    that were there before where that was. What is new belongs to `user`.
+    """
+
+    through: Sequence[str]
+    starter: str
+    scratch: str
+    user: tuple[int, int]
+    changed: frozenset[str]
+    origins: Mapping[str, str]
 
 
 class RootKeeper(Protocol):

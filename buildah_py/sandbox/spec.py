@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 NETWORKS = ("default", "none", "host")
 SECURITIES = ("sandbox", "insecure")
-ISOLATIONS = ("container", "full", "nested", "chroot", "in-place")
+ISOLATIONS = ("container", "full", "nested", "chroot", "in-place", "proot")
 
 
 @dataclass(kw_only=True, frozen=True, slots=True)

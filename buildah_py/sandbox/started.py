@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from buildah_py.sandbox.below import Lower
     from buildah_py.sandbox.place import Shortfall
-    from buildah_py.sandbox.roots import EnteredRoot
+    from buildah_py.sandbox.roots import EnteredRoot, TracedRoot
 
 _SIGKILL = 9
 _TRIES = 10
@@ -57,6 +57,8 @@ class Container:
         self._isolation = isolation
         self._below = below
         self._entered = root
+        self.traced: TracedRoot | None = None
+        """What knows whose the files are that a command has made, where the disk does not; after `wait`."""
         self._writable = "overlay"
         self._copies: tuple[str, ...] = ()
         self._copied: tuple[str, str, int] | None = None
@@ -222,12 +224,15 @@ class Container:
         if self._writable == "overlay" and self._entered is None:
             return
         from buildah_py.linux.identity import uses_userxattr
+        from buildah_py.sandbox.roots import TracedRoot
         from buildah_py.sandbox.uppers import collect_changes, translate
 
         userxattr = uses_userxattr()
         try:
             if self._entered is not None:
                 self._entered.collect()
+                if isinstance(self._entered, TracedRoot):
+                    self.traced = self._entered
                 return
             if self._copied is None:
                 translate(self._upper, userxattr=userxattr)

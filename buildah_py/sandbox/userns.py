@@ -15,6 +15,7 @@ from buildah_py.errors import SandboxError
 from buildah_py.image.numbers import decimal
 from buildah_py.linux import namespaces
 from buildah_py.linux.identity import LAST, MARKER, id_ranges, may_map_ids
+from buildah_py.linux.programs import find_tool
 from buildah_py.sandbox.rungs import WITHOUT_CONTAINER
 
 if TYPE_CHECKING:
@@ -37,12 +38,6 @@ def subordinate_ids(path: str, user: int, name: str) -> list[tuple[int, int]]:
         return []
     mine = [words for words in fields if len(words) == 3 and words[0] in {name, str(user)}]
     return [(int(start), int(count)) for _, start, count in mine if decimal(start) >= 0 and decimal(count) > 0]
-
-
-def find_tool(name: str, path: str) -> str:
-    """Give the program of that name in the directories of `path`, "" where none is."""
-    places = (f"{directory}/{name}" for directory in path.split(":"))
-    return next((place for place in places if os.access(place, os.X_OK)), "")
 
 
 def mapping_places(environ: Mapping[str, str]) -> Iterator[str]:

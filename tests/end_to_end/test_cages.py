@@ -80,10 +80,10 @@ def look(archive: Path) -> tuple[list[str], object]:
 def work() -> Iterator[Path]:
     """Give a directory with the base image as an archive, contexts, and the images that full isolation makes."""
     with tempfile.TemporaryDirectory(prefix="pybuild-cages-") as directory:
-        yield _fill(Path(directory))
+        yield fill(Path(directory))
 
 
-def _fill(place: Path) -> Path:
+def fill(place: Path) -> Path:
     place.chmod(0o777)
     env = {**os.environ, "PYBUILD_ROOT": str(place / "full")}
 
@@ -143,7 +143,8 @@ def test_what_refuses_namespaces_is_said(work: Path, name: str) -> None:
     script = f'"$0" doctor || echo status $?; "$0" load -i {work}/busybox.tar; "$0" build -q {work}/copies; '
     script += f'"$0" build --isolation=nested {work}/single || echo status $?'
     done = cage(name, script, work)
-    assert done.stdout.count("status") == 2, done.stdout + done.stderr
+    refused = 1 if shutil.which("proot") else 2
+    assert done.stdout.count("status") == refused, done.stdout + done.stderr
     assert "sha256:" in done.stdout
     for said in (done.stdout, done.stderr):
         assert "filter of system calls (seccomp) refuses" in said

@@ -67,5 +67,5 @@ def test_a_setting_that_holds_in_a_namespace() -> None:
     script += "pybuild doctor"
     command = ["unshare", "-Ur", "sh", "-c", script.replace("pybuild", PYBUILD)]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
-    assert done.returncode == 1
+    assert done.returncode == (0 if shutil.which("proot") else 1)
     assert "the sysctl user.max_user_namespaces=0 refuses it" in done.stdout

@@ -450,8 +450,7 @@ class World:
 
     def _write_context(self, files: Mapping[str, Node]) -> None:
         """Make the context what it is to be; files that stay as they were are not touched."""
-        parents = {path[: end.start()] for path in files for end in re.finditer("/", path)}
-        files = {path: Dir() for path in parents} | dict(files)
+        files = _with_parents(files)
         old = self._written
         for path in sorted(
             old.keys() - {path for path in files if type(files[path]) is type(old.get(path))}, reverse=True
@@ -464,13 +463,27 @@ class World:
             elif os.path.lexists(where):
                 os.unlink(where)
             old.pop(path, None)
-        for path, node in sorted(files.items()):
-            if old.get(path) != node:
-                _write(os.path.join(self._context, path), node)
-                old[path] = node
-        for path, node in files.items():
-            if isinstance(node, Dir):
-                os.utime(os.path.join(self._context, path), (1_420_000_000, 1_420_000_000))
+        _write_all(self._context, {path: node for path, node in files.items() if old.get(path) != node}, files)
+        old.update(files)
+
+
+def write_files(place: str, files: Mapping[str, Node]) -> None:
+    """Write a context into an empty directory."""
+    with_parents = _with_parents(files)
+    _write_all(place, with_parents, with_parents)
+
+
+def _with_parents(files: Mapping[str, Node]) -> dict[str, Node]:
+    parents = {path[: end.start()] for path in files for end in re.finditer("/", path)}
+    return {path: Dir() for path in parents} | dict(files)
+
+
+def _write_all(place: str, new: Mapping[str, Node], files: Mapping[str, Node]) -> None:
+    for path, node in sorted(new.items()):
+        _write(os.path.join(place, path), node)
+    for path, node in files.items():
+        if isinstance(node, Dir):
+            os.utime(os.path.join(place, path), (1_420_000_000, 1_420_000_000))
 
 
 def _inside(path: str) -> Iterator[str]:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from buildah_py.layers.inventory import Captured
     from buildah_py.plan.steps import RunStep
     from buildah_py.sandbox import ContainerSpec, ExitStatus, Operation
+    from buildah_py.sandbox.roots import TracedRoot
     from buildah_py.sandbox.spec import ObservedLayers
 
 _NOT_KEPT = {"/etc/hosts": "--add-host adds lines", "/etc/resolv.conf": "--dns names servers"}
@@ -77,6 +78,7 @@ class Command:
         self._secrets: list[bytes] = []
         self._last = bytearray()
         self._observing: Observing | None = None
+        self._traced: TracedRoot | None = None
         if observed:
             from buildah_py.engine.ops.observe import Observing
 
@@ -177,6 +179,7 @@ class Command:
         worker.cancellation.check()
         if container.unobserved:
             raise UnobservedError("the process that notes what the command reads has ended before it")
+        self._traced = container.traced
         for warning in container.warnings:
             worker.reporter.warn(warning)
         if status.status != 0:
@@ -260,11 +263,29 @@ class Command:
             root=Entry("", DIR, *self._root),
             stamped=window(began[0], ended[0], ended[1] - began[1]),
             below=self._below(),
+            owned=self._owned(),
         )
         tidy(spec.upper, captured)
         for path in captured.skipped:
             warn(f"{place}: the socket /{path} is left out, as no layer can hold one")
         return captured, spec.upper
+
+    def _owned(self) -> Callable[[Entry], Entry]:
+        """Give what says whose a file is, where all are the builder's: what was there before keeps its owner."""
+        traced, file_systems = self._traced, self._worker.file_systems
+        if traced is None or file_systems.owners:
+            return lambda entry: entry
+        view = file_systems.view(self._task.parent.layers, self._task.parent.stamps)
+
+        def owned(entry: Entry) -> Entry:
+            if not entry.path:
+                return entry._replace(uid=self._root.uid, gid=self._root.gid)
+            origin = traced.origins.get(entry.path) if entry.path in traced.changed else entry.path
+            known = None if origin is None else view.entry(origin)
+            uid, gid = traced.user if known is None else (known.uid, known.gid)
+            return entry._replace(uid=uid, gid=gid)
+
+        return owned
 
     def learned(self, captured: Captured) -> Observation | None:
         """Give what the command learned of files, once it has ended; None where that is not known."""
