@@ -16,6 +16,7 @@ PybuildError                   125  the builder itself could not do it
 ├── LayersLost                 125  layers that a cache promised cannot be had, or are not what it said
 ├── HttpError                  125  a server cannot be reached, or leads where it must not; who asked says what for
 ├── CacheError                 125  a shared cache cannot be read or written, or says what cannot be
+│   ├── CacheAway              125  it cannot be reached at the moment; trying again may help
 │   └── ReadOnlyCache          125  a shared cache takes nothing from here; that it can be read is enough for a build
 ├── RegistryError              125  a registry refuses, lies, or cannot be reached
 └── OutputError                125  a result cannot be written where it was asked for
@@ -198,6 +199,10 @@ class HttpError(PybuildError):
 
 class CacheError(PybuildError):
     """A shared cache that cannot be read or written, or that says what cannot be."""
+
+
+class CacheAway(CacheError):
+    """A shared cache that cannot be reached at the moment, or has no time."""
 
 
 class ReadOnlyCache(CacheError):

@@ -1,7 +1,11 @@
-"""moto's S3 on loopback, with a bucket."""
+"""moto's S3 on loopback, with a bucket; as a program, on an address that is said, until its input ends.
+
+moto heeds If-None-Match and If-Match of a PUT.
+"""
 
 from __future__ import annotations
 
+import sys
 import urllib.request
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -35,12 +39,12 @@ class Bucket:
 
 
 @contextmanager
-def serve() -> Iterator[Bucket]:
-    """Serve on loopback."""
+def serve(address: str = "127.0.0.1") -> Iterator[Bucket]:
+    """Serve on an address of this machine."""
     import boto3
     from moto.server import ThreadedMotoServer
 
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server = ThreadedMotoServer(ip_address=address, port=0, verbose=False)
     server.start()
     try:
         host, port = server.get_host_and_port()
@@ -59,3 +63,13 @@ def serve() -> Iterator[Bucket]:
         client.close()
     finally:
         server.stop()
+
+
+if __name__ == "__main__":
+    import logging
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    with serve(sys.argv[1]) as served:
+        sys.stdout.write(f"{served.url}\n")
+        sys.stdout.flush()
+        sys.stdin.read()

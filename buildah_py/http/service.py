@@ -8,16 +8,18 @@ from urllib.parse import urlsplit
 from buildah_py.http.client import Client
 from buildah_py.http.download import Download
 from buildah_py.http.response import again, printable
-from buildah_py.http.retry import NOBODY, RETRIED
+from buildah_py.http.retry import DEFAULT, NOBODY, RETRIED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from buildah_py.errors import PybuildError
     from buildah_py.http.response import Response
-    from buildah_py.http.retry import Retries, Waiter
+    from buildah_py.http.retry import Policy, Retries, Waiter
 
 _LARGEST: Final = 1 << 20
+QUICK: Final = DEFAULT._replace(connect=5.0, silence=10.0, commit=10.0, attempts=2, pause=0.2)
+"""For small requests whose caller knows better than the client how long they are worth trying."""
 
 
 class ServiceAnswer(NamedTuple):
@@ -32,16 +34,24 @@ class ServiceAnswer(NamedTuple):
 class Service:
     """A client. `name` is what messages call the service; no message holds a query, which can be a signature.
 
-    Redirects are not followed: requests are signed for where they go. Everything raises `error` where the service
-    cannot be reached, and Interrupted as `waiter` says.
+    Redirects are not followed: requests are signed for where they go. Everything raises `error`, or `away` where the
+    service cannot be reached or has no time, and Interrupted as `waiter` says.
     """
 
     def __init__(
-        self, name: str, environ: Mapping[str, str], error: type[PybuildError], waiter: Waiter = NOBODY
+        self,
+        name: str,
+        environ: Mapping[str, str],
+        error: type[PybuildError],
+        waiter: Waiter = NOBODY,
+        *,
+        away: type[PybuildError] | None = None,
+        policy: Policy = DEFAULT,
     ) -> None:
         self._name = name
         self._error = error
-        self._client = Client(environ, waiter=waiter)
+        self._away = away or error
+        self._client = Client(environ, waiter=waiter, policy=policy)
 
     def request(
         self,
@@ -102,7 +112,7 @@ class Service:
 
     def _retries(self, method: str, url: str) -> Retries:
         def error(message: str, hint: str, _status: int) -> PybuildError:
-            return self._error(message, hint=hint)
+            return self._away(message, hint=hint)
 
         return self._client.retries(f"{self._name}: {method} {_bare(url)}", error)
 

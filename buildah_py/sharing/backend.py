@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple, Protocol
 
 from buildah_py.errors import CacheError
 from buildah_py.image.blob import VerifiedStream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from buildah_py.image.blob import Stream
     from buildah_py.image.descriptor import Descriptor
@@ -17,7 +17,55 @@ if TYPE_CHECKING:
     """Opens the bytes of a blob that is to be kept, from their beginning; may be called again after a failure."""
 
 
-class Backend(Protocol):
+ABSENT: Final = ""
+"""The version of a note that is not there."""
+MAX_NOTE: Final = 1 << 21
+"""Bytes of a note."""
+
+
+class StoredNote(NamedTuple):
+    """A small text, and what tells this version of it from all that were there before and come after it."""
+
+    data: bytes
+    version: str
+
+
+class Notes(Protocol):
+    """A place for builders that are at work at the same time: small texts by name, beside the cache.
+
+    A name has at most 100 of `a-z`, `0-9` and `-`. Whoever writes says which version the note is to replace, and the
+    place lets one of several writers do so: that is a claim. Where it cannot, `unconditional` says why, claims are off,
+    and notes are written with `over=None` alone. Everything raises CacheAway where the place cannot be reached at the
+    moment, CacheError where it refuses, and may be called from several threads.
+    """
+
+    claim_ttl: float
+    """Seconds after which a claim that is not renewed counts no more, unless the user says another number.
+
+    A claim is written about six times in that time.
+    """
+    claims_are_dear: bool
+    """Whether a claim takes so long, or so many requests, that only commands are worth one: not copies."""
+
+    def unconditional(self) -> str:
+        """Say why a write cannot depend on what is there; "" where it can. Asks the place, if need be."""
+        ...
+
+    def read_note(self, name: str) -> StoredNote | None:
+        """Return a note of at most MAX_NOTE bytes as it is now; None where there is none."""
+        ...
+
+    def write_note(self, name: str, data: bytes, *, over: str | None, blobs: Sequence[Descriptor] = ()) -> str:
+        """Write a note in place of the version `over` (ABSENT for none, None for whatever is there); its new version.
+
+        ABSENT where another version was there: nothing is written then. A request that was sent twice, because its
+        answer got lost, may say so of its own first one. `blobs`, which the place has, are named in the note: it keeps
+        them as long as that.
+        """
+        ...
+
+
+class Backend(Notes, Protocol):
     """A place that keeps one cache: a manifest, and blobs by digest. All of it may be called from several threads.
 
     Everything raises CacheError where the place cannot be reached or refuses.

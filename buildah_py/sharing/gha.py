@@ -13,14 +13,15 @@ import json
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 from urllib.parse import quote, urlsplit
 
-from buildah_py.errors import CacheError, UsageError
+from buildah_py.errors import CacheAway, CacheError, UsageError
 from buildah_py.http.retry import NOBODY
-from buildah_py.http.service import Service
+from buildah_py.http.service import QUICK, Service
 from buildah_py.image import digest
 from buildah_py.sharing.artifact import MAX_MANIFEST
+from buildah_py.sharing.backend import ABSENT, MAX_NOTE, StoredNote
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from buildah_py.http.download import Download
     from buildah_py.http.retry import Waiter
@@ -44,6 +45,8 @@ class ActionsCache:
     """The cache of a scope, by default of the ref that the workflow runs for. Raises UsageError."""
 
     kind = "gha"
+    claim_ttl = 240.0
+    claims_are_dear = True
 
     def __init__(self, place: CacheSpec, environ: Mapping[str, str], waiter: Waiter = NOBODY) -> None:
         said = place.where
@@ -59,7 +62,8 @@ class ActionsCache:
         self._scope = said.get("scope", "pybuild")
         self.name = f"gha {self._scope}"
         self.location = f"type=gha,scope={self._scope}"
-        self._service = Service(self.name, environ, CacheError, waiter)
+        self._service = Service(self.name, environ, CacheError, waiter, away=CacheAway)
+        self._quick = Service(self.name, environ, CacheError, waiter, away=CacheAway, policy=QUICK)
 
     def manifest(self) -> bytes | None:
         """Return the newest manifest of the scope."""
@@ -95,10 +99,40 @@ class ActionsCache:
         key = f"{self._manifests()}{time.time_ns():020d}-{digest.sha256_of(data)[7:23]}"
         self._save(key, io.BytesIO(data), len(data))
 
-    def _save(self, key: str, file: BinaryIO, size: int) -> None:
-        answer = self._call("CreateCacheEntry", {"key": key, "version": _VERSION}, exists={})
+    def unconditional(self) -> str:
+        """Say "": an entry is created by one alone."""
+        return ""
+
+    def read_note(self, name: str) -> StoredNote | None:
+        """Return the newest entry of a note, whose versions are numbered."""
+        asked = {"key": f"{_note(name)}none", "restore_keys": [_note(name)], "version": _VERSION}
+        answer = self._call("GetCacheEntryDownloadURL", asked, missing={}, service=self._quick)
+        url, key = answer.get("signed_download_url"), str(answer.get("matched_key", ""))
+        if not answer.get("ok") or not isinstance(url, str) or not url:
+            return None
+        found = self._quick.request("GET", url, {}, limit=MAX_NOTE)
+        if found.status != 200:
+            raise self._service.refused(found, "GET", url)
+        return StoredNote(found.data, key.removeprefix(_note(name)))
+
+    def write_note(self, name: str, data: bytes, *, over: str | None, blobs: Sequence[Descriptor] = ()) -> str:  # noqa: ARG002 - entries go when nobody reads them
+        """Create the entry of the next number."""
+        import io
+
+        if over is None:
+            before = self.read_note(name)
+            over = before.version if before else ABSENT
+        if over and not over.isdecimal():
+            raise CacheError(f"{self.name}: the note {name} has an entry that is not numbered")
+        version = f"{int(over or 0) + 1:06d}"
+        key = f"{_note(name)}{version}"
+        return version if self._save(key, io.BytesIO(data), len(data), self._quick) else ABSENT
+
+    def _save(self, key: str, file: BinaryIO, size: int, service: Service | None = None) -> bool:
+        """Send an entry; whether there was none of that key."""
+        answer = self._call("CreateCacheEntry", {"key": key, "version": _VERSION}, exists={}, service=service)
         if not answer:
-            return  # another run has sent it meanwhile
+            return False  # another run has sent it meanwhile
         url = answer.get("signed_upload_url")
         if not answer.get("ok") or not isinstance(url, str):
             raise CacheError(f"{self.name}: the service takes no entry {key}", hint="is the token one that may write?")
@@ -106,9 +140,11 @@ class ActionsCache:
             self._upload_parts(url, file)
         else:
             self._upload(url, file, size, {"x-ms-blob-type": "BlockBlob"})
-        done = self._call("FinalizeCacheEntryUpload", {"key": key, "version": _VERSION, "size_bytes": str(size)})
+        whole = {"key": key, "version": _VERSION, "size_bytes": str(size)}
+        done = self._call("FinalizeCacheEntryUpload", whole, service=service)
         if not done.get("ok"):
             raise CacheError(f"{self.name}: the service did not keep the entry {key}")
+        return True
 
     def _upload_parts(self, url: str, file: BinaryIO) -> None:
         """Put a block list (Azure storage, Put Block and Put Block List)."""
@@ -139,10 +175,11 @@ class ActionsCache:
         *,
         exists: dict[str, Any] | None = None,
         missing: dict[str, Any] | None = None,
+        service: Service | None = None,
     ) -> dict[str, Any]:
         url = f"{self._url}/{_SERVICE}/{method}"
         headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
-        response = self._service.request("POST", url, headers, json.dumps(asked).encode())
+        response = (service or self._service).request("POST", url, headers, json.dumps(asked).encode())
         if response.status == 409 and exists is not None:
             return exists
         if response.status == 404 and missing is not None:
@@ -166,3 +203,7 @@ class ActionsCache:
 
     def _blob(self, name: str) -> str:
         return f"pybuild-blob-{name.partition(':')[2]}"
+
+
+def _note(name: str) -> str:
+    return f"pybuild-note-{name}#"

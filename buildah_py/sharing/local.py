@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -15,22 +16,27 @@ from buildah_py.image import descriptor, digest
 from buildah_py.image.index import REF_NAME
 from buildah_py.image.media_types import OCI_INDEX, OCI_MANIFEST
 from buildah_py.sharing.artifact import ARTIFACT, MAX_MANIFEST
+from buildah_py.sharing.backend import ABSENT, MAX_NOTE, StoredNote
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from buildah_py.image.descriptor import Descriptor
     from buildah_py.sharing.backend import Open
 
+_NO_LOCKS: Final = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 _LAYOUT: Final = b'{"imageLayoutVersion":"1.0.0"}'
 _MAX_INDEX: Final = 8 << 20
 LATEST: Final = "latest"
+_NOTES: Final = "notes"
 
 
 class LocalCache:
     """The cache `tag` (or the one whose manifest has the digest `wanted`) of the directory `path`."""
 
     kind = "layout"
+    claim_ttl = 30.0
+    claims_are_dear = False
 
     def __init__(self, path: str, tag: str = LATEST, wanted: str = "") -> None:
         self._path = os.path.abspath(path)
@@ -86,6 +92,38 @@ class LocalCache:
             self._write_bytes(os.path.join(self._path, "index.json"), json.dumps(index).encode())
             self._sweep([one for one in before if self._has_tag(one)], [*kept, entry])
 
+    def unconditional(self) -> str:
+        """Try a lock: some network file systems have none."""
+        try:
+            with self._naming(), self._locked(_NOTES):
+                return ""
+        except CacheError as error:
+            if isinstance(error.__cause__, OSError) and error.__cause__.errno in _NO_LOCKS:
+                return f"its file system has no locks: {error.__cause__.strerror}"
+            raise
+
+    def read_note(self, name: str) -> StoredNote | None:
+        """Return the file of a note; its version is its digest."""
+        with self._naming():
+            return self._note(name)
+
+    def write_note(self, name: str, data: bytes, *, over: str | None, blobs: Sequence[Descriptor] = ()) -> str:  # noqa: ARG002 - nothing is swept where there are notes
+        """Write a file, while nobody else writes one."""
+        with self._naming(), self._locked(_NOTES):
+            before = self._note(name)
+            if over is not None and over != (before.version if before else ABSENT):
+                return ABSENT
+            self._write_bytes(os.path.join(self._path, _NOTES, name), data)
+        return digest.sha256_of(data)
+
+    def _note(self, name: str) -> StoredNote | None:
+        try:
+            with open(os.path.join(self._path, _NOTES, name), "rb") as file:
+                data = file.read(MAX_NOTE)
+        except FileNotFoundError:
+            return None
+        return StoredNote(data, digest.sha256_of(data))
+
     def _is_meant(self, entry: dict[str, Any]) -> bool:
         return entry.get("digest") == self._wanted if self._wanted else self._has_tag(entry)
 
@@ -95,6 +133,8 @@ class LocalCache:
 
     def _sweep(self, old: list[dict[str, Any]], new: list[dict[str, Any]]) -> None:
         """Remove what the manifests `old` needed and `new` do not; blobs of other writers are left alone."""
+        if os.path.isdir(os.path.join(self._path, _NOTES)):
+            return  # builders that share it name blobs there
         if any(one.get("mediaType") != OCI_MANIFEST for one in new):
             return  # an index, or Docker's: what that needs is not looked for
         needed = self._blobs(new)
@@ -159,10 +199,11 @@ class LocalCache:
         self._write(path, io.BytesIO(data))
 
     @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Keep other pybuilds from writing index.json meanwhile."""
-        os.makedirs(self._path, exist_ok=True)
-        directory = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    def _locked(self, name: str = "") -> Iterator[None]:
+        """Keep other pybuilds from writing index.json meanwhile, or what lies in the directory of that name."""
+        path = os.path.join(self._path, name)
+        os.makedirs(path, exist_ok=True)
+        directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fcntl.flock(directory, fcntl.LOCK_EX)
             yield

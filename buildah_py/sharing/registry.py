@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
+import io
+import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from buildah_py.errors import CacheError, ImageError, NotFound, RegistryError
-from buildah_py.image import index, media_types, reference
+from buildah_py.errors import CacheAway, CacheError, ImageError, NotFound, RegistryError
+from buildah_py.http.retry import RETRIED
+from buildah_py.image import descriptor, index, media_types, reference
+from buildah_py.image.manifest import Manifest
 from buildah_py.image.media_types import DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
+from buildah_py.sharing.artifact import read_manifest
+from buildah_py.sharing.backend import ABSENT, MAX_NOTE, StoredNote
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -19,6 +27,12 @@ if TYPE_CHECKING:
     from buildah_py.sharing.backend import Open
 
 _MISSING = 404
+NOTE: Final = "application/vnd.pybuild.note.v1"
+_NOTE_CONFIG: Final = "application/vnd.pybuild.note.config.v1+json"
+_TEXT: Final = "vnd.pybuild.note"
+_NOTHING: Final = b"{}"
+_SETTLED: Final = 1.0
+"""Seconds after which a tag that was written is read again: whoever wrote it last has it."""
 
 
 class RegistryCache:
@@ -28,11 +42,14 @@ class RegistryCache:
     """
 
     kind = "registry"
+    claim_ttl = 120.0
+    claims_are_dear = True
 
     def __init__(self, ref: str, registry: Registry, platform: Platform, mount_from: Sequence[str] = ()) -> None:
         self._reference = reference.parse(ref).with_default_tag()
         self._registry = registry
         self._platform = platform
+        self._has_config = False
         self._mount_from = tuple(name for name in mount_from if name != self._reference.name)
         self.name = f"registry {self._reference.familiar}"
         self.location = self._reference.name
@@ -50,7 +67,7 @@ class RegistryCache:
         except RegistryError as error:
             if error.status == _MISSING:
                 return None
-            raise CacheError(f"{self.name}: {error.message}", hint=error.hint) from error
+            raise _named(self.name, error) from error
         except (ImageError, NotFound) as error:
             raise CacheError(error.message, hint=error.hint) from error
         return found.data
@@ -75,6 +92,49 @@ class RegistryCache:
         with _naming(self.name):
             self._registry.push_manifest(self._reference, data, OCI_MANIFEST)
 
+    def unconditional(self) -> str:
+        """Say "": tags have no conditions, but a writer that waits and reads again nearly always knows."""
+        return ""
+
+    def read_note(self, name: str) -> StoredNote | None:
+        """Return the note that the manifest of a tag holds as an annotation; its version is the manifest's digest."""
+        try:
+            found = self._registry.pushed_manifest(self._reference.with_tag(name))
+        except RegistryError as error:
+            if error.status == _MISSING:
+                return None
+            raise _named(self.name, error) from error
+        what = f"{self.name}: {name}"
+        try:
+            data = base64.b64decode(read_manifest(found.data, what).annotations.get(_TEXT, ""), validate=True)
+        except binascii.Error:  # what is no note says nothing, and can be replaced
+            data = b""
+        return StoredNote(data[:MAX_NOTE], found.descriptor.digest)
+
+    def write_note(self, name: str, data: bytes, *, over: str | None, blobs: Sequence[Descriptor] = ()) -> str:
+        """Push a manifest under a tag, if that is what it should be; wait, and see whether it still is ours.
+
+        Two may both think so whose requests cross, where the later one takes longer than that.
+        """
+        before = None if over is None else self.read_note(name)
+        if over is not None and over != (before.version if before else ABSENT):
+            return ABSENT
+        config = descriptor.of(_NOTE_CONFIG, _NOTHING)
+        layers = tuple({one.digest: one for one in blobs or (config,)}.values())
+        text = {_TEXT: base64.b64encode(data).decode("ascii")}
+        made = Manifest(config, layers, text, artifact_type=NOTE)
+        with _naming(self.name):
+            if not self._has_config:
+                self._registry.push_blob(self._reference, config, lambda: io.BytesIO(_NOTHING))
+                self._has_config = True
+            self._registry.push_manifest(self._reference.with_tag(name), made.to_bytes(), OCI_MANIFEST)
+        version = made.descriptor().digest
+        if over is None:
+            return version
+        time.sleep(_SETTLED)
+        after = self.read_note(name)
+        return version if after is not None and after.version == version else ABSENT
+
 
 class _Stream:
     """A blob on its way, with errors of ours."""
@@ -97,4 +157,9 @@ def _naming(name: str) -> Iterator[None]:
     try:
         yield
     except RegistryError as error:
-        raise CacheError(f"{name}: {error.message}", hint=error.hint) from error
+        raise _named(name, error) from error
+
+
+def _named(name: str, error: RegistryError) -> CacheError:
+    kind = CacheAway if error.status in RETRIED or not error.status else CacheError
+    return kind(f"{name}: {error.message}", hint=error.hint)

@@ -7,16 +7,17 @@ import re
 from typing import TYPE_CHECKING, BinaryIO, Final
 from urllib.parse import quote
 
-from buildah_py.errors import CacheError, UsageError
+from buildah_py.errors import CacheAway, CacheError, UsageError
 from buildah_py.http.aws import AccessKeys, pair, region_of
 from buildah_py.http.retry import NOBODY
 from buildah_py.http.s3 import Bucket, BucketPlace
-from buildah_py.http.service import Service
+from buildah_py.http.service import QUICK, Service
 from buildah_py.sharing import spec
 from buildah_py.sharing.artifact import MAX_MANIFEST
+from buildah_py.sharing.backend import ABSENT, MAX_NOTE, StoredNote
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from buildah_py.http.download import Download
     from buildah_py.http.retry import Waiter
@@ -27,12 +28,17 @@ if TYPE_CHECKING:
 
 _SINGLE: Final = 1 << 30
 _PART: Final = 1 << 26
+_NOTES: Final = "notes/"
+_TAKEN: Final = (409, 412)
+"""Answers to a write whose condition does not hold: another one goes on (409), or is over (412)."""
 
 
 class S3Cache:
     """The cache that a `type=s3` names; what it leaves out is taken from the AWS_* variables. Raises UsageError."""
 
     kind = "s3"
+    claim_ttl = 30.0
+    claims_are_dear = False
 
     def __init__(self, place: CacheSpec, environ: Mapping[str, str], waiter: Waiter = NOBODY) -> None:
         said = place.where
@@ -51,8 +57,11 @@ class S3Cache:
         parts = {name: said[name] for name in known if name in said}
         parts |= {"bucket": bucket, "region": region} | ({"endpoint_url": endpoint} if endpoint else {})
         self.location = "type=s3," + ",".join(f"{name}={value}" for name, value in parts.items())
-        service = Service(self.name, environ, CacheError, waiter)
-        self._bucket = Bucket(BucketPlace(bucket, region, endpoint, by_path), service, _keys(place, environ, service))
+        where = BucketPlace(bucket, region, endpoint, by_path)
+        service = Service(self.name, environ, CacheError, waiter, away=CacheAway)
+        quick = Service(self.name, environ, CacheError, waiter, away=CacheAway, policy=QUICK)
+        found = _keys(place, environ, service)
+        self._bucket, self._quick = Bucket(where, service, found), Bucket(where, quick, found)
 
     def manifest(self) -> bytes | None:
         """Return the manifest of the first of the names that has one."""
@@ -92,6 +101,47 @@ class S3Cache:
         for name in self._names:
             self._put(self._url(f"{self._manifests}{name}"), data, len(data), hashlib.sha256(data).hexdigest())
 
+    def unconditional(self) -> str:
+        """Try what the endpoint makes of conditions: some have none of them, and some do not heed them."""
+        import secrets
+
+        name = f"try-{secrets.token_hex(16)}"
+        try:
+            self.write_note(name, b"1", over=ABSENT)
+            for what, over in (("If-None-Match", ABSENT), ("If-Match", '"00000000000000000000000000000000"')):
+                if self.write_note(name, b"2", over=over):
+                    return f"its endpoint does not heed {what} of a PUT"
+        except _Unimplemented as error:
+            return f"its endpoint has no conditional writes: {error.message}"
+        finally:
+            url = self._url(f"{_NOTES}{name}")
+            self._quick.request("DELETE", url)
+        return ""
+
+    def read_note(self, name: str) -> StoredNote | None:
+        """Return the object of a note; its version is the entity tag."""
+        url = self._url(f"{_NOTES}{name}")
+        response = self._quick.request("GET", url, limit=MAX_NOTE)
+        if response.status == 404:
+            return None
+        if response.status != 200:
+            raise self._quick.refused(response, "GET", url)
+        return StoredNote(response.data, response.headers.get("ETag", ""))
+
+    def write_note(self, name: str, data: bytes, *, over: str | None, blobs: Sequence[Descriptor] = ()) -> str:  # noqa: ARG002 - objects stay
+        """Put an object on a condition (S3 API, PutObject: If-None-Match, If-Match)."""
+        url = self._url(f"{_NOTES}{name}")
+        condition = {} if over is None else {"If-Match": over} if over else {"If-None-Match": "*"}
+        headers = {"Content-Length": str(len(data)), **condition}
+        response = self._quick.request("PUT", url, headers, data, payload=hashlib.sha256(data).hexdigest())
+        if over is not None and (response.status in _TAKEN or (over and response.status == 404)):
+            return ABSENT
+        if over is not None and response.status == 501:
+            raise _Unimplemented(self._quick.refused(response, "PUT", url).message)
+        if response.status != 200:
+            raise self._quick.refused(response, "PUT", url)
+        return response.headers.get("ETag", "")
+
     def _put(self, url: str, body: bytes | BinaryIO, size: int, payload: str) -> str:
         response = self._bucket.request("PUT", url, {"Content-Length": str(size)}, body, payload=payload)
         if response.status != 200:
@@ -125,6 +175,10 @@ class S3Cache:
 
     def _blob(self, blob: Descriptor) -> str:
         return self._url(f"{self._blobs}{blob.digest}")
+
+
+class _Unimplemented(CacheError):
+    """An endpoint's word that it has no such condition."""
 
 
 def _keys(place: CacheSpec, environ: Mapping[str, str], service: Service) -> Callable[[], AccessKey | None]:

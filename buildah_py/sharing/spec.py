@@ -1,4 +1,4 @@
-"""Values of `--cache-to` and `--cache-from`, spelled as buildx spells it: `type=registry,ref=HOST/NAME,mode=max`."""
+"""Values of `--cache-to`, `--cache-from` and `--share`, spelled as buildx does: `type=registry,ref=NAME,mode=max`."""
 
 from __future__ import annotations
 
@@ -41,14 +41,18 @@ _BOTH: Final = ("type", "mounts", "ignore-error")
 _TO: Final = (*_BOTH, "mode", "compression", "compression-level", "force-compression", "oci-mediatypes",
               "image-manifest", "sign")  # fmt: skip
 _FROM: Final = (*_BOTH, "verify")
+_SHARE: Final = ("type", "mounts", "compression", "compression-level", "force-compression", "sign", "verify",
+                 "claim-ttl")  # fmt: skip
+_OWN: Final = {"--cache-to": _TO, "--cache-from": _FROM, "--share": _SHARE}
+_LEAST_TTL: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheSpec:
-    """One `--cache-to` or `--cache-from`: what keeps the cache, and how to reach it (`where`).
+    """One `--cache-to`, `--cache-from` or `--share`: what keeps the cache, and how to reach it (`where`).
 
     `whole` is mode=max. `compression` is None where nothing was said. `mounts` are ids of cache mounts, or `all`;
-    `sign` is the file of a secret key, `verify` are public ones.
+    `sign` is the file of a secret key, `verify` are public ones. `claim_ttl` is in seconds, 0 for what suits the place.
     """
 
     option: str
@@ -61,6 +65,7 @@ class CacheSpec:
     mounts: tuple[str, ...] = ()
     sign: str = ""
     verify: tuple[str, ...] = ()
+    claim_ttl: float = 0.0
 
     @property
     def is_inline(self) -> bool:
@@ -83,15 +88,19 @@ def parse_from(text: str) -> CacheSpec:
     return _parse(text, "--cache-from")
 
 
+def parse_share(text: str) -> CacheSpec:
+    """Read one `--share`; what begins with a name is a registry's repository. Raises UsageError."""
+    return _parse(text, "--share")
+
+
 def keys(option: str) -> dict[str, tuple[str, ...]]:
-    """Return the types that `--cache-to` or `--cache-from` has, and the attributes of each, with those of all.
+    """Return the types that one of the options has, and the attributes of each, with those of all.
 
     One that ends with a dot is the beginning of names.
     """
-    to = option == "--cache-to"
-    types = (LOCAL, *_WHERE) if to else (LOCAL, REGISTRY, *SERVICES)
-    place = ("dest", "tag") if to else ("src", "tag", "digest")
-    return {kind: (*(place if kind == LOCAL else _WHERE[kind]), *(_TO if to else _FROM)) for kind in types}
+    types = (LOCAL, *_WHERE) if option == "--cache-to" else (LOCAL, REGISTRY, *SERVICES)
+    place = ("src", "tag", "digest") if option == "--cache-from" else ("dest", "tag")
+    return {kind: (*(place if kind == LOCAL else _WHERE[kind]), *_OWN[option]) for kind in types}
 
 
 def _parse(text: str, option: str) -> CacheSpec:
@@ -119,18 +128,19 @@ def _parse(text: str, option: str) -> CacheSpec:
     mode = values.get("mode", "min")
     if mode not in ("min", "max"):
         raise wrong(option, f"there is no mode `{mode}`", "the modes are min and max")
-    own = {name for name in values if name in (_TO if option == "--cache-to" else _FROM)}
+    own = {name for name in values if name in _OWN[option]}
     return CacheSpec(
         option=option,
         type=kind,
         where={name: value for name, value in values.items() if name not in own},
-        whole=mode == "max",
+        whole=mode == "max" or option == "--share",
         compression=attributes.compression(option, values),
         level=attributes.level(option, values),
         ignore_error=flag(option, values, "ignore-error"),
         mounts=tuple(dict.fromkeys(filter(None, values.get("mounts", "").split(",")))),
         sign=values.get("sign", ""),
         verify=tuple(verify),
+        claim_ttl=_claim_ttl(option, values.get("claim-ttl", "")),
     )
 
 
@@ -150,6 +160,21 @@ def _check_keys(option: str, kind: str, values: Mapping[str, str]) -> None:
         raise wrong(option, f"type={kind} does not say where", f"add {needed}=…")
     if kind == INLINE and values.get("mounts"):
         raise wrong(option, "an image carries no cache mounts", "carry them with another type")
+
+
+def _claim_ttl(option: str, text: str) -> float:
+    """Read after how many seconds a claim is stale, 0 where nothing is said."""
+    if not text:
+        return 0.0
+    from buildah_py.buildfile.durations import parse_duration
+
+    try:
+        found = parse_duration(text) / 1e9
+    except ValueError:
+        found = 0.0
+    if found < _LEAST_TTL:
+        raise wrong(option, f"claim-ttl={text} is not a time of at least a second", "write it as 30s or 5m")
+    return found
 
 
 def flag(option: str, values: Mapping[str, str], key: str) -> bool:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from buildah_py.errors import UsageError
-from buildah_py.sharing.spec import parse_from, parse_to
+from buildah_py.sharing.spec import parse_from, parse_share, parse_to
 
 
 def test_a_name_alone_is_a_registrys() -> None:
@@ -52,3 +52,25 @@ def test_what_is_wrong_is_named(text: str, complaint: str) -> None:
 def test_inline_is_imported_by_the_images_name() -> None:
     with pytest.raises(UsageError, match="ref=IMAGE"):
         parse_from("type=inline")
+
+
+def test_what_is_shared_is_both_read_and_written() -> None:
+    place = parse_share("type=local,dest=d,claim-ttl=1m30s,sign=key,verify=ed25519:A,mounts=all,compression=zstd")
+    assert place.where == {"dest": "d"}
+    assert (place.claim_ttl, place.whole, place.sign, place.verify) == (90.0, True, "key", ("ed25519:A",))
+    assert parse_share("example.com/app:cache").claim_ttl == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("type=local,src=d", "no attribute `src`"),
+        ("type=inline", "there is no type `inline`"),
+        ("type=local,dest=d,claim-ttl=soon", "write it as 30s"),
+        ("type=local,dest=d,claim-ttl=1ms", "at least a second"),
+        ("type=local,dest=d,mode=max", "no attribute `mode`"),
+    ],
+)
+def test_what_cannot_be_shared_is_named(text: str, complaint: str) -> None:
+    with pytest.raises(UsageError, match=complaint):
+        parse_share(text)

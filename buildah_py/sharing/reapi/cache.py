@@ -15,7 +15,7 @@ from buildah_py.errors import CacheError, ReadOnlyCache
 from buildah_py.http.retry import DEFAULT, NOBODY
 from buildah_py.image import descriptor, digest, media_types
 from buildah_py.sharing.artifact import CONFIG, MAX_MANIFEST, RECORDS
-from buildah_py.sharing.backend import verified
+from buildah_py.sharing.backend import StoredNote, verified
 from buildah_py.sharing.reapi import messages, server
 from buildah_py.sharing.reapi.calls import Calls, check_library
 from buildah_py.sharing.reapi.faults import NOT_FOUND, Refused
@@ -35,6 +35,7 @@ _MANIFEST: Final = "manifest.json"
 _SALT: Final = b"pybuild cache 1"
 _WHOLE: Final = "whole"
 _HEAD: Final = "head"
+_NOTE: Final = "note"
 
 
 class _Action(NamedTuple):
@@ -51,6 +52,8 @@ class ReapiCache:
     """The cache that a `type=reapi` names. Raises UsageError."""
 
     kind = "reapi"
+    claim_ttl = 30.0
+    claims_are_dear = False
 
     def __init__(
         self, spec: CacheSpec, environ: Mapping[str, str], waiter: Waiter = NOBODY, policy: Policy = DEFAULT
@@ -105,6 +108,24 @@ class ReapiCache:
                 action = _action(name, part)
                 self._storage.send([(own, data), *action.blobs])
                 self._update(action, own, files)
+
+    def unconditional(self) -> str:
+        """Say that updates of the action cache have no conditions."""
+        return "the Remote Execution API has no conditional writes"
+
+    def read_note(self, name: str) -> StoredNote | None:
+        """Return the output of the action that stands for a note; its version is its digest."""
+        data = self._manifest_of(_action(name, _NOTE))
+        return None if data is None else StoredNote(data, digest.sha256_of(data))
+
+    def write_note(self, name: str, data: bytes, *, over: str | None, blobs: Sequence[Descriptor] = ()) -> str:
+        """Send a note as the output of an action; what it names is an output as well, and stays as long."""
+        assert over is None, "there are no conditions"
+        self._check_writable()
+        own, action = descriptor.of(media_types.OCI_MANIFEST, data), _action(name, _NOTE)
+        self._storage.send([(own, data), *action.blobs])
+        self._update(action, own, blobs)
+        return own.digest
 
     # the action cache
 

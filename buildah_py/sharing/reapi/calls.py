@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Final
 
 from buildah_py import debug
-from buildah_py.errors import CacheError, UsageError
+from buildah_py.errors import CacheAway, CacheError, UsageError
 from buildah_py.http.retry import DEFAULT, NOBODY, Retries, RetryableError
 from buildah_py.http.watch import Late, Watch
 from buildah_py.sharing.reapi.faults import failure_of
@@ -65,7 +65,7 @@ class Calls:
         """Make what counts the failures of one piece of work."""
 
         def error(message: str, hint: str, _status: int) -> CacheError:
-            return CacheError(message, hint=hint)
+            return CacheAway(message, hint=hint)
 
         return Retries(self.policy, self._watch.pause, self._what(method), error, self._tell)
 
