@@ -45,7 +45,10 @@ class Runner(Protocol[V_contra, R]):
         """Give the result of a node if it is known; called in the thread that runs the graph."""
 
     def execute(self, node: V_contra, needed: Mapping[int, R]) -> R:
-        """Give the result of a node that was not known, or that was not asked for; called in a thread of its own."""
+        """Give the result of a node that was not known, or that was not asked for; called in a thread of its own.
+
+        Raises Postponed for one that is to be tried again later.
+        """
 
     def expect(self, nodes: Sequence[V_contra]) -> None:
         """Prepare for nodes that are to be executed, none of which has begun; nobody waits for that."""
@@ -58,6 +61,17 @@ class Runner(Protocol[V_contra, R]):
 
     def cancel(self) -> None:
         """Have whatever is being executed end soon, with whatever exception."""
+
+
+class Postponed(Exception):
+    """Raised by `execute` for a node that somebody else is doing, on another machine.
+
+    `when` is given what to call once the node is worth another try; until then other nodes are executed.
+    """
+
+    def __init__(self, when: Callable[[Callable[[], object]], object]) -> None:
+        super().__init__()
+        self.when = when
 
 
 class Scheduler(Generic[V, R]):
@@ -74,6 +88,7 @@ class Scheduler(Generic[V, R]):
         self._results: dict[int, R] = {}
         self._waiting: list[V] = []
         self._running: set[int] = set()
+        self._postponed: set[int] = set()
         self._overtaken: set[int] = set()  # those running whose own results were forgotten meanwhile
         self._error: BaseException | None = None
         self._condition = threading.Condition()
@@ -147,7 +162,7 @@ class Scheduler(Generic[V, R]):
         self._runner.expect(expected)
         with self._condition:
             self._start_ready(threads)
-            while self._running:
+            while self._running or (self._postponed and self._error is None):
                 self._condition.wait()
                 self._start_ready(threads)
         for thread in threads:
@@ -160,7 +175,8 @@ class Scheduler(Generic[V, R]):
         """
         if self._error is not None:
             return
-        ready = [node for node in self._waiting if self._results.keys() >= set(node.needs)]
+        waiting = [node for node in self._waiting if node.index not in self._postponed]
+        ready = [node for node in waiting if self._results.keys() >= set(node.needs)]
         for node in ready[: max(0, self._jobs - len(self._running))]:
             arguments = node, self._needed(node)
             thread = threading.Thread(target=self._work, args=arguments, name=f"step {node.index + 1}", daemon=True)
@@ -186,6 +202,12 @@ class Scheduler(Generic[V, R]):
             try:
                 result = self._runner.execute(node, needed)
                 self._on_result(node, result)
+            except Postponed as postponed:
+                with self._condition:
+                    self._running.discard(node.index)
+                    self._postponed.add(node.index)
+                    self._waiting = self._open()
+                postponed.when(lambda: self._resume(node))
             except Exception as error:
                 with self._condition:
                     self._running.discard(node.index)
@@ -210,6 +232,11 @@ class Scheduler(Generic[V, R]):
             with self._condition:
                 self._running.discard(node.index)
                 self._condition.notify_all()
+
+    def _resume(self, node: V) -> None:
+        with self._condition:
+            self._postponed.discard(node.index)
+            self._condition.notify_all()
 
     def _is_current(self, needed: Mapping[int, R]) -> bool:
         """Whether what a node was executed with was not lost, or has become the same again, meanwhile."""

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from buildah_py.engine.scheduler import Scheduler, default_jobs
+from buildah_py.engine.scheduler import Postponed, Scheduler, default_jobs
 from buildah_py.errors import Interrupted, PybuildError, StoreError
 
 if TYPE_CHECKING:
@@ -547,3 +547,79 @@ def test_a_result_that_is_forgotten_before_it_is_there_is_had_again() -> None:
     assert set(scheduler.run(graph([]))) == {0}
     assert forgotten == [True]
     assert runner.executed == [0, 0]
+
+
+# what others do
+
+
+def test_what_somebody_else_does_is_waited_for_and_keeps_nothing_else() -> None:
+    calls: list[Callable[[], object]] = []
+    tries: list[int] = []
+
+    def elsewhere(_: object) -> object:
+        tries.append(0)
+        if len(tries) < 3:
+            raise Postponed(calls.append)
+        return "done there"
+
+    def own(needed: Mapping[int, object]) -> object:
+        if len(tries) < 3:
+            calls.pop()()  # as the other one ends while this one is executed
+        return "done here"
+
+    runner = Runner({0: elsewhere, 1: own, 2: own})
+    found: dict[int, object] = {}
+    assert ended(lambda: found.update(Scheduler(runner, 1).run(graph([], [], [], [0])))) is None
+    assert found == {0: "done there", 1: "done here", 2: "done here", 3: 3}
+    assert runner.executed[:2] == [0, 1], "with one job at a time, another one has its turn"
+
+
+def test_a_graph_that_only_waits_for_others_goes_on_when_it_is_told() -> None:
+    again = threading.Event()
+
+    def elsewhere(_: object) -> object:
+        if not again.is_set():
+            raise Postponed(tell_soon)
+        return "done there"
+
+    def tell_soon(call: Callable[[], object]) -> None:
+        def tell() -> None:
+            again.set()
+            call()
+
+        threading.Timer(0.05, tell).start()
+
+    found: dict[int, object] = {}
+    assert ended(lambda: found.update(Scheduler(Runner({0: elsewhere})).run(graph([], [0])))) is None
+    assert found == {0: "done there", 1: 1}
+
+
+def test_a_failure_ends_a_graph_that_waits_for_others() -> None:
+    postponed = threading.Event()
+
+    def elsewhere(_: object) -> object:
+        raise Postponed(lambda _call: postponed.set())
+
+    def failing(_: object) -> object:
+        until(postponed)
+        raise StoreError("full")
+
+    error = ended(lambda: Scheduler(Runner({0: elsewhere, 1: failing})).run(graph([], [])))
+    assert isinstance(error, StoreError)
+
+
+def test_an_interrupt_ends_a_graph_that_waits_for_others() -> None:
+    def elsewhere(_: object) -> object:
+        raise Postponed(lambda _call: signal.raise_signal(signal.SIGUSR1))
+
+    def interrupt(*_: object) -> None:
+        raise Interrupted("interrupted")
+
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    try:
+        runner = Runner({0: elsewhere})
+        with pytest.raises(Interrupted):
+            Scheduler(runner).run(graph([]))
+        assert runner.cancelled.is_set()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
