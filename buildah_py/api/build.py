@@ -17,6 +17,7 @@ from buildah_py.api.finishing import (
     layers_taken,
     not_executable,
     provenance_of,
+    share_cache,
     twins,
     write_outputs,
 )
@@ -153,6 +154,7 @@ def build(
             if os.path.isdir(store.path("failed")):
                 store.failures.forget(worker.build)
             history.begin("cache")
+            share_cache(caches, plans, steps.records, names)
             export_cache(caches, plans, steps.records, names)
             if recorder is not None:
                 recorder.write(request.record, build_options(request, session), plan, done.image)

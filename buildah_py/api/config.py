@@ -72,6 +72,7 @@ SETTINGS: Final = (
             commands=("build", "bake", "verify")),
     Setting("pull", "when registries are asked for base images", "missing",
             choices=("missing", "always", "newer", "never"), commands=_PLANNED),
+    Setting("share", "places where steps are shared with builds elsewhere", "", kind="list", commands=_PLANNED),
 )  # fmt: skip
 KEYS: Final = tuple(setting.name for setting in SETTINGS)
 """All settings. They may be written with `_` as well."""

@@ -292,6 +292,16 @@ def export_cache(
         export_all(caches, plans, records, names)
 
 
+def share_cache(
+    caches: BuildCaches | None, plans: Sequence[Plan], records: Mapping[int, Record], names: Sequence[str]
+) -> None:
+    """Leave what a build knows where its steps were shared."""
+    if caches is not None and caches.shared.work is not None:
+        from buildah_py.sharing.exporting import share_all
+
+        share_all(caches, plans, records, names)
+
+
 def not_executable(worker: Worker, config: ImageConfig, layers: Sequence[str]) -> list[str]:
     """Warn where the program that the image starts is a file of it that nobody may execute.
 

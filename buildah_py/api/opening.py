@@ -47,8 +47,10 @@ if TYPE_CHECKING:
     from buildah_py.sandbox import Sandbox
     from buildah_py.sharing.backends import Backends
     from buildah_py.sharing.build_mounts import Mounts
+    from buildah_py.sharing.meeting_place import MeetingPlace
     from buildah_py.sharing.options import MountOption
     from buildah_py.sharing.remote import BuildCaches, SharedCaches
+    from buildah_py.sharing.work import BuildWork, JointWork
     from buildah_py.sources.policy import SourcePolicy
     from buildah_py.sources.secrets import SecretReaders
     from buildah_py.store import LayerProvider, Store
@@ -108,9 +110,11 @@ def open_build(
     def warn(text: str) -> None:
         emit(events.Warning(text))
 
+    leaving = registries
     registries = waited_for(registries, request.environ, reporter.note, ended.is_set)
     backends = functools.cache(partial(_backends, request, registries, reporter.note, ended.is_set))
-    shared = _shared_caches(request, backends, emit, within)
+    shared = _shared_caches(request, backends, emit, within, ended.is_set)
+    work = shared.work if shared is not None and not request.reuse.apart else None
     openers = shared.openers if shared is not None else lambda: backends().openers()
     with Registries(request.environ, registries) as client, agents_of(request) as agents:
         origins = OriginProvider(client, openers=openers, tell=reporter.note, cancelled=ended.is_set)
@@ -169,13 +173,14 @@ def open_build(
                 file_systems,
                 contexts,
                 containers,
-                reporter,
+                Reporter(work.hearing(reporter.emit)) if work is not None and within is None else reporter,
                 ended,
                 reach,
                 cache_directory,
                 restricted,
                 own_names.own[0],
                 request.reuse.observe,
+                _build_work(work, caches) if work is not None and caches is not None else None,
             )
             if restricted and shared is not None:
                 reporter.note(
@@ -199,6 +204,8 @@ def open_build(
                     used,
                 )
             finally:
+                if work is not None and within is None:
+                    work.close(partial(_leaving, request, leaving))
                 containers.close()
                 contexts.close()
 
@@ -236,20 +243,37 @@ def _backends(
     return Backends(request.environ, target_platforms(request)[0], registries, Waiter(tell, cancelled))
 
 
+def _build_work(work: JointWork, caches: BuildCaches) -> BuildWork:
+    from buildah_py.sharing.exporting import pack_step
+
+    return work.of_build(partial(pack_step, caches))
+
+
+def _leaving(request: BuildRequest, registries: Callable[[], RegistryOptions] | None) -> Sequence[MeetingPlace]:
+    """Give the shared places for a build that was interrupted: nobody waits any more but it."""
+    from buildah_py.sharing.backends import Backends
+    from buildah_py.sharing.remote import SharedCaches
+
+    backends = Backends(request.environ, target_platforms(request)[0], registries)
+    shared = SharedCaches(request.caching, backends, lambda _: None)
+    return shared.work.places if shared.work is not None else ()
+
+
 def _shared_caches(
     request: BuildRequest,
     backends: Callable[[], Backends],
     emit: Callable[[events.Event], None],
     within: BuildSession | None,
+    cancelled: Callable[[], bool],
 ) -> SharedCaches | None:
     """Give the shared caches of a build, None where none is named."""
     if within is not None and within.caches is not None:
         return within.caches.shared.sending(request.caching)
-    if not (request.caching.to or request.caching.from_):
+    if not request.caching.is_shared:
         return None
     from buildah_py.sharing.remote import SharedCaches
 
-    return SharedCaches(request.caching, backends(), emit)
+    return SharedCaches(request.caching, backends(), emit, cancelled)
 
 
 def _mounts(

@@ -102,8 +102,7 @@ def _is_plain(request: BuildRequest, session: BuildSession, nodes: Sequence[Node
         or outputs.specs
         or outputs.push
         or (outputs.load and not find_engine(request.environ).path)
-        or request.caching.to
-        or request.caching.from_
+        or request.caching.is_shared
         or container.devices
         or container.volumes
         or container.seccomp.lstrip().startswith("{")

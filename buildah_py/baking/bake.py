@@ -18,6 +18,7 @@ from buildah_py.api.finishing import (
     layers_taken,
     not_executable,
     provenance_of,
+    share_cache,
     twins,
     write_outputs,
 )
@@ -131,6 +132,11 @@ def _elsewhere(
     """Give what executes steps on a cluster; nothing is connected before one has to be executed."""
     if options is None:
         return None
+    if any(build.request.caching.share for build in builds):
+        raise UsageError(
+            "--cluster and --share: the scheduler of a cluster has each step executed once by itself",
+            hint="leave out one of them; the configuration or PYBUILD_SHARE may say --share as well",
+        )
     from buildah_py.cluster.client import Cluster
     from buildah_py.cluster.place import SharedPlace, choose_place
     from buildah_py.cluster.steps import ClusterSteps, SharedWork
@@ -355,6 +361,7 @@ class _Baking:
         for build in exported:
             for place in build.request.caching.to or ("",):
                 places.setdefault((place,) if place else (), []).append(build)
+        share_cache(self._builds[0].session.caches, self._plans, self._steps.records, ())
         failed: list[PybuildError] = []
         for to, builds in places.items():
             own = [plan for build in builds for plan in self._exported(build)]
@@ -471,11 +478,12 @@ def _opened(
     """Open what each target works with: one store, one sandbox, and one of each context."""
     contexts = SeveralContexts()
     from_ = tuple(dict.fromkeys(text for item in items for text in item.request.caching.from_))
+    share = tuple(dict.fromkeys(text for item in items for text in item.request.caching.share))
     platforms = _platforms(items)
     lead: BuildSession | None = None
     for number, (item, one) in enumerate(zip(items, checked, strict=True)):
         request = item.request
-        own = CacheOptions(request.caching.to if item.exported else (), from_, request.caching.mounts)
+        own = CacheOptions(request.caching.to if item.exported else (), from_, request.caching.mounts, share)
         try:
             session = stack.enter_context(
                 open_build(

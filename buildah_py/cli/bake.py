@@ -119,6 +119,9 @@ def configure(parser: Parser) -> None:
     add("--jobs", metavar="N", default="", help="steps to execute at once; default: four and four for each processor")
     add("--extensions", action="store_true", help="allow pybuild's extensions of the language of build files")
     add("--builder", metavar="NAME", default="", help="builder, as `pybuild buildx` knows them")
+    from buildah_py.cli.cache_options import configure_share
+
+    configure_share(parser)
     registry.configure_pull(parser)
     parser.bare |= {"--provenance": "true", "--sbom": "true"}
 
@@ -273,6 +276,7 @@ def _requests(args: argparse.Namespace, file: BakeFile, baked: Baked) -> _Work:
         f"--{name.replace('_', '-')}={value}" for name in _PASSED if (value := getattr(args, name)) not in ("", None)
     ]
     options += ["--extensions"] if args.extensions else []
+    options += [f"--share={spec}" for spec in args.share]
     options += [f"--pull={args.pull}"] if args.pull in ("newer", "never") else []
     asked = {name: request_of(target, file.home, options, images) for name, target in baked.targets.items()}
     return _Work(file, baked, asked)

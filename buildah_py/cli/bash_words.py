@@ -16,6 +16,7 @@ _TYPED: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
     "--attest": ATTESTATIONS,
     "--cache-to": keys("--cache-to"),
     "--cache-from": keys("--cache-from"),
+    "--share": keys("--share"),
     "--mount": {"bind": ("src", "dst", "ro"), "tmpfs": ("dst", "tmpfs-size", "tmpfs-mode")},
 }
 """Options whose values are attributes: of each type its keys."""

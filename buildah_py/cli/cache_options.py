@@ -66,6 +66,7 @@ def configure_sharing(parser: argparse.ArgumentParser) -> None:
         help="a cache to look steps up in: NAME or type=registry,ref=NAME; type=local,src=DIR; type=s3,…; type=gha; "
         "type=reapi,endpoint=grpcs://HOST; with verify=ed25519:KEY, mounts=ID,…|all",
     )
+    configure_share(group)
     add(
         "--cache-mount",
         metavar="ID=DIR",
@@ -75,8 +76,21 @@ def configure_sharing(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def configure_share(group: argparse._ActionsContainer) -> None:
+    """Declare the option that shares the steps of builds at the same time."""
+    group.add_argument(
+        "--share",
+        metavar="SPEC",
+        action="append",
+        default=[],
+        help="share steps with builds that run elsewhere at the same time, each claimed by one: NAME or "
+        "type=registry,ref=NAME; type=local,dest=DIR; type=s3,…; type=gha; with claim-ttl=30s, compression=…, "
+        "sign=FILE, verify=ed25519:KEY, mounts=ID,…|all",
+    )
+
+
 def read_sharing(args: argparse.Namespace) -> CacheOptions:
     """Read the options' values. Raises UsageError."""
     from buildah_py.sharing.options import CacheOptions
 
-    return CacheOptions(tuple(args.cache_to), tuple(args.cache_from), tuple(args.cache_mount))
+    return CacheOptions(tuple(args.cache_to), tuple(args.cache_from), tuple(args.cache_mount), tuple(args.share))

@@ -28,6 +28,7 @@ EXAMPLES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
         ("pybuild bake --changed-since origin/main", "what has changed"),
         ("pybuild bake --shards 1/4", "the first of four shares"),
         ("pybuild bake --cluster tls://scheduler:8786", "on the workers of a Dask scheduler"),
+        ("pybuild bake --share type=s3,bucket=ci", "on several runners, each step on one of them"),
     ),
     "run": (
         ("pybuild run --rm -it app sh", "a shell in a container"),

@@ -12,6 +12,7 @@ from buildah_py.cache import Made, step_key
 from buildah_py.cache.records import ALL, drop_lies
 from buildah_py.engine.ops import NOTHING_USED, Task, make_op
 from buildah_py.engine.results import NOTHING, base_result, chain_below, result_of
+from buildah_py.engine.scheduler import Postponed
 from buildah_py.errors import Interrupted, LayersLost, NotFound, PybuildError, SourceChanged, StepFailed
 from buildah_py.meter import Listening
 from buildah_py.plan.steps import BaseStep, CaptureStep, CopyStep, RunStep
@@ -147,7 +148,10 @@ class StepRunner:
         return self._hit(step, found, started)
 
     def execute(self, node: Node, needed: Mapping[int, Result]) -> Result:
-        """Do a step, unless it is a hit after all. Raises StepFailed, Interrupted, or what stood in its way."""
+        """Do a step, unless it is a hit after all.
+
+        Raises StepFailed, Interrupted, Postponed for one that another builder is at, or what stood in its way.
+        """
         started = time.monotonic()
         if isinstance(node.step, BaseStep):
             return self._base(node, node.step, started)
@@ -159,6 +163,10 @@ class StepRunner:
                 return self._make(node, needed, started, listening)
         except Interrupted:
             self._done(node, events.CANCELLED, "", started)
+            raise
+        except Postponed:
+            with self._lock:
+                self._executing.discard(node.index)
             raise
         except LayersLost:
             raise
@@ -328,13 +336,15 @@ class StepRunner:
                 step = self._keyed(node, needed)
                 with self._store.lock(step.key, cancellation.is_set, waiting=tell):
                     found = self._find(step)
+                    if found is None:
+                        found = self._begin(step)
                     if found is not None:
                         return self._hit(step, found, started)
                     why = self._explain(step)
                     if unlike := self._read.pop(node.index, ""):
                         why = why._replace(reason=unlike)
                     debug.log("step %d: executed, %s", node.index + 1, why.reason)
-                    record, executed = self._execute(step, why)
+                    record, executed = self._execute_claimed(step, why)
                     if not executed:
                         return self._hit(step, record, started)
             except SourceChanged as error:
@@ -348,6 +358,7 @@ class StepRunner:
         with self._lock:
             self._made.add(step.key)
             self.ran += 1
+        self._hand_on(step, record)
         self._watch(step, record, events.RAN, why.reason)
         result = self._result(step, record)
         same, reason = why.nearest is not None and why.nearest.about.chain == result.chain, why.reason
@@ -372,6 +383,35 @@ class StepRunner:
         node, on = step.task.node, step.task.parent.chain
         about = describe(node, self._nodes, step.op, on=on, content=content)
         return Ingredients(chain_below(node.step, on), node.step.canonical(), dict(step.op.inputs()), about)
+
+    def _begin(self, step: _Keyed) -> Record | None:
+        """Claim a step where others share the work; its record where one of them has done it. Raises Postponed."""
+        node = step.task.node
+        worker, policy, _ = self._place(node)
+        if worker.work is None or policy.forbids(node.stage):
+            return None
+        from buildah_py.engine.step_sharing import doing
+
+        begun = worker.work.begin(step.key, doing(node))
+        if callable(begun):
+            raise Postponed(begun)
+        return self._find(step) if begun else None
+
+    def _execute_claimed(self, step: _Keyed, why: Explanation) -> tuple[Record, bool]:
+        try:
+            return self._execute(step, why)
+        except BaseException:
+            work = self._place(step.task.node).worker.work
+            if work is not None:
+                work.failed(step.key)
+            raise
+
+    def _hand_on(self, step: _Keyed, record: Record) -> None:
+        """Give those who share the work what a step led to; in place of what they have, where that did not count."""
+        worker, policy, _ = self._place(step.task.node)
+        if worker.work is not None:
+            anew = policy.forbids(step.task.node.stage) or policy.ttl is not None or step.key in self._lost
+            worker.work.done(step.key, record, anew=anew)
 
     def _execute(self, step: _Keyed, why: Explanation) -> tuple[Record, bool]:
         """Have a step executed; its record, and whether it was: elsewhere it may have been a hit."""

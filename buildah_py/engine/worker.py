@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from buildah_py.cache import Cache
     from buildah_py.engine.containers import Cancellation, Containers
     from buildah_py.engine.file_systems import FileSystems
+    from buildah_py.engine.step_sharing import StepSharing
     from buildah_py.layers.tree import SourceTree
     from buildah_py.progress.events import Event
     from buildah_py.sources.reach import Reach
@@ -58,7 +59,7 @@ class Worker(NamedTuple):
     `cache_directory` is asked before a cache mount is used: for the directory that stands for it, None for the store's.
     `restrictions` are those of containers here, as keys have them. `build` names the build on this machine, "" for one
     whose failures nobody will look at. `observe` says of which RUNs it is noted what they learn of files: one of
-    `reuse.OBSERVE`.
+    `reuse.OBSERVE`. `work` is what the steps are shared with, None for a build that does all of them.
     """
 
     store: Store
@@ -73,6 +74,7 @@ class Worker(NamedTuple):
     restrictions: str = ""
     build: str = ""
     observe: str = "off"
+    work: StepSharing | None = None
 
     @property
     def machine(self) -> dict[str, str]:

@@ -45,6 +45,7 @@ def build(
     no_cache: bool = False,
     cache_from: Iterable[str] = (),
     cache_to: Iterable[str] = (),
+    share: Iterable[str] = (),
     outputs: Iterable[str] = (),
     push: bool = False,
     load: bool = False,
@@ -57,9 +58,9 @@ def build(
     """Build an image, as `pybuild build` does.
 
     `context` is a directory, a URL, or None for an empty one; `text` is a build file's text in place of a file.
-    `secrets` are values by their ids. `contexts`, `ssh`, `cache_from`, `cache_to`, `outputs` and `allow` are spelled as
-    on the command line. `root` is the state directory, else the user's. `on_event` is called with each event of
-    `buildah_py.progress.events`.
+    `secrets` are values by their ids. `contexts`, `ssh`, `cache_from`, `cache_to`, `share`, `outputs` and `allow` are
+    spelled as on the command line. `root` is the state directory, else the user's. `on_event` is called with each event
+    of `buildah_py.progress.events`.
 
     Raises UsageError, BuildFileError, NotFound, StepFailed with the command's status in `exit_status`, its `step` and
     the end of its `output`, and others of PybuildError.
@@ -82,7 +83,7 @@ def build(
         network=network,
         allow=frozenset(allow),
         no_cache=no_cache,
-        caching=(tuple(cache_to), tuple(cache_from)),
+        caching=(tuple(cache_to), tuple(cache_from), (), tuple(share)),
         outputs=(tuple(outputs), push, load),
         record=record,
         jobs=jobs,
@@ -253,7 +254,7 @@ def _request(
     secrets: Mapping[str, bytes],
     *,
     no_cache: bool = False,
-    caching: tuple[tuple[str, ...], tuple[str, ...]] = ((), ()),
+    caching: tuple[tuple[str, ...], ...] = (),
     outputs: tuple[tuple[str, ...], bool, bool] = ((), False, False),
     **options: Any,
 ) -> BuildRequest:

@@ -22,13 +22,14 @@ _THREADS = 4
 
 
 class Content(NamedTuple):
-    """Contents that a cache is to hold. `blobs` are what layers and cache mounts need."""
+    """Contents that a cache is to hold. `blobs` are what layers and cache mounts need; `kept` are there already."""
 
     records: Sequence[SharedRecord]
     layers: Sequence[SharedLayer]
     mounts: Sequence[SharedMount] = ()
     blobs: Sequence[Descriptor] = ()
     selections: Mapping[str, str] = {}
+    kept: Sequence[Descriptor] = ()
 
 
 class SentCache(NamedTuple):
@@ -44,7 +45,7 @@ def send(backend: Backend, content: Content, source: Callable[[Descriptor], Open
     text = artifact.compress(records.to_bytes(content.records, content.layers, content.mounts, content.selections))
     head = descriptor.of(artifact.RECORDS, text)
     config = artifact.write_config(head.digest, signatures(sign, head.digest))
-    manifest = artifact.write_manifest(config, head, content.blobs)
+    manifest = artifact.write_manifest(config, head, [*content.kept, *content.blobs])
     sent = send_blobs(backend, content.blobs, source)
     small = {head.digest: text, manifest.config.digest: config}
     sent_small = send_blobs(backend, (head, manifest.config), lambda blob: lambda: io.BytesIO(small[blob.digest]))

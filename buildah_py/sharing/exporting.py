@@ -22,9 +22,15 @@ if TYPE_CHECKING:
     from buildah_py.image.descriptor import Descriptor
     from buildah_py.plan import Plan
     from buildah_py.sharing.backend import Backend, Open
+    from buildah_py.sharing.meeting_place import MeetingPlace, Parcel
     from buildah_py.sharing.remote import BuildCaches, SharedCaches
     from buildah_py.sharing.spec import CacheSpec
     from buildah_py.store import Origin
+
+
+_MERGES = 4
+_MOST_RECORDS = 10_000
+"""Records that a shared place puts down together: those made last stay."""
 
 
 class Steps(NamedTuple):
@@ -44,9 +50,9 @@ def inline_property(caches: BuildCaches, plan: Plan, records: Mapping[int, Recor
         return None
     from buildah_py.sharing.export import Content, inline
 
-    found = _allowed(_steps_of([plan], records).records, place, caches.shared)
-    layers = [_layer(one, None) for one in found]
-    content = Content([_shared(one, caches) for one in found], layers, selections=caches.selections(place))
+    found = allowed(_steps_of([plan], records).records, place, caches.shared)
+    layers = [shared_layer(one, None) for one in found]
+    content = Content([shared_record(one, caches) for one in found], layers, selections=caches.selections(place))
     return inline(content, place.sign)
 
 
@@ -103,18 +109,18 @@ def _export(
 
     mount_from = [reference.parse(name).name for name in names]
     backend = caches.shared.open(place, mount_from)
-    packing = _Packing(caches, place)
-    records = _allowed(steps.records, place, caches.shared)
+    packing = Packing(caches, place)
+    records = allowed(steps.records, place, caches.shared)
     wanted = {one.diff_id for one in records if place.whole or one.diff_id in steps.chain}
     blobs = {diff_id: blob for diff_id in sorted(wanted) if (blob := packing.blob(diff_id)) is not None}
-    layers = {one.diff_id: _layer(one, blobs.get(one.diff_id)) for one in records}
+    layers = {one.diff_id: shared_layer(one, blobs.get(one.diff_id)) for one in records}
     carried = _carry(caches, place, backend, mounts)
 
     def source(blob: Descriptor) -> Open:
         return carried.sources.get(blob.digest) or packing.open(blob)
 
     content = Content(
-        [_shared(one, caches) for one in records],
+        [shared_record(one, caches) for one in records],
         list(layers.values()),
         carried.mounts,
         [*blobs.values(), *carried.blobs],
@@ -122,6 +128,91 @@ def _export(
     )
     sent = send(backend, content, source, place.sign)
     caches.emit(events.CacheSent(backend.name, sent.blobs, sent.bytes, sent.known))
+
+
+def pack_step(caches: BuildCaches, record: Record, place: CacheSpec, stopped: Callable[[], bool]) -> Parcel | None:
+    """Make ready what a step led to; None for what is not to be sent there. Raises whatever packing raises."""
+    from buildah_py.sharing.meeting_place import Parcel
+    from buildah_py.sharing.notes import result_text
+
+    if not allowed([record], place, caches.shared):
+        return None
+    packing = Packing(caches, place, stopped)
+    blob = packing.blob(record.diff_id)
+    if blob is None:
+        return None
+    layer = shared_layer(record, blob)
+    text = result_text(shared_record(record, caches), layer)
+    return Parcel(record.key, text, layer, blob, lambda: packing.open(blob)())  # noqa: PLW0108 - it may have to be fetched for that
+
+
+def share_all(caches: BuildCaches, plans: Sequence[Plan], records: Mapping[int, Record], names: Sequence[str]) -> None:
+    """Hand on what is left, and put down all records of a build, beside those that are there, in each shared place.
+
+    A place that cannot have them is a warning: what was executed is not lost, and is no less true.
+    """
+    work = caches.shared.work
+    if work is None:
+        return
+    work.finish()
+    steps, mounts = _steps_of(plans, records), mounts_of(plans[0].nodes)
+    for place in work.places:
+        if place.link.is_off or not (work.is_used or place.book.opened):
+            continue
+        try:
+            _add(caches, place, steps, _named(mounts, place.spec.mounts), names)
+        except PybuildError as error:
+            caches.shared.warn(f"{place.backend.name}: the records of this build are not put down there: {error}")
+    for place in work.places:
+        if any(place.sent):
+            caches.emit(events.CacheSent(place.backend.name, *place.sent))
+
+
+def _add(
+    caches: BuildCaches, place: MeetingPlace, steps: Steps, mounts: Sequence[CacheName], names: Sequence[str]
+) -> None:
+    """Add records to the cache that is in a place; again where another builder has done so at the same time."""
+    from buildah_py.image import reference
+    from buildah_py.sharing.export import Content, send
+    from buildah_py.sharing.imported import ImportedCache
+    from buildah_py.sharing.signing import public_key
+
+    spec = place.spec
+    backend = caches.shared.open(spec, [reference.parse(name).name for name in names])
+    packing = Packing(caches, spec)
+    own = {record.key: record for record in allowed(steps.records, spec, caches.shared)}
+    keys = (public_key(spec.sign),) if spec.sign else ()
+    for _ in range(_MERGES):
+        before = ImportedCache(backend, keys, lambda _: None)
+        known, layers, selections = before.all()
+        news = [record for key, record in own.items() if key not in {one.key for one in known}]
+        if not news and not mounts:
+            return
+        room = max(0, _MOST_RECORDS - len(own))
+        kept = sorted((one for one in known if one.key not in own), key=lambda one: one.created or 0)[-room:]
+        stay = {one.diff_id for one in kept} | {record.diff_id for record in own.values()}
+        met = [*place.layers.values(), *layers]
+        there = {layer.diff_id: layer for layer in met if layer.diff_id in stay and layer.blob is not None}
+        blobs = {one.diff_id: packing.blob(one.diff_id) for one in own.values() if one.diff_id not in there}
+        there |= {one.diff_id: shared_layer(one, blobs[one.diff_id]) for one in own.values() if one.diff_id in blobs}
+        carried = _carry(caches, spec, backend, mounts)
+
+        def source(blob: Descriptor, carried: Carried = carried) -> Open:
+            return carried.sources.get(blob.digest) or packing.open(blob)
+
+        content = Content(
+            [*kept, *(shared_record(one, caches) for one in own.values())],
+            list(there.values()),
+            carried.mounts,
+            [*(blob for blob in blobs.values() if blob is not None), *carried.blobs],
+            {**selections, **caches.selections(spec)},
+            [layer.blob for one, layer in there.items() if one not in blobs and layer.blob is not None],
+        )
+        place.count_sent(send(backend, content, source, spec.sign))
+        after = ImportedCache(backend, keys, lambda _: None)
+        if all(after.find(key) is not None for key in own):
+            return
+        mounts = ()
 
 
 def _carry(caches: BuildCaches, place: CacheSpec, backend: Backend, mounts: Sequence[CacheName]) -> Carried:
@@ -139,7 +230,7 @@ def _carry(caches: BuildCaches, place: CacheSpec, backend: Backend, mounts: Sequ
     return pack_mounts(caches.store, mounts, caches.mounts().place, before, others)
 
 
-def _allowed(records: Iterable[Record], place: CacheSpec, shared: SharedCaches) -> list[Record]:
+def allowed(records: Iterable[Record], place: CacheSpec, shared: SharedCaches) -> list[Record]:
     """Leave out what cannot be read elsewhere, and what nobody vouches for where the cache is signed."""
     found = [one for one in records if one.version == KEY_VERSION]
     if place.sign:
@@ -147,7 +238,8 @@ def _allowed(records: Iterable[Record], place: CacheSpec, shared: SharedCaches) 
     return found
 
 
-def _shared(record: Record, caches: BuildCaches) -> SharedRecord:
+def shared_record(record: Record, caches: BuildCaches) -> SharedRecord:
+    """Give a record as caches have it, with what its step learned of files."""
     plain, learned = record.observed
     data = caches.cache.input_list(learned) if learned else None
     return SharedRecord(
@@ -165,18 +257,20 @@ def _shared(record: Record, caches: BuildCaches) -> SharedRecord:
     )
 
 
-def _layer(record: Record, blob: Descriptor | None) -> SharedLayer:
+def shared_layer(record: Record, blob: Descriptor | None) -> SharedLayer:
+    """Give the layer of a record as caches have it."""
     return SharedLayer(record.diff_id, -1, record.created, blob)
 
 
-class _Packing:
+class Packing:
     """Finds or makes the blobs of layers for one place, and opens those that have to be sent."""
 
-    def __init__(self, caches: BuildCaches, place: CacheSpec) -> None:
+    def __init__(self, caches: BuildCaches, place: CacheSpec, stopped: Callable[[], bool] = lambda: False) -> None:
         form = Form(place.compression or media_types.GZIP, place.level, force=place.compression is not None)
         self._blobs = LayerBlobs(caches.store, form)
         self._store = caches.store
         self._shared = caches.shared
+        self._stopped = stopped
         self._diff_ids: dict[str, str] = {}
         self._made: dict[str, str] = {}
 
@@ -186,7 +280,7 @@ class _Packing:
         if found is None:
             if self._store.layers.missing([diff_id]) and not any(one.digest for one in self._origins(diff_id)):
                 return None  # it comes from a cache that had left it out
-            (made,) = self._blobs.make([self._blobs.source(diff_id)])
+            (made,) = self._blobs.make([self._blobs.source(diff_id)], self._stopped)
             found = self._blobs.describe(made)
             self._made[found.digest] = made.path
         self._diff_ids[found.digest] = diff_id

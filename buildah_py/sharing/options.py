@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from buildah_py.errors import UsageError
 from buildah_py.frozen import dataclass
@@ -11,35 +11,51 @@ if TYPE_CHECKING:
     from buildah_py.sharing.spec import CacheSpec
 
 
+class Places(NamedTuple):
+    """Places where caches go to, where they come from, and that are shared with builders at the same time."""
+
+    to: tuple[CacheSpec, ...]
+    from_: tuple[CacheSpec, ...]
+    share: tuple[CacheSpec, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class CacheOptions:
-    """`to` and `from_` as `--cache-to` and `--cache-from` have them, `mounts` as `--cache-mount` does."""
+    """`to`, `from_`, `mounts` and `share` as `--cache-to`, `--cache-from`, `--cache-mount` and `--share` have them."""
 
     to: tuple[str, ...] = ()
     from_: tuple[str, ...] = ()
     mounts: tuple[str, ...] = ()
+    share: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         """Whether anything was said."""
-        return bool(self.to or self.from_ or self.mounts)
+        return bool(self.is_shared or self.mounts)
 
-    def places(self) -> tuple[list[CacheSpec], list[CacheSpec]]:
-        """Where caches go to, and where they come from. Raises UsageError, also for malformed keys."""
-        if not (self.to or self.from_):
-            return [], []
-        from buildah_py.sharing.spec import parse_from, parse_to
+    @property
+    def is_shared(self) -> bool:
+        """Whether a cache outside of the store is named."""
+        return bool(self.to or self.from_ or self.share)
 
-        to, from_ = [parse_to(text) for text in self.to], [parse_from(text) for text in self.from_]
-        if any(place.sign or place.verify for place in (*to, *from_)):
+    def places(self) -> Places:
+        """Name the places. Raises UsageError, also for malformed keys."""
+        if not self.is_shared:
+            return Places((), (), ())
+        from buildah_py.sharing.spec import parse_from, parse_share, parse_to
+
+        found = Places(
+            tuple(map(parse_to, self.to)), tuple(map(parse_from, self.from_)), tuple(map(parse_share, self.share))
+        )
+        places = [place for some in found for place in some]
+        if any(place.sign or place.verify for place in places):
             from buildah_py.sharing.signing import parse_public, public_key
 
-            for place in to:
+            for place in places:
                 if place.sign:
                     public_key(place.sign)
-            for place in from_:
                 for key in place.verify:
                     parse_public(key)
-        return to, from_
+        return found
 
     def backed(self) -> dict[str, MountOption]:
         """Return the options of single cache mounts, by their ids. Raises UsageError."""

@@ -21,14 +21,15 @@ if TYPE_CHECKING:
     from buildah_py.sharing.options import CacheOptions
     from buildah_py.sharing.records import SharedLayer
     from buildah_py.sharing.spec import CacheSpec
+    from buildah_py.sharing.work import JointWork
     from buildah_py.store import Origin, Store
 
 
 class SharedCaches:
-    """The caches that `--cache-from` names, in their order, and those that `--cache-to` does.
+    """The caches that `--cache-from` names, in their order, those that `--cache-to` does, and those that are shared.
 
-    They are what a Cache asks as its RemoteCache. Nothing is read before a step misses in the store. Raises UsageError
-    for places that are not said well.
+    They are what a Cache asks as its RemoteCache. Nothing is read before a step misses in the store. `work` is None
+    where nothing is shared. Raises UsageError for places that are not said well.
     """
 
     def __init__(
@@ -36,11 +37,14 @@ class SharedCaches:
         options: CacheOptions,
         backends: Backends,
         emit: Callable[[Event], None],
+        cancelled: Callable[[], bool] = lambda: False,
     ) -> None:
         self._backends = backends
         self._emit = emit
-        self.to, self.from_ = (self._offered(places) for places in options.places())
+        self.to, from_, share = map(self._offered, options.places())
+        self.from_ = [*from_, *share]
         self.imports = [self._import(place) for place in self.from_]
+        self.work = self._shared(share, self.imports[len(from_) :], cancelled) if share else None
         for place in self.to:
             if not place.is_inline:
                 self.open(place)  # bad places are refused before the build
@@ -50,7 +54,7 @@ class SharedCaches:
     def sending(self, options: CacheOptions) -> SharedCaches:
         """Give the same caches to look steps up in, with the ones of `options` to send to."""
         other = copy.copy(self)
-        other.to = self._offered(options.places()[0])
+        other.to = self._offered(options.places().to)
         for place in other.to:
             if not place.is_inline:
                 self.open(place)
@@ -70,6 +74,11 @@ class SharedCaches:
             found = one.find(key)
             if found is not None and (offer := self._offer(store, one, found)) is not None:
                 one.count_hit()
+                return offer
+        for place in self.work.places if self.work is not None else ():
+            found = place.find(key)
+            if found is not None and (offer := self._offer(store, place.book, found)) is not None:
+                place.book.count_hit()
                 return offer
         return None
 
@@ -129,6 +138,10 @@ class SharedCaches:
             said = one.layer(diff_id)
             if said is not None and said.blob is not None:
                 _promise(store, one, said, "")
+        for place in self.work.places if self.work is not None else ():
+            said = place.layers.get(diff_id)
+            if said is not None and said.blob is not None:
+                _promise(store, place.book, said, "")
 
     def note_fetched(self, origins: Iterable[Origin]) -> None:
         """Take note of the origins of layers that are fetched."""
@@ -137,7 +150,7 @@ class SharedCaches:
     def report(self) -> None:
         """Say what the caches were good for."""
         for one in self.imports:
-            if one.opened:
+            if one.opened or one.hits:
                 there = one.backend.kind, one.backend.location
                 layers = sum(origin.size for origin in self._fetched if origin[:2] == there)
                 self._emit(events.CacheRead(one.backend.name, one.hits, one.fetched, layers))
@@ -154,6 +167,20 @@ class SharedCaches:
                     continue
             found.append(place)
         return found
+
+    def _shared(
+        self, share: Sequence[CacheSpec], books: Sequence[ImportedCache], cancelled: Callable[[], bool]
+    ) -> JointWork:
+        from buildah_py.sharing.claims import myself
+        from buildah_py.sharing.meeting_place import MeetingPlace
+        from buildah_py.sharing.work import JointWork
+
+        who, note = myself(), self._note
+        places = [MeetingPlace(*one, who, note, self.warn, cancelled) for one in zip(share, books, strict=True)]
+        return JointWork(places, self._emit, cancelled)
+
+    def _note(self, text: str) -> None:
+        self._emit(events.Note(text))
 
     def _import(self, place: CacheSpec) -> ImportedCache:
         from buildah_py.sharing.imported import ImportedCache

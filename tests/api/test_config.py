@@ -17,6 +17,7 @@ from buildah_py.errors import UsageError
 
 VALID = {
     "ca-bundle": "host", "cache-from": ["a", "type=local,src=b"], "cache-to": "type=inline", "compression": "zstd",
+    "share": "type=local,dest=d",
     "compression-level": 3, "context-modes": "git", "format": "docker", "isolation": "rootless", "jobs": 4,
     "max-used-space": "20GB", "memory": "512m", "min-free-space": 1000, "network": "none", "observe": "on",
     "platform": "linux/arm64",

@@ -339,6 +339,7 @@ REFUSED = [
     (["--cluster=tcp://127.0.0.1:1", "--cluster-resource=GPU"], "it does not say how much of what"),
     (["--cluster=tcp://127.0.0.1:1", "--cluster-workers=x"], "known are root and userns"),
     (["--cluster=tcp://127.0.0.1:1"], "the scheduler tcp://127.0.0.1:1 cannot be reached: Connection refused"),
+    (["--cluster=tcp://127.0.0.1:1", "--share=type=local,dest=d"], "has each step executed once by itself"),
 ]
 
 

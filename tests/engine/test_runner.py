@@ -21,12 +21,13 @@ from buildah_py.engine.containers import Cancellation
 from buildah_py.engine.ops import Task, Usage
 from buildah_py.engine.results import NOTHING
 from buildah_py.engine.runner import StepRunner, Workplace
+from buildah_py.engine.step_sharing import StepClaim, doing
 from buildah_py.engine.worker import Reporter, Worker
 from buildah_py.errors import Interrupted, LayersLost, NotFound, PybuildError, SourceChanged, StepFailed
 from buildah_py.layers.writer import LayerWriter
 from buildah_py.meter import Listening
 from buildah_py.plan.graph import Input, Node
-from buildah_py.plan.steps import BaseStep, WorkdirStep
+from buildah_py.plan.steps import BaseStep, MountStep, RunStep, WorkdirStep
 from buildah_py.progress import events
 from buildah_py.store import Store
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from buildah_py.cache import Record
     from buildah_py.engine.ops import InputList
     from buildah_py.engine.results import Result
     from buildah_py.engine.runner import Observed
@@ -474,3 +476,109 @@ def test_hits_are_noted_where_they_were_met(builds: Callable[..., Build]) -> Non
     cast("Any", build.cache).were_met = lambda _: False
     build.run(chain("/a", "/b"))
     assert len(noted) == 1, "nothing was met since"
+
+
+# shared work
+
+
+class Shared:
+    """Work that is shared with others: `begin` says what becomes of a step, and the rest is noted."""
+
+    def __init__(self, begin: Callable[[], object] = lambda: False) -> None:
+        self.begun: list[tuple[str, StepClaim]] = []
+        self.ended: list[tuple[str, str, bool]] = []
+        self._begin = begin
+
+    def begin(self, key: str, doing: StepClaim) -> Any:
+        self.begun.append((key, doing))
+        return self._begin()
+
+    def done(self, key: str, record: Record, *, anew: bool = False) -> None:
+        assert record.key == key
+        self.ended.append(("done", key, anew))
+
+    def failed(self, key: str) -> None:
+        self.ended.append(("failed", key, False))
+
+
+def sharing(build: Build, shared: Shared, policy: CachePolicy = ALL) -> Build:
+    build.worker = build.worker._replace(work=shared)
+    build.engine = Engine(build.worker, policy=policy, jobs=1)
+    return build
+
+
+def test_what_is_shared_is_claimed_first_and_handed_on_then(builds: Callable[..., Build]) -> None:
+    shared = Shared()
+    order: list[int] = []
+    build = sharing(builds({"/a": Op(before=lambda _: order.append(len(shared.begun)))}), shared)
+    build.run(chain("/a"))
+    assert order == [1]
+    ((key, claim),) = shared.begun
+    assert shared.ended == [("done", key, False)]
+    assert (claim.id, claim.text, claim.quick) == (2, "shown 1", True)
+    again = sharing(builds({"/a": Op(before=never)}), shared := Shared())
+    again.run(chain("/a"))
+    assert (shared.begun, shared.ended) == ([], []), "a hit is nobody's business"
+
+
+def test_a_step_that_fails_is_left_to_others(builds: Callable[..., Build]) -> None:
+    def fail(_: object) -> None:
+        raise StepFailed("no", status=1)
+
+    shared = Shared()
+    with pytest.raises(StepFailed):
+        sharing(builds({"/a": Op(before=fail)}), shared).run(chain("/a"))
+    assert [what for what, _, _ in shared.ended] == ["failed"]
+
+
+def test_a_step_that_another_builder_is_at_is_tried_again_and_is_a_hit_then(builds: Callable[..., Build]) -> None:
+    calls: list[Callable[[], object]] = []
+
+    def begin() -> object:
+        if calls:
+            return True
+
+        def when(call: Callable[[], object]) -> None:
+            calls.append(call)
+            other.run(chain("/a"))
+            call()
+
+        return when
+
+    other, shared = builds({"/a": Op()}), Shared(begin)
+    build = sharing(builds({"/a": Op(before=never)}), shared)
+    build.run(chain("/a"))
+    assert len(calls) == 1
+    assert shared.ended == []
+    assert build.told()[-1] == (2, events.HIT, "")
+    assert [one for one in build.told() if one[0] == "StepStarted"] == [("StepStarted", 1), ("StepStarted", 2)]
+
+
+def test_a_result_of_others_that_cannot_be_used_is_made_here(builds: Callable[..., Build]) -> None:
+    shared = Shared(lambda: True)
+    build = sharing(builds({"/a": Op()}), shared)
+    build.run(chain("/a"))
+    assert [what for what, _, _ in shared.ended] == ["done"]
+    assert build.engine.runner.ran == 1
+
+
+def test_without_the_cache_nothing_is_claimed_and_results_are_replaced(builds: Callable[..., Build]) -> None:
+    shared, policy = Shared(), CachePolicy(no_cache=True)
+    sharing(builds({"/a": Op()}, policy), shared, policy).run(chain("/a"))
+    assert shared.begun == []
+    assert [(what, anew) for what, _, anew in shared.ended] == [("done", True)]
+
+
+def test_a_command_is_claimed_with_the_mounts_that_it_needs_for_itself() -> None:
+    def mounts(*texts: str) -> StepClaim:
+        found = tuple(
+            MountStep(kind, f"/{name}", id=name, sharing=sharing)
+            for kind, name, sharing in (text.split() for text in texts)
+        )
+        return doing(node(0, RunStep(("x",), (), "/", "", "none", "sandbox", "linux/amd64", mounts=found), None))
+
+    assert mounts() == StepClaim(1, "shown 0")
+    claim = mounts("cache b locked", "cache a locked", "cache c shared", "cache d private")
+    assert claim.mounts == ("a", "b")
+    assert not claim.private
+    assert mounts("secret token x").private
