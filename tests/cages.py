@@ -90,6 +90,15 @@ def _make_devices(dev: str) -> None:
         os.symlink(target, f"{dev}/{name}")
 
 
+def _lend_files(etc: str, place: str) -> None:
+    """Mount the three files that runtimes make for each container."""
+    for name in ("hosts", "hostname", "resolv.conf"):
+        with open(f"{place}/{name}", "wb") as copy, open(f"/etc/{name}", "rb") as file:
+            copy.write(file.read())
+        os.close(os.open(f"{etc}/{name}", os.O_CREAT, 0o644))
+        _mount(f"{place}/{name}", f"{etc}/{name}", flags=_BIND)
+
+
 def _new_root(cage: Cage, below: str, through: list[str], top: str) -> None:
     """Become a process whose root is an overlay on `below`, with parts of /proc covered as runtimes do it."""
     _check(_LIBC.unshare(_NEWNS | _NEWUTS | _NEWIPC), "unshare")
@@ -101,7 +110,7 @@ def _new_root(cage: Cage, below: str, through: list[str], top: str) -> None:
         os.mkdir(f"{top}/{name}")
     _mount("overlay", root, "overlay", options=f"lowerdir={below},upperdir={top}/upper,workdir={top}/work,xino=on")
     _make_devices(f"{root}/dev")
-    for name in ("sys", "proc"):
+    for name in ("sys", "proc", "etc"):
         os.makedirs(f"{root}/{name}", exist_ok=True)
     _mount("/sys", f"{root}/sys", flags=_BIND | _REC)
     _mount("proc", f"{root}/proc", "proc")
@@ -109,12 +118,13 @@ def _new_root(cage: Cage, below: str, through: list[str], top: str) -> None:
         os.makedirs(root + path, exist_ok=True)
         _mount(path, root + path, flags=_BIND)
     os.mkdir(f"{root}/state")
+    if below != "/":
+        _lend_files(f"{root}/etc", top)
     if not cage.overlay:
         _mount("tmpfs", f"{root}/state", "tmpfs")
     os.chmod(f"{root}/state", 0o777)
     if os.path.isdir(f"{root}/root"):
         os.chmod(f"{root}/root", 0o755)  # where the interpreter may lie
-    os.makedirs(f"{root}/etc", exist_ok=True)
     os.chdir(root)
     _check(_LIBC.pivot_root(b".", b"."), "pivot_root")
     _check(_LIBC.umount2(b".", 2), "umount")

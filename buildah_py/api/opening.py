@@ -123,6 +123,8 @@ def open_build(
         with opened or open_store(
             request.environ, provider=provider, cancelled=ended.is_set, tell=reporter.note
         ) as store:
+            if request.container.isolation == "in-place" and within is None:
+                _recover(store, warn)
             readers = readers_of(request, ended.is_set)
             used: dict[str, str] = {}
             reach = reach_of(request, agents, readers, ended.is_set, reporter.note)._replace(used=used.__setitem__)
@@ -407,6 +409,14 @@ def refuse_what_cannot_run(nodes: Sequence[Node], session: BuildSession) -> None
 
             check_nodes(nodes, session.worker.cache)
             return
+
+
+def _recover(store: Store, warn: Callable[[str], object]) -> None:
+    """Have caches where they belong, before a step looks for them, though an earlier build in place was interrupted."""
+    from buildah_py.sandbox.in_place import INTERRUPTED, recover
+
+    if recover(store.path("cache-mounts")):
+        warn(INTERRUPTED)
 
 
 def _make_sandbox(store: Store, request: BuildRequest) -> Sandbox:

@@ -346,7 +346,7 @@ def read_request(args: argparse.Namespace, *, record: str = "") -> BuildRequest:
         epoch=epoch if isinstance(epoch, int) else None,
         epoch_of_context=epoch == EPOCH_OF_CONTEXT,
         record=record,
-        jobs=_jobs(args.jobs),
+        jobs=_jobs(args.jobs) or int(args.isolation == "in-place"),  # in the one root each change of stage costs
         attest=_attestations(args),
         sign=_signing_key(args),
         source_policy=getattr(args, "source_policy_file", "") or os.environ.get(_SOURCE_POLICY, ""),

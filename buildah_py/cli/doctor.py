@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     """Print the findings; 0 when RUN steps can be executed, 1 when not."""
     from buildah_py.errors import SandboxError
     from buildah_py.linux.identity import needs_user_namespace
-    from buildah_py.sandbox import userns
+    from buildah_py.sandbox import rungs, userns
 
     if needs_user_namespace(os.environ):
         # The checks without root can only be made from inside: from here on this is a new program.
@@ -45,8 +45,11 @@ def run(args: argparse.Namespace) -> int:
         try:
             userns.reexec_in_user_namespace(own_command(sys.argv[1:]), os.environ)
         except SandboxError as error:
-            without = list(_below_proot())
-            refused = Diagnosis("user namespace", False, error.message, error.hint, needed=not without[0].works)
+            placed = list(_in_place())
+            asked = os.environ.get("BUILDAH_ISOLATION") == rungs.IN_PLACE
+            without = placed if asked else [*_below_proot(), *(() if os.geteuid() else placed)]
+            works = placed[-1].works if asked else without[0].works
+            refused = Diagnosis("user namespace", False, error.message, error.hint, needed=not works)
             return _report([_python(), refused, *without], json=args.format == "json")
     return _report(list(examine()), json=args.format == "json")
 
@@ -202,6 +205,25 @@ def _below_proot() -> Iterator[Diagnosis]:
     yield Diagnosis(rungs.PROOT, True, f"commands run below {rungs.find_proot(os.environ.get('PATH', os.defpath))}")
     less = place.NO_ROOT
     yield Diagnosis("isolation", False, f"{rungs.PROOT}: {less.what}: {less.instead}", less.remedy, needed=False)
+
+
+def _in_place() -> Iterator[Diagnosis]:
+    """Say whether commands can do without a container here, and what they do without then. Nothing is changed."""
+    from buildah_py.api.state import own_root
+    from buildah_py.errors import SandboxError
+    from buildah_py.sandbox import place, rungs
+    from buildah_py.sandbox.replaceable import refuse_where_impossible
+
+    asked = os.environ.get("BUILDAH_ISOLATION") == rungs.IN_PLACE
+    try:
+        refuse_where_impossible((own_root(),), os.environ)
+    except SandboxError as error:
+        yield Diagnosis("in place", False, error.message, error.hint, needed=False)
+        return
+    around = place.ROOT_AROUND
+    yield Diagnosis("isolation", False, f"{rungs.IN_PLACE}: {around.instead}", around.remedy, needed=False)
+    found = "commands can run in this root" + ("" if asked else f", where --isolation={rungs.IN_PLACE} asks for it")
+    yield Diagnosis("in place", True, found)
 
 
 def _observing() -> Diagnosis:

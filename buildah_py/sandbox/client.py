@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 from buildah_py import debug
 from buildah_py.errors import SandboxError
 from buildah_py.frozen import asdict, replace
-from buildah_py.linux.identity import has_single_id, in_user_namespace, may_mount
+from buildah_py.linux.identity import effective_capabilities, has_single_id, in_user_namespace, may_mount
 from buildah_py.sandbox import wire
 from buildah_py.sandbox.below import RememberedAnswers
 from buildah_py.sandbox.netns import NO_TOOL
@@ -40,7 +40,7 @@ def refuse_where_impossible(path: str = os.defpath) -> None:
     """
     if may_mount():
         return
-    from buildah_py.sandbox.place import who_refuses_namespaces
+    from buildah_py.sandbox.place import ELSEWHERE, who_refuses_namespaces
 
     refusal = who_refuses_namespaces()
     missing = "" if find_proot(path) else " once it is installed (apt-get install proot)"
@@ -48,7 +48,8 @@ def refuse_where_impossible(path: str = os.defpath) -> None:
     raise SandboxError(
         f"cannot run containers: this {who} may not mount (no CAP_SYS_ADMIN), nor make user namespaces: "
         f"{refusal.who} refuses them",
-        hint=f"{refusal.remedy} allows them, and --isolation={PROOT} does without{missing}; see `pybuild doctor`",
+        hint=f"{refusal.remedy} allows them{'' if os.geteuid() else ELSEWHERE}, and --isolation={PROOT} does without"
+        f"{missing}; see `pybuild doctor`",
     )
 
 
@@ -77,8 +78,9 @@ class Sandbox:
         self._tracers = tracers or path
         self._told = False
         self._answers = RememberedAnswers()
-        self._state_dir = state_dir
         self._left = left
+        self._state_dir = state_dir
+        self._caches = f"{os.path.dirname(state_dir)}/cache-mounts"
         self._keepers: dict[str, RootKeeper] = {}
 
     def __enter__(self) -> Self:
@@ -205,6 +207,7 @@ class Sandbox:
         if listeners is not None:
             listeners.close()
             warnings.append("the command uses this machine's network: no ports are published, they are its own")
+        warnings += plan.without_effect(container, effective_capabilities())
         container = replace(container, network="host")
         try:
             entered = keeper.enter(container)
@@ -243,7 +246,7 @@ class Sandbox:
             return PRoot(directory, self._tracers)
         from buildah_py.sandbox.in_place import InPlace
 
-        return InPlace(directory, self._left, os.environ)
+        return InPlace(self._left, os.environ, self._caches)
 
     def _say_little(self, *, forced: bool) -> None:
         """Show no arguments to containers that may get to see this process, its later threads too; once."""

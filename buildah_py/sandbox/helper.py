@@ -207,7 +207,7 @@ class Helper:
         kind, server = writable.OVERLAY, None
         is_plain: bool = request.get("plain", False)
         if is_plain:
-            process.set_dumpable(False)  # the command may have this process's user
+            process.set_dumpable(False)  # nothing else keeps a command of this process's user from looking into it
         try:
             if join is None and not is_plain:
                 kind, server = self._writable(channel, request, descriptors)

@@ -8,74 +8,29 @@ one can put things back.
 from __future__ import annotations
 
 import errno
-import json
 import os
 import stat
 from typing import TYPE_CHECKING, Any
 
 from buildah_py.errors import SandboxError
-from buildah_py.linux.paths import open_beneath
 from buildah_py.sandbox.below import Below
-from buildah_py.sandbox.initlayer import InitLayer
-from buildah_py.sandbox.operations import BindMount, FileMount, OverlayMount, TmpfsMount
-from buildah_py.sandbox.picture import take_picture
+from buildah_py.sandbox.initlayer import InitLayer, locate
+from buildah_py.sandbox.journal import COPIED, KEPT_ASIDE, MADE, MOVED, is_directory, open_directory, remove
+from buildah_py.sandbox.operations import BindMount, FileMount, OverlayMount, StubFile, TmpfsMount
+from buildah_py.sandbox.picture import NOTHING, SELF, latest, look, take_picture
 from buildah_py.sandbox.working_root import copy_of_layers
 from buildah_py.store.disk_usage import remove_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable, Mapping
 
+    from buildah_py.sandbox.journal import Journal
     from buildah_py.sandbox.operations import Operation
-    from buildah_py.sandbox.picture import TreePicture
+    from buildah_py.sandbox.picture import Look, TreePicture
     from buildah_py.sandbox.working_root import WorkingRoot
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 _OPEN = 0o755
-_KEPT_ASIDE, _MOVED, _COPIED, _MADE = "kept aside", "moved", "copied", "made"
-
-
-class Journal:
-    """A file that says what was put where, as long as that is so."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self._entries: list[tuple[str, str, str]] = []
-
-    def add(self, kind: str, origin: str, place: str) -> None:
-        """Note what is about to be done."""
-        self._entries.append((kind, origin, place))
-        with open(f"{self._path}.new", "w", encoding="utf-8", errors="surrogateescape") as file:
-            json.dump(self._entries, file)
-        os.replace(f"{self._path}.new", self._path)
-
-    def beside(self, name: str) -> str:
-        """Give a path beside it, on the file system of the store, at which nothing is."""
-        path = f"{self._path}.{name}"
-        _remove(path)
-        return path
-
-    def clear(self) -> None:
-        """Note that all was put back."""
-        self._entries = []
-        try:
-            os.unlink(self._path)
-        except FileNotFoundError:
-            return
-
-    def recover(self) -> bool:
-        """Put back what an interrupted command was lent; whether there was anything."""
-        try:
-            with open(self._path, encoding="utf-8", errors="surrogateescape") as file:
-                entries = json.load(file)
-        except FileNotFoundError:
-            return False
-        for kind, origin, place in reversed(entries):
-            if kind == _MOVED and os.path.isdir(place) and not os.path.islink(place) and not os.path.lexists(origin):
-                os.rename(place, origin)
-            elif kind != _KEPT_ASIDE:
-                _remove(place)
-        self.clear()
-        return True
 
 
 class Lending:
@@ -92,6 +47,10 @@ class Lending:
         """What was done: its kind, where it came from, the path in the root, and how it was."""
         self._made: list[str] = []
         self._times: dict[str, tuple[int, int]] = {}
+        self._stubs: dict[str, Look] = {}
+        self._sealed: dict[str, TreePicture] = {}
+        self.last = 0
+        """When the last of what a command may not change was made, by the file system's clock."""
         self.targets: list[str] = []
         """Paths in the root, without a slash before them, of what is lent."""
         self._below = Below((root.top,), lambda: os.open(root.top, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC), {})
@@ -99,8 +58,13 @@ class Lending:
 
     def lend(self, operations: Iterable[Operation]) -> None:
         """Put all there. Raises SandboxError, OSError."""
-        for operation in sorted(operations, key=lambda one: one.target.count("/")):
-            self._lend(operation)
+        ordered = sorted(operations, key=lambda one: one.target.count("/"))
+        for operation in ordered:
+            if not isinstance(operation, StubFile):
+                self._lend(operation)
+        for operation in ordered:
+            if isinstance(operation, StubFile):
+                self._lend_stub(operation)
 
     def lend_file(self, target: str, content: bytes) -> None:
         """Put a file there that a container would have of its own, instead of what the image has; 0644."""
@@ -110,7 +74,10 @@ class Lending:
         """Let directories have the times that they have in the image, and take all for what was there before."""
         for path, times in self._times.items():
             self._set_times(path, times)
-        self._root.note([*self._times, *self._made])
+        self._root.note([*self._times, *self._made, *self._stubs])
+        for target in self._sealed:  # nothing here can keep a command from writing there
+            picture = self._sealed[target] = self._look_at(target)
+            self.last = max(self.last, latest(picture))
 
     def _lend(self, operation: Operation) -> None:
         directory = operation.directory
@@ -121,22 +88,41 @@ class Lending:
         target = self._layer.add(operation.target, directory).strip("/")
         self._put(target, operation)
 
-    def _put(self, target: str, operation: Operation) -> None:
+    def _lend_stub(self, stub: StubFile) -> None:
+        """Put a file there if there is none; it is the image's once the command has changed it."""
+        self._layer.add_stub(stub.target, stub.content)
+        names, _ = locate(self._below, stub.target)
+        target = "/".join(names)
+        init = f"{self._layer.path}/{target}"
+        if os.path.lexists(f"{self._top}/{target}") or not os.path.isfile(init) or self._root.is_left(target):
+            return
+        place = self._make_way(target)
+        self._journal.add(MADE, "", place)
+        _write(place, FileMount(target, stub.content, stat.S_IMODE(os.stat(init).st_mode)))
+        status = os.stat(init)
+        os.utime(place, ns=(status.st_atime_ns, status.st_mtime_ns))
+        self._stubs[target] = look(os.lstat(place))
+
+    def _make_way(self, target: str) -> str:
+        """Make the directories above a target that are missing; gives its path."""
         parts = target.split("/")
         for length in range(1, len(parts)):
             here = "/".join(parts[:length])
             if not os.path.lexists(f"{self._top}/{here}"):
                 self._touch("/".join(parts[: length - 1]))
-                self._journal.add(_MADE, "", f"{self._top}/{here}")
+                self._journal.add(MADE, "", f"{self._top}/{here}")
                 os.mkdir(f"{self._top}/{here}", 0o755)
                 os.chmod(f"{self._top}/{here}", _OPEN)
                 self._made.append(here)
         self._touch("/".join(parts[:-1]))
-        place = f"{self._top}/{target}"
+        return f"{self._top}/{target}"
+
+    def _put(self, target: str, operation: Operation) -> None:
+        place = self._make_way(target)
         kept = ""
         if os.path.lexists(place):
             kept = self._free_name()
-            self._journal.add(_KEPT_ASIDE, place, kept)
+            self._journal.add(KEPT_ASIDE, place, kept)
             try:
                 os.rename(place, kept)
             except OSError as error:
@@ -147,44 +133,74 @@ class Lending:
                     hint="give the mount of the RUN another target, or the container's",
                 ) from None
         self.targets.append(target)
-        self._back.append((_KEPT_ASIDE, kept, target, None))
+        self._back.append((KEPT_ASIDE, kept, target, None))
         self._show(operation, target, place)
 
     def _show(self, operation: Operation, target: str, place: str) -> None:
         if isinstance(operation, BindMount):
             self._bind(source_of(operation), target, place)
+            if operation.readonly and not os.path.islink(place):
+                self._sealed[target] = {}
             return
-        self._journal.add(_MADE, "", place)
-        self._back.append((_MADE, "", target, None))
+        self._journal.add(MADE, "", place)
+        self._back.append((MADE, "", target, None))
         if isinstance(operation, OverlayMount):
             layers, path, userxattr = operation.lowers, operation.path.strip("/"), self._root.userxattr
             copy_of_layers(layers, path, place, userxattr=userxattr, owners=self._root.owners)
+            if not operation.upper:
+                self._sealed[target] = {}
         elif isinstance(operation, TmpfsMount):
             os.mkdir(place)
             os.chmod(place, operation.mode)
         elif isinstance(operation, FileMount):
             _write(place, operation)
+            if operation.readonly:
+                self._sealed[target] = {}
         else:
             raise SandboxError(f"{operation.describe()} cannot be had in place")
+
+    def _look_at(self, target: str) -> TreePicture:
+        """Look at what is at a target, but for what else was put in there."""
+        left: dict[str, set[str]] = {}
+        for other in self.targets:
+            if other.startswith(f"{target}/"):
+                directory, _, name = other[len(target) + 1 :].rpartition("/")
+                left.setdefault(directory, set()).add(name)
+        parent = self._open(target.rpartition("/")[0])
+        if parent == -1:
+            return {}
+        try:
+            return _picture(f"/proc/self/fd/{parent}/{target.rpartition('/')[2]}", left)
+        finally:
+            os.close(parent)
+
+    def check(self) -> None:
+        """Raise SandboxError where the command has changed what was read-only to it, as it is elsewhere."""
+        for target, known in self._sealed.items():
+            if self._look_at(target) != known:
+                raise SandboxError(
+                    f"the command has written to /{target}, which is read-only to it: elsewhere it could not have",
+                    hint="give the mount `rw`: what is written there is thrown away in the end",
+                )
 
     def _bind(self, source: str, target: str, place: str) -> None:
         """Show a file or directory of the machine: a cache is there itself, anything else by a link."""
         status = os.stat(source)
         if stat.S_ISDIR(status.st_mode) and source.startswith(f"{self._caches}/"):
-            self._journal.add(_MOVED, source, place)
+            self._journal.add(MOVED, source, place)
             try:
                 os.rename(source, place)
             except OSError as error:
                 if error.errno != errno.EXDEV:
                     raise
-                self._journal.add(_COPIED, source, place)
+                self._journal.add(COPIED, source, place)
                 copy_of_layers((source,), "", place, userxattr=self._root.userxattr, owners=self._root.owners)
-                self._back.append((_COPIED, source, target, _picture(place)))
+                self._back.append((COPIED, source, target, _picture(place)))
                 return
-            self._back.append((_MOVED, source, target, status))
+            self._back.append((MOVED, source, target, status))
             return
-        self._journal.add(_MADE, "", place)
-        self._back.append((_MADE, "", target, None))
+        self._journal.add(MADE, "", place)
+        self._back.append((MADE, "", target, None))
         if not stat.S_ISDIR(status.st_mode):
             try:
                 os.link(source, place)
@@ -209,36 +225,29 @@ class Lending:
             parent = self._open(directory)
             place = "" if parent == -1 else f"/proc/self/fd/{parent}/{name}"
             try:
-                if kind == _MOVED:
+                if kind == MOVED:
                     _move_back(origin, place, known)
-                elif kind == _COPIED:
+                elif kind == COPIED:
                     self._copy_back(origin, place, known)
                 elif place:
-                    _remove(place)
+                    remove(place)
                     if origin:
                         os.rename(origin, place)
             finally:
                 if parent != -1:
                     os.close(parent)
+        for path, known in self._stubs.items():
+            self._remove_stub(path, known)
         for path in reversed(self._made):
             self._remove_made(path)
         for path, times in now.items():
             if times is not None:
                 self._set_times(path, times)
-        self._root.note([*self._times, *self._made, *self.targets])
+        self._root.note([*self._times, *self._made, *self._stubs, *self.targets])
         self._journal.clear()
 
     def _open(self, path: str) -> int:
-        """Open a directory of the root, to which no link leads; -1 where there is none."""
-        top = os.open(self._root.top, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            return open_beneath(top, path, os.O_PATH | os.O_DIRECTORY)
-        except OSError as error:
-            if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
-                raise
-            return -1
-        finally:
-            os.close(top)
+        return open_directory(self._root.top, path)
 
     def _times_of(self, path: str) -> tuple[int, int] | None:
         directory = self._open(path)
@@ -258,6 +267,19 @@ class Lending:
             finally:
                 os.close(directory)
 
+    def _remove_stub(self, path: str, known: Look) -> None:
+        parent = self._open(path.rpartition("/")[0])
+        if parent == -1:
+            return
+        name = path.rpartition("/")[2]
+        try:
+            if look(os.stat(name, dir_fd=parent, follow_symlinks=False)) == known:
+                os.unlink(name, dir_fd=parent)
+        except FileNotFoundError:
+            return
+        finally:
+            os.close(parent)
+
     def _remove_made(self, path: str) -> None:
         parent = self._open(path.rpartition("/")[0])
         if parent == -1:
@@ -272,12 +294,12 @@ class Lending:
 
     def _copy_back(self, source: str, place: str, known: TreePicture) -> None:
         new = self._journal.beside("new")
-        if place and _is_directory(place):
+        if place and is_directory(place):
             if _picture(place) == known:
-                _remove(place)
+                remove(place)
                 return
             copy_of_layers((place,), "", new, userxattr=self._root.userxattr, owners=self._root.owners)
-            _remove(place)
+            remove(place)
         else:  # the command has removed it with all that was in it
             os.mkdir(new, 0o700)
             _resemble(new, os.stat(source))
@@ -288,6 +310,8 @@ class Lending:
 
     def _touch(self, directory: str) -> None:
         """Remember the times of a directory in which something is about to come or go."""
+        if any(f"{directory}/".startswith(f"{target}/") for target in self.targets):  # which goes as a whole
+            return
         times = self._times_of(directory)
         if times is not None and directory not in self._made:
             self._times.setdefault(directory, times)
@@ -298,7 +322,7 @@ class Lending:
 
 
 def source_of(operation: BindMount) -> str:
-    """Give the path on the machine of what a bind mount shows."""
+    """Give the path of what is bound."""
     if isinstance(operation.source, str):
         return operation.source
     return os.readlink(f"/proc/self/fd/{operation.source}")
@@ -324,25 +348,28 @@ def _write(place: str, file: FileMount) -> None:
         os.fchmod(descriptor, file.mode)
 
 
-def _picture(place: str) -> TreePicture:
+def _picture(place: str, left: Mapping[str, Collection[str]] = NOTHING) -> TreePicture:
+    """Look at a directory with all that is in it, or at a file; nothing where there is none."""
+    try:
+        status = os.lstat(place)
+    except FileNotFoundError:
+        return {}
+    if not stat.S_ISDIR(status.st_mode):
+        return {"": {SELF: look(status)}}
     top = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        return take_picture(top)
+        return take_picture(top, left)
     finally:
         os.close(top)
 
 
-def _is_directory(path: str) -> bool:
-    return os.path.isdir(path) and not os.path.islink(path)
-
-
 def _move_back(origin: str, place: str, known: os.stat_result) -> None:
     """Take a cache back; one that the command has removed is empty then."""
-    if place and _is_directory(place):
+    if place and is_directory(place):
         os.rename(place, origin)
         return
     if place:
-        _remove(place)
+        remove(place)
     os.mkdir(origin, 0o700)
     _resemble(origin, known)
 
@@ -350,15 +377,3 @@ def _move_back(origin: str, place: str, known: os.stat_result) -> None:
 def _resemble(path: str, known: os.stat_result) -> None:
     os.chown(path, known.st_uid, known.st_gid)
     os.chmod(path, stat.S_IMODE(known.st_mode))
-
-
-def _remove(path: str) -> None:
-    """Remove whatever is at a path, if anything is."""
-    try:
-        status = os.lstat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    if stat.S_ISDIR(status.st_mode):
-        remove_tree(path)
-    else:
-        os.unlink(path)

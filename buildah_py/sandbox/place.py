@@ -53,6 +53,7 @@ NO_ROOT: Final = Shortfall(
     "keeps a malicious one from what that user reaches, state and credentials of this program too",
     "a pod in which user namespaces are allowed (--isolation=nested)",
 )
+ELSEWHERE: Final = f", --isolation={IN_PLACE} does without, in the image that `pybuild executor-image` makes"
 
 
 def no_overlay(kind: str, why: str, lacking: str) -> Shortfall:

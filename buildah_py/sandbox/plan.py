@@ -116,7 +116,6 @@ def check_plain(container: ContainerSpec) -> None:
         "--network=none": container.network == "none",
         "--userns": bool(container.uid_map),
         "--read-only": container.readonly,
-        "a container that further commands can be started in (--detach)": container.joinable,
         "--security-opt seccomp=FILE without no-new-privileges": container.seccomp not in {"default", "unconfined"}
         and not container.no_new_privileges,
         "--device": any(isinstance(one, BindMount) and one.devices for one in container.mounts),
@@ -127,6 +126,22 @@ def check_plain(container: ContainerSpec) -> None:
                 f"{what} cannot be had with --isolation={container.isolation}, without namespaces and mounts",
                 hint="`pybuild doctor` tells whether this machine allows more",
             )
+
+
+def without_effect(container: ContainerSpec, has: int) -> list[str]:
+    """Say what is asked for and cannot be had without a container; the builder has the capabilities `has`."""
+    found = []
+    if container.security == "insecure":
+        found.append("--security=insecure: the command has the rights of the container around, and no more")
+    else:
+        names = [
+            f"CAP_{name.upper().removeprefix('CAP_')}" for name in container.cap_add if capabilities.mask([name]) & ~has
+        ]
+        if names:
+            found.append(f"--cap-add: {', '.join(names)} cannot be had, as the container around has no such capability")
+    if container.shm_size != spec.SHM_SIZE:
+        found.append("--shm-size has no effect: /dev/shm is that of the container around")
+    return found
 
 
 def capability_mask(container: ContainerSpec) -> int:

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 NETWORKS = ("default", "none", "host")
 SECURITIES = ("sandbox", "insecure")
+SHM_SIZE = 64 << 20
+"""Bytes of /dev/shm where nobody says."""
 ISOLATIONS = ("container", "full", "nested", "chroot", "in-place", "proot")
 
 
@@ -88,7 +90,7 @@ class ContainerSpec:
     tty: bool = False
     readonly: bool = False
     """The root cannot be written to."""
-    shm_size: int = 64 << 20
+    shm_size: int = SHM_SIZE
     umask: int = 0o022
     cap_add: tuple[str, ...] = ()
     cap_drop: tuple[str, ...] = ()

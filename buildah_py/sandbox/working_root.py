@@ -12,12 +12,10 @@ import stat
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from buildah_py.errors import SandboxError
 from buildah_py.layers import ondisk
 from buildah_py.layers.lower import Lowers
-from buildah_py.layers.xattrs import is_kept, overlay_prefix, overlay_value
-from buildah_py.linux.paths import Beneath
-from buildah_py.sandbox.copied_root import copy_attributes, copy_bytes, copy_special
+from buildah_py.layers.xattrs import overlay_prefix
+from buildah_py.sandbox.filling import Bounds, Filling, Touched, add_layer, let_in, opened
 from buildah_py.sandbox.picture import (
     SELF,
     Differences,
@@ -29,18 +27,12 @@ from buildah_py.sandbox.picture import (
     take_picture,
 )
 from buildah_py.sandbox.uppers import collect_changes
-from buildah_py.store.disk_usage import remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from buildah_py.layers.lower import LowerDirectory, LowerPath
+    from buildah_py.linux.paths import Beneath
     from buildah_py.sandbox.picture import Look, TreePicture
-
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-_READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY
-_MANY = 1 << 10
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 
 class Held(NamedTuple):
@@ -58,42 +50,25 @@ class Held(NamedTuple):
         return cls(path, status.st_dev, status.st_ino, status.st_mtime_ns)
 
 
-class _Touched:
-    """A path at which something may have to be put right, with those below it."""
-
-    __slots__ = ("below", "own", "whole")
-
-    def __init__(self) -> None:
-        self.below: dict[str, _Touched] = {}
-        self.whole = False
-        """All below it, too."""
-        self.own = False
-        """The root has it from where the layer has it: it is as it looks."""
-
-    def at(self, path: str) -> _Touched:
-        here = self
-        for name in filter(None, path.split("/")):
-            here = here.below.setdefault(name, _Touched())
-        return here
-
-
 class WorkingRoot:
     """The directory `top`. What lies at the paths `left` is none of its business, and stays where it is.
 
-    `userxattr` is the form of the layers' whiteouts. Without `owners`, files stay with this process's user, and devices
-    are left out.
+    What layers have there is refused, as nobody would see it, but at the paths `covered`, and below. `userxattr` is the
+    form of the layers' whiteouts. Without `owners`, files stay with this process's user, and devices are left out.
     """
 
-    def __init__(self, top: str, left: Iterable[str] = (), *, userxattr: bool, owners: bool = True) -> None:
+    def __init__(
+        self,
+        top: str,
+        left: Iterable[str] = (),
+        *,
+        covered: Iterable[str] = (),
+        userxattr: bool,
+        owners: bool = True,
+    ) -> None:
         self.top = top
         self.userxattr = userxattr
-        self.owners = owners
-        self._left: dict[str, set[str]] = {}
-        self.above: set[str] = {""}
-        for path in left:
-            parts = path.strip("/").split("/")
-            self._left.setdefault("/".join(parts[:-1]), set()).add(parts[-1])
-            self.above.update("/".join(parts[:length]) for length in range(len(parts)))
+        self._bounds = Bounds(left, covered, owners=owners)
         self._picture: TreePicture | None = None
         self._held: tuple[Held, ...] = ()
         self._last = 0
@@ -102,6 +77,7 @@ class WorkingRoot:
         self.origins: dict[str, str] = {}
         """Of what `collect` has found changed, all that was there before, if only elsewhere: where that was."""
         self._written: tuple[int, Differences] | None = None  # the directory that holds the newest changes, and those
+        self._astray: list[str] = []  # where the root may not be as it is known to be
 
     def close(self) -> None:
         """Let go of what was written last; the root stays as it is."""
@@ -113,15 +89,30 @@ class WorkingRoot:
         """Give what `remember` takes, as plain data; None where nobody knows what the root holds."""
         if self._picture is None:
             return None
-        written = Differences([], []) if self._written is None else self._written[1]
-        return tuple(map(tuple, self._held)), self._picture, written.changed, written.gone
+        held = tuple(map(tuple, self._held))
+        if self._written is None:
+            return held, self._picture, (), [], [], self._astray
+        written, (changed, gone) = self._written
+        place = os.readlink(f"/proc/self/fd/{written}")  # it is a layer by now
+        known: tuple[()] | Held = Held.of(place) if os.path.isdir(place) else ()
+        return held, self._picture, tuple(known), changed, gone, self._astray
 
     def remember(
-        self, held: Iterable[tuple[str, int, int, int]], picture: TreePicture, changed: list[str], gone: list[str]
+        self,
+        held: Iterable[tuple[str, int, int, int]],
+        picture: TreePicture,
+        written: tuple[str, int, int, int] | tuple[()],
+        changed: list[str],
+        gone: list[str],
+        astray: list[str],
     ) -> None:
         """Take over what another process knew of the root. What looks different by now is put right by `show`, too."""
-        self._picture, self._held, self._last = picture, tuple(Held(*one) for one in held), 0
-        self._set_written(None, Differences(changed, gone))
+        self._picture, self._held = picture, tuple(Held(*one) for one in held)
+        self._astray = astray
+        if written and os.path.isdir(written[0]) and Held.of(written[0]) == Held(*written):
+            self._set_written(written[0], Differences(changed, gone))
+        else:
+            self._astray = [*astray, *changed, *gone]
         self.look_again()
 
     def forget(self) -> None:
@@ -132,13 +123,12 @@ class WorkingRoot:
         """Find out what somebody has changed, which the next `show` is to put right."""
         if self._picture is None:
             return
-        with self._open_up() as seen, _opened(self.top) as top:
-            now = take_picture(top.top, self._left)
+        with self._open_up() as seen, opened(self.top) as top:
+            now = take_picture(top.top, self._bounds.left)
             _take_for(now, seen)
             since = differences(self._picture, now)
         _take_for(now, seen)
-        before = Differences([], []) if self._written is None else self._written[1]
-        self._set_written(None, Differences(before.changed + since.changed, before.gone + since.gone))
+        self._astray = [*self._astray, *since.changed, *since.gone]
         self._picture, self._last = now, latest(now)
 
     @contextmanager
@@ -151,12 +141,12 @@ class WorkingRoot:
             yield {}
             return
         seen: dict[str, Look] = {}
-        with _opened(self.top) as top:
+        with opened(self.top) as top:
             self._open_below(top, seen)
         try:
             yield seen
         finally:
-            with _opened(self.top) as top:
+            with opened(self.top) as top:
                 for path in sorted(seen, key=lambda path: -path.count("/") - bool(path)):
                     parent, name = top.parent(path)
                     os.chmod(name, stat.S_IMODE(seen[path][0]), dir_fd=parent)
@@ -166,8 +156,8 @@ class WorkingRoot:
         waiting = [""]
         while waiting:
             path = waiting.pop()
-            _let_in(top, path, top.lstat(path), seen)
-            directory = top.open(path, _DIRECTORY)
+            let_in(top, path, top.lstat(path), seen)
+            directory = top.open(path, os.O_RDONLY | os.O_DIRECTORY)
             try:
                 with os.scandir(directory) as listing:
                     entries = [(entry.name, entry.stat(follow_symlinks=False)) for entry in listing]
@@ -177,12 +167,7 @@ class WorkingRoot:
                 if stat.S_ISDIR(status.st_mode):
                     waiting.append(join(path, name))
                 elif stat.S_ISREG(status.st_mode):
-                    _let_in(top, join(path, name), status, seen)
-
-    def _set_written(self, upper: str | None, found: Differences) -> None:
-        """Note what the root has beyond what it is known to hold; None where no directory holds just that."""
-        self.close()
-        self._written = os.open(upper or "/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC), found
+                    let_in(top, join(path, name), status, seen)
 
     def common(self, lowers: Sequence[str]) -> int:
         """Count the layers, from the lowest up, that it holds of these."""
@@ -192,6 +177,11 @@ class WorkingRoot:
             count += 1
         return count
 
+    def _set_written(self, upper: str, found: Differences) -> None:
+        """Note what the root has beyond what it is known to hold, and the directory that holds just that."""
+        self.close()
+        self._written = os.open(upper, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC), found
+
     def show(self, lowers: Sequence[str], attributes: os.stat_result) -> None:
         """Have the root hold what the layers `lowers` (top-most first) hold together, its own mode and owner as given.
 
@@ -199,54 +189,63 @@ class WorkingRoot:
         """
         wanted = tuple(map(Held.of, lowers))
         picture, self._picture = self._picture, None  # which is known again once all went well
-        touched = None if picture is None else self._touched(wanted)
+        touched = None if picture is None else self._touched(wanted, picture)
         if touched is None:
             picture = None
-        with Lowers(lowers, userxattr=self.userxattr) as layers, _opened(self.top) as top:
-            _let_in(top, "", os.fstat(top.top), {})
-            work = _Filling(top, layers, {} if picture is None else picture, self)
+        with Lowers(lowers, userxattr=self.userxattr) as layers, opened(self.top) as top:
+            let_in(top, "", os.fstat(top.top), {})
+            work = Filling(top, layers, {} if picture is None else picture, self._bounds)
             work.run(layers.root(), touched)
-            work.finish_top(attributes)
+            self.top_mode = work.finish_top(attributes)
         self._held = wanted
         self._last = latest(work.picture) if picture is None else max(self._last, work.last)
         self._picture = work.picture
+        self._astray = []
         self.close()
 
-    def _touched(self, wanted: tuple[Held, ...]) -> _Touched | None:
+    def _touched(self, wanted: tuple[Held, ...], picture: TreePicture) -> Touched | None:
         """Say at which paths what is held may differ from what is wanted; None where nobody knows any more."""
         held = self._held
         common = 0
         while common < min(len(held), len(wanted)) and held[-1 - common] == wanted[-1 - common]:
             common += 1
-        found = _Touched()
+        found = Touched()
         prefix = overlay_prefix(userxattr=self.userxattr)
         own = None if self._written is None else os.fstat(self._written[0])
         try:
             for one in held[: len(held) - common]:
                 if Held.of(one.path) != one:
                     return None
-                _add_layer(found, one.path, prefix, own=False)
+                add_layer(found, one.path, prefix, own=False)
         except FileNotFoundError:  # it was made for this one chain
             return None
         is_there = False
         for one in wanted[: len(wanted) - common]:
             is_own = own is not None and (one.device, one.inode) == (own.st_dev, own.st_ino)
             is_there = is_there or is_own
-            _add_layer(found, one.path, prefix, own=is_own)
+            add_layer(found, one.path, prefix, own=is_own)
+        astray = list(self._astray)
         if self._written is not None and not is_there:
             _, changes = self._written
-            for path in (*changes.changed, *changes.gone):
-                found.at(path).whole = True
+            astray += (*changes.changed, *changes.gone)
+        for path in astray:
+            here = found.at(path)
+            here.own = False
+            if not _is_directory(picture, path):  # of one that is there all that differs in it is named
+                here.whole = True
         return found
 
-    def settle(self, place: str) -> None:
-        """Wait until what is changed from now on looks changed; `place` is made for that on the root's file system."""
-        let_time_pass(place, self._last)
+    def settle(self, place: str, last: int = 0) -> None:
+        """Wait until what is changed from now on looks changed, what was made at the time `last` as well.
+
+        `place` is made for that on the root's file system.
+        """
+        let_time_pass(place, max(last, self._last))
 
     def note(self, paths: Iterable[str]) -> None:
         """Take the looks that these paths have now for known."""
         assert self._picture is not None
-        with _opened(self.top) as top:
+        with opened(self.top) as top:
             for path in paths:
                 parent, _, name = path.rpartition("/")
                 looks = self._picture.get(parent)
@@ -254,7 +253,9 @@ class WorkingRoot:
                     continue
                 try:
                     status = top.lstat(path)
-                except FileNotFoundError:
+                except OSError as error:  # it is gone, or what it lay in is something else now
+                    if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                        raise
                     looks.pop(name, None)
                     self._picture.pop(path, None)
                     continue
@@ -263,14 +264,14 @@ class WorkingRoot:
                 if stat.S_ISDIR(status.st_mode):
                     self._picture.setdefault(path, {})
 
-    def left_in(self, directory: str) -> set[str]:
-        """Give the names in a directory that are left alone."""
-        return self._left.get(directory, set())
+    @property
+    def owners(self) -> bool:
+        """Whether files are given to users."""
+        return self._bounds.owners
 
     def is_left(self, path: str) -> bool:
         """Tell whether a path is, or lies below, one that is left alone."""
-        parts = path.split("/")
-        return any(name in self._left.get("/".join(parts[:length]), ()) for length, name in enumerate(parts))
+        return self._bounds.is_left(path)
 
     def collect(self, upper: str, besides: Iterable[str] = ()) -> Differences:
         """Put what has changed since `show` into the directory `upper`, in overlay form; what lies `besides` has not.
@@ -279,7 +280,7 @@ class WorkingRoot:
         """
         assert self._picture is not None
         before, self._picture = self._picture, None
-        left = {directory: {*names} for directory, names in self._left.items()}
+        left = {directory: {*names} for directory, names in self._bounds.left.items()}
         aside: list[tuple[str, str, Look]] = []
         for path in besides:
             directory, _, name = path.rpartition("/")
@@ -310,13 +311,10 @@ class WorkingRoot:
         return found
 
 
-def _let_in(top: Beneath, path: str, status: os.stat_result, seen: dict[str, Look]) -> None:
-    """Let the owner read a file or directory; `seen` gets how it looked, where that was not so."""
-    wanted = ondisk.reachable(status.st_mode) if ondisk.is_noted() else status.st_mode
-    if wanted != status.st_mode:
-        seen[path] = look(status)
-        parent, name = top.parent(path)
-        os.chmod(name, stat.S_IMODE(wanted), dir_fd=parent)
+def _is_directory(picture: TreePicture, path: str) -> bool:
+    directory, _, name = path.rpartition("/")
+    known = picture.get(directory, {}).get(name)
+    return known is not None and stat.S_ISDIR(known[0])
 
 
 def _take_for(picture: TreePicture, seen: dict[str, Look]) -> None:
@@ -351,7 +349,7 @@ def copy_of_layers(lowers: Sequence[str], path: str, target: str, *, userxattr: 
     Raises OSError.
     """
     above, _, name = target.rpartition("/")
-    root = WorkingRoot(above, userxattr=userxattr, owners=owners)
+    bounds = Bounds((), (), owners=owners)
     with Lowers(lowers, userxattr=userxattr) as layers:
         view, here = layers.root(), ""
         for part in filter(None, path.split("/")):
@@ -361,239 +359,10 @@ def copy_of_layers(lowers: Sequence[str], path: str, target: str, *, userxattr: 
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), f"/{path}")
         if stat.S_ISDIR(view.stat.st_mode):
             os.mkdir(target, 0o700)
-            with _opened(target) as top:
-                work = _Filling(top, layers, {}, root, here)
+            with opened(target) as top:
+                work = Filling(top, layers, {}, bounds, here)
                 work.run(view)
                 work.finish("", view)
         else:
-            with _opened(above) as top:
-                _Filling(top, layers, {}, root).make(name, view, view.stat, here)
-
-
-def _add_layer(touched: _Touched, layer: str, prefix: str, *, own: bool) -> None:
-    """Add what a layer's directory has: directories that do not hide what is below, and whatever else there is."""
-    with _opened(layer) as top:
-        waiting = [("", touched)]
-        while waiting:
-            path, here = waiting.pop()
-            directory = top.open(path, _DIRECTORY)
-            try:
-                if overlay_value(directory, prefix + "opaque") == b"y":
-                    here.whole = True
-                with os.scandir(directory) as listing:
-                    for entry in listing:
-                        below = here.below.setdefault(entry.name, _Touched())
-                        if entry.is_dir(follow_symlinks=False):
-                            waiting.append((join(path, entry.name), below))
-                        else:
-                            below.whole = True
-                            below.own = own
-            finally:
-                os.close(directory)
-
-
-@contextmanager
-def _opened(path: str) -> Iterator[Beneath]:
-    top = Beneath(os.open(path, _DIRECTORY))
-    try:
-        yield top
-    finally:
-        top.close()
-
-
-class _Level(NamedTuple):
-    """A directory on the way: what the layers show there, and which names are to be put right."""
-
-    path: str
-    view: LowerPath
-    directory: LowerDirectory
-    names: Iterator[str]
-    touched: _Touched | None
-
-
-class _Filling:
-    """Puts a root right, depth first, with a stack of our own: a tree may be deeper than the interpreter's."""
-
-    def __init__(self, top: Beneath, layers: Lowers, picture: TreePicture, root: WorkingRoot, start: str = "") -> None:
-        self._start = start  # the path in the layers that the top stands for
-        self.picture = picture
-        self.last = 0
-        self._top = top
-        self._layers = layers
-        self._root = root
-
-    def run(self, view: LowerPath, touched: _Touched | None = None) -> None:
-        """Put right what is touched, None for all; `view` is the top, whose attributes are left."""
-        stack = [self._enter("", view, touched)]
-        while stack:
-            level = stack[-1]
-            for name in level.names:
-                below = self._entry(level, name)
-                if below is not None:
-                    stack.append(below)
-                    break
-            else:
-                stack.pop()
-                if level.path:
-                    self.finish(level.path, level.view)
-
-    def finish_top(self, attributes: os.stat_result) -> None:
-        """Give the top its mode and owner."""
-        status = os.fstat(self._top.top)
-        if self._root.owners and (status.st_uid, status.st_gid) != (attributes.st_uid, attributes.st_gid):
-            os.fchown(self._top.top, attributes.st_uid, attributes.st_gid)
-        mode = ondisk.reachable(attributes.st_mode) if ondisk.is_noted() else attributes.st_mode
-        self._root.top_mode = {stat.S_IMODE(mode): stat.S_IMODE(attributes.st_mode)}
-        if stat.S_IMODE(status.st_mode) != stat.S_IMODE(mode):
-            os.chmod(f"/proc/self/fd/{self._top.top}", stat.S_IMODE(mode))
-        self._note("", os.fstat(self._top.top))
-
-    def _enter(self, path: str, view: LowerPath, touched: _Touched | None) -> _Level:
-        if path:  # its own mode is set in the end
-            _let_in(self._top, path, self._top.lstat(path), {})
-        whole = touched is None or touched.whole
-        directory = self._layers.directory(
-            view, self._source(path), _MANY if touched is None or whole else len(touched.below)
-        )
-        if whole:
-            descriptor = self._top.open(path, _DIRECTORY)
-            try:
-                names = {*os.listdir(descriptor)} | directory.names()
-            finally:
-                os.close(descriptor)
-            touched = None
-            self.picture.setdefault(path, {})
-        else:
-            assert touched is not None
-            names = {*touched.below}
-        names -= self._root.left_in(path)
-        return _Level(path, view, directory, iter(sorted(names)), touched)
-
-    def _entry(self, level: _Level, name: str) -> _Level | None:
-        """Put one name right; a directory is left to be gone through."""
-        path = join(level.path, name)
-        touched = None if level.touched is None else level.touched.below[name]
-        new = level.directory.find(name)
-        now = self._now(path)
-        if new.stat is None:
-            if now is not None:
-                self._remove(path, now)
-            return None
-        if stat.S_ISDIR(new.stat.st_mode):
-            if now is None or not stat.S_ISDIR(now.st_mode):
-                if now is not None:
-                    self._remove(path, now)
-                parent, last = self._top.parent(path)
-                os.mkdir(last, 0o700, dir_fd=parent)
-                touched = None
-            return self._enter(path, new, touched)
-        if touched is not None and touched.own and now is not None and self._is_own(path, new, now):
-            if now.st_mtime_ns != new.stat.st_mtime_ns:
-                parent, last = self._top.parent(path)
-                times = new.stat.st_atime_ns, new.stat.st_mtime_ns
-                os.utime(last, ns=times, dir_fd=parent, follow_symlinks=False)
-                self._note(path, self._top.lstat(path))
-            return None
-        if now is not None:
-            if path in self._root.above and stat.S_ISDIR(now.st_mode):
-                raise SandboxError(
-                    f"the image has no directory at /{path}, and something is mounted below it here, or left alone",
-                    hint=f"mount it elsewhere: what is below /{path} here cannot be moved",
-                )
-            self._remove(path, now)
-        self.make(path, new, new.stat)
-        return None
-
-    def _source(self, path: str) -> str:
-        return f"{self._start}/{path}".strip("/") if self._start else path
-
-    def _now(self, path: str) -> os.stat_result | None:
-        try:
-            return self._top.lstat(path)
-        except FileNotFoundError:
-            return None
-
-    def _is_own(self, path: str, new: LowerPath, now: os.stat_result) -> bool:
-        """Tell whether the layer has a file, but for its time, from here."""
-        old = new.stat
-        assert old is not None
-        if (old.st_mode, old.st_uid, old.st_gid, old.st_size, old.st_rdev) != (
-            now.st_mode,
-            now.st_uid,
-            now.st_gid,
-            now.st_size,
-            now.st_rdev,
-        ):
-            return False
-        return not stat.S_ISLNK(now.st_mode) or self._top.readlink(path) == self._layers.readlink(
-            new, self._source(path)
-        )
-
-    def make(self, path: str, new: LowerPath, status: os.stat_result, origin: str = "") -> None:
-        """Make what is no directory; in the layers it lies at `origin`, if that is another path."""
-        origin = origin or self._source(path)
-        parent, name = self._top.parent(path)
-        source = self._layers.layer(new)
-        owners = self._root.owners
-        if not stat.S_ISREG(status.st_mode):
-            copy_special(source, origin, status, parent, name, owners=owners)
-            self._note(path, self._top.lstat(path))
-            return
-        reading = source.open(origin, _READ)
-        try:
-            writing = os.open(name, _CREATE, 0o600, dir_fd=parent)
-            try:
-                if status.st_size:
-                    copy_bytes(reading, writing)
-                copy_attributes(reading, writing, owners=owners)
-                self._note(path, os.fstat(writing))
-            finally:
-                os.close(writing)
-        finally:
-            os.close(reading)
-
-    def finish(self, path: str, view: LowerPath) -> None:
-        """Give a directory its attributes, once it is full."""
-        source = self._layers.open(view, self._source(path))
-        target = self._top.open(path, _DIRECTORY)
-        try:
-            there = os.listxattr(source)
-            for name in os.listxattr(target):
-                if is_kept(name) and name not in there:
-                    os.removexattr(target, name)
-            copy_attributes(source, target, owners=self._root.owners)
-            self._note(path, os.fstat(target))
-        finally:
-            os.close(source)
-            os.close(target)
-
-    def _remove(self, path: str, now: os.stat_result) -> None:
-        """Remove what is at a path, but for what is left alone in there."""
-        parent, name = self._top.parent(path)
-        if not stat.S_ISDIR(now.st_mode):
-            os.unlink(name, dir_fd=parent)
-        elif path in self._root.above:
-            descriptor = self._top.open(path, _DIRECTORY)
-            try:
-                names = {*os.listdir(descriptor)} - self._root.left_in(path)
-            finally:
-                os.close(descriptor)
-            for one in sorted(names):
-                self._remove(join(path, one), self._top.lstat(join(path, one)))
-            self._note(path, self._top.lstat(path))
-            return
-        else:
-            remove_tree(f"{self._root.top}/{path}")
-        self.picture.get(path.rpartition("/")[0], {}).pop(name, None)
-        gone = [path]
-        while gone:
-            here = gone.pop()
-            gone += [join(here, one) for one in self.picture.pop(here, ()) if join(here, one) in self.picture]
-
-    def _note(self, path: str, status: os.stat_result) -> None:
-        parent, _, name = path.rpartition("/")
-        seen = look(status)
-        self.picture.setdefault(parent, {})[name or SELF] = seen
-        self.last = max(self.last, seen[-1])
-        if path and stat.S_ISDIR(status.st_mode):
-            self.picture.setdefault(path, {})
+            with opened(above) as top:
+                Filling(top, layers, {}, bounds).make(name, view, view.stat, here)

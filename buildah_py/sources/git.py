@@ -162,7 +162,7 @@ class _Git:
         self._moved: dict[str, str] = {}
         self._headers: dict[str, str] = {}
         protocols = [*_PROTOCOLS, "file"] if allow_file else list(_PROTOCOLS)
-        kept = ("PATH", "SSL_CERT_FILE", "SSL_CERT_DIR")
+        kept = ("PATH", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR")
         self._environment = {
             name: value for name, value in environment.items() if name in kept or name.lower().endswith("_proxy")
         } | {

@@ -53,10 +53,17 @@ RUN --mount=type=cache,target=/single echo x >> /single/n && wc -l < /single/n >
 """
 
 
-def cage(name: str, script: str, work: Path) -> subprocess.CompletedProcess[str]:
-    """Run a script of the shell in a cage, with `work` as it is outside."""
-    command = [sys.executable, str(CAGES), name, "--through", str(work), "--", "/bin/sh", "-euc", script, PYBUILD]
-    return subprocess.run(command, check=False, capture_output=True, text=True, cwd="/")
+def cage(
+    name: str, script: str, work: Path, root: Path | None = None, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a script of the shell in a cage, with `work` as it is outside; on the `root` of the executor image."""
+    command = [sys.executable, str(CAGES), name, "--through", str(work)]
+    if root is None:
+        command += ["--", "/bin/sh", "-euc", script, PYBUILD]
+        return subprocess.run(command, check=False, capture_output=True, text=True, cwd="/")
+    command += ["--root", str(root), "--", "/pybuild/bin/sh", "-euc", script]
+    env = {"PATH": "/pybuild/bin", "TMPDIR": "/pybuild/tmp", "BUILDAH_ISOLATION": "in-place", **variables}
+    return subprocess.run(command, check=False, capture_output=True, text=True, cwd="/", env=env)
 
 
 def look(archive: Path) -> tuple[list[str], object]:

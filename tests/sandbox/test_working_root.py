@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from buildah_py.errors import SandboxError
-from buildah_py.sandbox import working_root
+from buildah_py.sandbox import filling
 from buildah_py.sandbox.overlay import overlay
 from buildah_py.sandbox.working_root import WorkingRoot
 
@@ -71,6 +71,7 @@ class Chains:
         chain = self.chance.choice(self.chains)
         attributes = os.stat(self.place / "base")
         root.show(chain, attributes)
+        assert all(path.lstat().st_nlink == 1 for path in self.top.rglob("*") if not path.is_dir())
         assert tree(self.top) == shown([*chain, str(self.place / "empty")], self.place / "empty")
         self.count += 1
         upper = self.place / f"upper-{self.count}"
@@ -137,13 +138,13 @@ def test_little_is_written_for_the_next_step(tmp_path: Path, monkeypatch: pytest
     root.collect(str(tmp_path / "upper"))
     (tmp_path / "upper").rename(tmp_path / "layer")
     written: list[str] = []
-    make = working_root._Filling.make
+    make = filling.Filling.make
 
     def note(*words: Any) -> None:
         written.append(words[1])
         make(*words)
 
-    monkeypatch.setattr(working_root._Filling, "make", note)
+    monkeypatch.setattr(filling.Filling, "make", note)
     root.show((str(tmp_path / "layer"), *chains.chains[0]), attributes)
     assert written == []
     root.show(chains.chains[0], attributes)
