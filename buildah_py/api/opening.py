@@ -21,10 +21,9 @@ from buildah_py.engine.file_systems import FileSystems
 from buildah_py.engine.worker import Reporter
 from buildah_py.errors import BuildFileError, UsageError
 from buildah_py.image import platform as platforms
-from buildah_py.linux.identity import in_user_namespace, may_lend_all
+from buildah_py.linux.identity import in_user_namespace, may_lend_all, may_mount
 from buildah_py.plan import PlanOptions
 from buildah_py.progress import events
-from buildah_py.sandbox.rungs import taken
 from buildah_py.sources.reach import Reach
 from buildah_py.transfer.base_images import BaseImages
 from buildah_py.transfer.provider import NoPromises, OriginProvider, Registries, VerifiedProvider, waited_for
@@ -160,7 +159,7 @@ def open_build(
                 ended,
                 shape,
                 beside=beside,
-                isolation=taken(request.container.isolation, _path(request)),
+                isolation=_rung(request.container.isolation, _path(request)),
                 tracers=_path(request),
             )
             file_systems = within.worker.file_systems if within is not None else FileSystems(store)
@@ -217,9 +216,18 @@ def _path(request: BuildRequest) -> str:
     return request.environ.get("PATH") or os.defpath
 
 
+def _rung(isolation: str, path: str) -> str:
+    """Give the rung of isolation that is taken, with PRoot from `path`."""
+    if may_mount():  # as nearly everybody may: nothing else is asked then
+        return isolation
+    from buildah_py.sandbox.rungs import taken
+
+    return taken(isolation, path)
+
+
 def restrictions_of(options: ContainerOptions, path: str = os.defpath) -> str:
     """Say under which restrictions containers with these options run, "" for none; PRoot is looked for in `path`."""
-    isolation = taken(options.isolation, path)
+    isolation = _rung(options.isolation, path)
     usual = isolation in ("container", "full", "chroot")
     if not options.uid_map and usual and may_lend_all():
         return ""

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from buildah_py import debug
 from buildah_py.api.signals import treat_all_endings_alike
-from buildah_py.cli.executor_name import EXECUTOR
 from buildah_py.errors import UsageError
 from buildah_py.linux.interpreter import command, own_path
 
@@ -114,6 +113,8 @@ PRIVILEGED = (
 """Commands that make containers, or files of any owner. For others than root they run in a user namespace."""
 
 
+_EXECUTOR = "executor"
+"""The command that is kaniko's, and the name of kaniko's program."""
 _WITH_DEFAULTS = ("build", "bake", "why", "advice", "check", "verify", "pull", "push", "run", "shell")
 """Commands that have options whose defaults can be configured."""
 
@@ -135,8 +136,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     With --debug, before the command or among its options, or PYBUILD_DEBUG=1, the log is written.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if argv is None and os.path.basename(sys.argv[0]) == EXECUTOR:
-        arguments.insert(0, EXECUTOR)
+    if argv is None and os.path.basename(sys.argv[0]) == _EXECUTOR:
+        arguments.insert(0, _EXECUTOR)
     if os.environ.get("PYBUILD_DEBUG", "") not in ("", "0"):
         debug.switch_on()
     while arguments[:1] in (["--debug"], ["-D"]):
@@ -158,7 +159,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from buildah_py.cli.failures import tell
 
         status = tell(error)
-    if arguments[:1] == [EXECUTOR]:
+    if arguments[:1] == [_EXECUTOR]:
         from buildah_py.cli.executor_name import status_of
 
         return status_of(status)
@@ -220,7 +221,7 @@ def _dispatch(arguments: list[str]) -> int:
     asked = _asked(arguments)
     if asked is not None and _was_answered(asked):
         return 0
-    if arguments[:1] == [EXECUTOR]:
+    if arguments[:1] == [_EXECUTOR]:
         from buildah_py.cli.executor_name import words_of
 
         arguments = words_of(arguments[1:])
@@ -284,7 +285,7 @@ def _dispatch(arguments: list[str]) -> int:
         from buildah_py.cli.docker_plugin import end_with_docker
 
         end_with_docker(os.environ)
-    if name in ("build", "bake", EXECUTOR) or getattr(args, "quiet", False):
+    if name in ("build", "bake", _EXECUTOR) or getattr(args, "quiet", False):
         return int(module.run(args))
     from buildah_py.cli.waiting import watched
 

@@ -23,9 +23,9 @@ def run(args: argparse.Namespace) -> int:
     """Build the image of the files of this program, in this machine's store."""
     import tempfile
 
-    from buildah_py.api.executor import write_context
     from buildah_py.cli import build
     from buildah_py.cli.arguments import fill, make_parser
+    from buildah_py.commands.executor_context import write_context
 
     with tempfile.TemporaryDirectory(prefix="pybuild-executor-") as place:
         file = write_context(place, shell=args.shell)

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-EXECUTOR: Final = "executor"
-"""The command that is kaniko's, and the name of its program."""
 _OURS: Final = ("version", "login", "completion")
 """Commands of its program that are pybuild's as well."""
 
@@ -22,7 +20,7 @@ def words_of(arguments: Sequence[str]) -> list[str]:
         from buildah_py.errors import UsageError
 
         raise UsageError("`executor push` is not supported", hint="`pybuild load FILE`, then `pybuild push IMAGE NAME`")
-    return [EXECUTOR, "--help"] if first == "help" else [EXECUTOR, *arguments]
+    return ["executor", *(["--help"] if first == "help" else arguments)]
 
 
 def status_of(status: int) -> int:

@@ -6,7 +6,6 @@ import os
 import threading
 from typing import TYPE_CHECKING, NamedTuple
 
-from buildah_py.layers.ondisk import set_mode
 from buildah_py.linux.identity import has_single_id, uses_userxattr
 
 if TYPE_CHECKING:
@@ -50,6 +49,8 @@ class FileSystems:
 
     def make_root(self, path: str, layers: Sequence[str]) -> RootAttributes:
         """Make the directory `path` with the attributes of the root of `layers`, and give these."""
+        from buildah_py.layers.ondisk import set_mode
+
         self.store.need(layers)
         root = self._root(tuple(layers))
         os.mkdir(path)

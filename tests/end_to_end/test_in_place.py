@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-from buildah_py.api import executor
+from buildah_py.commands import executor_context as executor
 from tests.git_server import repo, server
 from tests.truth.histories import histories
 from tests.truth.images import Failure, differences, read_archive, without_arbitrary
