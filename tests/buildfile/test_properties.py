@@ -54,7 +54,7 @@ def check_fault(error: BuildFileError) -> None:
 @example("FROM a\nRUN [" + "[" * 2000, False)
 @example("# syntax=pybuild/1\nFROM a\nIF " + "(" * 2000 + "a" + ")" * 2000 + "\nEND", False)
 @example("FROM a\nHEALTHCHECK --retries=" + "9" * 5000 + " CMD a\nSTOPSIGNAL " + "9" * 5000, False)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 def test_any_text_gives_a_tree_or_faults(text: str, extensions: bool) -> None:
     file = answer(text, extensions=extensions)
     if file is not None:
@@ -71,7 +71,7 @@ def test_any_bytes_give_a_tree_or_faults(data: bytes) -> None:
 
 
 @given(valid)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_printing_and_parsing_gives_the_same_tree(text: str) -> None:
     file = parse(text, "Buildfile")
     printed = render(file)
@@ -84,7 +84,7 @@ def test_printing_and_parsing_gives_the_same_tree(text: str) -> None:
 
 
 @given(st.one_of(noise, scrambled))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_whatever_parses_can_be_printed(text: str) -> None:
     file = answer(text, extensions=True)
     if file is not None:

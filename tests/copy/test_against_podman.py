@@ -139,7 +139,7 @@ def make_case(seed: int, place: Path) -> Case:
 
 
 def test_copies_are_the_same(podman: list[str], tmp_path: Path) -> None:
-    cases = [make_case(seed, tmp_path / str(seed)) for seed in range(30)]
+    cases = [make_case(seed, tmp_path / str(seed)) for seed in range(20)]
     with ThreadPoolExecutor(4) as pool:  # podman mostly waits for the disk
         built = list(pool.map(lambda case: built_by(podman, case.context, case.lines), cases))
     compared = 0

@@ -65,7 +65,7 @@ def test_a_build_says_what_it_does(busybox: Pybuild) -> None:
         r"^engine\.plan_log \(step 3\): container: overlay / of 2 layers",
         r"^engine\.plan_log \(step 3\): container: proc at /proc$",
         r"^engine\.plan_log \(step 3\): container: execute /bin/sh -c echo b > /b$",
-        r"^linux\.interpreter: buildah_py\.sandbox\.helper\.main\(3\) runs as process \d+$",
+        r"^linux\.interpreter: buildah_py\.sandbox\.helper\.main\(3, unprivileged=\w+\) runs as process \d+$",
         r"^sandbox\.client \(step 3\): container: started$",
         r"^sandbox\.started \(step 3\): container: ended, ",
         r"^engine\.runner \(step 3\): made the layer sha256:[0-9a-f]{64}, content ",

@@ -222,7 +222,6 @@ print(json.dumps(made))
     assert [busybox.run("cat", f"t{n}:/n").stdout for n in range(3)] == ["0\n", "1\n", "2\n"]
 
 
-@pytest.mark.either_user
 def test_the_page_on_the_library_is_true(busybox: Pybuild) -> None:
     page = Path(__file__).parents[2] / "docs" / "python.md"
     found = script(
@@ -273,7 +272,8 @@ def test_it(pybuild_image, again):
     assert image is pybuild_image(None, text=TEXT)
 @pytest.mark.parametrize("again", [0, 1])
 def test_container(pybuild_image, pybuild_container, again):
-    one = pybuild_container(pybuild_image(None, text=TEXT).id, ["sleep", "100"], name="same", network="none")
+    server = ["sh", "-c", "trap exit TERM; sleep 100 & wait"]
+    one = pybuild_container(pybuild_image(None, text=TEXT).id, server, name="same", network="none")
     assert one.exec(["cat", "/x"]).stdout == "1\\n"
 def test_no(pybuild_image):
     pybuild_image(None, text="FROM busybox\\nRUN echo this is why; exit 3\\n")

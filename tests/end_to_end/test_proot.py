@@ -111,7 +111,7 @@ def projects(number: int) -> list[Build]:
     """Give build files of the oracle of tests/truth in which nobody but root owns what steps see."""
     found: list[Build] = []
     chosen = settings(
-        max_examples=100,
+        max_examples=50,
         database=None,
         deadline=None,
         phases=(Phase.generate,),

@@ -123,7 +123,7 @@ def tar_of(tree: Captured, source: Path) -> tuple[str, bytes]:
 
 
 @given(CHANGES, FEW)
-@settings(max_examples=60)
+@settings(max_examples=35)
 def test_what_is_packed_is_the_tar_of_the_tree(first: list[Change], then: list[Change]) -> None:
     """Whole, and as a patch of what was before: the same bytes; spread again, the same tree."""
     with tempfile.TemporaryDirectory() as name:
@@ -154,7 +154,7 @@ def test_what_is_packed_is_the_tar_of_the_tree(first: list[Change], then: list[C
 
 
 @given(FEW, CHANGES)
-@settings(max_examples=40)
+@settings(max_examples=25)
 def test_what_differs_over_the_old_tree_is_the_new_one(first: list[Change], then: list[Change]) -> None:
     with tempfile.TemporaryDirectory() as name:
         bench = Bench(Path(name))

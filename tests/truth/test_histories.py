@@ -27,7 +27,7 @@ def world() -> Iterator[World]:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_cached_build_gives_what_an_empty_store_gives(world: World, seed: int) -> None:
-    hunt(world, seed, histories=30)
+    hunt(world, seed, histories=20)
 
 
 def test_a_hit_because_of_what_was_read_is_one_too(world: World) -> None:
