@@ -155,4 +155,4 @@ def test_copies_are_the_same(podman: list[str], tmp_path: Path) -> None:
             if theirs is not None:
                 compared += 1
                 assert seen_in_view(bench.view()) == theirs, f"seed {seed}: {case.lines}"
-    assert compared > 12
+    assert compared > 8
