@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from buildah_py.errors import NotFound
 from buildah_py.linux.interpreter import LOADER
+from buildah_py.sandbox.rungs import PROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -93,8 +94,9 @@ def write_context(place: str, *, shell: bool) -> str:
         os.makedirs(f"{home}/{name}")
     for name in ("home", "state", "tmp", ".docker"):
         os.chmod(f"{home}/{name}", 0o700)
-    os.makedirs(f"{root}/run")
-    os.makedirs(f"{root}/var")
+    for name in ("run", "tmp", "var"):
+        os.mkdir(os.path.join(root, name))
+    os.chmod(os.path.join(root, "tmp"), 0o1777)  # noqa: S103 - everybody's, as everywhere: PRoot 5.1 has no other place
     os.symlink("/run", f"{root}/var/run")  # where Kubernetes mounts credentials, and most images have this link
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     interpreter = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
@@ -103,7 +105,8 @@ def write_context(place: str, *, shell: bool) -> str:
     _copy_modules(standard, f"{home}/lib/{version}")
     for package in _packages():
         _copy_package(package, f"{home}/lib/packages")
-    programs = _copy_git(home, _loader_of(interpreter))
+    loader = _loader_of(interpreter)
+    programs = [*_copy_git(home, loader), *_copy_proot(home, loader)]
     _copy_libraries(interpreter, home, programs)
     for name, more in (("pybuild.py", ""), ("entry.py", _KANIKO)):
         with open(f"{home}/bin/{name}", "w", encoding="ascii") as file:
@@ -193,6 +196,15 @@ def _copy_git(home: str, loader: str) -> list[str]:
     os.symlink("git-remote-http", f"{home}/git-core/git-remote-https")
     os.symlink("../bin/git", f"{home}/git-core/git")
     return [place, remote]
+
+
+def _copy_proot(home: str, loader: str) -> list[str]:
+    """Copy PRoot, for pods that may not even have a root, where this machine has it; gives it as a program."""
+    place = shutil.which(PROOT)
+    if place is None or _loader_of(place) != loader:
+        return []
+    _copy_program(place, f"{home}/bin/{PROOT}", loader)
+    return [place]
 
 
 def _copy_program(source: str, target: str, loader: str) -> None:

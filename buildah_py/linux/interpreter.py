@@ -37,7 +37,7 @@ def own_path() -> list[str]:
     ]
 
 
-def _loader() -> list[str]:
+def own_loader() -> list[str]:
     """Give the beginning of a command line where a dynamic loader that lies beside its libraries starts this one.
 
     So it is with an interpreter that has brought all of its files along: see ld.so(8).
@@ -56,7 +56,7 @@ def command(module: str, call: str, arguments: Sequence[str] = (), *, packages: 
     path = [here, *own_path()] if packages else [here]
     name = call.partition("(")[0]
     program = f"import sys; sys.path.extend({path!r}); from {module} import {name}; sys.exit({call})"
-    return [*_loader(), sys.executable, "-I", "-S", "-X", "utf8", "-c", program, *arguments]
+    return [*own_loader(), sys.executable, "-I", "-S", "-X", "utf8", "-c", program, *arguments]
 
 
 def spawn(

@@ -20,6 +20,7 @@ from buildah_py.frozen import replace
 from buildah_py.layers import ondisk, xattrs
 from buildah_py.linux import process
 from buildah_py.linux.identity import has_single_id, uses_userxattr
+from buildah_py.linux.interpreter import own_loader
 from buildah_py.linux.paths import Beneath
 from buildah_py.sandbox import launcher, resolver
 from buildah_py.sandbox.bindings import Bindings
@@ -197,7 +198,8 @@ class EnteredCopy:
             self._lend(container)
             copy.root.settle(f"{copy.place}/clock")
             self._left = undo.pop_all()
-        self.through = (program, "-r", copy.root.top, "-w", container.cwd, *self._bound.words, f"/dev/{STARTER}")
+        place = "-r", copy.root.top, "-w", container.cwd
+        self.through = (*own_loader(), program, *place, *self._bound.words, f"/dev/{STARTER}")
         self.scratch = f"{copy.lent}/proot"
         self.starter = f"{copy.lent}/dev/{STARTER}"
         cwd = "/" if self._bound.has(container.cwd) else container.cwd

@@ -82,12 +82,12 @@ class Tracer:
 
     def become(self, channel: _socket.socket, streams: tuple[int, int, int], waiting: int) -> NoReturn:
         """Execute the tracer; never returns."""
-        program, *words = self._container["through"]
+        *words, starter = self._container["through"]
         who = self._who
         identity = ("-i", f"{who.uid}:{who.gid}") if self._container["keep_user"] else ()
         # What the image says of its loader and its shell is not for a program of the machine.
         own = (f"PROOT_TMP_DIR={self._container['scratch']}", f"PATH={os.defpath}", "HOME=/")
-        container = {**self._container, "argv": (program, *identity, *words), "env": own, "joinable": False}
+        container = {**self._container, "argv": (*words, *identity, starter), "env": own, "joinable": False}
         container["filter_of_tracer"] = system_call_filter()
         process.set_no_new_privileges()  # a traced process gains none anyway
         command.become(container, channel, streams, self._root, who, waiting, -1, lent=(self._tell, self._request))
