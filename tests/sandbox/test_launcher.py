@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import platform
 import shutil
@@ -45,8 +46,9 @@ def launch(tmp_path: Path, paths: list[str], argv: list[str], env: list[str]) ->
         starter = os.fork()
         if starter == 0:
             os.dup2(out, 1)
-            for place, descriptor in ((launcher.TOLD, tell), (launcher.ASKED, memory)):
-                os.dup2(os.dup2(descriptor, 20 + place), place)
+            high = [fcntl.fcntl(one, fcntl.F_DUPFD, 100) for one in (tell, memory)]  # out of the way of the places
+            for place, descriptor in zip((launcher.TOLD, launcher.ASKED), high, strict=True):
+                os.dup2(descriptor, place)
             os.execv(file, [str(file)])
         statuses = dict(os.wait() for _ in range(2))
         assert statuses.pop(starter) == 0
