@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 from buildah_py.sandbox.nat import IPV4, IPV6
@@ -34,15 +35,14 @@ def begin(directory: str, bridge: str, uplinks: set[str], uplinks6: set[str]) ->
                 before.append((_switch6(interface, "forwarding"), "1"))
             elif _value(_switch6(interface, "accept_ra")) == "1":
                 before.append((_switch6(interface, "accept_ra"), "1"))
-                _write(_switch6(interface, "accept_ra"), "2")
+                _set(_switch6(interface, "accept_ra"), "2")
     changed = [(path, old, value) for path, value in changes if (old := _value(path)) not in ("", value)]
     if changed or before:
         with open(f"{directory}/{_FILE}", "a", encoding="utf-8") as file:
             file.writelines(f"{path} {old}\n" for path, old, _ in changed)
             file.writelines(f"{path} {old}\n" for path, old in before)
     for path, _, value in changed:
-        if os.path.exists(path):
-            _write(path, value)
+        _set(path, value)
     remembered = _read(f"{directory}/{_FILE}") if os.path.exists(f"{directory}/{_FILE}") else ""
     return {family for family, part in ((IPV4, "/ipv4/"), (IPV6, "/ipv6/")) if part in remembered}
 
@@ -54,8 +54,8 @@ def end(directory: str) -> None:
     except FileNotFoundError:
         return
     for place, path in enumerate(words):
-        if path.startswith("/") and os.path.exists(path):
-            _write(path, words[place + 1])
+        if path.startswith("/"):
+            _set(path, words[place + 1])
     os.unlink(f"{directory}/{_FILE}")
 
 
@@ -78,6 +78,15 @@ def _value(path: str) -> str:
 def _read(path: str) -> str:
     with open(path, encoding="utf-8") as file:
         return file.read()
+
+
+def _set(path: str, value: str) -> None:
+    """Write a setting, unless its interface has gone: it is somebody else's, who may remove it at any moment."""
+    try:
+        _write(path, value)
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENODEV):
+            raise
 
 
 def _write(path: str, value: str) -> None:
