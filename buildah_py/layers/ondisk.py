@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import stat
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from buildah_py.layers.xattrs import Xattrs
 
 _FILE, _DIRECTORY = 0o400, 0o700
+_NOTED = re.compile(rb"([0-7]{1,4})(?: ((?:[0-9a-f]{2})*))?")
 
 
 @functools.cache
@@ -44,15 +46,20 @@ def encode(mode: int, xattrs: Xattrs, *, directory: bool) -> tuple[int, Xattrs]:
 
 
 def decode(mode: int, xattrs: Xattrs) -> tuple[int, Xattrs]:
-    """Give the mode and the attributes that are meant by those on the disk; the type of a file stays in its mode."""
-    note = next((value for name, value in xattrs if name == NOTE), None)
-    if note is None:
+    """Give the mode and the attributes that are meant by those on the disk; the type of a file stays in its mode.
+
+    A note means something where this process writes such notes, and nowhere else: anybody can give a file of his this
+    attribute, and capabilities by it only where all files are one user's anyway.
+    """
+    note = next((value for name, value in xattrs if name == NOTE), None) if is_noted() else None
+    found = None if note is None else _NOTED.fullmatch(note)
+    if found is None:
         return mode, xattrs
-    true, space, hidden = note.partition(b" ")
-    found = {name: value for name, value in xattrs if name != NOTE}
-    if space:
-        found[CAPABILITY] = bytes.fromhex(hidden.decode())
-    return stat.S_IFMT(mode) | int(true, 8), tuple(sorted(found.items()))
+    true, hidden = found.groups()
+    pairs = {name: value for name, value in xattrs if name != NOTE}
+    if hidden is not None:
+        pairs[CAPABILITY] = bytes.fromhex(hidden.decode())
+    return stat.S_IFMT(mode) | int(true, 8), tuple(sorted(pairs.items()))
 
 
 def set_mode(directory: str, mode: int) -> None:
