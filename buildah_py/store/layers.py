@@ -170,6 +170,8 @@ class Layers:
         A layer that was absent is there then; one that was there stays as it is. `foreign` says that the diff_id is
         that of a tar which others made. `adopted` and `base` go into the row.
         """
+        if os.path.isdir(staged):
+            self._check_form()
         new = f"{staged}.layer"
         os.mkdir(new, 0o700)
         written = write(os.path.join(new, INVENTORY), inventory)
@@ -401,11 +403,17 @@ class Layers:
 
     def grow(self, diff_id: str, staged: str, path: str) -> None:
         """Move another form of a layer to its place in the layer's directory."""
+        self._check_form()
         # Until that is known to be on the disk, the layer is not: a kill may come in between, and a syncfs of others.
         mark = "UPDATE layers SET boot = ?, disk = NULL WHERE diff_id = ?"
         self._database.change(mark, (boot_id(), diff_id))
         os.rename(staged, path)
         self._database.change(mark, (boot_id(), diff_id))
+
+    def _check_form(self) -> None:
+        from buildah_py.store.form import check_form
+
+        check_form(os.path.dirname(self._directory))
 
     def remove_trees(self, diff_ids: Sequence[str]) -> None:
         """Remove trees whose rows are gone, but for those that another process has added again meanwhile."""

@@ -325,6 +325,9 @@ class Store:
 
     def stack(self, diff_ids: Sequence[str]) -> tuple[Shown, ...]:
         """Return what an overlay of layers consists of, top-most first. Layers that are not here are fetched."""
+        from buildah_py.store.form import check_form
+
+        check_form(self.root)
         self.need(diff_ids)
         return self.stacks.of(diff_ids)
 

@@ -216,6 +216,29 @@ def test_machines_of_a_kind_share_what_they_make_in_user_namespaces(
 @pytest.mark.userns
 def test_what_was_made_with_one_id_is_no_hit_for_others(ordinary_user: OrdinaryUser, tmp_path: Path) -> None:
     """There `chown` does nothing, so that a step has another result, and the build says so."""
+    work, state, other = tmp_path / "work", tmp_path / "state", tmp_path / "other"
+    for directory in (work, state, other):
+        directory.mkdir()
+        os.chown(directory, ordinary_user.uid, ordinary_user.uid)
+    full = Pybuild(state, work, ordinary_user.command, ordinary_user.uid)
+    full.run("bootstrap", "busybox")
+    single = replace(full, root=other, command=(*full.command[:-4], "PATH=/without-newuidmap", *full.command[-4:]))
+    full.run("save", "-o", work / "busybox.tar", "busybox")
+    single.run("load", "-i", work / "busybox.tar")
+    context = full.context("FROM busybox\nCOPY --chown=5:6 f /f\nRUN touch /a && chown 1000:1000 /a\n", f="f\n")
+    built = single.build(context, "--cache-to", f"type=local,dest={work}/cache")
+    assert built.outcomes() == ["RAN", "RAN"]
+    assert "there are no subordinate ids here" in built.shown
+    assert single.build(context).outcomes() == ["HIT", "HIT"]
+    built = full.build(context, "--cache-from", f"type=local,src={work}/cache")
+    assert built.outcomes() == ["HIT", "RAN"]
+    assert "subordinate" not in built.shown
+    assert full.sh("stat -c %u:%g /a /f") == "1000:1000\n5:6\n"
+    assert single.build(context).outcomes() == ["HIT", "HIT"]
+
+
+def test_a_state_directory_holds_layers_of_one_form(ordinary_user: OrdinaryUser, tmp_path: Path) -> None:
+    """The files of a layer whose owners could not be kept are not shown to steps of those who keep them, nor else."""
     work, state = tmp_path / "work", tmp_path / "state"
     for directory in (work, state):
         directory.mkdir()
@@ -223,16 +246,13 @@ def test_what_was_made_with_one_id_is_no_hit_for_others(ordinary_user: OrdinaryU
     full = Pybuild(state, work, ordinary_user.command, ordinary_user.uid)
     full.run("bootstrap", "busybox")
     single = replace(full, command=(*full.command[:-4], "PATH=/without-newuidmap", *full.command[-4:]))
-    context = full.context("FROM busybox\nCOPY --chown=5:6 f /f\nRUN touch /a && chown 1000:1000 /a\n", f="f\n")
-    built = single.build(context)
-    assert built.outcomes() == ["RAN", "RAN"]
-    assert "there are no subordinate ids here" in built.shown
-    assert single.build(context).outcomes() == ["HIT", "HIT"]
-    built = full.build(context)
-    assert built.outcomes() == ["HIT", "RAN"]
-    assert "subordinate" not in built.shown
-    assert full.sh("stat -c %u:%g /a") == "1000:1000\n"
-    assert single.build(context).outcomes() == ["HIT", "HIT"]
+    context = full.context("FROM busybox\nCOPY --chown=5:6 f /f\nRUN stat -c %u:%g /f\n", f="f\n")
+    shown = single.build(context, status=125).shown
+    assert f"the layers in {state} were made in a user namespace, or without the right to mount" in shown
+    assert "PYBUILD_ROOT names another state directory" in shown
+    assert "busybox" in single.run("images").stdout
+    assert "5:6" in full.build(context).shown
+    assert "clean" in full.run("fsck").stdout
 
 
 @pytest.mark.either_user
