@@ -77,7 +77,7 @@ class BuildSession(NamedTuple):
 
     @property
     def source(self) -> BuildSource:
-        """What the build's record says that was built."""
+        """Source that the build's record names."""
         from buildah_py.history.recording import BuildSource
 
         return BuildSource(self.worker.store, self.build_file.source.name, self.main.lasting)

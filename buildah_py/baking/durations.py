@@ -1,6 +1,6 @@
 """Durations of steps: as earlier builds had them, or as steps of their kind take; and what follows for a graph.
 
-What is known is known by a step's stage and text, so that it outlives changes of what the step reads.
+A step is known by its stage and text, so that it outlives changes of what the step reads.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from buildah_py.plan import Node
 
 HISTORY: Final = "history"
-"""What `--durations` says for the builds that this machine remembers."""
+"""Word of `--durations` for the builds that this machine remembers."""
 _RUN: Final = 20.0
 _CAPTURE: Final = 2.0
 _COPY: Final = 1.0

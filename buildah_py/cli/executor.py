@@ -170,7 +170,7 @@ def _outputs(args: argparse.Namespace, scratch: str) -> list[str]:
     if args.oci_layout_path:
         words.append(f"--output={_attributes('type=oci', f'dest={args.oci_layout_path}', 'tar=false')}")
     if not words and any(getattr(args, one) for one in _DIGESTS):
-        # What it would be called in a registry is known when its layers are compressed.
+        # Its digest in a registry is known once its layers are compressed.
         layout = os.path.join(scratch, "layout")
         words.append(f"--output={_attributes('type=oci', f'dest={layout}', 'tar=false')}")
     return words

@@ -1,4 +1,4 @@
-"""What kaniko's options say of registries, as the options of registries that they mean."""
+"""Kaniko's options about registries, as the options of registries that they mean."""
 
 from __future__ import annotations
 

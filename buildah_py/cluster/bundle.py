@@ -1,7 +1,7 @@
 """Files of contexts on their way to a worker: what the sources of a COPY select, what a RUN mounts of a context.
 
-A bundle is one blob: the list of what is selected, then the bytes of its files, each once. What it is worth is decided
-by keys: the worker makes the step's key of it, and does nothing where that is not the one that it was asked for.
+A bundle is one blob: the list of what is selected, then the bytes of its files, each once. Keys decide what it is
+worth: the worker makes the step's key of it, and does nothing where that is not the one that it was asked for.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class _Head(NamedTuple):
 
 
 class Bundle(NamedTuple):
-    """What a worker has of the contexts: `selected` is what a COPY selects, None for other steps."""
+    """Files of the contexts that a worker has: `selected` is what a COPY selects, None for other steps."""
 
     selected: Sequence[Selected] | None = None
     trees: Mapping[str, ShippedTree] = {}

@@ -47,7 +47,7 @@ _TOLD: Final = {"StepOutput": events.StepOutput, "Note": events.Note, "Warning":
 
 
 class Terms(NamedTuple):
-    """What workers have to agree to: the shared place with a blob in it, and the restrictions of containers."""
+    """Terms that workers have to agree to: the shared place with a blob in it, and the restrictions of containers."""
 
     place: str
     probe: Descriptor

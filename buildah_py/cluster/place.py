@@ -56,7 +56,7 @@ def public_text(place: CacheSpec, backend: Backend) -> str:
 
 
 class SharedPlace:
-    """What keeps blobs at a place that `--cache-to` names. Raises CacheError where it cannot be reached or refuses."""
+    """Keeper of blobs at a place that `--cache-to` names. Raises CacheError where it cannot be reached or refuses."""
 
     def __init__(self, place: CacheSpec, backends: Backends | SharedCaches) -> None:
         self.backend: Backend = backends.open(place)

@@ -56,7 +56,7 @@ _LOSSES: Final = 2
 
 
 class SharedWork(NamedTuple):
-    """What the targets of a bake on a cluster have in common: who made which layer, and as which order."""
+    """Work that the targets of a bake on a cluster have in common: who made which layer, and as which order."""
 
     cluster: Cluster
     spec: CacheSpec

@@ -1,4 +1,4 @@
-"""What the client has called on the workers of a Dask cluster. Dask calls it by name: a worker needs pybuild, no more.
+"""Functions that the client has called on workers of a Dask cluster, by name: a worker needs pybuild, no more.
 
 Whatever a step raises comes back as data, so that Dask begins anew only what ended with its worker.
 """

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 class StepClaim(NamedTuple):
     """A step that is about to be executed: the id of its events, and how others may show it.
 
-    `mounts` are cache mounts that it needs for itself. What a `private` one writes is not for others. A `quick` one is
-    worth no claim that takes long.
+    `mounts` are cache mounts that it needs for itself. Others do not get to see the output of a
+    `private` one. A `quick` one is worth no claim that takes long.
     """
 
     id: int

@@ -29,7 +29,7 @@ class Late(TimeoutError):
 
 
 class _Held(NamedTuple):
-    """What can be ended while somebody waits for it, and let go afterwards."""
+    """Thing that can be ended while somebody waits for it, and let go afterwards."""
 
     end: Callable[[], object]
     close: Callable[[], object]

@@ -1,7 +1,7 @@
-"""What lies below a container where mount points go: looked at in a mount of its layers, and remembered.
+"""Layers below a container, at the places where mount points go: looked at in a mount of them, and remembered.
 
-A step has the layers of the step before with one more. What the answers are about is mostly not in that one, so it need
-not be looked up again, for which all layers would have to be mounted once more than for the root.
+A step has the layers of the step before with one more. Mostly that one has nothing of what the answers are about, which
+need not be looked up again then, for which all layers would have to be mounted once more than for the root.
 """
 
 from __future__ import annotations

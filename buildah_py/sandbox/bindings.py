@@ -1,6 +1,6 @@
-"""What a command below PRoot is lent beside the image: paths that are shown where it wants them, as by mounts.
+"""Loans to a command below PRoot, beside the image: paths that are shown where it wants them, as by mounts.
 
-Caches and volumes are shown themselves. What layers show is copied, as nothing is read-only there. Where the image has
+Caches and volumes are shown themselves. Files of layers are copied, as nothing is read-only there. Where the image has
 nothing, a place is made in the root and taken away afterwards, so that what lies beside it is the image's.
 """
 

@@ -1,8 +1,8 @@
 """In place: commands run in the root that this process has itself, which is given the files of the image.
 
 As kaniko does it, for containers in which neither namespaces nor mounts are allowed. The root is one, so that commands
-run one after the other. What the container around has mounted, where this program lies and what it keeps stay as they
-are, and are in no image. Nobody is to lose files by that: it has to be asked for, and the program has to lie apart from
+run one after the other. Mounts of the container around, this program's own directory and what it keeps stay, and are
+in no image. Nobody is to lose files by that: it has to be asked for, and the program has to lie apart from
 what an image may bring (`executor_image`).
 """
 
@@ -51,7 +51,7 @@ _NOT_KEPT: Final = {"/etc/hosts": "--add-host adds lines", "/etc/resolv.conf": "
 
 
 class InPlace:
-    """The root `/`, for one command at a time. What lies at the paths `left` stays; cache mounts lie in `caches`."""
+    """The root `/`, for one command at a time. All at the paths `left` stays; cache mounts lie in `caches`."""
 
     shortfall: Shortfall = ROOT_AROUND
 

@@ -2,8 +2,8 @@
 
 PRoot tells its caller how the last of its processes ended, and not whether a signal ended it. The first one that it is
 given is this: it forks, says the child's number, and ends, so that the child is given to the nearest subreaper; the
-child executes the command, or says which errors it got. It takes nothing of an image, not even a C library. What it is
-made of is in tests/sandbox/programs; a test assembles that again.
+child executes the command, or says which errors it got. It takes nothing of an image, not even a C library. Its
+source is in tests/sandbox/programs; a test assembles that again.
 """
 
 from __future__ import annotations

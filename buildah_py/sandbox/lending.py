@@ -1,8 +1,8 @@
-"""What a command in place is lent beside the image: instead of mounts, files that are put there and taken away again.
+"""Loans to a command in place, beside the image: instead of mounts, files that are put there and taken away again.
 
-Caches are moved to where the command wants them, and back; what layers and contexts show is copied. What was there
-before is kept aside meanwhile. A list of all that is in the state directory, so that after an interruption the next
-one can put things back.
+Caches are moved to where the command wants them, and back; what layers and contexts show is copied. Files that
+were there before are kept aside meanwhile. A list of all that is in the state directory, so that after an interruption
+the next one can put things back.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _OPEN = 0o755
 
 
 class Lending:
-    """What one command is lent in the root `root`; `aside` is a directory on the same file system, for nobody else."""
+    """Loans to one command in the root `root`; `aside` is a directory on the same file system, for nobody else."""
 
     def __init__(self, root: WorkingRoot, init: str, aside: str, journal: Journal, caches: str) -> None:
         self._root = root
@@ -44,7 +44,7 @@ class Lending:
         self._caches = caches
         self._count = 0
         self._back: list[tuple[str, str, str, Any]] = []
-        """What was done: its kind, where it came from, the path in the root, and how it was."""
+        """Deeds to undo: the kind of each, where it came from, the path in the root, and how it was."""
         self._made: list[str] = []
         self._times: dict[str, tuple[int, int]] = {}
         self._stubs: dict[str, Look] = {}

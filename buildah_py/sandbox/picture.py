@@ -80,7 +80,7 @@ def take_picture(top: int, left: Mapping[str, Collection[str]] = NOTHING) -> Tre
 
 
 def differences(before: TreePicture, after: TreePicture) -> Differences:
-    """Compare two pictures of one tree. What is gone together with its directory is not named."""
+    """Compare two pictures of one tree. Paths that went with their directory are not named."""
     changed: list[str] = []
     gone: list[str] = []
     for path, looks in after.items():
@@ -103,7 +103,7 @@ def latest(picture: TreePicture) -> int:
 def let_time_pass(place: str, last: int) -> None:
     """Wait until the file system's clock shows a later time than `last`, a few milliseconds at most.
 
-    `place` is made for that and removed. What is changed from then on looks different.
+    `place` is made for that and removed. Whatever changes from then on looks different.
     """
     os.mkdir(place)
     try:

@@ -53,7 +53,7 @@ class TracedRoot(EnteredRoot, Protocol):
     `through` are the words of that program, the last of them the launcher's path for it (see `launcher.py`), which is
     the file `starter`; `scratch` is a directory for what it needs itself. Whom a file belongs to in there cannot be
     seen from outside; after `collect`, `changed` are paths of which something differs, and `origins` tells of those
-    that were there before where that was. What is new belongs to `user`.
+    that were there before where that was. New ones belong to `user`.
     """
 
     through: Sequence[str]

@@ -58,7 +58,7 @@ class Container:
         self._below = below
         self._entered = root
         self.traced: TracedRoot | None = None
-        """What knows whose the files are that a command has made, where the disk does not; after `wait`."""
+        """Root that knows whose the files are that a command has made, where the disk does not; after `wait`."""
         self._writable = "overlay"
         self._copies: tuple[str, ...] = ()
         self._copied: tuple[str, str, int] | None = None

@@ -1,8 +1,8 @@
 """A command that another program traces, which shows it its root: PRoot.
 
 That is executed in the command's place, with the launcher for its command, so that the command itself becomes a child
-of the process that waits here (`launcher.py`). What PRoot does not know, and would let through with a path of the
-machine, is refused as a call that this kernel has not, for which all C libraries have others.
+of the process that waits here (`launcher.py`). Calls that PRoot does not know, and would let through with a path of the
+machine, are refused as if this kernel had them not, for which all C libraries have others.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Tracer:
         *words, starter = self._container["through"]
         who = self._who
         identity = ("-i", f"{who.uid}:{who.gid}") if self._container["keep_user"] else ()
-        # What the image says of its loader and its shell is not for a program of the machine.
+        # The image's settings for its loader and its shell are not for a program of the machine.
         own = (f"PROOT_TMP_DIR={self._container['scratch']}", f"PATH={os.defpath}", "HOME=/")
         container = {**self._container, "argv": (*words, *identity, starter), "env": own, "joinable": False}
         container["filter_of_tracer"] = system_call_filter()

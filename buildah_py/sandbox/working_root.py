@@ -51,9 +51,9 @@ class Held(NamedTuple):
 
 
 class WorkingRoot:
-    """The directory `top`. What lies at the paths `left` is none of its business, and stays where it is.
+    """The directory `top`. The paths `left` are none of its business, and stay as they are.
 
-    What layers have there is refused, as nobody would see it, but at the paths `covered`, and below. `userxattr` is the
+    Files of layers there are refused, as nobody would see it, but at the paths `covered`, and below. `userxattr` is the
     form of the layers' whiteouts. Without `owners`, files stay with this process's user, and devices are left out.
     """
 
@@ -73,7 +73,7 @@ class WorkingRoot:
         self._held: tuple[Held, ...] = ()
         self._last = 0
         self.top_mode: dict[int, int] = {}
-        """What the mode of the top means, as nobody can work in one that keeps him out: PRoot opens all others."""
+        """Mode that is meant for the top, as nobody can work in one that keeps him out: PRoot opens all others."""
         self.origins: dict[str, str] = {}
         """Of what `collect` has found changed, all that was there before, if only elsewhere: where that was."""
         self._written: tuple[int, Differences] | None = None  # the directory that holds the newest changes, and those
@@ -106,7 +106,7 @@ class WorkingRoot:
         gone: list[str],
         astray: list[str],
     ) -> None:
-        """Take over what another process knew of the root. What looks different by now is put right by `show`, too."""
+        """Take over what another process knew of the root. Whatever looks different by now `show` puts right, too."""
         self._picture, self._held = picture, tuple(Held(*one) for one in held)
         self._astray = astray
         if written and os.path.isdir(written[0]) and Held.of(written[0]) == Held(*written):

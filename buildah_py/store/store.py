@@ -169,7 +169,7 @@ class Store:
 
     @cached_property
     def stacks(self) -> Stacks:
-        """What overlays of layers consist of."""
+        """Directories that overlays of layers consist of."""
         from buildah_py.store.lowers import Stacks
 
         return Stacks(self.trees)

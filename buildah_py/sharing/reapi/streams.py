@@ -138,7 +138,7 @@ def _unpacked(pieces: _Pieces) -> _Read:
     import zstandard
 
     unpacker: Any = zstandard.ZstdDecompressor(max_window_size=_WINDOW)
-    # What there is, not as much as fits: bytes that came before a cut are not asked for again.
+    # As much as there is, not as much as fits: bytes that came before a cut are not asked for again.
     made: _Read = unpacker.stream_reader(pieces, read_size=_PIECE, read_across_frames=True).read1
     return made
 
@@ -210,7 +210,7 @@ class _Writing:
         return kept if 0 <= kept < self._blob.size else 0
 
     def _requests(self, file: BinaryIO, offset: int, progress: Callable[[], None]) -> Iterator[Any]:
-        """Make the messages. What goes wrong with the file is kept: the library tells nobody."""
+        """Make the messages. An error of the file is kept: the library tells nobody."""
         make = classes()["WriteRequest"]
         try:
             if offset:
