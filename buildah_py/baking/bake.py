@@ -23,49 +23,39 @@ from buildah_py.api.finishing import (
     write_outputs,
 )
 from buildah_py.api.opening import (
-    open_build,
-    plan_options,
     refuse_what_cannot_run,
     refuse_what_is_not_allowed,
-    target_platforms,
 )
-from buildah_py.api.output_options import check_epoch, meant_for_pushes, names_in_store, read_outputs
 from buildah_py.api.request import BuildResult
-from buildah_py.baking.durations import Urgency
-from buildah_py.contexts.several import SeveralContexts
+from buildah_py.baking.elsewhere import on_cluster
+from buildah_py.baking.opening import check, check_together, opened
 from buildah_py.engine import Engine
 from buildah_py.engine.runner import Workplace
-from buildah_py.errors import PybuildError, UsageError
+from buildah_py.errors import PybuildError
 from buildah_py.frozen import replace
 from buildah_py.history.files import build_id
 from buildah_py.history.recording import BuildHistory, BuildSource
 from buildah_py.meter import Listening
-from buildah_py.outputs.target import STDOUT
 from buildah_py.plan import NeedsValue
-from buildah_py.plan.graph import BUILT, GraphPart
 from buildah_py.plan.planner import plan_together
-from buildah_py.plan.steps import BaseStep, CaptureStep, CopyStep, RunStep
+from buildah_py.plan.steps import BaseStep
 from buildah_py.progress import events
 from buildah_py.sharing.options import CacheOptions
-from buildah_py.store.names import familiar_name, full_name
+from buildah_py.store.names import familiar_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from buildah_py.api.finishing import FinishedImage
-    from buildah_py.api.opening import BuildSession
-    from buildah_py.api.request import BuildRequest
+    from buildah_py.baking.elsewhere import Elsewheres
+    from buildah_py.baking.opening import BakeItem, OpenTarget
     from buildah_py.cluster.address import ClusterOptions
     from buildah_py.contexts.main import MainContext
     from buildah_py.engine import Result
-    from buildah_py.engine.elsewhere import Elsewhere
     from buildah_py.errors import BuildFileError
-    from buildah_py.outputs.spec import Output
-    from buildah_py.plan import Node, Plan, PlanOptions
-    from buildah_py.plan.steps import Step
+    from buildah_py.plan import Node, Plan
     from buildah_py.progress.events import Event
-    from buildah_py.registry import RegistryOptions
-    from buildah_py.store import LayerProvider, Store
+    from buildah_py.store import Store
     from buildah_py.transfer.ahead import Ahead
 
 
@@ -73,91 +63,10 @@ _JOBS_ELSEWHERE: Final = 512
 """Steps of a cluster that are waited for at once."""
 
 
-class BakeItem(NamedTuple):
-    """A target to be built: it stands behind those that it `takes`, whose results are contexts of it.
-
-    One that is not `exported` is there for others alone. `explain` says of an error in the request where that stands.
-    """
-
-    name: str
-    request: BuildRequest
-    takes: tuple[str, ...] = ()
-    exported: bool = True
-    explain: Callable[[UsageError], PybuildError] = lambda error: error
-
-
 class Bake(NamedTuple):
     """Outcome of a bake: the results of exported targets by their names."""
 
     results: Mapping[str, BuildResult]
-
-
-class OpenTarget(NamedTuple):
-    """A target with all that its build works with; `number` is its part of the graph."""
-
-    item: BakeItem
-    number: int
-    given: tuple[str, ...]
-    names: tuple[str, ...]
-    outputs: Sequence[Output]
-    session: BuildSession
-    options: Sequence[PlanOptions]
-    platforms: Sequence[str]
-
-    @property
-    def request(self) -> BuildRequest:
-        """Give what is asked for."""
-        return self.item.request
-
-
-class _Checked(NamedTuple):
-    """Facts about a target from before a store is opened: its full names, those in the store, and its outputs."""
-
-    given: tuple[str, ...]
-    names: tuple[str, ...]
-    outputs: Sequence[Output]
-    registries: Callable[[], RegistryOptions] | None
-
-
-class Elsewheres(NamedTuple):
-    """The steps of each target on a cluster, and how urgent each is."""
-
-    steps: Sequence[Elsewhere]
-    urgency: Urgency
-
-
-def _elsewhere(
-    builds: Sequence[OpenTarget], emit: Callable[[Event], None], stack: ExitStack, options: ClusterOptions | None
-) -> Elsewheres | None:
-    """Give what executes steps on a cluster; nothing is connected before one has to be executed."""
-    if options is None:
-        return None
-    if any(build.request.caching.share for build in builds):
-        raise UsageError(
-            "--cluster and --share: the scheduler of a cluster has each step executed once by itself",
-            hint="leave out one of them; the configuration or PYBUILD_SHARE may say --share as well",
-        )
-    from buildah_py.cluster.client import Cluster
-    from buildah_py.cluster.place import SharedPlace, choose_place
-    from buildah_py.cluster.steps import ClusterSteps, SharedWork
-
-    spec = choose_place(text for build in builds for text in build.request.caching.to)
-    session = builds[0].session
-    caches = next(build.session.caches for build in builds if build.session.caches is not None)
-    cluster = Cluster(options, emit, session.worker.cancellation)
-    stack.callback(cluster.close)
-    work = SharedWork.of(cluster, spec, SharedPlace(spec, caches.shared), session.worker.store)
-    urgency = Urgency(session.worker.store.root)
-    steps = [
-        ClusterSteps(work, build.item.name, build.session.worker, build.request.container, urgency.of)
-        for build in builds
-    ]
-    return Elsewheres(steps, urgency)
-
-
-def image_of(target: str) -> str:
-    """Return the name by which build files of one bake take what a target makes, as an image's."""
-    return f"{BUILT}{target}"
 
 
 def bake(
@@ -175,8 +84,8 @@ def bake(
     Raises whatever `build` raises; the first error ends all.
     """
     started = time.monotonic()
-    checked = [_check(item) for item in items]
-    _check_together(items, checked, emit)
+    checked = [check(item) for item in items]
+    check_together(items, checked, emit)
     if cluster is not None:
         from buildah_py.cluster.place import choose_place
 
@@ -189,8 +98,8 @@ def bake(
 
     with Listening(counted), ExitStack() as stack:
         there = None if cluster is None else cluster.restrictions
-        builds = list(_opened(items, checked, counted, stack, unread=unread, elsewhere=there))
-        done = _Baking(builds, counted, file, _elsewhere(builds, counted, stack, cluster)).run(started, tell, remember)
+        builds = list(opened(items, checked, counted, stack, unread=unread, elsewhere=there))
+        done = _Baking(builds, counted, file, on_cluster(builds, counted, stack, cluster)).run(started, tell, remember)
     seconds = time.monotonic() - started
     for result in done.results.values():
         names = tuple(map(familiar_name, result.names))
@@ -409,137 +318,3 @@ class _Counted:
 
 def _needed(plans: Sequence[Plan]) -> frozenset[int]:
     return frozenset(index for plan in plans for index in plan.needed())
-
-
-def _check(item: BakeItem) -> _Checked:
-    """Check what a target asks for before anything is built. Raises UsageError, OutputError."""
-    try:
-        return _check_request(item.request, item.exported)
-    except UsageError as error:
-        raise item.explain(error) from error
-
-
-def _check_request(request: BuildRequest, exported: bool) -> _Checked:
-    from buildah_py.api.rights import check_rights, refuse_deletion
-
-    given = tuple(dict.fromkeys(map(full_name, request.names))) if exported else ()
-    options, platforms = request.outputs, target_platforms(request)
-    outputs = read_outputs(options, names=given, epoch=request.epoch, platforms=platforms) if exported else []
-    check_rights(request.allow)
-    refuse_deletion(outputs, request)
-    registries = meant_for_pushes(request.registries, outputs, given)
-    if request.attest and exported:
-        from buildah_py.attest.options import check_outputs_for
-
-        check_outputs_for(request.attest, outputs)
-    if request.sign is not None and exported:
-        from buildah_py.attest.signing import check_signed
-
-        check_signed(outputs)
-    return _Checked(given, names_in_store(given, outputs), outputs, registries)
-
-
-def _check_together(items: Sequence[BakeItem], checked: Sequence[_Checked], emit: Callable[[Event], None]) -> None:
-    """See that targets do not get in each other's way. Raises UsageError."""
-    owners: dict[str, str] = {}
-    writers: list[str] = []
-    for item, one in zip(items, checked, strict=True):
-        for name in one.names:
-            other = owners.setdefault(name, item.name)
-            if other != item.name:
-                text = f"the targets {other} and {item.name} are both named {familiar_name(name)}: the latter keeps it"
-                emit(events.Warning(text))
-        if any(output.dest == STDOUT for output in one.outputs):
-            writers.append(item.name)
-    if len(writers) > 1:
-        raise UsageError(
-            f"the targets {' and '.join(writers)} both write to the standard output",
-            hint='give each a file: output = ["type=tar,dest=FILE"]',
-        )
-
-
-def opened_together(
-    items: Sequence[BakeItem], emit: Callable[[Event], None], stack: ExitStack, provider: LayerProvider
-) -> list[OpenTarget]:
-    """Open targets that are only looked at, until `stack` ends; layers come from `provider`."""
-    return list(_opened(items, [_check(item) for item in items], emit, stack, provider=provider))
-
-
-def _opened(
-    items: Sequence[BakeItem],
-    checked: Sequence[_Checked],
-    emit: Callable[[Event], None],
-    stack: ExitStack,
-    *,
-    unread: Callable[[Store, MainContext, BuildFileError], None] = lambda *_: None,
-    provider: LayerProvider | None = None,
-    elsewhere: str | None = None,
-) -> Iterator[OpenTarget]:
-    """Open what each target works with: one store, one sandbox, and one of each context."""
-    contexts = SeveralContexts()
-    from_ = tuple(dict.fromkeys(text for item in items for text in item.request.caching.from_))
-    share = tuple(dict.fromkeys(text for item in items for text in item.request.caching.share))
-    platforms = _platforms(items)
-    lead: BuildSession | None = None
-    for number, (item, one) in enumerate(zip(items, checked, strict=True)):
-        request = item.request
-        own = CacheOptions(request.caching.to if item.exported else (), from_, request.caching.mounts, share)
-        try:
-            session = stack.enter_context(
-                open_build(
-                    replace(request, caching=own),
-                    one.names,
-                    emit,
-                    registries=one.registries,
-                    provider=provider,
-                    unread=unread,
-                    within=lead,
-                    elsewhere=elsewhere,
-                )
-            )
-        except UsageError as error:
-            raise item.explain(error) from error
-        lead = lead or session
-        check_epoch(request.outputs, one.outputs, session.settled.epoch)
-        if len(target_platforms(request)) > 1 or request.attest:
-            from buildah_py.transfer.lists import refuse_to_replace
-
-            refuse_to_replace(session.worker.store, one.names)
-        names = contexts.add(session.contexts, session.main, session.sources, session.named)
-        session = session._replace(worker=session.worker._replace(contexts=contexts))
-        part = GraphPart(number, item.name, names, _apart(request, session), request.pull, image_of(item.name))
-        options = [
-            replace(option, part=part)
-            for option in plan_options(replace(request, platform=",".join(platforms[item.name])), session)
-        ]
-        yield OpenTarget(item, number, one.given, one.names, one.outputs, session, options, target_platforms(request))
-
-
-def _platforms(items: Sequence[BakeItem]) -> dict[str, list[str]]:
-    """Tell for which platforms each target is planned: its own, and those of the targets that take it."""
-    found = {item.name: dict.fromkeys(target_platforms(item.request)) for item in items if item.exported}
-    for item in reversed(items):
-        own = found.setdefault(item.name, {})
-        for other in item.takes:
-            found.setdefault(other, {}).update(own)
-    return {name: list(some) for name, some in found.items()}
-
-
-def _apart(request: BuildRequest, session: BuildSession) -> Callable[[Step, str], str]:
-    """Give what tells which steps of a target are not another's, though they look alike."""
-    secrets = repr((request.secrets, request.ssh))
-    limits = repr((request.container, request.caching.mounts))
-    policy = session.policy
-
-    def apart(step: Step, stage: str) -> str:
-        found = [f"executed {policy.ttl}" if policy.forbids(stage) else f"known {policy.ttl}"]
-        run = step.run if isinstance(step, CaptureStep) else step
-        if isinstance(run, RunStep):
-            found.append(limits)
-            if any(mount.type in ("secret", "ssh") for mount in run.mounts):
-                found.append(secrets)
-        elif isinstance(run, CopyStep) and run.add:
-            found.append(secrets)
-        return "\n".join(found)
-
-    return apart

@@ -9,7 +9,7 @@ import tempfile
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from buildah_py.baking.bake import opened_together
+from buildah_py.baking.opening import opened_together
 from buildah_py.engine.dry_run import DryRun, LayersStay
 from buildah_py.errors import NotFound
 from buildah_py.frozen import replace
@@ -19,7 +19,7 @@ from buildah_py.plan.planner import plan_together
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from buildah_py.baking.bake import BakeItem
+    from buildah_py.baking.opening import BakeItem
     from buildah_py.engine.dry_run import DryStep
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, NamedTuple
 
-from buildah_py.baking.bake import opened_together
 from buildah_py.baking.durations import HISTORY, Durations, Graph, from_history, read_durations
+from buildah_py.baking.opening import opened_together
 from buildah_py.baking.shards import MOST, STEPS_AT_ONCE, share_out
 from buildah_py.engine.dry_run import LayersStay
 from buildah_py.errors import BuildFileError, NotFound, UsageError
@@ -19,8 +19,8 @@ from buildah_py.plan.planner import plan_together
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from buildah_py.baking.bake import BakeItem, OpenTarget
     from buildah_py.baking.durations import KnownStep
+    from buildah_py.baking.opening import BakeItem, OpenTarget
     from buildah_py.baking.shards import ShardPlan
     from buildah_py.image.config import ImageConfig
     from buildah_py.plan import Node

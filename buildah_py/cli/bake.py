@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
     from buildah_py.bake.overriding import Override
     from buildah_py.bake.resolving import Baked
-    from buildah_py.baking.bake import Bake, BakeItem
+    from buildah_py.baking.bake import Bake
     from buildah_py.baking.files import BakeFile, BakeFiles
+    from buildah_py.baking.opening import BakeItem
     from buildah_py.cli.arguments import Parser
     from buildah_py.cli.bake_requests import TargetRequest
     from buildah_py.cluster.address import ClusterOptions
@@ -268,7 +269,7 @@ def _list(what: str, file: BakeFile) -> int:
 
 
 def _requests(args: argparse.Namespace, file: BakeFile, baked: Baked) -> _Work:
-    from buildah_py.baking.bake import image_of
+    from buildah_py.baking.opening import image_of
     from buildah_py.cli.bake_requests import request_of
 
     images = {name: image_of(name) for name in baked.targets}
@@ -369,7 +370,7 @@ def _notes(given: dict[str, tuple[str, ...]]) -> list[str]:
 def _items(work: _Work) -> list[BakeItem]:
     """Put targets in the order in which they are built."""
     from buildah_py.bake.resolving import TARGET, build_order
-    from buildah_py.baking.bake import BakeItem
+    from buildah_py.baking.opening import BakeItem
     from buildah_py.cli.bake_requests import fault
 
     targets = work.baked.targets

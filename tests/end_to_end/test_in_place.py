@@ -13,13 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from buildah_py.commands import executor_context as executor
 from tests.git_server import repo, server
-from tests.truth.histories import histories
-from tests.truth.images import Failure, differences, read_archive, without_arbitrary
-from tests.truth.projects import Mounted, render
+from tests.truth.images import Failure, differences
+from tests.truth.shell import outcome, projects, script
 from tests.truth.world import BASE, write_files
 
 from .conftest import PYBUILD
@@ -28,8 +26,6 @@ from .test_cages import cage, fill, look, options
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.truth.images import Outcome
-    from tests.truth.inputs import Build
 
 __all__ = ["repo", "server"]
 
@@ -99,47 +95,12 @@ def test_the_image_is_that_of_full_isolation(work: Path) -> None:
 PROJECTS = 8
 
 
-def projects(number: int) -> list[Build]:
-    """Give build files of the oracle of tests/truth."""
-    found: list[Build] = []
-    chosen = settings(
-        max_examples=number,
-        database=None,
-        deadline=None,
-        phases=(Phase.generate,),
-        suppress_health_check=tuple(HealthCheck),
-    )
-    seed(3)(chosen(given(histories(1))(lambda history: found.append(render(history.project, Mounted())))))()
-    return found
-
-
-def _script(builds: list[Build], out: Path, kind: str, program: str) -> str:
-    lines = [f"{program} load -q -i {out}/busybox.tar", f"{program} build -q -t base {out}/base"]
-    for number, build in enumerate(builds):
-        words = [f"--build-arg={name}={value}" for name, value in build.args.items()]
-        words += [f"--target={build.target}"] if build.target else []
-        words += [f"--source-date-epoch={build.epoch}"] if build.epoch is not None else []
-        words += ["--rewrite-timestamp"] if build.rewrite else []
-        words += ["-f", f"{out}/{number}.file", "-o", f"type=oci,dest={out}/{number}.{kind}.tar", f"{out}/{number}"]
-        if build.base:
-            lines.append(f"{program} build -q -t onb {out}/{number}.onb")
-        lines.append(f"{program} build --network=host -q {shlex.join(words)} 2>{out}/{number}.{kind} || true")
-    return "\n".join([*lines, f"{program} fsck"])
-
-
-def _outcome(out: Path, number: int, kind: str, epoch: int | None) -> Outcome:
-    archive = out / f"{number}.{kind}.tar"
-    if archive.exists():
-        return without_arbitrary(read_archive(str(archive), 1), epoch=epoch)
-    return Failure((out / f"{number}.{kind}").read_text(), fault=False)
-
-
 def test_images_of_random_projects(work: Path) -> None:
     """Whatever succeeds is the same; what a step writes to a read-only mount is refused, where root could do it.
 
     Names of one file of the layers below are files of their own, so that `cp` makes one the other's copy, not refuses.
     """
-    out, builds = lend(work), projects(PROJECTS)
+    out, builds = lend(work), projects(PROJECTS, start=3)
     write(work, "base", BASE)
     for number, build in enumerate(builds):
         (out / str(number)).mkdir()
@@ -147,16 +108,17 @@ def test_images_of_random_projects(work: Path) -> None:
         (out / f"{number}.file").write_text(build.text)
         write(work, f"{number}.onb", build.base)
     env = {"PYBUILD_ROOT": str(work / "oracle"), "PATH": "/usr/bin:/bin"}
-    script = ["sh", "-euc", _script(builds, out, "full", PYBUILD)]
-    with subprocess.Popen(script, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as full:
-        done = pod(_script(builds, out, "pod", "pybuild"), work)
+    first = [f"load -q -i {out}/busybox.tar", f"build -q -t base {out}/base"]
+    command = ["sh", "-euc", script(builds, out, "full", PYBUILD, first)]
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as full:
+        done = pod(script(builds, out, "pod", "pybuild", first), work)
         said = b"".join(full.communicate())
     assert full.returncode == 0, said
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.endswith("clean\n")
     compared = 0
     for number, build in enumerate(builds):
-        found, wanted = (_outcome(out, number, kind, build.epoch) for kind in ("pod", "full"))
+        found, wanted = (outcome(out, number, kind, build.epoch) for kind in ("pod", "full"))
         if isinstance(found, Failure) and "read-only to it" in found.error:
             continue
         found_differences = [one for one in differences(found, wanted, ()) if " names: " not in one]

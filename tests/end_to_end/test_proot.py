@@ -13,11 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, seed, settings
 
-from tests.truth.histories import histories
-from tests.truth.images import Failure, differences, read_archive, without_arbitrary
-from tests.truth.projects import Mounted, render
+from tests.truth.images import Failure, differences
+from tests.truth.shell import outcome, projects, script
 from tests.truth.world import BASE, write_files
 
 from .conftest import PYBUILD
@@ -26,7 +24,6 @@ from .test_cages import cage, fill, look, options
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.truth.images import Outcome
     from tests.truth.inputs import Build
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(shutil.which("proot") is None, reason="needs proot")]
@@ -107,44 +104,14 @@ _SETS_IDS = re.compile(r"mode: 0o(\d{3}) \| 0o4\1$")
 """The kernel takes that from a file that anybody but root writes to."""
 
 
-def projects(number: int) -> list[Build]:
-    """Give build files of the oracle of tests/truth in which nobody but root owns what steps see."""
-    found: list[Build] = []
-    chosen = settings(
-        max_examples=50,
-        database=None,
-        deadline=None,
-        phases=(Phase.generate,),
-        suppress_health_check=tuple(HealthCheck),
-    )
-    seed(11)(chosen(given(histories(1))(lambda history: found.append(render(history.project, Mounted())))))()
-    fitting = {one.text: one for one in found if not _OWNERS.search(one.text + one.base)}
-    return [one for one in fitting.values() if one.text.count("RUN") > 1][:number]
-
-
-def _script(builds: list[Build], out: Path, kind: str, program: str) -> str:
-    lines = [f"{program} load -q -i {out}/{name}.tar" for name in ("busybox", "base")]
-    for number, build in enumerate(builds):
-        words = [f"--build-arg={name}={value}" for name, value in build.args.items()]
-        words += [f"--target={build.target}"] if build.target else []
-        words += [f"--source-date-epoch={build.epoch}"] if build.epoch is not None else []
-        words += ["--rewrite-timestamp"] if build.rewrite else []
-        words += ["-f", f"{out}/{number}.file", "-o", f"type=oci,dest={out}/{number}.{kind}.tar", f"{out}/{number}"]
-        if build.base:
-            lines.append(f"{program} build -q -t onb {out}/{number}.onb")
-        lines.append(f"{program} build --network=host -q {shlex.join(words)} 2>{out}/{number}.{kind} || true")
-    return "\n".join([*lines, f"{program} fsck"])
-
-
-def _outcome(out: Path, number: int, kind: str, epoch: int | None) -> Outcome:
-    archive = out / f"{number}.{kind}.tar"
-    if archive.exists():
-        return without_arbitrary(read_archive(str(archive), 1), epoch=epoch)
-    return Failure((out / f"{number}.{kind}").read_text(), fault=False)
+def fitting(number: int) -> list[Build]:
+    """Give projects in which nobody but root owns what steps see."""
+    found = {one.text: one for one in projects(50, start=11) if not _OWNERS.search(one.text + one.base)}
+    return [one for one in found.values() if one.text.count("RUN") > 1][:number]
 
 
 def test_images_of_random_projects(work: Path) -> None:
-    out, builds = work, projects(PROJECTS)
+    out, builds = work, fitting(PROJECTS)
     full_env = {"PYBUILD_ROOT": str(work / "full"), "PATH": "/usr/bin:/bin"}
     subprocess.run([PYBUILD, "-q", "-t", "base", str(write(work, "base", BASE))], check=True, env=full_env)
     subprocess.run([PYBUILD, "save", "-o", str(work / "base.tar"), "base"], check=True, env=full_env)
@@ -156,16 +123,17 @@ def test_images_of_random_projects(work: Path) -> None:
         (out / f"{number}.file").write_text(build.text)
         write(work, f"{number}.onb", build.base)
     env = {"PYBUILD_ROOT": str(work / "oracle"), "PATH": "/usr/bin:/bin"}
-    script = ["sh", "-euc", _script(builds, out, "full", PYBUILD)]
-    with subprocess.Popen(script, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as full:
-        done = cage("restricted", _script(builds, out, "restricted", '"$0"'), work)
+    first = [f"load -q -i {out}/{name}.tar" for name in ("busybox", "base")]
+    command = ["sh", "-euc", script(builds, out, "full", PYBUILD, first)]
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as full:
+        done = cage("restricted", script(builds, out, "restricted", '"$0"', first), work)
         said = b"".join(full.communicate())
     assert full.returncode == 0, said
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.endswith("clean\n")
     compared = 0
     for number, build in enumerate(builds):
-        found, wanted = (_outcome(out, number, kind, build.epoch) for kind in ("restricted", "full"))
+        found, wanted = (outcome(out, number, kind, build.epoch) for kind in ("restricted", "full"))
         if isinstance(found, Failure) and re.search("read-only to it|context .* cannot be read", found.error):
             continue
         found_differences = [one for one in differences(found, wanted, ()) if not _SETS_IDS.search(one)]
