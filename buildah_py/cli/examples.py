@@ -30,6 +30,11 @@ EXAMPLES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
         ("pybuild bake --cluster tls://scheduler:8786", "on the workers of a Dask scheduler"),
         ("pybuild bake --share type=s3,bucket=ci", "on several runners, each step on one of them"),
     ),
+    "executor": (
+        ("pybuild executor --destination quay.io/me/app --cache=true", "build /workspace and push it, as kaniko"),
+        ("pybuild executor -c dir://. --no-push --tar-path app.tar -d app", "an archive, pushed nowhere"),
+    ),
+    "executor-image": (("pybuild executor-image --push -t quay.io/me/executor", "for pods"),),
     "run": (
         ("pybuild run --rm -it app sh", "a shell in a container"),
         ("pybuild run --rm -v $PWD:/src -w /src app make", "a command on files of this directory"),
