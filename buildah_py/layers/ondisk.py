@@ -49,14 +49,16 @@ def decode(mode: int, xattrs: Xattrs) -> tuple[int, Xattrs]:
     """Give the mode and the attributes that are meant by those on the disk; the type of a file stays in its mode.
 
     A note means something where this process writes such notes, and nowhere else: anybody can give a file of his this
-    attribute, and capabilities by it only where all files are one user's anyway.
+    attribute, and is to give it capabilities by that only where all files are one user's anyway. It is in no image.
     """
-    note = next((value for name, value in xattrs if name == NOTE), None) if is_noted() else None
-    found = None if note is None else _NOTED.fullmatch(note)
-    if found is None:
+    note = next((value for name, value in xattrs if name == NOTE), None)
+    if note is None:
         return mode, xattrs
-    true, hidden = found.groups()
     pairs = {name: value for name, value in xattrs if name != NOTE}
+    found = _NOTED.fullmatch(note) if is_noted() else None
+    if found is None:
+        return mode, tuple(pairs.items())
+    true, hidden = found.groups()
     if hidden is not None:
         pairs[CAPABILITY] = bytes.fromhex(hidden.decode())
     return stat.S_IFMT(mode) | int(true, 8), tuple(sorted(pairs.items()))

@@ -62,9 +62,9 @@ def test_a_note_that_a_step_has_forged_is_none(tmp_path: Path, monkeypatch: pyte
     found = capture(str(upper), [str(lower)]).inventory.get("own")
     assert found is not None
     assert found.mode == 0o700
-    assert CAPABILITY not in dict(found.xattrs)
+    assert found.xattrs == ()
 
 
 @pytest.mark.parametrize("note", [b"", b"zz", b"99", b"755 1", b"755 zz", b"17777"])
 def test_nonsense_is_no_note(note: bytes) -> None:
-    assert ondisk.decode(0o600, ((NOTE, note),)) == (0o600, ((NOTE, note),))
+    assert ondisk.decode(0o600, (("user.a", b"1"), (NOTE, note))) == (0o600, (("user.a", b"1"),))
