@@ -106,8 +106,8 @@ class _Times:
 
     def meant(self, entry: Entry) -> Entry:
         """Give an entry as the image has it, of one as it is on the disk."""
-        mode, pairs = ondisk.decode(entry.mode, entry.xattrs)
-        if pairs is not entry.xattrs:
+        if entry.xattrs:
+            mode, pairs = ondisk.decode(entry.mode, entry.xattrs)
             entry = entry._replace(mode=mode, xattrs=pairs)
         return self.owned(entry)
 

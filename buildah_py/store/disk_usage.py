@@ -24,6 +24,16 @@ _MOST_TRIES = 1000
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
+def _let_in(path: str, where: int | None = None) -> None:
+    """Let the owner of a directory into it. Raises FileNotFoundError; NotADirectoryError, for a link too."""
+    place = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=where)
+    try:
+        if os.fstat(place).st_mode & 0o700 != 0o700:
+            os.chmod(f"/proc/self/fd/{place}", 0o700)
+    finally:
+        os.close(place)
+
+
 class _Descent:
     """A place in a tree that is entered and left one name at a time, from descriptor to descriptor.
 
@@ -35,8 +45,8 @@ class _Descent:
         """Begin in a directory, `to_empty` it even where it keeps its owner out. Raises FileNotFoundError."""
         self._empties = to_empty
         self._opens = to_empty and not may_override_modes()
-        if self._opens and not os.path.islink(path):
-            os.chmod(path, 0o700)
+        if self._opens:
+            _let_in(path)
         self._above: list[tuple[str, int, tuple[int, int]]] = []
         self.descriptor = os.open(path, _DIRECTORY)
 
@@ -51,7 +61,7 @@ class _Descent:
         """Go into a directory; False where there is none of that name any more."""
         try:
             if self._opens:
-                self._open(name)
+                _let_in(name, self.descriptor)
             inner = os.open(name, _DIRECTORY, dir_fd=self.descriptor)
         except (FileNotFoundError, NotADirectoryError):
             return False
@@ -68,12 +78,6 @@ class _Descent:
                 os.close(descriptor)
             self._above[-1 - _MOST_OPEN] = far, -1, identity
         return True
-
-    def _open(self, name: str) -> None:
-        """Let the owner into a directory; what has become a link is not followed by what is done in there."""
-        status = os.stat(name, dir_fd=self.descriptor, follow_symlinks=False)
-        if stat.S_ISDIR(status.st_mode) and status.st_mode & 0o700 != 0o700:
-            os.chmod(name, 0o700, dir_fd=self.descriptor)
 
     def leave(self) -> str:
         """Go back; gives the name of what was left. Raises OSError (ESTALE) where that was moved meanwhile."""
