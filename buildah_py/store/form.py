@@ -45,5 +45,6 @@ def check_form(root: str) -> None:
         raise StoreError(
             f"the layers in {root} were made {there}, and those of this process are made {own}: their files differ "
             "in owners and attributes",
-            hint="PYBUILD_ROOT names another state directory",
+            hint="PYBUILD_ROOT names another state directory; where ids were added or taken away since, remove this "
+            "one: builds make it anew",
         )
